@@ -1,0 +1,89 @@
+"""The `alexnet` command: prepare images, describe networks, compare runs. Training is `python train.py`."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from alexnet.errors import one_line_errors
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one subcommand; mistakes of the user become one line and exit code 1."""
+    options = _parser().parse_args(arguments)
+    with one_line_errors():
+        options.command(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="alexnet", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_prepare(commands)
+    _add_describe(commands)
+    _add_report(commands)
+    return parser
+
+
+def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("prepare", help="images in class folders or archives -> a pack")
+    parser.add_argument(
+        "source", type=Path, help="folder of class folders (optionally under train, val, test), or archive"
+    )
+    parser.add_argument("pack", type=Path, help="directory to make")
+    parser.add_argument("--size", type=int, default=256, help="side of the square images in pixels (default 256)")
+    parser.add_argument("--val-fraction", type=float, default=0.1, help="held out where there is no val (default 0.1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the held-out choice (default 0)")
+    parser.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
+    parser.set_defaults(command=_prepare)
+
+
+def _add_describe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "describe",
+        help="layer table of any configuration, at the paper's scale unless scale= or experiment= says otherwise",
+    )
+    parser.add_argument("overrides", nargs="*", help="as for train.py, such as columns=one lrn=none +ablation=conv6")
+    parser.add_argument("--classes", type=int, default=1000, help="classes to tell apart (default 1000)")
+    parser.set_defaults(command=_describe)
+
+
+def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("report", help="compare runs: each ablation with its baseline")
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories, or folders of them")
+    parser.add_argument("--output", type=Path, default=None, help="folder for the CSV and Markdown files")
+    parser.add_argument("--split", choices=("val", "test"), default=None, help="default: test where the runs have it")
+    parser.add_argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
+    parser.set_defaults(command=_report)
+
+
+# The subcommands import what they need when they run: a report should not wait for torch.
+def _prepare(options: argparse.Namespace) -> None:
+    from alexnet.data.prepare import prepare
+
+    prepare(
+        options.source,
+        options.pack,
+        size=options.size,
+        val_fraction=options.val_fraction,
+        seed=options.seed,
+        workers=options.workers,
+    )
+
+
+def _describe(options: argparse.Namespace) -> None:
+    from alexnet.config.command_line import expand
+    from alexnet.config.compose import register
+    from alexnet.config.job import check
+    from alexnet.net.describe import layer_table
+    from alexnet.net.plan import plan
+
+    register()
+    chosen = any(override.startswith(("scale=", "experiment=")) for override in options.overrides)
+    (overrides,) = expand([*options.overrides, *([] if chosen else ["scale=paper"])], sweep=False)
+    Console().print(layer_table(plan(check(overrides).config, options.classes)))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from alexnet.study.report import report
+
+    report(options.runs, output=options.output, split=options.split, view=options.view, console=Console())

@@ -1,0 +1,135 @@
+"""From `conf/` and a list of overrides to a resolved, checked configuration."""
+
+from dataclasses import fields, is_dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, cast, get_type_hints
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from alexnet.config.names import nearest
+from alexnet.config.schema import Config, ConfigTree
+from alexnet.errors import UserError
+
+VERSION_BASE = "1.3"
+"""The Hydra behaviour that `conf/` is written for."""
+
+
+def _folder(name: str) -> Path:
+    """A top-level folder of the checkout, or its copy inside an installed package."""
+    package = Path(__file__).parents[1]
+    checkout = package.parents[1] / name
+    return checkout if checkout.is_dir() else package / name
+
+
+CONF = _folder("conf")
+ABLATIONS = _folder("ablations")
+
+
+def register() -> None:
+    """Make every file of `ablations/` a choice of the Hydra group `ablation`.
+
+    Raises:
+        UserError: a file is not YAML, or does not hold its own claim.
+    """
+    for name, tree in ablation_files().items():
+        ConfigStore.instance().store(group="ablation", name=name, node=tree, package="_global_")
+
+
+@cache
+def ablation_files() -> dict[str, ConfigTree]:
+    """The content of every file of `ablations/`, by name."""
+    return {file.stem: _ablation_file(file) for file in sorted(ABLATIONS.glob("*.yaml"))}
+
+
+def _ablation_file(file: Path) -> ConfigTree:
+    try:
+        tree = OmegaConf.to_container(OmegaConf.load(file))
+    except Exception as error:
+        raise UserError(f"{file}: not readable as YAML: {one_line(error)}") from error
+    claims = tree.get("ablations") if isinstance(tree, dict) else None
+    if not isinstance(claims, dict) or (set(claims) or {file.stem}) != {file.stem}:
+        raise UserError(f"{file}: it must hold the claim `ablations.{file.stem}` and no other")
+    return cast(ConfigTree, tree)
+
+
+def compose_tree(overrides: list[str]) -> ConfigTree:
+    """Compose `conf/config.yaml` with overrides, as plain nested values with every interpolation resolved.
+
+    The result is shared between callers: do not change it.
+
+    Raises:
+        UserError: Hydra cannot compose it.
+    """
+    return _compose_tree(tuple(overrides))
+
+
+@lru_cache(maxsize=1024)  # the jobs of a sweep share their baselines, and composing takes a quarter of a second
+def _compose_tree(overrides: tuple[str, ...]) -> ConfigTree:
+    try:
+        if GlobalHydra.instance().is_initialized():  # inside a job that Hydra has started
+            composed = compose("config", list(overrides))
+        else:
+            with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
+                composed = compose("config", list(overrides))
+        return cast(ConfigTree, OmegaConf.to_container(composed, resolve=True))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(one_line(error)) from error
+
+
+def validate(tree: ConfigTree) -> Config:
+    """Check a resolved configuration against the schema.
+
+    Merging plain values into the structured schema, and not the other way round, is what refuses unknown keys:
+    `+` on a command line opens Hydra's own struct.
+
+    Raises:
+        UserError: a key is unknown or missing, a value has the wrong type or lies outside its limits.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), tree)
+        missing = OmegaConf.missing_keys(merged)
+        if missing:
+            raise UserError(f"no value for {', '.join(sorted(missing))}: choose a file of its group or give the value")
+        return cast(Config, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        raise UserError(_explain(error)) from error
+
+
+def _explain(error: OmegaConfBaseException) -> str:
+    """Turn OmegaConf's message into: key, what is wrong, nearest valid name."""
+    message = one_line(error)
+    if error.full_key and "not in" in message:
+        parent, _, key = str(error.full_key).rpartition(".")
+        return f"unknown key {error.full_key}{nearest(key, schema_keys(parent))}"
+    return f"{error.full_key}: {message}" if error.full_key else message
+
+
+def one_line(error: BaseException) -> str:
+    """The first sentence of an exception's message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def schema_keys(parent: str) -> list[str]:
+    """Names that the schema knows directly under a dotted key, the root for the empty string; none under a value."""
+    node: Any = Config
+    for part in parent.split(".") if parent else []:
+        node = get_type_hints(node).get(part) if is_dataclass(node) else None
+    return [field.name for field in fields(node)] if is_dataclass(node) else []
+
+
+def flatten(tree: ConfigTree, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts to dotted keys; lists and empty dicts are values."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

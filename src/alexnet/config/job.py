@@ -1,0 +1,142 @@
+"""One checked job: the configuration of a run, what its ablation changed, and the names that identify it."""
+
+import json
+import shlex
+from copy import deepcopy
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from alexnet.config.compose import ablation_files, compose_tree, flatten, validate
+from alexnet.config.schema import Config, ConfigTree
+from alexnet.errors import UserError
+
+NOT_COMPUTED = ("runs", "fresh", "hardware", "wandb", "target", "data.packs")
+"""Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A configuration that has passed every check that needs no data."""
+
+    config: Config
+    tree: ConfigTree
+    """The same as plain values, to be saved."""
+    changes: dict[str, tuple[Any, Any]]
+    """What the ablations changed: dotted key -> (value in the baseline, value in this run)."""
+    pairing_key: str
+    """Equal for runs that differ in nothing but the ablation and the seed."""
+    command: str
+
+
+def check(overrides: list[str]) -> Job:
+    """Compose and check one job from its overrides.
+
+    Raises:
+        UserError: anything is misspelt, mistyped or out of range, or the command line contradicts its ablation.
+    """
+    tree = compose_tree(overrides)
+    config = validate(tree)
+    if not config.ablations:
+        baseline = tree
+    else:
+        others = [override for override in overrides if _group(override) != "ablation"]
+        baseline = compose_tree(others)
+        for name in config.ablations:
+            _check_ablation(name, tree, baseline, others)
+    return Job(
+        config=config,
+        tree=tree,
+        changes=_changes(baseline, tree),
+        pairing_key=_digest(_without(baseline, *NOT_COMPUTED, "seed", "ablations", "data.root")),
+        command=shlex.join(["python", "train.py", *overrides]),
+    )
+
+
+def _group(override: str) -> str:
+    """What an override names: `+lrn.k=1` -> `lrn.k`."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def declared_changes(name: str) -> dict[str, Any]:
+    """What an ablation's file sets, by dotted key."""
+    return flatten({key: value for key, value in ablation_files()[name].items() if key != "ablations"})
+
+
+def _check_ablation(name: str, tree: ConfigTree, baseline: ConfigTree, others: list[str]) -> None:
+    """Refuse an ablation that is overruled, that overrules a choice on the command line, or that changes nothing."""
+    declared = declared_changes(name)
+    result, before = flatten(tree), flatten(baseline)
+    touched = {key.partition(".")[0] for key in declared}
+    untouching = [other for other in others if _group(other).partition(".")[0] not in touched]
+    unset = flatten(compose_tree(untouching))
+    for key, value in declared.items():
+        if result[key] != value:
+            raise UserError(
+                f"ablation {name} sets {key}={_text(value)}, but the command line or another ablation"
+                f" sets {key}={_text(result[key])}: choose one of them"
+            )
+        if before[key] != unset[key]:
+            raise UserError(
+                f"ablation {name} sets {key}={_text(value)}, but the command line sets {key}={_text(before[key])}:"
+                " choose one of them"
+            )
+    if all(before[key] == value for key, value in declared.items()):
+        settings = ", ".join(f"{key}={_text(value)}" for key, value in declared.items())
+        raise UserError(f"ablation {name} changes nothing here: {settings} already holds without it")
+
+
+def _text(value: object) -> str:
+    return json.dumps(value).strip('"')
+
+
+def _changes(baseline: ConfigTree, tree: ConfigTree) -> dict[str, tuple[Any, Any]]:
+    before, after = (flatten(_without(side, "ablations")) for side in (baseline, tree))
+    assert before.keys() == after.keys(), "an ablation changes values, never the set of keys"
+    return {key: (before[key], after[key]) for key in before if before[key] != after[key]}
+
+
+def ablation_name(config: ConfigTree) -> str:
+    """`baseline`, or the names of the ablations in alphabetical order, joined by +."""
+    return "+".join(sorted(config["ablations"])) or "baseline"
+
+
+def run_name(tree: ConfigTree) -> str:
+    """Name of the run directory: readable, and different for any two runs that compute different things."""
+    identity = deepcopy(tree)
+    identity["ablations"] = sorted(tree["ablations"])
+    root = tree["data"]["root"]
+    identity["data"]["root"] = str(Path(root).expanduser().resolve()) if root else None
+    digest = _digest(_without(identity, *NOT_COMPUTED))
+    return f"{tree['experiment']}-{ablation_name(tree)}-seed{tree['seed']}-{digest[:8]}"
+
+
+def _without(tree: ConfigTree, *keys: str) -> ConfigTree:
+    """A copy of the tree without some dotted keys."""
+    kept = deepcopy(tree)
+    for key in keys:
+        *parents, last = key.split(".")
+        node = kept
+        for parent in parents:
+            node = node[parent]
+        node.pop(last, None)
+    return kept
+
+
+def _digest(tree: ConfigTree) -> str:
+    return sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _run_name_of_root(*, _root_: DictConfig) -> str:
+    """`${run_name:}` in `conf/config.yaml`; the root also holds Hydra's own configuration, which depends on this."""
+    task = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
+    tree = OmegaConf.to_container(task, resolve=True)
+    assert isinstance(tree, dict)
+    return run_name({str(key): value for key, value in tree.items()})
+
+
+# On import, so that the processes that a parallel launcher starts know it too.
+OmegaConf.register_new_resolver("run_name", _run_name_of_root, replace=True)

@@ -1,0 +1,13 @@
+"""The nearest valid name for a mistyped one."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint to append to an error message: the closest known name, or all of them where none is close."""
+    names = sorted(set(known))
+    close = get_close_matches(word, names, n=1, cutoff=0.6)
+    if close:
+        return f": did you mean {close[0]}?"
+    return f"; choose from: {', '.join(names)}" if names else ""

@@ -1,0 +1,381 @@
+"""The schema of a run: one dataclass per Hydra group, every field with its unit or meaning.
+
+The values live in `conf/`; this file holds only names, types and limits. A key that is not declared here does not
+exist: `alexnet.config.compose` refuses it before data or model are touched.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from alexnet.config.names import nearest
+from alexnet.errors import UserError
+
+CONV_LAYERS = (1, 2, 3, 4, 5)
+FC_LAYERS = (6, 7)
+
+
+def _require(condition: bool, message: str) -> None:
+    """Refuse a value that has the right type but no meaning."""
+    if not condition:
+        raise UserError(message)
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    _require(value in allowed, f"{key}={value}: there is no such choice{nearest(value, allowed)}")
+
+
+def _subset(key: str, values: list[int], allowed: tuple[int, ...]) -> None:
+    _require(len(set(values)) == len(values), f"{key}={values} names a layer twice")
+    wrong = [value for value in values if value not in allowed]
+    _require(not wrong, f"{key}={values}: {wrong} is not among the layers {list(allowed)}")
+
+
+@dataclass(kw_only=True)
+class ScaleConfig:
+    """Size of the images and of the network."""
+
+    image_size: int = MISSING
+    """Side of the square images in the pack, pixels."""
+    crop_size: int = MISSING
+    """Side of the square that the network sees, pixels."""
+    conv1_kernel: int = MISSING
+    conv1_stride: int = MISSING
+    conv1_padding: int = MISSING
+    """Zeros added on the left and the top; the right and bottom follow from rounding the map size up."""
+    maps: list[int] = MISSING
+    """Kernels of conv1 to conv5, both columns together."""
+    hidden_units: int = MISSING
+    """Units of fc6 and of fc7, both columns together."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.crop_size <= self.image_size,
+            f"scale.crop_size={self.crop_size} is larger than scale.image_size={self.image_size}",
+        )
+        _require(
+            len(self.maps) == len(CONV_LAYERS) and all(n > 0 and n % 8 == 0 for n in self.maps),
+            f"scale.maps={list(self.maps)}: give five numbers of kernels, each a multiple of 8",
+        )
+        _require(
+            self.hidden_units > 0 and self.hidden_units % 2 == 0,
+            f"scale.hidden_units={self.hidden_units}: an even number is needed",
+        )
+        _require(self.conv1_kernel >= 1 and self.conv1_stride >= 1, "scale.conv1_kernel and conv1_stride start at 1")
+        _require(self.conv1_padding >= 0, f"scale.conv1_padding={self.conv1_padding} is negative")
+
+
+@dataclass(kw_only=True)
+class ColumnsConfig:
+    """How the network is divided (paper, section 3.2)."""
+
+    kind: str = MISSING
+    """`two`: the paper's two columns; `one`: its one-GPU net; `isolated`: no exchange before the classifier."""
+
+    def __post_init__(self) -> None:
+        _one_of("columns.kind", self.kind, ("two", "one", "isolated"))
+
+
+@dataclass(kw_only=True)
+class LrnConfig:
+    """Local response normalisation (section 3.3)."""
+
+    layers: list[int] = MISSING
+    """Convolutions whose output is normalised."""
+    size: int = MISSING
+    """Neighbouring maps in the window, n."""
+    k: float = MISSING
+    alpha: float = MISSING
+    beta: float = MISSING
+    alpha_over: str = MISSING
+    """`sum`: alpha multiplies the sum of squares, as printed; `mean`: the sum divided by n, as in the 2012 source."""
+
+    def __post_init__(self) -> None:
+        _subset("lrn.layers", self.layers, CONV_LAYERS)
+        _one_of("lrn.alpha_over", self.alpha_over, ("sum", "mean"))
+        _require(
+            self.size >= 1 and self.size % 2 == 1, f"lrn.size={self.size}: the window is centred, give an odd number"
+        )
+        _require(self.k > 0, f"lrn.k={self.k} must be positive")
+
+
+@dataclass(kw_only=True)
+class PoolingConfig:
+    """Max-pooling after layers 1, 2 and 5 (section 3.4)."""
+
+    size: int = MISSING
+    """Side of the pooling window, z."""
+    stride: int = MISSING
+    """Distance between windows, s; s < z overlaps."""
+
+    def __post_init__(self) -> None:
+        _require(
+            1 <= self.stride <= self.size,
+            f"pooling.stride={self.stride} must lie between 1 and pooling.size={self.size}",
+        )
+
+
+@dataclass(kw_only=True)
+class ActivationConfig:
+    """The neurons' non-linearity (section 3.1)."""
+
+    name: str = MISSING
+
+    def __post_init__(self) -> None:
+        _one_of("activation.name", self.name, ("relu", "tanh", "sigmoid", "abs_tanh"))
+
+
+@dataclass(kw_only=True)
+class DropoutConfig:
+    """Dropout, not inverted: masked in training, outputs scaled down at test (section 4.2)."""
+
+    layers: list[int] = MISSING
+    """Fully connected layers (6, 7) whose outputs are dropped."""
+    probability: float = MISSING
+    """Probability of dropping a unit."""
+
+    def __post_init__(self) -> None:
+        _subset("dropout.layers", self.layers, FC_LAYERS)
+        _require(0 <= self.probability < 1, f"dropout.probability={self.probability} must lie in [0, 1)")
+
+
+@dataclass(kw_only=True)
+class DepthConfig:
+    """Which convolutions exist (sections 1, 6 and 7)."""
+
+    without: list[int] = MISSING
+    """Convolutions left out."""
+    sixth: bool = MISSING
+    """Whether a sixth convolution sits over the last pooling layer."""
+
+    def __post_init__(self) -> None:
+        _subset("depth.without", self.without, CONV_LAYERS)
+        _require(len(self.without) <= 1, f"depth.without={list(self.without)}: at most one layer can be left out")
+
+
+@dataclass(kw_only=True)
+class InitConfig:
+    """Weights and biases before the first step (section 5)."""
+
+    std: float = MISSING
+    """Standard deviation of the normal weights in every layer but conv3 to conv5, at the paper's fan-in."""
+    std_conv3_to_5: float = MISSING
+    """The same for conv3, conv4 and conv5, and for a sixth convolution."""
+    keep_gain: bool = MISSING
+    """Scale each std by sqrt(paper's fan-in / this network's), so that a narrow net passes on as much signal."""
+    bias: float = MISSING
+    """Bias of conv2, conv4, conv5, fc6 and fc7 (and of a sixth convolution); 0 elsewhere."""
+
+    def __post_init__(self) -> None:
+        _require(self.std > 0 and self.std_conv3_to_5 > 0, "init.std and init.std_conv3_to_5 must be positive")
+
+
+@dataclass(kw_only=True)
+class CropsConfig:
+    """The first form of augmentation: random crops and mirror images (section 4.1)."""
+
+    random: bool = MISSING
+    """Random position in training; the centre otherwise."""
+    flip: bool = MISSING
+    """Mirror left and right with probability 1/2 in training."""
+    last_position: bool = MISSING
+    """Whether random crops also start at the last offset that fits: 33 x 33 positions of 224 in 256, not 32 x 32."""
+
+
+@dataclass(kw_only=True)
+class ColorConfig:
+    """The second form of augmentation: noise along the principal directions of the pixels' colours (section 4.1)."""
+
+    coefficient: float = MISSING
+    """Standard deviation of the random multiplier; 0 switches the noise off."""
+    magnitude: str = MISSING
+    """What is multiplied: `std` along each direction (2012 source), or the `eigenvalue` as printed."""
+
+    def __post_init__(self) -> None:
+        _one_of("color.magnitude", self.magnitude, ("std", "eigenvalue"))
+        _require(self.coefficient >= 0, f"color.coefficient={self.coefficient} is negative")
+
+
+@dataclass(kw_only=True)
+class OptimizerConfig:
+    """The 2012 momentum rule (section 5)."""
+
+    lr: float = MISSING
+    """Initial learning rate, epsilon."""
+    momentum: float = MISSING
+    weight_decay: float = MISSING
+    decay_biases: bool = MISSING
+    """Whether the decay also acts on biases (the paper prints one rule for every weight)."""
+    batch_size: int = MISSING
+    """Images per update."""
+
+    def __post_init__(self) -> None:
+        _require(self.lr > 0, f"optimizer.lr={self.lr} must be positive")
+        _require(0 <= self.momentum < 1, f"optimizer.momentum={self.momentum} must lie in [0, 1)")
+        _require(self.weight_decay >= 0, f"optimizer.weight_decay={self.weight_decay} is negative")
+        _require(self.batch_size >= 1, f"optimizer.batch_size={self.batch_size} must be at least 1")
+
+
+@dataclass(kw_only=True)
+class ScheduleConfig:
+    """When the learning rate is divided, and when training stops."""
+
+    kind: str = MISSING
+    """`epochs`: at given epochs; `plateau`: when the validation error stops improving."""
+    factor: float = MISSING
+    """What the rate is divided by at each drop."""
+    epochs: int = MISSING
+    """Length of training; for `plateau` the most there can be."""
+    drops: list[int] = MISSING
+    """`epochs`: epochs, counted from 0, at whose start the rate drops."""
+    max_drops: int = MISSING
+    """`plateau`: drops before training ends at the next plateau."""
+    patience: int = MISSING
+    """`plateau`: epochs without a new best validation error that make a plateau."""
+
+    def __post_init__(self) -> None:
+        _one_of("schedule.kind", self.kind, ("epochs", "plateau"))
+        _require(self.factor > 1, f"schedule.factor={self.factor} must exceed 1")
+        _require(self.epochs >= 1, f"schedule.epochs={self.epochs} must be at least 1")
+        _require(self.patience >= 1, f"schedule.patience={self.patience} must be at least 1")
+        _require(self.max_drops >= 0, f"schedule.max_drops={self.max_drops} is negative")
+        _require(
+            list(self.drops) == sorted(set(self.drops)) and all(drop > 0 for drop in self.drops),
+            f"schedule.drops={list(self.drops)}: give rising epochs, the first above 0",
+        )
+
+
+@dataclass(kw_only=True)
+class ShapesConfig:
+    """Size of the drawn data set; see `alexnet.data.shapes`."""
+
+    train_per_class: int = 150
+    val_per_class: int = 20
+    test_per_class: int = 50
+    seed: int = 2012
+    """Seed of the drawing, not of the run: every run sees one data set."""
+
+    def __post_init__(self) -> None:
+        counts = (self.train_per_class, self.val_per_class, self.test_per_class)
+        _require(min(counts) >= 1, f"data.shapes: each split needs at least one image per class, not {counts}")
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """Which images."""
+
+    name: str = MISSING
+    root: str | None = None
+    """A pack, a folder of class folders, or an archive of one. None: the set's own source (drawn or downloaded)."""
+    packs: str = "packs"
+    """Folder in which packs are kept that are made on first use."""
+    val_fraction: float = 0.1
+    """Share of the training images held out for validation where the source has no validation split."""
+    shapes: ShapesConfig = field(default_factory=ShapesConfig)
+
+    def __post_init__(self) -> None:
+        _one_of("data.name", self.name, ("shapes", "cifar10", "tiny_imagenet", "folder", "ilsvrc2010", "ilsvrc2012"))
+        _require(0 < self.val_fraction < 1, f"data.val_fraction={self.val_fraction} must lie between 0 and 1")
+
+
+@dataclass(kw_only=True)
+class HardwareConfig:
+    """Where and how a run computes; no value here changes what is computed, beyond rounding."""
+
+    accelerator: str = "auto"
+    """`auto`, `cpu` or `gpu`."""
+    threads: int | None = None
+    """CPU threads of one run; None leaves torch's choice."""
+    eval_batch_size: int = 256
+    """Images per evaluation batch (each counts ten times under ten-crop)."""
+    progress_bar: bool = True
+    """A live bar on a terminal; one line per epoch otherwise."""
+
+    def __post_init__(self) -> None:
+        _one_of("hardware.accelerator", self.accelerator, ("auto", "cpu", "gpu"))
+        _require(self.threads is None or self.threads >= 1, f"hardware.threads={self.threads} must be at least 1")
+        _require(self.eval_batch_size >= 1, f"hardware.eval_batch_size={self.eval_batch_size} must be at least 1")
+
+
+@dataclass(kw_only=True)
+class WandbConfig:
+    """Weights & Biases."""
+
+    mode: str = "offline"
+    """`offline` writes into the run folder for a later `wandb sync`; `online` needs a login; `disabled`."""
+    project: str = "alexnet-ablations"
+    entity: str | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("wandb.mode", self.mode, ("offline", "online", "disabled"))
+
+
+@dataclass(kw_only=True)
+class Errors:
+    """A pair of top-1 and top-5 errors, or differences of errors, in percentage points."""
+
+    top1: float | None = None
+    top5: float | None = None
+
+
+@dataclass(kw_only=True)
+class Claim:
+    """What the paper and its authors' log say about one ablation."""
+
+    title: str = MISSING
+    section: str = MISSING
+    """Section of the paper, or `log` where only the authors' log speaks of it."""
+    statement: str = MISSING
+    """The claim in our words."""
+    paper: Errors = field(default_factory=Errors)
+    """Rise of the error that the paper gives, in points; None where it gives no number."""
+    log: Errors = field(default_factory=Errors)
+    """Rise of the error in the authors' log, in points."""
+
+
+@dataclass(kw_only=True)
+class Target:
+    """Absolute errors to compare a baseline with, in percent."""
+
+    paper: Errors = field(default_factory=Errors)
+    log: Errors = field(default_factory=Errors)
+
+
+@dataclass(kw_only=True)
+class Config:
+    """One run, completely."""
+
+    recipe: str = MISSING
+    experiment: str = MISSING
+    seed: int = MISSING
+    scale: ScaleConfig = MISSING
+    columns: ColumnsConfig = MISSING
+    lrn: LrnConfig = MISSING
+    pooling: PoolingConfig = MISSING
+    activation: ActivationConfig = MISSING
+    dropout: DropoutConfig = MISSING
+    depth: DepthConfig = MISSING
+    init: InitConfig = MISSING
+    crops: CropsConfig = MISSING
+    color: ColorConfig = MISSING
+    optimizer: OptimizerConfig = MISSING
+    schedule: ScheduleConfig = MISSING
+    data: DataConfig = MISSING
+    hardware: HardwareConfig = MISSING
+    wandb: WandbConfig = MISSING
+    target: Target = field(default_factory=Target)
+    """The paper's own errors, where the experiment is one of the paper's."""
+    ablations: dict[str, Claim] = field(default_factory=dict)
+    """The claims under test, by ablation; each chosen ablation adds its own."""
+    runs: str = "runs"
+    """Folder of run directories."""
+    fresh: bool = False
+    """Start over even if this very run has been begun or finished before."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**31, f"seed={self.seed} must lie between 0 and 2147483647")
+
+
+ConfigTree = dict[str, Any]
+"""A configuration as plain nested dicts, lists, numbers and strings."""

@@ -1,0 +1,1 @@
+"""Images on disk, packed once, to batches on the device."""

@@ -1,0 +1,84 @@
+"""CIFAR-10 as its authors publish it: `cifar-10-batches-bin/`, files of 3,073-byte records.
+
+A record is one byte of label and 1,024 bytes each of red, green and blue, row by row
+(https://www.cs.toronto.edu/~kriz/cifar.html). Pixels are taken as they are. The published Python form is pickled and
+therefore not read.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet.data.trees import Tree
+from alexnet.errors import UserError
+
+_SIDE = 32
+_RECORD = 1 + 3 * _SIDE * _SIDE
+_META = "batches.meta.txt"
+_TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
+_TEST = "test_batch.bin"
+_CLASSES = 10
+
+Item = tuple[str, int]
+"""Name and class of an image; the name is `<file>#<number in the file>`."""
+
+
+def is_binary(names: Iterable[str]) -> bool:
+    """Whether files of these names are the published binary form."""
+    return _TRAIN[0] in {_file(name) for name in names}
+
+
+def is_pickled(names: Iterable[str]) -> bool:
+    """Whether files of these names are the published Python form."""
+    return "data_batch_1" in {_file(name) for name in names}
+
+
+def labels(tree: Tree) -> tuple[list[str], dict[str, list[Item]]]:
+    """Class names, and the images of train and test sorted by class and name; `UserError` if something is missing."""
+    splits: dict[str, list[Item]] = {"train": [], "test": []}
+    for file, records in _batches(tree):
+        split = "test" if file == _TEST else "train"
+        splits[split] += [(_name(file, number), int(label)) for number, label in enumerate(records[:, 0])]
+    ordered = {split: sorted(items, key=lambda item: (item[1], item[0])) for split, items in splits.items()}
+    return _class_names(tree), ordered
+
+
+def images(tree: Tree) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """Every image by name, uint8 [32, 32, 3]."""
+    for file, records in _batches(tree):
+        planes = records[:, 1:].reshape(-1, 3, _SIDE, _SIDE)
+        for number, image in enumerate(np.ascontiguousarray(planes.transpose(0, 2, 3, 1))):
+            yield _name(file, number), image
+
+
+def _batches(tree: Tree) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """Name and records, uint8 [n, 3073], of each of the six files."""
+    members = {_file(name): name for name in tree.sizes}
+    missing = [file for file in (*_TRAIN, _TEST, _META) if file not in members]
+    if missing:
+        raise UserError(f"{tree.path} is CIFAR-10's binary form without {', '.join(missing)}; download it again")
+    for name, blob in tree.read({members[file] for file in (*_TRAIN, _TEST)}):
+        data = np.frombuffer(blob.read_bytes() if isinstance(blob, Path) else blob, np.uint8)
+        if len(data) == 0 or len(data) % _RECORD or (data[::_RECORD] >= _CLASSES).any():
+            raise UserError(f"{tree.path}: {name} is damaged or cut short; download it again")
+        yield _file(name), data.reshape(-1, _RECORD)
+
+
+def _class_names(tree: Tree) -> list[str]:
+    (name,) = (name for name in tree.sizes if _file(name) == _META)
+    ((_, blob),) = tree.read({name})
+    text = (blob.read_bytes() if isinstance(blob, Path) else blob).decode(errors="replace")
+    names = text.split()
+    if len(names) != _CLASSES:
+        raise UserError(f"{tree.path}: {name} names {len(names)} classes instead of {_CLASSES}; download it again")
+    return names
+
+
+def _file(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
+
+
+def _name(file: str, number: int) -> str:
+    return f"{file}#{number:05d}"

@@ -1,0 +1,92 @@
+"""From `data=...` to an open pack: drawn, downloaded or found, and prepared on first use."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from alexnet.config.schema import DataConfig
+from alexnet.data import shapes
+from alexnet.data.downloads import fetch
+from alexnet.data.pack import VERSION, Pack, is_pack, open_pack
+from alexnet.data.prepare import prepare
+from alexnet.data.trees import open_tree
+from alexnet.errors import UserError
+
+_PUBLISHED = {
+    "cifar10": ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"),
+    "tiny_imagenet": ("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"),
+}
+"""Address and MD5 of the sets that anyone may download."""
+_BY_HAND = {
+    "folder": "a folder or archive of train/<class>/*.jpg, or a pack",
+    "ilsvrc2010": "class folders or a pack of ILSVRC-2010; register at https://image-net.org/download.php",
+    "ilsvrc2012": "class folders or a pack of ILSVRC-2012; register at https://image-net.org/download.php",
+}
+
+
+def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) -> Pack:
+    """The pack of `data`, its images `image_size` pixels wide and high.
+
+    A pack is made on first use under `data.packs`, and found there afterwards. Raises `UserError` where `data.root` is
+    missing, cannot be used, or is a pack of another size; where a download fails; or where no source is known.
+    """
+    if data.root is not None:
+        return _open_root(data, Path(data.root), image_size, show_progress)
+    if data.name == "shapes":
+        return _open_shapes(data, image_size, show_progress)
+    if data.name not in _PUBLISHED:
+        raise UserError(f"data={data.name} needs data.root=PATH: {_BY_HAND[data.name]}")
+    url, md5 = _PUBLISHED[data.name]
+
+    def download_and_prepare(pack: Path) -> Pack:
+        archive = fetch(url, md5, Path(data.packs) / "downloads", show_progress=show_progress)
+        return _prepare(archive, pack, data, image_size, show_progress)
+
+    return _reuse(_place(data, data.name, image_size, md5), download_and_prepare)
+
+
+def _open_root(data: DataConfig, root: Path, size: int, show: bool) -> Pack:
+    if is_pack(root):
+        pack = open_pack(root)
+        if pack.image_size != size:
+            raise UserError(
+                f"{root} holds images of {pack.image_size} pixels, but scale.image_size={size}; make a pack of that "
+                f"size from its source: alexnet prepare SOURCE PACK --size {size}"
+            )
+        return pack
+    if not root.exists():
+        raise UserError(f"data.root={root}: there is no such pack, folder or archive")
+    place = _place(data, root.resolve().name.split(".")[0], size, _listing(root))
+    return _reuse(place, lambda pack: _prepare(root, pack, data, size, show))
+
+
+def _listing(root: Path) -> Any:
+    """What tells whether a source has changed: names and sizes, of an archive its own."""
+    return open_tree(root).sizes if root.is_dir() else {root.name: root.stat().st_size}
+
+
+def _open_shapes(data: DataConfig, size: int, show: bool) -> Pack:
+    def draw_and_prepare(pack: Path) -> Pack:
+        with tempfile.TemporaryDirectory() as folder:
+            shapes.draw(Path(folder) / "shapes", data.shapes, show_progress=show)
+            return _prepare(Path(folder) / "shapes", pack, data, size, show)
+
+    return _reuse(_place(data, "shapes", size, [shapes.VERSION, asdict(data.shapes)]), draw_and_prepare)
+
+
+def _place(data: DataConfig, name: str, size: int, identity: Any) -> Path:
+    """Where the pack is kept; another source, fraction or format gets another place."""
+    text = json.dumps([VERSION, data.val_fraction, identity], sort_keys=True)
+    return Path(data.packs) / f"{name}-{size}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def _reuse(place: Path, make: Callable[[Path], Pack]) -> Pack:
+    return open_pack(place) if is_pack(place) else make(place)
+
+
+def _prepare(source: Path, pack: Path, data: DataConfig, size: int, show: bool) -> Pack:
+    return prepare(source, pack, size=size, val_fraction=data.val_fraction, show_progress=show)

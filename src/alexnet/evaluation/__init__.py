@@ -1,0 +1,1 @@
+"""What a trained network says: views of the test images, errors, predictions."""

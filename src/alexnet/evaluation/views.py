@@ -1,0 +1,54 @@
+"""The views on which the network is asked at test time: the centre crop, and the paper's ten patches (section 4.1)."""
+
+import torch
+from torch import Tensor, nn
+
+from alexnet.data.augment import Augmenter, CropGeometry
+
+VIEWS = ("center", "ten_crop")
+
+
+def view_offsets(view: str, geometry: CropGeometry) -> list[tuple[int, int, bool]]:
+    """Row, column and mirroring of each patch of a view set.
+
+    Ten patches in the order of the 2012 source: top left, top right, centre, bottom left, bottom right, and mirrored.
+    """
+    centre, last = geometry.centre, geometry.margin
+    if view == "center":
+        return [(centre, centre, False)]
+    assert view == "ten_crop"
+    corners = [(0, 0), (0, last), (centre, centre), (last, 0), (last, last)]
+    return [(row, column, mirrored) for mirrored in (False, True) for row, column in corners]
+
+
+def probabilities(net: nn.Module, augmenter: Augmenter, images: Tensor) -> dict[str, Tensor]:
+    """Class probabilities float32 [n, classes] of uint8 images [n, S, S, 3], per view set.
+
+    A view set's prediction is the arithmetic mean of its patches' softmax outputs (section 4.1; 2012 source: layer.cu).
+    The centre patch is computed once for both.
+    """
+    patches = view_offsets("ten_crop", augmenter.geometry)
+    outputs = [_softmax(net, augmenter, images, patch) for patch in patches]
+    (centre_patch,) = view_offsets("center", augmenter.geometry)
+    return {
+        "center": outputs[patches.index(centre_patch)],
+        "ten_crop": torch.stack(outputs).mean(dim=0),
+    }
+
+
+def center_logits(net: nn.Module, augmenter: Augmenter, images: Tensor) -> Tensor:
+    """Logits float [n, classes] of the centre crops."""
+    (patch,) = view_offsets("center", augmenter.geometry)
+    return _logits(net, augmenter, images, patch)
+
+
+def _softmax(net: nn.Module, augmenter: Augmenter, images: Tensor, patch: tuple[int, int, bool]) -> Tensor:
+    return _logits(net, augmenter, images, patch).float().softmax(dim=1)
+
+
+def _logits(net: nn.Module, augmenter: Augmenter, images: Tensor, patch: tuple[int, int, bool]) -> Tensor:
+    row, column, mirrored = patch
+    offsets = torch.tensor([[row, column]], device=images.device).expand(len(images), 2)
+    flips = torch.full((len(images),), mirrored, device=images.device)
+    logits: Tensor = net(augmenter.crop(images, offsets, flips))
+    return logits

@@ -1,0 +1,78 @@
+"""AlexNet and every variant of it: one class, built from its plan."""
+
+from collections import OrderedDict
+from hashlib import sha256
+
+import torch
+from torch import nn
+
+from alexnet.config.schema import Config, LrnConfig
+from alexnet.net.layers import Activation, ColumnLinear, OverhangingConv2d, PlainDropout
+from alexnet.net.lrn import LocalResponseNorm
+from alexnet.net.plan import Activate, Conv, Drop, Full, Layer, Normalise, Pool, plan
+
+
+class AlexNet(nn.Sequential):
+    """Pixels to logits: float [N, 3, S, S], 0-255 minus the mean image, to float [N, classes].
+
+    Parameters are named after their layer (`conv1.weight`, `fc6.bias`). In every two-column layer the maps of
+    column a come first, those of column b second. Weights are drawn by `seed`, layer by layer, so that two variants
+    with one seed start from the same values wherever they have the same layer.
+
+    Raises:
+        UserError: the input is too small for the layers.
+    """
+
+    def __init__(self, config: Config, *, classes: int, seed: int) -> None:
+        self_plan = plan(config, classes)
+        super().__init__(_modules(self_plan, config.lrn))
+        self.plan = self_plan
+        for layer in self_plan:
+            if isinstance(layer, Conv | Full):
+                _initialise(self.get_submodule(layer.name), layer, seed)
+
+
+def _modules(layers: tuple[Layer, ...], lrn: LrnConfig) -> OrderedDict[str, nn.Module]:
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for layer in layers:
+        if isinstance(layer, Full) and "flatten" not in modules:
+            modules["flatten"] = nn.Flatten()
+        modules[layer.name] = _module(layer, lrn)
+    return modules
+
+
+def _module(layer: Layer, lrn: LrnConfig) -> nn.Module:
+    match layer:
+        case Conv():
+            return OverhangingConv2d(
+                layer.in_maps,
+                layer.maps,
+                kernel=layer.kernel,
+                stride=layer.stride,
+                before=layer.before,
+                after=layer.after,
+                groups=layer.groups,
+            )
+        case Activate():
+            return Activation(layer.function)
+        case Normalise():
+            # The source divides alpha by the window size when it reads its parameter file; the paper does not.
+            alpha = lrn.alpha if lrn.alpha_over == "sum" else lrn.alpha / lrn.size
+            return LocalResponseNorm(columns=layer.columns, size=lrn.size, k=lrn.k, alpha=alpha, beta=lrn.beta)
+        case Pool():
+            # ceil_mode: the last window is clipped at the border, as in the 2012 source.
+            return nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=True)
+        case Full():
+            return ColumnLinear(layer.inputs, layer.units, groups=layer.groups)
+        case Drop():
+            return PlainDropout(layer.probability)
+
+
+def _initialise(module: nn.Module, layer: Conv | Full, seed: int) -> None:
+    """Normal weights of the planned std and constant biases (section 5)."""
+    assert isinstance(module, OverhangingConv2d | ColumnLinear) and module.bias is not None
+    digest = sha256(f"{seed} {layer.name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    with torch.no_grad():
+        module.weight.normal_(0.0, layer.std, generator=generator)
+        module.bias.fill_(layer.bias)

@@ -1,0 +1,95 @@
+"""The layers that torch does not have as the paper means them: overhanging convolution, plain dropout, column-wise
+full connection."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "abs_tanh": lambda x: torch.tanh(x).abs(),  # Jarrett et al. 2009, discussed in section 3.1
+}
+
+
+class Activation(nn.Module):
+    """A neuron's non-linearity by name (section 3.1)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.function = ACTIVATIONS[name]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+    def extra_repr(self) -> str:
+        return self.name
+
+
+class OverhangingConv2d(nn.Conv2d):
+    """Convolution with zeros on the left and top, and on the right and bottom as many as the last window needs.
+
+    The 2012 source rounds map sizes up (alexnet-2012 size formula: 1 + ceil((2 * padding + input - kernel) / stride)),
+    so that on 224 pixels conv1's last 11 x 11 window reads 3 zeros beyond the right and bottom edge: 55 x 55 maps.
+    """
+
+    def __init__(
+        self, in_maps: int, maps: int, *, kernel: int, stride: int, before: int, after: int, groups: int
+    ) -> None:
+        even = before == after
+        super().__init__(in_maps, maps, kernel, stride, padding=before if even else 0, groups=groups)
+        # A negative `after` leaves the last pixels out, where a window would start beyond the wanted map size.
+        self.pad = None if even else (before, after, before, after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float maps [N, in_maps, S, S] to [N, maps, S', S']."""
+        return super().forward(x if self.pad is None else F.pad(x, self.pad))
+
+
+class PlainDropout(nn.Module):
+    """The paper's dropout (section 4.2): masked without scaling in training, outputs times the keep rate at test.
+
+    `torch.nn.Dropout` scales up in training instead, which changes the effective learning rate and initialisation.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        keep = 1.0 - self.probability
+        if not self.training:
+            return x * keep
+        return x * torch.empty_like(x).bernoulli_(keep)
+
+    def extra_repr(self) -> str:
+        return f"probability={self.probability}"
+
+
+class ColumnLinear(nn.Module):
+    """A fully connected layer, or one such layer per column on contiguous blocks of features.
+
+    `weight` is [outputs, inputs / groups] and `bias` [outputs], the layout of a convolution with groups, so that
+    one group is exactly `torch.nn.Linear`.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+        self.weight = nn.Parameter(torch.empty(outputs, inputs // groups))
+        self.bias = nn.Parameter(torch.empty(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float features [N, inputs] to [N, outputs]."""
+        if self.groups == 1:
+            return F.linear(x, self.weight, self.bias)
+        blocks = zip(x.chunk(self.groups, 1), self.weight.chunk(self.groups), self.bias.chunk(self.groups), strict=True)
+        return torch.cat([F.linear(features, weight, bias) for features, weight, bias in blocks], dim=1)
+
+    def extra_repr(self) -> str:
+        outputs, inputs = self.weight.shape
+        return f"{inputs * self.groups} -> {outputs}, groups={self.groups}"

@@ -1,0 +1,256 @@
+"""The network as data: configuration -> a tuple of layers with every size worked out.
+
+`alexnet.net.alexnet` builds what stands here, `alexnet.net.describe` prints it. Sizes follow the 2012 source: maps
+round up, windows hang over the right and bottom edge (facts: layer.py and layers-145.cfg of the authors' release).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import ceil, sqrt
+
+from alexnet.config.schema import Config, ScaleConfig
+from alexnet.errors import UserError
+
+PAPER_SCALE = ScaleConfig(
+    image_size=256,
+    crop_size=224,
+    conv1_kernel=11,
+    conv1_stride=4,
+    conv1_padding=0,
+    maps=[96, 256, 384, 384, 256],
+    hidden_units=4096,
+)
+"""The paper's sizes (section 3.5): the fan-ins that initial weights refer to."""
+
+KERNELS = {2: 5, 3: 3, 4: 3, 5: 3, 6: 3}
+"""Kernel sides of conv2 to conv5 (section 3.5) and of the sixth convolution; conv1's depends on the scale."""
+POOLED = (1, 2, 5)
+"""Convolutions that a pooling layer follows (section 3.5)."""
+BIASED = (2, 4, 5, 6)
+"""Convolutions whose neurons start with a positive bias (section 5; conv6 as in layers-146)."""
+PAPER_POOL = (3, 2)
+"""Side and stride of the paper's pooling windows (section 3.4), which fix the map sizes of every variant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv:
+    """A convolution; `before` and `after` are the zeros left/top and right/bottom, in pixels."""
+
+    name: str
+    in_maps: int
+    maps: int
+    kernel: int
+    stride: int
+    before: int
+    after: int
+    groups: int
+    in_size: int
+    size: int
+    std: float
+    bias: float
+
+    @property
+    def fan_in(self) -> int:
+        return self.in_maps // self.groups * self.kernel**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activate:
+    name: str
+    function: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalise:
+    name: str
+    columns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    name: str
+    kernel: int
+    stride: int
+    size: int
+    maps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full:
+    """A fully connected layer; with two groups each column sees its own half of the inputs."""
+
+    name: str
+    inputs: int
+    units: int
+    groups: int
+    std: float
+    bias: float
+
+    @property
+    def fan_in(self) -> int:
+        return self.inputs // self.groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drop:
+    name: str
+    probability: float
+
+
+Layer = Conv | Activate | Normalise | Pool | Full | Drop
+
+
+def plan(config: Config, classes: int) -> tuple[Layer, ...]:
+    """Lay out the network of a configuration, from pixels to logits.
+
+    Raises:
+        UserError: the input is too small for the layers.
+    """
+    layers = tuple(_layers(config, classes))
+    if not config.init.keep_gain:
+        return layers
+    # The two plans differ in scale alone, so they pair up layer by layer whatever the variant.
+    paper = tuple(_layers(replace(config, scale=PAPER_SCALE), classes))
+    return tuple(_keep_gain(layer, original) for layer, original in zip(layers, paper, strict=True))
+
+
+def _keep_gain(layer: Layer, paper: Layer) -> Layer:
+    """Scale a layer's std so that it passes on as much signal as its original at the paper's fan-in."""
+    if isinstance(layer, Conv | Full):
+        assert isinstance(paper, Conv | Full)
+        return replace(layer, std=layer.std * sqrt(paper.fan_in / layer.fan_in))
+    return layer
+
+
+def _layers(config: Config, classes: int) -> Iterator[Layer]:
+    maps, size = 3, config.scale.crop_size
+    convs = _convs(config)
+    for index, number in enumerate(convs):
+        # What a left-out layer was followed by stays: its pooling moves behind the layer before it.
+        following = convs[index + 1] if index + 1 < len(convs) else 6
+        first = 1 if index == 0 else number
+        pools = [pooled for pooled in POOLED if first <= pooled < following]
+        conv = _conv(config, number, maps, size, is_first=index == 0, pools=pools)
+        maps, size = conv.maps, conv.size
+        yield conv
+        yield Activate(name=f"conv{number}_{config.activation.name}", function=config.activation.name)
+        if number in config.lrn.layers:
+            yield Normalise(name=f"lrn{number}", columns=1 if config.columns.kind == "one" else 2)
+        for pooled in pools:
+            size = _pooled(size, config.pooling.size, config.pooling.stride)
+            yield Pool(
+                name=f"pool{pooled}", kernel=config.pooling.size, stride=config.pooling.stride, size=size, maps=maps
+            )
+    if config.depth.sixth:
+        conv = _conv(config, 6, maps, size, is_first=False, pools=[])
+        maps = conv.maps
+        yield conv
+        yield Activate(name=f"conv6_{config.activation.name}", function=config.activation.name)
+    yield from _classifier(config, maps * size**2, classes)
+
+
+def _convs(config: Config) -> list[int]:
+    return [number for number in (1, 2, 3, 4, 5) if number not in config.depth.without]
+
+
+def _conv(config: Config, number: int, in_maps: int, in_size: int, *, is_first: bool, pools: list[int]) -> Conv:
+    scale = config.scale
+    kernel = scale.conv1_kernel if number == 1 else KERNELS[number]
+    stride = scale.conv1_stride if is_first else 1
+    if is_first:
+        before, size = scale.conv1_padding, _reference_sizes(scale)["conv1"]
+    else:
+        before = _padding(config, kernel, in_size, pools)
+        size = _convolved(in_size, kernel, stride, before)
+    if size < 1:
+        raise UserError(f"scale.crop_size={scale.crop_size} leaves no pixels for conv{number}: use larger crops")
+    return Conv(
+        name=f"conv{number}",
+        in_maps=in_maps,
+        maps=_maps(config, number),
+        kernel=kernel,
+        stride=stride,
+        before=before,
+        after=(size - 1) * stride + kernel - in_size - before,
+        groups=1 if is_first else _groups(config, number),
+        in_size=in_size,
+        size=size,
+        std=config.init.std_conv3_to_5 if number in (3, 4, 5, 6) else config.init.std,
+        bias=config.init.bias if number in BIASED else 0.0,
+    )
+
+
+def _maps(config: Config, number: int) -> int:
+    maps = config.scale.maps[min(number, 5) - 1]
+    if config.columns.kind == "one" and number <= 4:
+        return maps // 2  # footnote 2 of the paper: conv5 and the fully connected layers keep their width
+    if config.columns.kind == "isolated" and number == 2:
+        return maps * 5 // 4  # net 150 widens conv2 from 128 to 160 maps a column, to keep the parameter count
+    return maps
+
+
+def _groups(config: Config, number: int) -> int:
+    """In how many blocks a convolution is connected (section 3.2 and Figure 2)."""
+    if config.columns.kind == "one":
+        return 1
+    if config.columns.kind == "isolated":
+        return 2
+    # The columns exchange their maps below layer 3; without it, the layer that takes its place does so.
+    exchanging = {3, 6} if 3 not in config.depth.without else {4, 6}
+    return 1 if number in exchanging else 2
+
+
+def _padding(config: Config, kernel: int, in_size: int, pools: list[int]) -> int:
+    """The widest padding, at most `kernel // 2`, with which the next pooling yields maps of the paper's size.
+
+    Other pooling windows than the paper's leave maps a pixel larger or smaller; like the authors' net 147, take the
+    difference out of the convolution before (conv2's padding 2 -> 1, conv5's 1 -> 0), so that fc6 is unchanged.
+    """
+    same = kernel // 2
+    if not pools:
+        return same
+    target = _reference_sizes(config.scale)[f"pool{pools[-1]}"]
+    for padding in range(same, -1, -1):
+        size = _convolved(in_size, kernel, 1, padding)
+        for _ in pools:
+            size = _pooled(size, config.pooling.size, config.pooling.stride)
+        if size == target:
+            return padding
+    return same
+
+
+def _reference_sizes(scale: ScaleConfig) -> dict[str, int]:
+    """Map sizes of the paper's own network at this scale: 55, 27, 13 and 6 on 224 pixels."""
+    conv1 = _convolved(scale.crop_size, scale.conv1_kernel, scale.conv1_stride, scale.conv1_padding)
+    pool1 = _pooled(conv1, *PAPER_POOL)
+    pool2 = _pooled(pool1, *PAPER_POOL)
+    return {"conv1": conv1, "pool1": pool1, "pool2": pool2, "pool5": _pooled(pool2, *PAPER_POOL)}
+
+
+def _convolved(size: int, kernel: int, stride: int, padding: int) -> int:
+    return 1 + ceil((2 * padding + size - kernel) / stride)
+
+
+def _pooled(size: int, kernel: int, stride: int) -> int:
+    return 1 + ceil((size - kernel) / stride) if size >= kernel else 1
+
+
+def _classifier(config: Config, features: int, classes: int) -> Iterator[Layer]:
+    hidden = config.scale.hidden_units
+    isolated = config.columns.kind == "isolated"
+    # Net 150: each column has an fc6 as wide as the whole layer of the paper's net, and half of fc7.
+    units = {6: 2 * hidden if isolated else hidden, 7: hidden}
+    for number in (6, 7):
+        yield Full(
+            name=f"fc{number}",
+            inputs=features,
+            units=units[number],
+            groups=2 if isolated else 1,
+            std=config.init.std,
+            bias=config.init.bias,
+        )
+        yield Activate(name=f"fc{number}_{config.activation.name}", function=config.activation.name)
+        if number in config.dropout.layers:
+            yield Drop(name=f"dropout{number}", probability=config.dropout.probability)
+        features = units[number]
+    yield Full(name="fc8", inputs=features, units=classes, groups=1, std=config.init.std, bias=0.0)

@@ -1,0 +1,71 @@
+"""The comparison as Markdown, to be kept beside the result files: every figure with the command of its run."""
+
+from collections.abc import Iterable, Sequence
+
+from alexnet.study.collect import Run
+from alexnet.study.comparison import MEASURES, Group
+from alexnet.study.wording import (
+    HEADERS,
+    MEASURE_NAMES,
+    cells,
+    damage_line,
+    explanation,
+    shown_seeds,
+    target_line,
+    title,
+    unfinished_lines,
+)
+
+MARKDOWN_FILE = "comparison.md"
+
+
+def markdown(groups: Iterable[Group], damaged: Sequence[str]) -> str:
+    """The whole comparison as one Markdown document."""
+    blocks = ["# Comparison"]
+    for group in groups:
+        blocks += _group_blocks(group)
+    if warning := damage_line(damaged):
+        blocks.append(warning)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _group_blocks(group: Group) -> list[str]:
+    blocks = [f"## {title(group)}", target_line(group) or "", _table(group), _left_out(group), explanation(group)]
+    runs = [replicate.run for row in group.rows for replicate in row.runs]
+    return [block for block in (*blocks, _commands([*runs, *group.unfinished])) if block]
+
+
+def _table(group: Group) -> str:
+    if not group.rows:
+        return ""
+    lines = [_line(HEADERS), _line(["---"] * 3 + ["---:"] * (len(HEADERS) - 3))]
+    for row in group.rows:
+        for measure in MEASURES:
+            # The name stands before its first line only, as on the screen.
+            heads = (row.ablation, shown_seeds(row.seeds)) if measure == MEASURES[0] else ("", "")
+            lines.append(_line((*heads, MEASURE_NAMES[measure], *cells(row, measure))))
+    return "\n".join(lines)
+
+
+def _line(entries: Iterable[str]) -> str:
+    return "| " + " | ".join(entry.replace("|", "\\|") for entry in entries) + " |"
+
+
+def _left_out(group: Group) -> str:
+    lines = unfinished_lines(group)
+    lines += [f"{note.text} `{note.command}`" if note.command else note.text for note in group.notes]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _commands(runs: Sequence[Run]) -> str:
+    lines = ["The runs and their commands:", "", "```"]
+    for run in runs:
+        lines += [f"# {run.result.run}{_code_state(run)}", run.result.command]
+    return "\n".join([*lines, "```"])
+
+
+def _code_state(run: Run) -> str:
+    git = run.result.git
+    if git is None:
+        return ""
+    return f", at {git.revision}{' with changes' if git.dirty else ''}"

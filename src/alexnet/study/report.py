@@ -1,0 +1,50 @@
+"""From run directories to the comparison: on the screen, as CSV and as Markdown."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from alexnet.errors import UserError
+from alexnet.study.collect import Run, collect
+from alexnet.study.comparison import Group, compare
+from alexnet.study.export import COMPARISON_FILE, RUNS_FILE, write_comparison, write_runs
+from alexnet.study.markdown import MARKDOWN_FILE, markdown
+from alexnet.study.table import print_group
+from alexnet.study.wording import damage_line
+
+
+def report(paths: Sequence[Path], *, output: Path | None, split: str | None, view: str, console: Console) -> None:
+    """Compare the runs at or below `paths`, print the tables, and write them into `output`.
+
+    `output` None is the deepest folder that holds all the runs. `split` None is `test` where the runs have it, else
+    `val`. UserError if there are no runs, none can be read, none has the split and view, or `output` is not writable.
+    """
+    found = collect(paths)
+    if not found.runs:
+        raise UserError(damage_line(found.damaged) or "no runs")
+    groups = compare(found.runs, split=split, view=view)
+    for group in groups:
+        print_group(group, console)
+        console.print()
+    folder = output or _common_folder(found.runs)
+    _write(folder, groups, found.damaged)
+    console.print(Text(f"Written to {folder}: {COMPARISON_FILE}, {RUNS_FILE}, {MARKDOWN_FILE}"), soft_wrap=True)
+    if warning := damage_line(found.damaged):
+        console.print(Text(warning, style="red"))
+
+
+def _common_folder(runs: Sequence[Run]) -> Path:
+    return Path(os.path.commonpath([run.directory.parent for run in runs]))
+
+
+def _write(folder: Path, groups: Sequence[Group], damaged: Sequence[str]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_comparison(folder / COMPARISON_FILE, groups)
+        write_runs(folder / RUNS_FILE, groups)
+        (folder / MARKDOWN_FILE).write_text(markdown(groups, damaged), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{folder}: the comparison cannot be written there: {error.strerror}") from None

@@ -1,0 +1,67 @@
+"""The comparison on the screen, with Rich."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alexnet.study.comparison import MEASURES, Group, Row
+from alexnet.study.wording import (
+    HEADERS,
+    MEASURE_NAMES,
+    cells,
+    explanation,
+    shown_seeds,
+    target_line,
+    title,
+    unfinished_lines,
+)
+
+ROOMY_WIDTH = 96
+"""Columns from which the table can be spaced out without breaking the names of most ablations."""
+LEAST_WIDTH = 80
+"""Columns below which a number would not fit on its line; a narrower terminal gets lines of this width."""
+
+
+def print_group(group: Group, console: Console) -> None:
+    """Print one table with its title, what it leaves out, and what its columns mean."""
+    console.print(Text(title(group), style="bold"))
+    if target := target_line(group):
+        console.print(Text(target))
+    if group.rows:
+        console.print(_table(group, console.width), crop=False)
+        console.print()
+    for line in unfinished_lines(group):
+        console.print(Text(line, style="red"))
+    for note in group.notes:
+        console.print(Text(note.text, style="yellow"))
+        if note.command:
+            console.print(Text(f"    {note.command}"), soft_wrap=True)  # whole, so that it can be copied
+    if group.rows:
+        console.print(Text(explanation(group), style="dim"))
+
+
+def _table(group: Group, width: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1 if width >= ROOMY_WIDTH else 0), show_edge=False)
+    table.width = LEAST_WIDTH if width < LEAST_WIDTH else None
+    table.add_column(HEADERS[0], overflow="fold")
+    table.add_column(HEADERS[1])
+    for header in HEADERS[2:]:
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in group.rows:
+        table.add_row(*_row_cells(row))
+    return table
+
+
+def _row_cells(row: Row) -> list[Text]:
+    """One row for the ablation, two lines high: top-1 over top-5."""
+    measured = zip(*(cells(row, measure) for measure in MEASURES), strict=True)
+    columns = [MEASURE_NAMES.values(), *measured]
+    name = Text(row.ablation, style="bold")
+    if row.claim:
+        name.append(f"\n{_section(row.claim.section)}", style="dim not bold")
+    return [name, Text(shown_seeds(row.seeds)), *(Text("\n".join(column)) for column in columns)]
+
+
+def _section(section: str) -> str:
+    return f"section {section}" if section[:1].isdigit() else section

@@ -1,0 +1,113 @@
+"""How a comparison is put into words and figures, alike on the screen and in Markdown."""
+
+from collections.abc import Iterable
+from itertools import groupby
+
+from alexnet.results import Points
+from alexnet.study.comparison import MEASURES, Group, Row
+from alexnet.study.statistics import Interval
+
+HEADERS = ("Ablation", "Seeds", "", "Error", "Delta", "95 % interval", "p", "Paper", "Log")
+MEASURE_NAMES = {"top1": "top-1", "top5": "top-5"}
+
+
+def title(group: Group) -> str:
+    """What the table is about, in one line."""
+    counted = f"{group.images} {group.split} images, {group.view}"
+    seeds = sorted({seed for row in group.rows for seed in row.seeds})
+    return (
+        f"Experiment {group.experiment}, recipe {group.recipe}, data {group.data}: {counted}, "
+        f"{'seed' if len(seeds) == 1 else 'seeds'} {shown_seeds(seeds) or 'none'}"
+    )
+
+
+def shown_seeds(seeds: Iterable[int]) -> str:
+    """Seeds with runs of three or more drawn together: `0-2, 7`."""
+    parts: list[str] = []
+    # Along a run of consecutive seeds, seed minus rank stays the same.
+    for _, ranked in groupby(enumerate(sorted(seeds)), key=lambda pair: pair[1] - pair[0]):
+        run = [seed for _, seed in ranked]
+        parts += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run)
+    return ", ".join(parts)
+
+
+def cells(row: Row, measure: str) -> tuple[str, ...]:
+    """The figures of one row for one measure: HEADERS from the fourth on."""
+    paper, log = (claimed(row, source, measure) for source in ("paper", "log"))
+    known = (shown_points(paper), shown_points(log))
+    if measure not in row.deltas:
+        return f"{row.errors[measure]:.2f}", "", "", "", *known
+    mean = row.deltas[measure]
+    return f"{row.errors[measure]:.2f}", f"{mean.delta:+.2f}", shown_interval(mean.interval), shown_p(mean.p), *known
+
+
+def claimed(row: Row, source: str, measure: str) -> float | None:
+    """The rise of the error, in points, that a `source` (`paper` or `log`) gives for a row, if any."""
+    if row.claim is None:
+        return None
+    points: Points = getattr(row.claim, source)
+    value: float | None = getattr(points, measure)
+    return value
+
+
+def shown_points(value: float | None) -> str:
+    """A claimed delta, with no more decimals than the claim has, and at most two."""
+    return "" if value is None else f"{round(value, 2):+}"
+
+
+def shown_interval(interval: Interval) -> str:
+    """An interval in points."""
+    return f"[{interval.low:+.2f}, {interval.high:+.2f}]"
+
+
+def shown_p(p: float) -> str:
+    """A p-value to three places."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def target_line(group: Group) -> str | None:
+    """The absolute errors that the paper and the log give for the baseline; None where there is none."""
+    known = [
+        f"{MEASURE_NAMES[measure]} {value:.1f} % ({source})"
+        for source, points in (("paper", group.target.paper), ("log", group.target.log))
+        for measure in MEASURES
+        if (value := getattr(points, measure)) is not None
+    ]
+    return f"Errors to compare the baseline with: {', '.join(known)}." if known else None
+
+
+def explanation(group: Group) -> str:
+    """What the columns mean, in plain words, and what the seeds at hand cannot say."""
+    counts = {mean.seeds for row in group.rows for mean in row.deltas.values()}
+    sentences = [
+        "Error: percent of the images, mean over seeds. Delta: error minus that of the baseline with the same seed on "
+        "the same images, in points; above 0 the change made it worse. Paper, Log: the same rise in the paper and in "
+        "its authors' log."
+    ]
+    if counts:
+        sentences.append(
+            "p: how often a delta at least this far from 0 would turn up if the change had no effect; even if "
+            "nothing had an effect, about one such p-value in twenty would fall below 0.05."
+        )
+    if counts - {1}:
+        sentences.append(
+            "95 % interval: where the delta may lie, given that other seeds and other images could be drawn."
+        )
+    if 1 in counts:
+        sentences.append(
+            "With one seed, interval and p allow for other images only: how much the delta varies between seeds is "
+            "unknown, and may well exceed the interval."
+        )
+    return " ".join(sentences)
+
+
+def unfinished_lines(group: Group) -> list[str]:
+    """One line for each failed or interrupted run."""
+    return [f"{run}: {run.result.status}: {run.result.message}" for run in group.unfinished]
+
+
+def damage_line(damaged: Iterable[str]) -> str | None:
+    """The warning about runs that could not be read; None if all could."""
+    reasons = list(damaged)
+    counted = "1 damaged run was" if len(reasons) == 1 else f"{len(reasons)} damaged runs were"
+    return f"Warning: {counted} skipped: {'; '.join(reasons)}" if reasons else None

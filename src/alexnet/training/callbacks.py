@@ -1,0 +1,49 @@
+"""The schedule's hand on the learning rate, and the checkpoints of a run."""
+
+from functools import partial
+from pathlib import Path
+
+import lightning as L
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from alexnet.config.schema import Config
+from alexnet.training.history import History
+from alexnet.training.schedule import progress, rate
+
+CHECKPOINTS = "checkpoints"
+LAST = "last"
+BEST = "best"
+
+
+class ScheduledRate(L.Callback):
+    """Sets the rate of every epoch and ends training; all of its state is the history."""
+
+    def __init__(self, config: Config, history: History) -> None:
+        self.config = config
+        self.history = history
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # A run stopped between its last epoch and its result has nothing left to train when it is resumed.
+        self._stop_when_finished(trainer)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        drops = progress(self.config.schedule, self.history.schedule_errors).drops
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = rate(self.config.schedule, self.config.optimizer.lr, drops)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._stop_when_finished(trainer)
+
+    def _stop_when_finished(self, trainer: L.Trainer) -> None:
+        if progress(self.config.schedule, self.history.schedule_errors).finished:
+            trainer.should_stop = True
+
+
+def checkpoint_callbacks(directory: Path, *, has_validation: bool) -> list[ModelCheckpoint]:
+    """`last.ckpt` after every epoch, and `best.ckpt` by validation error; each is replaced in one step."""
+    folder = directory / CHECKPOINTS
+    replaced = partial(ModelCheckpoint, folder, enable_version_counter=False, save_on_train_epoch_end=True)
+    last = replaced(filename=LAST)
+    best = replaced(filename=BEST, monitor="val/top1_error", mode="min")
+    # `last` comes last: a run killed between the two files must not resume behind the best it has recorded.
+    return [best, last] if has_validation else [last]

@@ -1,0 +1,82 @@
+"""What a run shows while it trains: a live bar on a terminal, one line per epoch elsewhere."""
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar
+from rich.console import Console
+from rich.table import Table
+
+from alexnet.results import BASELINE, Result
+from alexnet.training.history import EpochRecord, History
+from alexnet.training.module import AlexNetModule
+
+VIEW_NAMES = {"center": "centre crop", "ten_crop": "ten crops"}
+
+
+def display_callback(console: Console, history: History, *, live: bool) -> L.Callback:
+    """The live bar if it is wanted and the console is a terminal, else epoch lines."""
+    return LiveBar(history) if live and console.is_terminal else EpochLines(console, history)
+
+
+class LiveBar(RichProgressBar):
+    """Lightning's Rich bar with the errors in percent, the rate and the speed."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__(refresh_rate=5, leave=False)
+        self.history = history
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        assert isinstance(pl_module, AlexNetModule)
+        if not trainer.training:
+            return {}
+        shown = {}
+        if int(pl_module.train_errors.images):
+            errors = pl_module.train_errors.compute()
+            shown["train"] = f"{100 * float(errors['top1']):.1f}/{100 * float(errors['top5']):.1f} %"
+        if self.history.records:
+            shown["val"] = _errors(self.history.records[-1].val_top1_error, self.history.records[-1].val_top5_error)
+        shown["rate"] = f"{trainer.optimizers[0].param_groups[0]['lr']:g}"
+        shown["images/s"] = f"{self.history.images_per_second:,.0f}"
+        return shown
+
+
+class EpochLines(L.Callback):
+    """One line per finished epoch, for logs and pipes."""
+
+    def __init__(self, console: Console, history: History) -> None:
+        self.console = console
+        self.history = history
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        record = self.history.records[-1]
+        self.console.print(_line(record, trainer.max_epochs or 0), highlight=False, soft_wrap=True)
+
+
+def _line(record: EpochRecord, epochs: int) -> str:
+    return (
+        f"epoch {record.epoch + 1:>3}/{epochs}  rate {record.rate:<7g}"
+        f"  train error {_errors(record.train_top1_error, record.train_top5_error)}"
+        f"  val error {_errors(record.val_top1_error, record.val_top5_error)}"
+        f"  {record.images_per_second:,.0f} images/s"
+    )
+
+
+def _errors(top1: float | None, top5: float | None) -> str:
+    return "-" if top1 is None or top5 is None else f"{top1:.1f}/{top5:.1f} %"
+
+
+def result_table(result: Result) -> Table:
+    """The errors of a finished run by split and view, beside the paper's where the experiment is the paper's."""
+    target = result.target.paper
+    title = f"{result.ablation}, seed {result.seed}"
+    table = Table("images", "view", "top-1 error", "top-5 error", title=title, title_justify="left")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for split, views in result.errors.items():
+        for view, rates in views.items():
+            label = f"{split} ({rates.images:,})"
+            table.add_row(label, VIEW_NAMES[view], f"{100 * rates.top1:.2f} %", f"{100 * rates.top5:.2f} %")
+    if result.ablation == BASELINE and target.top1 is not None and target.top5 is not None:
+        table.add_row("the paper", VIEW_NAMES["ten_crop"], f"{target.top1:.1f} %", f"{target.top5:.1f} %")
+    return table

@@ -1,0 +1,128 @@
+"""What happened in each epoch: kept in the checkpoint, written to `metrics.csv`, sent to the loggers."""
+
+import csv
+import io
+import math
+import time
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from alexnet.errors import UserError
+from alexnet.evaluation.errors import TopKErrors
+from alexnet.records import replace_file
+from alexnet.training.module import AlexNetModule
+
+METRICS_FILE = "metrics.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """One finished epoch; errors in percent, of augmented training crops and of validation images' centre crops."""
+
+    epoch: int
+    """Counted from 0."""
+    step: int
+    """Updates since the start of training."""
+    rate: float
+    train_loss: float
+    train_top1_error: float
+    train_top5_error: float
+    val_loss: float | None
+    """None where there are no validation images."""
+    val_top1_error: float | None
+    val_top5_error: float | None
+    seconds: float
+    """Training time of this epoch, validation left out."""
+    images_per_second: float
+
+
+class History(L.Callback):
+    """Keeps an `EpochRecord` per epoch. Must come before the callbacks that read it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / METRICS_FILE
+        self.records: list[EpochRecord] = []
+        self._started = 0.0
+        self._images = 0
+        self._training_seconds = 0.0
+
+    @property
+    def schedule_errors(self) -> list[float]:
+        """One error per epoch for the schedule to judge: validation where there is one."""
+        return [r.train_top1_error if r.val_top1_error is None else r.val_top1_error for r in self.records]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"records": [asdict(record) for record in self.records]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.records = [EpochRecord(**record) for record in state_dict["records"]]
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._started, self._images, self._training_seconds = time.perf_counter(), 0, 0.0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._images += len(batch.labels)
+        self._training_seconds = time.perf_counter() - self._started
+
+    @property
+    def images_per_second(self) -> float:
+        """Training speed in the epoch under way."""
+        return self._images / self._training_seconds if self._training_seconds else 0.0
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, AlexNetModule)
+        record = self._record(trainer, pl_module)
+        if not math.isfinite(record.train_loss):
+            raise UserError(
+                f"training diverged in epoch {record.epoch}: the loss is no longer finite;"
+                f" try a lower optimizer.lr than {pl_module.config.optimizer.lr:g}"
+            )
+        self.records.append(record)
+        self._write()
+        logged = {name: float(value) for name, value in asdict(record).items() if value is not None}
+        pl_module.log_dict(
+            {_metric_name(name): value for name, value in logged.items() if name not in ("epoch", "step")}
+        )
+
+    def _record(self, trainer: L.Trainer, module: AlexNetModule) -> EpochRecord:
+        train = _percent(module.train_errors)
+        validated = int(module.val_errors.images) > 0
+        val = _percent(module.val_errors) if validated else {"top1": None, "top5": None}
+        return EpochRecord(
+            epoch=trainer.current_epoch,
+            step=trainer.global_step,
+            rate=trainer.optimizers[0].param_groups[0]["lr"],
+            train_loss=float(module.train_loss.compute()),
+            train_top1_error=train["top1"],
+            train_top5_error=train["top5"],
+            val_loss=float(module.val_loss.compute()) if validated else None,
+            val_top1_error=val["top1"],
+            val_top5_error=val["top5"],
+            seconds=self._training_seconds,
+            images_per_second=self.images_per_second,
+        )
+
+    def _write(self) -> None:
+        """Rewrite `metrics.csv` whole: after a resume it must not hold epochs that were lost and done again."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [field.name for field in fields(EpochRecord)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(record) for record in self.records)
+        replace_file(self.path, text.getvalue().encode())
+
+
+def _percent(errors: TopKErrors) -> dict[str, float]:
+    return {name: 100 * float(rate) for name, rate in errors.compute().items()}
+
+
+def _metric_name(field: str) -> str:
+    """`val_top1_error` -> `val/top1_error`: dashboards group by the part before the slash."""
+    for prefix in ("train_", "val_"):
+        if field.startswith(prefix):
+            return f"{prefix[:-1]}/{field.removeprefix(prefix)}"
+    return field

@@ -1,0 +1,83 @@
+"""The LightningModule: the network, its augmentation on the device, its optimiser, and exact counts of its errors."""
+
+from hashlib import sha256
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import MeanMetric
+
+from alexnet.config.schema import Config, ConfigTree
+from alexnet.data.augment import Augmenter, Batch, CropGeometry
+from alexnet.data.pack import Pack
+from alexnet.evaluation.errors import TopKErrors
+from alexnet.evaluation.predictions import PredictionStore
+from alexnet.evaluation.views import center_logits, probabilities
+from alexnet.net.alexnet import AlexNet
+from alexnet.training.momentum import Momentum2012, parameter_groups
+
+
+class AlexNetModule(L.LightningModule):
+    """Trains on whole uint8 images with planned draws; tests on the centre crop and the ten patches."""
+
+    def __init__(self, config: Config, tree: ConfigTree, pack: Pack) -> None:
+        super().__init__()
+        self.config = config
+        self.description = {
+            "config": tree,
+            "class_names": pack.class_names,
+            "data_fingerprint": pack.fingerprint,
+        }
+        self.net = AlexNet(config, classes=len(pack.class_names), seed=config.seed)
+        geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
+        self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
+        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        self.train_errors, self.val_errors = TopKErrors(), TopKErrors()
+        self.predictions = PredictionStore()
+
+    def configure_optimizers(self) -> Momentum2012:
+        optimizer = self.config.optimizer
+        groups = parameter_groups(self.net, weight_decay=optimizer.weight_decay, decay_biases=optimizer.decay_biases)
+        return Momentum2012(groups, lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Plain values only, so that torch loads the file without running code from it.
+        checkpoint["alexnet"] = self.description
+
+    def on_train_epoch_start(self) -> None:
+        self.train_loss.reset()
+        self.train_errors.reset()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        # Dropout masks follow from the seed and the step alone: the same after a resume, and the same for two
+        # ablations as far as their layers are.
+        torch.manual_seed(_step_seed(self.config.seed, self.global_step))
+        logits = self.net(self.augmenter(batch))
+        loss = F.cross_entropy(logits, batch.labels)
+        self.train_loss.update(loss.detach(), weight=len(batch.labels))
+        self.train_errors.update(logits.detach(), batch.labels)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.val_loss.reset()
+        self.val_errors.reset()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        images, labels = batch
+        logits = center_logits(self.net, self.augmenter, images)
+        self.val_loss.update(F.cross_entropy(logits, labels), weight=len(labels))
+        self.val_errors.update(logits, labels)
+
+    def on_test_start(self) -> None:
+        self.predictions.clear()
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        images, labels = batch
+        for view, scores in probabilities(self.net, self.augmenter, images).items():
+            self.predictions.add(dataloader_idx, view, labels, scores)
+
+
+def _step_seed(seed: int, step: int) -> int:
+    return int.from_bytes(sha256(f"{seed} {step}".encode()).digest()[:8], "little") >> 1

@@ -1,0 +1,75 @@
+"""Weights & Biases: one run per job, grouped with the runs that it is compared with."""
+
+from pathlib import Path
+from typing import Any
+
+import wandb
+from lightning.pytorch.loggers import WandbLogger
+
+from alexnet.config.job import Job, ablation_name
+from alexnet.errors import UserError
+from alexnet.results import Result
+
+
+def check_login(mode: str) -> None:
+    """Refuse to start an online run that nobody is logged in for: W&B would stop and ask.
+
+    Raises:
+        UserError: online, and no key is known.
+    """
+    if mode == "online" and not wandb.api.api_key:
+        raise UserError("wandb=online: nobody is logged in; run `wandb login`, or choose wandb=offline")
+
+
+def start(job: Job, directory: Path) -> WandbLogger | None:
+    """Open the W&B run of a job, or None if it is disabled.
+
+    The run's id is the name of its directory, so that a resumed job continues the same W&B run. `mode="offline"`
+    leaves the environment alone, which `offline=True` does not: it would switch later jobs of the process offline.
+    """
+    settings = job.config.wandb
+    if settings.mode == "disabled":
+        return None
+    return WandbLogger(
+        name=directory.name,
+        id=directory.name,
+        resume="allow",
+        project=settings.project,
+        entity=settings.entity,
+        group=f"{job.config.experiment}-{job.pairing_key[:8]}",
+        job_type="train",
+        tags=[ablation_name(job.tree), job.config.recipe, job.config.experiment, job.config.data.name],
+        save_dir=directory,
+        mode=settings.mode,
+        config=_config(job),
+        settings=wandb.Settings(console="off", silent=True),
+    )
+
+
+def _config(job: Job) -> dict[str, Any]:
+    """The whole configuration as plain values, with what a dashboard compares by: ablation and the paper's deltas."""
+    (claim,) = job.config.ablations.values() if len(job.config.ablations) == 1 else (None,)
+    return {
+        **job.tree,
+        "ablation": ablation_name(job.tree),
+        "pairing_key": job.pairing_key,
+        "paper_delta_top1": claim.paper.top1 if claim else None,
+        "paper_delta_top5": claim.paper.top5 if claim else None,
+    }
+
+
+def finish(logger: WandbLogger | None, result: Result) -> None:
+    """Put the final errors, in percent, into the run's summary and close the run.
+
+    Without the closing, the next job of a sweep would log into this run.
+    """
+    if logger is None:
+        return
+    summary = {
+        f"{split}/{view}/{name}_error": 100 * value
+        for split, views in result.errors.items()
+        for view, rates in views.items()
+        for name, value in (("top1", rates.top1), ("top5", rates.top5))
+    }
+    logger.experiment.summary.update({**summary, "status": result.status, "parameters": result.parameters})
+    wandb.finish(exit_code=0 if result.status == "finished" else 1)

@@ -1,0 +1,133 @@
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from alexnet.data.images import convert
+from tests.data.samples import encoded, noise
+
+
+def square(blob: Path | bytes | np.ndarray, size: int = 16) -> np.ndarray:
+    (result,) = convert([blob], size)
+    assert isinstance(result, np.ndarray), result
+    assert result.shape == (size, size, 3) and result.dtype == np.uint8
+    return result
+
+
+def reason(blob: Path | bytes) -> str:
+    (result,) = convert([blob], 16)
+    assert isinstance(result, str)
+    assert "\n" not in result and "\t" not in result
+    return result
+
+
+def resize_then_crop(image: Image.Image, size: int) -> np.ndarray:
+    """The paper's words one by one; exact where the longer side becomes a whole, even number of pixels more."""
+    scale = size / min(image.size)
+    width, height = (round(side * scale) for side in image.size)
+    whole = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (width - size) // 2, (height - size) // 2
+    return np.asarray(whole.crop((left, top, left + size, top + size)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.sampled_from([8, 16, 24]),
+    factor=st.integers(1, 4),
+    extra=st.integers(0, 5),
+    tall=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_shorter_side_then_centre_crop(size: int, factor: int, extra: int, tall: bool, seed: int) -> None:
+    short, long = size * factor, (size + 2 * extra) * factor
+    image = noise(seed, *((short, long) if tall else (long, short)))
+    np.testing.assert_array_equal(square(encoded(image, "PNG"), size), resize_then_crop(image, size))
+
+
+def test_an_image_of_the_size_keeps_its_pixels() -> None:
+    pixels = np.asarray(noise(1, 16, 16))
+    np.testing.assert_array_equal(square(encoded(noise(1, 16, 16), "PNG")), pixels)
+    np.testing.assert_array_equal(square(pixels), pixels)
+
+
+def test_shrinking_averages() -> None:
+    """A chessboard of single pixels becomes grey; without antialiasing it would stay black and white."""
+    board = np.indices((128, 128)).sum(axis=0) % 2 * 255
+    found = square(encoded(Image.fromarray(board.astype(np.uint8)), "PNG"))
+    assert np.abs(found.astype(int) - 127).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "RGBA", "CMYK"])
+def test_modes_become_rgb_as_pil_converts_them(mode: str) -> None:
+    image = noise(2, 16, 16).convert("L").convert(mode) if mode == "LA" else noise(2, 16, 16).convert(mode)
+    found = square(encoded(image, "TIFF" if mode == "CMYK" else "PNG"))
+    np.testing.assert_array_equal(found, np.asarray(image.convert("RGB")))
+
+
+def test_grey_is_repeated() -> None:
+    grey = noise(3, 16, 16).convert("L")
+    found = square(encoded(grey, "PNG"))
+    assert (found == np.asarray(grey)[..., None]).all()
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_16_bits_keep_the_upper_8(form: str) -> None:
+    values = np.random.default_rng(4).integers(0, 2**16, (16, 16), np.uint16)
+    found = square(encoded(Image.fromarray(values), form))
+    np.testing.assert_array_equal(found, np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2))
+
+
+def test_the_name_does_not_tell_the_format(tmp_path: Path) -> None:
+    (tmp_path / "n1.JPEG").write_bytes(encoded(noise(5, 16, 16), "PNG"))
+    np.testing.assert_array_equal(square(tmp_path / "n1.JPEG"), np.asarray(noise(5, 16, 16)))
+
+
+def test_exif_orientation_is_ignored() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    turned, plain = (encoded(noise(6), "JPEG", **options) for options in ({"exif": exif}, {}))
+    np.testing.assert_array_equal(square(turned), square(plain))
+
+
+def test_the_first_picture_of_several_counts() -> None:
+    first, second = noise(7, 16, 16).quantize(), noise(8, 16, 16).quantize()
+    found = square(encoded(first, "GIF", save_all=True, append_images=[second]))
+    np.testing.assert_array_equal(found, np.asarray(first.convert("RGB")))
+
+
+def test_a_long_thin_image_is_no_burden() -> None:
+    assert (square(encoded(Image.new("RGB", (60000, 1), (9, 8, 7)), "PNG"), 256) == (9, 8, 7)).all()
+
+
+def test_what_cannot_be_used_has_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    assert reason(tmp_path / "empty.jpg") == reason(b"") == "empty file"
+    assert reason(b"these are words") == "not an image"
+    assert "truncated" in reason(encoded(noise(9), "JPEG")[:-200])
+    assert "floating-point" in reason(encoded(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"))
+    assert "32-bit" in reason(encoded(Image.fromarray(np.full((9, 9), 2**20, np.int32)), "TIFF"))
+    assert "No such file" in reason(tmp_path / "gone.jpg")
+
+
+@pytest.mark.parametrize("side", [10_001, 60_000])
+def test_a_decompression_bomb_is_rejected_unread(side: int) -> None:
+    forged = bytearray(encoded(Image.new("1", (8, 8)), "PNG"))
+    forged[16:24] = side.to_bytes(4, "big") * 2
+    forged[29:33] = zlib.crc32(forged[12:29]).to_bytes(4, "big")
+    assert "pixels" in reason(bytes(forged))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), form=st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"]))
+def test_no_damage_gets_through_as_an_error(data: st.DataObject, form: str) -> None:
+    whole = encoded(noise(10), form)
+    damaged = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
+    for place in data.draw(st.lists(st.integers(0, max(0, len(damaged) - 1)), max_size=5)):
+        if damaged:
+            damaged[place] ^= data.draw(st.integers(1, 255))
+    (result,) = convert([bytes(damaged)], 16)
+    assert (isinstance(result, str) and result) or result.shape == (16, 16, 3)

@@ -1,0 +1,170 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet.data.pack import Pack, open_pack
+from alexnet.data.prepare import prepare
+from alexnet.errors import UserError
+from tests.data.samples import archive, class_folders, contents, noise
+
+
+def make(source: Path, pack: Path, size: int = 8, **options: object) -> Pack:
+    return prepare(source, pack, size=size, show_progress=False, **options)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return class_folders(tmp_path / "images", ("train", "val", "test"))
+
+
+def test_images_land_where_they_belong(folder: Path, tmp_path: Path) -> None:
+    pack = make(folder, tmp_path / "pack", size=16)
+    assert {name: len(split) for name, split in pack.splits.items()} == {"train": 15, "val": 15, "test": 15}
+    np.testing.assert_array_equal(pack.splits["test"].labels, np.repeat(np.arange(5), 3))
+    found = pack.splits["val"].gather(np.array([7]))[0]
+    with Image.open(folder / "val" / "c" / "1.png") as image:
+        np.testing.assert_array_equal(found, np.asarray(image)[:, 2:18])
+    train = pack.splits["train"].gather(np.arange(15))
+    np.testing.assert_array_equal(pack.statistics.mean_image, train.mean(axis=0, dtype=np.float64).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.tar.zst", "x.tar.xz", "x.zip"])
+def test_archives_give_the_pack_of_the_folder(folder: Path, tmp_path: Path, name: str) -> None:
+    first = make(folder, tmp_path / "one")
+    second = make(archive(folder, tmp_path / name, top="wrapped/"), tmp_path / "two")
+    assert first.fingerprint == second.fingerprint
+
+
+def test_any_number_of_workers_writes_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    (folder / "train" / "b" / "1.png").write_bytes(b"")
+    (folder / "train" / "d" / "0.png").write_bytes((folder / "train" / "d" / "0.png").read_bytes()[:300])
+    make(folder, tmp_path / "one", workers=1)
+    make(folder, tmp_path / "two", workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert "rejected.txt" in contents(tmp_path / "one")
+
+
+def test_unreadable_images_are_left_out_and_listed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "train" / "b" / "1.png").write_bytes(b"")
+    (folder / "val" / "a" / "2.png").write_text("words")
+    pack = prepare(folder, tmp_path / "pack", size=16, show_progress=True)
+    assert (pack.path / "rejected.txt").read_text() == "train/b/1.png\tempty file\nval/a/2.png\tnot an image\n"
+    assert pack.splits["train"].labels.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+    with Image.open(folder / "train" / "b" / "2.png") as image:
+        np.testing.assert_array_equal(pack.splits["train"].gather(np.array([4]))[0], np.asarray(image)[:, 2:18])
+    said = capsys.readouterr().err
+    assert "train 14, val 14, test 15 images of 16 x 16, 5 classes" in said
+    assert "2 images could not be read" in said and "rejected.txt" in said
+
+
+def test_a_validation_split_is_held_out(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images", [""], count=10)
+    packs = [make(folder, tmp_path / f"{seed}", val_fraction=0.2, seed=seed) for seed in (0, 1)]
+    for pack in packs:
+        assert np.bincount(pack.splits["val"].labels).tolist() == [2] * 5
+        assert np.bincount(pack.splits["train"].labels).tolist() == [8] * 5
+        assert list(pack.splits) == ["train", "val"]
+    assert packs[0].fingerprint != packs[1].fingerprint
+
+
+def test_a_class_of_one_image_keeps_it_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    single = prepare(class_folders(tmp_path / "images", ["train"], count=1), tmp_path / "single", size=8)
+    assert list(single.splits) == ["train"] and len(single.splits["train"]) == 5
+    assert "no validation split" in capsys.readouterr().err
+    noise(1).save(tmp_path / "images" / "train" / "b" / "another.png")
+    mixed = prepare(tmp_path / "images", tmp_path / "mixed", size=8)
+    assert mixed.splits["val"].labels.tolist() == [1] and len(mixed.splits["train"]) == 5
+    assert "4 classes have no validation image" in capsys.readouterr().err
+
+
+def break_all(folder: Path) -> None:
+    for file in folder.rglob("*.png"):
+        file.write_bytes(file.read_bytes()[:60])
+
+
+REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "all unreadable": (break_all, "none of the images for train can be read; 45 unreadable"),
+    "a class unreadable": (lambda folder: break_all(folder / "train" / "c"), "training images of class 'c'"),
+    "a split unreadable": (lambda folder: break_all(folder / "val"), "none of the images for val"),
+    "words only": (lambda folder: [file.rename(f"{file}.txt") for file in folder.rglob("*.png")], "no images"),
+    "missing": (lambda folder: folder.rename(folder.with_name("elsewhere")), "no such folder or archive"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refused_source_leaves_nothing(folder: Path, tmp_path: Path, case: str) -> None:
+    damage, said = REFUSALS[case]
+    damage(folder)
+    with pytest.raises(UserError, match=said):
+        make(folder, tmp_path / "packs" / "pack")
+    assert [entry.name for entry in tmp_path.iterdir()] in (["images"], ["elsewhere"])
+
+
+def test_a_target_that_holds_something_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    made = make(folder, tmp_path / "pack")
+    (tmp_path / "file").write_text("mine")
+    before = contents(tmp_path)
+    for target, said in (("pack", "is a pack already"), ("file", "is a file"), ("images", "holds something else")):
+        with pytest.raises(UserError, match=said):
+            make(folder, tmp_path / target)
+    with pytest.raises(UserError, match="is a pack already; give the folder"):
+        make(made.path, tmp_path / "another")
+    assert contents(tmp_path) == before
+    (tmp_path / "void").mkdir()
+    assert make(folder, tmp_path / "void").fingerprint == made.fingerprint
+
+
+@pytest.mark.parametrize("options", [{"size": 0}, {"val_fraction": 0.0}, {"val_fraction": 1.0}, {"workers": 0}])
+def test_numbers_without_meaning_are_refused(folder: Path, tmp_path: Path, options: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=f"{next(iter(options))}={next(iter(options.values()))}"):
+        make(folder, tmp_path / "pack", **options)
+    assert not (tmp_path / "pack").exists()
+
+
+def test_several_at_once_give_one_sound_pack(folder: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(make, folder, tmp_path / "pack") for _ in range(4)]
+        results = [job.exception() or job.result() for job in jobs]
+    # One that starts when another has finished is told so; the others share the first one's pack.
+    assert all("already" in str(result) for result in results if not isinstance(result, Pack))
+    assert {result.fingerprint for result in results if isinstance(result, Pack)} == {
+        open_pack(tmp_path / "pack").fingerprint
+    }
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["images", "pack"]
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from alexnet.data.prepare import prepare
+
+if __name__ == "__main__":
+    prepare(Path(sys.argv[1]), Path(sys.argv[2]), size=500, workers=int(sys.argv[3]), show_progress=False)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_leaves_nothing(tmp_path: Path, workers: int) -> None:
+    folder = class_folders(tmp_path / "images", [""], count=200)
+    (tmp_path / "job.py").write_text(INTERRUPTED)
+    command = [sys.executable, "job.py", folder, tmp_path / "packs" / "pack", str(workers)]
+    job = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+    while not list(tmp_path.glob("packs/.pack*/train-*")):
+        assert job.poll() is None
+        time.sleep(0.02)
+    os.killpg(job.pid, signal.SIGINT)  # as a terminal does: to every process of the job
+    _, said = job.communicate(timeout=20)
+    assert job.returncode == -signal.SIGINT and said.strip().endswith(b"KeyboardInterrupt")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["images", "job.py"]

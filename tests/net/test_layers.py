@@ -1,0 +1,88 @@
+"""Layers against independent formulas."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alexnet.net.layers import Activation, ColumnLinear, OverhangingConv2d, PlainDropout
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    size=st.integers(6, 14),
+    kernel=st.integers(1, 5),
+    stride=st.integers(1, 4),
+    before=st.integers(0, 2),
+    groups=st.sampled_from([1, 2]),
+)
+def test_convolution_rounds_up_and_reads_zeros(size: int, kernel: int, stride: int, before: int, groups: int) -> None:
+    out = 1 + -(-(2 * before + size - kernel) // stride)
+    after = (out - 1) * stride + kernel - size - before
+    layer = OverhangingConv2d(4, 6, kernel=kernel, stride=stride, before=before, after=after, groups=groups).double()
+    x = torch.randn(2, 4, size, size, dtype=torch.float64)
+    y = layer(x).detach().numpy()
+    assert y.shape == (2, 6, out, out)
+    # Definition, window by window, over an image surrounded by plenty of zeros.
+    canvas = np.zeros((2, 4, size + 20, size + 20))
+    canvas[:, :, before : before + size, before : before + size] = x.numpy()
+    weight = layer.weight.detach().numpy()
+    for row, column in {(0, 0), (0, out - 1), (out - 1, out // 2), (out - 1, out - 1)}:
+        window = canvas[:, :, row * stride : row * stride + kernel, column * stride : column * stride + kernel]
+        for unit in range(6):
+            first = 0 if groups == 1 or unit < 3 else 2
+            seen = window[:, first : first + 4 // groups]
+            expected = (seen * weight[unit]).sum(axis=(1, 2, 3)) + layer.bias.detach().numpy()[unit]
+            np.testing.assert_allclose(y[:, unit, row, column], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_conv1_hangs_three_pixels_over_the_right_and_bottom_edge_only() -> None:
+    layer = OverhangingConv2d(3, 1, kernel=11, stride=4, before=0, after=3, groups=1)
+    torch.nn.init.ones_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    y = layer(torch.ones(1, 3, 224, 224))[0, 0]
+    assert y.shape == (55, 55)
+    assert y[0, 0] == 3 * 11 * 11
+    assert y[-1, 0] == y[0, -1] == 3 * 11 * 8
+    assert y[-1, -1] == 3 * 8 * 8
+
+
+def test_dropout_masks_without_scaling_and_halves_at_test() -> None:
+    layer = PlainDropout(0.5)
+    x = torch.full((400, 500), 3.0, requires_grad=True)
+    torch.manual_seed(0)
+    y = layer(x)
+    assert set(y.unique().tolist()) == {0.0, 3.0}
+    # 200,000 draws: five standard deviations of the kept share are 0.0056
+    assert abs((y > 0).double().mean().item() - 0.5) < 0.0056
+    (grad,) = torch.autograd.grad(y.sum(), x)
+    assert torch.equal(grad, (y > 0).float())
+    layer.eval()
+    assert torch.equal(layer(x), x * 0.5)
+
+
+def test_column_linear_is_linear_with_one_group_and_block_diagonal_with_two() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(5, 8, dtype=torch.float64)
+    for groups in (1, 2):
+        layer = ColumnLinear(8, 6, groups=groups).double()
+        torch.nn.init.normal_(layer.weight)
+        torch.nn.init.normal_(layer.bias)
+        dense = torch.zeros(6, 8, dtype=torch.float64)
+        for block in range(groups):
+            rows = slice(block * 6 // groups, (block + 1) * 6 // groups)
+            dense[rows, block * 8 // groups : (block + 1) * 8 // groups] = layer.weight[rows]
+        torch.testing.assert_close(layer(x), x @ dense.T + layer.bias)
+
+
+def test_activations_are_their_formulas() -> None:
+    x = torch.linspace(-3, 3, 25, dtype=torch.float64)
+    a = x.numpy()
+    expected = {
+        "relu": np.maximum(0, a),
+        "tanh": (np.exp(a) - np.exp(-a)) / (np.exp(a) + np.exp(-a)),
+        "sigmoid": 1 / (1 + np.exp(-a)),
+        "abs_tanh": np.abs(np.sinh(a) / np.cosh(a)),
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(Activation(name)(x).numpy(), values, atol=1e-14)

@@ -1,0 +1,68 @@
+"""LRN against the printed formula in float64, numerical gradients, and torch's own layer."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alexnet.net.lrn import LocalResponseNorm
+
+
+def printed_formula(a: np.ndarray, columns: int, size: int, k: float, alpha: float, beta: float) -> np.ndarray:
+    """Section 3.3 written out: loops, float64, the window cut off at the edges of each column."""
+    b = np.empty_like(a)
+    maps = a.shape[1] // columns
+    for column in range(columns):
+        for i in range(maps):
+            low, high = max(0, i - size // 2), min(maps - 1, i + size // 2)
+            window = a[:, column * maps + low : column * maps + high + 1]
+            b[:, column * maps + i] = a[:, column * maps + i] / (k + alpha * (window**2).sum(axis=1)) ** beta
+    return b
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    columns=st.sampled_from([1, 2]),
+    maps=st.integers(1, 9),
+    size=st.sampled_from([1, 3, 5, 7]),
+    side=st.integers(1, 4),
+    k=st.floats(0.5, 3),
+    alpha=st.floats(1e-5, 2),
+    beta=st.floats(0.1, 1.5),
+    seed=st.integers(0, 1000),
+)
+def test_equals_the_printed_formula(
+    columns: int, maps: int, size: int, side: int, k: float, alpha: float, beta: float, seed: int
+) -> None:
+    a = np.random.default_rng(seed).normal(size=(2, columns * maps, side, side))
+    layer = LocalResponseNorm(columns=columns, size=size, k=k, alpha=alpha, beta=beta)
+    expected = printed_formula(a, columns, size, k, alpha, beta)
+    np.testing.assert_allclose(layer(torch.from_numpy(a)).numpy(), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("size", [3, 5])
+def test_gradient_is_the_numerical_one(columns: int, size: int) -> None:
+    a = torch.randn(2, 8, 3, 3, dtype=torch.float64, requires_grad=True)
+    layer = LocalResponseNorm(columns=columns, size=size, k=2.0, alpha=0.3, beta=0.75)
+    assert torch.autograd.gradcheck(layer, (a,))
+
+
+def test_equals_torch_at_alpha_divided_by_the_window() -> None:
+    a = torch.randn(3, 16, 7, 7, requires_grad=True)
+    peer = torch.nn.LocalResponseNorm(5, alpha=1e-2, beta=0.75, k=2.0)
+    ours = LocalResponseNorm(columns=1, size=5, k=2.0, alpha=1e-2 / 5, beta=0.75)
+    torch.testing.assert_close(ours(a), peer(a))
+    (ours_grad,) = torch.autograd.grad(ours(a).square().sum(), a)
+    (peer_grad,) = torch.autograd.grad(peer(a).square().sum(), a)
+    torch.testing.assert_close(ours_grad, peer_grad)
+
+
+def test_columns_do_not_see_each_other() -> None:
+    a = torch.randn(2, 12, 4, 4)
+    changed = a.clone()
+    changed[:, 6:] *= 10
+    layer = LocalResponseNorm(columns=2, size=5, k=2.0, alpha=1.0, beta=0.75)
+    torch.testing.assert_close(layer(a)[:, :6], layer(changed)[:, :6], rtol=0, atol=0)
+    assert not torch.equal(LocalResponseNorm(columns=1, size=5, k=2.0, alpha=1.0, beta=0.75)(a)[:, :6], layer(a)[:, :6])

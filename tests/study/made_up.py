@@ -1,0 +1,121 @@
+"""Run directories with known outcomes, as a training run would leave them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from alexnet.predictions import ViewPredictions, write_predictions
+from alexnet.results import Claim, DataFacts, ErrorRates, Points, Result, Target
+
+IMAGES = 1000
+UNKNOWN = Points()
+
+CLAIMS = {
+    "no_lrn": Claim(
+        title="Response normalisation",
+        section="3.3",
+        statement="Without it the error rises.",
+        paper=Points(top1=1.4, top5=1.2),
+        log=Points(top1=1.37, top5=1.152),
+    ),
+    "one_column": Claim(
+        title="One column",
+        section="3.2",
+        statement="One column is worse than two.",
+        paper=Points(top1=1.7, top5=1.2),
+        log=Points(top1=1.6953, top5=1.23),
+    ),
+    "no_color": Claim(
+        title="Colour noise",
+        section="4.1",
+        statement="It is worth more than one point.",
+        paper=Points(top1=1.0),
+        log=UNKNOWN,
+    ),
+    "isolated_columns": Claim(
+        title="No exchange between columns",
+        section="log",
+        statement="Not in the paper.",
+        paper=UNKNOWN,
+        log=Points(top1=1.164, top5=1.12),
+    ),
+    "no_dropout": Claim(
+        title="Dropout", section="4.2", statement="Without it the net over-fits.", paper=UNKNOWN, log=UNKNOWN
+    ),
+}
+
+
+def predictions(top1_wrong: int, top5_wrong: int, *, images: int = IMAGES, first: int = 0) -> ViewPredictions:
+    """Wrong on the `top1_wrong` images from `first` on, by more than five classes on the first `top5_wrong` of them."""
+    labels = np.arange(images) % 20
+    ranks = np.zeros(images, dtype=int)
+    ranks[first : first + top1_wrong] = 1
+    ranks[first : first + top5_wrong] = 5
+    # The class at place j is label + j - rank, so the label stands at place `rank`; place 5 is not among the five.
+    classes = (labels[:, None] + np.arange(5) - ranks[:, None]) % 20
+    return ViewPredictions.from_top(labels, classes, np.tile([0.5, 0.2, 0.1, 0.05, 0.01], (images, 1)))
+
+
+def result(ablation: str = "baseline", seed: int = 0) -> Result:
+    """A finished run; errors are placeholders until `save` counts them."""
+    parts = [] if ablation == "baseline" else ablation.split("+")
+    chosen = [f"'+ablation=[{','.join(parts)}]'"] if parts else []
+    return Result(
+        status="finished",
+        message=None,
+        run=f"shapes-{ablation}-seed{seed}-1a2b",
+        ablation=ablation,
+        recipe="paper",
+        experiment="demo",
+        seed=seed,
+        pairing_key="9f3c",
+        changes={"lrn.layers": ([1, 2], [])} if "no_lrn" in parts else {},
+        claims={part: CLAIMS[part] for part in parts if part in CLAIMS},
+        target=Target(paper=UNKNOWN, log=UNKNOWN),
+        data=DataFacts(name="shapes", fingerprint="d1", classes=20, images={"train": 3000, "val": 400, "test": IMAGES}),
+        errors={"test": {"ten_crop": ErrorRates(images=IMAGES, top1=0.0, top5=0.0)}},
+        training=None,
+        parameters=123456,
+        versions={"python": "3.11.7"},
+        device="cpu",
+        git=None,
+        command=" ".join(["python train.py", *chosen, f"seed={seed}"]),
+    )
+
+
+def save(
+    folder: Path, run: Result, seen: ViewPredictions | None = None, *, split: str = "test", view: str = "ten_crop"
+) -> Path:
+    """Write a run directory; without predictions the run did not finish."""
+    directory = folder / run.run
+    directory.mkdir(parents=True)
+    if seen is not None:
+        write_predictions(directory, {split: {view: seen}})
+        run = replace(run, errors={split: {view: seen.error_rates()}})
+    run.write(directory)
+    return directory
+
+
+def unfinished(run: Result, status: str, message: str) -> Result:
+    """The same run, had it not finished."""
+    return replace(run, status=status, message=message, errors={})  # type: ignore[arg-type]
+
+
+def study(folder: Path, seeds: int = 3) -> Path:
+    """Five ablations and a combination, each at every seed, with ever more wrong images."""
+    rng = np.random.default_rng(7)
+    wrong = {
+        "baseline": 300,
+        "one_column": 317,
+        "no_lrn": 314,
+        "no_color": 312,
+        "no_dropout": 390,
+        "isolated_columns": 298,
+        "no_dropout+no_lrn": 410,
+    }
+    for ablation, count in wrong.items():
+        for seed in range(seeds):
+            counted = count + int(rng.integers(-6, 7))
+            save(folder, result(ablation, seed), predictions(counted, counted // 4, first=int(rng.integers(0, 40))))
+    return folder

@@ -1,0 +1,191 @@
+"""Pairs, rows and notes of made-up studies whose outcome is known."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up import IMAGES, predictions, result, save, study, unfinished
+
+from alexnet.errors import UserError
+from alexnet.predictions import PREDICTIONS_FILE, ViewPredictions, write_predictions
+from alexnet.results import RESULT_FILE
+from alexnet.study.collect import collect
+from alexnet.study.comparison import Group, compare
+from alexnet.study.pairing import baseline_command
+
+
+def groups(folder: Path, *, split: str | None = None, view: str = "ten_crop") -> list[Group]:
+    return compare(collect([folder]).runs, split=split, view=view)
+
+
+def notes(group: Group) -> str:
+    return "\n".join(note.text for note in group.notes)
+
+
+def test_known_deltas(tmp_path: Path) -> None:
+    for seed, (base, ablated) in enumerate([(300, 310), (290, 310), (310, 340)]):
+        save(tmp_path, result(seed=seed), predictions(base, 100))
+        save(tmp_path, result("no_lrn", seed), predictions(ablated, 90))
+    (group,) = groups(tmp_path)
+    baseline, row = group.rows
+    assert (group.split, group.view, group.images, notes(group)) == ("test", "ten_crop", IMAGES, "")
+    assert baseline.errors == {"top1": pytest.approx(30.0), "top5": pytest.approx(10.0)}
+    assert (baseline.deltas, baseline.claim) == ({}, None)
+    assert row.errors["top1"] == pytest.approx(32.0)
+    assert [replicate.deltas["top1"].delta for replicate in row.replicates] == pytest.approx([1.0, 2.0, 3.0])
+    assert [replicate.deltas["top1"].only_run_wrong for replicate in row.replicates] == [10, 20, 30]
+    assert row.deltas["top1"].delta == pytest.approx(2.0)
+    assert row.deltas["top1"].seed_sd == pytest.approx(1.0)
+    assert row.deltas["top5"].delta == pytest.approx(-1.0)
+    assert row.claim is not None
+    assert row.claim.paper.top1 == 1.4
+
+
+def test_order_of_rows(tmp_path: Path) -> None:
+    (group,) = groups(study(tmp_path, seeds=1))
+    assert [row.ablation for row in group.rows] == [
+        "baseline",
+        "one_column",  # 3.2
+        "no_lrn",  # 3.3
+        "no_color",  # 4.1
+        "no_dropout",  # 4.2
+        "isolated_columns",  # the log
+        "no_dropout+no_lrn",
+    ]
+    assert group.rows[-1].claim is None
+
+
+def test_other_data_and_other_experiments_get_their_own_tables(tmp_path: Path) -> None:
+    for experiment, key in (("demo", "k1"), ("cifar", "k2")):
+        for ablation in ("baseline", "no_lrn"):
+            run = replace(result(ablation), experiment=experiment, pairing_key=key, run=f"{experiment}-{ablation}")
+            save(tmp_path, run, predictions(300, 100))
+    assert [(group.experiment, len(group.rows)) for group in groups(tmp_path)] == [("cifar", 2), ("demo", 2)]
+
+
+def test_missing_baseline_comes_with_its_command(tmp_path: Path) -> None:
+    for ablation in ("no_lrn", "no_dropout"):
+        save(tmp_path, result(ablation, 2), predictions(300, 100))
+    (group,) = groups(tmp_path)
+    assert [row.deltas for row in group.rows] == [{}, {}]
+    (note,) = group.notes
+    assert note.text == "No baseline run with seed 2 for no_lrn, no_dropout. To make it:"
+    assert note.command == "python train.py seed=2"
+
+
+def test_a_seed_without_baseline_is_left_out_of_the_means(tmp_path: Path) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    save(tmp_path, result("no_lrn", 0), predictions(310, 100))
+    save(tmp_path, result("no_lrn", 1), predictions(900, 100))
+    (group,) = groups(tmp_path)
+    row = group.rows[1]
+    assert (row.seeds, len(row.unpaired)) == ([0], 1)
+    assert row.errors["top1"] == pytest.approx(31.0)
+    assert "No baseline run with seed 1 for no_lrn." in notes(group)
+
+
+@pytest.mark.parametrize(
+    ("command", "without"),
+    [
+        ("python train.py +ablation=no_lrn", "python train.py"),
+        ("python train.py '+ablation=[no_lrn,no_dropout]' seed=1", "python train.py seed=1"),
+        ("python train.py ++ablation=a ablation=b lrn=none 'x=a b'", "python train.py lrn=none 'x=a b'"),
+        ("alexnet train experiment=ablations", "alexnet train experiment=ablations"),
+    ],
+)
+def test_baseline_command(command: str, without: str) -> None:
+    assert baseline_command(command) == without
+
+
+def test_failed_baseline_is_the_reason(tmp_path: Path) -> None:
+    save(tmp_path, unfinished(result(), "failed", "no memory"))
+    save(tmp_path, result("no_lrn"), predictions(310, 100))
+    (group,) = groups(tmp_path)
+    assert "for no_lrn (shapes-baseline-seed0-1a2b failed)" in notes(group)
+    assert [run.result.ablation for run in group.unfinished] == ["baseline"]
+
+
+def test_other_fingerprint_is_not_paired(tmp_path: Path) -> None:
+    other = result("no_lrn")
+    save(tmp_path, result(), predictions(300, 100))
+    save(tmp_path, replace(other, data=replace(other.data, fingerprint="d2")), predictions(310, 100))
+    first, second = groups(tmp_path)
+    assert [row.ablation for row in first.rows] == ["baseline"]
+    assert second.rows[0].deltas == {}
+    assert "saw other images: its data fingerprint differs" in notes(second)
+
+
+def test_other_test_images_are_not_paired(tmp_path: Path) -> None:
+    seen = predictions(310, 100)
+    save(tmp_path, result(), predictions(300, 100))
+    save(tmp_path, result("no_lrn"), replace(seen, labels=np.flip(seen.labels).copy()))
+    save(tmp_path, result("no_color"), predictions(300, 100, images=IMAGES - 1))
+    (group,) = groups(tmp_path)
+    assert [row.ablation for row in group.rows] == ["baseline"]
+    assert notes(group).count("its labels differ from those of baseline seed 0") == 2
+
+
+def test_a_baseline_with_damaged_predictions_pairs_with_nothing(tmp_path: Path) -> None:
+    directory = save(tmp_path, result(), predictions(300, 100))
+    save(tmp_path, result("no_lrn"), predictions(310, 100))
+    (directory / PREDICTIONS_FILE).write_bytes(b"")
+    (group,) = groups(tmp_path)
+    assert "baseline seed 0 (shapes-baseline-seed0-1a2b): left out" in notes(group)
+    assert "(shapes-baseline-seed0-1a2b was left out)" in notes(group)
+
+
+def test_errors_that_the_predictions_do_not_give_are_refused(tmp_path: Path) -> None:
+    directory = save(tmp_path, result(), predictions(300, 100))
+    write_predictions(directory, {"test": {"ten_crop": predictions(301, 100)}})
+    (group,) = groups(tmp_path)
+    assert "result.json and predictions.npz disagree on test/ten_crop" in notes(group)
+    assert (group.rows, group.images) == ((), 0)
+
+
+def test_the_newest_finished_run_is_kept(tmp_path: Path) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    for age, (name, wrong) in enumerate([("c", 310), ("a", 320), ("b", 330)]):
+        directory = save(tmp_path, replace(result("no_lrn"), run=name), predictions(wrong, 100))
+        os.utime(directory / RESULT_FILE, (1000 + age, 1000 + age))
+    late = save(tmp_path, replace(unfinished(result("no_lrn"), "failed", "no memory"), run="d"))
+    os.utime(late / RESULT_FILE, (2000, 2000))
+    (group,) = groups(tmp_path)
+    assert group.rows[1].deltas["top1"].delta == pytest.approx(3.0)
+    assert group.unfinished == ()
+    assert f"no_lrn seed 0 (b): run 4 times; kept {(tmp_path / 'b').resolve()}, left out" in notes(group)
+    assert "d (failed)" in notes(group)
+
+
+def test_split_defaults_to_test_then_val(tmp_path: Path) -> None:
+    save(tmp_path / "a", result(), predictions(300, 100), split="val")
+    assert groups(tmp_path / "a")[0].split == "val"
+    save(tmp_path / "b", result(), predictions(300, 100))
+    save(tmp_path / "b", result("no_lrn"), predictions(300, 100), split="val")
+    (group,) = groups(tmp_path / "b")
+    assert group.split == "test"
+    assert "left out, it has no errors for test/ten_crop" in notes(group)
+
+
+def test_unknown_view_or_split_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    with pytest.raises(UserError, match="no run has errors for test/tencrop; there are: test/ten_crop"):
+        groups(tmp_path, view="tencrop")
+    with pytest.raises(UserError, match="no run has errors for train/ten_crop"):
+        groups(tmp_path, split="train")
+
+
+def test_only_failed_runs_make_an_empty_table(tmp_path: Path) -> None:
+    save(tmp_path, unfinished(result(), "failed", "no memory"))
+    (group,) = groups(tmp_path)
+    assert (group.rows, len(group.unfinished), group.notes) == ((), 1, ())
+
+
+def test_rates_from_32_bit_numbers_still_agree(tmp_path: Path) -> None:
+    seen: ViewPredictions = predictions(333, 111)
+    directory = save(tmp_path, result(), seen)
+    rates = seen.error_rates()
+    rounded = replace(rates, top1=float(np.float32(rates.top1)), top5=float(np.float32(rates.top5)))
+    replace(result(), errors={"test": {"ten_crop": rounded}}).write(directory)
+    assert notes(groups(tmp_path)[0]) == ""

@@ -1,0 +1,165 @@
+"""The statistics against sums and tables worked out by hand, and against their own promise of coverage."""
+
+from math import comb, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import special
+
+from alexnet.study.statistics import (
+    crossed_standard_error,
+    mcnemar_p,
+    mean_delta,
+    paired_delta,
+    paired_interval,
+    seed_interval,
+)
+
+
+def binomial_p(b: int, c: int) -> float:
+    """Twice the smaller tail of a fair coin, in whole numbers; at 1/2 the distribution is symmetric."""
+    tail = sum(comb(b + c, k) for k in range(min(b, c) + 1))
+    return min(1.0, 2 * tail / 2 ** (b + c))
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "p"),
+    [
+        (0, 0, 1.0),
+        (1, 0, 1.0),
+        (5, 0, 2 / 32),
+        (0, 6, 2 / 64),
+        (8, 2, 2 * (1 + 10 + 45) / 1024),
+        (3, 3, 1.0),
+        (10, 4, 2 * (1 + 14 + 91 + 364 + 1001) / 16384),
+    ],
+)
+def test_mcnemar_by_hand(b: int, c: int, p: float) -> None:
+    assert mcnemar_p(b, c) == pytest.approx(p, rel=1e-12)
+
+
+@given(st.integers(0, 120), st.integers(0, 120))
+def test_mcnemar_is_the_sum_of_binomial_coefficients(b: int, c: int) -> None:
+    assert mcnemar_p(b, c) == pytest.approx(binomial_p(b, c), rel=1e-9)
+    assert mcnemar_p(b, c) == mcnemar_p(c, b)
+
+
+def test_paired_interval_by_hand() -> None:
+    # b = 29, c = 9, N = 98: p = 0.3, q = 0.1, difference 0.2, variance (0.4 - 0.04) / 100 = 0.0036, error 0.06
+    low, high = paired_interval(29, 9, 98)
+    assert low == pytest.approx(100 * (0.2 - 1.959964 * 0.06), abs=1e-5)
+    assert high == pytest.approx(100 * (0.2 + 1.959964 * 0.06), abs=1e-5)
+
+
+def test_paired_interval_without_discordant_images_has_a_width() -> None:
+    low, high = paired_interval(0, 0, 998)
+    assert high == -low == pytest.approx(100 * 1.959964 * sqrt(2 / 1000 / 1000), rel=1e-6)
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 100))
+def test_paired_interval_stays_within_possible_differences(b: int, c: int, agreeing: int) -> None:
+    low, high = paired_interval(b, c, b + c + agreeing + 1)
+    assert -100 <= low < high <= 100
+    mirrored = paired_interval(c, b, b + c + agreeing + 1)
+    assert (low, high) == pytest.approx((-mirrored.high, -mirrored.low))
+
+
+@pytest.mark.parametrize("discordance", [(0.01, 0.01), (0.10, 0.06), (0.30, 0.02)])
+def test_paired_interval_covers(discordance: tuple[float, float]) -> None:
+    images, truth = 300, 100 * (discordance[0] - discordance[1])
+    draws = np.random.default_rng(1).multinomial(images, [*discordance, 1 - sum(discordance)], size=1500)
+    intervals = [paired_interval(int(b), int(c), images) for b, c, _ in draws]
+    covered = np.mean([low <= truth <= high for low, high in intervals])
+    assert 0.935 <= covered <= 0.995
+
+
+def test_seed_interval_by_hand() -> None:
+    # 1, 2, 3: mean 2, standard deviation 1, error 1 / sqrt 3, t(0.975, 2) = 4.302653
+    low, high = seed_interval(np.array([1.0, 2.0, 3.0]))
+    assert (low, high) == pytest.approx((2 - 4.302653 / sqrt(3), 2 + 4.302653 / sqrt(3)), abs=1e-6)
+    # 0, 2: mean 1, standard deviation sqrt 2, error 1, t(0.975, 1) = 12.706205
+    assert seed_interval(np.array([0.0, 2.0])) == pytest.approx((1 - 12.706205, 1 + 12.706205), abs=1e-6)
+
+
+def flags(text: str) -> NDArray[np.bool_]:
+    return np.array([mark == "1" for mark in text])
+
+
+def test_paired_delta_by_hand() -> None:
+    pair = paired_delta(flags("1111100000"), flags("1100010000"))
+    assert (pair.only_run_wrong, pair.only_baseline_wrong, pair.images) == (3, 1, 10)
+    assert pair.delta == pytest.approx(20.0)
+    assert pair.p == pytest.approx(2 * (1 + 4) / 16)
+    assert pair.interval == paired_interval(3, 1, 10)
+
+
+def test_one_seed_leaves_the_seed_variance_unknown() -> None:
+    baseline, run = flags("1111100000"), flags("1100010000")
+    mean, pair = mean_delta(baseline[None], run[None]), paired_delta(baseline, run)
+    assert (mean.delta, mean.interval, mean.p) == (pair.delta, pair.interval, pair.p)
+    assert mean.seeds == 1
+    assert mean.seed_sd is None
+    assert mean.seed_interval is None
+
+
+def test_crossed_error_by_hand() -> None:
+    # Seed means 1 and 3, image means 2, 1, 3; no rest beyond (0, 0, 0 / 0, 0, 0): an additive table.
+    # MS_seed = 3 * (1 + 1) / 1 = 6, MS_image = 2 * (0 + 1 + 1) / 2 = 2: var = 8 / 6, freedom = 1 * (8 / 6)^2.
+    error, freedom = crossed_standard_error(np.array([[1.0, 0.0, 2.0], [3.0, 2.0, 4.0]]))
+    assert error == pytest.approx(sqrt(8 / 6))
+    assert freedom == pytest.approx((8 / 6) ** 2)
+
+
+def test_crossed_error_of_equal_seeds_is_the_test_sets() -> None:
+    row = np.array([100.0, 0.0, -100.0, 0.0, 100.0, 0.0])
+    error, freedom = crossed_standard_error(np.stack([row, row, row]))
+    assert error == pytest.approx(row.std(ddof=1) / sqrt(6))
+    assert freedom == np.inf
+
+
+@given(st.integers(2, 4), st.integers(2, 40), st.integers(0, 10_000))
+def test_interval_is_never_narrower_than_the_test_set_alone_makes_it(seeds: int, images: int, seed: int) -> None:
+    differences = np.random.default_rng(seed).integers(-1, 2, (seeds, images)).astype(float)
+    if np.ptp(differences) == 0:
+        return
+    error, freedom = crossed_standard_error(differences)
+    of_images = differences.mean(axis=0).std(ddof=1) / sqrt(images)
+    assert error >= of_images * (1 - 1e-9)
+    assert freedom >= seeds - 1 - 1e-9
+
+
+def test_identical_runs_give_no_difference_and_an_honest_width() -> None:
+    right = np.random.default_rng(0).random((3, 500)) < 0.7
+    mean = mean_delta(right, right)
+    assert (mean.delta, mean.p, mean.seed_sd) == (0, 1, 0)
+    assert mean.interval == paired_interval(0, 0, 500)
+
+
+def test_p_agrees_with_the_interval() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(60):
+        baseline, run = rng.random((2, 3, 100)) < np.array([0.7, 0.6])[:, None, None]
+        mean = mean_delta(baseline, run)
+        assert (mean.p < 0.05) == (not mean.interval.low <= 0 <= mean.interval.high)
+
+
+@pytest.mark.parametrize(("between_seeds", "between_images"), [(0.0, 0.0), (1.5, 0.0), (0.0, 40.0), (1.5, 40.0)])
+def test_crossed_interval_covers_other_seeds_and_other_images(between_seeds: float, between_images: float) -> None:
+    rng, seeds, images = np.random.default_rng(3), 3, 200
+    covered = 0
+    for _ in range(600):
+        by_seed, by_image = rng.normal(0, between_seeds, (seeds, 1)), rng.normal(0, between_images, (1, images))
+        differences = by_seed + by_image + rng.normal(0, 20, (seeds, images))
+        error, freedom = crossed_standard_error(differences)
+        covered += abs(differences.mean()) <= special.stdtrit(freedom, 0.975) * error
+    assert covered / 600 >= 0.925
+
+
+def test_a_single_image_and_a_constant_difference_are_survived() -> None:
+    assert mean_delta(np.array([[True], [True]]), np.array([[False], [True]])).delta == 50
+    everything = mean_delta(np.ones((2, 50), bool), np.zeros((2, 50), bool))
+    assert everything.delta == 100
+    assert everything.p < 1e-9
