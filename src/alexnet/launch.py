@@ -61,7 +61,7 @@ def _sweep(jobs: list[Job], hydra_main: Callable[[], None]) -> None:
     finally:
         begun = [directory for directory in directories if (directory / RESULT_FILE).is_file()]
         if begun:
-            report(begun, output=Path(jobs[0].config.runs) / "comparison", split=None, view="ten_crop", console=console)
+            report(begun, output=Path(jobs[0].config.runs), split=None, view="ten_crop", console=console)
 
 
 def _announce(jobs: list[Job], directories: list[Path], console: Console) -> None:

@@ -26,7 +26,7 @@ def reason(blob: Path | bytes) -> str:
 
 
 def resize_then_crop(image: Image.Image, size: int) -> np.ndarray:
-    """The paper's words one by one; exact where the longer side becomes a whole, even number of pixels more."""
+    """The paper's words one by one, for sides where nothing falls between two pixels."""
     scale = size / min(image.size)
     width, height = (round(side * scale) for side in image.size)
     whole = image.resize((width, height), Image.Resampling.BILINEAR)
@@ -45,7 +45,8 @@ def resize_then_crop(image: Image.Image, size: int) -> np.ndarray:
 def test_shorter_side_then_centre_crop(size: int, factor: int, extra: int, tall: bool, seed: int) -> None:
     short, long = size * factor, (size + 2 * extra) * factor
     image = noise(seed, *((short, long) if tall else (long, short)))
-    np.testing.assert_array_equal(square(encoded(image, "PNG"), size), resize_then_crop(image, size))
+    difference = square(encoded(image, "PNG"), size).astype(int) - resize_then_crop(image, size)
+    assert np.abs(difference).max() <= 1  # PIL rounds its weights to whole numbers
 
 
 def test_an_image_of_the_size_keeps_its_pixels() -> None:

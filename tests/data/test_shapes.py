@@ -60,12 +60,12 @@ def test_colour_is_no_cue() -> None:
     """The mean colours of two classes differ no more than chance makes them."""
     means = np.array(
         [
-            [shapes.picture(np.random.default_rng([label, n]), *name.split("_")).mean(axis=(0, 1)) for n in range(40)]
+            [shapes.picture(np.random.default_rng([label, n]), *name.split("_")).mean(axis=(0, 1)) for n in range(20)]
             for label, name in enumerate(shapes.CLASSES)
         ]
     )
     between = means.mean(axis=1).std(axis=0)
-    by_chance = means.std(axis=1).mean(axis=0) / np.sqrt(40)
+    by_chance = means.std(axis=1).mean(axis=0) / np.sqrt(20)
     assert (between < 2 * by_chance).all()
 
 

@@ -37,6 +37,8 @@ def _check(override: Override) -> None:
         raise UserError(f"cannot read the command line: {override.input_line} names nothing")
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
         return
+    if override.is_delete():
+        raise UserError(f"{override.input_line}: nothing can be left out; choose another value instead")
     options = group_options(key)
     if options:
         _check_choices(override, options)

@@ -1,9 +1,10 @@
 """From `conf/` and a list of overrides to a resolved, checked configuration."""
 
+import math
 from dataclasses import fields, is_dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -91,6 +92,9 @@ def validate(tree: ConfigTree) -> Config:
     Raises:
         UserError: a key is unknown or missing, a value has the wrong type or lies outside its limits.
     """
+    for key, value in flatten(tree).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{key}={value}: a finite number is needed")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Config), tree)
         missing = OmegaConf.missing_keys(merged)
@@ -120,7 +124,10 @@ def schema_keys(parent: str) -> list[str]:
     """Names that the schema knows directly under a dotted key, the root for the empty string; none under a value."""
     node: Any = Config
     for part in parent.split(".") if parent else []:
-        node = get_type_hints(node).get(part) if is_dataclass(node) else None
+        if get_origin(node) is dict:
+            node = get_args(node)[1]
+        else:
+            node = get_type_hints(node).get(part) if is_dataclass(node) else None
     return [field.name for field in fields(node)] if is_dataclass(node) else []
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from alexnet.config.compose import ablation_files, compose_tree, flatten, validate
+from alexnet.config.names import nearest
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.errors import UserError
 
@@ -46,6 +47,8 @@ def check(overrides: list[str]) -> Job:
         others = [override for override in overrides if _group(override) != "ablation"]
         baseline = compose_tree(others)
         for name in config.ablations:
+            if name not in ablation_files():
+                raise UserError(f"ablations.{name}: there is no such ablation{nearest(name, ablation_files())}")
             _check_ablation(name, tree, baseline, others)
     return Job(
         config=config,
@@ -73,6 +76,9 @@ def _check_ablation(name: str, tree: ConfigTree, baseline: ConfigTree, others: l
     touched = {key.partition(".")[0] for key in declared}
     untouching = [other for other in others if _group(other).partition(".")[0] not in touched]
     unset = flatten(compose_tree(untouching))
+    if all(before[key] == value for key, value in declared.items()):
+        settings = ", ".join(f"{key}={_text(value)}" for key, value in declared.items())
+        raise UserError(f"ablation {name} changes nothing here: {settings} already holds without it")
     for key, value in declared.items():
         if result[key] != value:
             raise UserError(
@@ -84,9 +90,6 @@ def _check_ablation(name: str, tree: ConfigTree, baseline: ConfigTree, others: l
                 f"ablation {name} sets {key}={_text(value)}, but the command line sets {key}={_text(before[key])}:"
                 " choose one of them"
             )
-    if all(before[key] == value for key, value in declared.items()):
-        settings = ", ".join(f"{key}={_text(value)}" for key, value in declared.items())
-        raise UserError(f"ablation {name} changes nothing here: {settings} already holds without it")
 
 
 def _text(value: object) -> str:
@@ -127,7 +130,8 @@ def _without(tree: ConfigTree, *keys: str) -> ConfigTree:
 
 
 def _digest(tree: ConfigTree) -> str:
-    return sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+    same_numbers = json.loads(json.dumps(tree), parse_int=float)  # `lrn.k=2` and `lrn.k=2.0` are one run
+    return sha256(json.dumps(same_numbers, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _run_name_of_root(*, _root_: DictConfig) -> str:

@@ -62,7 +62,8 @@ class ScaleConfig:
             self.hidden_units > 0 and self.hidden_units % 2 == 0,
             f"scale.hidden_units={self.hidden_units}: an even number is needed",
         )
-        _require(self.conv1_kernel >= 1 and self.conv1_stride >= 1, "scale.conv1_kernel and conv1_stride start at 1")
+        _require(self.conv1_kernel >= 1, f"scale.conv1_kernel={self.conv1_kernel} must be at least 1")
+        _require(self.conv1_stride >= 1, f"scale.conv1_stride={self.conv1_stride} must be at least 1")
         _require(self.conv1_padding >= 0, f"scale.conv1_padding={self.conv1_padding} is negative")
 
 
@@ -98,6 +99,7 @@ class LrnConfig:
             self.size >= 1 and self.size % 2 == 1, f"lrn.size={self.size}: the window is centred, give an odd number"
         )
         _require(self.k > 0, f"lrn.k={self.k} must be positive")
+        _require(self.alpha >= 0 and self.beta >= 0, f"lrn.alpha={self.alpha} and lrn.beta={self.beta}: not below 0")
 
 
 @dataclass(kw_only=True)
@@ -259,6 +261,7 @@ class ShapesConfig:
     def __post_init__(self) -> None:
         counts = (self.train_per_class, self.val_per_class, self.test_per_class)
         _require(min(counts) >= 1, f"data.shapes: each split needs at least one image per class, not {counts}")
+        _require(self.seed >= 0, f"data.shapes.seed={self.seed} is negative")
 
 
 @dataclass(kw_only=True)

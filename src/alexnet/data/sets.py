@@ -35,7 +35,7 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
     missing, cannot be used, or is a pack of another size; where a download fails; or where no source is known.
     """
     if data.root is not None:
-        return _open_root(data, Path(data.root), image_size, show_progress)
+        return _open_root(data, Path(data.root).expanduser(), image_size, show_progress)
     if data.name == "shapes":
         return _open_shapes(data, image_size, show_progress)
     if data.name not in _PUBLISHED:

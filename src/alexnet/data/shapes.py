@@ -1,9 +1,9 @@
 """`data=shapes`, the embedded data set: textured shapes, drawn from a seed as ordinary image files.
 
 Its 20 classes are the pairs of five outlines and four textures, named such as `star_striped`. An object appears at any
-place, size, turn and aspect, in two random colours, under light of a random tint and slope, on a mottled ground and
-among plain distractors. So colour, brightness and place say nothing about the class; outline and texture together do,
-and mirror images belong to the same class: what ImageNet asks of a network, in small.
+place, size, tilt and aspect, in two random colours, under light of a random tint and slope, on a mottled ground and
+among plain distractors. Colour, brightness and place say nothing about the class, outline and texture together do, and
+a mirror image is as likely as its original: what ImageNet asks of a network, in small.
 
 Every image depends on (seed, split, class, number in the class) only. Edges and textures are drawn from signed
 distances, in pixels, through a ramp one pixel wide: antialiased without drawing more pixels than there are.
@@ -22,26 +22,23 @@ from alexnet.data.progress import progress
 VERSION = 1
 """Counts up when the drawing changes, so that packs of older drawings are not taken for it."""
 _SPLITS = ("train", "val", "test")
-_SIDES = (64, 131)
-"""Range of the images' width and height in pixels, upper end excluded."""
-_RADII = (0.32, 0.45)
+_SIDES = (64, 131)  # width and height of the images, upper end excluded
+_RADII = (0.31, 0.44)
 """Range of an object's radius, in shorter sides of its image."""
-_TILT = 0.4
+_TILT = 0.6
 """Outlines are turned up to so many radians either way; textures are turned freely."""
 _PERIODS = (0.34, 0.55)
 """Range of a texture's period, in radii of its object."""
-_RIM = 0.035
-"""Width of an object's rim, in shorter sides of its image."""
-_CONTRASTS = (0.8, 1.0)
+_RIM = 0.025  # width of an object's rim, in shorter sides of its image
+_CONTRASTS = (0.75, 1.0)
 """Range of the distance between an object's two colours."""
-_GROUND = (0.35, 0.65)
+_GROUND = (0.25, 0.75)
 """Range of the ground's colours, of 1."""
-_TINTS = (0.75, 1.2)
+_TINTS = (0.65, 1.2)
 """Range of the light's factor on each channel."""
-_DISTRACTORS = (1, 4)
+_DISTRACTORS = (2, 6)
 """Range of the number of distractors behind the object, upper end excluded; one in front in half of the images."""
-_PNG_EVERY = 8
-"""One image of so many is a PNG, the others are JPEG."""
+_PNG_EVERY = 8  # the others are JPEG
 
 Map = npt.NDArray[np.float32]
 """float32 [H, W]: one number for every pixel."""
@@ -75,10 +72,10 @@ def picture(rng: Rng, outline: str, texture: str) -> npt.NDArray[np.uint8]:
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
     canvas = _ground(rng, (height, width))
     for _ in range(rng.integers(*_DISTRACTORS)):
-        _distractor(rng, canvas, x, y, largest=0.14)
+        _distractor(rng, canvas, x, y, largest=0.17)
     _object(rng, canvas, x, y, outline, texture)
     for _ in range(rng.integers(2)):
-        _distractor(rng, canvas, x, y, largest=0.08)
+        _distractor(rng, canvas, x, y, largest=0.11)
     return _light(rng, canvas, x, y)
 
 
@@ -179,10 +176,13 @@ def _polygon(corners: npt.NDArray[np.float64]) -> Callable[[Map, Map], Map]:
     return distance
 
 
-def _regular(corners: int, inner: float = 1.0) -> npt.NDArray[np.float64]:
-    """Corners on the unit circle; with `inner` below 1, a star that has as many again on that radius."""
+def _regular(corners: int, inner: float = 1.0, turn: float = 0.0) -> npt.NDArray[np.float64]:
+    """Corners on the unit circle, the first at the top, or `turn` radians from it.
+
+    With `inner` below 1, a star that has as many corners again on the circle of that radius.
+    """
     points = corners if inner == 1 else 2 * corners
-    angles = np.arange(points) * (2 * np.pi / points)
+    angles = turn - np.pi / 2 + np.arange(points) * (2 * np.pi / points)
     radii = np.where(np.arange(points) % 2, inner, 1.0)
     return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
 
@@ -236,7 +236,7 @@ def _to_middle(u: Map, period: float) -> Map:
 _OUTLINES: dict[str, Callable[[Map, Map], Map]] = {
     "cross": _polygon(_cross(0.32)),
     "disc": _disc,
-    "square": _polygon(_regular(4)),
+    "square": _polygon(_regular(4, turn=np.pi / 4)),
     "star": _polygon(_regular(5, inner=0.45)),
     "triangle": _polygon(_regular(3)),
 }

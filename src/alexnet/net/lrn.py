@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -45,16 +44,43 @@ class _Normalise(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, size: int, k: float, alpha: float, beta: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.constants = (size, k, alpha, beta)
-        return x * _denominator(x, size, k, alpha).pow_(-beta)
+        y = torch.empty_like(x)
+        for x_part, y_part in zip(*_parts(x, y), strict=True):
+            torch.mul(x_part, _inverse_power(_denominator(x_part, size, k, alpha), beta), out=y_part)
+        return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         size, k, alpha, beta = ctx.constants
-        denominator = _denominator(x, size, k, alpha)
-        scaled = grad * denominator.pow(-beta)
-        spread = _window_sum(scaled * x / denominator, size)
-        return scaled.sub_(x * spread, alpha=2 * alpha * beta), None, None, None, None
+        x_grad = torch.empty_like(x)
+        for x_part, grad_part, out in zip(*_parts(x, grad, x_grad), strict=True):
+            denominator = _denominator(x_part, size, k, alpha)
+            scaled = grad_part * _inverse_power(denominator, beta)
+            spread = _window_sum((scaled * x_part).div_(denominator), size).mul_(x_part)
+            torch.sub(scaled, spread, alpha=2 * alpha * beta, out=out)
+        return x_grad, None, None, None, None
+
+
+def _parts(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """Cut tensors [N, ...] into the same groups of images.
+
+    On a CPU a group of 256 KiB a thread stays in the cache from one operation to the next, where whole batches would
+    go to memory and back each time. A GPU wants few, large launches.
+    """
+    first = tensors[0]
+    images = len(first)
+    if first.device.type == "cpu" and images:
+        images = max(1, 2**16 * torch.get_num_threads() * images // max(1, first.numel()))
+    return [torch.split(tensor, max(1, images)) for tensor in tensors]
+
+
+def _inverse_power(base: Tensor, beta: float) -> Tensor:
+    """base^-beta; for the paper's 3/4 by square roots, which cost a fraction of a power."""
+    if beta == 0.75:
+        root = base.rsqrt()
+        return root.sqrt().mul_(root)
+    return base.pow(-beta)
 
 
 def _denominator(x: Tensor, size: int, k: float, alpha: float) -> Tensor:
@@ -63,10 +89,9 @@ def _denominator(x: Tensor, size: int, k: float, alpha: float) -> Tensor:
 
 def _window_sum(x: Tensor, size: int) -> Tensor:
     """Sum over the `size` channels centred on each, cut off at the first and the last; x is [N, C, H, W]."""
-    half = size // 2
+    total = x.clone()
     channels = x.shape[1]
-    padded = F.pad(x, (0, 0, 0, 0, half, half))
-    total = padded.narrow(1, 0, channels).clone()
-    for shift in range(1, size):
-        total += padded.narrow(1, shift, channels)
+    for shift in range(1, min(size // 2, channels - 1) + 1):
+        total[:, shift:] += x[:, : channels - shift]
+        total[:, : channels - shift] += x[:, shift:]
     return total

@@ -33,7 +33,8 @@ class AlexNetModule(L.LightningModule):
         self.net = AlexNet(config, classes=len(pack.class_names), seed=config.seed)
         geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
-        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        # "disable": a loss that is not a number must show, not be left out of the mean.
+        self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self.train_errors, self.val_errors = TopKErrors(), TopKErrors()
         self.predictions = PredictionStore()
 

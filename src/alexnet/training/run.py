@@ -3,6 +3,8 @@
 import logging
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -82,8 +84,9 @@ def run(job: Job, directory: Path, *, console: Console) -> Result:
     result = _begin(job, directory, pack)
     logger = tracking.start(job, directory)
     try:
-        result = _train_and_test(job, directory, pack, result, logger, console)
-    except BaseException as error:  # also Ctrl-C and SIGTERM, which Lightning turns into SystemExit
+        with _ctrl_c_kept():
+            result = _train_and_test(job, directory, pack, result, logger, console)
+    except BaseException as error:  # also Ctrl-C, and SIGTERM, which Lightning turns into SystemExit
         result = _stopped(result, error)
         raise
     finally:
@@ -158,6 +161,17 @@ def _stopped(result: Result, error: BaseException) -> Result:
     if isinstance(error, Exception):
         return replace(result, status="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
     return replace(result, status="interrupted", message=f"interrupted ({type(error).__name__})")
+
+
+@contextmanager
+def _ctrl_c_kept() -> Iterator[None]:
+    """Ctrl-C as what it is: Lightning turns it into an exit with code 1, which reads as a failure."""
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _train_and_test(
@@ -262,4 +276,5 @@ def _quieten_lightning() -> None:
         logger.propagate = True
     # Not about us: batches are planned and gathered whole, without worker processes.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # curves are per epoch
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")

@@ -1,0 +1,150 @@
+"""Every file of ablations/: it composes, changes exactly what it says, and holds the paper's numbers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from alexnet.config.command_line import expand
+from alexnet.config.compose import ABLATIONS, compose_tree
+from alexnet.config.job import ablation_name
+from alexnet.errors import UserError
+from tests.config.conftest import job, leaves
+
+FILES = {file.stem: yaml.safe_load(file.read_text()) for file in ABLATIONS.glob("*.yaml")}
+CHANGING = sorted(set(FILES) - {"none"})
+
+PAPER: dict[str, tuple[float, float | None]] = {
+    "no_lrn": (1.4, 1.2),  # section 3.3
+    "no_overlap": (0.4, 0.3),  # section 3.4
+    "one_column": (1.7, 1.2),  # section 3.2
+    "no_color": (1.0, None),  # section 4.1, "over 1 %"
+    "no_conv2": (2.0, None),  # section 7, "about 2 %" for any of the middle layers
+    "no_conv3": (2.0, None),
+    "no_conv4": (2.0, None),
+}
+LOG = {  # the authors' log: test errors of their nets, as differences from net 145 on the same images
+    "no_lrn": (1.37, 1.152),
+    "no_overlap": (0.394, 0.3),
+    "one_column": (1.695, 1.23),
+    "isolated_columns": (1.164, 1.12),
+}
+
+
+def without_claims(tree: dict[str, Any]) -> dict[str, Any]:
+    return leaves({key: value for key, value in tree.items() if key != "ablations"})
+
+
+def declared(name: str) -> dict[str, Any]:
+    return without_claims(FILES[name])
+
+
+def changed(tree: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
+    before, after = without_claims(baseline), without_claims(tree)
+    assert before.keys() == after.keys()
+    return {key: value for key, value in after.items() if value != before[key]}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_it_changes_exactly_what_its_file_declares(name: str) -> None:
+    one = job(f"+ablation={name}")
+    before = without_claims(job().tree)
+    assert without_claims(one.tree) == before | declared(name)
+    # some declare a whole choice, such as a pooling stride that is the baseline's too
+    differing = {key: value for key, value in declared(name).items() if value != before[key]}
+    assert differing and changed(one.tree, job().tree) == differing
+    assert one.changes == {key: (before[key], value) for key, value in differing.items()}
+    assert one.tree["ablations"] == FILES[name]["ablations"]
+    assert one.command == f"python train.py +ablation={name}"
+    assert compose_tree([f"ablation={name}"]) == one.tree
+
+
+@pytest.mark.parametrize("name", ["no_lrn", "one_column", "no_conv3", "no_crops_flips"])
+def test_it_changes_the_same_in_the_paper_s_own_experiment(name: str) -> None:
+    arguments = ["experiment=ilsvrc2012", "data.root=/data/pack"]
+    assert changed(job(*arguments, f"+ablation={name}").tree, job(*arguments).tree) == declared(name)
+
+
+def test_none_is_the_baseline() -> None:
+    for argument in ("ablation=none", "+ablation=none", "ablation=[]"):
+        assert job(argument).tree == job().tree
+        assert job(argument).config == job().config
+    assert ablation_name(job().tree) == "baseline"
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_it_says_what_is_claimed_and_where(name: str) -> None:
+    (claim,) = FILES[name]["ablations"].values()
+    sections = ("log", "3.1", "3.2", "3.3", "3.4", "4.1", "4.2", "5", "6", "7")
+    assert claim["title"].strip() and len(claim["statement"].split()) > 5
+    assert claim["section"] in sections
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_its_numbers_are_the_paper_s_and_the_log_s(name: str) -> None:
+    claim = job(f"+ablation={name}").config.ablations[name]
+    assert (claim.paper.top1, claim.paper.top5) == PAPER.get(name, (None, None))
+    assert (claim.log.top1, claim.log.top5) == LOG.get(name, (None, None))
+
+
+@pytest.mark.parametrize("file", sorted(ABLATIONS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_number_of_the_log_names_its_nets(file: Path) -> None:
+    for line in file.read_text().splitlines():
+        if line.strip().startswith("log:"):
+            assert "# " in line and "minus 145" in line
+
+
+def test_a_list_combines() -> None:
+    both = job("+ablation=[no_lrn,no_dropout]")
+    assert changed(both.tree, job().tree) == declared("no_lrn") | declared("no_dropout")
+    assert ablation_name(both.tree) == "no_dropout+no_lrn"
+    assert set(both.config.ablations) == {"no_lrn", "no_dropout"}
+    assert both.tree["ablations"]["no_lrn"] == FILES["no_lrn"]["ablations"]["no_lrn"]
+    reverse = job("ablation=[no_dropout,no_lrn]")
+    assert (reverse.tree, reverse.changes) == (both.tree, both.changes)
+
+
+def test_glob_expands_to_every_file_and_the_baseline() -> None:
+    jobs = expand(["+ablation=glob(*)", "seed=0,1"], sweep=True)
+    assert sorted(jobs) == sorted([f"+ablation={name}", f"seed={seed}"] for name in FILES for seed in (0, 1))
+    assert "none" in FILES
+    some = expand(["+ablation=glob(no_*,exclude=no_c*)"], sweep=True)
+    assert {one for (one,) in some} == {
+        f"+ablation={name}" for name in FILES if name.startswith("no_") and not name.startswith("no_c")
+    }
+
+
+def test_a_list_of_choices_and_combinations_is_one_job_each() -> None:
+    jobs = expand(["+ablation=none,no_lrn,[no_lrn,no_dropout]", "optimizer.lr=0.01"], sweep=True)
+    expected = ["none", "no_lrn", "[no_lrn,no_dropout]"]
+    assert jobs == [[f"+ablation={value}", "optimizer.lr=0.01"] for value in expected]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ("+ablation=no_lrn lrn.layers=[1]", ["no_lrn", "lrn.layers=[]", "lrn.layers=[1]", "choose one"]),
+        ("+ablation=no_dropout dropout.layers=[6]", ["no_dropout", "dropout.layers=[6]"]),
+        ("+ablation=one_column columns=isolated", ["columns.kind=one", "columns.kind=isolated"]),
+        ("+ablation=one_column columns.kind=isolated", ["columns.kind=one", "columns.kind=isolated"]),
+        ("+ablation=[one_column,isolated_columns]", ["columns.kind=one", "columns.kind=isolated", "another ablation"]),
+        ("+ablation=[no_conv2,no_conv3]", ["depth.without=[2]", "depth.without=[3]"]),
+        ("+ablation=no_lrn lrn=none", ["changes nothing", "lrn.layers=[]"]),
+        ("+ablation=one_column columns=one", ["changes nothing", "columns.kind=one"]),
+        ("+ablation=one_column columns.kind=one", ["changes nothing", "columns.kind=one"]),
+        ("+ablation=no_color color.coefficient=0", ["changes nothing", "color.coefficient=0.0"]),
+    ],
+)
+def test_a_contradiction_is_refused(arguments: str, parts: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        job(*arguments.split())
+    assert "\n" not in str(caught.value)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_a_value_beside_the_ablation_s_is_no_contradiction() -> None:
+    one = job("+ablation=no_lrn", "dropout.layers=[6]", "columns=one")
+    assert one.changes == {"lrn.layers": ([1, 2], [])}
+    assert one.config.columns.kind == "one"

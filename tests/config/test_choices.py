@@ -1,0 +1,88 @@
+"""Every file of conf/: it composes, its values arrive, and it says why they are what they are."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from alexnet.config.command_line import expand
+from alexnet.config.compose import CONF
+from tests.config.conftest import job, leaves
+
+FILES = sorted(file for file in CONF.rglob("*.yaml") if file.parent != CONF)
+EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+
+
+def name(file: Path) -> str:
+    return f"{file.parent.name}={file.stem}"
+
+
+def values_of(file: Path) -> dict[str, Any]:
+    return {key: value for key, value in yaml.safe_load(file.read_text()).items() if key != "defaults"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_a_choice_composes_and_its_values_arrive(file: Path) -> None:
+    tree = job(name(file)).tree
+    text, values = file.read_text(), values_of(file)
+    package = "" if "@package _global_" in text else f"{file.parent.name}."
+    of_experiment = {} if file.parent.name == "experiment" else leaves(values_of(CONF / "experiment" / "demo.yaml"))
+    for key, value in leaves(values).items():
+        assert leaves(tree)[f"{package}{key}"] == of_experiment.get(f"{package}{key}", value), key
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_chooses_where_there_is_a_choice(experiment: str) -> None:
+    """A value of its own would overrule `group=choice` on the command line without a word."""
+    values = values_of(CONF / "experiment" / f"{experiment}.yaml")
+    for group in set(values) & {file.parent.name for file in FILES} - {"experiment"}:
+        assert len(list((CONF / group).glob("*.yaml"))) == 1, group
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "log_2010"])
+def test_a_choice_on_the_command_line_beats_the_experiment_s(schedule: str) -> None:
+    chosen = [
+        job(f"experiment={experiment}", f"schedule={schedule}").config.schedule for experiment in ("demo", "ilsvrc2012")
+    ]
+    assert chosen[0] == chosen[1]
+    assert chosen[0].kind == ("plateau" if schedule == "plateau" else "epochs")
+
+
+def test_two_choices_of_one_group_differ() -> None:
+    groups = {file.parent.name for file in FILES} - {"experiment", "recipe"}
+    for group in sorted(groups):
+        trees = [str(job(name(file)).tree) for file in FILES if file.parent.name == group]
+        assert len(set(trees)) == len(trees), group
+
+
+@pytest.mark.parametrize("file", [*FILES, CONF / "config.yaml"], ids=name)
+def test_a_file_says_why(file: Path) -> None:
+    comments = [line.partition("#")[2].strip() for line in file.read_text().splitlines() if "#" in line]
+    assert any(len(comment.split()) >= 2 for comment in comments if not comment.startswith("@package"))
+
+
+@pytest.mark.parametrize("file", sorted((CONF / "experiment").glob("*.yaml")), ids=name)
+def test_an_experiment_s_command_runs_it(file: Path) -> None:
+    (command,) = [line for line in file.read_text().splitlines() if line.startswith("# Command:")]
+    words = command.split()[2:]
+    assert words[:2] == ["python", "train.py"]
+    (overrides,) = expand(words[2:], sweep=False)
+    assert job(*overrides).config.experiment == file.stem
+
+
+def test_the_paper_s_experiments_hold_the_paper_s_values() -> None:
+    config = job("experiment=ilsvrc2012", "data.root=/data/pack").config
+    assert config.scale.maps == [96, 256, 384, 384, 256] and config.scale.hidden_units == 4096
+    assert (config.lrn.size, config.lrn.k, config.lrn.alpha, config.lrn.beta) == (5, 2.0, 1e-4, 0.75)
+    assert config.lrn.layers == [1, 2] and config.lrn.alpha_over == "sum"
+    assert (config.pooling.size, config.pooling.stride) == (3, 2)
+    assert (config.dropout.layers, config.dropout.probability) == ([6, 7], 0.5)
+    optimizer = config.optimizer
+    assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (0.01, 0.9, 0.0005)
+    assert optimizer.batch_size == 128
+    assert (config.schedule.kind, config.schedule.factor, config.schedule.max_drops) == ("plateau", 10.0, 3)
+    assert (config.target.paper.top1, config.target.paper.top5) == (40.7, 18.2)
+    assert (config.target.log.top1, config.target.log.top5) == (40.664, 18.210)
+    earlier = job("experiment=ilsvrc2010", "data.root=/data/pack").config
+    assert (earlier.target.paper.top1, earlier.target.paper.top5) == (37.5, 17.0)

@@ -1,0 +1,104 @@
+"""What makes two runs the same run, and what makes them a pair: run names and pairing keys."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alexnet.config.job import run_name
+from tests.config.conftest import job, leaves
+
+BESIDE = ("runs", "fresh", "hardware.", "wandb.", "target.", "data.packs")
+"""What says where, how or beside what a run computes: no part of its name."""
+
+
+def changed(tree: dict[str, Any], key: str) -> dict[str, Any]:
+    """The tree with another value under a dotted key."""
+    other = deepcopy(tree)
+    *parents, last = key.split(".")
+    node = other
+    for parent in parents:
+        node = node[parent]
+    value = node[last]
+    node[last] = not value if isinstance(value, bool) else f"{value}x" if isinstance(value, str) else (value, 7)
+    return other
+
+
+def test_a_run_s_name_follows_from_every_value_that_it_computes_with() -> None:
+    tree = deepcopy(job().tree)
+    tree["data"]["root"] = "/data"
+    keys = set(leaves(tree)) - {"ablations"}
+    names = {key: run_name(changed(tree, key)) for key in keys}
+    same = {key for key, name in names.items() if name == run_name(tree)}
+    assert same == {key for key in keys if key.startswith(BESIDE)}
+    assert len(same) > 8 and len(keys - same) > 40
+    assert len({names[key] for key in keys - same}) == len(keys - same)
+
+
+def test_a_run_s_name_is_readable() -> None:
+    assert run_name(job().tree).startswith("demo-baseline-seed0-")
+    assert run_name(job("seed=3", "+ablation=[no_lrn,no_color]").tree).startswith("demo-no_color+no_lrn-seed3-")
+
+
+def test_one_run_has_one_name_however_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_name(job("+ablation=[no_lrn,no_color]").tree) == run_name(job("ablation=[no_color,no_lrn]").tree)
+    assert run_name(job("+ablation=none").tree) == run_name(job().tree)
+    assert run_name(job("lrn.k=2").tree) == run_name(job("lrn.k=2.0").tree) == run_name(job().tree)
+    absolute = run_name(job("data=folder", f"data.root={tmp_path}/images").tree)
+    monkeypatch.chdir(tmp_path)
+    assert run_name(job("data=folder", "data.root=images").tree) == absolute
+    assert run_name(job("data=folder", "data.root=../images").tree) != absolute
+
+
+def test_a_claim_s_wording_is_no_part_of_a_run_s_name() -> None:
+    tree = job("+ablation=no_lrn").tree
+    other = deepcopy(tree)
+    other["ablations"]["no_lrn"]["statement"] = "worded better"
+    assert run_name(other) == run_name(tree)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "seed=5",
+        "+ablation=no_lrn",
+        "+ablation=[no_conv3,no_dropout]",
+        "hardware.threads=1",
+        "wandb=disabled",
+        "runs=elsewhere",
+        "data.root=/data/pack",
+        "data.packs=/data/packs",
+        "target.paper.top1=3.0",
+    ],
+)
+def test_runs_that_differ_so_are_compared(argument: str) -> None:
+    assert job(argument).pairing_key == job().pairing_key
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "experiment=tiny_imagenet",
+        "scale=cifar",
+        "lrn.k=1",
+        "columns=one",
+        "optimizer.batch_size=64",
+        "schedule.epochs=10",
+        "schedule=plateau",
+        "data.shapes.train_per_class=100",
+    ],
+)
+def test_runs_that_differ_otherwise_are_not_compared(argument: str) -> None:
+    assert job(argument).pairing_key != job().pairing_key
+
+
+def test_an_ablation_is_compared_with_the_baseline_of_its_own_settings() -> None:
+    assert job("lrn.k=1", "+ablation=no_color", "seed=1").pairing_key == job("lrn.k=1").pairing_key
+
+
+def test_an_ablation_by_hand_is_not_the_ablation() -> None:
+    """Only `+ablation` says that a change is under test; by hand it is another baseline."""
+    by_hand, claimed = job("lrn=none"), job("+ablation=no_lrn")
+    assert run_name(by_hand.tree) != run_name(claimed.tree)
+    assert by_hand.changes == {} and by_hand.pairing_key != claimed.pairing_key

@@ -1,0 +1,276 @@
+"""Mistakes in a command line: refused before anything is loaded, in one line, with the nearest valid name."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra.core.config_store import ConfigStore
+
+from alexnet.config import compose as composing
+from alexnet.config.command_line import expand
+from alexnet.config.compose import ablation_files, register, validate
+from alexnet.config.names import nearest
+from alexnet.config.schema import ConfigTree
+from alexnet.errors import UserError
+from tests.config.conftest import job
+
+
+def refusal(*arguments: str) -> str:
+    with pytest.raises(UserError) as caught:
+        job(*arguments)
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 400
+    return message
+
+
+@pytest.mark.parametrize(
+    ("argument", "wrong", "meant"),
+    [
+        ("+abaltion=no_lrn", "abaltion", "ablation"),
+        ("abaltion=no_lrn", "abaltion", "ablation"),
+        ("+ablation=no_lrm", "no_lrm", "no_lrn"),
+        ("ablation=no_lrm", "no_lrm", "no_lrn"),
+        ("+ablation=[no_lrn,no_dropuot]", "no_dropuot", "no_dropout"),
+        ("lrn=nonne", "nonne", "none"),
+        ("lrn.lyers=[1]", "lrn.lyers", "layers"),
+        ("+lrn.lyers=[1]", "lrn.lyers", "layers"),
+        ("++lrn.lyers=[1]", "lrn.lyers", "layers"),
+        ("experiment=ilsvrc2021", "ilsvrc2021", "ilsvrc2012"),
+        ("experimnt=demo", "experimnt", "experiment"),
+        ("optimizer.weight_deacy=0", "optimizer.weight_deacy", "weight_decay"),
+        ("optmizer.lr=1", "optmizer.lr", "optimizer"),
+        ("+data.shape.seed=1", "data.shape.seed", "shapes"),
+        ("data.shapes.sed=1", "data.shapes.sed", "seed"),
+        ("columns.kind=isolate", "isolate", "isolated"),
+        ("activation.name=rely", "rely", "relu"),
+        ("wandb=ofline", "ofline", "offline"),
+        ("lrn.alpha_over=men", "men", "mean"),
+        ("sed=1", "sed", "seed"),
+    ],
+)
+def test_a_misspelling_is_named_with_what_was_meant(argument: str, wrong: str, meant: str) -> None:
+    message = refusal(argument)
+    assert wrong in message
+    assert message.endswith(f"did you mean {meant}?")
+
+
+@pytest.mark.parametrize("argument", ["+abaltion=no_lrn,none", "+ablation=none,no_lrm", "lrn=paper,nonne"])
+def test_a_misspelling_in_a_sweep_is_refused_before_its_first_job(argument: str) -> None:
+    with pytest.raises(UserError, match="did you mean"):
+        expand([argument], sweep=True)
+
+
+@pytest.mark.parametrize(
+    ("argument", "part"),
+    [
+        ("optimizer.lr=abc", "optimizer.lr: Value 'abc'"),
+        ("optimizer.lr=null", "optimizer.lr"),
+        ("optimizer.lr=nan", "optimizer.lr"),
+        ("optimizer.lr=-1", "optimizer.lr"),
+        ("seed=1.5", "seed"),
+        ("seed=true", "seed"),
+        ("lrn.layers=1", "lrn.layers"),
+        ("lrn=null", "lrn"),
+        ("lrn={layers:[1]}", "choose from: none, paper"),
+        ("optimizer=sgd", "choose from: momentum_2012"),
+        ("ablation=null", "none"),
+        ("~lrn", "~lrn"),
+        ("~ablation=[]", "~ablation"),
+        ("~lrn.k", "~lrn.k"),
+        ("++ablation=no_lrn", "++ablation=no_lrn"),
+        ("seed", "seed"),
+        ("=3", "=3"),
+        ("lrn.layers=[1", "[1"),
+        ("seed=0,1", "add -m"),
+        ("+ablation=glob(*)", "add -m"),
+        ("+ablations={no_lrm:{title:a,section:b,statement:c}}", "did you mean no_lrn?"),
+        ("ablations.no_lrn.title=x", "ablations.no_lrn"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(argument: str, part: str) -> None:
+    assert part in refusal(argument)
+
+
+@pytest.mark.parametrize("argument", ["seed=interval(0,3)", "+ablation=glob(zz*)"])
+def test_a_sweep_without_a_list_of_values_is_refused(argument: str) -> None:
+    with pytest.raises(UserError) as caught:
+        expand([argument], sweep=True)
+    assert argument in str(caught.value) and "\n" not in str(caught.value)
+
+
+def with_value(argument: str) -> ConfigTree:
+    """The demo's tree with one value in another's place; without composing anew, which takes a quarter of a second."""
+    key, _, value = argument.partition("=")
+    *parents, last = key.split(".")
+    tree = deepcopy(job().tree)
+    node = tree
+    for parent in parents:
+        node = node[parent]
+    assert last in node
+    node[last] = yaml.safe_load(value) if value not in ("inf", "nan") else float(value)
+    return tree
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "seed=-1",
+        "seed=2147483648",
+        "scale.crop_size=65",
+        "scale.maps=[8,8,8,8]",
+        "scale.maps=[8,8,8,8,12]",
+        "scale.maps=[0,8,8,8,8]",
+        "scale.hidden_units=0",
+        "scale.hidden_units=7",
+        "scale.conv1_kernel=0",
+        "scale.conv1_stride=0",
+        "scale.conv1_padding=-1",
+        "columns.kind=three",
+        "lrn.layers=[6]",
+        "lrn.layers=[1,1]",
+        "lrn.size=4",
+        "lrn.size=-1",
+        "lrn.k=0",
+        "lrn.alpha=-1",
+        "lrn.beta=-1",
+        "lrn.alpha=nan",
+        "pooling.stride=4",
+        "pooling.stride=0",
+        "dropout.layers=[5]",
+        "dropout.layers=[6,6]",
+        "dropout.probability=1",
+        "dropout.probability=-0.1",
+        "depth.without=[6]",
+        "depth.without=[2,3]",
+        "init.std=0",
+        "init.std_conv3_to_5=0",
+        "init.bias=nan",
+        "color.coefficient=-0.1",
+        "color.magnitude=variance",
+        "optimizer.lr=0",
+        "optimizer.lr=inf",
+        "optimizer.momentum=1",
+        "optimizer.momentum=-0.1",
+        "optimizer.weight_decay=-1",
+        "optimizer.batch_size=0",
+        "schedule.kind=cosine",
+        "schedule.factor=1",
+        "schedule.epochs=0",
+        "schedule.patience=0",
+        "schedule.max_drops=-1",
+        "schedule.drops=[5,3]",
+        "schedule.drops=[3,3]",
+        "schedule.drops=[0,3]",
+        "data.name=mnist",
+        "data.val_fraction=0",
+        "data.val_fraction=1",
+        "data.shapes.train_per_class=0",
+        "data.shapes.val_per_class=0",
+        "data.shapes.test_per_class=0",
+        "data.shapes.seed=-1",
+        "hardware.accelerator=abacus",
+        "hardware.threads=0",
+        "hardware.eval_batch_size=0",
+        "wandb.mode=dryrun",
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_its_key(argument: str) -> None:
+    with pytest.raises(UserError) as caught:
+        validate(with_value(argument))
+    message, key = str(caught.value), argument.partition("=")[0]
+    assert "\n" not in message
+    assert key in message or (key.startswith("data.shapes.") and "data.shapes" in message)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "seed=2147483647",
+        "scale.crop_size=64",
+        "lrn.size=1",
+        "pooling.stride=3",
+        "pooling.stride=1",
+        "dropout.probability=0",
+        "color.coefficient=0",
+        "optimizer.momentum=0",
+        "optimizer.weight_decay=0",
+        "schedule.epochs=1",
+        "schedule.max_drops=0",
+        "schedule.drops=[]",
+        "hardware.threads=1",
+        "lrn.layers=[1,2,3,4,5]",
+    ],
+)
+def test_a_value_at_its_limit_is_accepted(argument: str) -> None:
+    key, _, value = argument.partition("=")
+    node = validate(with_value(argument))
+    for part in key.split("."):
+        node = getattr(node, part)
+    assert str(node).replace(" ", "") in (value, f"{value}.0")
+
+
+def test_all_names_are_listed_where_none_is_near() -> None:
+    assert nearest("zzz", ["b", "a"]) == "; choose from: a, b"
+    assert nearest("relus", ["relu", "tanh"]) == ": did you mean relu?"
+    assert nearest("x", []) == ""
+
+
+@pytest.fixture
+def ablation_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder in the place of ablations/."""
+    store = ConfigStore.instance()
+    known = dict(store.repo["ablation"])
+    monkeypatch.setattr(composing, "ABLATIONS", tmp_path)
+    ablation_files.cache_clear()
+    yield tmp_path
+    ablation_files.cache_clear()
+    store.repo["ablation"] = known
+
+
+CLAIM = "ablations:\n  {name}:\n    title: T\n    section: '1'\n    statement: S\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "part"),
+    [
+        ("broken_yaml", "ablations: [", "not readable as YAML"),
+        ("broken_tabs", "ablations:\n\tx: 1", "not readable as YAML"),
+        ("broken_list", "- 1\n", "ablations.broken_list"),
+        ("broken_empty", "", "ablations.broken_empty"),
+        ("broken_name", CLAIM.format(name="another"), "ablations.broken_name"),
+        ("broken_bare", "lrn:\n  layers: []\n", "ablations.broken_bare"),
+        ("broken_text", "ablations: broken_text\n", "ablations.broken_text"),
+    ],
+)
+def test_a_broken_ablation_file_is_named(ablation_folder: Path, name: str, text: str, part: str) -> None:
+    (ablation_folder / f"{name}.yaml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        register()
+    assert str(ablation_folder / f"{name}.yaml") in str(caught.value)
+    assert part in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "part"),
+    [
+        ("wrong_key", "lrn:\n  lyers: []\n", "lrn.lyers: did you mean layers?"),
+        ("wrong_group", "lnr:\n  layers: []\n", "lnr: did you mean lrn?"),
+        ("wrong_value", "lrn:\n  layers: [9]\n", "lrn.layers"),
+        ("wrong_nothing", "lrn:\n  layers: [1, 2]\n", "wrong_nothing changes nothing"),
+        ("wrong_claim", "  # the claim goes on\n    papr: {top1: 1}\n", "papr: did you mean paper?"),
+    ],
+)
+def test_a_mistake_in_an_ablation_file_is_found_in_use(
+    ablation_folder: Path, name: str, changes: str, part: str
+) -> None:
+    (ablation_folder / f"{name}.yaml").write_text(CLAIM.format(name=name) + changes)
+    register()
+    assert part in refusal(f"+ablation={name}")
+
+
+def test_an_ablation_is_added_by_adding_a_file(ablation_folder: Path) -> None:
+    (ablation_folder / "wide_window.yaml").write_text(CLAIM.format(name="wide_window") + "lrn:\n  size: 9\n")
+    register()
+    assert job("+ablation=wide_window").changes == {"lrn.size": (5, 9)}

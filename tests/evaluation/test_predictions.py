@@ -1,0 +1,42 @@
+"""Predictions are collected per split and view, in the order of the images."""
+
+import numpy as np
+import pytest
+import torch
+
+from alexnet.evaluation.predictions import PredictionStore
+
+
+def probabilities(seed: int, n: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).dirichlet(np.ones(7), n).astype(np.float32))
+
+
+@pytest.mark.parametrize("batch", [1, 4, 11])
+def test_images_keep_their_order_whatever_the_batches(batch: int) -> None:
+    splits = {"val": 11, "test": 6}
+    store = PredictionStore()
+    given = {
+        (split, view): probabilities(10 * i + j, n)
+        for i, (split, n) in enumerate(splits.items())
+        for j, view in enumerate(("center", "ten_crop"))
+    }
+    for i, (split, n) in enumerate(splits.items()):
+        for start in range(0, n, batch):
+            labels = torch.arange(n)[start : start + batch] % 7
+            for view in ("center", "ten_crop"):
+                store.add(i, view, labels, given[split, view][start : start + batch])
+    collected = store.collect(list(splits))
+    assert {split: set(views) for split, views in collected.items()} == {key: {"center", "ten_crop"} for key in splits}
+    for (split, view), scores in given.items():
+        seen = collected[split][view]
+        order = np.argsort(-scores.numpy(), axis=1)[:, :5]
+        np.testing.assert_array_equal(seen.labels, np.arange(splits[split]) % 7)
+        np.testing.assert_array_equal(seen.top5_classes, order)
+        np.testing.assert_array_equal(seen.top5_probabilities, np.take_along_axis(scores.numpy(), order, axis=1))
+
+
+def test_a_cleared_store_forgets() -> None:
+    store = PredictionStore()
+    store.add(0, "center", torch.zeros(2, dtype=torch.int64), probabilities(0, 2))
+    store.clear()
+    assert store.collect(["val"]) == {"val": {}}

@@ -1,0 +1,91 @@
+"""What the training tests share: runs of a few seconds, on a drawn set of a hundred images."""
+
+import signal
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from alexnet.config.compose import register
+from alexnet.config.job import Job, check
+from alexnet.results import Result
+from alexnet.training.run import run
+
+TINY = (
+    "scale=cifar",
+    "scale.maps=[8,8,16,16,8]",
+    "scale.hidden_units=32",
+    "data.shapes.train_per_class=3",
+    "data.shapes.val_per_class=1",
+    "data.shapes.test_per_class=2",
+    "optimizer.batch_size=16",
+    "schedule.epochs=2",
+    "schedule.drops=[1]",
+    "wandb=disabled",
+    "hardware.accelerator=cpu",
+    "hardware.eval_batch_size=64",
+)
+"""20 classes: 60 images to train on in 4 batches, the last of 12; 20 to validate and 40 to test."""
+
+MakeJob = Callable[..., Job]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
+    """A tiny job with further overrides; all share one pack."""
+    register()
+    packs = tmp_path_factory.mktemp("packs")
+    return lambda *overrides: check([*TINY, f"data.packs={packs}", *overrides])
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_still_works() -> Iterator[None]:
+    """Lightning ignores further SIGINTs once it has seen one."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+def execute(job: Job, directory: Path) -> tuple[Result, str]:
+    """Run a job; its result and what it printed."""
+    screen = StringIO()
+    result = run(job, directory, console=Console(file=screen, width=120))
+    return result, screen.getvalue()
+
+
+def checkpoint(directory: Path) -> dict[str, Any]:
+    """The last checkpoint, loaded without running code from it."""
+    loaded: dict[str, Any] = torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)
+    return loaded
+
+
+def state(directory: Path) -> dict[str, torch.Tensor]:
+    """Everything that training has moved: weights, statistics, and the optimiser's velocities."""
+    saved = checkpoint(directory)
+    velocities = saved["optimizer_states"][0]["state"]
+    return saved["state_dict"] | {f"velocity {key}": entry["velocity"] for key, entry in velocities.items()}
+
+
+def assert_same_training(one: Path, other: Path) -> None:
+    """Two runs ended alike: weights, velocities, epochs and predictions, bit for bit; only times may differ."""
+    first, second = state(one), state(other)
+    assert first.keys() == second.keys() and any(key.startswith("velocity") for key in first)
+    for key, value in first.items():
+        assert torch.equal(value, second[key]), key
+    assert epochs(one) == epochs(other)
+    with np.load(one / "predictions.npz") as mine, np.load(other / "predictions.npz") as theirs:
+        assert mine.files == theirs.files and len(mine.files) > 4
+        for name in mine.files:
+            np.testing.assert_array_equal(mine[name], theirs[name])
+
+
+def epochs(directory: Path) -> list[list[str]]:
+    """The rows of metrics.csv without the columns of times, which come last."""
+    rows = [line.split(",") for line in (directory / "metrics.csv").read_text().splitlines()]
+    assert rows[0][-2:] == ["seconds", "images_per_second"]
+    return [row[:-2] for row in rows]

@@ -1,0 +1,126 @@
+"""The momentum rule of 2012 against the printed formula in float64, and against torch's own SGD."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from alexnet.training.momentum import Momentum2012, parameter_groups
+
+RATES = [0.01] * 20 + [0.001] * 15 + [0.0001] * 15
+DECAY = 0.0005
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 3)).double()
+
+
+def gradient(weight: NDArray[np.float64], step: int, index: int) -> NDArray[np.float64]:
+    """Of a made-up loss: a noisy pull, and a spring that feeds every difference back."""
+    return 2.0 * weight + np.random.default_rng([step, index]).normal(size=weight.shape)
+
+
+def trained(decay_biases: bool = True, rates: list[float] = RATES) -> list[NDArray[np.float64]]:
+    model = net()
+    groups = parameter_groups(model, weight_decay=DECAY, decay_biases=decay_biases)
+    optimizer = Momentum2012(groups, lr=RATES[0], momentum=0.9, weight_decay=DECAY)
+    for step, rate in enumerate(rates):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        for index, weight in enumerate(model.parameters()):
+            weight.grad = torch.from_numpy(gradient(weight.detach().numpy(), step, index))
+        optimizer.step()
+    return [weight.detach().numpy() for weight in model.parameters()]
+
+
+@pytest.mark.parametrize("decay_biases", [True, False])
+def test_fifty_steps_across_two_drops_follow_the_printed_rule(decay_biases: bool) -> None:
+    names, weights = zip(*net().named_parameters(), strict=True)
+    expected = [weight.detach().numpy().copy() for weight in weights]
+    for index, (name, w) in enumerate(zip(names, expected, strict=True)):
+        v, decay = np.zeros_like(w), 0.0 if name.endswith("bias") and not decay_biases else 0.0005
+        for step, rate in enumerate(RATES):
+            v = 0.9 * v - decay * rate * w - rate * gradient(w, step, index)
+            w = w + v
+        expected[index] = w
+    for ours, theirs in zip(trained(decay_biases), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-13)
+
+
+def test_decaying_biases_is_a_difference() -> None:
+    with_decay, without = trained(True), trained(False)
+    for index, (one, other) in enumerate(zip(with_decay, without, strict=True)):
+        is_bias = one.ndim == 1
+        assert np.array_equal(one, other) != is_bias, index
+
+
+def by_sgd(*, rescale: bool) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """The same steps with torch's SGD: weights before the first drop, and at the end."""
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=RATES[0], momentum=0.9, weight_decay=DECAY)
+    before: list[NDArray[np.float64]] = []
+    for step, rate in enumerate(RATES):
+        old = optimizer.param_groups[0]["lr"]
+        if rate != old:
+            before = before or [weight.detach().numpy().copy() for weight in model.parameters()]
+            for weight in model.parameters():
+                if rescale:
+                    optimizer.state[weight]["momentum_buffer"].mul_(old / rate)
+            optimizer.param_groups[0]["lr"] = rate
+        for index, weight in enumerate(model.parameters()):
+            weight.grad = torch.from_numpy(gradient(weight.detach().numpy(), step, index))
+        optimizer.step()
+    return before, [weight.detach().numpy() for weight in model.parameters()]
+
+
+def test_torch_s_sgd_with_rescaled_velocities_is_the_same_rule() -> None:
+    for ours, theirs in zip(trained(), by_sgd(rescale=True)[1], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-13)
+
+
+def test_torch_s_sgd_as_it_is_differs_from_the_first_drop_on() -> None:
+    ours, (before, after) = trained(), by_sgd(rescale=False)
+    for weight, other, start in zip(ours, after, before, strict=True):
+        # Of the way since the drop, not a rounding error: a good part of it.
+        assert np.abs(weight - other).max() > 0.1 * np.abs(weight - start).max()
+    for weight, start in zip(trained(rates=RATES[:20]), before, strict=True):
+        np.testing.assert_allclose(weight, start, rtol=1e-11)
+
+
+def test_a_weight_without_a_gradient_stays() -> None:
+    model = net()
+    first, *others = model.parameters()
+    optimizer = Momentum2012(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    kept, value = first.detach().clone(), others[0].detach().clone()
+    for weight in others:
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    assert torch.equal(first, kept)
+    torch.testing.assert_close(others[0].detach(), value - 0.1 - 0.1 * 0.1 * value)
+
+
+def test_every_weight_is_in_one_group() -> None:
+    model = net()
+    for decay_biases in (True, False):
+        weights, biases = parameter_groups(model, weight_decay=0.3, decay_biases=decay_biases)
+        assert [p.ndim for p in weights["params"]] == [2, 2] and [p.ndim for p in biases["params"]] == [1, 1]
+        assert (weights["weight_decay"], biases["weight_decay"]) == (0.3, 0.3 if decay_biases else 0.0)
+
+
+def test_velocities_survive_saving() -> None:
+    ways = []
+    for interrupted in (False, True):
+        model = net()
+        optimizer = Momentum2012(model.parameters(), lr=0.01, momentum=0.9, weight_decay=DECAY)
+        for step in range(6):
+            if interrupted and step == 3:
+                saved = optimizer.state_dict()
+                optimizer = Momentum2012(model.parameters(), lr=0.5, momentum=0.1, weight_decay=0.0)
+                optimizer.load_state_dict(saved)
+            for index, weight in enumerate(model.parameters()):
+                weight.grad = torch.from_numpy(gradient(weight.detach().numpy(), step, index))
+            optimizer.step()
+        ways.append([weight.detach() for weight in model.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*ways, strict=True))

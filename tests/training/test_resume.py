@@ -1,0 +1,170 @@
+"""A run that was stopped and repeated ends bit for bit where an undisturbed one does."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+
+from alexnet.errors import UserError
+from alexnet.results import read_result
+from alexnet.training.history import History
+from alexnet.training.module import AlexNetModule
+from tests.training.conftest import MakeJob, assert_same_training, checkpoint, epochs, execute
+
+FIXED = ("schedule.epochs=3", "schedule.drops=[1,2]")
+PLATEAU = ("schedule=plateau", "schedule.epochs=9", "schedule.drops=[]", "schedule.patience=1", "schedule.max_drops=2")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The directory of a run that nothing stopped, by its overrides."""
+    done: dict[tuple[str, ...], Path] = {}
+
+    def run(*overrides: str) -> Path:
+        if overrides not in done:
+            done[overrides] = tmp_path_factory.mktemp("undisturbed")
+            result, _ = execute(tiny(*overrides), done[overrides])
+            assert result.training is not None and len(result.training.rate_drops) == 2  # worth crossing
+        return done[overrides]
+
+    return run
+
+
+def stop_in(hook: str, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ctrl-C arrive once, in a hook of the module, in an epoch."""
+    original = getattr(AlexNetModule, hook)
+
+    def interrupted(module: AlexNetModule, *arguments: object) -> object:
+        output = original(module, *arguments)
+        if module.current_epoch == epoch and (hook != "training_step" or arguments[1] == 2):
+            monkeypatch.setattr(AlexNetModule, hook, original)
+            raise KeyboardInterrupt
+        return output
+
+    monkeypatch.setattr(AlexNetModule, hook, interrupted)
+
+
+@pytest.mark.parametrize("schedule", [FIXED, PLATEAU], ids=["epochs", "plateau"])
+@pytest.mark.parametrize(
+    ("hook", "epoch", "kept"),
+    [("training_step", 1, 1), ("validation_step", 2, 2), ("training_step", 0, 0)],
+    ids=["in training", "in validation", "in the first epoch"],
+)
+def test_ctrl_c_and_again(
+    tiny: MakeJob,
+    undisturbed: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    schedule: tuple[str, ...],
+    hook: str,
+    epoch: int,
+    kept: int,
+) -> None:
+    stop_in(hook, epoch, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        execute(tiny(*schedule), tmp_path)
+    stopped = read_result(tmp_path)
+    assert stopped.status == "interrupted" and stopped.message == "interrupted (KeyboardInterrupt)"
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    assert (checkpoint(tmp_path)["epoch"] + 1 if last.exists() else 0) == kept
+    expected = undisturbed(*schedule)
+    _, screen = execute(tiny(*schedule), tmp_path)
+    assert screen.count("epoch ") == len(epochs(expected)) - 1 - kept  # only what was lost is done again
+    assert_same_training(tmp_path, expected)
+    assert read_result(tmp_path).status == "finished"
+
+
+@pytest.mark.parametrize("schedule", [FIXED, PLATEAU], ids=["epochs", "plateau"])
+def test_a_run_stopped_between_its_last_epoch_and_its_result(
+    tiny: MakeJob,
+    undisturbed: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    schedule: tuple[str, ...],
+) -> None:
+    expected = undisturbed(*schedule)
+    with monkeypatch.context() as patch:
+        patch.setattr(AlexNetModule, "on_test_start", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            execute(tiny(*schedule), tmp_path)
+    assert epochs(tmp_path) == epochs(expected) and not (tmp_path / "predictions.npz").exists()
+    result, screen = execute(tiny(*schedule), tmp_path)
+    assert "epoch " not in screen
+    assert result.training is not None and result.training.epochs == len(epochs(expected)) - 1
+    assert_same_training(tmp_path, expected)
+
+
+def _interrupt(_: AlexNetModule) -> None:
+    raise KeyboardInterrupt
+
+
+def test_stopped_twice(
+    tiny: MakeJob, undisturbed: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for epoch in (1, 2):
+        stop_in("training_step", epoch, monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            execute(tiny(*FIXED), tmp_path)
+    execute(tiny(*FIXED), tmp_path)
+    assert_same_training(tmp_path, undisturbed(*FIXED))
+
+
+def test_the_plateau_schedule_ends_early_and_once_more_changes_nothing(
+    tiny: MakeJob, undisturbed: Callable[..., Path]
+) -> None:
+    directory = undisturbed(*PLATEAU)
+    rows = epochs(directory)[1:]
+    rates = [float(row[2]) for row in rows]
+    assert sorted(set(rates), reverse=True) == pytest.approx([1e-2, 1e-3, 1e-4])
+    assert 4 <= len(rows) < 9  # ended by its plateaus, not by the limit
+    errors = [float(row[7]) for row in rows]
+    assert errors[-1] >= min(errors[:-1])
+
+
+def test_other_images_under_a_checkpoint_are_refused(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_in("training_step", 1, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        execute(tiny(*FIXED), tmp_path)
+    before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
+    with pytest.raises(UserError, match=r"trained on other images.*fresh=true"):
+        execute(tiny(*FIXED, "data.shapes.seed=1"), tmp_path)
+    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
+    assert read_result(tmp_path).status == "failed"
+
+
+def test_a_damaged_checkpoint_is_one_line(tiny: MakeJob, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"half a check")
+    with pytest.raises(UserError, match=r"last\.ckpt.*fresh=true"):
+        execute(tiny(*FIXED), tmp_path)
+
+
+def test_the_records_are_part_of_the_checkpoint(undisturbed: Callable[..., Path], tmp_path: Path) -> None:
+    saved = checkpoint(undisturbed(*FIXED))
+    (records,) = [entry["records"] for entry in saved["callbacks"].values() if "records" in entry]
+    history = History(tmp_path)
+    history.load_state_dict({"records": records})
+    assert [record.epoch for record in history.records] == [0, 1, 2]
+    assert history.schedule_errors == [record.val_top1_error for record in history.records]
+    assert history.state_dict() == {"records": records}
+
+
+def test_without_validation_the_schedule_judges_training(undisturbed: Callable[..., Path], tmp_path: Path) -> None:
+    history = History(tmp_path)
+    (state,) = [e for e in checkpoint(undisturbed(*FIXED))["callbacks"].values() if "records" in e]
+    bare = [record | {"val_top1_error": None} for record in state["records"]]
+    history.load_state_dict({"records": bare})
+    assert history.schedule_errors == [record["train_top1_error"] for record in bare]
+
+
+def test_masks_follow_from_the_seed_and_the_step_alone(tiny: MakeJob, tmp_path: Path) -> None:
+    """Whatever torch's generator did before: what makes runs repeatable on any machine and after any interruption."""
+    for name, before in (("one", 1), ("other", 2)):
+        L.seed_everything(before, verbose=False)
+        torch.rand(before)
+        execute(tiny("schedule.epochs=1", "schedule.drops=[]"), tmp_path / name)
+    assert_same_training(tmp_path / "one", tmp_path / "other")

@@ -1,0 +1,224 @@
+"""A whole run, from its job to the files that it leaves."""
+
+import csv
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from lightning.pytorch.callbacks import Callback
+
+from alexnet.config.compose import validate
+from alexnet.data.augment import Augmenter, CropGeometry
+from alexnet.data.sets import open_data
+from alexnet.errors import UserError
+from alexnet.evaluation.views import probabilities
+from alexnet.net.alexnet import AlexNet
+from alexnet.results import Result, read_result
+from tests.training.conftest import MakeJob, assert_same_training, checkpoint, epochs, execute, state
+
+Finished = tuple[Path, Result, str]
+
+
+@pytest.fixture(scope="module")
+def finished(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """One finished run: its directory, its result and what it printed. Not to be changed."""
+    directory = tmp_path_factory.mktemp("runs") / "finished"
+    return directory, *execute(tiny(), directory)
+
+
+def files(directory: Path) -> dict[str, int]:
+    """When each file was last written."""
+    return {str(file): file.stat().st_mtime_ns for file in directory.rglob("*") if file.is_file()}
+
+
+def test_it_leaves_what_it_promises(finished: Finished, tiny: MakeJob) -> None:
+    directory, result, screen = finished
+    names = {str(file.relative_to(directory)) for file in directory.rglob("*") if file.is_file()}
+    assert names == {
+        "config.yaml",
+        "result.json",
+        "predictions.npz",
+        "metrics.csv",
+        "checkpoints/last.ckpt",
+        "checkpoints/best.ckpt",
+    }
+    assert yaml.safe_load((directory / "config.yaml").read_text()) == tiny().tree
+    assert read_result(directory) == result
+    assert "Traceback" not in screen and screen.count("epoch ") == 2
+
+
+def test_the_result_says_what_ran(finished: Finished, tiny: MakeJob) -> None:
+    directory, result, _ = finished
+    assert (result.status, result.message, result.run) == ("finished", None, directory.name)
+    assert (result.ablation, result.recipe, result.experiment, result.seed) == ("baseline", "paper", "demo", 0)
+    assert result.pairing_key == tiny().pairing_key and result.changes == {} and result.claims == {}
+    assert result.data.images == {"train": 60, "val": 20, "test": 40} and result.data.classes == 20
+    assert result.training is not None
+    assert (result.training.epochs, result.training.steps) == (2, 8)
+    assert [asdict(drop) for drop in result.training.rate_drops] == [{"epoch": 1, "rate": pytest.approx(0.001)}]
+    assert result.parameters == sum(
+        value.numel() for key, value in checkpoint(directory)["state_dict"].items() if key.startswith("net.")
+    )
+    assert result.versions["torch"] == torch.__version__.split("+")[0] and result.device.startswith("cpu")
+
+
+def test_the_errors_follow_from_the_predictions(finished: Finished) -> None:
+    directory, result, _ = finished
+    with np.load(directory / "predictions.npz") as predictions:
+        for split, images in (("val", 20), ("test", 40)):
+            labels = predictions[f"{split}/labels"]
+            assert np.bincount(labels).tolist() == [images // 20] * 20
+            for view in ("center", "ten_crop"):
+                classes = predictions[f"{split}/{view}/top5_classes"]
+                shown = result.errors[split][view]
+                assert shown.images == images == len(classes)
+                assert shown.top1 == sum(classes[:, 0] != labels) / images
+                assert shown.top5 == sum(label not in row for label, row in zip(labels, classes, strict=True)) / images
+
+
+def test_there_is_a_row_per_epoch(finished: Finished) -> None:
+    directory, result, _ = finished
+    with (directory / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["epoch"], row["step"]) for row in rows] == [("0", "4"), ("1", "8")]
+    assert [float(row["rate"]) for row in rows] == pytest.approx([0.01, 0.001])
+    for row in rows:
+        assert 0 < float(row["train_loss"]) < 10 and 0 < float(row["val_loss"]) < 10
+        for split, images in (("train", 60), ("val", 20)):
+            for top in ("top1", "top5"):  # whole images, in percent
+                wrong = float(row[f"{split}_{top}_error"]) * images / 100
+                assert wrong == pytest.approx(round(wrong), abs=1e-9)
+        assert float(row["images_per_second"]) * float(row["seconds"]) == pytest.approx(60)
+    # The last epoch's validation and the final centre crop are one network on one set of images.
+    assert float(rows[-1]["val_top1_error"]) == pytest.approx(100 * result.errors["val"]["center"].top1)
+
+
+def test_the_checkpoint_rebuilds_the_network_that_predicted(finished: Finished) -> None:
+    directory, _, _ = finished
+    saved = checkpoint(directory)
+    config = validate(saved["alexnet"]["config"])
+    pack = open_data(config.data, config.scale.image_size, show_progress=False)
+    assert saved["alexnet"]["class_names"] == pack.class_names
+    assert saved["alexnet"]["data_fingerprint"] == pack.fingerprint
+    weights = {key.removeprefix("net."): w for key, w in saved["state_dict"].items() if key.startswith("net.")}
+    net = AlexNet(config, classes=20, seed=99)
+    net.load_state_dict(weights)
+    net.eval()
+    geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
+    augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
+    with torch.no_grad():
+        images = torch.from_numpy(pack.splits["test"].gather(np.arange(40)))
+        seen = probabilities(net, augmenter, images)
+    with np.load(directory / "predictions.npz") as predictions:
+        for view, scores in seen.items():
+            top = scores.topk(5, dim=1)
+            np.testing.assert_allclose(
+                top.values.numpy(), predictions[f"test/{view}/top5_probabilities"], rtol=1e-4, atol=1e-6
+            )
+    untrained = AlexNet(config, classes=20, seed=0).state_dict()
+    assert all(not torch.equal(value, weights[key]) for key, value in untrained.items())
+
+
+def test_a_finished_run_is_not_repeated(finished: Finished, tiny: MakeJob) -> None:
+    directory, result, _ = finished
+    before = files(directory)
+    again, screen = execute(tiny(), directory)
+    assert again == result and "already finished" in screen and "epoch " not in screen
+    assert files(directory) == before
+
+
+def test_fresh_starts_over_and_one_seed_is_one_result(finished: Finished, tiny: MakeJob, tmp_path: Path) -> None:
+    directory, result, _ = finished
+    other = tmp_path / "again"
+    (other / "checkpoints").mkdir(parents=True)
+    (other / "checkpoints" / "last.ckpt").write_bytes(b"of another attempt")
+    (other / "result.json").write_text(json.dumps(asdict(result)))
+    again, screen = execute(tiny("fresh=true"), other)
+    assert screen.count("epoch ") == 2
+    assert_same_training(directory, other)
+    # What may differ between two runs of one seed: their names, commands and times.
+    assert again.training is not None and result.training is not None
+    times = {"seconds": 0.0, "images_per_second": 0.0}
+    mine, theirs = (
+        replace(one, run="", command="", training=replace(one.training, **times)) for one in (again, result)
+    )
+    assert mine == theirs
+
+
+def test_another_seed_is_another_run(finished: Finished, tiny: MakeJob, tmp_path: Path) -> None:
+    directory, _, _ = finished
+    result, _ = execute(tiny("seed=1", "schedule.epochs=1", "schedule.drops=[]"), tmp_path / "seed1")
+    one, other = state(directory), state(tmp_path / "seed1")
+    assert not any(torch.equal(one[key], other[key]) for key in one if key.startswith("net.") and "weight" in key)
+    assert epochs(directory)[1] != epochs(tmp_path / "seed1")[1] and result.seed == 1
+
+
+def test_an_ablation_s_result_holds_its_change_and_claim(finished: Finished, tiny: MakeJob, tmp_path: Path) -> None:
+    result, _ = execute(tiny("+ablation=no_lrn"), tmp_path / "no_lrn")
+    assert result.ablation == "no_lrn" and result.changes == {"lrn.layers": ([1, 2], [])}
+    assert result.pairing_key == finished[1].pairing_key and result.data == finished[1].data
+    claim = result.claims["no_lrn"]
+    assert (claim.section, claim.paper.top1, claim.paper.top5, claim.log.top1) == ("3.3", 1.4, 1.2, 1.37)
+    assert result.parameters == finished[1].parameters
+    assert read_result(tmp_path / "no_lrn") == result
+
+
+def test_a_run_that_diverges_says_so(tiny: MakeJob, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"diverged in epoch 0.*optimizer\.lr"):
+        execute(tiny("optimizer.lr=1e9"), tmp_path)
+    result = read_result(tmp_path)
+    assert result.status == "failed" and result.message is not None and "diverged" in result.message
+    assert result.errors == {} and not (tmp_path / "predictions.npz").exists()
+
+
+def test_a_failure_of_the_program_is_written_down(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full\nand more")
+
+    monkeypatch.setattr("alexnet.training.run.write_predictions", fail)
+    with pytest.raises(OSError, match="disk full"):
+        execute(tiny("schedule.epochs=1", "schedule.drops=[]"), tmp_path)
+    result = read_result(tmp_path)
+    assert (result.status, result.message) == ("failed", "OSError: disk full")
+
+
+def test_while_it_runs_the_result_says_that_it_is_unfinished(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Result] = []
+
+    def look(*_: object) -> None:
+        seen.append(read_result(tmp_path))
+
+    monkeypatch.setattr(Callback, "on_train_start", look)
+    execute(tiny("schedule.epochs=1", "schedule.drops=[]"), tmp_path)
+    assert seen and {result.status for result in seen} == {"interrupted"}
+    assert all(result.message and "repeat the command" in result.message for result in seen)
+
+
+def test_plateau_needs_validation_images(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = tiny("schedule=plateau")
+    pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
+    bare = replace(pack, splits={name: split for name, split in pack.splits.items() if name != "val"})
+    monkeypatch.setattr("alexnet.training.run.open_data", lambda *_, **__: bare)
+    with pytest.raises(UserError, match="schedule=log_2012"):
+        execute(job, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    result, screen = execute(tiny("schedule.epochs=1", "schedule.drops=[]"), tmp_path / "fixed")
+    assert set(result.errors) == {"test"} and "val error -" in screen
+    assert epochs(tmp_path / "fixed")[1][6:] == ["", "", ""]
+    assert not (tmp_path / "fixed" / "checkpoints" / "best.ckpt").exists()
+
+
+def test_no_gpu_is_one_line(tiny: MakeJob, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(UserError, match=r"hardware\.accelerator=gpu"):
+        execute(tiny("hardware.accelerator=gpu"), tmp_path)
+    assert read_result(tmp_path).status == "failed"

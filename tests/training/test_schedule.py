@@ -1,0 +1,89 @@
+"""When the rate drops and when training ends, on curves made by hand and on any curve."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alexnet.config.schema import ScheduleConfig
+from alexnet.training.schedule import count_plateaus, progress, rate
+
+CURVES = st.lists(st.floats(0, 100, allow_nan=False) | st.integers(40, 44), max_size=40)
+
+
+def plateau(patience: int = 2, max_drops: int = 3, epochs: int = 120) -> ScheduleConfig:
+    return ScheduleConfig(kind="plateau", factor=10.0, epochs=epochs, drops=[], max_drops=max_drops, patience=patience)
+
+
+def fixed(drops: list[int], epochs: int) -> ScheduleConfig:
+    return ScheduleConfig(kind="epochs", factor=10.0, epochs=epochs, drops=drops, max_drops=0, patience=1)
+
+
+@pytest.mark.parametrize(
+    ("errors", "patience", "plateaus"),
+    [
+        ([], 1, 0),
+        ([50], 1, 0),
+        ([50, 40, 30, 20], 1, 0),  # always better
+        ([50, 50], 1, 1),  # as good is not better
+        ([50, 51, 49, 52, 48], 2, 0),  # never two in a row
+        ([50, 51, 52], 2, 1),
+        ([50, 51, 52, 53], 2, 1),  # the count starts anew after a plateau
+        ([50, 51, 52, 53, 54], 2, 2),
+        ([50, 51, 52, 50.5, 50.2], 2, 2),  # the best is not forgotten: better than lately is not enough
+        ([50, 51, 52, 49, 53, 54], 2, 2),
+        ([50, 60, 60, 60, 40, 60, 60, 60], 3, 2),
+        ([50, float("nan"), float("nan")], 2, 1),  # no number is no improvement
+    ],
+)
+def test_plateaus_are_counted(errors: list[float], patience: int, plateaus: int) -> None:
+    assert count_plateaus(errors, patience) == plateaus
+
+
+@given(errors=CURVES, patience=st.integers(1, 5), max_drops=st.integers(0, 3))
+def test_drops_only_rise_and_an_end_is_final(errors: list[float], patience: int, max_drops: int) -> None:
+    schedule = plateau(patience, max_drops, epochs=30)
+    states = [progress(schedule, errors[:n]) for n in range(len(errors) + 1)]
+    assert states[0].drops == 0 and not states[0].finished
+    for before, after in zip(states, states[1:], strict=False):
+        assert before.drops <= after.drops <= min(before.drops + 1, max_drops)
+        assert after.finished or not before.finished
+    assert all(state.finished for state in states[30:])
+
+
+@given(errors=CURVES, patience=st.integers(1, 4))
+def test_a_plateau_is_patience_epochs_without_a_new_best(errors: list[float], patience: int) -> None:
+    """By the definition: an epoch ends a plateau if none of the last `patience`, all since the last one, was best."""
+    ends: list[int] = []
+    for last in range(len(errors)):
+        first = last - patience + 1
+        since = ends[-1] + 1 if ends else 0
+        stale = [n for n in range(max(first, 0), last + 1) if n > 0 and errors[n] >= min(errors[:n])]
+        if first >= since and len(stale) == patience:
+            ends.append(last)
+    assert count_plateaus(errors, patience) == len(ends)
+
+
+def test_the_paper_s_rule_drops_three_times_and_ends_at_the_fourth_plateau() -> None:
+    flat = [50.0] * 50
+    drops = [progress(plateau(patience=8), flat[:n]).drops for n in range(34)]
+    assert [n for n in range(1, 34) if drops[n] > drops[n - 1]] == [9, 17, 25]
+    finished = [progress(plateau(patience=8), flat[:n]).finished for n in range(50)]
+    assert finished.index(True) == 33
+
+
+def test_a_curve_that_always_improves_ends_at_the_limit_alone() -> None:
+    errors = [100.0 - n for n in range(60)]
+    assert [progress(plateau(epochs=60), errors[:n]).finished for n in (0, 59, 60)] == [False, False, True]
+    assert progress(plateau(epochs=60), errors).drops == 0
+
+
+@given(errors=CURVES)
+def test_fixed_epochs_ignore_the_errors(errors: list[float]) -> None:
+    state = progress(fixed([3, 7], 10), errors)
+    assert state.drops == (len(errors) >= 3) + (len(errors) >= 7)
+    assert state.finished == (len(errors) >= 10)
+
+
+def test_the_rate_is_divided_once_a_drop() -> None:
+    schedule = plateau()
+    assert [rate(schedule, 0.01, drops) for drops in range(4)] == pytest.approx([1e-2, 1e-3, 1e-4, 1e-5], rel=1e-14)
