@@ -111,9 +111,7 @@ def test_stopped_twice(
     assert_same_training(tmp_path, undisturbed(*FIXED))
 
 
-def test_the_plateau_schedule_ends_early_and_once_more_changes_nothing(
-    tiny: MakeJob, undisturbed: Callable[..., Path]
-) -> None:
+def test_the_plateau_schedule_drops_and_ends_by_itself(undisturbed: Callable[..., Path]) -> None:
     directory = undisturbed(*PLATEAU)
     rows = epochs(directory)[1:]
     rates = [float(row[2]) for row in rows]

@@ -1,5 +1,7 @@
 """When the rate drops and when training ends, on curves made by hand and on any curve."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,7 +46,7 @@ def test_drops_only_rise_and_an_end_is_final(errors: list[float], patience: int,
     schedule = plateau(patience, max_drops, epochs=30)
     states = [progress(schedule, errors[:n]) for n in range(len(errors) + 1)]
     assert states[0].drops == 0 and not states[0].finished
-    for before, after in zip(states, states[1:], strict=False):
+    for before, after in pairwise(states):
         assert before.drops <= after.drops <= min(before.drops + 1, max_drops)
         assert after.finished or not before.finished
     assert all(state.finished for state in states[30:])

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
+from pickle import UnpicklingError
 
 import lightning as L
 import torch
@@ -229,13 +230,17 @@ def _checkpoint(directory: Path, pack: Pack) -> Path | None:
     """The checkpoint to continue from, if there is one.
 
     Raises:
-        UserError: it was trained on other images.
+        UserError: it is damaged, or was trained on other images.
     """
     path = directory / CHECKPOINTS / f"{LAST}.ckpt"
     if not path.is_file():
         return None
-    saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    if saved["alexnet"]["data_fingerprint"] != pack.fingerprint:
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        fingerprint = saved["alexnet"]["data_fingerprint"]
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError) as error:
+        raise UserError(f"{path} is damaged or no checkpoint of this program: start over with fresh=true") from error
+    if fingerprint != pack.fingerprint:
         raise UserError(f"{path} was trained on other images than {pack.path} now holds: start over with fresh=true")
     return path
 
@@ -277,4 +282,6 @@ def _quieten_lightning() -> None:
     # Not about us: batches are planned and gathered whole, without worker processes.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")  # curves are per epoch
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* is not empty.*")  # a resumed run's is not
+    warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")  # no validation images
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
