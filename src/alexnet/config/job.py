@@ -17,6 +17,8 @@ from alexnet.errors import UserError
 
 NOT_COMPUTED = ("runs", "fresh", "hardware", "wandb", "target", "data.packs")
 """Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
+LONGEST_ABLATION = 80
+"""Characters of a run's ablation that its directory is named after: names of files end at 255, W&B's ids at 128."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +116,8 @@ def run_name(tree: ConfigTree) -> str:
     root = tree["data"]["root"]
     identity["data"]["root"] = str(Path(root).expanduser().resolve()) if root else None
     digest = _digest(_without(identity, *NOT_COMPUTED))
-    return f"{tree['experiment']}-{ablation_name(tree)}-seed{tree['seed']}-{digest[:8]}"
+    ablation = ablation_name(tree)[:LONGEST_ABLATION]
+    return f"{tree['experiment']}-{ablation}-seed{tree['seed']}-{digest[:8]}"
 
 
 def _without(tree: ConfigTree, *keys: str) -> ConfigTree:

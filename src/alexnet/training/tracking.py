@@ -8,7 +8,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from alexnet.config.job import Job, ablation_name
 from alexnet.errors import UserError
-from alexnet.results import Result
+from alexnet.results import BASELINE, Result
 
 
 def check_login(mode: str) -> None:
@@ -24,26 +24,33 @@ def check_login(mode: str) -> None:
 def start(job: Job, directory: Path) -> WandbLogger | None:
     """Open the W&B run of a job, or None if it is disabled.
 
-    The run's id is the name of its directory, so that a resumed job continues the same W&B run. `mode="offline"`
-    leaves the environment alone, which `offline=True` does not: it would switch later jobs of the process offline.
+    The run's id is the name of its directory, so that a resumed job continues the same W&B run. Opened here
+    and not by Lightning's logger, whose `offline=True` would switch later jobs of the process offline as well.
     """
     settings = job.config.wandb
     if settings.mode == "disabled":
         return None
     return WandbLogger(
-        name=directory.name,
-        id=directory.name,
-        resume="allow",
-        project=settings.project,
-        entity=settings.entity,
-        group=f"{job.config.experiment}-{job.pairing_key[:8]}",
-        job_type="train",
-        tags=[ablation_name(job.tree), job.config.recipe, job.config.experiment, job.config.data.name],
-        save_dir=directory,
-        mode=settings.mode,
-        config=_config(job),
-        settings=wandb.Settings(console="off", silent=True),
+        experiment=wandb.init(
+            name=directory.name,
+            id=directory.name,
+            resume="allow",
+            project=settings.project,
+            entity=settings.entity,
+            group=f"{job.config.experiment}-{job.pairing_key[:8]}",
+            job_type="train",
+            tags=[*_ablations(job), job.config.recipe, job.config.experiment, job.config.data.name],
+            dir=directory,
+            mode=settings.mode,
+            config=_config(job),
+            settings=wandb.Settings(console="off", silent=True),
+        )
     )
+
+
+def _ablations(job: Job) -> list[str]:
+    """One tag each: W&B refuses tags of more than 64 characters."""
+    return sorted(job.config.ablations) or [BASELINE]
 
 
 def _config(job: Job) -> dict[str, Any]:
