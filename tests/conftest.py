@@ -11,7 +11,7 @@ from alexnet.config.schema import Config
 
 Compose = Callable[..., Config]
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the tests are small, and threads that wait for each other slow down a busy machine
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ class TopKErrors(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Error rates in [0, 1], by `top1` and `top5`."""
-        rates = self.wrong.double() / self.images
+        rates = self.wrong.cpu().double() / self.images.cpu()  # not every accelerator knows float64
         return {"top1": rates[0], "top5": rates[1]}
 
 

@@ -5,48 +5,33 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from alexnet.config.job import Job, ablation_name
-from alexnet.config.schema import Errors
+from alexnet.config.job import Job
 from alexnet.data.module import PackDataModule
 from alexnet.data.pack import Pack
 from alexnet.data.sets import open_data
 from alexnet.errors import UserError
-from alexnet.net.describe import total_parameters
 from alexnet.net.plan import plan
-from alexnet.predictions import ViewPredictions, write_predictions
-from alexnet.results import (
-    RESULT_FILE,
-    Claim,
-    DataFacts,
-    ErrorRates,
-    Points,
-    RateDrop,
-    Result,
-    Target,
-    TrainingFacts,
-    read_result,
-)
+from alexnet.predictions import write_predictions
+from alexnet.results import RESULT_FILE, Result, read_result
 from alexnet.training import tracking
 from alexnet.training.callbacks import CHECKPOINTS, LAST, ScheduledRate, checkpoint_callbacks
 from alexnet.training.display import display_callback, result_table
 from alexnet.training.history import METRICS_FILE, History
 from alexnet.training.module import AlexNetModule
-from alexnet.training.surroundings import device_name, git_state, versions
+from alexnet.training.outcome import begun, error_rates, stopped, training_facts
+from alexnet.training.surroundings import device_name
 
 CONFIG_FILE = "config.yaml"
-UNFINISHED = "still running, or stopped without a word; repeat the command to continue"
 
 
 def preflight(job: Job, *, show_progress: bool = True) -> Pack:
@@ -55,14 +40,21 @@ def preflight(job: Job, *, show_progress: bool = True) -> Pack:
     Prepares the data on first use.
 
     Raises:
-        UserError: the data cannot be used, the network does not fit the images, or nobody is logged in.
+        UserError: the data cannot be used, the network does not fit the images, there is no such device, or nobody is
+            logged in.
     """
+    _check_accelerator(job.config.hardware.accelerator)
     tracking.check_login(job.config.wandb.mode)
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=show_progress)
     if job.config.schedule.kind == "plateau" and "val" not in pack.splits:
         raise UserError(f"schedule=plateau judges validation images, and {pack.path} has none: use schedule=log_2012")
     plan(job.config, len(pack.class_names))
     return pack
+
+
+def _check_accelerator(accelerator: str) -> None:
+    if accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise UserError("hardware.accelerator=gpu: torch finds no GPU here; choose cpu or auto")
 
 
 def run(job: Job, directory: Path, *, console: Console) -> Result:
@@ -82,13 +74,13 @@ def run(job: Job, directory: Path, *, console: Console) -> Result:
     pack = preflight(job)
     directory.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(OmegaConf.create(job.tree), directory / CONFIG_FILE)
-    result = _begin(job, directory, pack)
+    result = begun(job, directory, pack)
     logger = tracking.start(job, directory)
     try:
         with _ctrl_c_kept():
             result = _train_and_test(job, directory, pack, result, logger, console)
     except BaseException as error:  # also Ctrl-C, and SIGTERM, which Lightning turns into SystemExit
-        result = _stopped(result, error)
+        result = stopped(result, error)
         raise
     finally:
         result.write(directory)
@@ -110,58 +102,6 @@ def _discard(directory: Path) -> None:
         shutil.rmtree(directory / folder, ignore_errors=True)
     for file in (RESULT_FILE, "predictions.npz", METRICS_FILE):
         (directory / file).unlink(missing_ok=True)
-
-
-def _begin(job: Job, directory: Path, pack: Pack) -> Result:
-    """The result file of a run that has only begun: what it says if the process is killed."""
-    config = job.config
-    result = Result(
-        status="interrupted",
-        message=UNFINISHED,
-        run=directory.name,
-        ablation=ablation_name(job.tree),
-        recipe=config.recipe,
-        experiment=config.experiment,
-        seed=config.seed,
-        pairing_key=job.pairing_key,
-        changes=job.changes,
-        claims={
-            name: Claim(
-                title=claim.title,
-                section=claim.section,
-                statement=claim.statement,
-                paper=_points(claim.paper),
-                log=_points(claim.log),
-            )
-            for name, claim in config.ablations.items()
-        },
-        target=Target(paper=_points(config.target.paper), log=_points(config.target.log)),
-        data=DataFacts(
-            name=config.data.name,
-            fingerprint=pack.fingerprint,
-            classes=len(pack.class_names),
-            images={name: len(split) for name, split in pack.splits.items()},
-        ),
-        errors={},
-        training=None,
-        parameters=total_parameters(plan(config, len(pack.class_names))),
-        versions=versions(),
-        device="",
-        git=git_state(),
-        command=job.command,
-    )
-    result.write(directory)
-    return result
-
-
-def _points(errors: Errors) -> Points:
-    return Points(**asdict(errors))
-
-
-def _stopped(result: Result, error: BaseException) -> Result:
-    if isinstance(error, Exception):
-        return replace(result, status="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
-    return replace(result, status="interrupted", message=f"interrupted ({type(error).__name__})")
 
 
 @contextmanager
@@ -188,15 +128,11 @@ def _train_and_test(
     result = replace(result, device=device_name(trainer.strategy.root_device))
     console.print(_headline(result, directory), highlight=False, soft_wrap=True)
     trainer.fit(module, data, ckpt_path=_checkpoint(directory, pack))
-    result = replace(result, training=_training_facts(history, len(pack.splits["train"])))
+    result = replace(result, training=training_facts(history, len(pack.splits["train"])))
     trainer.test(module, data, verbose=False)
     predictions = module.predictions.collect(data.evaluated)
     write_predictions(directory, predictions)
-    return replace(result, status="finished", message=None, errors=_error_rates(predictions))
-
-
-def _error_rates(predictions: dict[str, dict[str, ViewPredictions]]) -> dict[str, dict[str, ErrorRates]]:
-    return {split: {view: seen.error_rates() for view, seen in views.items()} for split, views in predictions.items()}
+    return replace(result, status="finished", message=None, errors=error_rates(predictions))
 
 
 def _trainer(
@@ -204,26 +140,23 @@ def _trainer(
 ) -> L.Trainer:
     hardware = job.config.hardware
     has_validation = "val" in data.pack.splits
-    try:
-        return L.Trainer(
-            accelerator=hardware.accelerator,
-            devices=1,
-            max_epochs=job.config.schedule.epochs,
-            default_root_dir=directory,
-            logger=loggers,
-            callbacks=[
-                history,
-                ScheduledRate(job.config, history),
-                display_callback(console, history, live=hardware.progress_bar),
-                *checkpoint_callbacks(directory, has_validation=has_validation),
-            ],
-            enable_progress_bar=hardware.progress_bar and console.is_terminal,
-            enable_model_summary=False,
-            reload_dataloaders_every_n_epochs=1,  # every epoch has a plan of its own
-            num_sanity_val_steps=0,  # would count validation images before the first epoch
-        )
-    except (MisconfigurationException, RuntimeError) as error:
-        raise UserError(f"hardware.accelerator={hardware.accelerator}: {str(error).splitlines()[0]}") from error
+    return L.Trainer(
+        accelerator=hardware.accelerator,
+        devices=1,
+        max_epochs=job.config.schedule.epochs,
+        default_root_dir=directory,
+        logger=loggers,
+        callbacks=[
+            history,
+            ScheduledRate(job.config, history),
+            display_callback(console, history, live=hardware.progress_bar),
+            *checkpoint_callbacks(directory, has_validation=has_validation),
+        ],
+        enable_progress_bar=hardware.progress_bar and console.is_terminal,
+        enable_model_summary=False,
+        reload_dataloaders_every_n_epochs=1,  # every epoch has a plan of its own
+        num_sanity_val_steps=0,  # would count validation images before the first epoch
+    )
 
 
 def _checkpoint(directory: Path, pack: Pack) -> Path | None:
@@ -243,22 +176,6 @@ def _checkpoint(directory: Path, pack: Pack) -> Path | None:
     if fingerprint != pack.fingerprint:
         raise UserError(f"{path} was trained on other images than {pack.path} now holds: start over with fresh=true")
     return path
-
-
-def _training_facts(history: History, images: int) -> TrainingFacts:
-    records = history.records
-    seconds = sum(record.seconds for record in records)
-    return TrainingFacts(
-        epochs=len(records),
-        steps=records[-1].step,
-        seconds=seconds,
-        images_per_second=images * len(records) / seconds,
-        rate_drops=tuple(
-            RateDrop(epoch=after.epoch, rate=after.rate)
-            for before, after in pairwise(records)
-            if after.rate != before.rate
-        ),
-    )
 
 
 def _headline(result: Result, directory: Path) -> str:

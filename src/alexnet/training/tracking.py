@@ -41,7 +41,7 @@ def start(job: Job, directory: Path) -> WandbLogger | None:
             job_type="train",
             tags=[*_ablations(job), job.config.recipe, job.config.experiment, job.config.data.name],
             dir=directory,
-            mode=settings.mode,
+            mode="online" if settings.mode == "online" else "offline",
             config=_config(job),
             settings=wandb.Settings(console="off", silent=True),
         )

@@ -1,0 +1,89 @@
+"""What a run's result file says: when it has only begun, when it is finished, and when something stopped it."""
+
+from dataclasses import asdict, replace
+from itertools import pairwise
+from pathlib import Path
+
+from alexnet.config.job import Job, ablation_name
+from alexnet.config.schema import Errors
+from alexnet.data.pack import Pack
+from alexnet.net.describe import total_parameters
+from alexnet.net.plan import plan
+from alexnet.predictions import ViewPredictions
+from alexnet.results import Claim, DataFacts, ErrorRates, Points, RateDrop, Result, Target, TrainingFacts
+from alexnet.training.history import History
+from alexnet.training.surroundings import git_state, versions
+
+UNFINISHED = "still running, or stopped without a word; repeat the command to continue"
+
+
+def begun(job: Job, directory: Path, pack: Pack) -> Result:
+    """The result file of a run that has only begun: what it says if the process is killed."""
+    config = job.config
+    result = Result(
+        status="interrupted",
+        message=UNFINISHED,
+        run=directory.name,
+        ablation=ablation_name(job.tree),
+        recipe=config.recipe,
+        experiment=config.experiment,
+        seed=config.seed,
+        pairing_key=job.pairing_key,
+        changes=job.changes,
+        claims={
+            name: Claim(
+                title=claim.title,
+                section=claim.section,
+                statement=claim.statement,
+                paper=_points(claim.paper),
+                log=_points(claim.log),
+            )
+            for name, claim in config.ablations.items()
+        },
+        target=Target(paper=_points(config.target.paper), log=_points(config.target.log)),
+        data=DataFacts(
+            name=config.data.name,
+            fingerprint=pack.fingerprint,
+            classes=len(pack.class_names),
+            images={name: len(split) for name, split in pack.splits.items()},
+        ),
+        errors={},
+        training=None,
+        parameters=total_parameters(plan(config, len(pack.class_names))),
+        versions=versions(),
+        device="",
+        git=git_state(),
+        command=job.command,
+    )
+    result.write(directory)
+    return result
+
+
+def _points(errors: Errors) -> Points:
+    return Points(**asdict(errors))
+
+
+def stopped(result: Result, error: BaseException) -> Result:
+    if isinstance(error, Exception):
+        return replace(result, status="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
+    return replace(result, status="interrupted", message=f"interrupted ({type(error).__name__})")
+
+
+def training_facts(history: History, images: int) -> TrainingFacts:
+    records = history.records
+    seconds = sum(record.seconds for record in records)
+    return TrainingFacts(
+        epochs=len(records),
+        steps=records[-1].step,
+        seconds=seconds,
+        images_per_second=images * len(records) / seconds,
+        rate_drops=tuple(
+            RateDrop(epoch=after.epoch, rate=after.rate)
+            for before, after in pairwise(records)
+            if after.rate != before.rate
+        ),
+    )
+
+
+def error_rates(predictions: dict[str, dict[str, ViewPredictions]]) -> dict[str, dict[str, ErrorRates]]:
+    return {split: {view: seen.error_rates() for view, seen in views.items()} for split, views in predictions.items()}

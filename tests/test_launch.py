@@ -1,0 +1,140 @@
+"""`python train.py` as a user sees it: what stands on the screen, what is written, and with which exit code it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from alexnet.study.export import COMPARISON_FILE
+from tests.data.samples import class_folders, noise
+from tests.training.conftest import TINY, assert_same_training
+
+TRAIN = Path(__file__).parents[1] / "train.py"
+Finished = subprocess.CompletedProcess[str]
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start the command in a folder that is not the checkout's."""
+    environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, str(TRAIN), *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def train(folder: Path, *arguments: str) -> Finished:
+    process = start(folder, *arguments)
+    out, err = process.communicate(timeout=280)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def refused(folder: Path, *arguments: str) -> str:
+    """The one line of a command that is refused before it writes anything."""
+    folder.mkdir(exist_ok=True)
+    done = train(folder, *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert list(folder.iterdir()) == []
+    return done.stderr
+
+
+def complaints(done: Finished) -> list[str]:
+    """What stands on stderr besides the news that a pack was made."""
+    return [line for line in done.stderr.splitlines() if "images of 32 x 32" not in line]
+
+
+def results(folder: Path) -> dict[str, str]:
+    """Status by ablation of the runs below a folder."""
+    found = [json.loads(file.read_text()) for file in folder.rglob("result.json")]
+    return {result["ablation"]: result["status"] for result in found}
+
+
+def test_a_misspelling_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
+    assert "did you mean ablation?" in refused(tmp_path / "here", "+abaltion=no_lrn")
+
+
+def test_a_sweep_from_anywhere_ends_with_its_table_whatever_fails(tmp_path: Path) -> None:
+    """One job diverges: the two others are compared all the same, and the exit code says that one failed."""
+    done = train(tmp_path, "-m", "+ablation=none,no_lrn", "optimizer.lr=0.01,1e9", *TINY)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.count("diverged") >= 1 and "error: " in done.stderr
+    assert "95 % interval" in done.stdout and "section 3.3" in done.stdout
+    statuses = sorted(json.loads(file.read_text())["status"] for file in tmp_path.rglob("result.json"))
+    assert statuses == ["failed", "failed", "finished", "finished"]
+    assert len(list((tmp_path / "runs").rglob(COMPARISON_FILE))) == 1
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"runs", "packs"}
+
+
+@pytest.mark.slow
+def test_a_sweep_in_which_all_is_well_ends_with_0(tmp_path: Path) -> None:
+    done = train(tmp_path, "-m", "+ablation=none,no_lrn", *TINY)
+    assert done.returncode == 0 and complaints(done) == []
+    assert results(tmp_path) == {"baseline": "finished", "no_lrn": "finished"}
+    assert len(list((tmp_path / "runs").rglob(COMPARISON_FILE))) == 1
+    again = train(tmp_path, "-m", "+ablation=none,no_lrn", *TINY)
+    assert again.returncode == 0 and "2 of them begun or finished before" in again.stdout
+    assert again.stdout.count("already finished") == 2
+
+
+@pytest.mark.slow
+def test_data_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    empty, texts, four = tmp_path / "empty", tmp_path / "texts", tmp_path / "four"
+    empty.mkdir()
+    for name in "abcdef":
+        (texts / "train" / name).mkdir(parents=True)
+        (texts / "train" / name / "note.txt").write_text("no image")
+    class_folders(four, splits=("train",))
+    for file in (four / "train" / "e").iterdir():
+        file.unlink()
+    (four / "train" / "e").rmdir()
+    noise(0).save(four / "train" / "a" / "more.png")
+    for number, root in enumerate(("/nowhere", str(empty), str(texts), str(four))):
+        message = refused(tmp_path / f"here{number}", "data=folder", f"data.root={root}", "wandb=disabled")
+        assert root in message
+    assert "data.root" in refused(tmp_path / "here9", "data=folder")
+
+
+@pytest.mark.slow
+def test_the_configuration_can_be_shown_instead_of_run(tmp_path: Path) -> None:
+    done = train(tmp_path, "--cfg", "job", "+ablation=no_lrn", "seed=7")
+    assert done.returncode == 0 and "seed: 7" in done.stdout and "no_lrn:" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert "did you mean seed" in refused(tmp_path, "--cfg", "job", "sed=7")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stop", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=lambda value: str(value)
+)
+def test_a_run_that_is_stopped_continues_where_it_was(tmp_path: Path, stop: signal.Signals, code: int) -> None:
+    arguments = [*TINY, "data.shapes.train_per_class=30", "schedule.epochs=8", "schedule.drops=[2,6]"]
+    arguments += [f"data.packs={tmp_path}/packs"]
+    whole = train(tmp_path, *arguments, "runs=whole")
+    assert whole.returncode == 0 and complaints(whole) == []
+
+    process = start(tmp_path, *arguments, "runs=parts")
+    deadline = time.monotonic() + 200
+    while not list(tmp_path.glob("parts/*/checkpoints/last.ckpt")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(stop)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == code and "Traceback" not in err
+    (directory,) = (tmp_path / "parts").iterdir()
+    assert json.loads((directory / "result.json").read_text())["status"] == "interrupted"
+
+    again = train(tmp_path, *arguments, "runs=parts")
+    assert again.returncode == 0 and complaints(again) == []
+    assert 0 < again.stdout.count("epoch ") < 8
+    assert_same_training(directory, tmp_path / "whole" / directory.name)
