@@ -30,9 +30,6 @@ TERMINATED = 143
 
 def main(hydra_main: Callable[[], None]) -> None:
     """Run the command line of this process: one job, or a sweep that ends with its comparison table."""
-    # OpenMP reads it when torch is imported. Threads that spin while they wait bring two runs on the same cores to a
-    # fraction of the speed of either (measured on two cores: 47 images/s instead of 124).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with one_line_errors(), _lightning_and_hydra_errors():
         arguments = get_args_parser().parse_args()
         register()
