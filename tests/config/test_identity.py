@@ -102,3 +102,10 @@ def test_an_ablation_by_hand_is_not_the_ablation() -> None:
     by_hand, claimed = job("lrn=none"), job("+ablation=no_lrn")
     assert run_name(by_hand.tree) != run_name(claimed.tree)
     assert by_hand.changes == {} and by_hand.pairing_key != claimed.pairing_key
+
+
+def test_a_key_at_its_default_changes_no_name_so_that_new_keys_can_be_added() -> None:
+    tree = job().tree
+    older = deepcopy(tree)
+    del older["data"]["val_fraction"]  # a configuration from before this key existed
+    assert run_name(older) == run_name(tree)

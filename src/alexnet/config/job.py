@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,6 +17,8 @@ from alexnet.errors import UserError
 
 NOT_COMPUTED = ("runs", "fresh", "hardware", "wandb", "target", "data.packs")
 """Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
+DEFAULTS = flatten(cast(ConfigTree, OmegaConf.to_container(OmegaConf.structured(Config))))
+"""Dotted key -> the schema's default; `???` where the value must come from `conf/`."""
 LONGEST_ABLATION = 80
 """Characters of a run's ablation that its directory is named after: names of files end at 255, W&B's ids at 128."""
 
@@ -133,7 +135,13 @@ def _without(tree: ConfigTree, *keys: str) -> ConfigTree:
 
 
 def _digest(tree: ConfigTree) -> str:
-    same_numbers = json.loads(json.dumps(tree), parse_int=float)  # `lrn.k=2` and `lrn.k=2.0` are one run
+    """Hash of a configuration without the keys that stand at the schema's default.
+
+    So a key can be added to the schema later, with a default that means what was done before, and every run made
+    without it keeps its name and its partners.
+    """
+    chosen = {key: value for key, value in flatten(tree).items() if key not in DEFAULTS or DEFAULTS[key] != value}
+    same_numbers = json.loads(json.dumps(chosen), parse_int=float)  # `lrn.k=2` and `lrn.k=2.0` are one run
     return sha256(json.dumps(same_numbers, sort_keys=True).encode()).hexdigest()[:16]
 
 
