@@ -1,6 +1,7 @@
 """From `conf/` and a list of overrides to a resolved, checked configuration."""
 
 import math
+from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields, is_dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from alexnet.config.names import nearest
@@ -129,6 +130,18 @@ def schema_keys(parent: str) -> list[str]:
         else:
             node = get_type_hints(node).get(part) if is_dataclass(node) else None
     return [field.name for field in fields(node)] if is_dataclass(node) else []
+
+
+def schema_defaults(node: Any = Config, prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> the schema's default, for the keys that have one."""
+    hints = get_type_hints(node)
+    defaults: dict[str, Any] = {}
+    for entry in fields(node):
+        if is_dataclass(hints[entry.name]):
+            defaults |= schema_defaults(hints[entry.name], f"{prefix}{entry.name}.")
+        elif entry.default is not NO_DEFAULT and entry.default != MISSING:
+            defaults[prefix + entry.name] = entry.default
+    return defaults
 
 
 def flatten(tree: ConfigTree, prefix: str = "") -> dict[str, Any]:

@@ -6,19 +6,17 @@ from copy import deepcopy
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from alexnet.config.compose import ablation_files, compose_tree, flatten, validate
+from alexnet.config.compose import ablation_files, compose_tree, flatten, schema_defaults, validate
 from alexnet.config.names import nearest
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.errors import UserError
 
 NOT_COMPUTED = ("runs", "fresh", "hardware", "wandb", "target", "data.packs")
 """Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
-DEFAULTS = flatten(cast(ConfigTree, OmegaConf.to_container(OmegaConf.structured(Config))))
-"""Dotted key -> the schema's default; `???` where the value must come from `conf/`."""
 LONGEST_ABLATION = 80
 """Characters of a run's ablation that its directory is named after: names of files end at 255, W&B's ids at 128."""
 
@@ -140,7 +138,8 @@ def _digest(tree: ConfigTree) -> str:
     So a key can be added to the schema later, with a default that means what was done before, and every run made
     without it keeps its name and its partners.
     """
-    chosen = {key: value for key, value in flatten(tree).items() if key not in DEFAULTS or DEFAULTS[key] != value}
+    defaults = schema_defaults()
+    chosen = {key: value for key, value in flatten(tree).items() if key not in defaults or defaults[key] != value}
     same_numbers = json.loads(json.dumps(chosen), parse_int=float)  # `lrn.k=2` and `lrn.k=2.0` are one run
     return sha256(json.dumps(same_numbers, sort_keys=True).encode()).hexdigest()[:16]
 
