@@ -66,3 +66,33 @@ def test_columns_do_not_see_each_other() -> None:
     layer = LocalResponseNorm(columns=2, size=5, k=2.0, alpha=1.0, beta=0.75)
     torch.testing.assert_close(layer(a)[:, :6], layer(changed)[:, :6], rtol=0, atol=0)
     assert not torch.equal(LocalResponseNorm(columns=1, size=5, k=2.0, alpha=1.0, beta=0.75)(a)[:, :6], layer(a)[:, :6])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    columns=st.sampled_from([1, 2]),
+    maps=st.integers(1, 9),
+    size=st.sampled_from([1, 3, 5, 7]),
+    images=st.integers(1, 3),
+    side=st.integers(1, 4),
+    seed=st.integers(0, 1000),
+)
+def test_memory_layout_changes_nothing(columns: int, maps: int, size: int, images: int, side: int, seed: int) -> None:
+    layer = LocalResponseNorm(columns=columns, size=size, k=2.0, alpha=0.3, beta=0.75)
+    generator = torch.Generator().manual_seed(seed)
+    planes = torch.randn(images, columns * maps, side, side, generator=generator, dtype=torch.float64)
+    weights = torch.randn(planes.shape, generator=generator, dtype=torch.float64)
+    values, gradients = [], []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        a = planes.clone(memory_format=layout).requires_grad_()
+        b = layer(a)
+        values.append(b)
+        gradients += torch.autograd.grad((b * weights).sum(), a)
+    torch.testing.assert_close(values[0], values[1], rtol=1e-13, atol=1e-14)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-12, atol=1e-13)
+
+
+def test_channels_last_stays_channels_last() -> None:
+    a = torch.randn(2, 12, 4, 4).contiguous(memory_format=torch.channels_last)
+    layer = LocalResponseNorm(columns=2, size=5, k=2.0, alpha=1.0, beta=0.75)
+    assert layer(a).is_contiguous(memory_format=torch.channels_last)

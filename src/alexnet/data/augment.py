@@ -46,7 +46,7 @@ class CropGeometry:
 
 
 class Augmenter(nn.Module):
-    """uint8 images to the network's input, float32 [n, 3, crop, crop]: 0-255 minus the mean image.
+    """uint8 images to the network's input, float32 [n, 3, crop, crop], channels last: 0-255 minus the mean image.
 
     The mean image is that of the training set, subtracted pixel by pixel before cropping (section 2). Never divided
     by a standard deviation. Its statistics are part of the checkpoint, so that a checkpoint is complete in itself.
@@ -80,7 +80,7 @@ class Augmenter(nn.Module):
         chosen = torch.arange(len(images), device=images.device)[:, None, None]
         rows, columns = rows[:, :, None], columns[:, None, :]
         crops = images[chosen, rows, columns].float() - self.mean_image[rows, columns]
-        return crops.permute(0, 3, 1, 2).contiguous()
+        return crops.permute(0, 3, 1, 2)
 
 
 def _color_directions(statistics: Statistics, color: ColorConfig) -> Tensor:

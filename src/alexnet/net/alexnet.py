@@ -30,6 +30,8 @@ class AlexNet(nn.Sequential):
         for layer in self_plan:
             if isinstance(layer, Conv | Full):
                 _initialise(self.get_submodule(layer.name), layer, seed)
+        # Convolutions and pooling run faster with the maps of a pixel side by side, on CPUs and on tensor cores.
+        self.to(memory_format=torch.channels_last)
 
 
 def _modules(layers: tuple[Layer, ...], lrn: LrnConfig) -> OrderedDict[str, nn.Module]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -26,8 +27,13 @@ class LocalResponseNorm(nn.Module):
     def forward(self, activity: Tensor) -> Tensor:
         """Normalise float maps [N, C, H, W], C divisible by the number of columns."""
         n, c, h, w = activity.shape
+        constants = (self.size, self.k, self.alpha, self.beta)
+        if activity.is_contiguous(memory_format=torch.channels_last) and not activity.is_contiguous():
+            pixels = activity.permute(0, 2, 3, 1).reshape(n * h * w, self.columns, c // self.columns)
+            normalised: Tensor = _Normalise.apply(pixels, 2, *constants)
+            return normalised.view(n, h, w, c).permute(0, 3, 1, 2)
         by_column = activity.reshape(n * self.columns, c // self.columns, h, w)
-        normalised: Tensor = _Normalise.apply(by_column, self.size, self.k, self.alpha, self.beta)
+        normalised = _Normalise.apply(by_column, 1, *constants)
         return normalised.reshape(n, c, h, w)
 
     def extra_repr(self) -> str:
@@ -37,42 +43,43 @@ class LocalResponseNorm(nn.Module):
 class _Normalise(torch.autograd.Function):
     """y = x * d^-beta with d = k + alpha * window(x^2); keeps only x for the backward pass.
 
-    With the symmetric window, dL/dx = g * d^-beta - 2 * alpha * beta * x * window(g * x * d^(-beta - 1)).
+    With the symmetric window, dL/dx = g * d^-beta - 2 * alpha * beta * x * window(g * x * d^(-beta - 1)). The maps of
+    a column lie along dimension `maps`: 1 of [N, C, H, W], or the last of [pixels, columns, C].
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, size: int, k: float, alpha: float, beta: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, maps: int, size: int, k: float, alpha: float, beta: float) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.constants = (size, k, alpha, beta)
+        ctx.constants = (maps, size, k, alpha, beta)
         y = torch.empty_like(x)
         for x_part, y_part in zip(*_parts(x, y), strict=True):
-            torch.mul(x_part, _inverse_power(_denominator(x_part, size, k, alpha), beta), out=y_part)
+            torch.mul(x_part, _inverse_power(_denominator(x_part, maps, size, k, alpha), beta), out=y_part)
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
-        size, k, alpha, beta = ctx.constants
+        maps, size, k, alpha, beta = ctx.constants
         x_grad = torch.empty_like(x)
         for x_part, grad_part, out in zip(*_parts(x, grad, x_grad), strict=True):
-            denominator = _denominator(x_part, size, k, alpha)
+            denominator = _denominator(x_part, maps, size, k, alpha)
             scaled = grad_part * _inverse_power(denominator, beta)
-            spread = _window_sum((scaled * x_part).div_(denominator), size).mul_(x_part)
+            spread = _window_sum((scaled * x_part).div_(denominator), maps, size).mul_(x_part)
             torch.sub(scaled, spread, alpha=2 * alpha * beta, out=out)
-        return x_grad, None, None, None, None
+        return x_grad, None, None, None, None, None
 
 
 def _parts(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """Cut tensors [N, ...] into the same groups of images.
+    """Cut tensors into the same groups along their first dimension (images or pixels).
 
     On a CPU a group of 256 KiB a thread stays in the cache from one operation to the next, where whole batches would
     go to memory and back each time. A GPU wants few, large launches.
     """
     first = tensors[0]
-    images = len(first)
-    if first.device.type == "cpu" and images:
-        images = max(1, 2**16 * torch.get_num_threads() * images // max(1, first.numel()))
-    return [torch.split(tensor, max(1, images)) for tensor in tensors]
+    length = len(first)
+    if first.device.type == "cpu" and length:
+        length = max(1, 2**16 * torch.get_num_threads() * length // max(1, first.numel()))
+    return [torch.split(tensor, max(1, length)) for tensor in tensors]
 
 
 def _inverse_power(base: Tensor, beta: float) -> Tensor:
@@ -83,15 +90,35 @@ def _inverse_power(base: Tensor, beta: float) -> Tensor:
     return base.pow(-beta)
 
 
-def _denominator(x: Tensor, size: int, k: float, alpha: float) -> Tensor:
-    return _window_sum(x * x, size).mul_(alpha).add_(k)
+def _denominator(x: Tensor, maps: int, size: int, k: float, alpha: float) -> Tensor:
+    return _window_sum(x * x, maps, size).mul_(alpha).add_(k)
 
 
-def _window_sum(x: Tensor, size: int) -> Tensor:
-    """Sum over the `size` channels centred on each, cut off at the first and the last; x is [N, C, H, W]."""
+def _window_sum(x: Tensor, maps: int, size: int) -> Tensor:
+    """Sum over the `size` entries of dimension `maps` centred on each, cut off at the first and the last."""
+    reach = min(size // 2, x.shape[maps] - 1)
+    return _window_sum_of_pixels(x, reach) if maps == 2 else _window_sum_of_planes(x, reach)
+
+
+def _window_sum_of_planes(x: Tensor, reach: int) -> Tensor:
+    """Maps as whole planes, [N, C, H, W]: add shifted blocks of planes."""
     total = x.clone()
     channels = x.shape[1]
-    for shift in range(1, min(size // 2, channels - 1) + 1):
+    for shift in range(1, reach + 1):
         total[:, shift:] += x[:, : channels - shift]
         total[:, : channels - shift] += x[:, shift:]
     return total
+
+
+def _window_sum_of_pixels(x: Tensor, reach: int) -> Tensor:
+    """Maps side by side, [pixels, columns, C]: with zeros between columns, shift the whole memory at once.
+
+    Slices of a few dozen neighbours would be added one short row at a time.
+    """
+    padded = F.pad(x, (0, reach)).contiguous()
+    values = padded.view(-1)
+    total = values.clone()
+    for shift in range(1, reach + 1):
+        total[shift:] += values[:-shift]
+        total[:-shift] += values[shift:]
+    return total.view_as(padded)[..., : x.shape[2]].contiguous()
