@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import special
 
+from alexnet.study.crossed import components
 from alexnet.study.statistics import (
-    crossed_standard_error,
     mcnemar_p,
     mean_delta,
     paired_delta,
@@ -103,6 +103,11 @@ def test_one_seed_leaves_the_seed_variance_unknown() -> None:
     assert mean.seeds == 1
     assert mean.seed_sd is None
     assert mean.seed_interval is None
+
+
+def crossed_standard_error(differences: NDArray[np.float64]) -> tuple[float, float]:
+    parts = components(differences)
+    return parts.standard_error(len(differences)), parts.freedom(len(differences))
 
 
 def test_crossed_error_by_hand() -> None:

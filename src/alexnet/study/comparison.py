@@ -3,14 +3,16 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.errors import UserError
-from alexnet.results import BASELINE, Claim, Target
+from alexnet.results import BASELINE, Claim, Points, Target
 from alexnet.study.collect import Run
+from alexnet.study.judgement import Judgement, judgement
+from alexnet.study.multiplicity import holm
 from alexnet.study.pairing import (
     Evaluated,
     Note,
@@ -51,7 +53,8 @@ class Row:
     """Percent, mean over seeds."""
     deltas: Mapping[str, MeanDelta]
     """Empty for the baseline and where no run has a baseline."""
-
+    judgements: Mapping[str, Judgement]
+    """Empty where `deltas` is."""
     unpaired: tuple[Replicate, ...]
     """Runs left out of the means because they have no baseline, while others of this ablation have one."""
 
@@ -135,7 +138,7 @@ def _rows(usable: Sequence[Evaluated]) -> list[Row]:
         ablations[one.run.result.ablation].append(one)
     baselines = {one.run.result.seed: one for one in ablations.get(BASELINE, [])}
     rows = [_row(ablation, members, baselines) for ablation, members in ablations.items()]
-    return sorted(rows, key=_order)
+    return _judged(sorted(rows, key=_order))
 
 
 def _row(ablation: str, members: Sequence[Evaluated], baselines: Mapping[int, Evaluated]) -> Row:
@@ -151,7 +154,32 @@ def _row(ablation: str, members: Sequence[Evaluated], baselines: Mapping[int, Ev
         unpaired=tuple(others if paired else ()),
         errors={name: float(np.mean([replicate.errors[name] for replicate in counted])) for name in MEASURES},
         deltas={name: mean_delta(_stack(partners, name), _stack(pairs, name)) for name in MEASURES if pairs},
+        judgements={},  # follow once all rows are known
     )
+
+
+def _judged(rows: Sequence[Row]) -> list[Row]:
+    tested = [row for row in rows if row.deltas]
+    adjusted = {name: holm([row.deltas[name].p for row in tested]) for name in MEASURES}
+    judged = {
+        row.ablation: {name: _judgement(row, name, adjusted[name][place]) for name in MEASURES}
+        for place, row in enumerate(tested)
+    }
+    return [replace(row, judgements=judged.get(row.ablation, {})) for row in rows]
+
+
+def _judgement(row: Row, measure: str, holm_p: float) -> Judgement:
+    paper, log = (claimed(row, source, measure) for source in ("paper", "log"))
+    return judgement(row.deltas[measure], holm_p=holm_p, paper=paper, log=log)
+
+
+def claimed(row: Row, source: str, measure: str) -> float | None:
+    """The rise of the error, in points, that a `source` (`paper` or `log`) gives for a row, if any."""
+    if row.claim is None:
+        return None
+    points: Points = getattr(row.claim, source)
+    value: float | None = getattr(points, measure)
+    return value
 
 
 def _alone(one: Evaluated) -> Replicate:

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from alexnet.study.collect import Run
-from alexnet.study.comparison import MEASURES, Group, Replicate, Row
-from alexnet.study.wording import claimed
+from alexnet.study.comparison import MEASURES, Group, Replicate, Row, claimed
 
 Record = dict[str, object]
 

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special  # scipy.stats has the same functions, and takes seconds to import
 
+from alexnet.study.crossed import Components, components
+
 CONFIDENCE = 0.95
 
 
@@ -49,9 +51,11 @@ class MeanDelta:
     """Covers the test set and, with two seeds or more, the spread between seeds."""
     p: float
     """Two-sided, of no difference; agrees with `interval`."""
-    seed_sd: float | None
+    components: Components | None = None
+    """Of the variance; None where it is unknown: with one seed, or if no image makes a difference."""
+    seed_sd: float | None = None
     """Standard deviation of the delta between seeds, in points; None with one seed, where it is unknown."""
-    seed_interval: Interval | None
+    seed_interval: Interval | None = None
     """Covers the spread between seeds on these very test images; None with one seed."""
 
 
@@ -103,53 +107,30 @@ def mean_delta(baseline_right: NDArray[np.bool_], run_right: NDArray[np.bool_]) 
     """All pairs of one ablation; both arrays are [S, N], seeds by test images.
 
     With one seed, what `paired_delta` says. With more, seeds and images are both random samples: see
-    `crossed_standard_error`.
+    `alexnet.study.crossed`.
     """
     pairs = [paired_delta(baseline, run) for baseline, run in zip(baseline_right, run_right, strict=True)]
     if len(pairs) == 1:
         only = pairs[0]
-        return MeanDelta(seeds=1, delta=only.delta, interval=only.interval, p=only.p, seed_sd=None, seed_interval=None)
+        return MeanDelta(seeds=1, delta=only.delta, interval=only.interval, p=only.p)
     deltas = np.array([pair.delta for pair in pairs])
     differences = 100 * (baseline_right.astype(np.float64) - run_right.astype(np.float64))
-    interval, p = _crossed_interval(differences, pairs[0])
+    spread = components(differences) if len(differences[0]) > 1 and np.ptp(differences) > 0 else None
+    interval, p = (pairs[0].interval, pairs[0].p) if spread is None else _crossed_interval(deltas, spread)
     return MeanDelta(
         seeds=len(pairs),
         delta=float(deltas.mean()),
         interval=interval,
         p=p,
+        components=spread,
         seed_sd=float(deltas.std(ddof=1)),
         seed_interval=seed_interval(deltas),
     )
 
 
-def crossed_standard_error(differences: NDArray[np.float64]) -> tuple[float, float]:
-    """Standard error of the mean of `differences` [S, N] and its degrees of freedom, S >= 2 seeds, N >= 2 images.
-
-    Every seed meets every image, so the spread between seeds alone would leave out that all seeds share one test set.
-    From the two-way analysis of variance, var = (MS_seed + max(MS_image - MS_rest, 0)) / (S N), with Hillis's degrees
-    of freedom (MS_seed + max(MS_image - MS_rest, 0))^2 / (MS_seed^2 / (S - 1)). The method is that of studies with
-    several readers of the same cases (Dorfman, Berbaum and Metz 1992; Hillis 2007); here the seeds read. MS_seed counts
-    at least MS_rest: few seeds can agree by chance, and this way the error is never below that of the test set alone.
-    """
-    seeds, images = differences.shape
-    by_seed, by_image, mean = differences.mean(axis=1), differences.mean(axis=0), differences.mean()
-    rest = differences - by_seed[:, None] - by_image[None, :] + mean
-    ms_rest = (rest**2).sum() / ((seeds - 1) * (images - 1))
-    ms_seed = max(images * ((by_seed - mean) ** 2).sum() / (seeds - 1), ms_rest)
-    ms_image = seeds * ((by_image - mean) ** 2).sum() / (images - 1)
-    numerator = ms_seed + max(ms_image - ms_rest, 0.0)
-    # No seed differs from another beyond rounding: all the error is the test set's.
-    freedom = (seeds - 1) * (numerator / ms_seed) ** 2 if ms_seed > 1e-9 * numerator else np.inf
-    return float(np.sqrt(numerator / (seeds * images))), float(freedom)
-
-
-def _crossed_interval(differences: NDArray[np.float64], first: PairedDelta) -> tuple[Interval, float]:
-    """95 % interval of the mean of `differences` [S, N] and p of no difference; `first` is the first seed's pair."""
-    if differences.shape[1] == 1 or np.ptp(differences) == 0:
-        # Typically not one discordant image at any seed: the variance seen is 0, but the test set is still finite.
-        return first.interval, first.p
-    mean = float(differences.mean())
-    error, freedom = crossed_standard_error(differences)
+def _crossed_interval(deltas: NDArray[np.float64], spread: Components) -> tuple[Interval, float]:
+    """95 % interval of the mean of `deltas` [S], one per seed, and p of no difference."""
+    mean, error, freedom = float(deltas.mean()), spread.standard_error(len(deltas)), spread.freedom(len(deltas))
     half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     p = float(2 * special.stdtr(freedom, -abs(mean) / error))
     return Interval(max(mean - half, -100.0), min(mean + half, 100.0)), p

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from itertools import groupby
 
-from alexnet.results import Points
-from alexnet.study.comparison import MEASURES, Group, Row
+from alexnet.study.comparison import MEASURES, Group, Row, claimed
 from alexnet.study.statistics import Interval
 
 HEADERS = ("Ablation", "Seeds", "", "Error", "Delta", "95 % interval", "p", "Paper", "Log")
@@ -39,15 +38,6 @@ def cells(row: Row, measure: str) -> tuple[str, ...]:
         return f"{row.errors[measure]:.2f}", "", "", "", *known
     mean = row.deltas[measure]
     return f"{row.errors[measure]:.2f}", f"{mean.delta:+.2f}", shown_interval(mean.interval), shown_p(mean.p), *known
-
-
-def claimed(row: Row, source: str, measure: str) -> float | None:
-    """The rise of the error, in points, that a `source` (`paper` or `log`) gives for a row, if any."""
-    if row.claim is None:
-        return None
-    points: Points = getattr(row.claim, source)
-    value: float | None = getattr(points, measure)
-    return value
 
 
 def shown_points(value: float | None) -> str:
