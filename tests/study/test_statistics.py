@@ -7,9 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import special
 
-from alexnet.study.crossed import components
 from alexnet.study.statistics import (
     mcnemar_p,
     mean_delta,
@@ -105,37 +103,6 @@ def test_one_seed_leaves_the_seed_variance_unknown() -> None:
     assert mean.seed_interval is None
 
 
-def crossed_standard_error(differences: NDArray[np.float64]) -> tuple[float, float]:
-    parts = components(differences)
-    return parts.standard_error(len(differences)), parts.freedom(len(differences))
-
-
-def test_crossed_error_by_hand() -> None:
-    # Seed means 1 and 3, image means 2, 1, 3; no rest beyond (0, 0, 0 / 0, 0, 0): an additive table.
-    # MS_seed = 3 * (1 + 1) / 1 = 6, MS_image = 2 * (0 + 1 + 1) / 2 = 2: var = 8 / 6, freedom = 1 * (8 / 6)^2.
-    error, freedom = crossed_standard_error(np.array([[1.0, 0.0, 2.0], [3.0, 2.0, 4.0]]))
-    assert error == pytest.approx(sqrt(8 / 6))
-    assert freedom == pytest.approx((8 / 6) ** 2)
-
-
-def test_crossed_error_of_equal_seeds_is_the_test_sets() -> None:
-    row = np.array([100.0, 0.0, -100.0, 0.0, 100.0, 0.0])
-    error, freedom = crossed_standard_error(np.stack([row, row, row]))
-    assert error == pytest.approx(row.std(ddof=1) / sqrt(6))
-    assert freedom == np.inf
-
-
-@given(st.integers(2, 4), st.integers(2, 40), st.integers(0, 10_000))
-def test_interval_is_never_narrower_than_the_test_set_alone_makes_it(seeds: int, images: int, seed: int) -> None:
-    differences = np.random.default_rng(seed).integers(-1, 2, (seeds, images)).astype(float)
-    if np.ptp(differences) == 0:
-        return
-    error, freedom = crossed_standard_error(differences)
-    of_images = differences.mean(axis=0).std(ddof=1) / sqrt(images)
-    assert error >= of_images * (1 - 1e-9)
-    assert freedom >= seeds - 1 - 1e-9
-
-
 def test_identical_runs_give_no_difference_and_an_honest_width() -> None:
     right = np.random.default_rng(0).random((3, 500)) < 0.7
     mean = mean_delta(right, right)
@@ -149,18 +116,6 @@ def test_p_agrees_with_the_interval() -> None:
         baseline, run = rng.random((2, 3, 100)) < np.array([0.7, 0.6])[:, None, None]
         mean = mean_delta(baseline, run)
         assert (mean.p < 0.05) == (not mean.interval.low <= 0 <= mean.interval.high)
-
-
-@pytest.mark.parametrize(("between_seeds", "between_images"), [(0.0, 0.0), (1.5, 0.0), (0.0, 40.0), (1.5, 40.0)])
-def test_crossed_interval_covers_other_seeds_and_other_images(between_seeds: float, between_images: float) -> None:
-    rng, seeds, images = np.random.default_rng(3), 3, 200
-    covered = 0
-    for _ in range(600):
-        by_seed, by_image = rng.normal(0, between_seeds, (seeds, 1)), rng.normal(0, between_images, (1, images))
-        differences = by_seed + by_image + rng.normal(0, 20, (seeds, images))
-        error, freedom = crossed_standard_error(differences)
-        covered += abs(differences.mean()) <= special.stdtrit(freedom, 0.975) * error
-    assert covered / 600 >= 0.925
 
 
 def test_a_single_image_and_a_constant_difference_are_survived() -> None:

@@ -1,14 +1,21 @@
-"""The variance of a difference when every seed meets every test image: two-way analysis of variance.
+"""Mean of a difference when every seed meets every test image: its error, from the two-way analysis of variance.
 
-The method is that of studies with several readers of the same cases (Dorfman, Berbaum and Metz 1992; Hillis 2007);
-here the seeds read. All figures are in points.
+The model is that of studies with several readers of the same cases (Dorfman, Berbaum and Metz 1992; Hillis 2007);
+here the seeds read. `docs/statistics.md` says why the critical value is that of Cochran and Cox, and how well it does.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special  # scipy.stats has the same functions, and takes seconds to import
+
+TOO_ALIKE = 0.025
+"""Seeds that agree more closely than chance lets them this often are taken to agree that closely."""
+
+Values = float | NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,31 +30,98 @@ class Components:
     rest: float
     """Of seed and image together: what neither explains alone."""
 
-    def standard_error(self, seeds: int) -> float:
-        """Of the mean over `seeds` and all images."""
-        return math.sqrt((self._of_seed() + seeds * self.image) / (seeds * self.images))
 
-    def freedom(self, seeds: int) -> float:
-        """Hillis's degrees of freedom of that error, for 2 seeds or more."""
-        of_seed, of_image = self._of_seed(), seeds * self.image
-        return (seeds - 1) * ((of_seed + of_image) / of_seed) ** 2 if of_seed > 1e-9 * of_image else math.inf
+@dataclass(frozen=True, kw_only=True)
+class MeanSquares:
+    """The analysis of variance of one study, or an array of them: S seeds by N images, in points squared."""
 
-    def _of_seed(self) -> float:
-        """Expected mean square between seeds."""
-        return self.images * self.seed + self.rest
+    seeds: int
+    images: int
+    seed: Values
+    image: Values
+    rest: Values
+
+    def components(self) -> Components:
+        """The parts of the variance of one study; a part that would come out below 0 is 0."""
+        return Components(
+            images=self.images,
+            seed=max(float(self.seed - self.rest), 0.0) / self.images,
+            image=max(float(self.image - self.rest), 0.0) / self.seeds,
+            rest=float(self.rest),
+        )
 
 
-def components(differences: NDArray[np.float64]) -> Components:
-    """The parts of the variance of `differences` [S, N], S >= 2 seeds by N >= 2 images; none is below 0."""
-    seeds, images = differences.shape
-    by_seed, by_image, mean = differences.mean(axis=1), differences.mean(axis=0), differences.mean()
-    rest = differences - by_seed[:, None] - by_image[None, :] + mean
-    ms_rest = float((rest**2).sum()) / ((seeds - 1) * (images - 1))
-    ms_seed = images * float(by_seed.var(ddof=1))
-    ms_image = seeds * float(by_image.var(ddof=1))
-    return Components(
+def mean_squares(differences: NDArray[np.floating]) -> MeanSquares:
+    """Analyse `differences` [..., S, N], in points: S >= 2 seeds by N >= 2 images."""
+    seeds, images = differences.shape[-2:]
+    by_seed, by_image = differences.mean(axis=-1, keepdims=True), differences.mean(axis=-2, keepdims=True)
+    rest = differences - by_seed - by_image + by_seed.mean(axis=-2, keepdims=True)
+    return MeanSquares(
+        seeds=seeds,
         images=images,
-        seed=max(ms_seed - ms_rest, 0.0) / images,
-        image=max(ms_image - ms_rest, 0.0) / seeds,
-        rest=ms_rest,
+        seed=images * by_seed[..., 0].var(axis=-1, ddof=1),
+        image=seeds * by_image[..., 0, :].var(axis=-1, ddof=1),
+        rest=(rest**2).sum(axis=(-2, -1)) / ((seeds - 1) * (images - 1)),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanError:
+    """The squared standard error of a mean over `seeds` seeds, in points squared: of one study, or an array of them."""
+
+    seeds: int
+    of_seeds: Values
+    """Shrinks with the seeds: their spread, and what each of them does with each image."""
+    of_images: Values
+    """Stays however many seeds there are: the test set is finite."""
+
+    def standard_error(self) -> Values:
+        """In points."""
+        return np.sqrt(self.of_seeds + self.of_images)
+
+    def critical_value(self, p: float) -> Values:
+        """How many standard errors the mean is from its truth with probability `p`, both sides together.
+
+        The variance between seeds is known from S - 1 degrees of freedom, that between images from thousands. For two
+        seeds this is the average of the two quantiles, Student's and the normal one, with the two variances as weights
+        (Cochran and Cox 1957). From three seeds on that average errs on the safe side, and a weight of
+        share ** 1.5 keeps the level closer, whatever the share of the seeds.
+        """
+        share = self.of_seeds / (self.of_seeds + self.of_images)
+        weight = share if self.seeds == 2 else share**1.5
+        student, normal = -float(special.stdtrit(self.seeds - 1, p / 2)), -float(special.ndtri(p / 2))
+        return weight * student + (1 - weight) * normal
+
+    def half_width(self, p: float) -> Values:
+        """Of the interval that leaves the truth out with probability `p`, in points."""
+        return self.critical_value(p) * self.standard_error()
+
+
+def mean_error(squares: MeanSquares) -> MeanError:
+    """The error of the mean delta.
+
+    Two or three seeds agree by chance now and then, and their spread then says nothing: it counts at least as much as
+    the closest of `TOO_ALIKE` of all studies would give had the seeds no effect of their own at all.
+    """
+    freedom = squares.seeds - 1
+    least = float(special.chdtri(freedom, 1 - TOO_ALIKE)) / freedom
+    cells = squares.seeds * squares.images
+    return MeanError(
+        seeds=squares.seeds,
+        of_seeds=np.maximum(squares.seed, least * squares.rest) / cells,
+        of_images=np.maximum(squares.image - squares.rest, 0.0) / cells,
+    )
+
+
+def two_sided_p(error: MeanError, mean: float) -> float:
+    """Probability of a mean at least as far from 0 as `mean` (points) where the truth is 0; at least 1e-15."""
+    wanted = abs(mean) / float(error.standard_error())
+    return math.exp(root(lambda log_p: wanted - float(error.critical_value(math.exp(log_p))), math.log(1e-15), 0.0))
+
+
+def root(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Where a `rising` function passes 0 between `low` and `high`, by halving; an end if it does not."""
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if rising(middle) > 0 else (middle, high)
+    return (low + high) / 2

@@ -1,25 +1,47 @@
 """How many seeds a delta takes to be seen, from the spread seen between seeds and between images."""
 
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
-from alexnet.study.crossed import Components
+from alexnet.study.crossed import Components, MeanError, root
 from alexnet.study.statistics import CONFIDENCE
 
 POWER = 0.8
 MOST_SEEDS = 1000
 """No study has more; a delta that would take more is out of reach of the test set."""
+_QUANTILES = 500
+
+
+def power(components: Components, seeds: int, delta: float) -> float:
+    """Probability that `seeds` seeds (2 or more) tell a true `delta` (points, above 0) from 0 at the 5 % level.
+
+    The mean is normal; the mean square between seeds is chi-squared with seeds - 1 degrees of freedom, taken here at
+    evenly spaced quantiles; that between images is as good as known. A significant mean of the wrong sign does not
+    count.
+    """
+    of_seeds = (components.seed + components.rest / components.images) / seeds
+    of_images = components.image / components.images
+    seen = MeanError(seeds=seeds, of_seeds=of_seeds * _scaled_chi_squared(seeds - 1), of_images=of_images)
+    beyond = (delta - seen.half_width(1 - CONFIDENCE)) / np.sqrt(of_seeds + of_images)
+    return float(special.ndtr(beyond).mean())
+
+
+@cache
+def _scaled_chi_squared(freedom: int) -> NDArray[np.float64]:
+    """Quantiles of chi-squared over its degrees of freedom, evenly spaced in probability."""
+    ranks = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    return np.asarray(special.chdtri(freedom, 1 - ranks) / freedom, dtype=np.float64)
 
 
 def resolvable_delta(components: Components, seeds: int) -> float:
-    """The smallest delta, in points, that `seeds` (2 or more) tell from 0 with a probability of 80 %.
+    """The smallest delta, in points, that `seeds` seeds (2 or more) tell from 0 with a probability of 80 %.
 
-    The two-sided 5 % test divides the mean delta by its standard error, so that under a delta it follows Student's t
-    with Hillis's degrees of freedom and noncentrality delta / standard error; solved for the noncentrality whose
-    probability beyond the critical value is the power. The other tail is left out: it is far below one in a thousand.
+    At most 100, which no delta exceeds.
     """
-    freedom = components.freedom(seeds)
-    critical = special.stdtrit(freedom, (1 + CONFIDENCE) / 2)
-    return float(special.nctdtrinc(freedom, 1 - POWER, critical)) * components.standard_error(seeds)
+    return root(lambda delta: power(components, seeds, delta) - POWER, 0.0, 100.0)
 
 
 def seeds_needed(components: Components, delta: float) -> int | None:
@@ -28,10 +50,10 @@ def seeds_needed(components: Components, delta: float) -> int | None:
     None if not even `MOST_SEEDS` would: more seeds make the part of the test set in the error no smaller.
     """
     wanted = abs(delta)
-    if resolvable_delta(components, MOST_SEEDS) > wanted:
+    if power(components, MOST_SEEDS, wanted) < POWER:
         return None
-    low, high = 1, MOST_SEEDS  # too few, enough; more seeds always resolve more
+    low, high = 1, MOST_SEEDS  # too few, enough: more seeds always resolve more
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if resolvable_delta(components, middle) <= wanted else (middle, high)
+        low, high = (low, middle) if power(components, middle, wanted) >= POWER else (middle, high)
     return high

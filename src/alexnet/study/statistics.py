@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special  # scipy.stats has the same functions, and takes seconds to import
 
-from alexnet.study.crossed import Components, components
+from alexnet.study.crossed import Components, MeanSquares, mean_error, mean_squares, two_sided_p
 
 CONFIDENCE = 0.95
 
@@ -115,22 +115,22 @@ def mean_delta(baseline_right: NDArray[np.bool_], run_right: NDArray[np.bool_]) 
         return MeanDelta(seeds=1, delta=only.delta, interval=only.interval, p=only.p)
     deltas = np.array([pair.delta for pair in pairs])
     differences = 100 * (baseline_right.astype(np.float64) - run_right.astype(np.float64))
-    spread = components(differences) if len(differences[0]) > 1 and np.ptp(differences) > 0 else None
-    interval, p = (pairs[0].interval, pairs[0].p) if spread is None else _crossed_interval(deltas, spread)
+    # No spread, typically not one discordant image at any seed: the variance seen is 0, but the test set is finite.
+    squares = mean_squares(differences) if len(differences[0]) > 1 and np.ptp(differences) > 0 else None
+    interval, p = crossed_interval(float(deltas.mean()), squares) if squares else (pairs[0].interval, pairs[0].p)
     return MeanDelta(
         seeds=len(pairs),
         delta=float(deltas.mean()),
         interval=interval,
         p=p,
-        components=spread,
+        components=squares.components() if squares else None,
         seed_sd=float(deltas.std(ddof=1)),
         seed_interval=seed_interval(deltas),
     )
 
 
-def _crossed_interval(deltas: NDArray[np.float64], spread: Components) -> tuple[Interval, float]:
-    """95 % interval of the mean of `deltas` [S], one per seed, and p of no difference."""
-    mean, error, freedom = float(deltas.mean()), spread.standard_error(len(deltas)), spread.freedom(len(deltas))
-    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
-    p = float(2 * special.stdtr(freedom, -abs(mean) / error))
-    return Interval(max(mean - half, -100.0), min(mean + half, 100.0)), p
+def crossed_interval(mean: float, squares: MeanSquares) -> tuple[Interval, float]:
+    """95 % interval of the delta over all seeds and images, and p of no difference, from a `mean` in points."""
+    error = mean_error(squares)
+    half = float(error.half_width(1 - CONFIDENCE))
+    return Interval(max(mean - half, -100.0), min(mean + half, 100.0)), two_sided_p(error, mean)
