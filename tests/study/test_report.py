@@ -54,9 +54,9 @@ def test_row_of_known_figures(tmp_path: Path) -> None:
     assert "Experiment demo, recipe paper, data shapes: 1000 test images, ten_crop, seeds 0, 1" in text
     top1, top5 = (line.split() for line in text.splitlines() if "+" in line and "top-" in line)
     assert top1[:6] == ["no_lrn", "0,", "1", "top-1", "32.00", "+2.05"]
-    assert top1[-2:] == ["+1.4", "+1.37"]
+    assert top1[-3:] == ["+1.4", "+1.37", "agrees"]
     assert top5[:5] == ["section", "3.3", "top-5", "11.00", "+1.00"]
-    assert top5[-2:] == ["+1.2", "+1.15"]
+    assert top5[-3:-1] == ["+1.2", "+1.15"]
 
 
 def test_what_one_seed_cannot_say_is_said(tmp_path: Path) -> None:
@@ -65,6 +65,17 @@ def test_what_one_seed_cannot_say_is_said(tmp_path: Path) -> None:
     text = " ".join(printed(small_study(tmp_path / "two", seeds=2)).split())
     assert warning not in text
     assert "other seeds and other images could be drawn" in text
+
+
+def test_a_verdict_on_one_seed_is_marked(tmp_path: Path) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    save(tmp_path, result("no_lrn"), predictions(312, 100))
+    text = printed(tmp_path)
+    assert re.search(r"\+1\.4 +\+1\.37 +agrees\*", text)
+    assert "* With one seed, interval, p and verdict allow for other images only" in " ".join(text.split())
+    assert "whatever the data here" in " ".join(text.split())
+    markdown = (tmp_path / "comparison.md").read_text()
+    assert "| agrees* | agrees* | the spread between seeds is unknown | unknown |" in markdown
 
 
 def test_unfinished_unpaired_and_damaged_runs_are_shown(tmp_path: Path) -> None:
@@ -123,6 +134,12 @@ def test_comparison_csv(tmp_path: Path) -> None:
     assert float(row["top1_seed_sd"]) == pytest.approx(0.1 / 2**0.5)
     assert float(row["top1_seed_high"]) == pytest.approx(2.05 + 12.706205 * 0.05)
     assert float(row["top1_low"]) < 2.05 < float(row["top1_high"])
+    assert row["top1_holm_p"] == row["top1_p"]  # the only ablation
+    assert (row["top1_paper_verdict"], row["top1_log_verdict"]) == ("agrees", "agrees")
+    # Nearly the same 20 of 1,000 images are discordant at both seeds: 2.8 sqrt(0.02 / 1000) is 1.25 points, below 1.4.
+    assert (row["top1_seeds_needed"], row["top1_no_seeds"]) == ("2", "")
+    assert float(row["top1_resolvable"]) > 0
+    assert {baseline[f"top1_{name}"] for name in ("holm_p", "paper_verdict", "seeds_needed", "resolvable")} == {""}
 
 
 def test_runs_csv(tmp_path: Path) -> None:
@@ -167,7 +184,9 @@ def test_markdown_holds_the_table_and_the_commands(tmp_path: Path) -> None:
     assert "- No baseline run with seed 5 for no_lrn. To make it: `python train.py seed=5`" in text
     assert "# shapes-no_lrn-seed5-1a2b, at abc123 with changes\npython train.py '+ablation=[no_lrn]' seed=5\n" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in table} == {10}
+    assert {line.count("|") for line in table} == {15}
+    assert "| +1.4 | +1.37 | agrees | agrees | " in text
+    assert "Seeds needed: to tell the paper's number from 0" in text
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from alexnet.study.collect import Run
 from alexnet.study.comparison import MEASURES, Group, Replicate, Row, claimed
+from alexnet.study.judgement import Judgement
 
 Record = dict[str, object]
 
@@ -16,7 +17,10 @@ COMPARISON_FILE = "comparison.csv"
 RUNS_FILE = "comparison_runs.csv"
 
 _GROUP = ("experiment", "recipe", "data", "fingerprint", "pairing_key", "split", "view", "images")
-_ROW = ("error", "delta", "low", "high", "p", "seed_sd", "seed_low", "seed_high", "paper", "log")
+_ROW = (
+    *("error", "delta", "low", "high", "p", "holm_p", "seed_sd", "seed_low", "seed_high"),
+    *("paper", "log", "paper_verdict", "log_verdict", "seeds_needed", "no_seeds", "resolvable"),
+)
 _RUN = ("error", "baseline_error", "delta", "low", "high", "only_run_wrong", "only_baseline_wrong", "mcnemar_p")
 
 
@@ -29,7 +33,7 @@ RUN_COLUMNS = (*_columns(("ablation", "seed", "status", "run", "baseline_run"), 
 
 
 def write_comparison(path: Path, groups: Iterable[Group]) -> None:
-    """One line for each ablation: means over seeds, intervals, p, and what the paper and the log claim."""
+    """One line for each ablation: means over seeds, intervals, p, what is claimed, and the verdicts on it."""
     _write(path, COMPARISON_COLUMNS, (_facts(group) | _row_record(row) for group in groups for row in group.rows))
 
 
@@ -62,10 +66,17 @@ def _row_record(row: Row) -> Record:
         if mean := row.deltas.get(measure):
             figures |= {"delta": mean.delta, "p": mean.p, "seed_sd": mean.seed_sd}
             figures |= {"low": mean.interval.low, "high": mean.interval.high}
+            figures |= _judgement_record(row.judgements[measure])
             if mean.seed_interval:
                 figures |= {"seed_low": mean.seed_interval.low, "seed_high": mean.seed_interval.high}
         record |= {f"{measure}_{name}": value for name, value in figures.items()}
     return record
+
+
+def _judgement_record(judged: Judgement) -> Record:
+    names = ("holm_p", "seeds_needed", "no_seeds", "resolvable")
+    verdicts = {"paper_verdict": judged.paper, "log_verdict": judged.log}
+    return {name: getattr(judged, name) for name in names} | verdicts
 
 
 def _run_records(group: Group) -> list[Record]:

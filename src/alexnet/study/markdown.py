@@ -5,11 +5,13 @@ from collections.abc import Iterable, Sequence
 from alexnet.study.collect import Run
 from alexnet.study.comparison import MEASURES, Group
 from alexnet.study.wording import (
+    FIGURES,
+    FILE_COLUMNS,
     HEADERS,
     MEASURE_NAMES,
-    cells,
     damage_line,
     explanation,
+    figures,
     shown_seeds,
     target_line,
     title,
@@ -30,7 +32,10 @@ def markdown(groups: Iterable[Group], damaged: Sequence[str]) -> str:
 
 
 def _group_blocks(group: Group) -> list[str]:
-    blocks = [f"## {title(group)}", target_line(group) or "", _table(group), _left_out(group), explanation(group)]
+    meaning = (
+        f"{explanation(group)} {FILE_COLUMNS}" if any(row.judgements for row in group.rows) else explanation(group)
+    )
+    blocks = [f"## {title(group)}", target_line(group) or "", _table(group), _left_out(group), meaning]
     runs = [replicate.run for row in group.rows for replicate in row.runs]
     return [block for block in (*blocks, _commands([*runs, *group.unfinished])) if block]
 
@@ -38,12 +43,12 @@ def _group_blocks(group: Group) -> list[str]:
 def _table(group: Group) -> str:
     if not group.rows:
         return ""
-    lines = [_line(HEADERS), _line(["---"] * 3 + ["---:"] * (len(HEADERS) - 3))]
+    lines = [_line((*HEADERS, *FIGURES)), _line(["---"] * len(HEADERS) + ["---:"] * len(FIGURES))]
     for row in group.rows:
         for measure in MEASURES:
             # The name stands before its first line only, as on the screen.
             heads = (row.ablation, shown_seeds(row.seeds)) if measure == MEASURES[0] else ("", "")
-            lines.append(_line((*heads, MEASURE_NAMES[measure], *cells(row, measure))))
+            lines.append(_line((*heads, MEASURE_NAMES[measure], *figures(row, measure).values())))
     return "\n".join(lines)
 
 

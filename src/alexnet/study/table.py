@@ -1,5 +1,7 @@
 """The comparison on the screen, with Rich."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -9,16 +11,18 @@ from alexnet.study.comparison import MEASURES, Group, Row
 from alexnet.study.wording import (
     HEADERS,
     MEASURE_NAMES,
-    cells,
     explanation,
+    figures,
     shown_seeds,
     target_line,
     title,
     unfinished_lines,
 )
 
+SHOWN = ("Error", "Delta", "95 % interval", "p", "Paper", "Log", "Verdict")
+"""Figures for which a roomy screen has room; the files have all."""
 ROOMY_WIDTH = 96
-"""Columns from which the table can be spaced out without breaking the names of most ablations."""
+"""Columns from which the table has room for `SHOWN`, and for a space more between them."""
 LEAST_WIDTH = 80
 """Columns below which a number would not fit on its line; a narrower terminal gets lines of this width."""
 
@@ -42,21 +46,23 @@ def print_group(group: Group, console: Console) -> None:
 
 
 def _table(group: Group, width: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1 if width >= ROOMY_WIDTH else 0), show_edge=False)
+    roomy = width >= ROOMY_WIDTH
+    shown = [figure for figure in SHOWN if roomy or figure != "Log"]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1 if roomy else 0, 0, 0), show_edge=False)
     table.width = LEAST_WIDTH if width < LEAST_WIDTH else None
     table.add_column(HEADERS[0], overflow="fold")
     table.add_column(HEADERS[1])
-    for header in HEADERS[2:]:
+    for header in (*HEADERS[2:], *shown):
         table.add_column(header, justify="right", no_wrap=True)
     for row in group.rows:
-        table.add_row(*_row_cells(row))
+        table.add_row(*_row_cells(row, shown))
     return table
 
 
-def _row_cells(row: Row) -> list[Text]:
+def _row_cells(row: Row, shown: Sequence[str]) -> list[Text]:
     """One row for the ablation, two lines high: top-1 over top-5."""
-    measured = zip(*(cells(row, measure) for measure in MEASURES), strict=True)
-    columns = [MEASURE_NAMES.values(), *measured]
+    known = [figures(row, measure) for measure in MEASURES]
+    columns = [MEASURE_NAMES.values(), *([of_measure[figure] for of_measure in known] for figure in shown)]
     name = Text(row.ablation, style="bold")
     if row.claim:
         name.append(f"\n{_section(row.claim.section)}", style="dim not bold")

@@ -5,9 +5,42 @@ from itertools import groupby
 
 from alexnet.study.comparison import MEASURES, Group, Row, claimed
 from alexnet.study.statistics import Interval
+from alexnet.study.verdict import Verdict
 
-HEADERS = ("Ablation", "Seeds", "", "Error", "Delta", "95 % interval", "p", "Paper", "Log")
+HEADERS = ("Ablation", "Seeds", "")
+FIGURES = (
+    "Error",
+    "Delta",
+    "95 % interval",
+    "p",
+    "Holm p",
+    "Paper",
+    "Log",
+    "Verdict",
+    "Verdict on log",
+    "Seeds needed",
+    "Resolvable",
+)
+"""Columns after `HEADERS`; of the measure that the third of them names."""
+ONE_SEED_MARK = "*"
 MEASURE_NAMES = {"top1": "top-1", "top5": "top-5"}
+MEANING_OF_P = (
+    "p: how often a delta at least this far from 0 would turn up if the change had no effect; even if nothing had an "
+    "effect, about one such p-value in twenty would fall below 0.05."
+)
+VERDICT_RULE = (
+    "Verdict: the interval beside the number that the paper gives, which is for ImageNet, whatever the data here. "
+    "agrees: the interval holds that number and not 0. same sign: it lies on the same side of 0 and leaves the number "
+    "out, so the effect is of another size. not resolved: it holds both, the study is too coarse. disagrees: it leaves "
+    "the number out and does not show its direction."
+)
+FILE_COLUMNS = (
+    "Holm p: p adjusted for the number of ablations in the table. Verdict on log: as Verdict, on the log's number. "
+    "Seeds needed: to tell the paper's number from 0 with 80 % power, if seeds and images vary as they did here; a "
+    "rough figure where few seeds were seen. Resolvable: the smallest delta, in points, that the seeds at hand tell "
+    "from 0 with 80 % power."
+)
+"""What the columns mean for which a screen has no room."""
 
 
 def title(group: Group) -> str:
@@ -30,14 +63,28 @@ def shown_seeds(seeds: Iterable[int]) -> str:
     return ", ".join(parts)
 
 
-def cells(row: Row, measure: str) -> tuple[str, ...]:
-    """The figures of one row for one measure: HEADERS from the fourth on."""
-    paper, log = (claimed(row, source, measure) for source in ("paper", "log"))
-    known = (shown_points(paper), shown_points(log))
+def figures(row: Row, measure: str) -> dict[str, str]:
+    """The figures of one row for one measure, by column of `FIGURES`."""
+    paper, log = (shown_points(claimed(row, source, measure)) for source in ("paper", "log"))
+    known = dict.fromkeys(FIGURES, "") | {"Error": f"{row.errors[measure]:.2f}", "Paper": paper, "Log": log}
     if measure not in row.deltas:
-        return f"{row.errors[measure]:.2f}", "", "", "", *known
-    mean = row.deltas[measure]
-    return f"{row.errors[measure]:.2f}", f"{mean.delta:+.2f}", shown_interval(mean.interval), shown_p(mean.p), *known
+        return known
+    mean, judged = row.deltas[measure], row.judgements[measure]
+    return known | {
+        "Delta": f"{mean.delta:+.2f}",
+        "95 % interval": shown_interval(mean.interval),
+        "p": shown_p(mean.p),
+        "Holm p": shown_p(judged.holm_p),
+        "Verdict": shown_verdict(judged.paper, mean.seeds),
+        "Verdict on log": shown_verdict(judged.log, mean.seeds),
+        "Seeds needed": str(judged.seeds_needed or judged.no_seeds),
+        "Resolvable": "unknown" if judged.resolvable is None else f"{judged.resolvable:.2f}",
+    }
+
+
+def shown_verdict(verdict: Verdict | None, seeds: int) -> str:
+    """A verdict, marked where it rests on one seed."""
+    return f"{verdict or ''}{ONE_SEED_MARK if verdict and seeds == 1 else ''}"
 
 
 def shown_points(value: float | None) -> str:
@@ -75,18 +122,15 @@ def explanation(group: Group) -> str:
         "its authors' log."
     ]
     if counts:
-        sentences.append(
-            "p: how often a delta at least this far from 0 would turn up if the change had no effect; even if "
-            "nothing had an effect, about one such p-value in twenty would fall below 0.05."
-        )
+        sentences += [MEANING_OF_P, VERDICT_RULE]
     if counts - {1}:
         sentences.append(
             "95 % interval: where the delta may lie, given that other seeds and other images could be drawn."
         )
     if 1 in counts:
         sentences.append(
-            "With one seed, interval and p allow for other images only: how much the delta varies between seeds is "
-            "unknown, and may well exceed the interval."
+            f"{ONE_SEED_MARK} With one seed, interval, p and verdict allow for other images only: how much the delta "
+            "varies between seeds is unknown, and may well exceed the interval."
         )
     return " ".join(sentences)
 
