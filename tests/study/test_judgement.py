@@ -46,6 +46,7 @@ def test_no_number_in_the_paper() -> None:
     judged = judgement(mean(3), holm_p=1, paper=None, log=3.0)
     assert (judged.paper, judged.seeds_needed, judged.no_seeds) == (None, None, "the paper gives no number")
     assert judged.resolvable is not None
+    assert judgement(mean(3), holm_p=1, paper=0.0, log=None).no_seeds == "the paper's number is 0"
 
 
 def test_a_test_set_too_small_for_the_claim() -> None:

@@ -43,6 +43,8 @@ def _seeds_needed(components: Components | None, paper: float | None) -> tuple[i
     """The number of seeds, or why there is none."""
     if paper is None:
         return None, "the paper gives no number"
+    if paper == 0:
+        return None, "the paper's number is 0"
     if components is None:
         return None, "the spread between seeds is unknown"
     needed = seeds_needed(components, paper)

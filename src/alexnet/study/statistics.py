@@ -50,7 +50,7 @@ class MeanDelta:
     interval: Interval
     """Covers the test set and, with two seeds or more, the spread between seeds."""
     p: float
-    """Two-sided, of no difference; agrees with `interval`."""
+    """Two-sided, of no difference; from two seeds on it is below 0.05 exactly where `interval` leaves out 0."""
     components: Components | None = None
     """Of the variance; None where it is unknown: with one seed, or if no image makes a difference."""
     seed_sd: float | None = None
