@@ -4,11 +4,16 @@ from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 from alexnet.config.job import Job, ablation_name
 from alexnet.config.schema import Errors
 from alexnet.data.pack import Pack
+from alexnet.first_layer import FirstLayer
+from alexnet.net.alexnet import AlexNet
 from alexnet.net.describe import total_parameters
-from alexnet.net.plan import plan
+from alexnet.net.layers import OverhangingConv2d
+from alexnet.net.plan import Conv, Full, plan
 from alexnet.predictions import ViewPredictions
 from alexnet.results import Claim, DataFacts, ErrorRates, Points, RateDrop, Result, Target, TrainingFacts
 from alexnet.training.history import History
@@ -87,3 +92,12 @@ def training_facts(history: History, images: int) -> TrainingFacts:
 
 def error_rates(predictions: dict[str, dict[str, ViewPredictions]]) -> dict[str, dict[str, ErrorRates]]:
     return {split: {view: seen.error_rates() for view, seen in views.items()} for split, views in predictions.items()}
+
+
+def first_layer(net: AlexNet) -> FirstLayer:
+    """The kernels of the first convolution, whichever that is, and the columns that the layers above it see."""
+    connected = [layer for layer in net.plan if isinstance(layer, Conv | Full)]
+    first = net.get_submodule(connected[0].name)
+    assert isinstance(first, OverhangingConv2d)
+    kernels = first.weight.detach().cpu().numpy().astype(np.float32)
+    return FirstLayer(kernels=kernels, columns=max(layer.groups for layer in connected))

@@ -20,15 +20,16 @@ from alexnet.data.module import PackDataModule
 from alexnet.data.pack import Pack
 from alexnet.data.sets import open_data
 from alexnet.errors import UserError
+from alexnet.first_layer import FIRST_LAYER_FILE, write_first_layer
 from alexnet.net.plan import plan
-from alexnet.predictions import write_predictions
+from alexnet.predictions import PREDICTIONS_FILE, write_predictions
 from alexnet.results import RESULT_FILE, Result, read_result
 from alexnet.training import tracking
 from alexnet.training.callbacks import CHECKPOINTS, LAST, ScheduledRate, checkpoint_callbacks
 from alexnet.training.display import display_callback, result_table
 from alexnet.training.history import METRICS_FILE, History
 from alexnet.training.module import AlexNetModule
-from alexnet.training.outcome import begun, error_rates, stopped, training_facts
+from alexnet.training.outcome import begun, error_rates, first_layer, stopped, training_facts
 from alexnet.training.surroundings import device_name
 
 CONFIG_FILE = "config.yaml"
@@ -100,7 +101,7 @@ def _discard(directory: Path) -> None:
     """Remove what an earlier attempt computed, so that nothing of it can be mistaken for this one's."""
     for folder in (CHECKPOINTS, "wandb"):
         shutil.rmtree(directory / folder, ignore_errors=True)
-    for file in (RESULT_FILE, "predictions.npz", METRICS_FILE):
+    for file in (RESULT_FILE, PREDICTIONS_FILE, FIRST_LAYER_FILE, METRICS_FILE):
         (directory / file).unlink(missing_ok=True)
 
 
@@ -132,6 +133,7 @@ def _train_and_test(
     trainer.test(module, data, verbose=False)
     predictions = module.predictions.collect(data.evaluated)
     write_predictions(directory, predictions)
+    write_first_layer(directory, first_layer(module.net))
     return replace(result, status="finished", message=None, errors=error_rates(predictions))
 
 
