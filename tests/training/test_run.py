@@ -16,8 +16,11 @@ from alexnet.data.augment import Augmenter, CropGeometry
 from alexnet.data.sets import open_data
 from alexnet.errors import UserError
 from alexnet.evaluation.views import probabilities
+from alexnet.first_layer import read_first_layer
 from alexnet.net.alexnet import AlexNet
 from alexnet.results import Result, read_result
+from alexnet.training.outcome import first_layer
+from tests.conftest import Compose
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, epochs, execute, state
 
 Finished = tuple[Path, Result, str]
@@ -42,6 +45,7 @@ def test_it_leaves_what_it_promises(finished: Finished, tiny: MakeJob) -> None:
         "config.yaml",
         "result.json",
         "predictions.npz",
+        "first_layer.npz",
         "metrics.csv",
         "checkpoints/last.ckpt",
         "checkpoints/best.ckpt",
@@ -121,6 +125,21 @@ def test_the_checkpoint_rebuilds_the_network_that_predicted(finished: Finished) 
             )
     untrained = AlexNet(config, classes=20, seed=0).state_dict()
     assert all(not torch.equal(value, weights[key]) for key, value in untrained.items())
+
+
+def test_the_first_layer_is_the_one_in_the_checkpoint(finished: Finished) -> None:
+    directory, _, _ = finished
+    layer = read_first_layer(directory)
+    assert layer.columns == 2
+    np.testing.assert_array_equal(layer.kernels, checkpoint(directory)["state_dict"]["net.conv1.weight"].numpy())
+
+
+@pytest.mark.parametrize(("ablation", "first", "columns"), [("one_column", "conv1", 1), ("no_conv1", "conv2", 2)])
+def test_the_first_layer_of_other_nets(compose: Compose, ablation: str, first: str, columns: int) -> None:
+    net = AlexNet(compose(f"+ablation={ablation}"), classes=20, seed=0)
+    layer = first_layer(net)
+    assert layer.columns == columns
+    np.testing.assert_array_equal(layer.kernels, net.get_parameter(f"{first}.weight").detach().numpy())
 
 
 def test_a_finished_run_is_not_repeated(finished: Finished, tiny: MakeJob) -> None:

@@ -1,4 +1,4 @@
-"""From run directories to the comparison: on the screen, as CSV and as Markdown."""
+"""From run directories to the comparison: on the screen, as CSV, as Markdown, as a page and as a picture."""
 
 import os
 from collections.abc import Sequence
@@ -8,12 +8,17 @@ from rich.console import Console
 from rich.text import Text
 
 from alexnet.errors import UserError
+from alexnet.records import replace_file
 from alexnet.study.collect import Run, collect
 from alexnet.study.comparison import Group, compare
 from alexnet.study.export import COMPARISON_FILE, RUNS_FILE, write_comparison, write_runs
+from alexnet.study.html.delta_chart import CHART_FILE, picture
+from alexnet.study.html.page import PAGE_FILE, page
 from alexnet.study.markdown import MARKDOWN_FILE, markdown
 from alexnet.study.table import print_group
 from alexnet.study.wording import damage_line
+
+FILES = (COMPARISON_FILE, RUNS_FILE, MARKDOWN_FILE, PAGE_FILE, CHART_FILE)
 
 
 def report(paths: Sequence[Path], *, output: Path | None, split: str | None, view: str, console: Console) -> None:
@@ -31,7 +36,7 @@ def report(paths: Sequence[Path], *, output: Path | None, split: str | None, vie
         console.print()
     folder = output or _common_folder(found.runs)
     _write(folder, groups, found.damaged)
-    console.print(Text(f"Written to {folder}: {COMPARISON_FILE}, {RUNS_FILE}, {MARKDOWN_FILE}"), soft_wrap=True)
+    console.print(Text(f"Written to {folder}: {', '.join(FILES)}"), soft_wrap=True)
     if warning := damage_line(found.damaged):
         console.print(Text(warning, style="red"))
 
@@ -46,5 +51,7 @@ def _write(folder: Path, groups: Sequence[Group], damaged: Sequence[str]) -> Non
         write_comparison(folder / COMPARISON_FILE, groups)
         write_runs(folder / RUNS_FILE, groups)
         (folder / MARKDOWN_FILE).write_text(markdown(groups, damaged), encoding="utf-8")
+        replace_file(folder / PAGE_FILE, page(groups, damaged, folder=folder.resolve()).encode())
+        replace_file(folder / CHART_FILE, picture(groups).encode())
     except OSError as error:
         raise UserError(f"{folder}: the comparison cannot be written there: {error.strerror}") from None

@@ -1,0 +1,40 @@
+"""In what the runs of one table differ although they should not: versions, device, code."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from alexnet.results import Result
+from alexnet.study.collect import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One fact that is not the same for all runs."""
+
+    fact: str
+    values: Mapping[str, tuple[Run, ...]]
+    """Value -> the runs that have it."""
+
+
+def surroundings(result: Result) -> dict[str, str]:
+    """Where and with what a run was made: fact -> value; the device is unknown for a run that never started."""
+    code = "no git checkout" if result.git is None else result.git.revision
+    state = "" if result.git is None or not result.git.dirty else " with changes that are not in it"
+    facts = {"code": f"{code}{state}", **result.versions}
+    return facts | ({"device": result.device} if result.device else {})
+
+
+def differences(runs: Iterable[Run]) -> list[Difference]:
+    """Facts with more than one value among the runs, in the order in which they first appear."""
+    known = [(run, surroundings(run.result)) for run in runs]
+    facts = dict.fromkeys(fact for _, facts in known for fact in facts)
+    found = []
+    for fact in facts:
+        values: dict[str, list[Run]] = defaultdict(list)
+        for run, seen in known:
+            if fact in seen:
+                values[seen[fact]].append(run)
+        if len(values) > 1:
+            found.append(Difference(fact=fact, values={value: tuple(those) for value, those in values.items()}))
+    return found

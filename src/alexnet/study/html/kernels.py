@@ -1,0 +1,184 @@
+"""The kernels of the first layer as pictures, and how much each column cares about colour."""
+
+import base64
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from alexnet.errors import UserError
+from alexnet.first_layer import FirstLayer, read_first_layer
+from alexnet.study.collect import Run
+from alexnet.study.html.element import Child, Markup, element
+from alexnet.study.html.words import code, signed
+from alexnet.study.selectivity import ColumnContrast, color_selectivity, contrast
+from alexnet.study.wording import shown_p
+
+MOST_BYTES = 1_000_000
+"""Of all pictures of kernels on a page; the figures of the runs beyond are in the table all the same."""
+COLUMN_NAMES = "ab"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunKernels:
+    """A run and its first layer, or why there is none."""
+
+    run: Run
+    layer: FirstLayer | None
+    problem: str | None
+
+
+class Budget:
+    """How many bytes of pictures may still be put on a page."""
+
+    def __init__(self, left: int = MOST_BYTES) -> None:
+        self.left = left
+
+    def take(self, size: int) -> bool:
+        """Whether `size` bytes still fit; they count from then on."""
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
+def read_kernels(runs: Iterable[Run]) -> list[RunKernels]:
+    """The first layers of the finished runs among `runs`."""
+    return [_read(run) for run in runs if run.finished]
+
+
+def _read(run: Run) -> RunKernels:
+    try:
+        return RunKernels(run=run, layer=read_first_layer(run.directory), problem=None)
+    except UserError as error:
+        return RunKernels(run=run, layer=None, problem=str(error))
+
+
+def kernels_section(kernels: Sequence[RunKernels], budget: Budget) -> list[Child]:
+    """Pictures of one run of each ablation, a table of all, and the files that are missing."""
+    found = [one for one in kernels if one.layer]
+    problems = [one for one in kernels if one.problem]
+    first = {one.run.result.ablation: one for one in reversed(found)}
+    shown = [picture for one in found if first[one.run.result.ablation] is one for picture in [_pictures(one, budget)]]
+    pictures = [picture for picture in shown if picture]
+    parts: list[Child] = [_reading()] if found else [element("p", "No run has left its first layer.")]
+    if pictures:
+        parts.append(element("div", pictures, class_="kernels"))
+    if len(pictures) < len(shown):
+        parts.append(element("p", "Further pictures are left out, to keep this page small."))
+    return [*parts, _table(found) if found else None, _missing(problems)]
+
+
+def _reading() -> Markup:
+    return element(
+        "p",
+        "Section 6.1 of the paper: the kernels of one column become largely colour-agnostic, those of the other "
+        "largely colour-specific, in every run. Colour selectivity is the share of a kernel's "
+        "energy that is not along grey: 0 sees brightness alone, 1 sees colour alone, random weights have 0.67. "
+        "p: how often a random split of the kernels into two columns differs by as much; which column is which "
+        "is arbitrary. Pictures: the first seed of each ablation, each kernel on its own scale around mid-grey.",
+        class_="prose",
+    )
+
+
+def _pictures(one: RunKernels, budget: Budget) -> Markup | None:
+    """One run's columns side by side, unless they no longer fit."""
+    assert one.layer is not None
+    columns = one.layer.by_column()
+    files = [png(sheet(column)) for column in columns]
+    if not budget.take(sum(map(len, files))):
+        return None
+    result = one.run.result
+    images = []
+    for index, (column, file) in enumerate(zip(columns, files, strict=True)):
+        height, width = sheet(column).shape[:2]
+        label = f"Column {COLUMN_NAMES[index]}" if len(columns) == 2 else "All kernels"
+        mean = _mean(color_selectivity(column))
+        images.append(
+            element(
+                "figure",
+                element(
+                    "img",
+                    src=f"data:image/png;base64,{base64.b64encode(file).decode()}",
+                    alt=f"{len(column)} kernels of {column.shape[2]} by {column.shape[3]} pixels",
+                    width=width,
+                    height=height,
+                ),
+                element("figcaption", f"{label}: colour selectivity {mean}"),
+            )
+        )
+    heading = element("h4", code(result.ablation), f" seed {result.seed}", _contrast(one.layer))
+    return element("div", heading, element("div", images, class_="columns"), class_="net")
+
+
+def _contrast(layer: FirstLayer) -> Markup | None:
+    compared = _compared(layer)
+    words = f"b \N{MINUS SIGN} a: {signed(compared.difference)}, p {shown_p(compared.p)}" if compared else None
+    return element("span", words, class_="contrast") if words else None
+
+
+def _compared(layer: FirstLayer) -> ColumnContrast | None:
+    selectivities = [color_selectivity(column) for column in layer.by_column()]
+    return contrast(*selectivities) if len(selectivities) == 2 else None
+
+
+def sheet(kernels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Kernels [maps, 3, k, k] side by side as one picture [height, width, 4]: red, green, blue, opacity.
+
+    Each kernel has its own scale, 0 as mid-grey and its largest weight at the end of the range; the gaps between
+    kernels, one pixel wide, are transparent.
+    """
+    maps, _, side, _ = kernels.shape
+    across = min(maps, 8 if maps <= 32 else 12)
+    down = math.ceil(maps / across)
+    peaks = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
+    scaled = 0.5 + 0.5 * kernels / np.where(peaks > 0, peaks, 1)
+    step = side + 1
+    picture = np.zeros((down * step - 1, across * step - 1, 4), dtype=np.uint8)
+    for index, kernel in enumerate(np.round(255 * scaled).astype(np.uint8)):
+        top, left = step * (index // across), step * (index % across)
+        picture[top : top + side, left : left + side, :3] = kernel.transpose(1, 2, 0)
+        picture[top : top + side, left : left + side, 3] = 255
+    return picture
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """A PNG file of a picture [height, width, 4]."""
+    file = io.BytesIO()
+    Image.fromarray(picture, "RGBA").save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _mean(values: NDArray[np.float64]) -> str:
+    known = values[~np.isnan(values)]
+    return f"{known.mean():.3f}" if len(known) else "unknown"
+
+
+def _table(found: Sequence[RunKernels]) -> Markup:
+    headers = ("Ablation", "Seed", "Kernels", "Column a", "Column b", "b \N{MINUS SIGN} a", "p")
+    head = element("tr", [element("th", header, scope="col") for header in headers])
+    body = [element("tr", _cells(one)) for one in found]
+    table = element("table", element("thead", head), element("tbody", body))
+    scroll = element("div", table, class_="scroll", tabindex=0, role="region", aria_label="Colour selectivity")
+    return element("details", element("summary", "Mean colour selectivity of every run in figures"), scroll)
+
+
+def _cells(one: RunKernels) -> list[Markup]:
+    assert one.layer is not None
+    means = [_mean(color_selectivity(column)) for column in one.layer.by_column()]
+    figures = [str(one.run.result.seed), str(len(one.layer.kernels)), *means]
+    compared = _compared(one.layer)
+    figures += [signed(compared.difference), shown_p(compared.p)] if compared else []
+    figures += [""] * (6 - len(figures))
+    name = element("th", code(one.run.result.ablation), scope="row")
+    return [name, *(element("td", figure, class_="number") for figure in figures)]
+
+
+def _missing(problems: Sequence[RunKernels]) -> Markup | None:
+    lines = [element("li", code(one.run.result.run), ": ", element("bdi", one.problem)) for one in problems]
+    summary = element("summary", f"{len(lines)} finished {'run' if len(lines) == 1 else 'runs'} without a first layer")
+    return element("details", summary, element("ul", lines, class_="problems")) if lines else None

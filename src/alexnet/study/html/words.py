@@ -1,0 +1,57 @@
+"""Phrases that several parts of the page use."""
+
+from alexnet.results import BASELINE
+from alexnet.study.collect import Run
+from alexnet.study.comparison import Group, Row
+from alexnet.study.html.element import Markup, element
+
+MINUS = "\N{MINUS SIGN}"
+VIEWS = {"ten_crop": "ten crops", "center": "centre crop"}
+SPLITS = {"test": "test", "val": "validation"}
+
+
+def counted_images(group: Group) -> str:
+    """`5,000 validation images, ten crops`."""
+    split, view = SPLITS.get(group.split, group.split), VIEWS.get(group.view, group.view)
+    return f"{group.images:,} {split} images, {view}"
+
+
+def section(row: Row) -> str:
+    """`section 3.3`, `the authors' log`, or nothing for a row without a claim."""
+    if row.claim is None:
+        return ""
+    named = row.claim.section
+    return f"section {named}" if named[:1].isdigit() else {"log": "the authors' log"}.get(named, named)
+
+
+def row_title(row: Row) -> str:
+    """The ablation's title, those of a combination joined, or its name where it has none."""
+    if row.ablation == BASELINE:
+        return "Baseline"
+    return " + ".join(claim.title for claim in row.runs[0].run.result.claims.values()) or row.ablation
+
+
+def heading(group: Group) -> str:
+    """`cifar10, recipe paper`; the data only where they are not named like the experiment."""
+    data = "" if group.data == group.experiment else f" on {group.data}"
+    return f"{group.experiment}{data}, recipe {group.recipe}"
+
+
+def signed(value: float) -> str:
+    """A difference in points with a real minus sign."""
+    return f"{value:+.2f}".replace("-", MINUS)
+
+
+def code(words: str) -> Markup:
+    """A name, path or command, kept apart from the direction of the text around it."""
+    return element("code", element("bdi", words))
+
+
+def runs_of(group: Group) -> list[Run]:
+    """Every run that the page shows for a group, finished or not."""
+    return [*(replicate.run for row in group.rows for replicate in row.runs), *group.unfinished]
+
+
+def plural(count: int, singular: str, several: str | None = None) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count:,} {singular if count == 1 else several or singular + 's'}"

@@ -1,0 +1,68 @@
+"""How much the kernels of the first layer care about colour, and whether the two columns differ in it (section 6.1)."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+EXACT_SPLITS = 20_000
+"""Up to so many ways to split the kernels into two columns, all are looked at; beyond, so many are drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnContrast:
+    """The two columns against each other."""
+
+    difference: float
+    """Mean colour selectivity of the second column minus that of the first."""
+    p: float
+    """Two-sided permutation test: how often a random split of the kernels differs by at least as much."""
+
+
+def color_selectivity(kernels: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The share of each kernel's energy that is not along the grey axis, [maps] of 0 to 1, from [maps, 3, k, k].
+
+    With w the three weights (red, green, blue) of a pixel, the part along (1, 1, 1) / sqrt 3 has the energy
+    (w_r + w_g + w_b)^2 / 3; selectivity = 1 - sum of it over the pixels / sum of w_r^2 + w_g^2 + w_b^2 over the pixels.
+    0 is a kernel that sees brightness alone, 1 one that sees colour alone; independent random weights give 2/3 on
+    average. Nothing is subtracted from the kernels first. A kernel of zeros sees nothing: nan.
+    """
+    weights = kernels.astype(np.float64)
+    energy = (weights**2).sum(axis=(1, 2, 3))
+    grey = (weights.sum(axis=1) ** 2).sum(axis=(1, 2)) / 3
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.clip(1 - grey / np.where(energy > 0, energy, np.nan), 0, 1))
+
+
+def contrast(first: NDArray[np.float64], second: NDArray[np.float64]) -> ColumnContrast | None:
+    """Compare the selectivities [n] and [m] of two columns; kernels that are nan are left out. None if none is left."""
+    first, second = (values[~np.isnan(values)] for values in (first, second))
+    if not (len(first) and len(second)):
+        return None
+    pooled = np.concatenate([first, second])
+    difference = float(second.mean() - first.mean())
+    return ColumnContrast(difference=difference, p=_permutation_p(pooled, len(first), abs(difference)))
+
+
+def _permutation_p(pooled: NDArray[np.float64], size: int, observed: float) -> float:
+    """Share of the splits into `size` and the rest whose means differ by at least `observed`."""
+    exact = comb(len(pooled), size) <= EXACT_SPLITS
+    sums = _all_sums(pooled, size) if exact else _drawn_sums(pooled, size)
+    rest = len(pooled) - size
+    differences = np.abs((pooled.sum() - sums) / rest - sums / size)
+    reached = int((differences >= observed - 1e-12).sum())
+    # Among draws the split at hand counts as one more (Davison and Hinkley 1997, section 4.3): p is never 0.
+    return reached / len(sums) if exact else (reached + 1) / (len(sums) + 1)
+
+
+def _all_sums(pooled: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    chosen = np.array(list(combinations(range(len(pooled)), size)))
+    return np.asarray(pooled[chosen].sum(axis=1))
+
+
+def _drawn_sums(pooled: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    rng = np.random.default_rng(2012)  # fixed, so that a report made twice says the same
+    shuffled = rng.permuted(np.broadcast_to(pooled, (EXACT_SPLITS, len(pooled))), axis=1)
+    return np.asarray(shuffled[:, :size].sum(axis=1))
