@@ -107,7 +107,7 @@ def test_nothing_readable_is_refused(tmp_path: Path) -> None:
 
 
 def test_output_folder(tmp_path: Path) -> None:
-    names = ["comparison.csv", "comparison.md", "comparison_runs.csv"]
+    names = ["comparison.csv", "comparison.html", "comparison.md", "comparison.svg", "comparison_runs.csv"]
     small_study(tmp_path / "runs")
     assert f"Written to {tmp_path / 'runs'}: comparison.csv" in printed(tmp_path / "runs", width=60)
     assert sorted(path.name for path in (tmp_path / "runs").glob("comparison*")) == names
@@ -207,8 +207,9 @@ def test_shown_points(value: float | None, shown: str) -> None:
 def test_a_report_needs_only_result_files() -> None:
     """Neither torch nor the configuration is imported, so that a report works without them."""
     root = Path(alexnet.__file__).parent
-    allowed = ("alexnet.errors", "alexnet.records", "alexnet.results", "alexnet.predictions", "alexnet.study")
-    for path in (root / "records.py", root / "results.py", root / "predictions.py", *(root / "study").glob("*.py")):
+    contract = ("records", "results", "predictions", "first_layer")
+    allowed = ("alexnet.errors", "alexnet.study", *(f"alexnet.{name}" for name in contract))
+    for path in (*(root / f"{name}.py" for name in contract), *(root / "study").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
