@@ -50,7 +50,7 @@ def _add_describe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("report", help="compare runs: each ablation with its baseline")
     parser.add_argument("runs", nargs="+", type=Path, help="run directories, or folders of them")
-    parser.add_argument("--output", type=Path, default=None, help="folder for the CSV and Markdown files")
+    parser.add_argument("--output", type=Path, default=None, help="folder for the page, picture, CSV and Markdown")
     parser.add_argument("--split", choices=("val", "test"), default=None, help="default: test where the runs have it")
     parser.add_argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
     parser.set_defaults(command=_report)

@@ -169,7 +169,7 @@ def test_document_names_every_column() -> None:
 
 
 def blocks(section: str) -> tuple[str, str, str]:
-    head, rest = section.split("Both begin with")[1].split("`comparison.csv`, one line")
+    head, rest = section.split("Both CSV files begin with")[1].split("`comparison.csv`, one line")
     comparison, runs = rest.split("`comparison_runs.csv`, one line")
     return head, comparison, runs
 

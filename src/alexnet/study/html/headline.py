@@ -8,7 +8,7 @@ from alexnet.study.comparison import MEASURES, Group, Row, claimed
 from alexnet.study.html.element import Child, Markup, element
 from alexnet.study.html.words import MINUS, code, counted_images, plural, row_title, runs_of, section, signed
 from alexnet.study.verdict import Verdict
-from alexnet.study.wording import MEASURE_NAMES, shown_p, shown_points, shown_seeds, target_line
+from alexnet.study.wording import MEASURE_NAMES, shown_p, shown_points, shown_seeds, shown_verdict, target_line
 
 SIGNIFICANT = 0.05
 HEADERS = (
@@ -18,8 +18,8 @@ HEADERS = (
     ("number", "95 % interval"),
     ("number", "p"),
     ("number", "Holm p"),
-    ("", "The paper's delta"),
-    ("", "The log's delta"),
+    ("", "Paper, verdict"),
+    ("", "Log, verdict"),
     ("number", "Resolvable"),
     ("number", "Seeds needed"),
 )
@@ -156,8 +156,7 @@ def _figures(row: Row, measure: str) -> list[Markup]:
     return [element("td", value, class_=kind or None) for kind, value in zip(kinds, values, strict=True)]
 
 
-def _verdict(verdict: Verdict | None, seeds: int) -> list[Child]:
+def _verdict(verdict: Verdict | None, seeds: int) -> Markup | None:
     if verdict is None:
-        return []
-    chip = element("span", verdict.value, class_=f"verdict {verdict.name.lower()}")
-    return [chip, element("span", "by one seed's images", class_="reason") if seeds == 1 else None]
+        return None
+    return element("span", shown_verdict(verdict, seeds), class_=f"verdict {verdict.name.lower()}")

@@ -15,16 +15,9 @@ from alexnet.study.html.kernels import Budget, kernels_section, read_kernels
 from alexnet.study.html.palette import variables, with_variables
 from alexnet.study.html.provenance import changes_table, common_facts, differences_list, run_list
 from alexnet.study.html.words import code, heading, plural, runs_of
-from alexnet.study.wording import damage_line, explanation, title
+from alexnet.study.wording import FILE_COLUMNS, damage_line, explanation, title
 
 PAGE_FILE = "comparison.html"
-
-VERDICT_RULE = (
-    ("agrees", "the 95 % interval holds the claimed number and leaves 0 out, on the claim's side"),
-    ("same sign", "the interval lies on the claim's side of 0 altogether, but leaves the number out: another size"),
-    ("not resolved", "the interval holds both the number and 0: the study is too coarse to tell them apart"),
-    ("disagrees", "the interval leaves the number out and does not show its direction"),
-)
 
 
 def page(groups: Sequence[Group], damaged: Sequence[str], *, folder: Path) -> str:
@@ -137,18 +130,10 @@ def _deltas(group: Group, name: str, anchors: Mapping[Path, str]) -> Child:
     return [_part("What each change does to the error", f"{name}-deltas", [chart, table])]
 
 
-def _limits(group: Group) -> list[Child]:
-    rule = [element("div", element("dt", word), element("dd", meaning)) for word, meaning in VERDICT_RULE]
-    return [
-        element("p", explanation(group), class_="prose"),
-        element(
-            "p",
-            "The verdicts compare with the numbers of the paper and of its authors' log, "
-            "which are for full ImageNet, whatever was trained on here:",
-            class_="prose",
-        ),
-        element("dl", rule, class_="rule"),
-    ]
+def _limits(group: Group) -> list[Markup]:
+    judged = any(row.judgements for row in group.rows)
+    words = [explanation(group), *([FILE_COLUMNS] if judged else [])]
+    return [element("p", paragraph, class_="prose") for paragraph in words]
 
 
 def _unfinished(group: Group, anchors: Mapping[Path, str]) -> Markup | None:
