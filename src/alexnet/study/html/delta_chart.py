@@ -15,7 +15,7 @@ from alexnet.study.wording import MEASURE_NAMES, shown_interval, shown_points, s
 
 CHART_FILE = "comparison.svg"
 CLIPPING = 3.0
-"""An axis reaches at most this many times as far as the median line of the chart (but to every claim): one ablation
+"""An axis reaches at most this many times as far as the median line of the chart, or as the largest claim: one ablation
 that ruins the net would squeeze all others into a point."""
 
 
@@ -163,8 +163,8 @@ def _reach(rows: Sequence[Row], measure: str) -> Interval:
     """What the axis covers: 0, every claim, and the intervals unless one is far longer than the others."""
     intervals = [row.deltas[measure].interval for row in rows]
     reaches = sorted(max(abs(low), abs(high)) for low, high in intervals)
-    limit = max(CLIPPING * reaches[len(reaches) // 2], 0.1)
     claims = [value for row in rows for source in ("paper", "log") if (value := claimed(row, source, measure))]
+    limit = max([CLIPPING * reaches[len(reaches) // 2], *map(abs, claims)])
     low = min([0.0, *claims, *(max(low, -limit) for low, _ in intervals)])
     high = max([0.0, *claims, *(min(high, limit) for _, high in intervals)])
     margin = 0.06 * (high - low)
@@ -290,25 +290,27 @@ the two claims mostly coincide, with each other and with what is measured."""
 
 
 def _legend(rows: Sequence[Row], layout: Layout) -> tuple[Markup, int]:
-    """What the marks mean, of those that occur; and the height of it."""
-    several = any(len(row.replicates) > 1 for row in rows)
-    known = {source for row in rows for source in CLAIMS for k in MEASURES if claimed(row, source, k) is not None}
-    entries: list[tuple[list[Markup], str]] = [
-        ([*_band(-13, 13, 0), _circle(0, 0, 5.5, "point")], "measured, with 95 % interval"),
-        ([*_band(-13, 13, 0), _circle(0, 0, 5.5, "point open")], "interval includes 0"),
-    ]
-    if several:
-        entries.append(([_circle(-6, 0, 3.2, "seed"), _circle(5, 0, 3.2, "seed")], "single seeds"))
-    entries += [([_from_above(0, 12)], "the paper's claim")] if "paper" in known else []
-    entries += [([_from_below(0, -12)], "the authors' log")] if "log" in known else []
-    widths = [236, 176, 136, 150, 140] if layout.beside else [layout.width] * 5
-    if layout.beside and not several:
-        widths.pop(2)
+    """What the marks mean, and the height of it."""
     drawn, x, y = [], 14.0, 8.0
-    for (marks, words), width in zip(entries, widths, strict=False):
+    for marks, words, width in _keys(rows):
         drawn.append(element("g", marks, _text(words, 22, 4.5, "key"), transform=_shift(x, y)))
         x, y = (x + width, y) if layout.beside else (x, y + 22)
     return element("g", drawn), int(y) + (24 if layout.beside else 6)
+
+
+def _keys(rows: Sequence[Row]) -> list[tuple[list[Markup], str, int]]:
+    """The marks that occur, around 0, their meaning, and the width of both."""
+    several = any(len(row.replicates) > 1 for row in rows)
+    known = {source for row in rows for source in CLAIMS for k in MEASURES if claimed(row, source, k) is not None}
+    are_open = {not _excludes_zero(mean.interval) for row in rows for mean in row.deltas.values()}
+    keys = [
+        (False in are_open, [*_band(-13, 13, 0), _circle(0, 0, 5.5, "point")], "measured, with 95 % interval", 236),
+        (True in are_open, [*_band(-13, 13, 0), _circle(0, 0, 5.5, "point open")], "95 % interval includes 0", 208),
+        (several, [_circle(-6, 0, 3.2, "seed"), _circle(5, 0, 3.2, "seed")], "single seeds", 136),
+        ("paper" in known, [_from_above(0, 12)], "the paper's claim", 150),
+        ("log" in known, [_from_below(0, -12)], "the authors' log", 140),
+    ]
+    return [(marks, words, width) for occurs, marks, words, width in keys if occurs]
 
 
 def _shift(x: float, y: float) -> str:

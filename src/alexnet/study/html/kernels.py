@@ -133,7 +133,8 @@ def sheet(kernels: NDArray[np.float32]) -> NDArray[np.uint8]:
     kernels, one pixel wide, are transparent.
     """
     maps, _, side, _ = kernels.shape
-    across = min(maps, 8 if maps <= 32 else 12)
+    across = next((count for count in range(12, 5, -1) if maps % count == 0), 8)
+    across = min(maps, across)
     down = math.ceil(maps / across)
     peaks = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
     scaled = 0.5 + 0.5 * kernels / np.where(peaks > 0, peaks, 1)
