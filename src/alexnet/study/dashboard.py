@@ -5,9 +5,8 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +42,8 @@ INTERVALS_CHART = "intervals"
 HTML_FILE = "comparison.html"
 CHART_FILE = "comparison.svg"
 REPORT_FILES = (COMPARISON_FILE, RUNS_FILE, MARKDOWN_FILE, HTML_FILE, CHART_FILE)
-SUMMARY_FIGURES = ("low", "high", "p", "paper", "log")
+DELTA_FIGURES = (*ROW_FIGURES, "holm_p", "paper_verdict", "log_verdict", "seeds_needed")
+SUMMARY_FIGURES = ("low", "high", "p", "holm_p", "paper", "paper_verdict", "log", "log_verdict")
 """Figures of a delta that stand beside it in the summary."""
 
 
@@ -128,15 +128,25 @@ def summary(group: Group) -> Record:
 
 
 def _row_summary(row: Row) -> Record:
-    record, values = row_record(row), dict[str, object]()
+    values: Record = {}
     for measure in MEASURES:
-        values[f"error/{row.ablation}/{measure}"] = record[f"{measure}_error"]
-        if measure not in row.deltas:
-            continue
-        values[delta_key(row.ablation, measure)] = record[f"{measure}_delta"]
-        for figure in SUMMARY_FIGURES:
-            values[delta_key(row.ablation, measure, figure)] = record[f"{measure}_{figure}"]
+        figures = _figures(row, measure)
+        values[f"error/{row.ablation}/{measure}"] = figures["error"]
+        values[delta_key(row.ablation, measure)] = figures["delta"]
+        for name in SUMMARY_FIGURES if row.deltas else ():
+            values[delta_key(row.ablation, measure, name)] = figures[name]
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _figures(row: Row, measure: str) -> Record:
+    """By `DELTA_FIGURES`, as in `comparison.csv`; None where there is no value."""
+    record = row_record(row)
+    figures: Record = {name: record.get(f"{measure}_{name}") for name in ROW_FIGURES}
+    if judgement := row.judgements.get(measure):
+        verdicts = {"paper_verdict": judgement.paper, "log_verdict": judgement.log}
+        figures |= {name: verdict.value if verdict else None for name, verdict in verdicts.items()}
+        figures |= {"holm_p": judgement.holm_p, "seeds_needed": judgement.seeds_needed}
+    return {name: figures.get(name) for name in DELTA_FIGURES}
 
 
 def delta_key(ablation: str, measure: str, figure: str | None = None) -> str:
@@ -146,39 +156,31 @@ def delta_key(ablation: str, measure: str, figure: str | None = None) -> str:
 
 
 def deltas_table(group: Group) -> Table:
-    """One row for each ablation and measure, figures as in `comparison.csv`."""
+    """One row for each ablation and measure: who, and `DELTA_FIGURES`."""
     heads = ("ablation", "section", "seeds")
-    records = [row_record(row) for row in group.rows]
     rows = [
-        _plain([*(record[head] for head in heads), measure, *(record.get(f"{measure}_{name}") for name in ROW_FIGURES)])
-        for record in records
+        [*(row_record(row)[head] for head in heads), measure, *_figures(row, measure).values()]
+        for row in group.rows
         for measure in MEASURES
     ]
-    return Table(columns=(*heads, "measure", *ROW_FIGURES), rows=rows)
+    return Table(columns=(*heads, "measure", *DELTA_FIGURES), rows=rows)
 
 
 def runs_table(group: Group) -> Table:
     """One row for each run, as in `comparison_runs.csv`."""
     columns = RUN_COLUMNS[len(GROUP_FIGURES) :]
-    return Table(
-        columns=columns, rows=[_plain([record.get(name) for name in columns]) for record in run_records(group)]
-    )
-
-
-def _plain(values: Sequence[object]) -> list[object]:
-    """Verdicts and the like as their text: W&B's tables know plain values only."""
-    return [value.value if isinstance(value, Enum) else value for value in values]
+    return Table(columns=columns, rows=[[record.get(name) for name in columns] for record in run_records(group)])
 
 
 def bars(group: Group, measure: str) -> Table:
     """The deltas of one measure as labelled bars, each with those of the paper and of its log below it."""
     rows: list[list[object]] = []
     for row in group.rows:
-        record = row_record(row)
-        if measure in row.deltas:
-            rows.append([row.ablation, record[f"{measure}_delta"]])
-            claims = ((source, record[f"{measure}_{source}"]) for source in ("paper", "log"))
-            rows += [[f"{row.ablation} ({source})", value] for source, value in claims if value is not None]
+        figures = _figures(row, measure)
+        if figures["delta"] is not None:
+            rows.append([row.ablation, figures["delta"]])
+            claims = {source: figures[source] for source in ("paper", "log")}
+            rows += [[f"{row.ablation} ({source})", value] for source, value in claims.items() if value is not None]
     return Table(columns=("ablation", "points"), rows=rows)
 
 

@@ -11,10 +11,10 @@ from wandb_workspaces import workspaces as ws
 from wandb_workspaces.reports.v2 import interface as wr
 
 from alexnet.errors import UserError
-from alexnet.study.comparison import MEASURES, Group, Row
+from alexnet.study.comparison import MEASURES, Group, Row, claimed
 from alexnet.study.dashboard import DELTAS_TABLE, INTERVALS_CHART, REPORT, RUNS_TABLE, delta_key
 from alexnet.study.markdown import markdown
-from alexnet.study.wording import MEASURE_NAMES, claimed, title
+from alexnet.study.wording import MEASURE_NAMES, title
 from alexnet.wandb_run import COMPARISON, TRAINING, group_name
 
 NAME = "AlexNet ablations"
@@ -149,7 +149,7 @@ def _delta_panel(row: Row, measure: str) -> wr.BarPlot:
     ]
     return wr.BarPlot(
         title=f"{row.ablation}: rise of the {MEASURE_NAMES[measure]} error, points",
-        metrics=keys,
+        metrics=[*keys],
     )
 
 
