@@ -91,7 +91,7 @@ def test_a_sweep_in_which_all_is_well_ends_with_0(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_leaves_its_comparison_for_wandb(tmp_path: Path) -> None:
-    """Two ablations and the baseline, two seeds, one epoch: seven W&B runs."""
+    """Two ablations and the baseline, two seeds, one epoch: six trainings and their comparison."""
     arguments = [*TINY, "wandb=offline", "schedule.epochs=1", "schedule.drops=[]"]
     done = train(tmp_path, "-m", "+ablation=none,no_lrn,tanh", "seed=0,1", *arguments)
     assert done.returncode == 0 and complaints(done) == []

@@ -211,6 +211,11 @@ def test_a_run_that_breaks_off_is_closed_as_failed(tmp_path: Path, monkeypatch: 
     assert exit_codes(records(tmp_path)) == [1]
 
 
+def test_wandb_itself_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    published(one_run(tmp_path))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_nothing_is_logged_unless_asked_for(tmp_path: Path) -> None:
     text = published(one_run(tmp_path), WandbConfig(mode="disabled"))
     assert not re.search("W&B", text) and not (tmp_path / "wandb").exists()

@@ -93,7 +93,8 @@ def _log(group: Group, folder: Path, destination: Destination) -> str:
         run.log({**_tables(group), **_charts(group), **_pages(folder)})
         run.summary.update(summary(group))
         run.log_artifact(_artifact(group, folder, Path(run.dir)))
-        return run.url or str(Path(run.dir).parent)
+        # Offline, W&B answers a question for the address with a warning.
+        return str(Path(run.dir).parent) if run.offline or not run.url else run.url
 
 
 def run_id(group: Group) -> str:
