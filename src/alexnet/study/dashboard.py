@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +43,6 @@ INTERVALS_CHART = "intervals"
 HTML_FILE = "comparison.html"
 CHART_FILE = "comparison.svg"
 REPORT_FILES = (COMPARISON_FILE, RUNS_FILE, MARKDOWN_FILE, HTML_FILE, CHART_FILE)
-DELTA_FIGURES = (*ROW_FIGURES, "holm_p", "paper_verdict", "log_verdict", "seeds_needed")
 SUMMARY_FIGURES = ("low", "high", "p", "holm_p", "paper", "paper_verdict", "log", "log_verdict")
 """Figures of a delta that stand beside it in the summary."""
 
@@ -140,14 +140,11 @@ def _row_summary(row: Row) -> Record:
 
 
 def _figures(row: Row, measure: str) -> Record:
-    """By `DELTA_FIGURES`, as in `comparison.csv`; None where there is no value."""
+    """By `ROW_FIGURES`, as in `comparison.csv`; None where there is no value."""
     record = row_record(row)
-    figures: Record = {name: record.get(f"{measure}_{name}") for name in ROW_FIGURES}
-    if judgement := row.judgements.get(measure):
-        verdicts = {"paper_verdict": judgement.paper, "log_verdict": judgement.log}
-        figures |= {name: verdict.value if verdict else None for name, verdict in verdicts.items()}
-        figures |= {"holm_p": judgement.holm_p, "seeds_needed": judgement.seeds_needed}
-    return {name: figures.get(name) for name in DELTA_FIGURES}
+    values = {name: record.get(f"{measure}_{name}") for name in ROW_FIGURES}
+    # W&B's tables know plain values only: a verdict as its text.
+    return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
 
 
 def delta_key(ablation: str, measure: str, figure: str | None = None) -> str:
@@ -157,14 +154,14 @@ def delta_key(ablation: str, measure: str, figure: str | None = None) -> str:
 
 
 def deltas_table(group: Group) -> Table:
-    """One row for each ablation and measure: who, and `DELTA_FIGURES`."""
+    """One row for each ablation and measure: who, and `ROW_FIGURES`."""
     heads = ("ablation", "section", "seeds")
     rows = [
         [*(row_record(row)[head] for head in heads), measure, *_figures(row, measure).values()]
         for row in group.rows
         for measure in MEASURES
     ]
-    return Table(columns=(*heads, "measure", *DELTA_FIGURES), rows=rows)
+    return Table(columns=(*heads, "measure", *ROW_FIGURES), rows=rows)
 
 
 def runs_table(group: Group) -> Table:
