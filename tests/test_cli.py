@@ -1,13 +1,17 @@
 """The `alexnet` command: its tables, its files, and its mistakes in one line."""
 
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from alexnet.cli import main
 from alexnet.data.pack import open_pack
 from tests.data.samples import class_folders
+from tests.offline_runs import records, run_record
+from tests.study.made_up import predictions, result, save
 
 PAPER_SIZES = {
     "columns=two": 60_965_224,
@@ -87,6 +91,27 @@ def test_mistakes_in_report_are_one_line(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "result.json").write_text("{")
     assert "result.json" in error_of(capsys, "report", str(tmp_path / "run"))
+
+
+def test_report_logs_to_wandb_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    main(["report", str(tmp_path), "--wandb", "offline", "--project", "mine", "--entity", "lab"])
+    assert "W&B comparison: " in capsys.readouterr().out
+    run = run_record(records(tmp_path))
+    assert (run.project, run.entity, run.job_type) == ("mine", "lab", "comparison")
+
+
+def test_mistakes_with_wandb_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    monkeypatch.setattr("wandb.api", SimpleNamespace(api_key=None))
+    assert "wandb login" in error_of(capsys, "report", str(tmp_path), "--wandb", "online")
+    workspace = ("workspace", str(tmp_path), "--entity", "lab", "--project", "mine")
+    assert "wandb login" in error_of(capsys, *workspace)
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    monkeypatch.delitem(sys.modules, "alexnet.study.workspace", raising=False)
+    assert "alexnet[dashboards]" in error_of(capsys, *workspace)
 
 
 def test_an_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """`python train.py` as a user sees it: what stands on the screen, what is written, and with which exit code it ends."""
 
+import csv
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 
 from alexnet.study.export import COMPARISON_FILE
 from tests.data.samples import class_folders, noise
+from tests.offline_runs import config, records, run_record, summary
 from tests.training.conftest import TINY, assert_same_training
 
 TRAIN = Path(__file__).parents[1] / "train.py"
@@ -85,6 +87,24 @@ def test_a_sweep_in_which_all_is_well_ends_with_0(tmp_path: Path) -> None:
     again = train(tmp_path, "-m", "+ablation=none,no_lrn", *TINY)
     assert again.returncode == 0 and "2 of them begun or finished before" in again.stdout
     assert again.stdout.count("already finished") == 2
+
+
+@pytest.mark.slow
+def test_a_sweep_leaves_its_comparison_for_wandb(tmp_path: Path) -> None:
+    """Two ablations and the baseline, two seeds, one epoch: six trainings and their comparison."""
+    arguments = [*TINY, "wandb=offline", "schedule.epochs=1", "schedule.drops=[]"]
+    done = train(tmp_path, "-m", "+ablation=none,no_lrn,tanh", "seed=0,1", *arguments)
+    assert done.returncode == 0 and complaints(done) == []
+    found = records(tmp_path / "runs" / "wandb")
+    trained = {run_record(records(file.parent)).run_id for file in (tmp_path / "runs").glob("*/result.json")}
+    assert len(trained) == 6 and set(config(found)["runs"]) == trained
+    with (tmp_path / "runs" / COMPARISON_FILE).open(newline="") as file:
+        deltas = {line["ablation"]: line["top1_delta"] for line in csv.DictReader(file) if line["top1_delta"]}
+    values = summary(found)
+    assert {name: values[f"delta/{name}/top1"] for name in deltas} == pytest.approx(
+        {name: float(delta) for name, delta in deltas.items()}
+    )
+    assert set(deltas) == {"no_lrn", "tanh"}
 
 
 @pytest.mark.slow

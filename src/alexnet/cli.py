@@ -1,11 +1,18 @@
-"""The `alexnet` command: prepare images, describe networks, compare runs. Training is `python train.py`."""
+"""The `alexnet` command: prepare images, describe networks, compare runs, save dashboards.
+
+Training is `python train.py`.
+"""
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from alexnet.errors import one_line_errors
+from alexnet.errors import UserError, one_line_errors
+
+if TYPE_CHECKING:
+    from alexnet.wandb_run import Destination
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -21,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_prepare(commands)
     _add_describe(commands)
     _add_report(commands)
+    _add_workspace(commands)
     return parser
 
 
@@ -51,9 +59,25 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser = commands.add_parser("report", help="compare runs: each ablation with its baseline")
     parser.add_argument("runs", nargs="+", type=Path, help="run directories, or folders of them")
     parser.add_argument("--output", type=Path, default=None, help="folder for the page, picture, CSV and Markdown")
+    _add_split_and_view(parser)
+    parser.add_argument("--wandb", choices=("offline", "online"), default=None, help="also log it as a W&B run")
+    parser.add_argument("--project", default=None, help="W&B project (default: that of the configuration)")
+    parser.add_argument("--entity", default=None, help="W&B user or team (default: yours)")
+    parser.set_defaults(command=_report)
+
+
+def _add_workspace(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("workspace", help="save a W&B workspace and a W&B report about runs that are online")
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories, or folders of them")
+    parser.add_argument("--project", required=True, help="W&B project that the runs are in")
+    parser.add_argument("--entity", required=True, help="W&B user or team that the project belongs to")
+    _add_split_and_view(parser)
+    parser.set_defaults(command=_workspace)
+
+
+def _add_split_and_view(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("val", "test"), default=None, help="default: test where the runs have it")
     parser.add_argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
-    parser.set_defaults(command=_report)
 
 
 # The subcommands import what they need when they run: a report should not wait for torch.
@@ -86,4 +110,35 @@ def _describe(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from alexnet.study.report import report
 
-    report(options.runs, output=options.output, split=options.split, view=options.view, console=Console())
+    report(
+        options.runs,
+        output=options.output,
+        split=options.split,
+        view=options.view,
+        console=Console(),
+        wandb=_destination(options) if options.wandb else None,
+    )
+
+
+def _destination(options: argparse.Namespace) -> "Destination":
+    from alexnet.config.schema import WandbConfig
+    from alexnet.wandb_run import check_login
+
+    check_login(options.wandb)
+    project = options.project or WandbConfig.project
+    return WandbConfig(mode=options.wandb, project=project, entity=options.entity)
+
+
+def _workspace(options: argparse.Namespace) -> None:
+    try:
+        from alexnet.study.workspace import save
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is not installed: pip install 'alexnet[dashboards]'") from None
+    from alexnet.study.comparison import compare
+    from alexnet.study.report import collect_some
+    from alexnet.wandb_run import check_login
+
+    groups = compare(collect_some(options.runs).runs, split=options.split, view=options.view)
+    check_login("online")
+    for name, address in save(groups, entity=options.entity, project=options.project).items():
+        print(f"{name}: {address}")

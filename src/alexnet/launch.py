@@ -61,7 +61,9 @@ def _sweep(jobs: list[Job], hydra_main: Callable[[], None]) -> None:
     finally:
         begun = [directory for directory in directories if (directory / RESULT_FILE).is_file()]
         if begun:
-            report(begun, output=Path(jobs[0].config.runs), split=None, view="ten_crop", console=console)
+            settings = jobs[0].config
+            output, wandb = Path(settings.runs), settings.wandb
+            report(begun, output=output, split=None, view="ten_crop", console=console, wandb=wandb)
 
 
 def _preflight(jobs: list[Job]) -> None:

@@ -4,6 +4,8 @@ import ast
 import csv
 import io
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,12 +209,17 @@ def test_shown_points(value: float | None, shown: str) -> None:
 def test_a_report_needs_only_result_files() -> None:
     """Neither torch nor the configuration is imported, so that a report works without them."""
     root = Path(alexnet.__file__).parent
-    contract = ("records", "results", "predictions", "first_layer")
-    allowed = ("alexnet.errors", "alexnet.study", *(f"alexnet.{name}" for name in contract))
-    for path in (*(root / f"{name}.py" for name in contract), *(root / "study").rglob("*.py")):
+    shared = ("errors", "predictions", "records", "results", "first_layer", "wandb_run")
+    allowed = (*(f"alexnet.{name}" for name in shared), "alexnet.study")
+    for path in (*(root / f"{name}.py" for name in shared), *(root / "study").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
                 assert name.split(".")[0] not in ("torch", "lightning", "hydra", "omegaconf"), path
                 assert not name.startswith("alexnet") or name.startswith(allowed), path
+
+
+def test_a_report_does_not_wait_for_wandb() -> None:
+    code = "import sys, alexnet.study.report; sys.exit('wandb' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

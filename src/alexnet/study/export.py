@@ -16,30 +16,30 @@ Record = dict[str, object]
 COMPARISON_FILE = "comparison.csv"
 RUNS_FILE = "comparison_runs.csv"
 
-_GROUP = ("experiment", "recipe", "data", "fingerprint", "pairing_key", "split", "view", "images")
-_ROW = (
+GROUP_FIGURES = ("experiment", "recipe", "data", "fingerprint", "pairing_key", "split", "view", "images")
+ROW_FIGURES = (
     *("error", "delta", "low", "high", "p", "holm_p", "seed_sd", "seed_low", "seed_high"),
     *("paper", "log", "paper_verdict", "log_verdict", "seeds_needed", "no_seeds", "resolvable"),
 )
-_RUN = ("error", "baseline_error", "delta", "low", "high", "only_run_wrong", "only_baseline_wrong", "mcnemar_p")
+RUN_FIGURES = ("error", "baseline_error", "delta", "low", "high", "only_run_wrong", "only_baseline_wrong", "mcnemar_p")
 
 
 def _columns(names: Sequence[str], figures: Sequence[str]) -> tuple[str, ...]:
-    return (*_GROUP, *names, *(f"{measure}_{figure}" for measure in MEASURES for figure in figures))
+    return (*GROUP_FIGURES, *names, *(f"{measure}_{figure}" for measure in MEASURES for figure in figures))
 
 
-COMPARISON_COLUMNS = _columns(("ablation", "section", "seeds"), _ROW)
-RUN_COLUMNS = (*_columns(("ablation", "seed", "status", "run", "baseline_run"), _RUN), "command")
+COMPARISON_COLUMNS = _columns(("ablation", "section", "seeds"), ROW_FIGURES)
+RUN_COLUMNS = (*_columns(("ablation", "seed", "status", "run", "baseline_run"), RUN_FIGURES), "command")
 
 
 def write_comparison(path: Path, groups: Iterable[Group]) -> None:
     """One line for each ablation: means over seeds, intervals, p, what is claimed, and the verdicts on it."""
-    _write(path, COMPARISON_COLUMNS, (_facts(group) | _row_record(row) for group in groups for row in group.rows))
+    _write(path, COMPARISON_COLUMNS, (group_record(group) | row_record(row) for group in groups for row in group.rows))
 
 
 def write_runs(path: Path, groups: Iterable[Group]) -> None:
     """One line for each ablation and seed: its errors, paired counts and McNemar's p; unfinished runs too."""
-    records = (_facts(group) | record for group in groups for record in _run_records(group))
+    records = (group_record(group) | record for group in groups for record in run_records(group))
     _write(path, RUN_COLUMNS, records)
 
 
@@ -50,11 +50,13 @@ def _write(path: Path, columns: Sequence[str], records: Iterable[Record]) -> Non
         writer.writerows(records)
 
 
-def _facts(group: Group) -> Record:
-    return {name: getattr(group, name) for name in _GROUP}
+def group_record(group: Group) -> Record:
+    """What all lines of a table have in common, by `GROUP_FIGURES`."""
+    return {name: getattr(group, name) for name in GROUP_FIGURES}
 
 
-def _row_record(row: Row) -> Record:
+def row_record(row: Row) -> Record:
+    """One line of `comparison.csv`; a figure that is unknown is None or missing."""
     record: Record = {
         "ablation": row.ablation,
         "section": row.claim.section if row.claim else "",
@@ -79,7 +81,8 @@ def _judgement_record(judged: Judgement) -> Record:
     return {name: getattr(judged, name) for name in names} | verdicts
 
 
-def _run_records(group: Group) -> list[Record]:
+def run_records(group: Group) -> list[Record]:
+    """The lines of `comparison_runs.csv` for one table; a figure that is unknown is missing."""
     counted = [_replicate_record(replicate) for row in group.rows for replicate in row.runs]
     return counted + [_run_facts(run) for run in group.unfinished]
 

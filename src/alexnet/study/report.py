@@ -9,27 +9,36 @@ from rich.text import Text
 
 from alexnet.errors import UserError
 from alexnet.records import replace_file
-from alexnet.study.collect import Run, collect
+from alexnet.study.collect import Collection, Run, collect
 from alexnet.study.comparison import Group, compare
+from alexnet.study.dashboard import publish
 from alexnet.study.export import COMPARISON_FILE, RUNS_FILE, write_comparison, write_runs
 from alexnet.study.html.delta_chart import CHART_FILE, picture
 from alexnet.study.html.page import PAGE_FILE, page
 from alexnet.study.markdown import MARKDOWN_FILE, markdown
 from alexnet.study.table import print_group
 from alexnet.study.wording import damage_line
+from alexnet.wandb_run import Destination
 
 FILES = (COMPARISON_FILE, RUNS_FILE, MARKDOWN_FILE, PAGE_FILE, CHART_FILE)
 
 
-def report(paths: Sequence[Path], *, output: Path | None, split: str | None, view: str, console: Console) -> None:
-    """Compare the runs at or below `paths`, print the tables, and write them into `output`.
+def report(
+    paths: Sequence[Path],
+    *,
+    output: Path | None,
+    split: str | None,
+    view: str,
+    console: Console,
+    wandb: Destination | None = None,
+) -> None:
+    """Compare the runs at or below `paths`, print the tables, write them into `output`, and log them to `wandb`.
 
     `output` None is the deepest folder that holds all the runs. `split` None is `test` where the runs have it, else
-    `val`. UserError if there are no runs, none can be read, none has the split and view, or `output` is not writable.
+    `val`. UserError if there are no runs, none can be read, none has the split and view, or `output` is not writable;
+    trouble with W&B is a warning.
     """
-    found = collect(paths)
-    if not found.runs:
-        raise UserError(damage_line(found.damaged) or "no runs")
+    found = collect_some(paths)
     groups = compare(found.runs, split=split, view=view)
     for group in groups:
         print_group(group, console)
@@ -39,6 +48,16 @@ def report(paths: Sequence[Path], *, output: Path | None, split: str | None, vie
     console.print(Text(f"Written to {folder}: {', '.join(FILES)}"), soft_wrap=True)
     if warning := damage_line(found.damaged):
         console.print(Text(warning, style="red"))
+    if wandb is not None and wandb.mode != "disabled":
+        publish(groups, folder, wandb, console)
+
+
+def collect_some(paths: Sequence[Path]) -> Collection:
+    """Read the runs at or below `paths`; UserError if there is not one that can be read."""
+    found = collect(paths)
+    if not found.runs:
+        raise UserError(damage_line(found.damaged) or "no runs")
+    return found
 
 
 def _common_folder(runs: Sequence[Run]) -> Path:

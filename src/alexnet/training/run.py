@@ -31,6 +31,7 @@ from alexnet.training.history import METRICS_FILE, History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.outcome import begun, error_rates, first_layer, stopped, training_facts
 from alexnet.training.surroundings import device_name
+from alexnet.wandb_run import check_login
 
 CONFIG_FILE = "config.yaml"
 
@@ -45,7 +46,7 @@ def preflight(job: Job, *, show_progress: bool = True) -> Pack:
             logged in.
     """
     _check_accelerator(job.config.hardware.accelerator)
-    tracking.check_login(job.config.wandb.mode)
+    check_login(job.config.wandb.mode)
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=show_progress)
     if job.config.schedule.kind == "plateau" and "val" not in pack.splits:
         raise UserError(f"schedule=plateau judges validation images, and {pack.path} has none: use schedule=log_2012")

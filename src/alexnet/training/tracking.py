@@ -7,18 +7,8 @@ import wandb
 from lightning.pytorch.loggers import WandbLogger
 
 from alexnet.config.job import Job, ablation_name
-from alexnet.errors import UserError
 from alexnet.results import BASELINE, Result
-
-
-def check_login(mode: str) -> None:
-    """Refuse to start an online run that nobody is logged in for: W&B would stop and ask.
-
-    Raises:
-        UserError: online, and no key is known.
-    """
-    if mode == "online" and not wandb.api.api_key:
-        raise UserError("wandb=online: nobody is logged in; run `wandb login`, or choose wandb=offline")
+from alexnet.wandb_run import TRAINING, group_name, tags
 
 
 def start(job: Job, directory: Path) -> WandbLogger | None:
@@ -37,9 +27,9 @@ def start(job: Job, directory: Path) -> WandbLogger | None:
             resume="allow",
             project=settings.project,
             entity=settings.entity,
-            group=f"{job.config.experiment}-{job.pairing_key[:8]}",
-            job_type="train",
-            tags=[*_ablations(job), job.config.recipe, job.config.experiment, job.config.data.name],
+            group=group_name(job.config.experiment, job.pairing_key),
+            job_type=TRAINING,
+            tags=tags([*_ablations(job), job.config.recipe, job.config.experiment, job.config.data.name]),
             dir=directory,
             mode="online" if settings.mode == "online" else "offline",
             config=_config(job),
@@ -49,7 +39,7 @@ def start(job: Job, directory: Path) -> WandbLogger | None:
 
 
 def _ablations(job: Job) -> list[str]:
-    """One tag each: W&B refuses tags of more than 64 characters."""
+    """One tag each, so that every combination with an ablation is found by it."""
     return sorted(job.config.ablations) or [BASELINE]
 
 
