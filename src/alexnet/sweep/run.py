@@ -85,7 +85,9 @@ def _speeds(
     from alexnet.sweep.cost import timed_speeds
 
     if how.at_a_time is None:
-        console.print(f"no forecast of the time: hydra/launcher={how.name} decides where and when the runs compute")
+        console.print(
+            f"no forecast of the time: hydra/launcher={how.name} decides where the runs compute", soft_wrap=True
+        )
         return None
     try:
         return timed_speeds(runs, packs)
