@@ -3,6 +3,7 @@
 python train.py                                    the demo
 python train.py +ablation=no_lrn                   one ingredient removed
 python train.py -m '+ablation=glob(*)' seed=0,1,2  the study, ending with the comparison table
+python train.py experiment=study_small             a study that names its own ablations and seeds
 """
 
 import hydra
@@ -12,8 +13,8 @@ from alexnet import launch
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def job(_: DictConfig) -> None:
-    launch.run_job()
+def job(config: DictConfig) -> None:
+    launch.run_job(config)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -85,8 +86,62 @@ def test_a_sweep_in_which_all_is_well_ends_with_0(tmp_path: Path) -> None:
     assert results(tmp_path) == {"baseline": "finished", "no_lrn": "finished"}
     assert len(list((tmp_path / "runs").rglob(COMPARISON_FILE))) == 1
     again = train(tmp_path, "-m", "+ablation=none,no_lrn", *TINY)
-    assert again.returncode == 0 and "2 of them begun or finished before" in again.stdout
-    assert again.stdout.count("already finished") == 2
+    assert again.returncode == 0 and "2 runs: 2 finished before, 0 to do" in again.stdout
+    assert "epoch " not in again.stdout and "95 % interval" in again.stdout
+
+
+GRID = ("-m", "+ablation=none,no_lrn", "seed=0,1", *TINY, "hardware.threads=1")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a plain sweep of four runs that nothing stopped, with its packs."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = train(folder, *GRID)
+    assert done.returncode == 0
+    assert "run 4 of 4, no_lrn seed 1; " in done.stdout and " left" in done.stdout
+    return folder
+
+
+def comparison(folder: Path) -> bytes:
+    return (folder / "runs" / COMPARISON_FILE).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_at_any_moment_and_repeated_ends_with_the_same_table(undisturbed: Path, tmp_path: Path) -> None:
+    arguments = [*GRID, f"data.packs={undisturbed}/packs"]
+    moments = Random(2012)
+    kills = 0
+    for begun in (1, 2, 4):
+        process = start(tmp_path, *arguments)
+        deadline = time.monotonic() + 250
+        while len(list(tmp_path.glob("runs/*/result.json"))) < begun:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0, 2))
+        kills += process.poll() is None
+        process.kill()
+        process.communicate()
+    assert kills >= 2
+    last = train(tmp_path, *arguments)
+    assert last.returncode == 0 and "4 runs: " in last.stdout
+    assert comparison(tmp_path) == comparison(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launcher: str) -> None:
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
+    workers = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    done = train(
+        tmp_path, *GRID, f"data.packs={undisturbed}/packs", "wandb=offline", f"hydra/launcher={launcher}", *workers
+    )
+    assert done.returncode == 0 and done.stderr == ""
+    assert "4 of 4 done: " in done.stdout and "epoch " not in done.stdout
+    assert comparison(tmp_path) == comparison(undisturbed)
+    for directory in (tmp_path / "runs").glob("demo-*"):
+        (tracked,) = directory.rglob("*.wandb")
+        assert tracked.name == f"run-{directory.name}.wandb"
 
 
 @pytest.mark.slow

@@ -3,9 +3,9 @@
 Torch and Lightning are imported only once the command line has passed: a slip is answered at once.
 """
 
+import logging
 import os
 import sys
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,16 +14,19 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from alexnet.config.command_line import expand
+from alexnet.config.command_line import read_command_line
 from alexnet.config.compose import one_line, register
-from alexnet.config.job import Job, check, run_name
+from alexnet.config.job import Job, check
 from alexnet.errors import UserError, exit_with, one_line_errors
-from alexnet.results import RESULT_FILE
-from alexnet.study.report import report
+from alexnet.sweep.run import run_sweep
 
+SCREEN_FILE = "screen.log"
+"""What a run prints that shares the terminal with others."""
+FILE_WIDTH = 120
 TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 
@@ -36,69 +39,64 @@ def main(hydra_main: Callable[[], None]) -> None:
         if arguments.help or arguments.hydra_help or arguments.shell_completion:
             hydra_main()
             return
-        jobs = _checked_jobs(arguments)
+        command = read_command_line(arguments.overrides, multirun=arguments.multirun)
+        jobs = [check(overrides) for overrides in command.jobs]
         if arguments.cfg or arguments.info:
             hydra_main()
-        elif arguments.multirun:
-            _sweep(jobs, hydra_main)
+        elif command.sweep:
+            run_sweep(command, jobs, run_job)
         else:
-            _preflight(jobs)
+            _preflight(jobs[0])
             hydra_main()
 
 
-def _checked_jobs(arguments: Namespace) -> list[Job]:
-    return [check(overrides) for overrides in expand(arguments.overrides, sweep=arguments.multirun)]
-
-
-def _sweep(jobs: list[Job], hydra_main: Callable[[], None]) -> None:
-    """Run all jobs, then compare those that have a result, whatever became of the others."""
-    console = Console()
-    directories = list(dict.fromkeys(Path(job.config.runs) / run_name(job.tree) for job in jobs))
-    _announce(jobs, directories, console)
-    _preflight(jobs)
-    try:
-        hydra_main()
-    finally:
-        begun = [directory for directory in directories if (directory / RESULT_FILE).is_file()]
-        if begun:
-            settings = jobs[0].config
-            output, wandb = Path(settings.runs), settings.wandb
-            report(begun, output=output, split=None, view="ten_crop", console=console, wandb=wandb)
-
-
-def _preflight(jobs: list[Job]) -> None:
+def _preflight(job: Job) -> None:
     from alexnet.training.run import preflight
 
-    for job in jobs:
-        preflight(job)
+    preflight(job)
 
 
-def _announce(jobs: list[Job], directories: list[Path], console: Console) -> None:
-    begun = sum((directory / RESULT_FILE).is_file() for directory in directories)
-    epochs = sum(job.config.schedule.epochs for job in jobs)
-    console.print(f"{len(directories)} runs, at most {epochs} epochs; {begun} of them begun or finished before")
-
-
-def run_job() -> None:
+def run_job(_: DictConfig) -> None:
     """The body of one Hydra job.
 
-    In a sweep an error is logged and raised, so that Hydra goes on with the other jobs; a single run just ends.
+    In a sweep an error is shown and raised, so that Hydra goes on with the other jobs; a single run just ends.
     """
     from alexnet.training.run import run
 
     hydra = HydraConfig.get()
-    console = Console()
+    directory = Path(hydra.runtime.output_dir)
     job = check(list(hydra.overrides.task))
     try:
-        run(job, Path(hydra.runtime.output_dir), console=console)
+        with _console(str(hydra.runtime.choices["hydra/launcher"]), directory) as console:
+            run(job, directory, console=console)
     except KeyboardInterrupt:
         print("interrupted: give the command again to continue", file=sys.stderr)
         raise
-    except UserError as error:
+    except Exception as error:
         if hydra.mode is RunMode.MULTIRUN:
-            print(f"error: {job.command}: {error}", file=sys.stderr)
+            _show_failure(job, error)
             raise
-        exit_with(error)
+        if isinstance(error, UserError):
+            exit_with(error)
+        raise
+
+
+@contextmanager
+def _console(launcher: str, directory: Path) -> Iterator[Console]:
+    """The terminal; a file of the run where it would be shared with runs that print at the same time."""
+    if launcher != "joblib":
+        yield Console()
+        return
+    with (directory / SCREEN_FILE).open("a", encoding="utf-8") as file:
+        yield Console(file=file, width=FILE_WIDTH)
+
+
+def _show_failure(job: Job, error: Exception) -> None:
+    if isinstance(error, UserError):
+        print(f"error: {job.command}: {error}", file=sys.stderr)
+    else:
+        logging.getLogger(__name__).exception(job.command)  # into the run's log file
+        print(f"error: {job.command}: {type(error).__name__}: {one_line(error)}", file=sys.stderr)
 
 
 @contextmanager

@@ -166,5 +166,13 @@ def read_result(directory: Path) -> Result:
     return result
 
 
+def finished_result(directory: Path) -> Result | None:
+    """The result of a run directory whose run is finished; None before that. UserError where it cannot be read."""
+    if not (directory / RESULT_FILE).is_file():
+        return None
+    result = read_result(directory)
+    return result if result.status == "finished" else None
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")

@@ -89,7 +89,7 @@ def save(
 ) -> Path:
     """Write a run directory; without predictions the run did not finish."""
     directory = folder / run.run
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     if seen is not None:
         write_predictions(directory, {split: {view: seen}})
         run = replace(run, errors={split: {view: seen.error_rates()}})

@@ -1,41 +1,163 @@
 """Hydra command lines, checked name by name and expanded into jobs before anything is loaded or written."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import product
 
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString, Sweep
 from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.config.compose import CONF, VERSION_BASE, one_line, schema_keys
+from alexnet.config.compose import CONF, VERSION_BASE, compose_tree, one_line, schema_keys
 from alexnet.config.names import nearest
 from alexnet.errors import UserError
 
+LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")
+"""Hydra's launchers; all but the first come with the extra `sweeps`."""
 
-def expand(arguments: list[str], *, sweep: bool) -> list[list[str]]:
-    """Check the names in a command line and list the overrides of each job: one, or all combinations of a sweep.
+
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """What a command line asks for."""
+
+    jobs: list[list[str]]
+    """The overrides of each job: one job, or all combinations of a sweep."""
+    hydra: list[str]
+    """What it says to Hydra itself, such as `hydra/launcher=joblib`."""
+    sweep: bool
+    """Whether it is a sweep: by `-m`, or because its experiment is a study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Study:
+    """What an experiment says about how it is run."""
+
+    experiment: str
+    """The experiment whose settings its runs have: another one where this is a study."""
+    parameters: dict[str, str]
+    """Overrides to sweep over, `hydra.sweeper.params`: key -> values as on a command line."""
+    sweeps: bool
+    """Whether it sweeps without being told to (`hydra.mode`)."""
+
+
+def read_command_line(arguments: list[str], *, multirun: bool) -> CommandLine:
+    """Check the names in a command line and list the overrides of each job that it asks for.
+
+    A study (an experiment with `hydra.sweeper.params`) adds what the command line leaves open; its jobs name the
+    experiment whose settings they have, so that a run is the same run whoever asked for it.
 
     Raises:
         UserError: an override cannot be parsed, or names a key, group or choice that does not exist.
     """
     with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
-        try:
-            overrides = OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(arguments)
-        except HydraException as error:
-            raise UserError(f"cannot read the command line: {one_line(error)}") from error
+        overrides = _parsed(arguments)
         for override in overrides:
             _check(override)
-        choices = [_choices(override, sweep=sweep) for override in overrides]
-    return [list(job) for job in product(*choices)]
+        to_hydra = [_one_value(override) for override in overrides if _is_hydra(override.key_or_group)]
+        others = _given(override for override in overrides if not _is_hydra(override.key_or_group))
+        study = _study(others.get("experiment"), to_hydra)
+        sweep = multirun or study.sweeps
+        chosen = _with_study(others, study, sweep=sweep).values()
+        choices = [_choices(override, sweep=sweep) for override in chosen]
+    return CommandLine(jobs=[list(job) for job in product(*choices)], hydra=to_hydra, sweep=sweep)
+
+
+def expand(arguments: list[str], *, sweep: bool) -> list[list[str]]:
+    """The overrides of each job of a command line; UserError also where it is a sweep unasked."""
+    command = read_command_line(arguments, multirun=sweep)
+    if command.sweep and not sweep:
+        raise UserError("this is a study, a sweep of many runs: give the experiment that it is made of")
+    return command.jobs
+
+
+def _parsed(arguments: Iterable[str]) -> list[Override]:
+    try:
+        return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(arguments))
+    except HydraException as error:
+        raise UserError(f"cannot read the command line: {one_line(error)}") from error
+
+
+def _is_hydra(key: str) -> bool:
+    return key == "hydra" or key.startswith(("hydra.", "hydra/"))
+
+
+def _given(overrides: Iterable[Override]) -> dict[str, Override]:
+    """The overrides by what they name. Of a value given twice the last counts, as in Hydra; a group is chosen once."""
+    given: dict[str, Override] = {}
+    for override in overrides:
+        key = _plain_key(override)
+        if key in given and group_options(key):
+            raise UserError(f"{key} is chosen twice: {given[key].input_line} and {override.input_line}")
+        given[key] = override
+    return given
+
+
+def _plain_key(override: Override) -> str:
+    """`ablation` for `ablation=none` and for `+ablation=none`."""
+    return override.get_key_element().lstrip("+~")
+
+
+def _one_value(override: Override) -> str:
+    if override.is_sweep_override():
+        raise UserError(f"{override.input_line}: settings of Hydra itself cannot be swept")
+    assert override.input_line is not None
+    return override.input_line
+
+
+def _study(chosen: Override | None, to_hydra: list[str]) -> _Study:
+    """What the experiment that is chosen, and the command line itself, say about sweeping."""
+    if chosen is None:
+        return _composed_study([], to_hydra)
+    if not chosen.is_sweep_override():
+        return _composed_study([f"experiment={chosen.value()}"], to_hydra)
+    for name in _named(chosen.value()):
+        if _composed_study([f"experiment={name}"], to_hydra).parameters:
+            raise UserError(f"{chosen.input_line}: {name} is a study, which is a sweep already: give it alone")
+    return _composed_study([], to_hydra)
+
+
+def _composed_study(experiment: list[str], to_hydra: list[str]) -> _Study:
+    try:
+        composed = compose("config", [*experiment, *to_hydra], return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(one_line(error)) from error
+    parameters = composed.hydra.sweeper.get("params") or {}
+    if parameters and experiment and compose_tree(experiment) != compose_tree([f"experiment={composed.experiment}"]):
+        raise UserError(
+            f"conf/experiment: {experiment[0]} lists runs, so its settings must be those of"
+            f" experiment={composed.experiment}: change that one, or name another in its defaults"
+        )
+    return _Study(
+        experiment=composed.experiment,
+        parameters={str(key): str(value) for key, value in parameters.items()},
+        sweeps=composed.hydra.mode is RunMode.MULTIRUN,
+    )
+
+
+def _with_study(given: dict[str, Override], study: _Study, *, sweep: bool) -> dict[str, Override]:
+    """The overrides with the study's before them; what the command line says takes the place of what the study says."""
+    if not study.parameters:
+        return given
+    if not sweep:
+        raise UserError(f"a study is a sweep: leave hydra.mode out, or give experiment={study.experiment} for one run")
+    listed = {"experiment": study.experiment} | study.parameters
+    parameters = _parsed(f"{key}={value}" for key, value in listed.items())
+    for parameter in parameters:
+        _check(parameter)
+    return {_plain_key(one): one for one in parameters} | {k: v for k, v in given.items() if k != "experiment"}
 
 
 def _check(override: Override) -> None:
     key = override.key_or_group
     if not key:
         raise UserError(f"cannot read the command line: {override.input_line} names nothing")
-    if key == "hydra" or key.startswith(("hydra.", "hydra/")):
+    if _is_hydra(key):
+        _check_launcher(override)
         return
     if override.is_delete():
         raise UserError(f"{override.input_line}: nothing can be left out; choose another value instead")
@@ -44,6 +166,18 @@ def _check(override: Override) -> None:
         _check_choices(override, options)
     else:
         _check_key(key)
+
+
+def _check_launcher(override: Override) -> None:
+    """A launcher that this program knows but that is not installed is no slip, and needs other advice than one."""
+    if override.key_or_group != "hydra/launcher":
+        return
+    name = override.value()
+    options = group_options("hydra/launcher")
+    if name in LAUNCHERS and name not in options:
+        how = "uv sync --extra sweeps, or pip install -e '.[sweeps]'"
+        raise UserError(f"hydra/launcher={name} is not installed: {how}")
+    _check_choices(override, options)
 
 
 def _check_choices(override: Override, options: list[str]) -> None:

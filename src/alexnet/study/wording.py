@@ -45,11 +45,13 @@ FILE_COLUMNS = (
 
 def title(group: Group) -> str:
     """What the table is about, in one line."""
-    counted = f"{group.images} {group.split} images, {group.view}"
+    about = f"Experiment {group.experiment}, recipe {group.recipe}, data {group.data}"
+    if not group.rows:
+        return f"{about}: no finished run to compare"
     seeds = sorted({seed for row in group.rows for seed in row.seeds})
     return (
-        f"Experiment {group.experiment}, recipe {group.recipe}, data {group.data}: {counted}, "
-        f"{'seed' if len(seeds) == 1 else 'seeds'} {shown_seeds(seeds) or 'none'}"
+        f"{about}: {group.images} {group.split} images, {group.view}, "
+        f"{'seed' if len(seeds) == 1 else 'seeds'} {shown_seeds(seeds)}"
     )
 
 

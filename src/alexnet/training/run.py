@@ -23,23 +23,24 @@ from alexnet.errors import UserError
 from alexnet.first_layer import FIRST_LAYER_FILE, write_first_layer
 from alexnet.net.plan import plan
 from alexnet.predictions import PREDICTIONS_FILE, write_predictions
-from alexnet.results import RESULT_FILE, Result, read_result
+from alexnet.results import RESULT_FILE, Result, finished_result
 from alexnet.training import tracking
 from alexnet.training.callbacks import CHECKPOINTS, LAST, ScheduledRate, checkpoint_callbacks
 from alexnet.training.display import display_callback, result_table
 from alexnet.training.history import METRICS_FILE, History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.outcome import begun, error_rates, first_layer, stopped, training_facts
+from alexnet.training.sole_use import sole_use
 from alexnet.training.surroundings import device_name
 from alexnet.wandb_run import check_login
 
 CONFIG_FILE = "config.yaml"
 
 
-def preflight(job: Job, *, show_progress: bool = True) -> Pack:
+def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
     """Everything that can be refused before a run directory exists: the data, the network, the W&B login.
 
-    Prepares the data on first use.
+    `pack` is the job's data where they are open already. Prepares them on first use.
 
     Raises:
         UserError: the data cannot be used, the network does not fit the images, there is no such device, or nobody is
@@ -47,7 +48,8 @@ def preflight(job: Job, *, show_progress: bool = True) -> Pack:
     """
     _check_accelerator(job.config.hardware.accelerator)
     check_login(job.config.wandb.mode)
-    pack = open_data(job.config.data, job.config.scale.image_size, show_progress=show_progress)
+    if pack is None:
+        pack = open_data(job.config.data, job.config.scale.image_size)
     if job.config.schedule.kind == "plateau" and "val" not in pack.splits:
         raise UserError(f"schedule=plateau judges validation images, and {pack.path} has none: use schedule=log_2012")
     plan(job.config, len(pack.class_names))
@@ -65,16 +67,21 @@ def run(job: Job, directory: Path, *, console: Console) -> Result:
     A finished run is not repeated: its result is read and shown again, unless `fresh` is set.
 
     Raises:
-        UserError: the data cannot be used, or training diverged.
+        UserError: the data cannot be used, training diverged, or another process is at work in the directory.
     """
-    if job.config.fresh:
-        _discard(directory)
-    elif (done := _finished(directory)) is not None:
-        console.print(f"already finished in {directory} (fresh=true runs it again)", highlight=False)
-        console.print(result_table(done))
-        return done
+    if not job.config.fresh and (done := finished_result(directory)) is not None:
+        return _shown_again(done, directory, console)
     pack = preflight(job)
     directory.mkdir(parents=True, exist_ok=True)
+    with sole_use(directory):
+        if job.config.fresh:
+            _discard(directory)
+        elif (done := finished_result(directory)) is not None:  # by another process, since we looked
+            return _shown_again(done, directory, console)
+        return _run(job, directory, pack, console)
+
+
+def _run(job: Job, directory: Path, pack: Pack, console: Console) -> Result:
     OmegaConf.save(OmegaConf.create(job.tree), directory / CONFIG_FILE)
     result = begun(job, directory, pack)
     logger = tracking.start(job, directory)
@@ -91,11 +98,10 @@ def run(job: Job, directory: Path, *, console: Console) -> Result:
     return result
 
 
-def _finished(directory: Path) -> Result | None:
-    if not (directory / RESULT_FILE).is_file():
-        return None
-    result = read_result(directory)
-    return result if result.status == "finished" else None
+def _shown_again(result: Result, directory: Path, console: Console) -> Result:
+    console.print(f"already finished in {directory} (fresh=true runs it again)", highlight=False)
+    console.print(result_table(result))
+    return result
 
 
 def _discard(directory: Path) -> None:
@@ -120,7 +126,7 @@ def _ctrl_c_kept() -> Iterator[None]:
 def _train_and_test(
     job: Job, directory: Path, pack: Pack, result: Result, logger: WandbLogger | None, console: Console
 ) -> Result:
-    _quieten_lightning()
+    quieten_lightning()
     if job.config.hardware.threads is not None:
         torch.set_num_threads(job.config.hardware.threads)
     data = PackDataModule(pack, job.config)
@@ -190,7 +196,7 @@ def _headline(result: Result, directory: Path) -> str:
     )
 
 
-def _quieten_lightning() -> None:
+def quieten_lightning() -> None:
     """Send Lightning's messages to the run's log file instead of between the lines of the display.
 
     Lightning installs a handler of its own and stops propagation when it is imported.

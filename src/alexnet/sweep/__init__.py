@@ -1,0 +1,1 @@
+"""Sweeps: many runs by one command, of which only those are launched that are not finished yet."""

@@ -1,0 +1,116 @@
+"""The runs of a sweep and the lines between them, on a clock that the test sets."""
+
+import os
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from alexnet.config.compose import register
+from alexnet.config.job import check
+from alexnet.sweep.planned import PlannedRun, planned_runs
+from alexnet.sweep.progress import Progress, shown_time
+from tests.study.made_up import predictions, result, save, unfinished
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def plan(folder: Path, *overrides: str) -> list[PlannedRun]:
+    register()
+    jobs = [[f"seed={seed}", f"runs={folder}", *overrides] for seed in (0, 1, 2)]
+    return planned_runs([(overrides, check(overrides)) for overrides in jobs])
+
+
+def leave(run: PlannedRun, status: str) -> None:
+    """What a run leaves in its directory, a second after what stood there before the sweep."""
+    made = result(seed=run.job.config.seed)
+    seen = predictions(300, 100) if status == "finished" else None
+    directory = save(run.directory.parent / "made", made if seen else unfinished(made, status, "why"), seen)
+    run.directory.mkdir(exist_ok=True)
+    file = (directory / "result.json").rename(run.directory / "result.json")
+    written = (run.written_before or 0) + 10**9
+    os.utime(file, ns=(written, written))
+
+
+def progress(runs: list[PlannedRun], clock: Clock, *, expected: float | None = 600.0) -> tuple[Progress, StringIO]:
+    screen = StringIO()
+    weights = {run.directory: weight for run, weight in zip(runs, (1.0, 2.0, 3.0), strict=True)}
+    console = Console(file=screen, width=200)
+    return Progress(runs, weights=weights, expected_seconds=expected, console=console, clock=clock), screen
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "0 s"), (59, "59 s"), (59.6, "1 min"), (2460, "41 min"), (3599, "1 h 00 min"), (7810, "2 h 10 min")],
+)
+def test_times_in_the_units_that_matter(seconds: float, shown: str) -> None:
+    assert shown_time(seconds) == shown
+
+
+def test_one_after_another(tmp_path: Path) -> None:
+    runs, clock = plan(tmp_path), Clock()
+    told, screen = progress(runs, clock)
+    with told.one_by_one(runs[0]):
+        clock.now += 300
+    with pytest.raises(ZeroDivisionError), told.one_by_one(runs[1]):
+        clock.now += 7
+        raise ZeroDivisionError
+    with told.one_by_one(runs[2]):
+        pass
+    assert screen.getvalue().splitlines() == [
+        "run 1 of 3, baseline seed 0; about 10 min left",
+        "run 2 of 3, baseline seed 1; 5 min elapsed, about 25 min left",  # 5 of 6 parts, at 300 s each
+        "run 3 of 3, baseline seed 2; 5 min elapsed, about 15 min left",  # a run that failed fast foretells nothing
+    ]
+
+
+def test_side_by_side(tmp_path: Path) -> None:
+    runs, clock = plan(tmp_path), Clock()
+    told, screen = progress(runs, clock, expected=None)
+    assert told.seconds_left is None
+    with told.watched():
+        leave(runs[1], "interrupted")
+        clock.now += 100
+        told.look()
+        assert screen.getvalue() == ""
+        leave(runs[1], "finished")
+        told.look()
+        clock.now += 20
+        leave(runs[0], "failed")
+    assert screen.getvalue().splitlines() == [
+        "1 of 3 done: baseline seed 1 finished; 2 min elapsed, about 3 min left",  # 4 of 6 parts, at 50 s each
+        "2 of 3 done: baseline seed 0 failed; 2 min elapsed, about 2 min left",
+    ]
+
+
+def test_what_stood_there_before_is_no_outcome_of_this_sweep(tmp_path: Path) -> None:
+    for run, status in zip(plan(tmp_path), ("finished", "failed", "interrupted"), strict=True):
+        leave(run, status)
+    runs = plan(tmp_path)
+    assert [run.is_finished for run in runs] == [True, False, False]
+    assert [run.outcome for run in runs] == [None] * 3 and not any(run.is_settled for run in runs)
+    assert [run.is_finished for run in plan(tmp_path, "fresh=true")] == [False] * 3
+    leave(runs[1], "finished")
+    leave(runs[2], "interrupted")
+    assert [run.outcome.status if run.outcome else None for run in runs] == [None, "finished", "interrupted"]
+    assert [run.is_settled for run in runs] == [False, True, False]
+
+
+def test_a_damaged_result_is_to_do(tmp_path: Path) -> None:
+    first = plan(tmp_path)[0]
+    first.directory.mkdir()
+    (first.directory / "result.json").write_text("{")
+    assert not plan(tmp_path)[0].is_finished
+
+
+def test_a_run_that_is_asked_for_twice_is_one_run(tmp_path: Path) -> None:
+    register()
+    jobs = [[f"runs={tmp_path}", k] for k in ("lrn.k=2", "lrn.k=2.0", "lrn.k=1")]
+    assert len(planned_runs([(overrides, check(overrides)) for overrides in jobs])) == 2
