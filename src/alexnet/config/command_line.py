@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString, Sweep
 from hydra.errors import HydraException
 
-from alexnet.config.compose import CONF, VERSION_BASE, one_line, schema_keys
+from alexnet.config.compose import CONF, VERSION_BASE, ablation_choices, one_line, schema_keys
 from alexnet.config.names import nearest
 from alexnet.errors import UserError
 
@@ -39,7 +39,9 @@ def _check(override: Override) -> None:
         return
     if override.is_delete():
         raise UserError(f"{override.input_line}: nothing can be left out; choose another value instead")
-    options = group_options(key)
+    if key.startswith("ablation/"):
+        raise UserError(f"{override.input_line}: write +{key.replace('/', '=', 1)}/..., all in one value")
+    options = ablation_choices() if key == "ablation" else group_options(key)
     if options:
         _check_choices(override, options)
     else:

@@ -31,32 +31,51 @@ def _folder(name: str) -> Path:
 
 CONF = _folder("conf")
 ABLATIONS = _folder("ablations")
+RESULTS = "results"
+"""The subfolder of `ablations/` that holds no ablations."""
 
 
 def register() -> None:
-    """Make every file of `ablations/` a choice of the Hydra group `ablation`.
+    """Make every file of `ablations/` a choice of the Hydra group `ablation`; `figure1/tanh` if it lies in a subfolder.
 
     Raises:
         UserError: a file is not YAML, or does not hold its own claim.
     """
-    for name, tree in ablation_files().items():
-        ConfigStore.instance().store(group="ablation", name=name, node=tree, package="_global_")
+    for choice, tree in _ablations().items():
+        folder, _, name = f"ablation/{choice}".rpartition("/")
+        ConfigStore.instance().store(group=folder, name=name, node=tree, package="_global_")
+
+
+def ablation_choices() -> list[str]:
+    """What can be said after `+ablation=`, the choices in subfolders of `ablations/` included."""
+    return list(_ablations())
+
+
+def ablation_files() -> dict[str, ConfigTree]:
+    """The content of every file of `ablations/`, by the ablation's name: `figure1/tanh.yaml` holds `figure1_tanh`."""
+    return {_ablation_name(choice): tree for choice, tree in _ablations().items()}
+
+
+def _ablation_name(choice: str) -> str:
+    return choice.replace("/", "_")  # run directories are named after it
 
 
 @cache
-def ablation_files() -> dict[str, ConfigTree]:
-    """The content of every file of `ablations/`, by name."""
-    return {file.stem: _ablation_file(file) for file in sorted(ABLATIONS.glob("*.yaml"))}
+def _ablations() -> dict[str, ConfigTree]:
+    """The content of the files of `ablations/` and of its subfolders but the results, by choice."""
+    files = [file for file in sorted(ABLATIONS.glob("**/*.yaml")) if RESULTS not in file.relative_to(ABLATIONS).parts]
+    choices = [file.relative_to(ABLATIONS).with_suffix("").as_posix() for file in files]
+    return {choice: _ablation_file(file, _ablation_name(choice)) for choice, file in zip(choices, files, strict=True)}
 
 
-def _ablation_file(file: Path) -> ConfigTree:
+def _ablation_file(file: Path, name: str) -> ConfigTree:
     try:
         tree = OmegaConf.to_container(OmegaConf.load(file))
     except Exception as error:
         raise UserError(f"{file}: not readable as YAML: {one_line(error)}") from error
     claims = tree.get("ablations") if isinstance(tree, dict) else None
-    if not isinstance(claims, dict) or (set(claims) or {file.stem}) != {file.stem}:
-        raise UserError(f"{file}: it must hold the claim `ablations.{file.stem}` and no other")
+    if not isinstance(claims, dict) or (set(claims) or {name}) != {name}:
+        raise UserError(f"{file}: it must hold the claim `ablations.{name}` and no other")
     return cast(ConfigTree, tree)
 
 
