@@ -21,6 +21,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_prepare(commands)
     _add_describe(commands)
     _add_report(commands)
+    _add_figure1(commands)
     return parser
 
 
@@ -56,6 +57,14 @@ def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.set_defaults(command=_report)
 
 
+def _add_figure1(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("figure1", help="how fast networks fit their training images, drawn as Figure 1")
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories of experiment=figure1, or folders of them")
+    parser.add_argument("--error", type=float, default=25.0, help="training error to come down to, %% (default 25)")
+    parser.add_argument("--output", type=Path, default=None, help="folder for figure1.svg and figure1.csv")
+    parser.set_defaults(command=_figure1)
+
+
 # The subcommands import what they need when they run: a report should not wait for torch.
 def _prepare(options: argparse.Namespace) -> None:
     from alexnet.data.prepare import prepare
@@ -87,3 +96,9 @@ def _report(options: argparse.Namespace) -> None:
     from alexnet.study.report import report
 
     report(options.runs, output=options.output, split=options.split, view=options.view, console=Console())
+
+
+def _figure1(options: argparse.Namespace) -> None:
+    from alexnet.study.figure1 import figure1
+
+    figure1(options.runs, target=options.error, output=options.output, console=Console())

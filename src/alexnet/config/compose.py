@@ -160,6 +160,8 @@ def schema_defaults(node: Any = Config, prefix: str = "") -> dict[str, Any]:
             defaults |= schema_defaults(hints[entry.name], f"{prefix}{entry.name}.")
         elif entry.default is not NO_DEFAULT and entry.default != MISSING:
             defaults[prefix + entry.name] = entry.default
+        elif entry.default_factory is not NO_DEFAULT:
+            defaults[prefix + entry.name] = entry.default_factory()
     return defaults
 
 
