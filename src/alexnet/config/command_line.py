@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString, Sweep
 from hydra.errors import HydraException
 
-from alexnet.config.compose import CONF, VERSION_BASE, ablation_choices, one_line, schema_keys
+from alexnet.config.compose import CONF, VERSION_BASE, ablation_choices, one_line, schema_keys, takes_any_key
 from alexnet.config.names import nearest
 from alexnet.errors import UserError
 
@@ -41,7 +41,7 @@ def _check(override: Override) -> None:
         raise UserError(f"{override.input_line}: nothing can be left out; choose another value instead")
     if key.startswith("ablation/"):
         raise UserError(f"{override.input_line}: write +{key.replace('/', '=', 1)}/..., all in one value")
-    options = ablation_choices() if key == "ablation" else group_options(key)
+    options = list(ablation_choices()) if key == "ablation" else group_options(key)
     if options:
         _check_choices(override, options)
     else:
@@ -71,6 +71,8 @@ def _check_key(key: str) -> None:
     """Refuse the first part of a dotted key that the schema does not know."""
     parent = ""
     for part in key.split("."):
+        if takes_any_key(parent):
+            return
         known = schema_keys(parent)
         if part not in known:
             names = known if parent else [*known, *group_names()]

@@ -41,31 +41,26 @@ def register() -> None:
     Raises:
         UserError: a file is not YAML, or does not hold its own claim.
     """
-    for choice, tree in _ablations().items():
+    for choice, tree in ablation_choices().items():
         folder, _, name = f"ablation/{choice}".rpartition("/")
         ConfigStore.instance().store(group=folder, name=name, node=tree, package="_global_")
 
 
-def ablation_choices() -> list[str]:
-    """What can be said after `+ablation=`, the choices in subfolders of `ablations/` included."""
-    return list(_ablations())
+@cache
+def ablation_choices() -> dict[str, ConfigTree]:
+    """The content of the files of `ablations/` and of its subfolders but the results, by what chooses each."""
+    files = [file for file in sorted(ABLATIONS.glob("**/*.yaml")) if RESULTS not in file.relative_to(ABLATIONS).parts]
+    choices = [file.relative_to(ABLATIONS).with_suffix("").as_posix() for file in files]
+    return {choice: _ablation_file(file, _ablation_name(choice)) for choice, file in zip(choices, files, strict=True)}
 
 
 def ablation_files() -> dict[str, ConfigTree]:
-    """The content of every file of `ablations/`, by the ablation's name: `figure1/tanh.yaml` holds `figure1_tanh`."""
-    return {_ablation_name(choice): tree for choice, tree in _ablations().items()}
+    """The same by the ablation's name: `figure1/tanh` chooses `figure1_tanh`."""
+    return {_ablation_name(choice): tree for choice, tree in ablation_choices().items()}
 
 
 def _ablation_name(choice: str) -> str:
     return choice.replace("/", "_")  # run directories are named after it
-
-
-@cache
-def _ablations() -> dict[str, ConfigTree]:
-    """The content of the files of `ablations/` and of its subfolders but the results, by choice."""
-    files = [file for file in sorted(ABLATIONS.glob("**/*.yaml")) if RESULTS not in file.relative_to(ABLATIONS).parts]
-    choices = [file.relative_to(ABLATIONS).with_suffix("").as_posix() for file in files]
-    return {choice: _ablation_file(file, _ablation_name(choice)) for choice, file in zip(choices, files, strict=True)}
 
 
 def _ablation_file(file: Path, name: str) -> ConfigTree:
@@ -142,13 +137,24 @@ def one_line(error: BaseException) -> str:
 
 def schema_keys(parent: str) -> list[str]:
     """Names that the schema knows directly under a dotted key, the root for the empty string; none under a value."""
+    node = _schema_node(parent)
+    return [field.name for field in fields(node)] if is_dataclass(node) else []
+
+
+def takes_any_key(parent: str) -> bool:
+    """Whether what stands under a dotted key is named freely, such as the layers of `optimizer.decay_factors`."""
+    return get_origin(_schema_node(parent)) is dict and not schema_keys(f"{parent}.any")
+
+
+def _schema_node(parent: str) -> Any:
+    """The type that the schema gives a dotted key; None if it knows none."""
     node: Any = Config
     for part in parent.split(".") if parent else []:
         if get_origin(node) is dict:
             node = get_args(node)[1]
         else:
             node = get_type_hints(node).get(part) if is_dataclass(node) else None
-    return [field.name for field in fields(node)] if is_dataclass(node) else []
+    return node
 
 
 def schema_defaults(node: Any = Config, prefix: str = "") -> dict[str, Any]:
