@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_describe(commands)
     _add_report(commands)
     _add_workspace(commands)
+    _add_figure1(commands)
     return parser
 
 
@@ -78,6 +79,14 @@ def _add_workspace(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 def _add_split_and_view(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", choices=("val", "test"), default=None, help="default: test where the runs have it")
     parser.add_argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
+
+
+def _add_figure1(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("figure1", help="how fast networks fit their training images, drawn as Figure 1")
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories of experiment=figure1, or folders of them")
+    parser.add_argument("--error", type=float, default=25.0, help="training error to come down to, %% (default 25)")
+    parser.add_argument("--output", type=Path, default=None, help="folder for figure1.svg and figure1.csv")
+    parser.set_defaults(command=_figure1)
 
 
 # The subcommands import what they need when they run: a report should not wait for torch.
@@ -142,3 +151,9 @@ def _workspace(options: argparse.Namespace) -> None:
     check_login("online")
     for name, address in save(groups, entity=options.entity, project=options.project).items():
         print(f"{name}: {address}")
+
+
+def _figure1(options: argparse.Namespace) -> None:
+    from alexnet.study.figure1 import figure1
+
+    figure1(options.runs, target=options.error, output=options.output, console=Console())

@@ -8,7 +8,7 @@ import yaml
 
 from alexnet.config.command_line import expand
 from alexnet.config.compose import ABLATIONS, compose_tree
-from alexnet.config.job import ablation_name
+from alexnet.config.job import ablation_name, run_name
 from alexnet.errors import UserError
 from tests.config.conftest import job, leaves
 
@@ -113,6 +113,47 @@ def test_glob_expands_to_every_file_and_the_baseline() -> None:
     assert {one for (one,) in some} == {
         f"+ablation={name}" for name in FILES if name.startswith("no_") and not name.startswith("no_c")
     }
+
+
+NESTED = ["cifar10/norm_clean", "cifar10/norm_published", "figure1/abs_tanh", "figure1/sigmoid", "figure1/tanh"]
+
+
+def test_ablations_in_subfolders_are_chosen_by_path_and_by_no_glob() -> None:
+    files = {str(file.relative_to(ABLATIONS).with_suffix("")) for file in ABLATIONS.glob("[!r]*/*.yaml")}
+    assert sorted(files) == NESTED
+    jobs = expand(["+ablation=glob(*)"], sweep=True)
+    assert not any("/" in argument for (argument,) in jobs)
+    mixed = expand(["+ablation=none,figure1/tanh,[figure1/tanh,no_lrn]"], sweep=True)
+    assert mixed == [["+ablation=none"], ["+ablation=figure1/tanh"], ["+ablation=[figure1/tanh,no_lrn]"]]
+
+
+@pytest.mark.parametrize("choice", NESTED)
+def test_an_ablation_in_a_subfolder_changes_what_it_declares_in_its_experiment(choice: str) -> None:
+    experiment = "experiment=figure1" if choice.startswith("figure1") else "experiment=cifar10_normalisation"
+    tree = yaml.safe_load((ABLATIONS / f"{choice}.yaml").read_text())
+    name = choice.replace("/", "_")
+    one, baseline = job(experiment, f"+ablation={choice}"), job(experiment)
+    assert ablation_name(one.tree) == name and "/" not in run_name(one.tree)
+    assert one.pairing_key == baseline.pairing_key
+    assert set(tree["ablations"]) == {name} and tree["ablations"][name]["section"] in ("3.1", "3.3")
+    differing = {
+        key: value for key, value in without_claims(tree).items() if value != without_claims(baseline.tree)[key]
+    }
+    assert differing and changed(one.tree, baseline.tree) == differing
+
+
+def test_the_normalisation_pairs_are_the_released_nets() -> None:
+    """The published pair with its two differences besides the norm, and the pair that differs in the norm alone."""
+    experiment = "experiment=cifar10_normalisation"
+    clean = job(experiment, "+ablation=cifar10/norm_clean")
+    assert {key.partition(".")[0] for key in clean.changes} == {"lrn"}
+    assert clean.config.lrn == job("lrn=cifar_5_maps").config.lrn
+    published = job(experiment, "+ablation=cifar10/norm_published")
+    assert published.config.lrn == job("lrn=cifar_9_maps").config.lrn
+    assert published.config.architecture.name == "cifar_11pct"
+    optimizer = published.config.optimizer
+    assert optimizer.weight_decay * optimizer.decay_factors["fc5"] == pytest.approx(0.01)
+    assert {claim.paper.top1 for pair in (clean, published) for claim in pair.config.ablations.values()} == {-2.0}
 
 
 def test_a_list_of_choices_and_combinations_is_one_job_each() -> None:

@@ -18,13 +18,19 @@ def name(file: Path) -> str:
     return f"{file.parent.name}={file.stem}"
 
 
+def chosen(file: Path) -> dict[str, Any]:
+    """The tree with this choice, in company that it can stand in."""
+    cifar = file.parent.name == "architecture" and file.stem != "alexnet"
+    return job(name(file), *(["columns=one", "dropout=none"] if cifar else [])).tree
+
+
 def values_of(file: Path) -> dict[str, Any]:
     return {key: value for key, value in yaml.safe_load(file.read_text()).items() if key != "defaults"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=name)
 def test_a_choice_composes_and_its_values_arrive(file: Path) -> None:
-    tree = job(name(file)).tree
+    tree = chosen(file)
     text, values = file.read_text(), values_of(file)
     package = "" if "@package _global_" in text else f"{file.parent.name}."
     of_experiment = {} if file.parent.name == "experiment" else leaves(values_of(CONF / "experiment" / "demo.yaml"))
@@ -52,7 +58,7 @@ def test_a_choice_on_the_command_line_beats_the_experiment_s(schedule: str) -> N
 def test_two_choices_of_one_group_differ() -> None:
     groups = {file.parent.name for file in FILES} - {"experiment", "recipe"}
     for group in sorted(groups):
-        trees = [str(job(name(file)).tree) for file in FILES if file.parent.name == group]
+        trees = [str(chosen(file)) for file in FILES if file.parent.name == group]
         assert len(set(trees)) == len(trees), group
 
 
@@ -86,3 +92,28 @@ def test_the_paper_s_experiments_hold_the_paper_s_values() -> None:
     assert (config.target.log.top1, config.target.log.top5) == (40.664, 18.210)
     earlier = job("experiment=ilsvrc2010", "data.root=/data/pack").config
     assert (earlier.target.paper.top1, earlier.target.paper.top5) == (37.5, 17.0)
+
+
+def test_the_cifar_nets_hold_the_values_of_their_release() -> None:
+    """Layer definitions and parameter files of cuda-convnet, July 2012."""
+    config = job("experiment=cifar10_normalisation").config
+    assert (config.scale.image_size, config.scale.crop_size) == (32, 24) and config.crops.last_position
+    optimizer = config.optimizer
+    assert (optimizer.lr, optimizer.lr * optimizer.bias_rate, optimizer.momentum) == (0.001, 0.002, 0.9)
+    decays = {layer: factor * optimizer.weight_decay for layer, factor in optimizer.decay_factors.items()}
+    assert decays == {"conv1": 0, "conv2": 0, "local3": 0.004, "local4": 0.004, "fc5": 0.004}
+    assert not optimizer.decay_biases and config.lrn.layers == [] and config.target.paper.top1 == 13
+    assert (config.schedule.epochs, config.schedule.drops) == (520, [500, 510])
+    decays_of = {"cifar_19pct": [0.004, 0.004, 0.004, 3], "cifar_80sec": [0.004, 0.004, 0.004, 0.03, 0.03]}
+    for name_, expected in decays_of.items():
+        optimizer = job(f"optimizer={name_}").config.optimizer
+        factors = optimizer.decay_factors
+        assert [factors[layer] * optimizer.weight_decay for layer in sorted(factors)] == pytest.approx(expected)
+
+
+def test_figure_1_has_no_regularisation() -> None:
+    config = job("experiment=figure1").config
+    assert (config.optimizer.weight_decay, config.dropout.layers, config.lrn.layers) == (0, [], [])
+    assert not (config.crops.random or config.crops.flip) and config.color.coefficient == 0
+    assert config.scale.crop_size == config.scale.image_size == 32
+    assert config.schedule.until_train_error == 25 and config.schedule.drops == []

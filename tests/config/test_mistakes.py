@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 
 from alexnet.config import compose as composing
 from alexnet.config.command_line import expand
-from alexnet.config.compose import ablation_files, register, validate
+from alexnet.config.compose import ablation_choices, register, validate
 from alexnet.config.names import nearest
 from alexnet.config.schema import ConfigTree
 from alexnet.errors import UserError
@@ -73,8 +73,8 @@ def test_a_misspelling_in_a_sweep_is_refused_before_its_first_job(argument: str)
         ("seed=true", "seed"),
         ("lrn.layers=1", "lrn.layers"),
         ("lrn=null", "lrn"),
-        ("lrn={layers:[1]}", "choose from: none, paper"),
-        ("optimizer=sgd", "choose from: momentum_2012"),
+        ("lrn={layers:[1]}", "choose from: cifar_5_maps, cifar_9_maps, none, paper"),
+        ("optimizer=sgd", "choose from: batches_of_32, "),
         ("ablation=null", "none"),
         ("~lrn", "~lrn"),
         ("~ablation=[]", "~ablation"),
@@ -211,6 +211,34 @@ def test_a_value_at_its_limit_is_accepted(argument: str) -> None:
     assert str(node).replace(" ", "") in (value, f"{value}.0")
 
 
+FIGURE1 = "experiment=figure1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ("architecture=cifar_19pct", "add columns=one dropout=none"),
+        (f"{FIGURE1} columns=two", "add columns=one"),
+        (f"{FIGURE1} depth=six", "add depth=five"),
+        (f"{FIGURE1} +ablation=no_conv3", "fixed layers"),
+        (f"{FIGURE1} +ablation=no_bias_init", "init.bias has no meaning for architecture=cifar_19pct"),
+        (f"{FIGURE1} init=paper", "init has no meaning"),
+        (f"{FIGURE1} scale.maps=[8,8,8,8,8]", "scale.maps has no meaning"),
+        (f"{FIGURE1} +ablation=no_dropout", "changes nothing"),
+        (f"{FIGURE1} lrn=paper lrn.layers=[3]", "lrn.layers"),
+        (f"{FIGURE1} +ablation=figure1/tahn", "did you mean figure1/tanh?"),
+        (f"{FIGURE1} +ablation/figure1=tanh", "+ablation=figure1/"),
+        (f"{FIGURE1} +ablation=figure1/tanh optimizer.lr=0.02", "choose one"),
+        ("+optimizer.decay_factors.fc8=-1", "optimizer.decay_factors.fc8"),
+        ("optimizer.bias_rate=0", "optimizer.bias_rate"),
+        ("schedule.until_train_error=100", "schedule.until_train_error"),
+        ("architecture=cifar_19", "did you mean cifar_19pct?"),
+    ],
+)
+def test_what_has_no_meaning_for_a_cifar_net_is_refused(arguments: str, part: str) -> None:
+    assert part in refusal(*arguments.split())
+
+
 def test_all_names_are_listed_where_none_is_near() -> None:
     assert nearest("zzz", ["b", "a"]) == "; choose from: a, b"
     assert nearest("relus", ["relu", "tanh"]) == ": did you mean relu?"
@@ -223,9 +251,9 @@ def ablation_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     store = ConfigStore.instance()
     known = dict(store.repo["ablation"])
     monkeypatch.setattr(composing, "ABLATIONS", tmp_path)
-    ablation_files.cache_clear()
+    ablation_choices.cache_clear()
     yield tmp_path
-    ablation_files.cache_clear()
+    ablation_choices.cache_clear()
     store.repo["ablation"] = known
 
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.net.layers import Activation, ColumnLinear, OverhangingConv2d, PlainDropout
+from alexnet.net.layers import Activation, ColumnLinear, LocallyConnected2d, OverhangingConv2d, PlainDropout
 
 
 @settings(max_examples=30, deadline=None)
@@ -86,3 +86,37 @@ def test_activations_are_their_formulas() -> None:
     }
     for name, values in expected.items():
         np.testing.assert_allclose(Activation(name)(x).numpy(), values, atol=1e-14)
+
+
+@settings(max_examples=20, deadline=None)
+@given(size=st.integers(1, 7), kernel=st.sampled_from([1, 3, 5]), in_maps=st.integers(1, 3), maps=st.integers(1, 4))
+def test_a_local_layer_has_kernels_of_its_own_at_each_position(size: int, kernel: int, in_maps: int, maps: int) -> None:
+    padding = kernel // 2
+    layer = LocallyConnected2d(in_maps, maps, kernel=kernel, padding=padding, size=size).double()
+    torch.nn.init.normal_(layer.weight)
+    torch.nn.init.normal_(layer.bias)
+    x = torch.randn(2, in_maps, size, size, dtype=torch.float64)
+    canvas = np.zeros((2, in_maps, size + 2 * padding, size + 2 * padding))
+    canvas[:, :, padding : padding + size, padding : padding + size] = x.numpy()
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    expected = np.zeros((2, maps, size, size))
+    for row in range(size):
+        for column in range(size):
+            window = canvas[:, :, row : row + kernel, column : column + kernel]
+            for unit in range(maps):
+                kernels = weight[row * size + column, :, unit].reshape(in_maps, kernel, kernel)
+                sums = (window * kernels).sum(axis=(1, 2, 3))
+                expected[:, unit, row, column] = sums + bias[row * size + column, 0, unit]
+    np.testing.assert_allclose(layer(x).detach().numpy(), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_the_gradient_of_a_local_layer_is_right() -> None:
+    layer = LocallyConnected2d(2, 3, kernel=3, padding=1, size=4).double()
+    torch.nn.init.normal_(layer.weight)
+    torch.nn.init.normal_(layer.bias)
+    x = torch.randn(2, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(layer, (x,))
+    assert {name: tuple(p.shape) for name, p in layer.named_parameters()} == {
+        "weight": (16, 18, 3),
+        "bias": (16, 1, 3),
+    }

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
 from alexnet.predictions import ViewPredictions, write_predictions
 from alexnet.results import Claim, DataFacts, ErrorRates, Points, Result, Target
@@ -119,3 +121,30 @@ def study(folder: Path, seeds: int = 3) -> Path:
             counted = count + int(rng.integers(-6, 7))
             save(folder, result(ablation, seed), predictions(counted, counted // 4, first=int(rng.integers(0, 40))))
     return folder
+
+
+def fitted(
+    folder: Path,
+    activation: str,
+    rate: float,
+    *,
+    seed: int,
+    errors: list[float],
+    settings: dict[str, Any] | None = None,
+) -> Path:
+    """A finished run of Figure 1 with these training errors, in percent, after its epochs of 352 updates."""
+    run = replace(
+        result(seed=seed),
+        run=f"figure1-{activation}-{rate}-seed{seed}",
+        data=DataFacts(name="cifar10", fingerprint="c10", classes=10, images={"train": 45000, "test": IMAGES}),
+    )
+    directory = save(folder, run, predictions(300, 30))
+    rows = [f"{epoch},{352 * (epoch + 1)},{error}" for epoch, error in enumerate(errors)]
+    (directory / "metrics.csv").write_text("\n".join(["epoch,step,train_set_top1_error", *rows, ""]))
+    tree = {
+        "activation": {"name": activation},
+        "optimizer": {"lr": rate, "momentum": 0.9, "batch_size": 128} | (settings or {}).get("optimizer", {}),
+        "seed": seed,
+    }
+    (directory / "config.yaml").write_text(yaml.safe_dump(tree))
+    return directory

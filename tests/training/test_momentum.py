@@ -1,11 +1,14 @@
 """The momentum rule of 2012 against the printed formula in float64, and against torch's own SGD."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from alexnet.config.schema import OptimizerConfig
 from alexnet.training.momentum import Momentum2012, parameter_groups
 
 RATES = [0.01] * 20 + [0.001] * 15 + [0.0001] * 15
@@ -17,6 +20,11 @@ def net() -> nn.Module:
     return nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 3)).double()
 
 
+def settings(**changed: Any) -> OptimizerConfig:
+    values: dict[str, Any] = {"lr": 0.01, "momentum": 0.9, "weight_decay": DECAY, "decay_biases": True, "batch_size": 8}
+    return OptimizerConfig(**values | changed)
+
+
 def gradient(weight: NDArray[np.float64], step: int, index: int) -> NDArray[np.float64]:
     """Of a made-up loss: a noisy pull, and a spring that feeds every difference back."""
     return 2.0 * weight + np.random.default_rng([step, index]).normal(size=weight.shape)
@@ -24,7 +32,7 @@ def gradient(weight: NDArray[np.float64], step: int, index: int) -> NDArray[np.f
 
 def trained(decay_biases: bool = True, rates: list[float] = RATES) -> list[NDArray[np.float64]]:
     model = net()
-    groups = parameter_groups(model, weight_decay=DECAY, decay_biases=decay_biases)
+    groups = parameter_groups(model, settings(weight_decay=DECAY, decay_biases=decay_biases))
     optimizer = Momentum2012(groups, lr=RATES[0], momentum=0.9, weight_decay=DECAY)
     for step, rate in enumerate(rates):
         for group in optimizer.param_groups:
@@ -104,9 +112,24 @@ def test_a_weight_without_a_gradient_stays() -> None:
 def test_every_weight_is_in_one_group() -> None:
     model = net()
     for decay_biases in (True, False):
-        weights, biases = parameter_groups(model, weight_decay=0.3, decay_biases=decay_biases)
+        weights, biases = parameter_groups(model, settings(weight_decay=0.3, decay_biases=decay_biases))
         assert [p.ndim for p in weights["params"]] == [2, 2] and [p.ndim for p in biases["params"]] == [1, 1]
         assert (weights["weight_decay"], biases["weight_decay"]) == (0.3, 0.3 if decay_biases else 0.0)
+
+
+@pytest.mark.parametrize("decay_biases", [True, False])
+def test_layers_have_decays_of_their_own_and_biases_their_own_rate(decay_biases: bool) -> None:
+    model = net()
+    factors = {"0": 2.5, "1": 0.0}
+    groups = parameter_groups(
+        model, settings(weight_decay=0.4, decay_biases=decay_biases, decay_factors=factors, bias_rate=2.0)
+    )
+    found = {id(p): (group["weight_decay"], group["rate_factor"]) for group in groups for p in group["params"]}
+    assert len(found) == sum(len(group["params"]) for group in groups) == 4
+    names = {name: found[id(parameter)] for name, parameter in model.named_parameters()}
+    assert names["0.weight"] == (1.0, 1.0) and names["1.weight"] == (0.0, 1.0)
+    assert names["0.bias"] == (1.0 if decay_biases else 0.0, 2.0) and names["1.bias"] == (0.0, 2.0)
+    assert groups[0]["rate_factor"] == 1.0  # the rate that is recorded is that of the weights
 
 
 def test_velocities_survive_saving() -> None:

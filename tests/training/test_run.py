@@ -231,7 +231,7 @@ def test_plateau_needs_validation_images(tiny: MakeJob, tmp_path: Path, monkeypa
     assert not (tmp_path / "run").exists()
     result, screen = execute(tiny("schedule.epochs=1", "schedule.drops=[]"), tmp_path / "fixed")
     assert set(result.errors) == {"test"} and "val error -" in screen
-    assert epochs(tmp_path / "fixed")[1][6:] == ["", "", ""]
+    assert epochs(tmp_path / "fixed")[1][6:] == ["", "", "", ""]
     assert not (tmp_path / "fixed" / "checkpoints" / "best.ckpt").exists()
 
 
@@ -241,3 +241,66 @@ def test_no_gpu_is_one_line(tiny: MakeJob, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"hardware\.accelerator=gpu"):
         execute(tiny("hardware.accelerator=gpu"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_training_ends_when_the_training_images_are_fitted(tiny: MakeJob, tmp_path: Path) -> None:
+    """The error is that of the whole training set, unaugmented, without dropout; it is not measured unasked."""
+    options = ("crops=paper", "schedule.epochs=4", "schedule.drops=[]")
+    result, screen = execute(tiny(*options, "schedule.until_train_error=99.9"), tmp_path)
+    assert result.status == "finished" and result.training is not None and result.training.epochs == 1
+    assert screen.count("epoch ") == 1 and "training images" in screen
+    header, row = ((tmp_path / "metrics.csv").read_text().splitlines()[line].split(",") for line in (0, 1))
+    error = float(row[header.index("train_set_top1_error")])
+    config = tiny(*options).config
+    pack = open_data(config.data, config.scale.image_size, show_progress=False)
+    geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
+    augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
+    net = AlexNet(config, classes=20, seed=99)
+    saved = checkpoint(tmp_path)["state_dict"]
+    net.load_state_dict({key.removeprefix("net."): w for key, w in saved.items() if key.startswith("net.")})
+    net.eval()
+    with torch.no_grad():
+        scores = probabilities(net, augmenter, torch.from_numpy(pack.splits["train"].gather(np.arange(60))))["center"]
+    wrong = int((scores.argmax(dim=1).numpy() != pack.splits["train"].labels).sum())
+    assert error == pytest.approx(100 * wrong / 60)
+    # Repeating the command trains no further.
+    again, screen = execute(tiny(*options, "schedule.until_train_error=99.9"), tmp_path)
+    assert again == result
+
+
+def test_an_error_that_is_not_reached_trains_to_the_limit(tiny: MakeJob, tmp_path: Path) -> None:
+    job = tiny("schedule.until_train_error=0", "schedule.epochs=2")
+    result, _ = execute(job, tmp_path)
+    assert result.training is not None and result.training.epochs == 2
+    val_errors = [row[6:10] for row in epochs(tmp_path)[1:]]
+    assert all(all(cells) for cells in val_errors)
+
+
+def test_a_run_that_was_stopped_after_fitting_is_finished_without_more_training(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tiny("schedule.until_train_error=99.9", "schedule.epochs=3")
+    with monkeypatch.context() as patch:
+        patch.setattr("alexnet.training.module.AlexNetModule.on_test_start", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            execute(job, tmp_path)
+    result, screen = execute(job, tmp_path)
+    assert "epoch " not in screen and result.training is not None and result.training.epochs == 1
+
+
+def _interrupt(_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_local_net_is_trained_checkpointed_and_evaluated(tiny: MakeJob, tmp_path: Path) -> None:
+    job = tiny(
+        *("architecture=cifar_11pct", "columns=one", "dropout=none", "lrn=cifar_9_maps", "crops=all_positions"),
+        *("optimizer=cifar_13pct", "optimizer.batch_size=16", "schedule.epochs=2", "schedule.drops=[1]"),
+        *("scale=cifar_crops", "+ablation=no_weight_decay"),
+    )
+    result, _ = execute(job, tmp_path)
+    assert result.status == "finished" and result.changes == {"optimizer.weight_decay": (0.004, 0.0)}
+    saved = checkpoint(tmp_path)
+    assert result.parameters == sum(w.numel() for key, w in saved["state_dict"].items() if key.startswith("net."))
+    rates = [group["lr"] for group in saved["optimizer_states"][0]["param_groups"]]
+    assert rates == pytest.approx([1e-4, 2e-4])  # biases at twice the rate, before and after the drop

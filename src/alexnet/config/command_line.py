@@ -13,7 +13,15 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.config.compose import CONF, VERSION_BASE, compose_tree, one_line, schema_keys
+from alexnet.config.compose import (
+    CONF,
+    VERSION_BASE,
+    ablation_choices,
+    compose_tree,
+    one_line,
+    schema_keys,
+    takes_any_key,
+)
 from alexnet.config.names import nearest
 from alexnet.errors import UserError
 
@@ -161,7 +169,9 @@ def _check(override: Override) -> None:
         return
     if override.is_delete():
         raise UserError(f"{override.input_line}: nothing can be left out; choose another value instead")
-    options = group_options(key)
+    if key.startswith("ablation/"):
+        raise UserError(f"{override.input_line}: write +{key.replace('/', '=', 1)}/..., all in one value")
+    options = list(ablation_choices()) if key == "ablation" else group_options(key)
     if options:
         _check_choices(override, options)
     else:
@@ -203,6 +213,8 @@ def _check_key(key: str) -> None:
     """Refuse the first part of a dotted key that the schema does not know."""
     parent = ""
     for part in key.split("."):
+        if takes_any_key(parent):
+            return
         known = schema_keys(parent)
         if part not in known:
             names = known if parent else [*known, *group_names()]

@@ -31,32 +31,46 @@ def _folder(name: str) -> Path:
 
 CONF = _folder("conf")
 ABLATIONS = _folder("ablations")
+RESULTS = "results"
+"""The subfolder of `ablations/` that holds no ablations."""
 
 
 def register() -> None:
-    """Make every file of `ablations/` a choice of the Hydra group `ablation`.
+    """Make every file of `ablations/` a choice of the Hydra group `ablation`; `figure1/tanh` if it lies in a subfolder.
 
     Raises:
         UserError: a file is not YAML, or does not hold its own claim.
     """
-    for name, tree in ablation_files().items():
-        ConfigStore.instance().store(group="ablation", name=name, node=tree, package="_global_")
+    for choice, tree in ablation_choices().items():
+        folder, _, name = f"ablation/{choice}".rpartition("/")
+        ConfigStore.instance().store(group=folder, name=name, node=tree, package="_global_")
 
 
 @cache
+def ablation_choices() -> dict[str, ConfigTree]:
+    """The content of the files of `ablations/` and of its subfolders but the results, by what chooses each."""
+    files = [file for file in sorted(ABLATIONS.glob("**/*.yaml")) if RESULTS not in file.relative_to(ABLATIONS).parts]
+    choices = [file.relative_to(ABLATIONS).with_suffix("").as_posix() for file in files]
+    return {choice: _ablation_file(file, _ablation_name(choice)) for choice, file in zip(choices, files, strict=True)}
+
+
 def ablation_files() -> dict[str, ConfigTree]:
-    """The content of every file of `ablations/`, by name."""
-    return {file.stem: _ablation_file(file) for file in sorted(ABLATIONS.glob("*.yaml"))}
+    """The same by the ablation's name: `figure1/tanh` chooses `figure1_tanh`."""
+    return {_ablation_name(choice): tree for choice, tree in ablation_choices().items()}
 
 
-def _ablation_file(file: Path) -> ConfigTree:
+def _ablation_name(choice: str) -> str:
+    return choice.replace("/", "_")  # run directories are named after it
+
+
+def _ablation_file(file: Path, name: str) -> ConfigTree:
     try:
         tree = OmegaConf.to_container(OmegaConf.load(file))
     except Exception as error:
         raise UserError(f"{file}: not readable as YAML: {one_line(error)}") from error
     claims = tree.get("ablations") if isinstance(tree, dict) else None
-    if not isinstance(claims, dict) or (set(claims) or {file.stem}) != {file.stem}:
-        raise UserError(f"{file}: it must hold the claim `ablations.{file.stem}` and no other")
+    if not isinstance(claims, dict) or (set(claims) or {name}) != {name}:
+        raise UserError(f"{file}: it must hold the claim `ablations.{name}` and no other")
     return cast(ConfigTree, tree)
 
 
@@ -123,13 +137,24 @@ def one_line(error: BaseException) -> str:
 
 def schema_keys(parent: str) -> list[str]:
     """Names that the schema knows directly under a dotted key, the root for the empty string; none under a value."""
+    node = _schema_node(parent)
+    return [field.name for field in fields(node)] if is_dataclass(node) else []
+
+
+def takes_any_key(parent: str) -> bool:
+    """Whether what stands under a dotted key is named freely, such as the layers of `optimizer.decay_factors`."""
+    return get_origin(_schema_node(parent)) is dict and not schema_keys(f"{parent}.any")
+
+
+def _schema_node(parent: str) -> Any:
+    """The type that the schema gives a dotted key; None if it knows none."""
     node: Any = Config
     for part in parent.split(".") if parent else []:
         if get_origin(node) is dict:
             node = get_args(node)[1]
         else:
             node = get_type_hints(node).get(part) if is_dataclass(node) else None
-    return [field.name for field in fields(node)] if is_dataclass(node) else []
+    return node
 
 
 def schema_defaults(node: Any = Config, prefix: str = "") -> dict[str, Any]:
@@ -141,6 +166,8 @@ def schema_defaults(node: Any = Config, prefix: str = "") -> dict[str, Any]:
             defaults |= schema_defaults(hints[entry.name], f"{prefix}{entry.name}.")
         elif entry.default is not NO_DEFAULT and entry.default != MISSING:
             defaults[prefix + entry.name] = entry.default
+        elif entry.default_factory is not NO_DEFAULT:
+            defaults[prefix + entry.name] = entry.default_factory()
     return defaults
 
 

@@ -12,11 +12,20 @@ from omegaconf import DictConfig, OmegaConf
 
 from alexnet.config.compose import ablation_files, compose_tree, flatten, schema_defaults, validate
 from alexnet.config.names import nearest
-from alexnet.config.schema import Config, ConfigTree
+from alexnet.config.schema import ALEXNET, Config, ConfigTree
 from alexnet.errors import UserError
 
 NOT_COMPUTED = ("runs", "fresh", "hardware", "wandb", "target", "data.packs")
 """Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
+OF_ALEXNET = (
+    "init",
+    "scale.conv1_kernel",
+    "scale.conv1_stride",
+    "scale.conv1_padding",
+    "scale.maps",
+    "scale.hidden_units",
+)
+"""Keys without a part in the CIFAR-10 nets, whose layers and initial weights are fixed."""
 LONGEST_ABLATION = 80
 """Characters of a run's ablation that its directory is named after: names of files end at 255, W&B's ids at 128."""
 
@@ -43,6 +52,7 @@ def check(overrides: list[str]) -> Job:
     """
     tree = compose_tree(overrides)
     config = validate(tree)
+    _check_architecture(config, overrides)
     if not config.ablations:
         baseline = tree
     else:
@@ -59,6 +69,16 @@ def check(overrides: list[str]) -> Job:
         pairing_key=_digest(_without(baseline, *NOT_COMPUTED, "seed", "ablations", "data.root")),
         command=shlex.join(["python", "train.py", *overrides]),
     )
+
+
+def _check_architecture(config: Config, overrides: list[str]) -> None:
+    """Refuse values that the chosen network would silently ignore."""
+    if config.architecture.name == ALEXNET:
+        return
+    ablated = [key for name in config.ablations if name in ablation_files() for key in declared_changes(name)]
+    for key in [*map(_group, overrides), *ablated]:
+        if any(key == ignored or key.startswith(f"{ignored}.") for ignored in OF_ALEXNET):
+            raise UserError(f"{key} has no meaning for architecture={config.architecture.name}: its layers are fixed")
 
 
 def _group(override: str) -> str:

@@ -14,6 +14,10 @@ from alexnet.errors import UserError
 
 CONV_LAYERS = (1, 2, 3, 4, 5)
 FC_LAYERS = (6, 7)
+ALEXNET = "alexnet"
+ARCHITECTURES = (ALEXNET, "cifar_80sec", "cifar_19pct", "cifar_13pct", "cifar_11pct")
+CIFAR_NORMALISED = (1, 2)
+"""Convolutions of the CIFAR-10 nets that can be normalised."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -30,6 +34,16 @@ def _subset(key: str, values: list[int], allowed: tuple[int, ...]) -> None:
     _require(len(set(values)) == len(values), f"{key}={values} names a layer twice")
     wrong = [value for value in values if value not in allowed]
     _require(not wrong, f"{key}={values}: {wrong} is not among the layers {list(allowed)}")
+
+
+@dataclass(kw_only=True)
+class ArchitectureConfig:
+    """Which network: the paper's, or one of the CIFAR-10 nets of the authors' software (`alexnet.net.cifar`)."""
+
+    name: str = ALEXNET
+
+    def __post_init__(self) -> None:
+        _one_of("architecture.name", self.name, ARCHITECTURES)
 
 
 @dataclass(kw_only=True)
@@ -209,6 +223,10 @@ class OptimizerConfig:
     weight_decay: float = MISSING
     decay_biases: bool = MISSING
     """Whether the decay also acts on biases (the paper prints one rule for every weight)."""
+    decay_factors: dict[str, float] = field(default_factory=dict)
+    """Layer -> what `weight_decay` is multiplied by in it; 1 for layers that are not named."""
+    bias_rate: float = 1.0
+    """What `lr` is multiplied by for biases."""
     batch_size: int = MISSING
     """Images per update."""
 
@@ -216,6 +234,9 @@ class OptimizerConfig:
         _require(self.lr > 0, f"optimizer.lr={self.lr} must be positive")
         _require(0 <= self.momentum < 1, f"optimizer.momentum={self.momentum} must lie in [0, 1)")
         _require(self.weight_decay >= 0, f"optimizer.weight_decay={self.weight_decay} is negative")
+        for layer, factor in self.decay_factors.items():
+            _require(factor >= 0, f"optimizer.decay_factors.{layer}={factor} is negative")
+        _require(self.bias_rate > 0, f"optimizer.bias_rate={self.bias_rate} must be positive")
         _require(self.batch_size >= 1, f"optimizer.batch_size={self.batch_size} must be at least 1")
 
 
@@ -235,12 +256,19 @@ class ScheduleConfig:
     """`plateau`: drops before training ends at the next plateau."""
     patience: int = MISSING
     """`plateau`: epochs without a new best validation error that make a plateau."""
+    until_train_error: float | None = None
+    """Stop after the epoch at whose end the top-1 error over all training images, unaugmented and in evaluation mode,
+    has come down to this many percent. None neither stops nor measures that error."""
 
     def __post_init__(self) -> None:
         _one_of("schedule.kind", self.kind, ("epochs", "plateau"))
         _require(self.factor > 1, f"schedule.factor={self.factor} must exceed 1")
         _require(self.epochs >= 1, f"schedule.epochs={self.epochs} must be at least 1")
         _require(self.patience >= 1, f"schedule.patience={self.patience} must be at least 1")
+        _require(
+            self.until_train_error is None or 0 <= self.until_train_error < 100,
+            f"schedule.until_train_error={self.until_train_error} must lie in [0, 100)",
+        )
         _require(self.max_drops >= 0, f"schedule.max_drops={self.max_drops} is negative")
         _require(
             list(self.drops) == sorted(set(self.drops)) and all(drop > 0 for drop in self.drops),
@@ -352,6 +380,7 @@ class Config:
     recipe: str = MISSING
     experiment: str = MISSING
     seed: int = MISSING
+    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     scale: ScaleConfig = MISSING
     columns: ColumnsConfig = MISSING
     lrn: LrnConfig = MISSING
@@ -378,6 +407,20 @@ class Config:
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**31, f"seed={self.seed} must lie between 0 and 2147483647")
+        if self.architecture.name != ALEXNET:
+            self._check_cifar()
+
+    def _check_cifar(self) -> None:
+        """The CIFAR-10 nets have neither columns nor dropout, and their layers are fixed."""
+        name = f"architecture={self.architecture.name}"
+        fixed = {
+            "columns=one": self.columns.kind == "one",
+            "dropout=none": not self.dropout.layers,
+            "depth=five": not self.depth.without and not self.depth.sixth,
+        }
+        wanted = " ".join(choice for choice, holds in fixed.items() if not holds)
+        _require(not wanted, f"{name} has one column, no dropout and fixed layers: add {wanted}")
+        _subset(f"lrn.layers of {name}", self.lrn.layers, CIFAR_NORMALISED)
 
 
 ConfigTree = dict[str, Any]

@@ -53,6 +53,12 @@ class EvaluationBatches:
             yield torch.from_numpy(self.split.gather(indices)), torch.from_numpy(self.split.labels[indices])
 
 
+def validated_splits(pack: Pack, config: Config) -> list[str]:
+    """Splits that the network is evaluated on after every epoch, in order; `train` only where the schedule asks."""
+    wanted = ["val", *(["train"] if config.schedule.until_train_error is not None else [])]
+    return [name for name in wanted if name in pack.splits]
+
+
 class PackDataModule(L.LightningDataModule):
     """Augmentation happens on the device: batches hold whole uint8 images and their draws.
 
@@ -81,10 +87,9 @@ class PackDataModule(L.LightningDataModule):
         )
         return TrainingBatches(split, plan, self.config.optimizer.batch_size)
 
-    def val_dataloader(self) -> EvaluationBatches | list[EvaluationBatches]:
-        if "val" not in self.pack.splits:
-            return []
-        return EvaluationBatches(self.pack.splits["val"], self.config.hardware.eval_batch_size)
+    def val_dataloader(self) -> list[EvaluationBatches]:
+        splits = [self.pack.splits[name] for name in validated_splits(self.pack, self.config)]
+        return [EvaluationBatches(split, self.config.hardware.eval_batch_size) for split in splits]
 
     def test_dataloader(self) -> list[EvaluationBatches]:
         batch_size = max(1, self.config.hardware.eval_batch_size // 10)  # ten crops of each image

@@ -25,15 +25,11 @@ def probabilities(net: nn.Module, augmenter: Augmenter, images: Tensor) -> dict[
     """Class probabilities float32 [n, classes] of uint8 images [n, S, S, 3], per view set.
 
     A view set's prediction is the arithmetic mean of its patches' softmax outputs (section 4.1; 2012 source: layer.cu).
-    The centre patch is computed once for both.
+    Each patch is computed once for both sets, and once where patches coincide: whole images have two, not ten.
     """
-    patches = view_offsets("ten_crop", augmenter.geometry)
-    outputs = [_softmax(net, augmenter, images, patch) for patch in patches]
-    (centre_patch,) = view_offsets("center", augmenter.geometry)
-    return {
-        "center": outputs[patches.index(centre_patch)],
-        "ten_crop": torch.stack(outputs).mean(dim=0),
-    }
+    offsets = {view: view_offsets(view, augmenter.geometry) for view in VIEWS}
+    outputs = {patch: _softmax(net, augmenter, images, patch) for patch in dict.fromkeys(offsets["ten_crop"])}
+    return {view: torch.stack([outputs[patch] for patch in patches]).mean(dim=0) for view, patches in offsets.items()}
 
 
 def center_logits(net: nn.Module, augmenter: Augmenter, images: Tensor) -> Tensor:

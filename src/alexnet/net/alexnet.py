@@ -1,4 +1,4 @@
-"""AlexNet and every variant of it: one class, built from its plan."""
+"""AlexNet, every variant of it, and the CIFAR-10 nets: one class, built from its plan."""
 
 from collections import OrderedDict
 from hashlib import sha256
@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from alexnet.config.schema import Config, LrnConfig
-from alexnet.net.layers import Activation, ColumnLinear, OverhangingConv2d, PlainDropout
+from alexnet.net.layers import Activation, ColumnLinear, LocallyConnected2d, OverhangingConv2d, PlainDropout
 from alexnet.net.lrn import LocalResponseNorm
-from alexnet.net.plan import Activate, Conv, Drop, Full, Layer, Normalise, Pool, plan
+from alexnet.net.plan import plan
+from alexnet.net.specs import Activate, Conv, Drop, Full, Layer, Local, Normalise, Pool, Weighted
 
 
 class AlexNet(nn.Sequential):
@@ -28,7 +29,7 @@ class AlexNet(nn.Sequential):
         super().__init__(_modules(self_plan, config.lrn))
         self.plan = self_plan
         for layer in self_plan:
-            if isinstance(layer, Conv | Full):
+            if isinstance(layer, Weighted):
                 _initialise(self.get_submodule(layer.name), layer, seed)
         # Convolutions and pooling run faster with the maps of a pixel side by side, on CPUs and on tensor cores.
         self.to(memory_format=torch.channels_last)
@@ -55,6 +56,10 @@ def _module(layer: Layer, lrn: LrnConfig) -> nn.Module:
                 after=layer.after,
                 groups=layer.groups,
             )
+        case Local():
+            return LocallyConnected2d(
+                layer.in_maps, layer.maps, kernel=layer.kernel, padding=layer.padding, size=layer.size
+            )
         case Activate():
             return Activation(layer.function)
         case Normalise():
@@ -62,17 +67,19 @@ def _module(layer: Layer, lrn: LrnConfig) -> nn.Module:
             alpha = lrn.alpha if lrn.alpha_over == "sum" else lrn.alpha / lrn.size
             return LocalResponseNorm(columns=layer.columns, size=lrn.size, k=lrn.k, alpha=alpha, beta=lrn.beta)
         case Pool():
-            # ceil_mode: the last window is clipped at the border, as in the 2012 source.
-            return nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=True)
+            # ceil_mode: the last window is clipped at the border, as in the 2012 source; an average is that of the
+            # pixels that are left.
+            pooling = nn.MaxPool2d if layer.kind == "max" else nn.AvgPool2d
+            return pooling(layer.kernel, layer.stride, ceil_mode=True)
         case Full():
             return ColumnLinear(layer.inputs, layer.units, groups=layer.groups)
         case Drop():
             return PlainDropout(layer.probability)
 
 
-def _initialise(module: nn.Module, layer: Conv | Full, seed: int) -> None:
+def _initialise(module: nn.Module, layer: Weighted, seed: int) -> None:
     """Normal weights of the planned std and constant biases (section 5)."""
-    assert isinstance(module, OverhangingConv2d | ColumnLinear) and module.bias is not None
+    assert isinstance(module, OverhangingConv2d | LocallyConnected2d | ColumnLinear) and module.bias is not None
     digest = sha256(f"{seed} {layer.name}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
     with torch.no_grad():

@@ -3,7 +3,7 @@
 from rich.box import SIMPLE
 from rich.table import Table
 
-from alexnet.net.plan import Activate, Conv, Drop, Full, Layer, Normalise, Pool
+from alexnet.net.specs import Activate, Conv, Drop, Full, Layer, Local, Normalise, Pool
 
 
 def parameters(layer: Layer) -> int:
@@ -11,6 +11,8 @@ def parameters(layer: Layer) -> int:
     match layer:
         case Conv():
             return layer.maps * (layer.fan_in + 1)
+        case Local():
+            return layer.maps * layer.size**2 * (layer.fan_in + 1)
         case Full():
             return layer.units * (layer.fan_in + 1)
         case _:
@@ -20,7 +22,7 @@ def parameters(layer: Layer) -> int:
 def multiply_adds(layer: Layer) -> int:
     """Multiplications with an addition that one image costs in the forward pass; biases not counted."""
     match layer:
-        case Conv():
+        case Conv() | Local():
             return layer.maps * layer.size**2 * layer.fan_in
         case Full():
             return layer.units * layer.fan_in
@@ -35,7 +37,8 @@ def total_parameters(layers: tuple[Layer, ...]) -> int:
 def layer_table(layers: tuple[Layer, ...]) -> Table:
     """One row a layer, totals last; non-linearities are named beside the layer that they follow.
 
-    A window is kernel/stride/padding: left and top and, where they differ, right and bottom (negative: cut off).
+    Pooling is by the maximum unless the row says otherwise. A window is kernel/stride/padding: left and top and, where
+    they differ, right and bottom (negative: cut off).
     """
     table = Table("layer", "window", "groups", "output", "parameters", "mult-adds", show_footer=True)
     table.box, table.padding = SIMPLE, (0, 1, 0, 0)  # 80 columns hold it
@@ -52,13 +55,16 @@ def layer_table(layers: tuple[Layer, ...]) -> Table:
 
 
 def _cells(layer: Layer, activation: str | None) -> tuple[str, ...]:
-    name = f"{layer.name}, {activation}" if activation else layer.name
+    average = " (average)" if isinstance(layer, Pool) and layer.kind == "average" else ""
+    name = f"{layer.name}{average}, {activation}" if activation else f"{layer.name}{average}"
     counts = (_count(parameters(layer)), _count(multiply_adds(layer)))
     match layer:
         case Conv():
             padding = f"{layer.before}" if layer.before == layer.after else f"{layer.before},{layer.after}"
             window = f"{layer.kernel}/{layer.stride}/{padding}"
             return (name, window, str(layer.groups), _maps(layer.maps, layer.size), *counts)
+        case Local():
+            return (name, f"{layer.kernel}/1/{layer.padding}", "", _maps(layer.maps, layer.size), *counts)
         case Pool():
             return (name, f"{layer.kernel}/{layer.stride}/0", "", _maps(layer.maps, layer.size), *counts)
         case Normalise():

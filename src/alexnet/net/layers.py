@@ -1,5 +1,5 @@
-"""The layers that torch does not have as the paper means them: overhanging convolution, plain dropout, column-wise
-full connection."""
+"""The layers that torch does not have as the paper means them: overhanging convolution, local connection, plain
+dropout, column-wise full connection."""
 
 from collections.abc import Callable
 
@@ -48,6 +48,32 @@ class OverhangingConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Float maps [N, in_maps, S, S] to [N, maps, S', S']."""
         return super().forward(x if self.pad is None else F.pad(x, self.pad))
+
+
+class LocallyConnected2d(nn.Module):
+    """A convolution at stride 1 whose kernels and biases differ from position to position.
+
+    `weight` is [positions, in_maps * kernel^2, maps] and `bias` [positions, 1, maps], positions row by row. Source:
+    the local layers of the 2012 release (layer.cu), whose biases are not shared either.
+    """
+
+    def __init__(self, in_maps: int, maps: int, *, kernel: int, padding: int, size: int) -> None:
+        """`size` is the side of the input and of the output maps, in pixels."""
+        super().__init__()
+        assert 2 * padding == kernel - 1, "the maps keep their size"
+        self.kernel, self.padding, self.size = kernel, padding, size
+        self.weight = nn.Parameter(torch.empty(size**2, in_maps * kernel**2, maps))
+        self.bias = nn.Parameter(torch.empty(size**2, 1, maps))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float maps [N, in_maps, S, S] to [N, maps, S, S]."""
+        windows = F.unfold(x, self.kernel, padding=self.padding)  # [N, in_maps * kernel^2, positions]
+        outputs = torch.baddbmm(self.bias, windows.permute(2, 0, 1), self.weight)  # [positions, N, maps]
+        return outputs.permute(1, 2, 0).reshape(len(x), -1, self.size, self.size)
+
+    def extra_repr(self) -> str:
+        _, fan_in, maps = self.weight.shape
+        return f"{fan_in // self.kernel**2}, {maps}, kernel={self.kernel}, padding={self.padding}, size={self.size}"
 
 
 class PlainDropout(nn.Module):

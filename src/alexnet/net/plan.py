@@ -5,11 +5,14 @@ round up, windows hang over the right and bottom edge (facts: layer.py and layer
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from math import ceil, sqrt
+from dataclasses import replace
+from math import sqrt
 
-from alexnet.config.schema import Config, ScaleConfig
+from alexnet.config.names import nearest
+from alexnet.config.schema import ALEXNET, Config, ScaleConfig
 from alexnet.errors import UserError
+from alexnet.net.cifar import cifar_layers
+from alexnet.net.specs import Activate, Conv, Drop, Full, Layer, Normalise, Pool, Weighted, convolved_size, pooled_size
 
 PAPER_SCALE = ScaleConfig(
     image_size=256,
@@ -32,80 +35,25 @@ PAPER_POOL = (3, 2)
 """Side and stride of the paper's pooling windows (section 3.4), which fix the map sizes of every variant."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Conv:
-    """A convolution; `before` and `after` are the zeros left/top and right/bottom, in pixels."""
-
-    name: str
-    in_maps: int
-    maps: int
-    kernel: int
-    stride: int
-    before: int
-    after: int
-    groups: int
-    in_size: int
-    size: int
-    std: float
-    bias: float
-
-    @property
-    def fan_in(self) -> int:
-        return self.in_maps // self.groups * self.kernel**2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Activate:
-    name: str
-    function: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Normalise:
-    name: str
-    columns: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pool:
-    name: str
-    kernel: int
-    stride: int
-    size: int
-    maps: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Full:
-    """A fully connected layer; with two groups each column sees its own half of the inputs."""
-
-    name: str
-    inputs: int
-    units: int
-    groups: int
-    std: float
-    bias: float
-
-    @property
-    def fan_in(self) -> int:
-        return self.inputs // self.groups
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drop:
-    name: str
-    probability: float
-
-
-Layer = Conv | Activate | Normalise | Pool | Full | Drop
-
-
 def plan(config: Config, classes: int) -> tuple[Layer, ...]:
     """Lay out the network of a configuration, from pixels to logits.
 
     Raises:
-        UserError: the input is too small for the layers.
+        UserError: the input is too small for the layers, or a decay is given to a layer that is not there.
     """
+    layers = _alexnet(config, classes) if config.architecture.name == ALEXNET else cifar_layers(config, classes)
+    _check_decay_factors(config, layers)
+    return layers
+
+
+def _check_decay_factors(config: Config, layers: tuple[Layer, ...]) -> None:
+    names = [layer.name for layer in layers if isinstance(layer, Weighted)]
+    for name in config.optimizer.decay_factors:
+        if name not in names:
+            raise UserError(f"optimizer.decay_factors: there is no layer {name}{nearest(name, names)}")
+
+
+def _alexnet(config: Config, classes: int) -> tuple[Layer, ...]:
     layers = tuple(_layers(config, classes))
     if not config.init.keep_gain:
         return layers
@@ -137,9 +85,14 @@ def _layers(config: Config, classes: int) -> Iterator[Layer]:
         if number in config.lrn.layers:
             yield Normalise(name=f"lrn{number}", columns=1 if config.columns.kind == "one" else 2)
         for pooled in pools:
-            size = _pooled(size, config.pooling.size, config.pooling.stride)
+            size = pooled_size(size, config.pooling.size, config.pooling.stride)
             yield Pool(
-                name=f"pool{pooled}", kernel=config.pooling.size, stride=config.pooling.stride, size=size, maps=maps
+                name=f"pool{pooled}",
+                kind="max",
+                kernel=config.pooling.size,
+                stride=config.pooling.stride,
+                size=size,
+                maps=maps,
             )
     if config.depth.sixth:
         conv = _conv(config, 6, maps, size, is_first=False, pools=[])
@@ -161,7 +114,7 @@ def _conv(config: Config, number: int, in_maps: int, in_size: int, *, is_first: 
         before, size = scale.conv1_padding, _reference_sizes(scale)["conv1"]
     else:
         before = _padding(config, kernel, in_size, pools)
-        size = _convolved(in_size, kernel, stride, before)
+        size = convolved_size(in_size, kernel, stride, before)
     if size < 1:
         raise UserError(f"scale.crop_size={scale.crop_size} leaves no pixels for conv{number}: use larger crops")
     return Conv(
@@ -211,9 +164,9 @@ def _padding(config: Config, kernel: int, in_size: int, pools: list[int]) -> int
         return same
     target = _reference_sizes(config.scale)[f"pool{pools[-1]}"]
     for padding in range(same, -1, -1):
-        size = _convolved(in_size, kernel, 1, padding)
+        size = convolved_size(in_size, kernel, 1, padding)
         for _ in pools:
-            size = _pooled(size, config.pooling.size, config.pooling.stride)
+            size = pooled_size(size, config.pooling.size, config.pooling.stride)
         if size == target:
             return padding
     return same
@@ -221,18 +174,10 @@ def _padding(config: Config, kernel: int, in_size: int, pools: list[int]) -> int
 
 def _reference_sizes(scale: ScaleConfig) -> dict[str, int]:
     """Map sizes of the paper's own network at this scale: 55, 27, 13 and 6 on 224 pixels."""
-    conv1 = _convolved(scale.crop_size, scale.conv1_kernel, scale.conv1_stride, scale.conv1_padding)
-    pool1 = _pooled(conv1, *PAPER_POOL)
-    pool2 = _pooled(pool1, *PAPER_POOL)
-    return {"conv1": conv1, "pool1": pool1, "pool2": pool2, "pool5": _pooled(pool2, *PAPER_POOL)}
-
-
-def _convolved(size: int, kernel: int, stride: int, padding: int) -> int:
-    return 1 + ceil((2 * padding + size - kernel) / stride)
-
-
-def _pooled(size: int, kernel: int, stride: int) -> int:
-    return 1 + ceil((size - kernel) / stride) if size >= kernel else 1
+    conv1 = convolved_size(scale.crop_size, scale.conv1_kernel, scale.conv1_stride, scale.conv1_padding)
+    pool1 = pooled_size(conv1, *PAPER_POOL)
+    pool2 = pooled_size(pool1, *PAPER_POOL)
+    return {"conv1": conv1, "pool1": pool1, "pool2": pool2, "pool5": pooled_size(pool2, *PAPER_POOL)}
 
 
 def _classifier(config: Config, features: int, classes: int) -> Iterator[Layer]:

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from alexnet.config.schema import Config
 from alexnet.training.history import History
-from alexnet.training.schedule import progress, rate
+from alexnet.training.schedule import fits, progress, rate
 
 CHECKPOINTS = "checkpoints"
 LAST = "last"
@@ -29,13 +29,16 @@ class ScheduledRate(L.Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         drops = progress(self.config.schedule, self.history.schedule_errors).drops
         for group in trainer.optimizers[0].param_groups:
-            group["lr"] = rate(self.config.schedule, self.config.optimizer.lr, drops)
+            # Checkpoints from before there were factors hold groups without one.
+            factor = group.get("rate_factor", 1.0)
+            group["lr"] = factor * rate(self.config.schedule, self.config.optimizer.lr, drops)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._stop_when_finished(trainer)
 
     def _stop_when_finished(self, trainer: L.Trainer) -> None:
-        if progress(self.config.schedule, self.history.schedule_errors).finished:
+        schedule, history = self.config.schedule, self.history
+        if progress(schedule, history.schedule_errors).finished or fits(schedule, history.train_set_error):
             trainer.should_stop = True
 
 

@@ -54,10 +54,11 @@ class EpochLines(L.Callback):
 
 
 def _line(record: EpochRecord, epochs: int) -> str:
+    fit = "" if record.train_set_top1_error is None else f"  training images {record.train_set_top1_error:.1f} %"
     return (
         f"epoch {record.epoch + 1:>3}/{epochs}  rate {record.rate:<7g}"
         f"  train error {_errors(record.train_top1_error, record.train_top5_error)}"
-        f"  val error {_errors(record.val_top1_error, record.val_top5_error)}"
+        f"  val error {_errors(record.val_top1_error, record.val_top5_error)}{fit}"
         f"  {record.images_per_second:,.0f} images/s"
     )
 

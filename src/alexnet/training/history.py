@@ -34,6 +34,8 @@ class EpochRecord:
     """None where there are no validation images."""
     val_top1_error: float | None
     val_top5_error: float | None
+    train_set_top1_error: float | None = None
+    """Over all training images, unaugmented and in evaluation mode; None unless `schedule.until_train_error` is set."""
     seconds: float
     """Training time of this epoch, validation left out."""
     images_per_second: float
@@ -53,6 +55,11 @@ class History(L.Callback):
     def schedule_errors(self) -> list[float]:
         """One error per epoch for the schedule to judge: validation where there is one."""
         return [r.train_top1_error if r.val_top1_error is None else r.val_top1_error for r in self.records]
+
+    @property
+    def train_set_error(self) -> float | None:
+        """The last epoch's error over all training images, in percent; None where it is not measured."""
+        return self.records[-1].train_set_top1_error if self.records else None
 
     def state_dict(self) -> dict[str, Any]:
         return {"records": [asdict(record) for record in self.records]}
@@ -92,6 +99,7 @@ class History(L.Callback):
     def _record(self, trainer: L.Trainer, module: AlexNetModule) -> EpochRecord:
         train = _percent(module.train_errors)
         validated = int(module.val_errors.images) > 0
+        fitted = int(module.train_set_errors.images) > 0
         val = _percent(module.val_errors) if validated else {"top1": None, "top5": None}
         return EpochRecord(
             epoch=trainer.current_epoch,
@@ -103,6 +111,7 @@ class History(L.Callback):
             val_loss=float(module.val_loss.compute()) if validated else None,
             val_top1_error=val["top1"],
             val_top5_error=val["top5"],
+            train_set_top1_error=_percent(module.train_set_errors)["top1"] if fitted else None,
             seconds=self._training_seconds,
             images_per_second=self.images_per_second,
         )
@@ -122,7 +131,7 @@ def _percent(errors: TopKErrors) -> dict[str, float]:
 
 def _metric_name(field: str) -> str:
     """`val_top1_error` -> `val/top1_error`: dashboards group by the part before the slash."""
-    for prefix in ("train_", "val_"):
+    for prefix in ("train_set_", "train_", "val_"):
         if field.startswith(prefix):
             return f"{prefix[:-1]}/{field.removeprefix(prefix)}"
     return field

@@ -11,6 +11,7 @@ from torchmetrics import MeanMetric
 
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.augment import Augmenter, Batch, CropGeometry
+from alexnet.data.module import validated_splits
 from alexnet.data.pack import Pack
 from alexnet.evaluation.errors import TopKErrors
 from alexnet.evaluation.predictions import PredictionStore
@@ -35,12 +36,13 @@ class AlexNetModule(L.LightningModule):
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
         # "disable": a loss that is not a number must show, not be left out of the mean.
         self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
-        self.train_errors, self.val_errors = TopKErrors(), TopKErrors()
+        self.train_errors, self.val_errors, self.train_set_errors = TopKErrors(), TopKErrors(), TopKErrors()
         self.predictions = PredictionStore()
+        self.validated = validated_splits(pack, config)
 
     def configure_optimizers(self) -> Momentum2012:
         optimizer = self.config.optimizer
-        groups = parameter_groups(self.net, weight_decay=optimizer.weight_decay, decay_biases=optimizer.decay_biases)
+        groups = parameter_groups(self.net, optimizer)
         return Momentum2012(groups, lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -64,10 +66,14 @@ class AlexNetModule(L.LightningModule):
     def on_validation_epoch_start(self) -> None:
         self.val_loss.reset()
         self.val_errors.reset()
+        self.train_set_errors.reset()
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         images, labels = batch
         logits = center_logits(self.net, self.augmenter, images)
+        if self.validated[dataloader_idx] == "train":
+            self.train_set_errors.update(logits, labels)
+            return
         self.val_loss.update(F.cross_entropy(logits, labels), weight=len(labels))
         self.val_errors.update(logits, labels)
 

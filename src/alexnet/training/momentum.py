@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from alexnet.config.schema import OptimizerConfig
+
 
 class Momentum2012(Optimizer):
     """v := momentum * v - weight_decay * lr * w - lr * g;  w := w + v.
@@ -50,13 +52,19 @@ class Momentum2012(Optimizer):
         return velocity
 
 
-def parameter_groups(net: nn.Module, *, weight_decay: float, decay_biases: bool) -> list[dict[str, Any]]:
-    """Weights and biases as two groups, the second with its own decay."""
-    named = list(net.named_parameters())
+def parameter_groups(net: nn.Module, optimizer: OptimizerConfig) -> list[dict[str, Any]]:
+    """Weights, then biases, in groups of one decay each; `rate_factor` is what the scheduled rate is multiplied by."""
+    groups: dict[tuple[bool, float], list[Tensor]] = {}
+    for name, parameter in sorted(net.named_parameters(), key=lambda named: _is_bias(named[0])):
+        layer, is_bias = name.rpartition(".")[0], _is_bias(name)
+        decays = optimizer.decay_biases or not is_bias
+        decay = optimizer.weight_decay * optimizer.decay_factors.get(layer, 1.0) if decays else 0.0
+        groups.setdefault((is_bias, decay), []).append(parameter)
     return [
-        {"params": [p for name, p in named if not name.endswith("bias")], "weight_decay": weight_decay},
-        {
-            "params": [p for name, p in named if name.endswith("bias")],
-            "weight_decay": weight_decay if decay_biases else 0.0,
-        },
+        {"params": parameters, "weight_decay": decay, "rate_factor": optimizer.bias_rate if is_bias else 1.0}
+        for (is_bias, decay), parameters in groups.items()
     ]
+
+
+def _is_bias(name: str) -> bool:
+    return name.endswith("bias")

@@ -13,7 +13,8 @@ from alexnet.first_layer import FirstLayer
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.describe import total_parameters
 from alexnet.net.layers import OverhangingConv2d
-from alexnet.net.plan import Conv, Full, plan
+from alexnet.net.plan import plan
+from alexnet.net.specs import Conv, Full
 from alexnet.predictions import ViewPredictions
 from alexnet.results import Claim, DataFacts, ErrorRates, Points, RateDrop, Result, Target, TrainingFacts
 from alexnet.training.history import History

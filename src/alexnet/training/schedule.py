@@ -29,6 +29,12 @@ def progress(schedule: ScheduleConfig, errors: list[float]) -> Progress:
     )
 
 
+def fits(schedule: ScheduleConfig, train_error: float | None) -> bool:
+    """Whether the network fits its training images as well as the schedule wants; the error is in percent."""
+    target = schedule.until_train_error
+    return target is not None and train_error is not None and train_error <= target
+
+
 def count_plateaus(errors: list[float], patience: int) -> int:
     """How often `patience` epochs in a row brought no error below the best so far.
 

@@ -1,0 +1,106 @@
+"""The CIFAR-10 nets of the authors' own software, as data: configuration -> a tuple of layers.
+
+Order, sizes and initial weights are those of its layer definitions (cuda-convnet, `example-layers`, July 2012), whose
+layers fc64 and fc10 are numbered here like all others. Every bias starts at 0. Convolutions and local layers keep the
+size of their maps; pooling windows are the configuration's, in the released nets 3 pixels wide and 2 apart. The
+configuration also says which convolutions are normalised, and how: `lrn.layers=[]` in all nets but the 11 % ones.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from alexnet.config.schema import Config
+from alexnet.net.specs import Activate, Conv, Full, Layer, Local, Normalise, Pool, pooled_size
+
+
+class Step(NamedTuple):
+    """One layer of a net, before the sizes of its inputs are known."""
+
+    kind: str
+    """`conv` 5 x 5, `local` 3 x 3, `full`, `classify`, `max` and `average` pooling, `activate`, or `normalise`."""
+    maps: int = 0
+    """Kernels or units, where the layer has weights."""
+    std: float = 0.0
+    """Standard deviation of the initial weights."""
+
+
+ACTIVATE, MAX, AVERAGE = Step("activate"), Step("max"), Step("average")
+NORMALISE = Step("normalise")
+"""Where response normalisation goes if the configuration normalises the convolution before."""
+
+# In front of pool1's non-linearity there is no norm in any release; section 3.3 puts it behind the non-linearity.
+CONV1 = (Step("conv", 32, 1e-4), MAX, ACTIVATE, NORMALISE)
+CONV2 = (Step("conv", 32, 0.01), ACTIVATE, NORMALISE, AVERAGE)
+CONV3 = (Step("conv", 64, 0.01), ACTIVATE, AVERAGE)
+WIDE_CONV1 = Step("conv", 64, 1e-4)
+WIDE_CONV2 = (Step("conv", 64, 0.01), ACTIVATE, NORMALISE, MAX)
+LOCAL = (Step("local", 32, 0.04), ACTIVATE)
+WIDE_LOCAL = (Step("local", 64, 0.04), ACTIVATE)
+
+NETS = {
+    "cifar_80sec": (*CONV1, *CONV2, *CONV3, Step("full", 64, 0.1), ACTIVATE, Step("classify", std=0.1)),
+    "cifar_19pct": (*CONV1, *CONV2, *CONV3, Step("classify", std=0.01)),
+    # Normalised over conv1 before it is pooled, as in the 11 % net's first version (revision 3878e8f).
+    "cifar_13pct": (
+        *(WIDE_CONV1, ACTIVATE, NORMALISE, MAX),
+        *(*WIDE_CONV2, *LOCAL, *LOCAL),
+        Step("classify", std=0.01),
+    ),
+    "cifar_11pct": (
+        *(WIDE_CONV1, ACTIVATE, MAX, NORMALISE),
+        *(*WIDE_CONV2, *WIDE_LOCAL, *LOCAL),
+        Step("classify", std=0.01),
+    ),
+}
+"""Layers in order, by `architecture.name`."""
+
+
+def cifar_layers(config: Config, classes: int) -> tuple[Layer, ...]:
+    """Lay out the configured net, from crops of `scale.crop_size` pixels to logits."""
+    return tuple(_layers(config, classes))
+
+
+def _layers(config: Config, classes: int) -> Iterator[Layer]:
+    inputs, size, number = 3, config.scale.crop_size, 0
+    for step in NETS[config.architecture.name]:
+        match step.kind:
+            case "conv" | "local":
+                number += 1
+                yield _spatial(step, number, inputs, size)
+                inputs = step.maps
+            case "full" | "classify":
+                number += 1
+                units = step.maps or classes
+                # A full layer reads every pixel of the maps below it; its own output is one pixel.
+                yield Full(name=f"fc{number}", inputs=inputs * size**2, units=units, groups=1, std=step.std, bias=0.0)
+                inputs, size = units, 1
+            case "max" | "average":
+                kernel, stride = config.pooling.size, config.pooling.stride
+                size = pooled_size(size, kernel, stride)
+                yield Pool(name=f"pool{number}", kind=step.kind, kernel=kernel, stride=stride, size=size, maps=inputs)
+            case "activate":
+                yield Activate(name=f"act{number}_{config.activation.name}", function=config.activation.name)
+            case "normalise":
+                if number in config.lrn.layers:
+                    yield Normalise(name=f"lrn{number}", columns=1)
+
+
+def _spatial(step: Step, number: int, in_maps: int, size: int) -> Conv | Local:
+    """A convolution or local layer that keeps the size of its maps."""
+    name = f"{step.kind}{number}"
+    if step.kind == "local":
+        return Local(name=name, in_maps=in_maps, maps=step.maps, kernel=3, padding=1, size=size, std=step.std, bias=0.0)
+    return Conv(
+        name=name,
+        in_maps=in_maps,
+        maps=step.maps,
+        kernel=5,
+        stride=1,
+        before=2,
+        after=2,
+        groups=1,
+        in_size=size,
+        size=size,
+        std=step.std,
+        bias=0.0,
+    )

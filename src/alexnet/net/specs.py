@@ -1,0 +1,110 @@
+"""The layers of a network as data, and the sizes of their maps.
+
+Sizes follow the 2012 source: maps round up, windows hang over the right and bottom edge.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv:
+    """A convolution; `before` and `after` are the zeros left/top and right/bottom, in pixels."""
+
+    name: str
+    in_maps: int
+    maps: int
+    kernel: int
+    stride: int
+    before: int
+    after: int
+    groups: int
+    in_size: int
+    size: int
+    std: float
+    bias: float
+
+    @property
+    def fan_in(self) -> int:
+        return self.in_maps // self.groups * self.kernel**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """A locally connected layer: a convolution at stride 1 with kernels and biases of its own at each position."""
+
+    name: str
+    in_maps: int
+    maps: int
+    kernel: int
+    padding: int
+    """Zeros on each side, in pixels."""
+    size: int
+    std: float
+    bias: float
+
+    @property
+    def fan_in(self) -> int:
+        return self.in_maps * self.kernel**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activate:
+    name: str
+    function: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalise:
+    name: str
+    columns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Pooling without padding; windows are clipped at the right and bottom border."""
+
+    name: str
+    kind: str
+    """`max` or `average`"""
+    kernel: int
+    stride: int
+    size: int
+    maps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full:
+    """A fully connected layer; with two groups each column sees its own half of the inputs."""
+
+    name: str
+    inputs: int
+    units: int
+    groups: int
+    std: float
+    bias: float
+
+    @property
+    def fan_in(self) -> int:
+        return self.inputs // self.groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drop:
+    name: str
+    probability: float
+
+
+Weighted = Conv | Local | Full
+"""Layers with parameters."""
+Layer = Weighted | Activate | Normalise | Pool | Drop
+
+
+def convolved_size(size: int, kernel: int, stride: int, padding: int) -> int:
+    """Side of the maps of a convolution over maps of side `size`."""
+    return 1 + ceil((2 * padding + size - kernel) / stride)
+
+
+def pooled_size(size: int, kernel: int, stride: int) -> int:
+    """Side of the maps of a pooling layer over maps of side `size`."""
+    return 1 + ceil((size - kernel) / stride) if size >= kernel else 1
