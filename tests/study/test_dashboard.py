@@ -19,8 +19,8 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from alexnet.config.schema import WandbConfig
 from alexnet.study.comparison import compare
-from alexnet.study.dashboard import CHART_FILE, HTML_FILE, run_id
-from alexnet.study.report import collect_some, report
+from alexnet.study.dashboard import run_id
+from alexnet.study.report import FILES, collect_some, report
 
 OFFLINE = WandbConfig(mode="offline", project="ablations", entity="lab")
 
@@ -50,8 +50,6 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record]
     """A study of seven ablations and a failed run, reported once."""
     folder = study(tmp_path_factory.mktemp("study"), seeds=2)
     save(folder, unfinished(result("no_lrn", 9), "failed", "diverged"))
-    (folder / HTML_FILE).write_text("<html><body>the page</body></html>")
-    (folder / CHART_FILE).write_text("<svg>the chart</svg>")
     assert "W&B comparison: " in published(folder)
     return folder, records(folder)
 
@@ -128,11 +126,11 @@ def test_the_bars_stand_beside_the_claimed_ones(logged: tuple[Path, list[Record]
 
 def test_the_report_s_files_are_there_whatever_becomes_of_the_originals(logged: tuple[Path, list[Record]]) -> None:
     folder, found = logged
-    assert media(folder, found, "report") == "<html><body>the page</body></html>"
-    assert media(folder, found, "intervals") == "<svg>the chart</svg>"
+    assert media(folder, found, "report") == (folder / "comparison.html").read_text(encoding="utf-8")
+    assert media(folder, found, "intervals") == (folder / "comparison.svg").read_text(encoding="utf-8")
     (artifact,) = (record.artifact for record in found if record.artifact.type == "comparison")
     entries = {entry.path: Path(entry.local_path) for entry in artifact.manifest.contents}
-    assert set(entries) == {"comparison.csv", "comparison_runs.csv", "comparison.md", HTML_FILE, CHART_FILE}
+    assert set(entries) == {*FILES} and len(entries) == 5
     for name, copy in entries.items():
         assert copy.read_bytes() == (folder / name).read_bytes() and "offline-run" in str(copy)
 

@@ -5,7 +5,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
@@ -19,17 +19,16 @@ from alexnet.results import BASELINE
 from alexnet.study.collect import Run
 from alexnet.study.comparison import MEASURES, Group, Row
 from alexnet.study.export import (
-    COMPARISON_FILE,
     GROUP_FIGURES,
     ROW_FIGURES,
     RUN_COLUMNS,
-    RUNS_FILE,
     Record,
     group_record,
     row_record,
     run_records,
 )
-from alexnet.study.markdown import MARKDOWN_FILE
+from alexnet.study.html.delta_chart import CHART_FILE
+from alexnet.study.html.page import PAGE_FILE
 from alexnet.study.wording import MEASURE_NAMES, title
 from alexnet.wandb_run import COMPARISON, Destination, group_name, tags
 
@@ -40,9 +39,6 @@ DELTAS_TABLE = "deltas"
 RUNS_TABLE = "runs"
 REPORT = "report"
 INTERVALS_CHART = "intervals"
-HTML_FILE = "comparison.html"
-CHART_FILE = "comparison.svg"
-REPORT_FILES = (COMPARISON_FILE, RUNS_FILE, MARKDOWN_FILE, HTML_FILE, CHART_FILE)
 SUMMARY_FIGURES = ("low", "high", "p", "holm_p", "paper", "paper_verdict", "log", "log_verdict")
 """Figures of a delta that stand beside it in the summary."""
 
@@ -55,14 +51,14 @@ class Table:
     rows: list[list[object]]
 
 
-def publish(groups: Iterable[Group], folder: Path, destination: Destination, console: Console) -> None:
-    """Log every table as a W&B run, with the report's files in `folder`, and say where it went.
+def publish(groups: Iterable[Group], files: Sequence[Path], destination: Destination, console: Console) -> None:
+    """Log every table as a W&B run, with the report's `files` of one folder, and say where it went.
 
     Trouble with W&B, of whatever kind, becomes one line of warning: the report is on disk, the study is finished.
     """
     for group in groups:
         try:
-            where = _log(group, folder, destination)
+            where = _log(group, files, destination)
         except Exception as error:
             reason = (str(error).splitlines() or [""])[0]
             line = f"Warning: the comparison is not on W&B: {type(error).__name__}: {reason}"
@@ -71,7 +67,7 @@ def publish(groups: Iterable[Group], folder: Path, destination: Destination, con
             console.print(Text(f"W&B comparison: {where}"), soft_wrap=True)
 
 
-def _log(group: Group, folder: Path, destination: Destination) -> str:
+def _log(group: Group, files: Sequence[Path], destination: Destination) -> str:
     """Log one table as one run; the run's address, or its directory if it is offline."""
     import wandb
 
@@ -85,14 +81,14 @@ def _log(group: Group, folder: Path, destination: Destination) -> str:
         job_type=COMPARISON,
         tags=_tags(group),
         notes=title(group),
-        dir=folder,
+        dir=files[0].parent,
         mode="online" if destination.mode == "online" else "offline",
         config=config(group),
         settings=wandb.Settings(console="off", silent=True, reinit="create_new"),
     ) as run:
-        run.log({**_tables(group), **_charts(group), **_pages(folder)})
+        run.log({**_tables(group), **_charts(group), **_pages(files)})
         run.summary.update(summary(group))
-        run.log_artifact(_artifact(group, folder, Path(run.dir)))
+        run.log_artifact(_artifact(group, files, Path(run.dir)))
         # Offline, W&B answers a question for the address with a warning.
         return str(Path(run.dir).parent) if run.offline or not run.url else run.url
 
@@ -210,26 +206,25 @@ def _charts(group: Group) -> dict[str, object]:
     return charts
 
 
-def _pages(folder: Path) -> dict[str, "wandb.Html"]:
-    """The report's page and its chart, so far as they have been written."""
+def _pages(files: Sequence[Path]) -> dict[str, "wandb.Html"]:
+    """The report's page and its chart."""
     import wandb
 
-    files = {REPORT: folder / HTML_FILE, INTERVALS_CHART: folder / CHART_FILE}
+    keys = {PAGE_FILE: REPORT, CHART_FILE: INTERVALS_CHART}
     return {
-        key: wandb.Html(file.read_text(encoding="utf-8"), inject=False, data_is_not_path=True)
-        for key, file in files.items()
-        if file.is_file()
+        keys[file.name]: wandb.Html(file.read_text(encoding="utf-8"), inject=False, data_is_not_path=True)
+        for file in files
+        if file.name in keys
     }
 
 
-def _artifact(group: Group, folder: Path, run_directory: Path) -> "wandb.Artifact":
+def _artifact(group: Group, files: Sequence[Path], run_directory: Path) -> "wandb.Artifact":
     """The report's files, copied into the run first: an offline run is sent later, when the originals may differ."""
     import wandb
 
     artifact = wandb.Artifact(run_id(group), COMPARISON, description=title(group), metadata=config(group))
     copies = run_directory / REPORT
     copies.mkdir(exist_ok=True)
-    for name in REPORT_FILES:
-        if (folder / name).is_file():
-            artifact.add_file(str(shutil.copyfile(folder / name, copies / name)), policy="immutable")
+    for file in files:
+        artifact.add_file(str(shutil.copyfile(file, copies / file.name)), policy="immutable")
     return artifact

@@ -49,7 +49,7 @@ def report(
     if warning := damage_line(found.damaged):
         console.print(Text(warning, style="red"))
     if wandb is not None and wandb.mode != "disabled":
-        publish(groups, folder, wandb, console)
+        publish(groups, [folder / name for name in FILES], wandb, console)
 
 
 def collect_some(paths: Sequence[Path]) -> Collection:
