@@ -15,9 +15,10 @@ import pytest
 from alexnet.study.export import COMPARISON_FILE
 from tests.data.samples import class_folders, noise
 from tests.offline_runs import config, records, run_record, summary
-from tests.training.conftest import TINY, assert_same_training
+from tests.training.conftest import FEW, NARROW, assert_same_training
 
 TRAIN = Path(__file__).parents[1] / "train.py"
+TINY = (*NARROW, *FEW)
 Finished = subprocess.CompletedProcess[str]
 
 

@@ -16,10 +16,8 @@ from alexnet.config.job import Job, check
 from alexnet.results import Result
 from alexnet.training.run import run
 
-TINY = (
-    "scale=cifar",
-    "scale.maps=[8,8,16,16,8]",
-    "scale.hidden_units=32",
+NARROW = ("scale=cifar", "scale.maps=[8,8,16,16,8]", "scale.hidden_units=32")
+FEW = (
     "data.shapes.train_per_class=3",
     "data.shapes.val_per_class=1",
     "data.shapes.test_per_class=2",
@@ -37,10 +35,21 @@ MakeJob = Callable[..., Job]
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
-    """A tiny job with further overrides; all share one pack."""
+    """A job of a narrow AlexNet on few images, with further overrides; all share one pack."""
+    few = _few_images(tmp_path_factory)
+    return lambda *overrides: few(*NARROW, *overrides)
+
+
+@pytest.fixture(scope="session")
+def few_images(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
+    """The same with a net to be chosen."""
+    return _few_images(tmp_path_factory)
+
+
+def _few_images(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
     register()
-    packs = tmp_path_factory.mktemp("packs")
-    return lambda *overrides: check([*TINY, f"data.packs={packs}", *overrides])
+    packs = tmp_path_factory.getbasetemp() / "packs"
+    return lambda *overrides: check([*FEW, f"data.packs={packs}", *overrides])
 
 
 @pytest.fixture(autouse=True)

@@ -292,15 +292,15 @@ def _interrupt(_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_local_net_is_trained_checkpointed_and_evaluated(tiny: MakeJob, tmp_path: Path) -> None:
-    job = tiny(
+def test_a_local_net_is_trained_checkpointed_and_evaluated(few_images: MakeJob, tmp_path: Path) -> None:
+    job = few_images(
         *("architecture=cifar_11pct", "columns=one", "dropout=none", "lrn=cifar_9_maps", "crops=all_positions"),
         *("optimizer=cifar_13pct", "optimizer.batch_size=16", "schedule.epochs=2", "schedule.drops=[1]"),
-        *("scale=cifar_crops", "+ablation=no_weight_decay"),
+        *("scale=cifar_crops", "+ablation=no_lrn"),
     )
     result, _ = execute(job, tmp_path)
-    assert result.status == "finished" and result.changes == {"optimizer.weight_decay": (0.004, 0.0)}
+    assert result.status == "finished" and result.changes == {"lrn.layers": ([1, 2], [])}
     saved = checkpoint(tmp_path)
     assert result.parameters == sum(w.numel() for key, w in saved["state_dict"].items() if key.startswith("net."))
     rates = [group["lr"] for group in saved["optimizer_states"][0]["param_groups"]]
-    assert rates == pytest.approx([1e-4, 2e-4])  # biases at twice the rate, before and after the drop
+    assert sorted(set(rates)) == pytest.approx([1e-4, 2e-4])  # biases at twice the rate, after the drop too
