@@ -116,5 +116,6 @@ def test_a_study_with_settings_of_its_own_is_refused(monkeypatch: pytest.MonkeyP
     study.write_text(study.read_text() + "optimizer: {batch_size: 8}\n")
     monkeypatch.setattr(command_line, "CONF", copy)
     monkeypatch.setattr(command_line, "compose_tree", compose_tree_uncached)
+    monkeypatch.setattr(command_line, "_composed_study", command_line._composed_study.__wrapped__)
     with pytest.raises(UserError, match="settings must be those of experiment=small"):
         read("experiment=study_small")

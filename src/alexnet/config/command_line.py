@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 from hydra import compose, initialize_config_dir
@@ -68,7 +69,7 @@ def read_command_line(arguments: list[str], *, multirun: bool) -> CommandLine:
             _check(override)
         to_hydra = [_one_value(override) for override in overrides if _is_hydra(override.key_or_group)]
         others = _given(override for override in overrides if not _is_hydra(override.key_or_group))
-        study = _study(others.get("experiment"), to_hydra)
+        study = _study(others.get("experiment"), tuple(to_hydra))
         sweep = multirun or study.sweeps
         chosen = _with_study(others, study, sweep=sweep).values()
         choices = [_choices(override, sweep=sweep) for override in chosen]
@@ -79,7 +80,8 @@ def expand(arguments: list[str], *, sweep: bool) -> list[list[str]]:
     """The overrides of each job of a command line; UserError also where it is a sweep unasked."""
     command = read_command_line(arguments, multirun=sweep)
     if command.sweep and not sweep:
-        raise UserError("this is a study, a sweep of many runs: give the experiment that it is made of")
+        experiment = compose_tree(command.jobs[0])["experiment"]
+        raise UserError(f"a study is many runs, and one is needed: give experiment={experiment}")
     return command.jobs
 
 
@@ -117,25 +119,30 @@ def _one_value(override: Override) -> str:
     return override.input_line
 
 
-def _study(chosen: Override | None, to_hydra: list[str]) -> _Study:
+def _study(chosen: Override | None, to_hydra: tuple[str, ...]) -> _Study:
     """What the experiment that is chosen, and the command line itself, say about sweeping."""
     if chosen is None:
-        return _composed_study([], to_hydra)
+        return _composed_study((), to_hydra)
     if not chosen.is_sweep_override():
-        return _composed_study([f"experiment={chosen.value()}"], to_hydra)
+        return _composed_study((f"experiment={chosen.value()}",), to_hydra)
     for name in _named(chosen.value()):
-        if _composed_study([f"experiment={name}"], to_hydra).parameters:
+        if _composed_study((f"experiment={name}",), to_hydra).parameters:
             raise UserError(f"{chosen.input_line}: {name} is a study, which is a sweep already: give it alone")
-    return _composed_study([], to_hydra)
+    return _composed_study((), to_hydra)
 
 
-def _composed_study(experiment: list[str], to_hydra: list[str]) -> _Study:
+@cache
+def _composed_study(experiment: tuple[str, ...], to_hydra: tuple[str, ...]) -> _Study:
     try:
         composed = compose("config", [*experiment, *to_hydra], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(one_line(error)) from error
     parameters = composed.hydra.sweeper.get("params") or {}
-    if parameters and experiment and compose_tree(experiment) != compose_tree([f"experiment={composed.experiment}"]):
+    if (
+        parameters
+        and experiment
+        and compose_tree(list(experiment)) != compose_tree([f"experiment={composed.experiment}"])
+    ):
         raise UserError(
             f"conf/experiment: {experiment[0]} lists runs, so its settings must be those of"
             f" experiment={composed.experiment}: change that one, or name another in its defaults"
