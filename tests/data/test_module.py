@@ -86,8 +86,7 @@ def test_paired_runs_see_the_same_images_in_the_same_order(pack: Pack, config: C
 
 def test_evaluation_sees_every_image_once_in_order(pack: Pack, config: Config) -> None:
     data = PackDataModule(pack, config)
-    validation = data.val_dataloader()
-    assert not isinstance(validation, list)
+    (validation,) = data.val_dataloader()
     assert [len(labels) for _, labels in validation] == [4, 4, 3] and len(validation) == 3
     assert [number for images, _ in validation for number in images[:, 0, 0, 0].tolist()] == list(range(11))
     assert [label for _, labels in validation for label in labels.tolist()] == [n * 3 % 5 for n in range(11)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
+import yaml
 
 from alexnet.config.compose import flatten, schema_defaults
 from alexnet.config.job import NOT_COMPUTED
@@ -129,7 +129,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        tree = OmegaConf.to_container(OmegaConf.load(path))
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except Exception as error:
         raise UserError(f"{path}: cannot be read: {error}".splitlines()[0]) from None
     if not isinstance(tree, dict):
