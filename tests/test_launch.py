@@ -135,7 +135,7 @@ def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launc
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
     workers = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
     done = train(
-        tmp_path, *GRID, f"data.packs={undisturbed}/packs", "wandb=offline", f"hydra/launcher={launcher}", *workers
+        tmp_path, *GRID, f"data.packs={undisturbed}/packs", "wandb.mode=offline", f"hydra/launcher={launcher}", *workers
     )
     assert done.returncode == 0 and done.stderr == ""
     assert "4 of 4 done: " in done.stdout and "epoch " not in done.stdout
