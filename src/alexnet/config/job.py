@@ -17,6 +17,8 @@ from alexnet.errors import UserError
 
 NOT_COMPUTED = ("runs", "fresh", "hardware", "wandb", "target", "data.packs")
 """Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
+CLAIMED = ("ablations", "target")
+"""Keys in which an ablation says what it tests, beside what it changes."""
 OF_ALEXNET = (
     "init",
     "scale.conv1_kernel",
@@ -88,7 +90,7 @@ def _group(override: str) -> str:
 
 def declared_changes(name: str) -> dict[str, Any]:
     """What an ablation's file sets, by dotted key."""
-    return flatten({key: value for key, value in ablation_files()[name].items() if key != "ablations"})
+    return flatten({key: value for key, value in ablation_files()[name].items() if key not in CLAIMED})
 
 
 def _check_ablation(name: str, tree: ConfigTree, baseline: ConfigTree, others: list[str]) -> None:
@@ -119,7 +121,7 @@ def _text(value: object) -> str:
 
 
 def _changes(baseline: ConfigTree, tree: ConfigTree) -> dict[str, tuple[Any, Any]]:
-    before, after = (flatten(_without(side, "ablations")) for side in (baseline, tree))
+    before, after = (flatten(_without(side, *CLAIMED)) for side in (baseline, tree))
     assert before.keys() == after.keys(), "an ablation changes values, never the set of keys"
     return {key: (before[key], after[key]) for key in before if before[key] != after[key]}
 

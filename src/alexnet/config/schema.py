@@ -16,6 +16,8 @@ CONV_LAYERS = (1, 2, 3, 4, 5)
 FC_LAYERS = (6, 7)
 ALEXNET = "alexnet"
 ARCHITECTURES = (ALEXNET, "cifar_80sec", "cifar_19pct", "cifar_13pct", "cifar_11pct")
+POOLED = (1, 2, 5)
+"""Convolutions that a pooling layer follows (section 3.5)."""
 CIFAR_NORMALISED = (1, 2)
 """Convolutions of the CIFAR-10 nets that can be normalised."""
 
@@ -105,6 +107,8 @@ class LrnConfig:
     beta: float = MISSING
     alpha_over: str = MISSING
     """`sum`: alpha multiplies the sum of squares, as printed; `mean`: the sum divided by n, as in the 2012 source."""
+    across_columns: bool = False
+    """Whether windows cross from one column into the other; the 2012 source normalises each column by itself."""
 
     def __post_init__(self) -> None:
         _subset("lrn.layers", self.layers, CONV_LAYERS)
@@ -114,6 +118,41 @@ class LrnConfig:
         )
         _require(self.k > 0, f"lrn.k={self.k} must be positive")
         _require(self.alpha >= 0 and self.beta >= 0, f"lrn.alpha={self.alpha} and lrn.beta={self.beta}: not below 0")
+
+
+@dataclass(kw_only=True)
+class SameMapNormConfig:
+    """The normalisation within a map that the 2012 source adds and the paper does not mention: each activity is
+    divided by (1 + alpha / size^2 * sum of the squares in the size x size pixels around it)^beta."""
+
+    layers: list[int] = field(default_factory=list)
+    """Convolutions whose output it follows, after their LRN."""
+    size: int = 5
+    """Side of the window, pixels."""
+    alpha: float = 1e-3
+    beta: float = 0.75
+
+    def __post_init__(self) -> None:
+        _subset("same_map_norm.layers", self.layers, CONV_LAYERS)
+        _require(
+            self.size >= 1 and self.size % 2 == 1,
+            f"same_map_norm.size={self.size}: the window is centred, give an odd number",
+        )
+        _require(
+            self.alpha >= 0 and self.beta >= 0,
+            f"same_map_norm.alpha={self.alpha} and same_map_norm.beta={self.beta}: not below 0",
+        )
+
+
+@dataclass(kw_only=True)
+class OrderConfig:
+    """Where the non-linearity stands among a layer's norm and pooling."""
+
+    relu_last: list[int] = field(default_factory=list)
+    """Convolutions whose non-linearity follows their norm and pooling instead of the convolution itself."""
+
+    def __post_init__(self) -> None:
+        _subset("order.relu_last", self.relu_last, POOLED)
 
 
 @dataclass(kw_only=True)
@@ -197,6 +236,21 @@ class CropsConfig:
     """Mirror left and right with probability 1/2 in training."""
     last_position: bool = MISSING
     """Whether random crops also start at the last offset that fits: 33 x 33 positions of 224 in 256, not 32 x 32."""
+    images_per_draw: int = 1
+    """Consecutive images of an epoch that share one position and one mirroring."""
+    centred_mean: bool = False
+    """Whether the centre of the mean image is subtracted from every crop, wherever it was cut and however mirrored."""
+
+    def __post_init__(self) -> None:
+        _require(self.images_per_draw >= 1, f"crops.images_per_draw={self.images_per_draw} must be at least 1")
+
+
+@dataclass(kw_only=True)
+class ShuffleConfig:
+    """The order of the training images."""
+
+    every_epoch: bool = True
+    """Whether each epoch has an order of its own; else all have one, and batches keep their images."""
 
 
 @dataclass(kw_only=True)
@@ -207,6 +261,8 @@ class ColorConfig:
     """Standard deviation of the random multiplier; 0 switches the noise off."""
     magnitude: str = MISSING
     """What is multiplied: `std` along each direction (2012 source), or the `eigenvalue` as printed."""
+    rescale: bool = False
+    """Whether images with noise are divided by 1 + coefficient, so that their scale does not grow."""
 
     def __post_init__(self) -> None:
         _one_of("color.magnitude", self.magnitude, ("std", "eigenvalue"))
@@ -256,6 +312,8 @@ class ScheduleConfig:
     """`plateau`: drops before training ends at the next plateau."""
     patience: int = MISSING
     """`plateau`: epochs without a new best validation error that make a plateau."""
+    scaled_to: int | None = None
+    """Stretch or shrink a schedule of fixed epochs to this many; its drops move along."""
     until_train_error: float | None = None
     """Stop after the epoch at whose end the top-1 error over all training images, unaugmented and in evaluation mode,
     has come down to this many percent. None neither stops nor measures that error."""
@@ -274,6 +332,51 @@ class ScheduleConfig:
             list(self.drops) == sorted(set(self.drops)) and all(drop > 0 for drop in self.drops),
             f"schedule.drops={list(self.drops)}: give rising epochs, the first above 0",
         )
+        if self.scaled_to is not None:
+            self._scale(self.scaled_to)
+
+    def _scale(self, epochs: int) -> None:
+        _require(
+            self.kind == "epochs" and epochs >= 1,
+            f"schedule.scaled_to={epochs}: only a schedule of fixed epochs can be scaled, and to one epoch at least",
+        )
+        self.drops = [max(1, scaled_epoch(drop, of=self.epochs, to=epochs)) for drop in self.drops]
+        # The values of a scaled schedule are no longer to be scaled: a copy of this one stays as it is.
+        self.epochs, self.scaled_to = epochs, None
+
+
+def scaled_epoch(epoch: int, *, of: int, to: int) -> int:
+    """Where an epoch of a training `of` epochs long falls in one of `to` epochs."""
+    return round(epoch * to / of)
+
+
+@dataclass(kw_only=True)
+class LateConfig:
+    """What the 2012 source changes in the last part of training, beside the rate (its parameter files' notes)."""
+
+    of_epochs: int = 91
+    """Length of the training that the epochs below belong to; they are scaled to `schedule.epochs`."""
+    layers: list[int] = field(default_factory=list)
+    """Convolutions that are slowed, then frozen."""
+    slowed: int = 67
+    """Epoch at whose start the rate of these layers is divided by `schedule.factor` once more."""
+    frozen: int = 72
+    """Epoch from which on they are not updated at all."""
+    color_off: int | None = None
+    """Epoch from which on there is no colour noise; None: it lasts."""
+    bias_drops: list[int] | None = None
+    """Epochs at whose start the biases' rate is divided; None: together with that of the weights."""
+
+    def __post_init__(self) -> None:
+        _subset("late.layers", self.layers, CONV_LAYERS)
+        _require(self.of_epochs >= 1, f"late.of_epochs={self.of_epochs} must be at least 1")
+        epochs = [self.slowed, self.frozen, self.color_off or 0, *(self.bias_drops or [])]
+        _require(min(epochs) >= 0, f"late: epochs are counted from 0, not from {min(epochs)}")
+
+    @property
+    def names_epochs(self) -> bool:
+        """Whether anything happens at a given epoch, for which the length of training must be known."""
+        return bool(self.layers or self.bias_drops) or self.color_off is not None
 
 
 @dataclass(kw_only=True)
@@ -384,6 +487,8 @@ class Config:
     scale: ScaleConfig = MISSING
     columns: ColumnsConfig = MISSING
     lrn: LrnConfig = MISSING
+    same_map_norm: SameMapNormConfig = field(default_factory=SameMapNormConfig)
+    order: OrderConfig = field(default_factory=OrderConfig)
     pooling: PoolingConfig = MISSING
     activation: ActivationConfig = MISSING
     dropout: DropoutConfig = MISSING
@@ -391,8 +496,10 @@ class Config:
     init: InitConfig = MISSING
     crops: CropsConfig = MISSING
     color: ColorConfig = MISSING
+    shuffle: ShuffleConfig = field(default_factory=ShuffleConfig)
     optimizer: OptimizerConfig = MISSING
     schedule: ScheduleConfig = MISSING
+    late: LateConfig = field(default_factory=LateConfig)
     data: DataConfig = MISSING
     hardware: HardwareConfig = MISSING
     wandb: WandbConfig = MISSING
@@ -407,6 +514,11 @@ class Config:
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**31, f"seed={self.seed} must lie between 0 and 2147483647")
+        _require(
+            self.schedule.kind == "epochs" or not self.late.names_epochs,
+            f"late.of_epochs={self.late.of_epochs}: late changes need a schedule of fixed epochs, such as"
+            " schedule=log_2012; late=none has no changes",
+        )
         if self.architecture.name != ALEXNET:
             self._check_cifar()
 
@@ -417,6 +529,8 @@ class Config:
             "columns=one": self.columns.kind == "one",
             "dropout=none": not self.dropout.layers,
             "depth=five": not self.depth.without and not self.depth.sixth,
+            "order=paper": not self.order.relu_last,
+            "same_map_norm=none": not self.same_map_norm.layers,
         }
         wanted = " ".join(choice for choice, holds in fixed.items() if not holds)
         _require(not wanted, f"{name} has one column, no dropout and fixed layers: add {wanted}")

@@ -48,12 +48,15 @@ class CropGeometry:
 class Augmenter(nn.Module):
     """uint8 images to the network's input, float32 [n, 3, crop, crop], channels last: 0-255 minus the mean image.
 
-    The mean image is that of the training set, subtracted pixel by pixel before cropping (section 2). Never divided
-    by a standard deviation. Its statistics are part of the checkpoint, so that a checkpoint is complete in itself.
+    The mean image is that of the training set, subtracted pixel by pixel before cropping (section 2), or its centre
+    after it (`crops.centred_mean`, 2012 source). Never divided by a standard deviation. The statistics are part of the
+    checkpoint, so that a checkpoint is complete in itself.
     """
 
     mean_image: Tensor
     color_directions: Tensor
+    color_on: bool = True
+    """Whether training images get their colour noise now: the 2012 source switches it off late in training."""
 
     def __init__(
         self, statistics: Statistics, geometry: CropGeometry, *, crops: CropsConfig, color: ColorConfig
@@ -61,6 +64,7 @@ class Augmenter(nn.Module):
         super().__init__()
         self.geometry = geometry
         self.crops = crops
+        self.color_scale = 1.0 / (1.0 + color.coefficient) if color.rescale else 1.0
         self.register_buffer("mean_image", torch.from_numpy(statistics.mean_image.copy()))
         self.register_buffer("color_directions", _color_directions(statistics, color))
 
@@ -69,8 +73,11 @@ class Augmenter(nn.Module):
         offsets = batch.offsets if self.crops.random else torch.full_like(batch.offsets, self.geometry.centre)
         flips = batch.flips if self.crops.flip else torch.zeros_like(batch.flips)
         crops = self.crop(batch.images, offsets, flips)
+        if not self.color_on:
+            return crops
         # Once per image and use, the same for all of its pixels.
-        return crops + (batch.colors @ self.color_directions)[:, :, None, None]
+        noisy = crops + (batch.colors @ self.color_directions)[:, :, None, None]
+        return noisy if self.color_scale == 1.0 else noisy * self.color_scale
 
     def crop(self, images: Tensor, offsets: Tensor, flips: Tensor) -> Tensor:
         """Cut crops at their offsets, mirror some, subtract the mean image: the deterministic part."""
@@ -79,8 +86,15 @@ class Augmenter(nn.Module):
         columns = offsets[:, 1, None] + torch.where(flips[:, None], steps.flip(0), steps)
         chosen = torch.arange(len(images), device=images.device)[:, None, None]
         rows, columns = rows[:, :, None], columns[:, None, :]
-        crops = images[chosen, rows, columns].float() - self.mean_image[rows, columns]
+        crops = images[chosen, rows, columns].float() - self._mean(rows, columns)
         return crops.permute(0, 3, 1, 2)
+
+    def _mean(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """The part of the mean image to subtract from the pixels at these rows and columns, [n or 1, crop, crop, 3]."""
+        if not self.crops.centred_mean:
+            return self.mean_image[rows, columns]
+        centre = slice(self.geometry.centre, self.geometry.centre + self.geometry.crop_size)
+        return self.mean_image[None, centre, centre]
 
 
 def _color_directions(statistics: Statistics, color: ColorConfig) -> Tensor:

@@ -84,6 +84,8 @@ class PackDataModule(L.LightningDataModule):
             epoch=self.trainer.current_epoch,
             images=len(split),
             positions=self.geometry.positions(self.config.crops),
+            images_per_draw=self.config.crops.images_per_draw,
+            reshuffle=self.config.shuffle.every_epoch,
         )
         return TrainingBatches(split, plan, self.config.optimizer.batch_size)
 

@@ -27,12 +27,21 @@ class EpochPlan:
     """Standard normal draws along the three principal directions of colour [n, 3]."""
 
 
-def draw_epoch(*, seed: int, epoch: int, images: int, positions: int) -> EpochPlan:
-    """Draw one epoch over `images` images with `positions` possible crop offsets per axis."""
+def draw_epoch(
+    *, seed: int, epoch: int, images: int, positions: int, images_per_draw: int = 1, reshuffle: bool = True
+) -> EpochPlan:
+    """Draw one epoch over `images` images with `positions` possible crop offsets per axis.
+
+    `images_per_draw` images that follow one another share an offset and a flip. Without `reshuffle` the images come in
+    the order of epoch 0.
+    """
     streams = {name: np.random.default_rng([seed, epoch, key]) for key, name in enumerate(STREAMS)}
+    if not reshuffle:
+        streams["order"] = np.random.default_rng([seed, 0, STREAMS.index("order")])
+    first_of_draw = np.arange(images) // images_per_draw * images_per_draw
     return EpochPlan(
         order=streams["order"].permutation(images),
-        offsets=streams["offsets"].integers(0, positions, size=(images, 2)),
-        flips=streams["flips"].random(images) < 0.5,
+        offsets=streams["offsets"].integers(0, positions, size=(images, 2))[first_of_draw],
+        flips=(streams["flips"].random(images) < 0.5)[first_of_draw],
         colors=streams["colors"].standard_normal((images, 3), dtype=np.float32),
     )

@@ -6,11 +6,11 @@ from hashlib import sha256
 import torch
 from torch import nn
 
-from alexnet.config.schema import Config, LrnConfig
+from alexnet.config.schema import Config
 from alexnet.net.layers import Activation, ColumnLinear, LocallyConnected2d, OverhangingConv2d, PlainDropout
-from alexnet.net.lrn import LocalResponseNorm
+from alexnet.net.lrn import LocalResponseNorm, SameMapNorm
 from alexnet.net.plan import plan
-from alexnet.net.specs import Activate, Conv, Drop, Full, Layer, Local, Normalise, Pool, Weighted
+from alexnet.net.specs import Activate, Conv, Drop, Full, Layer, Local, Normalise, NormaliseSameMap, Pool, Weighted
 
 
 class AlexNet(nn.Sequential):
@@ -26,7 +26,7 @@ class AlexNet(nn.Sequential):
 
     def __init__(self, config: Config, *, classes: int, seed: int) -> None:
         self_plan = plan(config, classes)
-        super().__init__(_modules(self_plan, config.lrn))
+        super().__init__(_modules(self_plan, config))
         self.plan = self_plan
         for layer in self_plan:
             if isinstance(layer, Weighted):
@@ -35,16 +35,16 @@ class AlexNet(nn.Sequential):
         self.to(memory_format=torch.channels_last)
 
 
-def _modules(layers: tuple[Layer, ...], lrn: LrnConfig) -> OrderedDict[str, nn.Module]:
+def _modules(layers: tuple[Layer, ...], config: Config) -> OrderedDict[str, nn.Module]:
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     for layer in layers:
         if isinstance(layer, Full) and "flatten" not in modules:
             modules["flatten"] = nn.Flatten()
-        modules[layer.name] = _module(layer, lrn)
+        modules[layer.name] = _module(layer, config)
     return modules
 
 
-def _module(layer: Layer, lrn: LrnConfig) -> nn.Module:
+def _module(layer: Layer, config: Config) -> nn.Module:
     match layer:
         case Conv():
             return OverhangingConv2d(
@@ -63,9 +63,13 @@ def _module(layer: Layer, lrn: LrnConfig) -> nn.Module:
         case Activate():
             return Activation(layer.function)
         case Normalise():
+            lrn = config.lrn
             # The source divides alpha by the window size when it reads its parameter file; the paper does not.
             alpha = lrn.alpha if lrn.alpha_over == "sum" else lrn.alpha / lrn.size
             return LocalResponseNorm(columns=layer.columns, size=lrn.size, k=lrn.k, alpha=alpha, beta=lrn.beta)
+        case NormaliseSameMap():
+            norm = config.same_map_norm
+            return SameMapNorm(size=norm.size, alpha=norm.alpha / norm.size**2, beta=norm.beta)
         case Pool():
             # ceil_mode: the last window is clipped at the border, as in the 2012 source; an average is that of the
             # pixels that are left.

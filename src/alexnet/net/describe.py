@@ -3,7 +3,7 @@
 from rich.box import SIMPLE
 from rich.table import Table
 
-from alexnet.net.specs import Activate, Conv, Drop, Full, Layer, Local, Normalise, Pool
+from alexnet.net.specs import Activate, Conv, Drop, Full, Layer, Local, Normalise, NormaliseSameMap, Pool
 
 
 def parameters(layer: Layer) -> int:
@@ -69,6 +69,8 @@ def _cells(layer: Layer, activation: str | None) -> tuple[str, ...]:
             return (name, f"{layer.kernel}/{layer.stride}/0", "", _maps(layer.maps, layer.size), *counts)
         case Normalise():
             return (name, "", str(layer.columns), "", *counts)
+        case NormaliseSameMap():
+            return (name, "", "", "", *counts)
         case Full():
             return (name, "", str(layer.groups), f"{layer.units}", *counts)
         case Drop():

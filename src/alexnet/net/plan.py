@@ -9,10 +9,22 @@ from dataclasses import replace
 from math import sqrt
 
 from alexnet.config.names import nearest
-from alexnet.config.schema import ALEXNET, Config, ScaleConfig
+from alexnet.config.schema import ALEXNET, POOLED, Config, ScaleConfig
 from alexnet.errors import UserError
 from alexnet.net.cifar import cifar_layers
-from alexnet.net.specs import Activate, Conv, Drop, Full, Layer, Normalise, Pool, Weighted, convolved_size, pooled_size
+from alexnet.net.specs import (
+    Activate,
+    Conv,
+    Drop,
+    Full,
+    Layer,
+    Normalise,
+    NormaliseSameMap,
+    Pool,
+    Weighted,
+    convolved_size,
+    pooled_size,
+)
 
 PAPER_SCALE = ScaleConfig(
     image_size=256,
@@ -27,8 +39,6 @@ PAPER_SCALE = ScaleConfig(
 
 KERNELS = {2: 5, 3: 3, 4: 3, 5: 3, 6: 3}
 """Kernel sides of conv2 to conv5 (section 3.5) and of the sixth convolution; conv1's depends on the scale."""
-POOLED = (1, 2, 5)
-"""Convolutions that a pooling layer follows (section 3.5)."""
 BIASED = (2, 4, 5, 6)
 """Convolutions whose neurons start with a positive bias (section 5; conv6 as in layers-146)."""
 PAPER_POOL = (3, 2)
@@ -81,9 +91,10 @@ def _layers(config: Config, classes: int) -> Iterator[Layer]:
         conv = _conv(config, number, maps, size, is_first=index == 0, pools=pools)
         maps, size = conv.maps, conv.size
         yield conv
-        yield Activate(name=f"conv{number}_{config.activation.name}", function=config.activation.name)
-        if number in config.lrn.layers:
-            yield Normalise(name=f"lrn{number}", columns=1 if config.columns.kind == "one" else 2)
+        activate = Activate(name=f"conv{number}_{config.activation.name}", function=config.activation.name)
+        if number not in config.order.relu_last:
+            yield activate
+        yield from _norms(config, number)
         for pooled in pools:
             size = pooled_size(size, config.pooling.size, config.pooling.stride)
             yield Pool(
@@ -94,12 +105,23 @@ def _layers(config: Config, classes: int) -> Iterator[Layer]:
                 size=size,
                 maps=maps,
             )
+        if number in config.order.relu_last:
+            yield activate
     if config.depth.sixth:
         conv = _conv(config, 6, maps, size, is_first=False, pools=[])
         maps = conv.maps
         yield conv
         yield Activate(name=f"conv6_{config.activation.name}", function=config.activation.name)
     yield from _classifier(config, maps * size**2, classes)
+
+
+def _norms(config: Config, number: int) -> Iterator[Layer]:
+    """What normalises the output of a convolution: between maps, then within each."""
+    if number in config.lrn.layers:
+        in_columns = config.columns.kind != "one" and not config.lrn.across_columns
+        yield Normalise(name=f"lrn{number}", columns=2 if in_columns else 1)
+    if number in config.same_map_norm.layers:
+        yield NormaliseSameMap(name=f"same_map_norm{number}")
 
 
 def _convs(config: Config) -> list[int]:

@@ -56,8 +56,17 @@ class Activate:
 
 @dataclass(frozen=True, kw_only=True)
 class Normalise:
+    """Response normalisation between the maps of each column."""
+
     name: str
     columns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormaliseSameMap:
+    """Response normalisation between the pixels of each map."""
+
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +106,7 @@ class Drop:
 
 Weighted = Conv | Local | Full
 """Layers with parameters."""
-Layer = Weighted | Activate | Normalise | Pool | Drop
+Layer = Weighted | Activate | Normalise | NormaliseSameMap | Pool | Drop
 
 
 def convolved_size(size: int, kernel: int, stride: int, padding: int) -> int:

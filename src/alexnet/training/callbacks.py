@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from alexnet.config.schema import Config
 from alexnet.training.history import History
-from alexnet.training.schedule import fits, progress, rate
+from alexnet.training.schedule import fits, group_rate, progress
 
 CHECKPOINTS = "checkpoints"
 LAST = "last"
@@ -29,9 +29,10 @@ class ScheduledRate(L.Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         drops = progress(self.config.schedule, self.history.schedule_errors).drops
         for group in trainer.optimizers[0].param_groups:
-            # Checkpoints from before there were factors hold groups without one.
-            factor = group.get("rate_factor", 1.0)
-            group["lr"] = factor * rate(self.config.schedule, self.config.optimizer.lr, drops)
+            # Checkpoints from before a key existed hold groups without it, of runs in which it had no effect.
+            schedule = {"is_bias": group.get("is_bias", False), "is_late": group.get("is_late", False)}
+            scheduled = group_rate(self.config, trainer.current_epoch, drops, **schedule)
+            group["lr"] = group.get("rate_factor", 1.0) * scheduled
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._stop_when_finished(trainer)

@@ -18,6 +18,7 @@ from alexnet.evaluation.predictions import PredictionStore
 from alexnet.evaluation.views import center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
 from alexnet.training.momentum import Momentum2012, parameter_groups
+from alexnet.training.schedule import color_is_on
 
 
 class AlexNetModule(L.LightningModule):
@@ -42,7 +43,7 @@ class AlexNetModule(L.LightningModule):
 
     def configure_optimizers(self) -> Momentum2012:
         optimizer = self.config.optimizer
-        groups = parameter_groups(self.net, optimizer)
+        groups = parameter_groups(self.net, optimizer, [f"conv{number}" for number in self.config.late.layers])
         return Momentum2012(groups, lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -52,6 +53,7 @@ class AlexNetModule(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.train_loss.reset()
         self.train_errors.reset()
+        self.augmenter.color_on = color_is_on(self.config, self.current_epoch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         # Dropout masks follow from the seed and the step alone: the same after a resume, and the same for two

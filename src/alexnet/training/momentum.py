@@ -1,6 +1,6 @@
 """The momentum rule of 2012 (paper, section 5; weights.cu of the authors' release)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
@@ -24,14 +24,17 @@ class Momentum2012(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient and a rate above 0.
+
+        A rate of 0 freezes: no decay and no left-over momentum either (weights.cu of the authors' release).
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
-            if weights:
+            if weights and group["lr"] > 0:
                 self._update(weights, group["lr"], group["momentum"], group["weight_decay"])
         return loss
 
@@ -52,19 +55,26 @@ class Momentum2012(Optimizer):
         return velocity
 
 
-def parameter_groups(net: nn.Module, optimizer: OptimizerConfig) -> list[dict[str, Any]]:
-    """Weights, then biases, in groups of one decay each; `rate_factor` is what the scheduled rate is multiplied by."""
-    groups: dict[tuple[bool, float], list[Tensor]] = {}
-    for name, parameter in sorted(net.named_parameters(), key=lambda named: _is_bias(named[0])):
-        layer, is_bias = name.rpartition(".")[0], _is_bias(name)
+def parameter_groups(net: nn.Module, optimizer: OptimizerConfig, late_layers: Collection[str]) -> list[dict[str, Any]]:
+    """Weights, then biases, in groups of one decay and one schedule each, the first with that of ordinary weights.
+
+    `rate_factor` is what the scheduled rate is multiplied by; `is_bias` and `is_late` say which schedule it is.
+    """
+    groups: dict[tuple[bool, bool, float], list[Tensor]] = {}
+    for name, parameter in net.named_parameters():
+        layer, _, kind = name.rpartition(".")
+        is_bias = kind == "bias"
         decays = optimizer.decay_biases or not is_bias
         decay = optimizer.weight_decay * optimizer.decay_factors.get(layer, 1.0) if decays else 0.0
-        groups.setdefault((is_bias, decay), []).append(parameter)
+        groups.setdefault((is_bias, layer in late_layers, decay), []).append(parameter)
     return [
-        {"params": parameters, "weight_decay": decay, "rate_factor": optimizer.bias_rate if is_bias else 1.0}
-        for (is_bias, decay), parameters in groups.items()
+        {
+            "params": parameters,
+            "weight_decay": decay,
+            "rate_factor": optimizer.bias_rate if is_bias else 1.0,
+            "is_bias": is_bias,
+            "is_late": is_late,
+        }
+        # By schedule alone: the order of decays is that of the layers.
+        for (is_bias, is_late, decay), parameters in sorted(groups.items(), key=lambda group: group[0][:2])
     ]
-
-
-def _is_bias(name: str) -> bool:
-    return name.endswith("bias")

@@ -1,8 +1,9 @@
-"""When the learning rate drops and when training ends: pure functions of the validation errors so far."""
+"""When the learning rate drops, when training ends, and what else changes on the way: pure functions of the epoch and
+the validation errors so far."""
 
 from dataclasses import dataclass
 
-from alexnet.config.schema import ScheduleConfig
+from alexnet.config.schema import Config, ScheduleConfig, scaled_epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,3 +56,28 @@ def count_plateaus(errors: list[float], patience: int) -> int:
 def rate(schedule: ScheduleConfig, lr: float, drops: int) -> float:
     """The learning rate after some drops."""
     return float(lr / schedule.factor**drops)
+
+
+def group_rate(config: Config, epoch: int, drops: int, *, is_bias: bool, is_late: bool) -> float:
+    """The rate in an epoch of weights or biases, of a layer that is slowed and frozen late or not.
+
+    `drops` is how often the schedule has divided the rate of the weights so far. 2012 source: weights and biases are
+    lowered separately; conv1 has a drop of its own before it is frozen (layer-params-145.cfg).
+    """
+    late = config.late
+    if is_bias and late.bias_drops is not None:
+        drops = sum(_late_epoch(config, drop) <= epoch for drop in late.bias_drops)
+    if is_late and epoch >= _late_epoch(config, late.frozen):
+        return 0.0
+    if is_late and epoch >= _late_epoch(config, late.slowed):
+        drops += 1
+    return rate(config.schedule, config.optimizer.lr, drops)
+
+
+def color_is_on(config: Config, epoch: int) -> bool:
+    """Whether training images still get colour noise in an epoch."""
+    return config.late.color_off is None or epoch < _late_epoch(config, config.late.color_off)
+
+
+def _late_epoch(config: Config, epoch: int) -> int:
+    return scaled_epoch(epoch, of=config.late.of_epochs, to=config.schedule.epochs)
