@@ -33,7 +33,7 @@ LOG = {  # the authors' log: test errors of their nets, as differences from net 
 
 
 def without_claims(tree: dict[str, Any]) -> dict[str, Any]:
-    return leaves({key: value for key, value in tree.items() if key != "ablations"})
+    return leaves({key: value for key, value in tree.items() if key not in ("ablations", "target")})
 
 
 def declared(name: str) -> dict[str, Any]:
@@ -115,12 +115,23 @@ def test_glob_expands_to_every_file_and_the_baseline() -> None:
     }
 
 
-NESTED = ["cifar10/norm_clean", "cifar10/norm_published", "figure1/abs_tanh", "figure1/sigmoid", "figure1/tanh"]
+EXPERIMENTS = {
+    "cifar10": ["experiment=cifar10_normalisation"],
+    "figure1": ["experiment=figure1"],
+    "record": ["experiment=net_145_2012", "data.root=/data/pack"],
+    "source": ["experiment=ilsvrc2012", "data.root=/data/pack", "schedule=log_2012"],
+}
+"""Folder of ablations -> the command line that they belong to."""
+NESTED = sorted(
+    file.relative_to(ABLATIONS).with_suffix("").as_posix()
+    for folder in EXPERIMENTS
+    for file in (ABLATIONS / folder).glob("*.yaml")
+)
 
 
 def test_ablations_in_subfolders_are_chosen_by_path_and_by_no_glob() -> None:
-    files = {str(file.relative_to(ABLATIONS).with_suffix("")) for file in ABLATIONS.glob("[!r]*/*.yaml")}
-    assert sorted(files) == NESTED
+    assert {folder.name for folder in ABLATIONS.iterdir() if folder.is_dir()} == {*EXPERIMENTS, "results"}
+    assert {"figure1/tanh", "record/net_148", "source/order"} < set(NESTED)
     jobs = expand(["+ablation=glob(*)"], sweep=True)
     assert not any("/" in argument for (argument,) in jobs)
     mixed = expand(["+ablation=none,figure1/tanh,[figure1/tanh,no_lrn]"], sweep=True)
@@ -129,13 +140,13 @@ def test_ablations_in_subfolders_are_chosen_by_path_and_by_no_glob() -> None:
 
 @pytest.mark.parametrize("choice", NESTED)
 def test_an_ablation_in_a_subfolder_changes_what_it_declares_in_its_experiment(choice: str) -> None:
-    experiment = "experiment=figure1" if choice.startswith("figure1") else "experiment=cifar10_normalisation"
+    experiment = EXPERIMENTS[choice.partition("/")[0]]
     tree = yaml.safe_load((ABLATIONS / f"{choice}.yaml").read_text())
     name = choice.replace("/", "_")
-    one, baseline = job(experiment, f"+ablation={choice}"), job(experiment)
+    one, baseline = job(*experiment, f"+ablation={choice}"), job(*experiment)
     assert ablation_name(one.tree) == name and "/" not in run_name(one.tree)
     assert one.pairing_key == baseline.pairing_key
-    assert set(tree["ablations"]) == {name} and tree["ablations"][name]["section"] in ("3.1", "3.3")
+    assert set(tree["ablations"]) == {name} and tree["ablations"][name]["section"] in ("3.1", "3.3", "log", "source")
     differing = {
         key: value for key, value in without_claims(tree).items() if value != without_claims(baseline.tree)[key]
     }

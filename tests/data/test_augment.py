@@ -124,6 +124,28 @@ def test_the_covariance_of_the_colour_noise(color: ColorConfig) -> None:
         np.testing.assert_allclose(target, 0.01 * stats.covariance, rtol=1e-9, atol=1e-9)
 
 
+def test_the_source_subtracts_the_centre_of_the_mean_image_and_divides_noisy_images() -> None:
+    """convdata_jpeg.py: crop, mirror, subtract the mean's centre as it stands, add the noise, divide by 1.1."""
+    crops = CropsConfig(random=True, flip=True, last_position=True, centred_mean=True)
+    color = ColorConfig(coefficient=0.1, magnitude="std", rescale=True)
+    stats, images = statistics(12), batch(20, 12, 8, 1)
+    augmenter = Augmenter(stats, CropGeometry(image_size=12, crop_size=8), crops=crops, color=color)
+    noisy = augmenter(images).numpy()
+    augmenter.color_on = False
+    plain = augmenter(images).numpy()
+    for index in range(20):
+        row, column = images.offsets[index].tolist()
+        pixels = images.images[index].numpy().astype(np.float64)[row : row + 8, column : column + 8]
+        pixels = (pixels[:, ::-1] if images.flips[index] else pixels) - stats.mean_image[2:10, 2:10]
+        noise = stats.eigenvectors @ (images.colors[index].numpy() * 0.1 * np.sqrt(stats.eigenvalues))
+        np.testing.assert_allclose(plain[index], pixels.transpose(2, 0, 1), rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(noisy[index], ((pixels + noise) / 1.1).transpose(2, 0, 1), rtol=1e-5, atol=1e-4)
+    centre = torch.full((20, 2), 2)
+    views = augmenter.crop(images.images, centre, torch.zeros(20, dtype=torch.bool)).numpy()
+    expected_views = images.images.numpy()[:, 2:10, 2:10] - stats.mean_image[2:10, 2:10]
+    np.testing.assert_allclose(views, expected_views.transpose(0, 3, 1, 2), atol=1e-4)  # neither noise nor division
+
+
 def test_positions_are_the_paper_s_32_of_33() -> None:
     paper = CropGeometry(image_size=256, crop_size=224)
     assert (paper.margin, paper.centre) == (32, 16)

@@ -73,3 +73,30 @@ def test_switching_one_augmentation_off_leaves_the_other_draws() -> None:
     wide, narrow = (draw_epoch(seed=4, epoch=9, images=500, positions=positions) for positions in (32, 1))
     assert same(wide, narrow) == [True, False, True, True]
     assert len(STREAMS) == len(set(STREAMS)) == 4
+
+
+@settings(max_examples=40, deadline=None)
+@given(images=st.integers(1, 150), per_draw=st.integers(1, 40), epoch=st.integers(0, 5))
+def test_images_in_a_row_share_a_crop_and_a_flip_but_no_colour(images: int, per_draw: int, epoch: int) -> None:
+    plan = draw_epoch(seed=3, epoch=epoch, images=images, positions=33, images_per_draw=per_draw)
+    single = draw_epoch(seed=3, epoch=epoch, images=images, positions=33)
+    for index in range(images):
+        first = index - index % per_draw
+        assert plan.offsets[index].tolist() == single.offsets[first].tolist()
+        assert plan.flips[index] == single.flips[first]
+    assert same(plan, single)[0] and same(plan, single)[3]
+
+
+def test_a_batch_of_128_has_four_draws_of_32_images() -> None:
+    plan = draw_epoch(seed=1, epoch=0, images=1024, positions=33, images_per_draw=32)
+    for start in range(0, 1024, 128):
+        assert len({tuple(offset) for offset in plan.offsets[start : start + 128].tolist()}) == 4
+    assert plan.offsets.max() == 32 and draw_epoch(seed=1, epoch=0, images=1024, positions=32).offsets.max() == 31
+
+
+def test_without_reshuffling_every_epoch_has_the_order_of_the_first() -> None:
+    orders = [draw_epoch(seed=5, epoch=epoch, images=300, positions=4, reshuffle=False).order for epoch in (0, 1, 7)]
+    first = draw_epoch(seed=5, epoch=0, images=300, positions=4).order
+    assert all(np.array_equal(order, first) for order in orders)
+    shuffled, fixed = (draw_epoch(seed=5, epoch=2, images=300, positions=4, reshuffle=way) for way in (True, False))
+    assert same(shuffled, fixed) == [False, True, True, True]

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.net.lrn import LocalResponseNorm
+from alexnet.net.lrn import LocalResponseNorm, SameMapNorm
 
 
 def printed_formula(a: np.ndarray, columns: int, size: int, k: float, alpha: float, beta: float) -> np.ndarray:
@@ -96,3 +96,40 @@ def test_channels_last_stays_channels_last() -> None:
     a = torch.randn(2, 12, 4, 4).contiguous(memory_format=torch.channels_last)
     layer = LocalResponseNorm(columns=2, size=5, k=2.0, alpha=1.0, beta=0.75)
     assert layer(a).is_contiguous(memory_format=torch.channels_last)
+
+
+def within_maps(a: np.ndarray, size: int, alpha: float, beta: float) -> np.ndarray:
+    """a / (1 + alpha * sum of squares over the window in the same map, cut off at the edge)^beta, pixel by pixel."""
+    b = np.empty_like(a)
+    reach = size // 2
+    for row in range(a.shape[2]):
+        for column in range(a.shape[3]):
+            window = a[:, :, max(0, row - reach) : row + reach + 1, max(0, column - reach) : column + reach + 1]
+            b[:, :, row, column] = a[:, :, row, column] / (1 + alpha * (window**2).sum(axis=(2, 3))) ** beta
+    return b
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    maps=st.integers(1, 3),
+    size=st.sampled_from([1, 3, 5]),
+    height=st.integers(1, 7),
+    width=st.integers(1, 7),
+    alpha=st.floats(1e-5, 2),
+    beta=st.floats(0.1, 1.5),
+    layout=st.sampled_from([torch.contiguous_format, torch.channels_last]),
+    seed=st.integers(0, 1000),
+)
+def test_the_norm_within_maps_is_its_formula(
+    maps: int, size: int, height: int, width: int, alpha: float, beta: float, layout: torch.memory_format, seed: int
+) -> None:
+    a = np.random.default_rng(seed).normal(size=(2, maps, height, width))
+    output = SameMapNorm(size=size, alpha=alpha, beta=beta)(torch.from_numpy(a).contiguous(memory_format=layout))
+    np.testing.assert_allclose(output.numpy(), within_maps(a, size, alpha, beta), rtol=1e-12, atol=1e-14)
+
+
+def test_the_gradient_within_maps_is_the_numerical_one() -> None:
+    a = torch.randn(2, 3, 6, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(SameMapNorm(size=5, alpha=0.3, beta=0.75), (a,))
+    rows = a.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+    assert torch.autograd.gradcheck(SameMapNorm(size=3, alpha=0.3, beta=0.6), (rows,))

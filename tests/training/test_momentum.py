@@ -32,7 +32,7 @@ def gradient(weight: NDArray[np.float64], step: int, index: int) -> NDArray[np.f
 
 def trained(decay_biases: bool = True, rates: list[float] = RATES) -> list[NDArray[np.float64]]:
     model = net()
-    groups = parameter_groups(model, settings(weight_decay=DECAY, decay_biases=decay_biases))
+    groups = parameter_groups(model, settings(weight_decay=DECAY, decay_biases=decay_biases), [])
     optimizer = Momentum2012(groups, lr=RATES[0], momentum=0.9, weight_decay=DECAY)
     for step, rate in enumerate(rates):
         for group in optimizer.param_groups:
@@ -112,7 +112,7 @@ def test_a_weight_without_a_gradient_stays() -> None:
 def test_every_weight_is_in_one_group() -> None:
     model = net()
     for decay_biases in (True, False):
-        weights, biases = parameter_groups(model, settings(weight_decay=0.3, decay_biases=decay_biases))
+        weights, biases = parameter_groups(model, settings(weight_decay=0.3, decay_biases=decay_biases), [])
         assert [p.ndim for p in weights["params"]] == [2, 2] and [p.ndim for p in biases["params"]] == [1, 1]
         assert (weights["weight_decay"], biases["weight_decay"]) == (0.3, 0.3 if decay_biases else 0.0)
 
@@ -121,15 +121,42 @@ def test_every_weight_is_in_one_group() -> None:
 def test_layers_have_decays_of_their_own_and_biases_their_own_rate(decay_biases: bool) -> None:
     model = net()
     factors = {"0": 2.5, "1": 0.0}
-    groups = parameter_groups(
-        model, settings(weight_decay=0.4, decay_biases=decay_biases, decay_factors=factors, bias_rate=2.0)
-    )
+    chosen = settings(weight_decay=0.4, decay_biases=decay_biases, decay_factors=factors, bias_rate=2.0)
+    groups = parameter_groups(model, chosen, [])
     found = {id(p): (group["weight_decay"], group["rate_factor"]) for group in groups for p in group["params"]}
     assert len(found) == sum(len(group["params"]) for group in groups) == 4
     names = {name: found[id(parameter)] for name, parameter in model.named_parameters()}
     assert names["0.weight"] == (1.0, 1.0) and names["1.weight"] == (0.0, 1.0)
     assert names["0.bias"] == (1.0 if decay_biases else 0.0, 2.0) and names["1.bias"] == (0.0, 2.0)
     assert groups[0]["rate_factor"] == 1.0  # the rate that is recorded is that of the weights
+
+
+def test_late_layers_have_groups_of_their_own_behind_the_others() -> None:
+    model = net()
+    groups = parameter_groups(model, settings(decay_biases=False), ["0"])
+    kinds = [(group["is_bias"], group["is_late"]) for group in groups]
+    assert kinds == [(False, False), (False, True), (True, False), (True, True)]
+    assert [
+        group["params"][0] is dict(model.named_parameters())[name]
+        for group, name in zip(groups, ("1.weight", "0.weight", "1.bias", "0.bias"), strict=True)
+    ] == [True] * 4
+
+
+def test_a_rate_of_0_freezes() -> None:
+    """Neither decay nor what is left of the velocity moves it, and the velocity waits."""
+    model = net()
+    optimizer = Momentum2012(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    positions = []
+    for rate in (0.1, 0.0, 0.1):
+        optimizer.param_groups[0]["lr"] = rate
+        for weight in model.parameters():
+            weight.grad = torch.ones_like(weight)
+        optimizer.step()
+        positions.append([weight.detach().clone() for weight in model.parameters()])
+    moved, frozen, on = positions
+    assert all(torch.equal(one, other) for one, other in zip(moved, frozen, strict=True))
+    for before, after in zip(frozen, on, strict=True):
+        assert (after - before).abs().min() > 0.1  # 0.9 of the first step, and another
 
 
 def test_velocities_survive_saving() -> None:

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet.config.schema import ScheduleConfig
-from alexnet.training.schedule import count_plateaus, progress, rate
+from alexnet.errors import UserError
+from alexnet.training.schedule import color_is_on, count_plateaus, group_rate, progress, rate
+from tests.conftest import Compose
 
 CURVES = st.lists(st.floats(0, 100, allow_nan=False) | st.integers(40, 44), max_size=40)
 
@@ -89,3 +91,63 @@ def test_fixed_epochs_ignore_the_errors(errors: list[float]) -> None:
 def test_the_rate_is_divided_once_a_drop() -> None:
     schedule = plateau()
     assert [rate(schedule, 0.01, drops) for drops in range(4)] == pytest.approx([1e-2, 1e-3, 1e-4, 1e-5], rel=1e-14)
+
+
+def course(compose: Compose, *overrides: str, is_bias: bool = False, is_late: bool = False) -> list[tuple[int, float]]:
+    """Where the rate changes over a training, relative to optimizer.lr: (epoch, rate)."""
+    config = compose(*overrides)
+    changes: list[tuple[int, float]] = []
+    for epoch in range(config.schedule.epochs):
+        drops = progress(config.schedule, [50.0] * epoch).drops
+        now = group_rate(config, epoch, drops, is_bias=is_bias, is_late=is_late)
+        if not changes or now != changes[-1][1]:
+            changes.append((epoch, now))
+    return [(epoch, pytest.approx(rate, rel=1e-12)) for epoch, rate in changes]
+
+
+LOG_2012 = ("recipe=source_2012", "schedule=log_2012")
+LOG_2010 = ("experiment=net_145_2010", "data.root=/data/pack")
+
+
+def test_the_rates_of_net_145_are_the_log_s(compose: Compose) -> None:
+    """layer-params-145.cfg and layer-params-145-2010.cfg: drops, conv1's own, its end, and the biases'."""
+    weights = [(0, 1e-2), (25, 1e-3), (51, 1e-4), (79, 1e-5)]
+    assert course(compose, *LOG_2012) == weights
+    assert course(compose, *LOG_2012, is_late=True) == [(0, 1e-2), (25, 1e-3), (51, 1e-4), (67, 1e-5), (72, 0.0)]
+    assert course(compose, *LOG_2012, is_bias=True) == [(0, 1e-2)]  # times bias_rate: 0.02 to the end
+    assert course(compose, *LOG_2010) == [(0, 1e-2), (23, 1e-3), (51, 1e-4), (78, 1e-5)]
+    assert course(compose, *LOG_2010, is_late=True) == [(0, 1e-2), (23, 1e-3), (51, 1e-4), (68, 1e-5), (72, 0.0)]
+    assert course(compose, *LOG_2010, is_bias=True)[-1] == (47, 1e-3)
+    # The paper: one rate for all layers and for biases.
+    assert course(compose, "schedule=log_2012", is_bias=True) == weights
+    assert course(compose, "schedule=log_2012", is_bias=True, is_late=True)[:3] == weights[:3]
+
+
+def test_colour_noise_ends_with_the_log_s(compose: Compose) -> None:
+    for overrides, end in ((LOG_2012, 67), (LOG_2010, 68)):
+        config = compose(*overrides)
+        assert [color_is_on(config, epoch) for epoch in range(91)] == [epoch < end for epoch in range(91)]
+    assert all(color_is_on(compose("schedule=log_2012"), epoch) for epoch in range(91))
+
+
+def test_a_schedule_and_what_comes_late_scale_to_any_length(compose: Compose) -> None:
+    short = (*LOG_2012, "schedule.scaled_to=30")
+    # 30 / 91 of 25, 51, 79, of 67 and of 72
+    assert course(compose, *short) == [(0, 1e-2), (8, 1e-3), (17, 1e-4), (26, 1e-5)]
+    assert course(compose, *short, is_late=True) == [(0, 1e-2), (8, 1e-3), (17, 1e-4), (22, 1e-5), (24, 0.0)]
+    assert len(compose(*LOG_2012, "schedule.scaled_to=1").schedule.drops) == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("recipe=source_2012", "schedule=plateau"), "schedule=log_2012"),
+        (("schedule=plateau", "schedule.scaled_to=9"), "fixed epochs"),
+        (("schedule=log_2012", "schedule.scaled_to=0"), "one epoch at least"),
+        (("late.layers=[6]",), "late.layers"),
+        (("late.of_epochs=0",), "late.of_epochs=0"),
+    ],
+)
+def test_a_schedule_without_meaning_is_refused(compose: Compose, overrides: tuple[str, ...], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        compose(*overrides)
