@@ -87,6 +87,11 @@ class Group:
     unfinished: tuple[Run, ...]
     notes: tuple[Note, ...]
 
+    @property
+    def runs(self) -> list[Run]:
+        """Every run of the table, finished or not."""
+        return [*(replicate.run for row in self.rows for replicate in row.runs), *self.unfinished]
+
 
 def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Group]:
     """Pair, count and average; one group for each table.

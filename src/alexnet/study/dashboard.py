@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.text import Text
 
 from alexnet.results import BASELINE
-from alexnet.study.collect import Run
 from alexnet.study.comparison import MEASURES, Group, Row
 from alexnet.study.export import (
     GROUP_FIGURES,
@@ -101,11 +100,7 @@ def run_id(group: Group) -> str:
 
 def run_names(group: Group) -> list[str]:
     """Names of the runs of a table, which are their W&B ids as well."""
-    return sorted(run.result.run for run in _runs(group))
-
-
-def _runs(group: Group) -> list[Run]:
-    return [*(replicate.run for row in group.rows for replicate in row.runs), *group.unfinished]
+    return sorted(run.result.run for run in group.runs)
 
 
 def _tags(group: Group) -> list[str]:

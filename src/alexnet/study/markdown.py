@@ -36,8 +36,7 @@ def _group_blocks(group: Group) -> list[str]:
         f"{explanation(group)} {FILE_COLUMNS}" if any(row.judgements for row in group.rows) else explanation(group)
     )
     blocks = [f"## {title(group)}", target_line(group) or "", _table(group), _left_out(group), meaning]
-    runs = [replicate.run for row in group.rows for replicate in row.runs]
-    return [block for block in (*blocks, _commands([*runs, *group.unfinished])) if block]
+    return [block for block in (*blocks, _commands(group.runs)) if block]
 
 
 def _table(group: Group) -> str:

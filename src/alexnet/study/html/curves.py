@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from alexnet.results import BASELINE
 from alexnet.study.collect import Run
 from alexnet.study.html.axis import Axis
-from alexnet.study.html.element import Child, Markup, element
+from alexnet.study.html.element import Child, Markup, element, header_row, scrolling
 from alexnet.study.html.words import code
 from alexnet.study.metrics import Epoch, Metrics, read_metrics
 
@@ -155,11 +155,10 @@ def _problems(curves: Sequence[RunCurve]) -> Markup | None:
 
 def _table(curves: Sequence[RunCurve]) -> Markup:
     headers = ("Run", "Epochs", "Last training error, %", "Last validation error, %", "Lowest validation error, %")
-    head = element("tr", [element("th", header, scope="col") for header in headers])
     body = [element("tr", _cells(curve)) for curve in curves]
-    table = element("table", element("thead", head), element("tbody", body))
-    scroll = element("div", table, class_="scroll", tabindex=0, role="region", aria_label="Ends of the curves")
-    return element("details", element("summary", "The ends of the curves in figures"), scroll)
+    table = element("table", element("thead", header_row(headers)), element("tbody", body))
+    summary = element("summary", "The ends of the curves in figures")
+    return element("details", summary, scrolling(table, label="Ends of the curves"))
 
 
 def _cells(curve: RunCurve) -> list[Markup]:

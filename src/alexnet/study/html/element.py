@@ -32,6 +32,16 @@ def element(name: str, /, *children: Child, **attributes: Attribute) -> Markup:
     return Markup(f"<{name}{written}>{join(children)}</{name}>")
 
 
+def scrolling(table: Markup, *, label: str) -> Markup:
+    """A table that scrolls sideways by itself where the window is narrow, reached by the keyboard as well."""
+    return element("div", table, class_="scroll", tabindex=0, role="region", aria_label=label)
+
+
+def header_row(headers: Iterable[str]) -> Markup:
+    """A row of column headers."""
+    return element("tr", [element("th", header, scope="col") for header in headers])
+
+
 def join(children: Child) -> Markup:
     """Children one after the other."""
     if children is None:

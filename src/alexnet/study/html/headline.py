@@ -5,8 +5,8 @@ from pathlib import Path
 
 from alexnet.results import BASELINE
 from alexnet.study.comparison import MEASURES, Group, Row, claimed
-from alexnet.study.html.element import Child, Markup, element
-from alexnet.study.html.words import MINUS, code, counted_images, plural, row_title, runs_of, section, signed
+from alexnet.study.html.element import Child, Markup, element, scrolling
+from alexnet.study.html.words import MINUS, code, counted_images, plural, row_title, section, signed
 from alexnet.study.verdict import Verdict
 from alexnet.study.wording import MEASURE_NAMES, shown_p, shown_points, shown_seeds, shown_verdict, target_line
 
@@ -28,9 +28,9 @@ HEADERS = (
 
 def lede(group: Group) -> list[Child]:
     """What was trained on what, and what came out, in a few sentences and figures."""
-    result = (runs_of(group))[0].result
+    result = group.runs[0].result
     images = result.data.images.get("train", 0)
-    epochs = sorted({run.result.training.epochs for run in runs_of(group) if run.finished and run.result.training})
+    epochs = sorted({run.result.training.epochs for run in group.runs if run.finished and run.result.training})
     trained = f" for {_range(epochs)} {'epoch' if epochs == [1] else 'epochs'}" if epochs else ""
     sentences = [
         f"Nets of the recipe \N{LEFT DOUBLE QUOTATION MARK}{group.recipe}\N{RIGHT DOUBLE QUOTATION MARK} were trained"
@@ -106,7 +106,7 @@ def table(group: Group, anchors: Mapping[Path, str]) -> Markup | None:
         ),
     )
     inner = element("table", caption, element("thead", head), bodies, class_="headline")
-    return element("div", inner, class_="scroll", tabindex=0, role="region", aria_label="Table of all ablations")
+    return scrolling(inner, label="Table of all ablations")
 
 
 def _lines(row: Row, anchors: Mapping[Path, str]) -> list[Markup]:

@@ -13,7 +13,7 @@ from PIL import Image
 from alexnet.errors import UserError
 from alexnet.first_layer import FirstLayer, read_first_layer
 from alexnet.study.collect import Run
-from alexnet.study.html.element import Child, Markup, element
+from alexnet.study.html.element import Child, Markup, element, header_row, scrolling
 from alexnet.study.html.words import code, signed
 from alexnet.study.selectivity import ColumnContrast, color_selectivity, contrast
 from alexnet.study.wording import shown_p
@@ -161,11 +161,10 @@ def _mean(values: NDArray[np.float64]) -> str:
 
 def _table(found: Sequence[RunKernels]) -> Markup:
     headers = ("Ablation", "Seed", "Kernels", "Column a", "Column b", "b \N{MINUS SIGN} a", "p")
-    head = element("tr", [element("th", header, scope="col") for header in headers])
     body = [element("tr", _cells(one)) for one in found]
-    table = element("table", element("thead", head), element("tbody", body))
-    scroll = element("div", table, class_="scroll", tabindex=0, role="region", aria_label="Colour selectivity")
-    return element("details", element("summary", "Mean colour selectivity of every run in figures"), scroll)
+    table = element("table", element("thead", header_row(headers)), element("tbody", body))
+    summary = element("summary", "Mean colour selectivity of every run in figures")
+    return element("details", summary, scrolling(table, label="Colour selectivity"))
 
 
 def _cells(one: RunKernels) -> list[Markup]:

@@ -14,7 +14,7 @@ from alexnet.study.html.element import Child, Markup, element
 from alexnet.study.html.kernels import Budget, kernels_section, read_kernels
 from alexnet.study.html.palette import variables, with_variables
 from alexnet.study.html.provenance import changes_table, common_facts, differences_list, run_list
-from alexnet.study.html.words import code, heading, plural, runs_of
+from alexnet.study.html.words import code, heading, plural
 from alexnet.study.wording import FILE_COLUMNS, damage_line, explanation, title
 
 PAGE_FILE = "comparison.html"
@@ -65,7 +65,7 @@ def _digest(source: str) -> str:
 
 def _anchors(groups: Sequence[Group]) -> dict[Path, str]:
     """Where on the page each run is described, by its folder."""
-    folders = (run.directory for group in groups for run in runs_of(group))
+    folders = (run.directory for group in groups for run in group.runs)
     return {folder: f"run-{index + 1}" for index, folder in enumerate(folders)}
 
 
@@ -91,7 +91,7 @@ def _damage(damaged: Sequence[str]) -> Markup | None:
 
 
 def _group(group: Group, name: str, anchors: Mapping[Path, str], budget: Budget, folder: Path) -> Markup:
-    runs = runs_of(group)
+    runs = group.runs
     return element(
         "section",
         element("h2", heading(group), id=f"{name}-heading"),
@@ -162,7 +162,7 @@ def _provenance(group: Group, anchors: Mapping[Path, str], folder: Path) -> list
     return [
         element("p", title(group), class_="prose"),
         common_facts(group),
-        element("h4", f"The {plural(len(runs_of(group)), 'run')}"),
+        element("h4", f"The {plural(len(group.runs), 'run')}"),
         run_list(group, anchors, folder),
     ]
 

@@ -12,8 +12,8 @@ from alexnet.results import RESULT_FILE, Result
 from alexnet.study.collect import Run
 from alexnet.study.comparison import MEASURES, Group, Replicate
 from alexnet.study.differences import differences, surroundings
-from alexnet.study.html.element import Child, Markup, element
-from alexnet.study.html.words import code, plural, runs_of, signed
+from alexnet.study.html.element import Child, Markup, element, header_row, scrolling
+from alexnet.study.html.words import code, plural, signed
 from alexnet.study.metrics import METRICS_FILE
 from alexnet.study.wording import MEASURE_NAMES, shown_p
 
@@ -22,13 +22,13 @@ FILES = (RESULT_FILE, PREDICTIONS_FILE, METRICS_FILE, FIRST_LAYER_FILE)
 
 def changes_table(group: Group) -> Child:
     """What each ablation changes in the configuration."""
-    changes = {run.result.ablation: run.result.changes for run in reversed(runs_of(group)) if run.result.changes}
+    changes = {run.result.ablation: run.result.changes for run in reversed(group.runs) if run.result.changes}
     if not changes:
         return element("p", "No run here has a change of the configuration.")
-    head = element("tr", [element("th", name, scope="col") for name in ("Ablation", "Key", "Baseline", "Changed to")])
+    head = header_row(("Ablation", "Key", "Baseline", "Changed to"))
     bodies = [element("tbody", _change_lines(name, changes[name])) for name in reversed(changes)]
     table = element("table", element("caption", "Changes of the configuration"), element("thead", head), bodies)
-    return element("div", table, class_="scroll", tabindex=0, role="region", aria_label="Changes of the configuration")
+    return scrolling(table, label="Changes of the configuration")
 
 
 def _change_lines(ablation: str, changes: dict[str, tuple[object, object]]) -> list[Markup]:
@@ -45,7 +45,7 @@ def _value(value: object) -> str:
 
 def differences_list(group: Group) -> Child:
     """What differs between the runs although nothing but the ablation and the seed should."""
-    found = differences(runs_of(group))
+    found = differences(group.runs)
     if not found:
         return element("p", "All runs have the same code, packages and device.")
     lines = [
@@ -71,7 +71,7 @@ def _who(value: str, runs: Sequence[Run]) -> Child:
 
 def common_facts(group: Group) -> Markup:
     """What identifies the group: data, pairing key, split, and the surroundings that all runs share."""
-    runs = runs_of(group)
+    runs = group.runs
     differing = {one.fact for one in differences(runs)}
     shared = {fact: value for run in runs for fact, value in surroundings(run.result).items() if fact not in differing}
     facts = {
@@ -96,7 +96,7 @@ def run_list(group: Group, anchors: Mapping[Path, str], folder: Path) -> Markup:
     """Every run of the group, folded; `folder` is where the page lies, from which paths are given."""
     paired = {one.run.directory: one for row in group.rows for one in row.runs if one.baseline}
     cards = []
-    for run in runs_of(group):
+    for run in group.runs:
         pair = paired.get(run.directory)
         facts = [*_run_facts(run, folder), *(_pair_facts(pair, anchors) if pair else [])]
         cards.append(element("details", _summary(run), _facts(facts), id=anchors[run.directory]))

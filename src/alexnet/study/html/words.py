@@ -1,7 +1,6 @@
 """Phrases that several parts of the page use."""
 
 from alexnet.results import BASELINE
-from alexnet.study.collect import Run
 from alexnet.study.comparison import Group, Row
 from alexnet.study.html.element import Markup, element
 
@@ -45,11 +44,6 @@ def signed(value: float) -> str:
 def code(words: str) -> Markup:
     """A name, path or command, kept apart from the direction of the text around it."""
     return element("code", element("bdi", words))
-
-
-def runs_of(group: Group) -> list[Run]:
-    """Every run that the page shows for a group, finished or not."""
-    return [*(replicate.run for row in group.rows for replicate in row.runs), *group.unfinished]
 
 
 def plural(count: int, singular: str, several: str | None = None) -> str:
