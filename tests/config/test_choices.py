@@ -36,7 +36,7 @@ def test_a_choice_composes_and_its_values_arrive(file: Path) -> None:
     text, values = file.read_text(), values_of(file)
     package = "" if "@package _global_" in text else f"{file.parent.name}."
     of_experiment = {} if file.parent.name == "experiment" else leaves(values_of(CONF / "experiment" / "demo.yaml"))
-    for key, value in leaves(values).items():
+    for key, value in (leaves(values) if values else {}).items():
         assert leaves(tree)[f"{package}{key}"] == of_experiment.get(f"{package}{key}", value), key
 
 
