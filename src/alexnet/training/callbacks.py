@@ -7,11 +7,10 @@ import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from alexnet.config.schema import Config
+from alexnet.evaluation.trained import CHECKPOINTS, LAST
 from alexnet.training.history import History
 from alexnet.training.schedule import fits, group_rate, progress
 
-CHECKPOINTS = "checkpoints"
-LAST = "last"
 BEST = "best"
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from pickle import UnpicklingError
 
 import lightning as L
 import torch
@@ -20,12 +19,13 @@ from alexnet.data.module import PackDataModule
 from alexnet.data.pack import Pack
 from alexnet.data.sets import open_data
 from alexnet.errors import UserError
+from alexnet.evaluation.trained import CHECKPOINTS, LAST, read_checkpoint
 from alexnet.first_layer import FIRST_LAYER_FILE, write_first_layer
 from alexnet.net.plan import plan
 from alexnet.predictions import PREDICTIONS_FILE, write_predictions
 from alexnet.results import RESULT_FILE, Result, finished_result
 from alexnet.training import tracking
-from alexnet.training.callbacks import CHECKPOINTS, LAST, ScheduledRate, checkpoint_callbacks
+from alexnet.training.callbacks import ScheduledRate, checkpoint_callbacks
 from alexnet.training.display import display_callback, result_table
 from alexnet.training.history import METRICS_FILE, History
 from alexnet.training.module import AlexNetModule
@@ -178,10 +178,9 @@ def _checkpoint(directory: Path, pack: Pack) -> Path | None:
     if not path.is_file():
         return None
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        fingerprint = saved["alexnet"]["data_fingerprint"]
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError) as error:
-        raise UserError(f"{path} is damaged or no checkpoint of this program: start over with fresh=true") from error
+        fingerprint = read_checkpoint(path)["alexnet"]["data_fingerprint"]
+    except UserError as error:
+        raise UserError(f"{error}: start over with fresh=true") from error
     if fingerprint != pack.fingerprint:
         raise UserError(f"{path} was trained on other images than {pack.path} now holds: start over with fresh=true")
     return path
