@@ -1,4 +1,4 @@
-"""The `alexnet` command: prepare images, describe networks, compare runs, save dashboards.
+"""The `alexnet` command: prepare images, describe networks, compare runs, save dashboards, look into trained networks.
 
 Training is `python train.py`.
 """
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from alexnet.commands import evaluate
 from alexnet.errors import UserError, one_line_errors
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_workspace(commands)
     _add_figure1(commands)
+    for module in (evaluate,):
+        module.add(commands)
     return parser
 
 

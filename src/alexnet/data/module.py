@@ -59,6 +59,11 @@ def validated_splits(pack: Pack, config: Config) -> list[str]:
     return [name for name in wanted if name in pack.splits]
 
 
+def evaluated_splits(pack: Pack) -> list[str]:
+    """Splits that a trained network is judged on."""
+    return [name for name in ("val", "test") if name in pack.splits]
+
+
 class PackDataModule(L.LightningDataModule):
     """Augmentation happens on the device: batches hold whole uint8 images and their draws.
 
@@ -74,7 +79,7 @@ class PackDataModule(L.LightningDataModule):
     @property
     def evaluated(self) -> list[str]:
         """Splits that a finished run is evaluated on."""
-        return [name for name in ("val", "test") if name in self.pack.splits]
+        return evaluated_splits(self.pack)
 
     def train_dataloader(self) -> TrainingBatches:
         assert self.trainer is not None

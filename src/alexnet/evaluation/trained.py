@@ -56,6 +56,12 @@ class Trained:
     """The file that it came from."""
     device: torch.device
 
+    @property
+    def name(self) -> str:
+        """Name of the run directory that the file lies in, else of the file."""
+        inside = self.path.resolve().parent
+        return inside.parent.name if inside.name == CHECKPOINTS else self.path.stem
+
 
 def load_trained(path: Path, device: torch.device | None = None) -> Trained:
     """Load a run directory (its last checkpoint) or a file of weights; without a `device` onto a GPU if there is one.

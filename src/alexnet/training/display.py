@@ -7,11 +7,10 @@ from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 from rich.table import Table
 
+from alexnet.evaluation.errors_table import VIEW_NAMES, errors_table
 from alexnet.results import BASELINE, Result
 from alexnet.training.history import EpochRecord, History
 from alexnet.training.module import AlexNetModule
-
-VIEW_NAMES = {"center": "centre crop", "ten_crop": "ten crops"}
 
 
 def display_callback(console: Console, history: History, *, live: bool) -> L.Callback:
@@ -70,14 +69,7 @@ def _errors(top1: float | None, top5: float | None) -> str:
 def result_table(result: Result) -> Table:
     """The errors of a finished run by split and view, beside the paper's where the experiment is the paper's."""
     target = result.target.paper
-    title = f"{result.ablation}, seed {result.seed}"
-    table = Table("images", "view", "top-1 error", "top-5 error", title=title, title_justify="left")
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for split, views in result.errors.items():
-        for view, rates in views.items():
-            label = f"{split} ({rates.images:,})"
-            table.add_row(label, VIEW_NAMES[view], f"{100 * rates.top1:.2f} %", f"{100 * rates.top5:.2f} %")
+    table = errors_table(f"{result.ablation}, seed {result.seed}", result.errors)
     if result.ablation == BASELINE and target.top1 is not None and target.top5 is not None:
         table.add_row("the paper", VIEW_NAMES["ten_crop"], f"{target.top1:.1f} %", f"{target.top5:.1f} %")
     return table

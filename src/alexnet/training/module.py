@@ -11,14 +11,18 @@ from torchmetrics import MeanMetric
 
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.augment import Augmenter, Batch, CropGeometry
-from alexnet.data.module import validated_splits
+from alexnet.data.module import evaluated_splits, validated_splits
 from alexnet.data.pack import Pack
 from alexnet.evaluation.errors import TopKErrors
 from alexnet.evaluation.predictions import PredictionStore
-from alexnet.evaluation.views import center_logits, probabilities
+from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
+from alexnet.probabilities import bytes_needed
 from alexnet.training.momentum import Momentum2012, parameter_groups
 from alexnet.training.schedule import color_is_on
+
+KEPT_BYTES = 2**26
+"""Runs keep the probabilities of all classes up to this size; `alexnet evaluate` writes them where there are more."""
 
 
 class AlexNetModule(L.LightningModule):
@@ -38,7 +42,7 @@ class AlexNetModule(L.LightningModule):
         # "disable": a loss that is not a number must show, not be left out of the mean.
         self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self.train_errors, self.val_errors, self.train_set_errors = TopKErrors(), TopKErrors(), TopKErrors()
-        self.predictions = PredictionStore()
+        self.predictions = PredictionStore(whole=_fits_a_file(pack))
         self.validated = validated_splits(pack, config)
 
     def configure_optimizers(self) -> Momentum2012:
@@ -86,6 +90,12 @@ class AlexNetModule(L.LightningModule):
         images, labels = batch
         for view, scores in probabilities(self.net, self.augmenter, images).items():
             self.predictions.add(dataloader_idx, view, labels, scores)
+
+
+def _fits_a_file(pack: Pack) -> bool:
+    """Whether the probabilities of all classes for all evaluated images are small enough to be kept with the run."""
+    images = sum(len(pack.splits[split]) for split in evaluated_splits(pack))
+    return bytes_needed(images, len(pack.class_names), len(VIEWS)) <= KEPT_BYTES
 
 
 def _step_seed(seed: int, step: int) -> int:

@@ -23,6 +23,7 @@ from alexnet.evaluation.trained import CHECKPOINTS, LAST, read_checkpoint
 from alexnet.first_layer import FIRST_LAYER_FILE, write_first_layer
 from alexnet.net.plan import plan
 from alexnet.predictions import PREDICTIONS_FILE, write_predictions
+from alexnet.probabilities import PROBABILITIES_FILE, write_probabilities
 from alexnet.results import RESULT_FILE, Result, finished_result
 from alexnet.training import tracking
 from alexnet.training.callbacks import ScheduledRate, checkpoint_callbacks
@@ -108,7 +109,7 @@ def _discard(directory: Path) -> None:
     """Remove what an earlier attempt computed, so that nothing of it can be mistaken for this one's."""
     for folder in (CHECKPOINTS, "wandb"):
         shutil.rmtree(directory / folder, ignore_errors=True)
-    for file in (RESULT_FILE, PREDICTIONS_FILE, FIRST_LAYER_FILE, METRICS_FILE):
+    for file in (RESULT_FILE, PREDICTIONS_FILE, PROBABILITIES_FILE, FIRST_LAYER_FILE, METRICS_FILE):
         (directory / file).unlink(missing_ok=True)
 
 
@@ -140,6 +141,14 @@ def _train_and_test(
     trainer.test(module, data, verbose=False)
     predictions = module.predictions.collect(data.evaluated)
     write_predictions(directory, predictions)
+    if module.predictions.whole:
+        write_probabilities(
+            directory,
+            module.predictions.answers(data.evaluated),
+            net=directory.name,
+            fingerprint=pack.fingerprint,
+            class_names=pack.class_names,
+        )
     write_first_layer(directory, first_layer(module.net))
     return replace(result, status="finished", message=None, errors=error_rates(predictions))
 

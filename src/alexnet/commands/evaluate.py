@@ -1,0 +1,94 @@
+"""`alexnet evaluate`: the errors of a trained network on a pack."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from alexnet.commands.arguments import Commands, add_checkpoint
+from alexnet.errors import UserError
+from alexnet.probabilities import PROBABILITIES_FILE, read_answered, write_probabilities
+from alexnet.results import RESULT_FILE, read_result
+
+if TYPE_CHECKING:
+    from alexnet.data.pack import Pack
+    from alexnet.evaluation.predictions import PredictionStore
+    from alexnet.evaluation.trained import Trained
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = commands.add_parser("evaluate", help="errors of a trained network on a pack")
+    add_checkpoint(parser)
+    parser.add_argument("pack", type=Path, help="pack whose classes are the network's")
+    parser.add_argument("--split", choices=("train", "val", "test"), default=None, help="default: val and test")
+    parser.add_argument("--json", action="store_true", help="print the errors as JSON")
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        default=None,
+        metavar="FOLDER",
+        help=f"write the probabilities of all classes there, as {PROBABILITIES_FILE}, for alexnet ensemble",
+    )
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Evaluate, print, and write on demand."""
+    from alexnet.data.pack import open_pack
+    from alexnet.evaluation.errors_table import errors_table
+    from alexnet.evaluation.trained import load_trained
+    from alexnet.evaluation.whole_pack import chosen_splits, evaluate
+
+    pack = open_pack(options.pack)
+    trained = load_trained(options.checkpoint)
+    splits = chosen_splits(pack, options.split)
+    if options.predictions is not None:
+        _check_folder(options.predictions, trained, pack)
+    store = evaluate(trained, pack, splits, whole=options.predictions is not None)
+    errors = {
+        split: {view: seen.error_rates() for view, seen in views.items()}
+        for split, views in store.collect(splits).items()
+    }
+    if options.predictions is not None:
+        _write(options.predictions, trained, pack, store, splits)
+    if options.json:
+        rates = {split: {view: asdict(rates) for view, rates in views.items()} for split, views in errors.items()}
+        facts = {"checkpoint": str(trained.path), "pack": str(pack.path), "fingerprint": pack.fingerprint}
+        print(json.dumps({**facts, "errors": rates}, indent=2))
+    else:
+        Console().print(errors_table(f"{trained.name} on {pack.path}", errors))
+
+
+def _check_folder(folder: Path, trained: "Trained", pack: "Pack") -> None:
+    """Refuse a folder whose files say something about another net or other images, before any work is done."""
+    ours = (trained.name, pack.fingerprint)
+    if (folder / RESULT_FILE).is_file():
+        result = read_result(folder)
+        _require_same(folder / RESULT_FILE, (result.run, result.data.fingerprint), ours)
+    if (folder / PROBABILITIES_FILE).is_file():
+        before = read_answered(folder)
+        _require_same(folder / PROBABILITIES_FILE, (before.net, before.fingerprint), ours)
+
+
+def _require_same(file: Path, theirs: tuple[str, str], ours: tuple[str, str]) -> None:
+    if theirs != ours:
+        what = theirs[0] if theirs[0] != ours[0] else "other images"
+        raise UserError(f"{file} is about {what}: give another folder")
+
+
+def _write(folder: Path, trained: "Trained", pack: "Pack", store: "PredictionStore", splits: list[str]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_probabilities(
+            folder,
+            store.answers(splits),
+            net=trained.name,
+            fingerprint=pack.fingerprint,
+            class_names=pack.class_names,
+        )
+    except OSError as error:
+        raise UserError(f"{folder}: the probabilities cannot be written there: {error.strerror}") from None

@@ -1,0 +1,46 @@
+"""A trained network on every image of a pack."""
+
+from collections.abc import Sequence
+
+import torch
+
+from alexnet.data.module import EvaluationBatches, evaluated_splits
+from alexnet.data.pack import Pack
+from alexnet.data.progress import progress
+from alexnet.errors import UserError
+from alexnet.evaluation.predictions import PredictionStore
+from alexnet.evaluation.trained import Trained, check_classes
+from alexnet.evaluation.views import probabilities
+
+
+def evaluate(trained: Trained, pack: Pack, splits: Sequence[str], *, whole: bool, show: bool = True) -> PredictionStore:
+    """Ask the network about every image of some splits, as a run does at its end: same batches, views and rounding.
+
+    The store numbers the data sets as `splits` does, and is `whole` on demand.
+
+    Raises:
+        UserError: classes or size of the images differ from the network's.
+    """
+    check_classes(trained, pack)
+    store = PredictionStore(whole=whole)
+    batch_size = max(1, trained.config.hardware.eval_batch_size // 10)  # ten crops of each image
+    images = sum(len(pack.splits[split]) for split in splits)
+    with torch.inference_mode(), progress(f"evaluating {trained.name}", images, show=show) as advance:
+        for number, split in enumerate(splits):
+            for batch, labels in EvaluationBatches(pack.splits[split], batch_size):
+                seen = probabilities(trained.net, trained.augmenter, batch.to(trained.device))
+                for view, scores in seen.items():
+                    store.add(number, view, labels, scores)
+                advance(len(batch))
+    return store
+
+
+def chosen_splits(pack: Pack, wanted: str | None) -> list[str]:
+    """The split that is wanted, or all that nets are judged on; UserError where the pack has none."""
+    splits = evaluated_splits(pack) if wanted is None else [wanted]
+    if not splits:
+        raise UserError(f"{pack.path} has training images alone: say --split train to evaluate on them")
+    for split in splits:
+        if split not in pack.splits:
+            raise UserError(f"{pack.path} has no {split} images; it has: {', '.join(pack.splits)}")
+    return splits
