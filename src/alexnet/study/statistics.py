@@ -81,6 +81,22 @@ def paired_interval(only_run_wrong: int, only_baseline_wrong: int, images: int) 
     return Interval(100 * max(p - q - half, -1.0), 100 * min(p - q + half, 1.0))
 
 
+def error_interval(wrong: int, images: int) -> Interval:
+    """95 % interval of an error rate, in percent: Wilson's (1927), which has a width where nothing is wrong."""
+    z = float(special.ndtri((1 + CONFIDENCE) / 2))
+    share, whole = wrong / images, 1 + z**2 / images
+    middle = (share + z**2 / (2 * images)) / whole
+    half = z * math.sqrt(share * (1 - share) / images + (z / (2 * images)) ** 2) / whole
+    return Interval(100 * max(middle - half, 0.0), 100 * min(middle + half, 1.0))
+
+
+def mean_interval(differences: NDArray[np.float64]) -> Interval:
+    """95 % normal interval of the mean of differences [N], in points, one for each of many images."""
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
+    half = float(special.ndtri((1 + CONFIDENCE) / 2)) * error
+    return Interval(max(float(differences.mean()) - half, -100.0), min(float(differences.mean()) + half, 100.0))
+
+
 def paired_delta(baseline_right: NDArray[np.bool_], run_right: NDArray[np.bool_]) -> PairedDelta:
     """One pair; both arrays [N] say for each test image whether it was classified correctly."""
     only_run_wrong = int((baseline_right & ~run_right).sum())

@@ -1,0 +1,137 @@
+"""Averages of several nets' probabilities (section 6), and the weights that the authors' tool can tune on validation.
+
+An average is taken of the probabilities of all classes: from the five most probable ones of each net it cannot be had.
+Where classes tie, the one with the lower number counts as more probable.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet.study.statistics import Interval, PairedDelta, error_interval, mean_interval, paired_delta
+
+MEASURES = {"top1": 1, "top5": 5}
+"""Measure -> among how many of the most probable classes the label must be."""
+GRID = np.arange(21) / 20
+"""Weights that the search looks at: 0 to 1 in steps of 0.05, as in the authors' tool."""
+START = 0.5
+PASSES = 5
+_ROWS = 8192
+"""Images at a time: a full-size float64 copy of ImageNet's probabilities would take gigabytes."""
+
+Member = NDArray[np.float32]
+"""Probabilities [N, classes] of one net."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Error:
+    """Share of the images that were got wrong, in percent, with a 95 % interval for the finite test set."""
+
+    percent: float
+    interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """An ensemble against its members, one measure; differences are in points, below 0 the ensemble is better."""
+
+    best: int
+    """Number of the member with the lowest error on these very images: chosen with hindsight, which flatters it."""
+    to_best: PairedDelta
+    to_mean: float
+    """Error minus the mean of the members' errors."""
+    to_mean_interval: Interval
+    """95 %, for other images; the members count as given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """A weighted average. The mappings are over `MEASURES`."""
+
+    name: str
+    weights: tuple[float, ...]
+    errors: dict[str, Error]
+    contrasts: dict[str, Contrast]
+
+
+def ranks(members: Sequence[Member], weights: Sequence[float], labels: NDArray[np.int32]) -> NDArray[np.int64]:
+    """How many classes are more probable than the label [N], by the weighted sum of the members' probabilities."""
+    found = []
+    for start in range(0, len(labels), _ROWS):
+        part = slice(start, start + _ROWS)
+        scores = np.zeros(members[0][part].shape)
+        for member, weight in zip(members, weights, strict=True):
+            scores += weight * member[part].astype(np.float64)
+        found.append(_ranks_of_scores(scores, labels[part]))
+    return np.concatenate(found)
+
+
+def _ranks_of_scores(scores: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.int64]:
+    own = scores[np.arange(len(labels)), labels][:, None]
+    before = np.arange(scores.shape[1]) < labels[:, None]
+    return np.asarray(((scores > own) | ((scores == own) & before)).sum(axis=1))
+
+
+def tuned_weights(members: Sequence[Member], labels: NDArray[np.int32]) -> tuple[float, ...]:
+    """Weights that lower the top-5 error on these images, found one net at a time.
+
+    As the authors' tool: all weights start at 0.5; each in turn tries the grid and takes a value that lowers the error;
+    up to five passes, fewer where one changes nothing.
+    """
+    weights = [START] * len(members)
+    wrong = _top5_wrong(members, weights, labels)
+    for _ in range(PASSES):
+        before = wrong
+        for place in range(len(members)):
+            for value in GRID:
+                tried = [*weights[:place], float(value), *weights[place + 1 :]]
+                if (count := _top5_wrong(members, tried, labels)) < wrong:
+                    weights, wrong = tried, count
+        if wrong == before:
+            break
+    return tuple(weights)
+
+
+def _top5_wrong(members: Sequence[Member], weights: Sequence[float], labels: NDArray[np.int32]) -> int:
+    return int((ranks(members, weights, labels) >= MEASURES["top5"]).sum())
+
+
+def single_errors(members: Sequence[Member], labels: NDArray[np.int32]) -> list[dict[str, Error]]:
+    """The errors of each member by itself."""
+    return [_errors(ranks([member], [1.0], labels)) for member in members]
+
+
+def ensemble(name: str, members: Sequence[Member], weights: Sequence[float], labels: NDArray[np.int32]) -> Ensemble:
+    """An average with its errors, beside its best member and the mean of its members."""
+    together = ranks(members, weights, labels)
+    alone = np.stack([ranks([member], [1.0], labels) for member in members])
+    return Ensemble(
+        name=name,
+        weights=tuple(weights),
+        errors=_errors(together),
+        contrasts={measure: _contrast(alone >= among, together >= among) for measure, among in MEASURES.items()},
+    )
+
+
+def _errors(found: NDArray[np.int64]) -> dict[str, Error]:
+    images = len(found)
+    wrong = {measure: int((found >= among).sum()) for measure, among in MEASURES.items()}
+    return {
+        measure: Error(percent=100 * count / images, interval=error_interval(count, images))
+        for measure, count in wrong.items()
+    }
+
+
+def _contrast(members_wrong: NDArray[np.bool_], ensemble_wrong: NDArray[np.bool_]) -> Contrast:
+    best = int(members_wrong.sum(axis=1).argmin())
+    differences = 100 * (ensemble_wrong.astype(np.float64) - members_wrong.mean(axis=0))
+    mean = math.fsum(differences) / len(differences)
+    return Contrast(
+        best=best,
+        to_best=paired_delta(~members_wrong[best], ~ensemble_wrong),
+        to_mean=mean,
+        to_mean_interval=mean_interval(differences),
+    )
