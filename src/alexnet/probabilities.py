@@ -1,4 +1,4 @@
-"""`probabilities.npz`: everything that a net said about the images of a pack, which `predictions.npz` cuts to five classes.
+"""`probabilities.npz`: all that a net said about the images of a pack, of which `predictions.npz` keeps five classes.
 
 An average of several nets needs it: a class may be sixth for each of them and third for all together.
 """

@@ -26,6 +26,7 @@ CHECKPOINTS = "checkpoints"
 """Folder of a run directory."""
 LAST = "last"
 """The checkpoint of it that the run's errors are of."""
+SAFETENSORS = ".safetensors"
 BUFFERS = ("mean_image", "color_directions")
 """Tensors of `Weights` that are not the net's: what the augmentation took from the training images."""
 
@@ -57,10 +58,15 @@ class Trained:
     device: torch.device
 
     @property
+    def directory(self) -> Path:
+        """The run directory that the file lies in, else its folder."""
+        folder = self.path.resolve().parent
+        return folder.parent if folder.name == CHECKPOINTS else folder
+
+    @property
     def name(self) -> str:
         """Name of the run directory that the file lies in, else of the file."""
-        inside = self.path.resolve().parent
-        return inside.parent.name if inside.name == CHECKPOINTS else self.path.stem
+        return self.directory.name if self.path.resolve().parent.name == CHECKPOINTS else self.path.stem
 
 
 def load_trained(path: Path, device: torch.device | None = None) -> Trained:
@@ -114,7 +120,11 @@ def weights_file(path: Path) -> Path:
 
 
 def read_weights(file: Path) -> Weights:
-    """The content of a checkpoint; UserError if it cannot be read."""
+    """The content of a checkpoint or a safetensors file; UserError if it cannot be read."""
+    if file.suffix == SAFETENSORS:
+        from alexnet.evaluation.exchange import read_safetensors  # its package is optional
+
+        return read_safetensors(file)
     saved = read_checkpoint(file)
     state: dict[str, Tensor] = saved["state_dict"]
     prefixes = ("net.", "augmenter.")

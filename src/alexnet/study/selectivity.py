@@ -7,6 +7,8 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.first_layer import FirstLayer
+
 EXACT_SPLITS = 20_000
 """Up to so many ways to split the kernels into two columns, all are looked at; beyond, so many are drawn."""
 
@@ -44,6 +46,12 @@ def contrast(first: NDArray[np.float64], second: NDArray[np.float64]) -> ColumnC
     pooled = np.concatenate([first, second])
     difference = float(second.mean() - first.mean())
     return ColumnContrast(difference=difference, p=_permutation_p(pooled, len(first), abs(difference)))
+
+
+def column_contrast(layer: FirstLayer) -> ColumnContrast | None:
+    """The two columns of a net; None where it is not divided in two, or a column sees nothing."""
+    selectivities = [color_selectivity(column) for column in layer.by_column()]
+    return contrast(*selectivities) if len(selectivities) == 2 else None
 
 
 def _permutation_p(pooled: NDArray[np.float64], size: int, observed: float) -> float:

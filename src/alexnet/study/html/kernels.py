@@ -15,7 +15,7 @@ from alexnet.first_layer import FirstLayer, read_first_layer
 from alexnet.study.collect import Run
 from alexnet.study.html.element import Child, Markup, element, header_row, scrolling
 from alexnet.study.html.words import code, signed
-from alexnet.study.selectivity import ColumnContrast, color_selectivity, contrast
+from alexnet.study.selectivity import color_selectivity, column_contrast
 from alexnet.study.wording import shown_p
 
 MOST_BYTES = 1_000_000
@@ -116,14 +116,9 @@ def _pictures(one: RunKernels, budget: Budget) -> Markup | None:
 
 
 def _contrast(layer: FirstLayer) -> Markup | None:
-    compared = _compared(layer)
+    compared = column_contrast(layer)
     words = f"b \N{MINUS SIGN} a: {signed(compared.difference)}, p {shown_p(compared.p)}" if compared else None
     return element("span", words, class_="contrast") if words else None
-
-
-def _compared(layer: FirstLayer) -> ColumnContrast | None:
-    selectivities = [color_selectivity(column) for column in layer.by_column()]
-    return contrast(*selectivities) if len(selectivities) == 2 else None
 
 
 def sheet(kernels: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -132,17 +127,22 @@ def sheet(kernels: NDArray[np.float32]) -> NDArray[np.uint8]:
     Each kernel has its own scale, 0 as mid-grey and its largest weight at the end of the range; the gaps between
     kernels, one pixel wide, are transparent.
     """
-    maps, _, side, _ = kernels.shape
+    maps = len(kernels)
     across = next((count for count in range(12, 5, -1) if maps % count == 0), 8)
-    across = min(maps, across)
-    down = math.ceil(maps / across)
     peaks = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
     scaled = 0.5 + 0.5 * kernels / np.where(peaks > 0, peaks, 1)
+    return tiles(np.round(255 * scaled).astype(np.uint8).transpose(0, 2, 3, 1), across)
+
+
+def tiles(squares: NDArray[np.uint8], across: int) -> NDArray[np.uint8]:
+    """Squares of colour [n, k, k, 3] in rows of `across`, as one picture [height, width, 4] with transparent gaps."""
+    count, side, _, _ = squares.shape
+    across = min(count, across)
     step = side + 1
-    picture = np.zeros((down * step - 1, across * step - 1, 4), dtype=np.uint8)
-    for index, kernel in enumerate(np.round(255 * scaled).astype(np.uint8)):
+    picture = np.zeros((math.ceil(count / across) * step - 1, across * step - 1, 4), dtype=np.uint8)
+    for index, square in enumerate(squares):
         top, left = step * (index // across), step * (index % across)
-        picture[top : top + side, left : left + side, :3] = kernel.transpose(1, 2, 0)
+        picture[top : top + side, left : left + side, :3] = square
         picture[top : top + side, left : left + side, 3] = 255
     return picture
 
@@ -171,7 +171,7 @@ def _cells(one: RunKernels) -> list[Markup]:
     assert one.layer is not None
     means = [_mean(color_selectivity(column)) for column in one.layer.by_column()]
     figures = [str(one.run.result.seed), str(len(one.layer.kernels)), *means]
-    compared = _compared(one.layer)
+    compared = column_contrast(one.layer)
     figures += [signed(compared.difference), shown_p(compared.p)] if compared else []
     figures += [""] * (6 - len(figures))
     name = element("th", code(one.run.result.ablation), scope="row")

@@ -1,0 +1,122 @@
+"""`alexnet figures`: the paper's Figures 3 and 4 of a trained network."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+
+from alexnet.commands.arguments import Commands, add_checkpoint, write_file
+from alexnet.errors import UserError
+
+if TYPE_CHECKING:
+    from alexnet.data.pack import Pack, Split
+    from alexnet.evaluation.trained import Trained
+    from alexnet.study.figure4 import Guessed
+
+KERNELS, GUESSES, NEIGHBOURS = "figure3.svg", "figure4_left.svg", "figure4_right.svg"
+GUESSED_IMAGES = 8
+QUERIES, NEAREST = 5, 6
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = commands.add_parser("figures", help="the paper's Figures 3 and 4 of a trained network")
+    add_checkpoint(parser)
+    parser.add_argument(
+        "--pack", type=Path, default=None, help="images for Figure 4; without it only Figure 3 is drawn"
+    )
+    parser.add_argument("--split", choices=("val", "test"), default=None, help="default: test where the pack has it")
+    parser.add_argument("--mistakes", action="store_true", help="Figure 4, left: only images that the net gets wrong")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of images (default 0)")
+    parser.add_argument("--output", type=Path, default=None, help="folder (default: figures/ in the run directory)")
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Draw what there are data for."""
+    from alexnet.data.pack import open_pack
+    from alexnet.evaluation.trained import check_classes, load_trained
+
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed} is negative")
+    pack = None if options.pack is None else open_pack(options.pack)
+    trained = load_trained(options.checkpoint)
+    folder = options.output or trained.directory / "figures"
+    pictures = {KERNELS: _figure3(trained)}
+    if pack is not None:
+        check_classes(trained, pack)
+        split = pack.splits[_split(pack, options.split)]
+        pictures[GUESSES] = _figure4_left(trained, split, options.seed, mistakes=options.mistakes)
+        pictures[NEIGHBOURS] = _figure4_right(trained, split, pack.splits["train"], options.seed)
+    for name, picture in pictures.items():
+        write_file(folder / name, picture)
+    left_out = "" if pack else "; Figure 4 needs images: --pack PACK"
+    Console().print(
+        f"Written to {folder}: {', '.join(pictures)}{left_out}", markup=False, highlight=False, soft_wrap=True
+    )
+
+
+def _split(pack: "Pack", wanted: str | None) -> str:
+    from alexnet.evaluation.whole_pack import chosen_splits
+
+    return chosen_splits(pack, wanted)[-1]
+
+
+def _figure3(trained: "Trained") -> str:
+    from alexnet.study.figure3 import draw
+    from alexnet.training.outcome import first_layer
+
+    return draw(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")
+
+
+def _figure4_left(trained: "Trained", split: "Split", seed: int, *, mistakes: bool) -> str:
+    from alexnet.study.figure4 import draw_guesses
+
+    order = np.random.default_rng(seed).permutation(len(split))
+    shown: list[Guessed] = []
+    for start in range(0, len(order), GUESSED_IMAGES):
+        guessed = _guessed(trained, split, order[start : start + GUESSED_IMAGES])
+        shown += [one for one in guessed if not mistakes or one.guesses[0][0] != one.truth]
+        if len(shown) >= GUESSED_IMAGES:
+            break
+    if not shown:
+        raise UserError(f"{trained.name} makes no mistake on these {len(split)} images: leave out --mistakes")
+    chosen = "drawn at random among its mistakes" if mistakes else "drawn at random"
+    return draw_guesses(shown[:GUESSED_IMAGES], f"The five most probable classes, {trained.name}; images {chosen}")
+
+
+def _guessed(trained: "Trained", split: "Split", chosen: "np.typing.NDArray[np.int64]") -> "list[Guessed]":
+    """Of the centre crop alone, as the authors' plotting tool."""
+    from alexnet.evaluation.guesses import guess
+    from alexnet.study.figure4 import Guessed
+
+    images = split.gather(chosen)
+    truths = [trained.class_names[label] for label in split.labels[chosen]]
+    return [
+        Guessed(image=image, guesses=guesses, truth=truth)
+        for image, truth, guesses in zip(images, truths, guess(trained, images, view="center"), strict=True)
+    ]
+
+
+def _figure4_right(trained: "Trained", split: "Split", train: "Split", seed: int) -> str:
+    from alexnet.evaluation.similar import nearest_training_images
+    from alexnet.study.figure4 import Neighbourhood, draw_neighbours
+
+    order = np.random.default_rng(seed).permutation(len(split))
+    queries = (
+        order[GUESSED_IMAGES : GUESSED_IMAGES + QUERIES] if len(order) >= GUESSED_IMAGES + QUERIES else order[:QUERIES]
+    )
+    nearest = nearest_training_images(trained, split.gather(queries), train, k=min(NEAREST, len(train)))
+    names = trained.class_names
+    rows = [
+        Neighbourhood(
+            query=(split.gather(queries[[place]])[0], names[split.labels[query]]),
+            neighbours=[
+                (image, names[label]) for image, label in zip(train.gather(found), train.labels[found], strict=True)
+            ],
+        )
+        for place, (query, found) in enumerate(zip(queries, nearest, strict=True))
+    ]
+    return draw_neighbours(rows, f"Nearest training images in the last hidden layer, {trained.name}")
