@@ -104,6 +104,21 @@ def test_predict_names_unreadable_images_and_goes_on(
     assert ".svg" in error_of(capsys, "predict", str(trained), str(good), "--picture", "out.bmp")
 
 
+def test_classes_are_called_what_a_file_says(
+    trained: Path, pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, names = tmp_path / "one.png", tmp_path / "words.txt"
+    Image.fromarray(open_pack(pack).splits["test"].gather(np.arange(1))[0]).save(image)
+    (plain,) = json_of(capsys, "predict", trained, image, "--json")  # type: ignore[misc]
+    first, second = (guess["class"] for guess in plain["predictions"][:2])
+    names.write_text(f"another\tword\n\n{first}\tblue moon, moon\n")
+    (spoken,) = json_of(capsys, "predict", trained, image, "--json", "--names", names)  # type: ignore[misc]
+    assert [guess["class"] for guess in spoken["predictions"][:2]] == ["blue moon, moon", second]
+    names.write_text("another\tword\n")
+    for wrong in (names, tmp_path / "none.txt"):
+        assert f"--names {wrong}" in error_of(capsys, "predict", str(trained), str(image), "--names", str(wrong))
+
+
 def test_figures_draw_kernels_guesses_and_neighbours(
     trained: Path, pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

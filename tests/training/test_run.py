@@ -45,6 +45,7 @@ def test_it_leaves_what_it_promises(finished: Finished, tiny: MakeJob) -> None:
         "config.yaml",
         "result.json",
         "predictions.npz",
+        "probabilities.npz",
         "first_layer.npz",
         "metrics.csv",
         "checkpoints/last.ckpt",
@@ -53,6 +54,16 @@ def test_it_leaves_what_it_promises(finished: Finished, tiny: MakeJob) -> None:
     assert yaml.safe_load((directory / "config.yaml").read_text()) == tiny().tree
     assert read_result(directory) == result
     assert "Traceback" not in screen and screen.count("epoch ") == 2
+
+
+@pytest.mark.parametrize(("spare", "written"), [(0, True), (-1, False)])
+def test_probabilities_of_all_classes_are_kept_where_they_are_small(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spare: int, written: bool
+) -> None:
+    """20 classes for 20 validation and 40 test images, two views, 4 bytes each."""
+    monkeypatch.setattr("alexnet.training.module.KEPT_BYTES", 20 * (20 + 40) * 2 * 4 + spare)
+    execute(tiny("schedule.epochs=1", "schedule.drops=[]"), tmp_path)
+    assert (tmp_path / "probabilities.npz").is_file() == written
 
 
 def test_the_result_says_what_ran(finished: Finished, tiny: MakeJob) -> None:

@@ -17,6 +17,35 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_names(parser: argparse.ArgumentParser) -> None:
+    """What classes are called where their names are codes, such as ImageNet's."""
+    parser.add_argument(
+        "--names",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="what classes are called: lines of a class, a space or tab, and words, as in ImageNet's words.txt",
+    )
+
+
+def called(class_names: list[str], names: Path | None) -> list[str]:
+    """The classes by the words that a file of `--names` has for them, else by their own names.
+
+    Raises:
+        UserError: the file cannot be read, or has words for none of them.
+    """
+    if names is None:
+        return class_names
+    try:
+        lines = [line.strip().split(None, 1) for line in names.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--names {names}: cannot be read: {getattr(error, 'strerror', error)}") from None
+    words = {line[0]: line[1] for line in lines if len(line) == 2}
+    if not words.keys() & set(class_names):
+        raise UserError(f"--names {names}: no line begins with a class of the network, such as {class_names[0]}")
+    return [words.get(name, name) for name in class_names]
+
+
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a file that a command was asked for, with its folder, complete or not at all.
 

@@ -1,13 +1,14 @@
 """`alexnet figures`: the paper's Figures 3 and 4 of a trained network."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 
-from alexnet.commands.arguments import Commands, add_checkpoint, write_file
+from alexnet.commands.arguments import Commands, add_checkpoint, add_names, called, write_file
 from alexnet.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--split", choices=("val", "test"), default=None, help="default: test where the pack has it")
     parser.add_argument("--mistakes", action="store_true", help="Figure 4, left: only images that the net gets wrong")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of images (default 0)")
+    add_names(parser)
     parser.add_argument("--output", type=Path, default=None, help="folder (default: figures/ in the run directory)")
     parser.set_defaults(command=run)
 
@@ -47,6 +49,7 @@ def run(options: argparse.Namespace) -> None:
     pictures = {KERNELS: _figure3(trained)}
     if pack is not None:
         check_classes(trained, pack)
+        trained = replace(trained, class_names=called(trained.class_names, options.names))
         split = pack.splits[_split(pack, options.split)]
         pictures[GUESSES] = _figure4_left(trained, split, options.seed, mistakes=options.mistakes)
         pictures[NEIGHBOURS] = _figure4_right(trained, split, pack.splits["train"], options.seed)

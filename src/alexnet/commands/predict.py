@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from alexnet.commands.arguments import Commands, add_checkpoint, write_file
+from alexnet.commands.arguments import Commands, add_checkpoint, add_names, called, write_file
 from alexnet.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def add(commands: Commands) -> None:
     add_checkpoint(parser)
     parser.add_argument("images", nargs="+", type=Path, help="image files of any size")
     parser.add_argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
+    add_names(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
         "--picture", type=Path, default=None, metavar="OUT.svg", help="draw the images with their classes"
@@ -45,6 +47,7 @@ def run(options: argparse.Namespace) -> None:
     if options.picture is not None and options.picture.suffix != ".svg":
         raise UserError(f"--picture {options.picture}: give a name that ends in .svg")
     trained = load_trained(options.checkpoint)
+    trained = replace(trained, class_names=called(trained.class_names, options.names))
     outcomes: list[tuple[Path, Guesses | str]] = []
     pictured: list[tuple[Path, NDArray[np.uint8], Guesses]] = []
     for path, square, guesses in _predicted(trained, options.images, options.view):

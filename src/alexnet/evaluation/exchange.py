@@ -17,7 +17,7 @@ from alexnet.errors import UserError
 from alexnet.evaluation.trained import Trained, Weights
 from alexnet.evaluation.views import center_logits
 from alexnet.net.columns import check_two_columns, from_columns, to_columns
-from alexnet.net.lrn import LocalResponseNorm
+from alexnet.net.lrn import LocalResponseNorm, SameMapNorm
 from alexnet.net.plan import plan
 
 FORMAT = "alexnet weights"
@@ -96,10 +96,7 @@ class FromImages(nn.Module):
         super().__init__()
         self.register_buffer("mean_image", trained.augmenter.mean_image.cpu().clone())
         self.geometry = trained.augmenter.geometry
-        self.net = deepcopy(trained.net).cpu()
-        for name, module in self.net.named_children():
-            if isinstance(module, LocalResponseNorm):
-                setattr(self.net, name, PlainLrn(module))
+        self.net = with_plain_norms(trained.net)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images uint8 [n, S, S, 3] to logits float32 [n, classes]."""
@@ -109,19 +106,44 @@ class FromImages(nn.Module):
         return logits
 
 
+def with_plain_norms(net: nn.Module) -> nn.Module:
+    """A copy of a net on the CPU whose norms are torch's own operations, which exporters know."""
+    copy = deepcopy(net).cpu()
+    for name, module in copy.named_children():
+        if isinstance(module, LocalResponseNorm):
+            setattr(copy, name, PlainLrn(module))
+        if isinstance(module, SameMapNorm):
+            setattr(copy, name, PlainSameMapNorm(module))
+    return copy
+
+
 class PlainLrn(nn.Module):
-    """The norm in torch's own operations, which exporters know; its alpha is divided by the size of the window."""
+    """Normalisation between the maps of each column; torch's alpha is divided by the size of the window."""
 
     def __init__(self, norm: LocalResponseNorm) -> None:
         super().__init__()
         self.norm = norm
 
     def forward(self, activity: Tensor) -> Tensor:
-        """Normalise float maps [N, C, H, W] within each column."""
+        """Normalise float maps [N, C, H, W]."""
         norm = self.norm
         parts = activity.chunk(norm.columns, dim=1)
         done = [F.local_response_norm(part, norm.size, norm.alpha * norm.size, norm.beta, norm.k) for part in parts]
         return torch.cat(done, dim=1)
+
+
+class PlainSameMapNorm(nn.Module):
+    """Normalisation between the pixels of each map."""
+
+    def __init__(self, norm: SameMapNorm) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, activity: Tensor) -> Tensor:
+        """Normalise float maps [N, C, H, W]."""
+        norm = self.norm
+        mean = F.avg_pool2d(activity * activity, norm.size, stride=1, padding=norm.size // 2)  # zeros beyond the border
+        return activity / (1.0 + norm.alpha * norm.size**2 * mean) ** norm.beta
 
 
 def onnx_bytes(trained: Trained) -> bytes:
