@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from alexnet.commands.arguments import Commands, add_checkpoint
 from alexnet.errors import UserError
@@ -60,7 +61,9 @@ def run(options: argparse.Namespace) -> None:
         facts = {"checkpoint": str(trained.path), "pack": str(pack.path), "fingerprint": pack.fingerprint}
         print(json.dumps({**facts, "errors": rates}, indent=2))
     else:
-        Console().print(errors_table(f"{trained.name} on {pack.path}", errors))
+        console = Console()
+        console.print(Text(f"{trained.name} on {pack.path}"), soft_wrap=True)
+        console.print(errors_table(errors))
 
 
 def _check_folder(folder: Path, trained: "Trained", pack: "Pack") -> None:

@@ -39,6 +39,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Draw what there are data for."""
     from alexnet.data.pack import open_pack
+    from alexnet.evaluation.similar import last_hidden
     from alexnet.evaluation.trained import check_classes, load_trained
 
     if options.seed < 0:
@@ -52,7 +53,8 @@ def run(options: argparse.Namespace) -> None:
         trained = replace(trained, class_names=called(trained.class_names, options.names))
         split = pack.splits[_split(pack, options.split)]
         pictures[GUESSES] = _figure4_left(trained, split, options.seed, mistakes=options.mistakes)
-        pictures[NEIGHBOURS] = _figure4_right(trained, split, pack.splits["train"], options.seed)
+        if layer := last_hidden(trained):
+            pictures[NEIGHBOURS] = _figure4_right(trained, split, pack.splits["train"], options.seed, layer)
     for name, picture in pictures.items():
         write_file(folder / name, picture)
     left_out = "" if pack else "; Figure 4 needs images: --pack PACK"
@@ -103,15 +105,13 @@ def _guessed(trained: "Trained", split: "Split", chosen: "np.typing.NDArray[np.i
     ]
 
 
-def _figure4_right(trained: "Trained", split: "Split", train: "Split", seed: int) -> str:
+def _figure4_right(trained: "Trained", split: "Split", train: "Split", seed: int, layer: str) -> str:
     from alexnet.evaluation.similar import nearest_training_images
     from alexnet.study.figure4 import Neighbourhood, draw_neighbours
 
     order = np.random.default_rng(seed).permutation(len(split))
-    queries = (
-        order[GUESSED_IMAGES : GUESSED_IMAGES + QUERIES] if len(order) >= GUESSED_IMAGES + QUERIES else order[:QUERIES]
-    )
-    nearest = nearest_training_images(trained, split.gather(queries), train, k=min(NEAREST, len(train)))
+    queries = np.roll(order, -GUESSED_IMAGES)[:QUERIES]  # other images than on the left, where there are enough
+    nearest = nearest_training_images(trained, split.gather(queries), train, layer=layer, k=min(NEAREST, len(train)))
     names = trained.class_names
     rows = [
         Neighbourhood(

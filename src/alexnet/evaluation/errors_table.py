@@ -9,7 +9,7 @@ from alexnet.results import ErrorRates
 VIEW_NAMES = {"center": "centre crop", "ten_crop": "ten crops"}
 
 
-def errors_table(title: str, errors: Mapping[str, Mapping[str, ErrorRates]]) -> Table:
+def errors_table(errors: Mapping[str, Mapping[str, ErrorRates]], *, title: str | None = None) -> Table:
     """One row for each split and view."""
     table = Table("images", "view", "top-1 error", "top-5 error", title=title, title_justify="left")
     for column in table.columns[2:]:

@@ -69,7 +69,7 @@ def _errors(top1: float | None, top5: float | None) -> str:
 def result_table(result: Result) -> Table:
     """The errors of a finished run by split and view, beside the paper's where the experiment is the paper's."""
     target = result.target.paper
-    table = errors_table(f"{result.ablation}, seed {result.seed}", result.errors)
+    table = errors_table(result.errors, title=f"{result.ablation}, seed {result.seed}")
     if result.ablation == BASELINE and target.top1 is not None and target.top5 is not None:
         table.add_row("the paper", VIEW_NAMES["ten_crop"], f"{target.top1:.1f} %", f"{target.top5:.1f} %")
     return table
