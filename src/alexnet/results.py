@@ -15,6 +15,8 @@ from alexnet.records import FieldError, decode, replace_file, require
 
 SCHEMA_VERSION = 1
 RESULT_FILE = "result.json"
+CONFIG_FILE = "config.yaml"
+METRICS_FILE = "metrics.csv"
 BASELINE = "baseline"
 
 Status = Literal["finished", "failed", "interrupted"]

@@ -17,11 +17,10 @@ import yaml
 from alexnet.config.compose import flatten, schema_defaults
 from alexnet.config.job import NOT_COMPUTED
 from alexnet.errors import UserError
+from alexnet.results import CONFIG_FILE, METRICS_FILE
 from alexnet.study.collect import Run
 from alexnet.study.statistics import Interval, seed_interval
 
-CONFIG_FILE = "config.yaml"
-METRICS_FILE = "metrics.csv"
 ERROR = "train_set_top1_error"
 UNDER_STUDY = ("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.until_train_error")
 """Keys in which the runs of one figure may differ."""

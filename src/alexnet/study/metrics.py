@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-METRICS_FILE = "metrics.csv"
+from alexnet.results import METRICS_FILE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from statistics import mean
 
 from alexnet.config.job import Job
 from alexnet.data.pack import Pack
+from alexnet.results import METRICS_FILE
 from alexnet.sweep.planned import PlannedRun
-from alexnet.training.history import METRICS_FILE
 from alexnet.training.run import preflight
 from alexnet.training.speed import seconds_per_image
 

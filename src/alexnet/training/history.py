@@ -13,9 +13,8 @@ import lightning as L
 from alexnet.errors import UserError
 from alexnet.evaluation.errors import TopKErrors
 from alexnet.records import replace_file
+from alexnet.results import METRICS_FILE
 from alexnet.training.module import AlexNetModule
-
-METRICS_FILE = "metrics.csv"
 
 
 @dataclass(frozen=True, kw_only=True)

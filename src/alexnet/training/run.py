@@ -24,18 +24,16 @@ from alexnet.first_layer import FIRST_LAYER_FILE, write_first_layer
 from alexnet.net.plan import plan
 from alexnet.predictions import PREDICTIONS_FILE, write_predictions
 from alexnet.probabilities import PROBABILITIES_FILE, write_probabilities
-from alexnet.results import RESULT_FILE, Result, finished_result
+from alexnet.results import CONFIG_FILE, METRICS_FILE, RESULT_FILE, Result, finished_result
 from alexnet.training import tracking
 from alexnet.training.callbacks import ScheduledRate, checkpoint_callbacks
 from alexnet.training.display import display_callback, result_table
-from alexnet.training.history import METRICS_FILE, History
+from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.outcome import begun, error_rates, first_layer, stopped, training_facts
 from alexnet.training.sole_use import sole_use
 from alexnet.training.surroundings import device_name
 from alexnet.wandb_run import check_login
-
-CONFIG_FILE = "config.yaml"
 
 
 def preflight(job: Job, *, pack: Pack | None = None) -> Pack:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from alexnet.first_layer import FIRST_LAYER_FILE
 from alexnet.predictions import PREDICTIONS_FILE
-from alexnet.results import RESULT_FILE, Result
+from alexnet.results import METRICS_FILE, RESULT_FILE, Result
 from alexnet.study.collect import Run
 from alexnet.study.comparison import MEASURES, Group, Replicate
 from alexnet.study.differences import differences, surroundings
 from alexnet.study.html.element import Child, Markup, element, header_row, scrolling
 from alexnet.study.html.words import code, plural, signed
-from alexnet.study.metrics import METRICS_FILE
 from alexnet.study.wording import MEASURE_NAMES, shown_p
 
 FILES = (RESULT_FILE, PREDICTIONS_FILE, METRICS_FILE, FIRST_LAYER_FILE)
