@@ -23,6 +23,7 @@ from alexnet.results import (
     ErrorRates,
     GitState,
     Points,
+    PretrainedFacts,
     RateDrop,
     Result,
     Target,
@@ -58,6 +59,12 @@ training = st.builds(
 )
 
 
+layers = st.lists(words, max_size=3).map(tuple)
+pretrained = st.builds(
+    PretrainedFacts, run=words, data_fingerprint=words, weights=words, taken=layers, fresh=layers, left_behind=layers
+)
+
+
 @st.composite
 def results(draw: st.DrawFn) -> Result:
     status = draw(st.sampled_from(["finished", "failed", "interrupted"]))
@@ -83,6 +90,7 @@ def results(draw: st.DrawFn) -> Result:
         device=draw(words),
         git=draw(st.none() | st.builds(GitState, revision=words, dirty=st.booleans())),
         command="python train.py '+ablation=[no_lrn,no_dropout]'",
+        pretrained=draw(st.none() | pretrained),
     )
 
 
@@ -148,6 +156,14 @@ def test_example_is_read(tmp_path: Path) -> None:
     assert result.errors["test"]["center"] == ErrorRates(images=1000, top1=0.31, top5=0.0)
     assert result.training is not None
     assert result.training.rate_drops == (RateDrop(epoch=20, rate=0.001),)
+
+
+def test_a_file_from_before_pretrained_nets_is_read(tmp_path: Path) -> None:
+    raw = example()
+    assert "pretrained" not in raw
+    older = read_result(save_json(tmp_path, raw))
+    assert older.pretrained is None
+    assert read_result(save_json(tmp_path, raw | {"pretrained": None})) == older
 
 
 def put(*path: str, value: object) -> Callable[[dict[str, Any]], None]:

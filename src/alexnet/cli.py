@@ -44,6 +44,7 @@ def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("pack", type=Path, help="directory to make")
     parser.add_argument("--size", type=int, default=256, help="side of the square images in pixels (default 256)")
     parser.add_argument("--val-fraction", type=float, default=0.1, help="held out where there is no val (default 0.1)")
+    parser.add_argument("--test-fraction", type=float, default=0.0, help="held out for testing (default 0)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the held-out choice (default 0)")
     parser.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
     parser.set_defaults(command=_prepare)
@@ -101,6 +102,7 @@ def _prepare(options: argparse.Namespace) -> None:
         options.pack,
         size=options.size,
         val_fraction=options.val_fraction,
+        test_fraction=options.test_fraction,
         seed=options.seed,
         workers=options.workers,
     )

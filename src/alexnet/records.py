@@ -6,6 +6,9 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+ADDED_LATER = {"added_later": True}
+"""Metadata of a field that files from before it existed lack: they mean its default."""
+
 
 class FieldError(ValueError):
     """A field that is missing, unknown, of the wrong type or out of range."""
@@ -67,15 +70,15 @@ def _mapping(value: object, field: str) -> dict[str, object]:
 
 def _decode_record(kind: Any, value: object, field: str) -> Any:
     mapping = _mapping(value, field)
-    names = [entry.name for entry in fields(kind)]
-    for name in names:
-        if name not in mapping:
+    entries = {entry.name: entry for entry in fields(kind)}
+    for name, entry in entries.items():
+        if name not in mapping and not entry.metadata.get("added_later"):
             raise FieldError(_join(field, name), "missing")
     for name in mapping:
-        if name not in names:
+        if name not in entries:
             raise FieldError(_join(field, name), "unknown field")
     hints = get_type_hints(kind)
-    values = {name: decode(hints[name], mapping[name], _join(field, name)) for name in names}
+    values = {name: decode(hints[name], value, _join(field, name)) for name, value in mapping.items()}
     try:
         return kind(**values)
     except FieldError as error:  # a range check of the record itself, which does not know where the record lies

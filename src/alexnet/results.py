@@ -6,12 +6,12 @@ torch, so it can be made elsewhere from copied run directories. `docs/result-fil
 
 import json
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from alexnet.errors import UserError
-from alexnet.records import FieldError, decode, replace_file, require
+from alexnet.records import ADDED_LATER, FieldError, decode, replace_file, require
 
 SCHEMA_VERSION = 1
 RESULT_FILE = "result.json"
@@ -102,6 +102,24 @@ class GitState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PretrainedFacts:
+    """The weights that a run started from."""
+
+    run: str
+    """The run that they come from, or their file where that lies outside of a run."""
+    data_fingerprint: str
+    """Of the images that they were trained on."""
+    weights: str
+    """Hash of all of them."""
+    taken: tuple[str, ...]
+    """Layers that started from them."""
+    fresh: tuple[str, ...]
+    """Layers that were drawn all the same."""
+    left_behind: tuple[str, ...]
+    """Layers that this run's net does not have."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """Everything in `result.json`."""
 
@@ -131,6 +149,8 @@ class Result:
     git: GitState | None
     command: str
     """The command that makes this run, quoted for a shell."""
+    pretrained: PretrainedFacts | None = field(default=None, metadata=ADDED_LATER)
+    """None where every weight was drawn."""
 
     def __post_init__(self) -> None:
         finished = self.status == "finished"

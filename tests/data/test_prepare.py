@@ -78,6 +78,25 @@ def test_a_validation_split_is_held_out(tmp_path: Path) -> None:
     assert packs[0].fingerprint != packs[1].fingerprint
 
 
+def test_half_of_the_images_are_held_out_for_testing(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images", [""], count=10)
+    packs = [make(folder, tmp_path / f"{n}", test_fraction=0.5, val_fraction=0.2, seed=n // 2) for n in range(4)]
+    pack = packs[0]
+    assert {name: np.bincount(split.labels).tolist() for name, split in pack.splits.items()} == {
+        "train": [4] * 5,
+        "val": [1] * 5,
+        "test": [5] * 5,
+    }
+    images = np.concatenate([split.gather(np.arange(len(split))) for split in pack.splits.values()])
+    assert len({image.tobytes() for image in images}) == 50  # each in one split
+    assert [p.fingerprint == pack.fingerprint for p in packs] == [True, True, False, False]
+
+
+def test_a_test_split_of_the_source_is_not_divided(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has a test split already"):
+        make(folder, tmp_path / "pack", test_fraction=0.5)
+
+
 def test_a_class_of_one_image_keeps_it_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     single = prepare(class_folders(tmp_path / "images", ["train"], count=1), tmp_path / "single", size=8)
     assert list(single.splits) == ["train"] and len(single.splits["train"]) == 5
@@ -125,7 +144,9 @@ def test_a_target_that_holds_something_is_left_alone(folder: Path, tmp_path: Pat
     assert make(folder, tmp_path / "void").fingerprint == made.fingerprint
 
 
-@pytest.mark.parametrize("options", [{"size": 0}, {"val_fraction": 0.0}, {"val_fraction": 1.0}, {"workers": 0}])
+@pytest.mark.parametrize(
+    "options", [{"size": 0}, {"val_fraction": 0.0}, {"val_fraction": 1.0}, {"test_fraction": 1.0}, {"workers": 0}]
+)
 def test_numbers_without_meaning_are_refused(folder: Path, tmp_path: Path, options: dict[str, float]) -> None:
     with pytest.raises(UserError, match=f"{next(iter(options))}={next(iter(options.values()))}"):
         make(folder, tmp_path / "pack", **options)

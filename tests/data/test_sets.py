@@ -30,11 +30,13 @@ def test_another_source_size_or_fraction_is_another_pack(tmp_path: Path) -> None
     folder = class_folders(tmp_path / "images", [""])
     packs = [opened(tmp_path, root=str(folder)), opened(tmp_path, root=str(folder), size=9)]
     packs.append(opened(tmp_path, root=str(folder), val_fraction=0.5))
+    packs.append(opened(tmp_path, root=str(folder), test_fraction=0.5))
+    assert list(packs[-1].splits) == ["train", "val", "test"]
     packs.append(opened(tmp_path, root=str(archive(folder, tmp_path / "images.zip"))))
     noise(1).save(folder / "a" / "new.png")
     packs.append(opened(tmp_path, root=str(folder)))
-    assert len({pack.path for pack in packs}) == 5
-    assert packs[0].fingerprint == packs[3].fingerprint
+    assert len({pack.path for pack in packs}) == 6
+    assert packs[0].fingerprint == packs[4].fingerprint
 
 
 def test_a_pack_is_opened_in_place(tmp_path: Path) -> None:

@@ -58,6 +58,30 @@ def test_sixth_convolution(compose: Compose) -> None:
     assert {layer.name: layer.size for layer in layers if isinstance(layer, Conv)}["conv6"] == 6
 
 
+@pytest.mark.parametrize(
+    ("overrides", "classes", "total"),
+    [
+        (("depth=six",), 10_184, 99_182_152),  # layers-146-2009
+        (("depth=six", "head=bottleneck"), 21_843, 110_605_267),  # layers-146-2011
+        (("depth=six",), 1000, 61_555_304),  # layers-146-2012-2011, fine-tuned
+    ],
+)
+def test_the_nets_of_pre_training(compose: Compose, overrides: tuple[str, ...], classes: int, total: int) -> None:
+    config = compose("scale=paper", *overrides)
+    with torch.device("meta"):
+        built = AlexNet(config, classes=classes, seed=0)
+    assert sum(p.numel() for p in built.parameters()) == total_parameters(plan(config, classes)) == total
+
+
+def test_the_bottleneck_is_linear(compose: Compose) -> None:
+    config = compose("scale=cifar", "scale.hidden_units=32", "head=bottleneck")
+    names = [layer.name for layer in plan(config, 10)]
+    assert names[-3:] == ["dropout7", "bottleneck", "fc8"]
+    net = AlexNet(config, classes=10, seed=1)
+    assert net.get_submodule("bottleneck").weight.shape == (16, 32)
+    assert net.get_submodule("fc8").weight.shape == (10, 16)
+
+
 def test_map_sizes_of_the_paper(compose: Compose) -> None:
     assert list(sizes(compose).values()) == [55, 27, 27, 13, 13, 13, 13, 6]
 

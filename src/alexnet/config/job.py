@@ -68,7 +68,7 @@ def check(overrides: list[str]) -> Job:
         config=config,
         tree=tree,
         changes=_changes(baseline, tree),
-        pairing_key=_digest(_without(baseline, *NOT_COMPUTED, "seed", "ablations", "data.root")),
+        pairing_key=_digest(_without(_with_digest(baseline), *NOT_COMPUTED, "seed", "ablations", "data.root")),
         command=shlex.join(["python", "train.py", *overrides]),
     )
 
@@ -133,13 +133,24 @@ def ablation_name(config: ConfigTree) -> str:
 
 def run_name(tree: ConfigTree) -> str:
     """Name of the run directory: readable, and different for any two runs that compute different things."""
-    identity = deepcopy(tree)
+    identity = _with_digest(tree)
     identity["ablations"] = sorted(tree["ablations"])
     root = tree["data"]["root"]
     identity["data"]["root"] = str(Path(root).expanduser().resolve()) if root else None
     digest = _digest(_without(identity, *NOT_COMPUTED))
     ablation = ablation_name(tree)[:LONGEST_ABLATION]
     return f"{tree['experiment']}-{ablation}-seed{tree['seed']}-{digest[:8]}"
+
+
+def _with_digest(tree: ConfigTree) -> ConfigTree:
+    """A copy of the tree with the pre-trained weights in the place of the path to them: their file may be moved."""
+    identity = deepcopy(tree)
+    # Runs from before there were pre-trained nets have no such group.
+    if (checkpoint := tree.get("pretrained", {}).get("checkpoint")) is not None:
+        from alexnet.training.pretrained import weights_digest  # torch, which other command lines do not wait for
+
+        identity["pretrained"]["checkpoint"] = weights_digest(checkpoint)
+    return identity
 
 
 def _without(tree: ConfigTree, *keys: str) -> ConfigTree:

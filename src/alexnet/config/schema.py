@@ -18,6 +18,7 @@ ALEXNET = "alexnet"
 ARCHITECTURES = (ALEXNET, "cifar_80sec", "cifar_19pct", "cifar_13pct", "cifar_11pct")
 POOLED = (1, 2, 5)
 """Convolutions that a pooling layer follows (section 3.5)."""
+DATA_SETS = ("shapes", "cifar10", "tiny_imagenet", "folder", "ilsvrc2010", "ilsvrc2012", "fall2009", "fall2011")
 CIFAR_NORMALISED = (1, 2)
 """Convolutions of the CIFAR-10 nets that can be normalised."""
 
@@ -210,6 +211,27 @@ class DepthConfig:
 
 
 @dataclass(kw_only=True)
+class HeadConfig:
+    """What lies between fc7 and the classes."""
+
+    bottleneck: bool = False
+    """Whether a linear layer, half as wide as fc7, lies below the classifier (2012 source, net 146-2011)."""
+
+
+@dataclass(kw_only=True)
+class PretrainedConfig:
+    """Weights to start from instead of random ones: "pre-training" and "fine-tuning" (section 6)."""
+
+    checkpoint: str | None = None
+    """Run directory or checkpoint that the weights come from; None draws all of them."""
+    fresh: list[str] = field(default_factory=list)
+    """Layers that are drawn all the same, such as `fc8` where the classes are others."""
+
+    def __post_init__(self) -> None:
+        _require(len(set(self.fresh)) == len(self.fresh), f"pretrained.fresh={list(self.fresh)} names a layer twice")
+
+
+@dataclass(kw_only=True)
 class InitConfig:
     """Weights and biases before the first step (section 5)."""
 
@@ -283,6 +305,8 @@ class OptimizerConfig:
     """Layer -> what `weight_decay` is multiplied by in it; 1 for layers that are not named."""
     bias_rate: float = 1.0
     """What `lr` is multiplied by for biases."""
+    rate_factors: dict[str, float] = field(default_factory=dict)
+    """Layer -> what `lr` is multiplied by in it; 1 for layers that are not named, 0 for one that does not learn."""
     batch_size: int = MISSING
     """Images per update."""
 
@@ -292,6 +316,8 @@ class OptimizerConfig:
         _require(self.weight_decay >= 0, f"optimizer.weight_decay={self.weight_decay} is negative")
         for layer, factor in self.decay_factors.items():
             _require(factor >= 0, f"optimizer.decay_factors.{layer}={factor} is negative")
+        for layer, factor in self.rate_factors.items():
+            _require(factor >= 0, f"optimizer.rate_factors.{layer}={factor} is negative")
         _require(self.bias_rate > 0, f"optimizer.bias_rate={self.bias_rate} must be positive")
         _require(self.batch_size >= 1, f"optimizer.batch_size={self.batch_size} must be at least 1")
 
@@ -406,11 +432,14 @@ class DataConfig:
     """Folder in which packs are kept that are made on first use."""
     val_fraction: float = 0.1
     """Share of the training images held out for validation where the source has no validation split."""
+    test_fraction: float = 0.0
+    """Share of all images held out for testing, before those for validation, where the source has no test split."""
     shapes: ShapesConfig = field(default_factory=ShapesConfig)
 
     def __post_init__(self) -> None:
-        _one_of("data.name", self.name, ("shapes", "cifar10", "tiny_imagenet", "folder", "ilsvrc2010", "ilsvrc2012"))
+        _one_of("data.name", self.name, DATA_SETS)
         _require(0 < self.val_fraction < 1, f"data.val_fraction={self.val_fraction} must lie between 0 and 1")
+        _require(0 <= self.test_fraction < 1, f"data.test_fraction={self.test_fraction} must lie in [0, 1)")
 
 
 @dataclass(kw_only=True)
@@ -493,7 +522,9 @@ class Config:
     activation: ActivationConfig = MISSING
     dropout: DropoutConfig = MISSING
     depth: DepthConfig = MISSING
+    head: HeadConfig = field(default_factory=HeadConfig)
     init: InitConfig = MISSING
+    pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
     crops: CropsConfig = MISSING
     color: ColorConfig = MISSING
     shuffle: ShuffleConfig = field(default_factory=ShuffleConfig)
@@ -531,6 +562,7 @@ class Config:
             "depth=five": not self.depth.without and not self.depth.sixth,
             "order=paper": not self.order.relu_last,
             "same_map_norm=none": not self.same_map_norm.layers,
+            "head=direct": not self.head.bottleneck,
         }
         wanted = " ".join(choice for choice, holds in fixed.items() if not holds)
         _require(not wanted, f"{name} has one column, no dropout and fixed layers: add {wanted}")

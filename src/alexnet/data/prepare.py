@@ -37,21 +37,25 @@ def prepare(
     *,
     size: int,
     val_fraction: float = 0.1,
+    test_fraction: float = 0.0,
     seed: int = 0,
     workers: int | None = None,
     show_progress: bool = True,
 ) -> Pack:
     """Make a pack of `size` x `size` images from a folder or an archive (`alexnet.data.sources` lists the layouts).
 
-    Where the source has no validation split, `val_fraction` of each class is held out of the training images, drawn
-    by `seed`. `workers` processes convert images (None: as many as pay and the machine has); the pack is the same for
-    any number. Images that cannot be read are left out and listed in `rejected.txt`. An error or an interruption
-    leaves nothing behind. Raises `UserError` for a source or target that cannot be used.
+    Where the source has no test split, `test_fraction` of each class is held out of the training images first; where
+    it has no validation split, `val_fraction` of those that remain. Both are drawn by `seed`. `workers` processes
+    convert images (None: as many as pay and the machine has); the pack is the same for any number. Images that cannot
+    be read are left out and listed in `rejected.txt`. An error or an interruption leaves nothing behind. Raises
+    `UserError` for a source or target that cannot be used.
     """
-    _check_arguments(source, pack, size, val_fraction, workers)
+    _check_arguments(source, pack, size, val_fraction, test_fraction, workers)
     start = time.perf_counter()
-    listed = _with_validation(open_source(source), val_fraction, seed, show_progress)
-    made = {"source": source.resolve().name, "resize": RESIZE, "val_fraction": val_fraction, "seed": seed}
+    listed = _with_test(open_source(source), test_fraction, seed)
+    listed = _with_validation(listed, val_fraction, seed, show_progress)
+    shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed}
+    made = {"source": source.resolve().name, "resize": RESIZE, **shares}
     versions = {"alexnet": alexnet.__version__, "pillow": PIL.__version__}
     labels = {split: np.array([label for _, label in items], np.int64) for split, items in listed.splits.items()}
     with PackWriter(pack, image_size=size, class_names=listed.class_names, labels=labels) as writer:
@@ -62,12 +66,16 @@ def prepare(
     return done
 
 
-def _check_arguments(source: Path, pack: Path, size: int, val_fraction: float, workers: int | None) -> None:
+def _check_arguments(
+    source: Path, pack: Path, size: int, val_fraction: float, test_fraction: float, workers: int | None
+) -> None:
     """Refuse at once what would fail, or surprise, after hours."""
     if size < 1:
         raise UserError(f"size={size}: the side of the images must be at least 1 pixel")
     if not 0 < val_fraction < 1:
         raise UserError(f"val_fraction={val_fraction} must lie between 0 and 1")
+    if not 0 <= test_fraction < 1:
+        raise UserError(f"test_fraction={test_fraction} must lie in [0, 1)")
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers}: at least 1 is needed")
     if is_pack(source):
@@ -78,6 +86,17 @@ def _check_arguments(source: Path, pack: Path, size: int, val_fraction: float, w
         raise UserError(f"{pack} is a file; give a new directory as the target")
     if pack.is_dir() and any(pack.iterdir()):
         raise UserError(f"{pack} is a directory that holds something else; give a new directory as the target")
+
+
+def _with_test(source: Source, fraction: float, seed: int) -> Source:
+    """The source itself, or with test images held out of its training images."""
+    if not fraction:
+        return source
+    if "test" in source.splits:
+        raise UserError(f"test_fraction={fraction}: the source has a test split already; leave test_fraction out")
+    train, test = hold_out(source.splits["train"], fraction, seed)
+    splits = source.splits | {"train": train, "test": test}
+    return replace(source, splits={name: items for name, items in splits.items() if items})
 
 
 def _with_validation(source: Source, fraction: float, seed: int, show: bool) -> Source:

@@ -22,6 +22,8 @@ _PUBLISHED = {
 }
 """Address and MD5 of the sets that anyone may download."""
 _BY_HAND = {
+    "fall2009": "class folders of the Fall 2009 release, one of each of 10,184 synsets, or a pack of them",
+    "fall2011": "class folders of the Fall 2011 release, one of each synset, or a pack of them",
     "folder": "a folder or archive of train/<class>/*.jpg, or a pack",
     "ilsvrc2010": "class folders or a pack of ILSVRC-2010; register at https://image-net.org/download.php",
     "ilsvrc2012": "class folders or a pack of ILSVRC-2012; register at https://image-net.org/download.php",
@@ -80,7 +82,8 @@ def _open_shapes(data: DataConfig, size: int, show: bool) -> Pack:
 
 def _place(data: DataConfig, name: str, size: int, identity: Any) -> Path:
     """Where the pack is kept; another source, fraction or format gets another place."""
-    text = json.dumps([VERSION, data.val_fraction, identity], sort_keys=True)
+    shares = [data.val_fraction, *([data.test_fraction] if data.test_fraction else [])]
+    text = json.dumps([VERSION, *shares, identity], sort_keys=True)
     return Path(data.packs) / f"{name}-{size}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
@@ -89,4 +92,11 @@ def _reuse(place: Path, make: Callable[[Path], Pack]) -> Pack:
 
 
 def _prepare(source: Path, pack: Path, data: DataConfig, size: int, show: bool) -> Pack:
-    return prepare(source, pack, size=size, val_fraction=data.val_fraction, show_progress=show)
+    return prepare(
+        source,
+        pack,
+        size=size,
+        val_fraction=data.val_fraction,
+        test_fraction=data.test_fraction,
+        show_progress=show,
+    )

@@ -49,18 +49,24 @@ def plan(config: Config, classes: int) -> tuple[Layer, ...]:
     """Lay out the network of a configuration, from pixels to logits.
 
     Raises:
-        UserError: the input is too small for the layers, or a decay is given to a layer that is not there.
+        UserError: the input is too small for the layers, or the configuration names a layer that is not there.
     """
     layers = _alexnet(config, classes) if config.architecture.name == ALEXNET else cifar_layers(config, classes)
-    _check_decay_factors(config, layers)
+    _check_layer_names(config, layers)
     return layers
 
 
-def _check_decay_factors(config: Config, layers: tuple[Layer, ...]) -> None:
+def _check_layer_names(config: Config, layers: tuple[Layer, ...]) -> None:
     names = [layer.name for layer in layers if isinstance(layer, Weighted)]
-    for name in config.optimizer.decay_factors:
-        if name not in names:
-            raise UserError(f"optimizer.decay_factors: there is no layer {name}{nearest(name, names)}")
+    named = {
+        "optimizer.decay_factors": config.optimizer.decay_factors,
+        "optimizer.rate_factors": config.optimizer.rate_factors,
+        "pretrained.fresh": config.pretrained.fresh,
+    }
+    for key, layers_of_key in named.items():
+        for name in layers_of_key:
+            if name not in names:
+                raise UserError(f"{key}: there is no layer {name}{nearest(name, names)}")
 
 
 def _alexnet(config: Config, classes: int) -> tuple[Layer, ...]:
@@ -220,4 +226,9 @@ def _classifier(config: Config, features: int, classes: int) -> Iterator[Layer]:
         if number in config.dropout.layers:
             yield Drop(name=f"dropout{number}", probability=config.dropout.probability)
         features = units[number]
+    if config.head.bottleneck:
+        # Net 146-2011: two layers of 1024, one a column, but each reads both halves of fc7: together one of 2048.
+        units_below = hidden // 2
+        yield Full(name="bottleneck", inputs=features, units=units_below, groups=1, std=config.init.std, bias=0.0)
+        features = units_below
     yield Full(name="fc8", inputs=features, units=classes, groups=1, std=config.init.std, bias=0.0)

@@ -11,6 +11,7 @@ from alexnet.evaluation.errors_table import VIEW_NAMES, errors_table
 from alexnet.results import BASELINE, Result
 from alexnet.training.history import EpochRecord, History
 from alexnet.training.module import AlexNetModule
+from alexnet.training.schedule import scheduled_rate
 
 
 def display_callback(console: Console, history: History, *, live: bool) -> L.Callback:
@@ -35,7 +36,7 @@ class LiveBar(RichProgressBar):
             shown["train"] = f"{100 * float(errors['top1']):.1f}/{100 * float(errors['top5']):.1f} %"
         if self.history.records:
             shown["val"] = _errors(self.history.records[-1].val_top1_error, self.history.records[-1].val_top5_error)
-        shown["rate"] = f"{trainer.optimizers[0].param_groups[0]['lr']:g}"
+        shown["rate"] = f"{scheduled_rate(pl_module.config, self.history.schedule_errors):g}"
         shown["images/s"] = f"{self.history.images_per_second:,.0f}"
         return shown
 

@@ -15,6 +15,7 @@ from alexnet.evaluation.errors import TopKErrors
 from alexnet.records import replace_file
 from alexnet.results import METRICS_FILE
 from alexnet.training.module import AlexNetModule
+from alexnet.training.schedule import scheduled_rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class EpochRecord:
     step: int
     """Updates since the start of training."""
     rate: float
+    """The scheduled one, before the factors of layers and biases."""
     train_loss: float
     train_top1_error: float
     train_top5_error: float
@@ -103,7 +105,7 @@ class History(L.Callback):
         return EpochRecord(
             epoch=trainer.current_epoch,
             step=trainer.global_step,
-            rate=trainer.optimizers[0].param_groups[0]["lr"],
+            rate=scheduled_rate(module.config, self.schedule_errors),
             train_loss=float(module.train_loss.compute()),
             train_top1_error=train["top1"],
             train_top5_error=train["top5"],

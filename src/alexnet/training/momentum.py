@@ -56,25 +56,26 @@ class Momentum2012(Optimizer):
 
 
 def parameter_groups(net: nn.Module, optimizer: OptimizerConfig, late_layers: Collection[str]) -> list[dict[str, Any]]:
-    """Weights, then biases, in groups of one decay and one schedule each, the first with that of ordinary weights.
+    """Weights, then biases, in groups of one decay, one rate and one schedule each, the first with that of ordinary weights.
 
     `rate_factor` is what the scheduled rate is multiplied by; `is_bias` and `is_late` say which schedule it is.
     """
-    groups: dict[tuple[bool, bool, float], list[Tensor]] = {}
+    groups: dict[tuple[bool, bool, float, float], list[Tensor]] = {}
     for name, parameter in net.named_parameters():
         layer, _, kind = name.rpartition(".")
         is_bias = kind == "bias"
         decays = optimizer.decay_biases or not is_bias
         decay = optimizer.weight_decay * optimizer.decay_factors.get(layer, 1.0) if decays else 0.0
-        groups.setdefault((is_bias, layer in late_layers, decay), []).append(parameter)
+        rate = optimizer.rate_factors.get(layer, 1.0) * (optimizer.bias_rate if is_bias else 1.0)
+        groups.setdefault((is_bias, layer in late_layers, decay, rate), []).append(parameter)
     return [
         {
             "params": parameters,
             "weight_decay": decay,
-            "rate_factor": optimizer.bias_rate if is_bias else 1.0,
+            "rate_factor": rate,
             "is_bias": is_bias,
             "is_late": is_late,
         }
-        # By schedule alone: the order of decays is that of the layers.
-        for (is_bias, is_late, decay), parameters in sorted(groups.items(), key=lambda group: group[0][:2])
+        # By schedule alone: the order of decays and rates is that of the layers.
+        for (is_bias, is_late, decay, rate), parameters in sorted(groups.items(), key=lambda group: group[0][:2])
     ]

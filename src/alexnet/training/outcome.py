@@ -14,10 +14,11 @@ from alexnet.net.alexnet import AlexNet
 from alexnet.net.describe import total_parameters
 from alexnet.net.layers import OverhangingConv2d
 from alexnet.net.plan import plan
-from alexnet.net.specs import Conv, Full
+from alexnet.net.specs import Conv, Full, Weighted
 from alexnet.predictions import ViewPredictions
 from alexnet.results import Claim, DataFacts, ErrorRates, Points, RateDrop, Result, Target, TrainingFacts
 from alexnet.training.history import History
+from alexnet.training.pretrained import pretrained_facts
 from alexnet.training.surroundings import git_state, versions
 
 UNFINISHED = "still running, or stopped without a word; repeat the command to continue"
@@ -26,6 +27,7 @@ UNFINISHED = "still running, or stopped without a word; repeat the command to co
 def begun(job: Job, directory: Path, pack: Pack) -> Result:
     """The result file of a run that has only begun: what it says if the process is killed."""
     config = job.config
+    layers = plan(config, len(pack.class_names))
     result = Result(
         status="interrupted",
         message=UNFINISHED,
@@ -55,11 +57,12 @@ def begun(job: Job, directory: Path, pack: Pack) -> Result:
         ),
         errors={},
         training=None,
-        parameters=total_parameters(plan(config, len(pack.class_names))),
+        parameters=total_parameters(layers),
         versions=versions(),
         device="",
         git=git_state(),
         command=job.command,
+        pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Weighted)]),
     )
     result.write(directory)
     return result

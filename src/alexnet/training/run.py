@@ -24,13 +24,14 @@ from alexnet.first_layer import FIRST_LAYER_FILE, write_first_layer
 from alexnet.net.plan import plan
 from alexnet.predictions import PREDICTIONS_FILE, write_predictions
 from alexnet.probabilities import PROBABILITIES_FILE, write_probabilities
-from alexnet.results import CONFIG_FILE, METRICS_FILE, RESULT_FILE, Result, finished_result
+from alexnet.results import CONFIG_FILE, METRICS_FILE, RESULT_FILE, PretrainedFacts, Result, finished_result
 from alexnet.training import tracking
 from alexnet.training.callbacks import ScheduledRate, checkpoint_callbacks
 from alexnet.training.display import display_callback, result_table
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.outcome import begun, error_rates, first_layer, stopped, training_facts
+from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.sole_use import sole_use
 from alexnet.training.surroundings import device_name
 from alexnet.wandb_run import check_login
@@ -42,8 +43,8 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
     `pack` is the job's data where they are open already. Prepares them on first use.
 
     Raises:
-        UserError: the data cannot be used, the network does not fit the images, there is no such device, or nobody is
-            logged in.
+        UserError: the data cannot be used, the network does not fit the images or the pre-trained weights, there is no
+            such device, or nobody is logged in.
     """
     _check_accelerator(job.config.hardware.accelerator)
     check_login(job.config.wandb.mode)
@@ -51,7 +52,10 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
         pack = open_data(job.config.data, job.config.scale.image_size)
     if job.config.schedule.kind == "plateau" and "val" not in pack.splits:
         raise UserError(f"schedule=plateau judges validation images, and {pack.path} has none: use schedule=log_2012")
-    plan(job.config, len(pack.class_names))
+    classes = len(pack.class_names)
+    plan(job.config, classes)
+    if (pretrained := open_pretrained(job.config.pretrained)) is not None:
+        check_fits(job.config, classes, pretrained)
     return pack
 
 
@@ -130,6 +134,8 @@ def _train_and_test(
         torch.set_num_threads(job.config.hardware.threads)
     data = PackDataModule(pack, job.config)
     module = AlexNetModule(job.config, job.tree, pack)
+    if (pretrained := open_pretrained(job.config.pretrained)) is not None:
+        start_from(module.net, pretrained, job.config.pretrained.fresh)
     history = History(directory)
     trainer = _trainer(job, directory, history, [logger] if logger else [], console, data)
     result = replace(result, device=device_name(trainer.strategy.root_device))
@@ -195,11 +201,18 @@ def _checkpoint(directory: Path, pack: Pack) -> Path | None:
 
 def _headline(result: Result, directory: Path) -> str:
     images = ", ".join(f"{count:,} {split}" for split, count in result.data.images.items())
+    start = f"from {result.pretrained.run}: {_kept(result.pretrained)}\n" if result.pretrained else ""
     return (
-        f"{result.ablation}, seed {result.seed}: {result.parameters:,} parameters, {result.device}\n"
+        f"{result.ablation}, seed {result.seed}: {result.parameters:,} parameters, {result.device}\n{start}"
         f"{result.data.name}: {result.data.classes} classes, {images} images\n"
         f"-> {directory}"
     )
+
+
+def _kept(pretrained: PretrainedFacts) -> str:
+    """Which layers start from pre-trained weights, in words."""
+    parts = {"takes": pretrained.taken, "draws": pretrained.fresh, "leaves": pretrained.left_behind}
+    return ", ".join(f"{verb} {' '.join(layers)}" for verb, layers in parts.items() if layers)
 
 
 def quieten_lightning() -> None:

@@ -81,3 +81,8 @@ def color_is_on(config: Config, epoch: int) -> bool:
 
 def _late_epoch(config: Config, epoch: int) -> int:
     return scaled_epoch(epoch, of=config.late.of_epochs, to=config.schedule.epochs)
+
+
+def scheduled_rate(config: Config, errors: list[float]) -> float:
+    """The rate of the epoch that follows those with `errors`, before the factors of layers and biases."""
+    return rate(config.schedule, config.optimizer.lr, progress(config.schedule, errors).drops)

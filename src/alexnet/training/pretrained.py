@@ -1,0 +1,118 @@
+"""Starting from the weights of another run: pre-training and fine-tuning (section 6)."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from alexnet.config.schema import Config, PretrainedConfig
+from alexnet.errors import UserError
+from alexnet.evaluation.trained import BUFFERS, CHECKPOINTS, Weights, read_weights, weights_file
+from alexnet.net.alexnet import AlexNet
+from alexnet.results import PretrainedFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Weights to start from."""
+
+    name: str
+    """Of the run that they come from; of the file where that lies outside of a run."""
+    weights: Weights
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Those of the net: not the mean image, which is that of the images now trained on."""
+        return {name: value for name, value in self.weights.tensors.items() if name not in BUFFERS}
+
+
+def open_pretrained(config: PretrainedConfig) -> Pretrained | None:
+    """The weights that a run starts from; None where all are drawn.
+
+    Raises:
+        UserError: there is no such file, or it is damaged; or layers are to be drawn anew without others to keep.
+    """
+    if config.checkpoint is None:
+        if config.fresh:
+            raise UserError(f"pretrained.fresh={config.fresh} needs pretrained.checkpoint=RUN, a run or a checkpoint")
+        return None
+    file = weights_file(Path(config.checkpoint).expanduser())
+    name = file.parent.parent.name if file.parent.name == CHECKPOINTS else file.name
+    return Pretrained(name=name or file.name, weights=read_weights(file))
+
+
+def weights_digest(checkpoint: str) -> str:
+    """SHA-256, hexadecimal, of the net's weights: the same wherever their file lies and whatever else is in it.
+
+    Raises:
+        UserError: there is no such run or checkpoint, or it is damaged.
+    """
+    file = weights_file(Path(checkpoint).expanduser())
+    status = file.stat()
+    return _file_digest(file.resolve(), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)  # the jobs of a sweep mostly start from one file
+def _file_digest(file: Path, _modified: int, _bytes: int) -> str:
+    digest = sha256()
+    for name, tensor in sorted(Pretrained(name="", weights=read_weights(file)).tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        # In the order of the dimensions, whatever the order in memory.
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
+    """Refuse weights that lack a layer of the configured net, or have one of another shape, that is not drawn anew.
+
+    Layers that the configured net does not have are left behind.
+
+    Raises:
+        UserError: names the layer and both shapes.
+    """
+    with torch.device("meta"):
+        net = AlexNet(config, classes=classes, seed=config.seed)
+    given = pretrained.tensors
+    for name, wanted in net.state_dict().items():
+        layer = name.rpartition(".")[0]
+        if layer in config.pretrained.fresh:
+            continue
+        anew = f"'pretrained.fresh=[{','.join([*config.pretrained.fresh, layer])}]'"
+        if name not in given:
+            raise UserError(f"{pretrained.name} has no layer {layer}: draw it anew with {anew}, or choose its net")
+        if given[name].shape != wanted.shape:
+            raise UserError(
+                f"{name} is {_shape(wanted)} here and {_shape(given[name])} in {pretrained.name}:"
+                f" draw the layer anew with {anew}, or choose its net"
+            )
+
+
+def start_from(net: AlexNet, pretrained: Pretrained, fresh: list[str]) -> None:
+    """Replace the weights of every layer that is not `fresh`; they must fit (`check_fits`)."""
+    given = pretrained.tensors
+    taken = {name: given[name] for name in net.state_dict() if name.rpartition(".")[0] not in fresh}
+    net.load_state_dict(taken, strict=False)
+
+
+def pretrained_facts(config: Config, net_layers: list[str]) -> PretrainedFacts | None:
+    """Where the weights come from, for the result file; `net_layers` are the layers of the configured net."""
+    pretrained = open_pretrained(config.pretrained)
+    if pretrained is None:
+        return None
+    assert config.pretrained.checkpoint is not None
+    theirs = dict.fromkeys(name.rpartition(".")[0] for name in pretrained.tensors)
+    return PretrainedFacts(
+        run=pretrained.name,
+        data_fingerprint=pretrained.weights.data_fingerprint,
+        weights=weights_digest(config.pretrained.checkpoint),
+        taken=tuple(layer for layer in net_layers if layer not in config.pretrained.fresh),
+        fresh=tuple(layer for layer in net_layers if layer in config.pretrained.fresh),
+        left_behind=tuple(layer for layer in theirs if layer not in net_layers),
+    )
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape))
