@@ -31,7 +31,7 @@ from alexnet.evaluation.codes import (
 )
 from alexnet.evaluation.features import features, image_features, up_to
 from alexnet.evaluation.neighbours import nearest_neighbours
-from alexnet.evaluation.trained import CHECKPOINTS, Trained, load_trained
+from alexnet.evaluation.trained import Trained, load_trained
 from alexnet.records import replace_file
 from alexnet.training.pretrained import weights_digest
 
@@ -99,7 +99,7 @@ def make_codes(
         weights=weights_digest(str(trained.path)),
         fingerprint=pack.fingerprint,
     )
-    path = codes_file(_home(trained), layer, bits)
+    path = codes_file(trained.directory, layer, bits)
     save_codes(codes, path)
     compared = _compare(trained, pack, database, codes)
     content = json.dumps(asdict(compared), indent=2)
@@ -114,12 +114,6 @@ def _opened(run: Path, source: Path) -> tuple[Trained, Pack]:
     # Any source of images will do; a pack of another size is refused.
     data = DataConfig(name="folder", root=str(source))
     return trained, open_data(data, trained.config.scale.image_size)
-
-
-def _home(trained: Trained) -> Path:
-    """The run directory of a checkpoint, or the folder of a file outside of one."""
-    folder = trained.path.parent
-    return folder.parent if folder.name == CHECKPOINTS else folder
 
 
 def _compare(trained: Trained, pack: Pack, database: NDArray[np.float32], codes: Codes) -> Comparison:
@@ -143,7 +137,7 @@ def _compare(trained: Trained, pack: Pack, database: NDArray[np.float32], codes:
 
     timed = min(_TIMED, len(queries))
     return Comparison(
-        run=_home(trained).name,
+        run=trained.name,
         layer=codes.layer,
         dimensions=database.shape[1],
         bits=codes.bits,
@@ -249,7 +243,7 @@ def _by_codes(words: Words, database: Words, k: int) -> tuple[Indices, NDArray[n
 
 def _codes_of(trained: Trained, pack: Pack, layer: str, bits: int) -> Codes:
     """The codes beside the run; refused where they are of other weights or images."""
-    path = codes_file(_home(trained), layer, bits)
+    path = codes_file(trained.directory, layer, bits)
     codes = load_codes(path, trained.device)
     if codes.weights != weights_digest(str(trained.path)):
         raise UserError(f"{path} was made for other weights than {trained.path}: make it again with alexnet codes")

@@ -56,7 +56,7 @@ class Momentum2012(Optimizer):
 
 
 def parameter_groups(net: nn.Module, optimizer: OptimizerConfig, late_layers: Collection[str]) -> list[dict[str, Any]]:
-    """Weights, then biases, in groups of one decay, one rate and one schedule each, the first with that of ordinary weights.
+    """Weights, then biases, in groups of one decay, rate and schedule; the first has the schedule of ordinary weights.
 
     `rate_factor` is what the scheduled rate is multiplied by; `is_bias` and `is_late` say which schedule it is.
     """
