@@ -21,7 +21,7 @@ def test_hamming_distances_as_python_counts_them(n: int, bits: int, k: int, seed
     rng = np.random.default_rng(seed)
     rows = rng.random((n + 1, bits)) < 0.5
     rows[rng.integers(0, n + 1, 5)] = rows[0]  # ties
-    numbers = [int("".join("01"[bit] for bit in row), 2) for row in rows]
+    numbers = [int("".join("01"[int(bit)] for bit in row), 2) for row in rows]
     far = sorted(((numbers[0] ^ number).bit_count(), index) for index, number in enumerate(numbers[1:]))
     words = pack_bits(rows)
     assert words.shape == (n + 1, -(-bits // 64))
