@@ -49,11 +49,11 @@ def clusters(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_images_that_are_alike_have_codes_that_are_alike(tmp_path: Path) -> None:
     rows, labels = clusters(800, 2)
     queries, wanted = clusters(50, 3)
-    net = train_codes(rows, bits=16, epochs=10, seed=0, device=CPU)
+    net = train_codes(rows, bits=16, epochs=150, seed=0, device=CPU)
     database = encode(net, rows)
     found = np.stack([nearest_codes(code, database, 10)[0] for code in encode(net, queries)])
     assert (labels[found] == wanted[:, None]).mean() > 0.95  # chance is an eighth
-    again = train_codes(rows, bits=16, epochs=10, seed=0, device=CPU)
+    again = train_codes(rows, bits=16, epochs=150, seed=0, device=CPU)
     np.testing.assert_array_equal(encode(again, rows), database)
 
     # The reconstruction from bits beats the mean, whose error is 1, by what the clusters explain: 9 of 10 parts.
