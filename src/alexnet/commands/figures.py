@@ -111,7 +111,8 @@ def _figure4_right(trained: "Trained", split: "Split", train: "Split", seed: int
 
     order = np.random.default_rng(seed).permutation(len(split))
     queries = np.roll(order, -GUESSED_IMAGES)[:QUERIES]  # other images than on the left, where there are enough
-    nearest = nearest_training_images(trained, split.gather(queries), train, layer=layer, k=min(NEAREST, len(train)))
+    k = min(NEAREST, len(train))
+    nearest = nearest_training_images(trained, split.gather(queries), train, layer=layer, k=k).indices.numpy()
     names = trained.class_names
     rows = [
         Neighbourhood(

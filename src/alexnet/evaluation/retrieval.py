@@ -29,11 +29,11 @@ from alexnet.evaluation.codes import (
     save_codes,
     train_codes,
 )
-from alexnet.evaluation.features import features, image_features, up_to
+from alexnet.evaluation.features import features
 from alexnet.evaluation.neighbours import nearest_neighbours
-from alexnet.evaluation.trained import Trained, load_trained
+from alexnet.evaluation.similar import nearest_training_images, query_features
+from alexnet.evaluation.trained import Trained, load_trained, weights_digest
 from alexnet.records import replace_file
-from alexnet.training.pretrained import weights_digest
 
 PRECISION_AT = (1, 10, 50)
 """Numbers of neighbours among which those of the query's class are counted."""
@@ -218,15 +218,13 @@ def similar(
     train = pack.splits["train"]
     if not 1 <= k <= len(train):
         raise UserError(f"-k {k}: the pack has {len(train)} training images")
-    below = up_to(trained.net, layer)
-    vectors = image_features(below, trained.augmenter, torch.from_numpy(images).to(trained.device))
     if bits is None:
-        database = torch.from_numpy(features(trained.net, trained.augmenter, train, layer=layer))
-        near = nearest_neighbours(vectors, database, k=k)
+        near = nearest_training_images(trained, images, train, layer=layer, k=k)
         indices, distances = near.indices.numpy(), near.distances.numpy()
     else:
         codes = _codes_of(trained, pack, layer, bits)
-        indices, distances = _by_codes(encode(codes.net, vectors.cpu().numpy()), codes.database, k)
+        words = encode(codes.net, query_features(trained, images, layer=layer).cpu().numpy())
+        indices, distances = _by_codes(words, codes.database, k)
     found = [
         Similar(query=name, indices=rows, distances=far)
         for name, rows, far in zip(names, indices, distances, strict=True)

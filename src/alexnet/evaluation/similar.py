@@ -3,25 +3,28 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from alexnet.data.pack import Split
 from alexnet.evaluation.features import LAST_HIDDEN, features, image_features, up_to
-from alexnet.evaluation.neighbours import nearest_neighbours
+from alexnet.evaluation.neighbours import Neighbours, nearest_neighbours
 from alexnet.evaluation.trained import Trained
 from alexnet.net.specs import Full
 
 
 def nearest_training_images(
     trained: Trained, images: NDArray[np.uint8], train: Split, *, layer: str, k: int
-) -> NDArray[np.int64]:
-    """Numbers [n, k] of the images of `train` nearest to uint8 images [n, S, S, 3], the nearest first.
-
-    By Euclidean distance between the activities of a layer, of centre crops.
-    """
-    batch = torch.from_numpy(images).to(trained.device)
-    queries = image_features(up_to(trained.net, layer), trained.augmenter, batch).cpu()
+) -> Neighbours:
+    """The images of `train` nearest to uint8 images [n, S, S, 3], by Euclidean distance between the activities of a
+    layer, of centre crops."""
     database = torch.from_numpy(features(trained.net, trained.augmenter, train, layer=layer))
-    return np.asarray(nearest_neighbours(queries, database, k=k).indices.numpy())
+    return nearest_neighbours(query_features(trained, images, layer=layer), database, k=k)
+
+
+def query_features(trained: Trained, images: NDArray[np.uint8], *, layer: str) -> Tensor:
+    """Activities float32 [n, d] of the centre crops of uint8 images [n, S, S, 3], on the net's device."""
+    batch = torch.from_numpy(images).to(trained.device)
+    return image_features(up_to(trained.net, layer), trained.augmenter, batch)
 
 
 def last_hidden(trained: Trained) -> str | None:

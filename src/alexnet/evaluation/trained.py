@@ -6,6 +6,8 @@ so it can be copied to another machine alone.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -42,6 +44,11 @@ class Weights:
     class_names: list[str]
     data_fingerprint: str
     """Of the pack that it was trained on."""
+
+    @property
+    def of_net(self) -> dict[str, Tensor]:
+        """Those of the net alone: not the mean image, which is that of the images that it was trained on."""
+        return {name: value for name, value in self.tensors.items() if name not in BUFFERS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +88,7 @@ def load_trained(path: Path, device: torch.device | None = None) -> Trained:
     try:
         config = validate(weights.tree)
         net = AlexNet(config, classes=len(weights.class_names), seed=config.seed)
-        net.load_state_dict({name: value for name, value in weights.tensors.items() if name not in BUFFERS})
+        net.load_state_dict(weights.of_net)
         augmenter = _augmenter(config, weights.tensors)
     except UserError as error:
         raise UserError(f"{file}: made by another version of this program: {error}") from None
@@ -135,6 +142,27 @@ def read_weights(file: Path) -> Weights:
         class_names=list(description["class_names"]),
         data_fingerprint=description["data_fingerprint"],
     )
+
+
+def weights_digest(checkpoint: str) -> str:
+    """SHA-256, hexadecimal, of the net's weights: the same wherever their file lies and whatever else is in it.
+
+    Raises:
+        UserError: there is no such run or checkpoint, or it is damaged.
+    """
+    file = weights_file(Path(checkpoint).expanduser())
+    status = file.stat()
+    return _file_digest(file.resolve(), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)  # the jobs of a sweep mostly start from one file
+def _file_digest(file: Path, _modified: int, _bytes: int) -> str:
+    digest = sha256()
+    for name, tensor in sorted(read_weights(file).of_net.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        # In the order of the dimensions, whatever the order in memory.
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """Starting from the weights of another run: pre-training and fine-tuning (section 6)."""
 
 from dataclasses import dataclass
-from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -10,7 +8,7 @@ from torch import Tensor
 
 from alexnet.config.schema import Config, PretrainedConfig
 from alexnet.errors import UserError
-from alexnet.evaluation.trained import BUFFERS, CHECKPOINTS, Weights, read_weights, weights_file
+from alexnet.evaluation.trained import CHECKPOINTS, Weights, read_weights, weights_digest, weights_file
 from alexnet.net.alexnet import AlexNet
 from alexnet.results import PretrainedFacts
 
@@ -22,11 +20,6 @@ class Pretrained:
     name: str
     """Of the run that they come from; of the file where that lies outside of a run."""
     weights: Weights
-
-    @property
-    def tensors(self) -> dict[str, Tensor]:
-        """Those of the net: not the mean image, which is that of the images now trained on."""
-        return {name: value for name, value in self.weights.tensors.items() if name not in BUFFERS}
 
 
 def open_pretrained(config: PretrainedConfig) -> Pretrained | None:
@@ -44,27 +37,6 @@ def open_pretrained(config: PretrainedConfig) -> Pretrained | None:
     return Pretrained(name=name or file.name, weights=read_weights(file))
 
 
-def weights_digest(checkpoint: str) -> str:
-    """SHA-256, hexadecimal, of the net's weights: the same wherever their file lies and whatever else is in it.
-
-    Raises:
-        UserError: there is no such run or checkpoint, or it is damaged.
-    """
-    file = weights_file(Path(checkpoint).expanduser())
-    status = file.stat()
-    return _file_digest(file.resolve(), status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=64)  # the jobs of a sweep mostly start from one file
-def _file_digest(file: Path, _modified: int, _bytes: int) -> str:
-    digest = sha256()
-    for name, tensor in sorted(Pretrained(name="", weights=read_weights(file)).tensors.items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        # In the order of the dimensions, whatever the order in memory.
-        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
     """Refuse weights that lack a layer of the configured net, or have one of another shape, that is not drawn anew.
 
@@ -75,7 +47,7 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
     """
     with torch.device("meta"):
         net = AlexNet(config, classes=classes, seed=config.seed)
-    given = pretrained.tensors
+    given = pretrained.weights.of_net
     for name, wanted in net.state_dict().items():
         layer = name.rpartition(".")[0]
         if layer in config.pretrained.fresh:
@@ -92,7 +64,7 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
 
 def start_from(net: AlexNet, pretrained: Pretrained, fresh: list[str]) -> None:
     """Replace the weights of every layer that is not `fresh`; they must fit (`check_fits`)."""
-    given = pretrained.tensors
+    given = pretrained.weights.of_net
     taken = {name: given[name] for name in net.state_dict() if name.rpartition(".")[0] not in fresh}
     net.load_state_dict(taken, strict=False)
 
@@ -103,7 +75,7 @@ def pretrained_facts(config: Config, net_layers: list[str]) -> PretrainedFacts |
     if pretrained is None:
         return None
     assert config.pretrained.checkpoint is not None
-    theirs = dict.fromkeys(name.rpartition(".")[0] for name in pretrained.tensors)
+    theirs = dict.fromkeys(name.rpartition(".")[0] for name in pretrained.weights.of_net)
     return PretrainedFacts(
         run=pretrained.name,
         data_fingerprint=pretrained.weights.data_fingerprint,
