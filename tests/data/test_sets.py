@@ -27,7 +27,7 @@ def test_a_folder_is_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_another_source_size_or_fraction_is_another_pack(tmp_path: Path) -> None:
-    folder = class_folders(tmp_path / "images", [""])
+    folder = class_folders(tmp_path / "images", [""], count=8)
     packs = [opened(tmp_path, root=str(folder)), opened(tmp_path, root=str(folder), size=9)]
     packs.append(opened(tmp_path, root=str(folder), val_fraction=0.5))
     packs.append(opened(tmp_path, root=str(folder), test_fraction=0.5))
