@@ -488,7 +488,7 @@ class Claim:
 
     title: str = MISSING
     section: str = MISSING
-    """Section of the paper, or `log` where only the authors' log speaks of it."""
+    """Section of the paper; `log` or `source` where only the authors' log, or their released code, speaks of it."""
     statement: str = MISSING
     """The claim in our words."""
     paper: Errors = field(default_factory=Errors)

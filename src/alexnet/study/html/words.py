@@ -7,6 +7,8 @@ from alexnet.study.html.element import Markup, element
 MINUS = "\N{MINUS SIGN}"
 VIEWS = {"ten_crop": "ten crops", "center": "centre crop"}
 SPLITS = {"test": "test", "val": "validation"}
+UNPRINTED = {"log": "the authors' log", "source": "the authors' source"}
+"""Where a claim comes from that no section of the paper makes."""
 
 
 def counted_images(group: Group) -> str:
@@ -16,11 +18,11 @@ def counted_images(group: Group) -> str:
 
 
 def section(row: Row) -> str:
-    """`section 3.3`, `the authors' log`, or nothing for a row without a claim."""
+    """`section 3.3`, one of `UNPRINTED`, or nothing for a row without a claim."""
     if row.claim is None:
         return ""
     named = row.claim.section
-    return f"section {named}" if named[:1].isdigit() else {"log": "the authors' log"}.get(named, named)
+    return f"section {named}" if named[:1].isdigit() else UNPRINTED.get(named, named)
 
 
 def row_title(row: Row) -> str:
