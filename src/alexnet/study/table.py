@@ -50,23 +50,27 @@ def _table(group: Group, width: int) -> Table:
     shown = [figure for figure in SHOWN if roomy or figure != "Log"]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1 if roomy else 0, 0, 0), show_edge=False)
     table.width = LEAST_WIDTH if width < LEAST_WIDTH else None
+    # Seeds that all rows share stand in the title; their column's room lets long names stay whole.
+    with_seeds = len({tuple(row.seeds) for row in group.rows}) > 1
     table.add_column(HEADERS[0], overflow="fold")
-    table.add_column(HEADERS[1])
+    if with_seeds:
+        table.add_column(HEADERS[1])
     for header in (*HEADERS[2:], *shown):
         table.add_column(header, justify="right", no_wrap=True)
     for row in group.rows:
-        table.add_row(*_row_cells(row, shown))
+        table.add_row(*_row_cells(row, shown, with_seeds=with_seeds))
     return table
 
 
-def _row_cells(row: Row, shown: Sequence[str]) -> list[Text]:
+def _row_cells(row: Row, shown: Sequence[str], *, with_seeds: bool) -> list[Text]:
     """One row for the ablation, two lines high: top-1 over top-5."""
     known = [figures(row, measure) for measure in MEASURES]
     columns = [MEASURE_NAMES.values(), *([of_measure[figure] for of_measure in known] for figure in shown)]
     name = Text(row.ablation, style="bold")
     if row.claim:
         name.append(f"\n{_section(row.claim.section)}", style="dim not bold")
-    return [name, Text(shown_seeds(row.seeds)), *(Text("\n".join(column)) for column in columns)]
+    seeds = [Text(shown_seeds(row.seeds))] if with_seeds else []
+    return [name, *seeds, *(Text("\n".join(column)) for column in columns)]
 
 
 def _section(section: str) -> str:
