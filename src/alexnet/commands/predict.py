@@ -56,7 +56,10 @@ def run(options: argparse.Namespace) -> None:
         elif not isinstance(guesses, str) and len(pictured) < MOST_PICTURED:
             pictured.append((path, square, guesses))
         outcomes.append((path, guesses))
-    print(_json(outcomes)) if options.json else Console().print(_table(outcomes))
+    if options.json:
+        print(_json(outcomes))
+    elif any(not isinstance(guesses, str) for _, guesses in outcomes):
+        Console().print(_table(outcomes))
     if options.picture is not None and pictured:
         _draw(options.picture, pictured, trained.name)
     if any(isinstance(guesses, str) for _, guesses in outcomes):
