@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alexnet.commands.arguments import Commands
+from alexnet.commands.arguments import Commands, add_checkpoint
 
 LAYER = "fc7"
 BITS = 64
@@ -46,7 +46,7 @@ def _add_similar(commands: Commands) -> None:
 
 
 def _add_net_and_images(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, help="run directory or checkpoint")
+    add_checkpoint(parser)
     parser.add_argument("pack", type=Path, help="pack, folder or archive with the training images")
     parser.add_argument("--layer", default=LAYER, help=f"layer whose activities are compared (default {LAYER})")
 
@@ -55,7 +55,7 @@ def _codes(options: argparse.Namespace) -> None:
     from alexnet.evaluation.retrieval import make_codes
 
     make_codes(
-        options.run,
+        options.checkpoint,
         options.pack,
         bits=options.bits,
         layer=options.layer,
@@ -69,7 +69,7 @@ def _similar(options: argparse.Namespace) -> None:
     from alexnet.evaluation.retrieval import similar
 
     similar(
-        options.run,
+        options.checkpoint,
         options.pack,
         queries=options.query,
         layer=options.layer,

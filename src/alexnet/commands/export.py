@@ -33,9 +33,8 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"{options.out}: give a name that ends in {SAFETENSORS} or .onnx")
     if suffix == ".onnx" and options.layout != "grouped":
         raise UserError("--layout columns is for .safetensors: ONNX runtimes compute grouped convolutions")
-    trained = load_trained(
-        options.checkpoint
-    )  # also where tensors would do: a file that does not load is not passed on
+    # Also where tensors would do: a file that does not load is not passed on.
+    trained = load_trained(options.checkpoint)
     content = onnx_bytes(trained) if suffix == ".onnx" else safetensors_bytes(trained.weights, options.layout)
     write_file(options.out, content)
     Console().print(f"Written: {options.out}, {len(content):,} bytes", markup=False, highlight=False, soft_wrap=True)

@@ -45,7 +45,7 @@ def collect(paths: Iterable[Path]) -> Collection:
 
     UserError if a path does not exist or holds no `result.json` at any depth.
     """
-    directories = sorted({directory.resolve() for path in paths for directory in _run_directories(path)})
+    directories = sorted({directory.resolve() for path in paths for directory in directories_with(path, RESULT_FILE)})
     runs, damaged = [], []
     for directory in directories:
         try:
@@ -55,17 +55,22 @@ def collect(paths: Iterable[Path]) -> Collection:
     return Collection(tuple(runs), tuple(damaged))
 
 
-def _run_directories(path: Path) -> list[Path]:
+def directories_with(path: Path, *names: str) -> list[Path]:
+    """The folders at or below `path` that hold a file of one of these names, in order; none lies within another.
+
+    UserError if `path` is no folder or there are none; the last name says what was looked for.
+    """
     if not path.is_dir():
         raise UserError(f"{path}: not a folder; give run directories, or a folder of them")
-    found = list(_walk(path))
+    found = list(_walk(path, names))
     if not found:
-        raise UserError(f"{path}: no {RESULT_FILE} in it or below; give run directories, or a folder of them")
+        raise UserError(f"{path}: no {names[-1]} in it or below; give run directories, or a folder of them")
     return found
 
 
-def _walk(path: Path) -> Iterator[Path]:
+def _walk(path: Path, names: Iterable[str]) -> Iterator[Path]:
     for folder, subfolders, files in os.walk(path):
-        if RESULT_FILE in files:
+        subfolders.sort()
+        if any(name in files for name in names):
             subfolders.clear()  # checkpoints and logs: no run lies within a run
             yield Path(folder)

@@ -1,7 +1,6 @@
 """The nets of an ensemble, from their probability files."""
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from alexnet.errors import UserError
 from alexnet.probabilities import PROBABILITIES_FILE, Answered, read_answered, read_answers
 from alexnet.results import RESULT_FILE
+from alexnet.study.collect import directories_with
 from alexnet.study.ensemble import Member
 
 
@@ -30,27 +30,12 @@ def read_nets(paths: Sequence[Path]) -> list[Net]:
     Raises:
         UserError: a path holds none, a run has kept no probabilities, or the nets do not belong together.
     """
-    directories = dict.fromkeys(directory.resolve() for path in paths for directory in _directories(path))
+    directories = dict.fromkeys(
+        directory.resolve() for path in paths for directory in directories_with(path, RESULT_FILE, PROBABILITIES_FILE)
+    )
     nets = [Net(directory, _answered(directory)) for directory in directories]
     _check_alike(nets)
     return nets
-
-
-def _directories(path: Path) -> list[Path]:
-    if not path.is_dir():
-        raise UserError(f"{path}: not a folder; give run directories, or a folder of them")
-    found = list(_walk(path))
-    if not found:
-        raise UserError(f"{path}: no {PROBABILITIES_FILE} in it or below; give run directories, or a folder of them")
-    return found
-
-
-def _walk(path: Path) -> Iterator[Path]:
-    for folder, subfolders, files in os.walk(path):
-        subfolders.sort()
-        if RESULT_FILE in files or PROBABILITIES_FILE in files:
-            subfolders.clear()  # no run lies within a run
-            yield Path(folder)
 
 
 def _answered(directory: Path) -> Answered:
