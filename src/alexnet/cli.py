@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, tables
+from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, tables, verify
 from alexnet.errors import UserError, one_line_errors
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_workspace(commands)
     _add_figure1(commands)
-    for module in (evaluate, predict, figures, codes, ensemble, tables, export):
+    for module in (verify, evaluate, predict, figures, codes, ensemble, tables, export):
         module.add(commands)
     return parser
 
@@ -46,7 +46,15 @@ def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--val-fraction", type=float, default=0.1, help="held out where there is no val (default 0.1)")
     parser.add_argument("--test-fraction", type=float, default=0.0, help="held out for testing (default 0)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the held-out choice (default 0)")
-    parser.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
+    parser.add_argument(
+        "--encoding",
+        choices=("auto", "raw", "jpeg"),
+        default="auto",
+        help="raw: pixels; jpeg: a tenth of the room, decoded when used; auto: raw up to 4 GiB (default)",
+    )
+    parser.add_argument("--quality", type=int, default=90, help="of JPEG, 1 to 100 (default 90)")
+    parser.add_argument("--subsampling", choices=("444", "422", "420"), default="420", help="of JPEG (default 420)")
+    parser.add_argument("--workers", type=int, default=None, help="threads (default: one per core)")
     parser.set_defaults(command=_prepare)
 
 
@@ -95,6 +103,7 @@ def _add_figure1(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 # The subcommands import what they need when they run: a report should not wait for torch.
 def _prepare(options: argparse.Namespace) -> None:
+    from alexnet.data.jpeg import JpegQuality
     from alexnet.data.prepare import prepare
 
     prepare(
@@ -104,6 +113,8 @@ def _prepare(options: argparse.Namespace) -> None:
         val_fraction=options.val_fraction,
         test_fraction=options.test_fraction,
         seed=options.seed,
+        encoding=options.encoding,
+        jpeg=JpegQuality(quality=options.quality, subsampling=options.subsampling),
         workers=options.workers,
     )
 

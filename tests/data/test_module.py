@@ -29,7 +29,7 @@ def write(path: Path, counts: dict[str, int]) -> Pack:
     with PackWriter(path, image_size=12, class_names=list("abcde"), labels=labels, shard_bytes=12 * 12 * 3 * 4) as to:
         for split, count in counts.items():
             for number in range(count):
-                to.put(split, number, numbered(number))
+                to.put(split, number, to.encode(numbered(number)))
         return to.finish({})
 
 

@@ -1,3 +1,4 @@
+import io
 import json
 import pickle
 from collections.abc import Callable
@@ -7,8 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from alexnet.data.integrity import verify
+from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack import Pack, is_pack, open_pack
+from alexnet.data.splits import JpegSplit
 from alexnet.data.writer import PackWriter
 from alexnet.errors import UserError
 
@@ -20,18 +25,31 @@ def images(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
 
 
-def write(path: Path, train: np.ndarray, rejected: frozenset[int] = frozenset(), per_shard: int = 3) -> Pack:
+def through_jpeg(image: np.ndarray, quality: JpegQuality) -> np.ndarray:
+    """As Pillow decodes what the pack stores."""
+    with Image.open(io.BytesIO(encode(image, quality))) as stored:
+        return np.asarray(stored)
+
+
+def write(
+    path: Path,
+    train: np.ndarray,
+    rejected: frozenset[int] = frozenset(),
+    per_shard: int = 3,
+    jpeg: JpegQuality | None = None,
+) -> Pack:
     labels = np.arange(len(train)) % 5
-    shard_bytes = per_shard * SIZE * SIZE * 3
+    shard_bytes = per_shard * (SIZE * SIZE * 3 if jpeg is None else 650)  # a JPEG of noise has about that
     splits = {"train": labels, "val": labels[:2]}
-    with PackWriter(path, image_size=SIZE, class_names=NAMES, labels=splits, shard_bytes=shard_bytes) as writer:
-        for slot in np.random.default_rng(1).permutation(len(train)):
-            if int(slot) in rejected:
+    arguments = {"image_size": SIZE, "class_names": NAMES, "labels": splits, "shard_bytes": shard_bytes}
+    with PackWriter(path, jpeg=jpeg, **arguments) as writer:
+        for slot in np.random.default_rng(1).permutation(len(train)).tolist():
+            if slot in rejected:
                 writer.reject(f"{slot}.jpg", "empty file")
             else:
-                writer.put("train", int(slot), train[slot])
-        writer.put("val", 0, train[0])
-        writer.put("val", 1, train[1])
+                writer.put("train", slot, writer.encode(train[slot]))
+        writer.put("val", 0, writer.encode(train[0]))
+        writer.put("val", 1, writer.encode(train[1]))
         return writer.finish({"source": "a test"})
 
 
@@ -41,17 +59,22 @@ def pack(tmp_path: Path) -> Path:
 
 
 @settings(max_examples=40, deadline=None)
-@given(data=st.data(), count=st.integers(2, 14), per_shard=st.integers(1, 6))
+@given(data=st.data(), count=st.integers(2, 14), per_shard=st.integers(1, 6), jpeg=st.booleans())
 def test_kept_images_come_back_in_any_order(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, count: int, per_shard: int
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, count: int, per_shard: int, jpeg: bool
 ) -> None:
+    quality = JpegQuality(quality=90, subsampling="444") if jpeg else None
     train = images(count)
     rejected = data.draw(st.frozensets(st.integers(0, count - 1), max_size=count - 1))
-    pack = write(tmp_path_factory.mktemp("packs") / "pack", train, rejected, per_shard)
+    pack = write(tmp_path_factory.mktemp("packs") / "pack", train, rejected, per_shard, quality)
+    if quality:
+        train = np.stack([through_jpeg(image, quality) for image in train])
     kept = [slot for slot in range(count) if slot not in rejected]
     split = pack.splits["train"]
     indices = np.array(data.draw(st.lists(st.integers(0, len(kept) - 1), max_size=20)), int)
     np.testing.assert_array_equal(split.gather(indices), train[kept][indices])
+    for block in split.blocks(indices):
+        np.testing.assert_array_equal(block.images[block.rows], train[kept][indices[block.places]])
     np.testing.assert_array_equal(split.labels, np.array(kept) % 5)
     np.testing.assert_array_equal(pack.statistics.mean_image, train[kept].mean(axis=0).astype(np.float32))
     assert (pack.path / "rejected.txt").exists() == bool(rejected)
@@ -115,7 +138,8 @@ def test_a_damaged_file_is_named(pack: Path, name: str, damage: Callable[[Path],
     ("key", "value", "said"),
     [
         ("version", 7, "version 7"),
-        ("encoding", "jpeg", "'jpeg'"),
+        ("encoding", "png", "'png'"),
+        ("encoding", "jpeg", "pack.json"),
         ("format", "something else", "not that of"),
         ("files", {"../../secret": {"bytes": 1, "sha256": ""}}, "missing"),
         ("image_size", 5, "pack.json"),
@@ -143,37 +167,66 @@ def test_what_is_no_pack_is_refused(pack: Path, tmp_path: Path) -> None:
         open_pack(pack)
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, ZeroDivisionError])
-def test_nothing_stays_behind_an_error(tmp_path: Path, kind: type[BaseException]) -> None:
-    labels = {"train": np.arange(5)}
-    target = tmp_path / "new" / "folder" / "pack"
-    with pytest.raises(kind), PackWriter(target, image_size=SIZE, class_names=NAMES, labels=labels) as writer:
-        writer.put("train", 0, images(1)[0])
-        raise kind
+def test_nothing_stays_behind_an_error(tmp_path: Path) -> None:
+    arguments = {"image_size": SIZE, "class_names": NAMES, "labels": {"train": np.arange(5)}}
+    with pytest.raises(ZeroDivisionError), PackWriter(tmp_path / "pack", **arguments) as writer:
+        writer.put("train", 0, writer.encode(images(1)[0]))
+        raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
 
 
 def test_a_disk_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    labels = {"train": np.arange(5)}
-    with (
-        pytest.raises(UserError, match="cannot be written"),
-        PackWriter(tmp_path / "file" / "pack", image_size=SIZE, class_names=NAMES, labels=labels),
-    ):
+    arguments = {"image_size": SIZE, "class_names": NAMES, "labels": {"train": np.arange(5)}}
+    with pytest.raises(UserError, match="cannot be written"), PackWriter(tmp_path / "file" / "pack", **arguments):
         pass
-    with (
-        pytest.raises(UserError, match="No space left"),
-        PackWriter(tmp_path / "pack", image_size=SIZE, class_names=NAMES, labels=labels),
-    ):
+    with pytest.raises(UserError, match="No space left"), PackWriter(tmp_path / "pack", **arguments):
         raise OSError(28, "No space left on device")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_the_first_of_two_writers_wins(tmp_path: Path) -> None:
-    labels = {"train": np.arange(5)}
-    with PackWriter(tmp_path / "pack", image_size=SIZE, class_names=NAMES, labels=labels) as late:
-        for slot, image in enumerate(images(5)):
-            late.put("train", slot, image)
-        first = write(tmp_path / "pack", images(8))
-        assert late.finish({}).fingerprint == first.fingerprint
+def test_a_full_disk_costs_nothing_that_was_done(tmp_path: Path) -> None:
+    arguments = {"image_size": SIZE, "class_names": NAMES, "labels": {"train": np.arange(5)}}
+    with pytest.raises(UserError, match="3 images are done"), PackWriter(tmp_path / "pack", **arguments) as writer:
+        for slot in range(3):
+            writer.put("train", slot, writer.encode(images(5)[slot]))
+        raise OSError(28, "No space left on device")
+    with PackWriter(tmp_path / "pack", **arguments) as writer:
+        assert writer.done == 3
+        for slot in range(3, 5):
+            writer.put("train", slot, writer.encode(images(5)[slot]))
+        pack = writer.finish({})
+    np.testing.assert_array_equal(pack.splits["train"].gather(np.arange(5)), images(5))
     assert [entry.name for entry in tmp_path.iterdir()] == ["pack"]
+
+
+def test_packs_of_version_1_are_still_read(pack: Path) -> None:
+    header = json.loads((pack / "pack.json").read_text())
+    before = open_pack(write(pack.with_name("again"), images(5)).path)
+    assert "order" not in header["splits"]["val"]
+    (before.path / "pack.json").write_text(
+        (before.path / "pack.json").read_text().replace('"version": 2', '"version": 1')
+    )
+    assert open_pack(before.path).fingerprint == before.fingerprint
+
+
+@settings(max_examples=60, deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), cut_short=st.booleans())
+def test_a_damaged_jpeg_shard_is_detected(
+    tmp_path_factory: pytest.TempPathFactory, place: float, bit: int, cut_short: bool
+) -> None:
+    pack = write(tmp_path_factory.mktemp("packs") / "pack", images(5), per_shard=9, jpeg=JpegQuality())
+    shard = pack.path / "train-00000.jpeg"
+    data = bytearray(shard.read_bytes())
+    where = int(place * len(data))
+    data[where] ^= 1 << bit
+    shard.write_bytes(data[:where] if cut_short else data)
+    assert list(verify(pack.path, show_progress=False).damage) == ["train-00000.jpeg"]
+    if cut_short:
+        return  # and never read: open_pack refuses it
+    shards = [shard]
+    reader = JpegSplit(shards, SIZE, np.asarray(pack.splits["train"].labels), pack.splits["train"].spans)
+    try:
+        assert reader.gather(np.arange(5)).shape == (5, SIZE, SIZE, 3)
+    except UserError as error:
+        assert "train-00000.jpeg: image" in str(error) and "alexnet verify" in str(error)

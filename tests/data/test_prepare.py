@@ -1,3 +1,5 @@
+import io
+import json
 import os
 import signal
 import subprocess
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack import Pack, open_pack
 from alexnet.data.prepare import prepare
 from alexnet.errors import UserError
+from alexnet.sole_use import locked
 from tests.data.samples import archive, class_folders, contents, noise
 
 
@@ -157,7 +161,7 @@ def test_several_at_once_give_one_sound_pack(folder: Path, tmp_path: Path) -> No
     with ThreadPoolExecutor(4) as pool:
         jobs = [pool.submit(make, folder, tmp_path / "pack") for _ in range(4)]
         results = [job.exception() or job.result() for job in jobs]
-    # One that starts when another has finished is told so; the others share the first one's pack.
+    # One that starts when another has finished is told so; the others wait for the first one's pack.
     assert all("already" in str(result) for result in results if not isinstance(result, Pack))
     assert {result.fingerprint for result in results if isinstance(result, Pack)} == {
         open_pack(tmp_path / "pack").fingerprint
@@ -168,24 +172,101 @@ def test_several_at_once_give_one_sound_pack(folder: Path, tmp_path: Path) -> No
 INTERRUPTED = """
 import sys
 from pathlib import Path
+from alexnet.data import writer
 from alexnet.data.prepare import prepare
 
-if __name__ == "__main__":
-    prepare(Path(sys.argv[1]), Path(sys.argv[2]), size=500, workers=int(sys.argv[3]), show_progress=False)
+writer.JOURNAL_SECONDS = 0.05
+prepare(Path(sys.argv[1]), Path(sys.argv[2]), size=300, encoding=sys.argv[3], workers=2, show_progress=False)
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_leaves_nothing(tmp_path: Path, workers: int) -> None:
-    folder = class_folders(tmp_path / "images", [""], count=200)
-    (tmp_path / "job.py").write_text(INTERRUPTED)
-    command = [sys.executable, "job.py", folder, tmp_path / "packs" / "pack", str(workers)]
-    job = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
-    while not list(tmp_path.glob("packs/.pack*/train-*")):
+def begun(folder: Path, pack: Path, encoding: str) -> "subprocess.Popen[bytes]":
+    """A process that prepares a pack, once it has written its first images and said so in its journal."""
+    command = [sys.executable, "-c", INTERRUPTED, folder, pack, encoding]
+    job = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    while not (pack.parent / f".{pack.name}.partial" / "journal.jsonl").exists():
         assert job.poll() is None
-        time.sleep(0.02)
-    os.killpg(job.pid, signal.SIGINT)  # as a terminal does: to every process of the job
-    _, said = job.communicate(timeout=20)
-    assert job.returncode == -signal.SIGINT and said.strip().endswith(b"KeyboardInterrupt")
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["images", "job.py"]
+        time.sleep(0.005)
+    return job
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_an_interrupted_job_goes_on_and_ends_with_the_same_bytes(
+    tmp_path: Path, encoding: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = class_folders(tmp_path / "images", [""], count=150)
+    (folder / "a" / "0.png").write_bytes(b"")
+    make(folder, tmp_path / "whole", size=300, encoding=encoding)
+    for stop in (signal.SIGINT, signal.SIGKILL):
+        job = begun(folder, tmp_path / "pack", encoding)
+        os.killpg(job.pid, stop)  # as a terminal does: to every process of the job
+        _, said = job.communicate(timeout=20)
+        assert job.returncode == -stop and (stop == signal.SIGKILL or said.strip().endswith(b"KeyboardInterrupt"))
+        assert not (tmp_path / "pack").exists()
+    prepare(folder, tmp_path / "pack", size=300, encoding=encoding)
+    assert "of 750 images are there from an earlier attempt" in capsys.readouterr().err
+    assert contents(tmp_path / "pack") == contents(tmp_path / "whole")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["images", "pack", "whole"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_what_another_job_left_is_not_gone_on_with(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images", [""], count=100)
+    job = begun(folder, tmp_path / "pack", "raw")
+    job.kill()
+    job.communicate()
+    noise(7).save(folder / "b" / "another.png")
+    pack = make(folder, tmp_path / "pack", size=300)
+    assert sum(len(split) for split in pack.splits.values()) == 501
+    assert contents(tmp_path / "pack") == contents(make(folder, tmp_path / "anew", size=300).path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
+def test_a_second_process_waits_for_the_first(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with ThreadPoolExecutor(1) as pool, locked(tmp_path / ".pack.lock", "pack"):
+        waiting = pool.submit(prepare, folder, tmp_path / "pack", size=8)
+        while "waiting for it" not in capsys.readouterr().err:
+            assert not waiting.done()
+            time.sleep(0.02)
+        make(folder, tmp_path / "made")
+        (tmp_path / "made").rename(tmp_path / "pack")
+    assert waiting.result().path == tmp_path / "pack"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["images", "pack"]
+
+
+def test_jpeg_packs_hold_the_pixels_that_the_decoder_gives(folder: Path, tmp_path: Path) -> None:
+    raw = make(folder, tmp_path / "raw", size=16)
+    pack = make(folder, tmp_path / "jpeg", size=16, encoding="jpeg", jpeg=JpegQuality(quality=80, subsampling="444"))
+    assert pack.encoding == "jpeg" and pack.fingerprint != raw.fingerprint
+    for name, split in pack.splits.items():
+        np.testing.assert_array_equal(split.labels, raw.splits[name].labels)
+        files = (pack.path / f"{name}-00000.jpeg").read_bytes()
+        spans = np.load(pack.path / f"{name}-spans.npy").tolist()
+        before = raw.splits[name].gather(np.arange(15))
+        for found, original, (start, length) in zip(split.gather(np.arange(15)), before, spans, strict=True):
+            with Image.open(io.BytesIO(files[start : start + length])) as stored:
+                np.testing.assert_array_equal(found, np.asarray(stored))
+                assert stored.layer == [(1, 1, 1, 0), (2, 1, 1, 1), (3, 1, 1, 1)]  # colours as fine as brightness
+            assert np.abs(found.astype(int) - original).mean() < 16  # noise is the worst that there is
+    train = pack.splits["train"].gather(np.arange(15))
+    np.testing.assert_array_equal(pack.statistics.mean_image, train.mean(axis=0, dtype=np.float64).astype(np.float32))
+
+
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_an_archive_in_another_order_is_the_same_data(folder: Path, tmp_path: Path, encoding: str) -> None:
+    first = make(folder, tmp_path / "one", encoding=encoding)
+    second = make(archive(folder, tmp_path / "x.tar"), tmp_path / "two", encoding=encoding)
+    assert contents(first.path)["train-00000." + encoding] != contents(second.path)["train-00000." + encoding]
+    assert first.fingerprint == second.fingerprint
+    for name, split in first.splits.items():
+        np.testing.assert_array_equal(split.gather(np.arange(15)), second.splits[name].gather(np.arange(15)))
+
+
+def test_oddities_are_counted_and_listed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise(1).convert("L").save(folder / "train" / "a" / "0.png")
+    (folder / "train" / "c" / "2.jpg").write_bytes((folder / "train" / "c" / "2.png").read_bytes())
+    prepare(folder, tmp_path / "pack", size=8)
+    assert (tmp_path / "pack" / "unusual.txt").read_text() == "train/a/0.png\tgreyscale\ntrain/c/2.jpg\tPNG\n"
+    assert json.loads((tmp_path / "pack" / "pack.json").read_text())["made"]["unusual"] == {"PNG": 1, "greyscale": 1}
+    assert "2 images were unusual (1 PNG, 1 greyscale)" in capsys.readouterr().err

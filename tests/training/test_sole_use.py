@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.training.sole_use import sole_use
+from alexnet.sole_use import sole_use
 from tests.training.conftest import MakeJob, execute
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from alexnet.training.sole_use import sole_use
+from alexnet.sole_use import sole_use
 with sole_use(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(100)

@@ -1,54 +1,83 @@
 """One image file to one square of pixels.
 
-The shorter side is scaled to the size and the centre kept (paper, section 2), with PIL's bilinear filter, which
-averages over the whole footprint of a target pixel when it shrinks an image (antialiased). Every kind of file has
-one outcome, that of the usual tool chain (`Image.open(file).convert("RGB")`) unless said otherwise:
+The shorter side is scaled to the size and the centre kept (paper, section 2), antialiased (`alexnet.data.resample`).
+Every kind of file has one outcome, that of the usual tool chain (`Image.open(file).convert("RGB")`) unless said
+otherwise; what is said of an image in [brackets] is counted and listed in the pack's `unusual.txt`:
 
-* the format is told by the contents, so a PNG named .JPEG is read as the PNG that it is;
-* greyscale is repeated in the three channels; palettes are looked up; CMYK is converted without a colour profile;
-* an alpha channel is dropped; of an animation or a file of several pages the first image is taken;
-* the EXIF orientation is ignored, as it is in published ImageNet results;
-* 16-bit greyscale keeps its upper 8 bits (PIL alone would clip it to white);
+* the format is told by the contents, so a PNG named .JPEG is read as the PNG that it is [PNG];
+* greyscale is repeated in the three channels [greyscale]; palettes are looked up [palette]; CMYK and YCCK are converted
+  without a colour profile [CMYK];
+* an alpha channel is dropped [alpha dropped]; of an animation or a file of several pages the first image is taken
+  [first of several];
+* the EXIF orientation is ignored, as it is in published ImageNet results [EXIF orientation ignored];
+* 16-bit greyscale keeps its upper 8 bits (PIL alone would clip it to white) [16-bit];
 * empty, truncated and undecodable files, files that are no image, images of floating-point pixels and images of
   more than 100 million pixels (decompression bombs) are rejected with a reason.
 """
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from alexnet.data.jpeg import MAX_PIXELS, decode_photograph
+from alexnet.data.resample import centre_square
 
 Blob = Path | bytes | npt.NDArray[np.uint8]
 """An encoded image in a file or in memory, or its pixels, uint8 [H, W, 3]."""
 Square = npt.NDArray[np.uint8]
 """uint8 [S, S, 3]."""
 
-RESIZE = "shorter side to the size, PIL bilinear (antialiased), centre crop"
+RESIZE = "shorter side to the size, bilinear (antialiased, rows first), centre crop"
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm")
 )
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # no others: some start programs, such as EPS
-_MAX_PIXELS = 100_000_000
+_JPEG_NAMES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
 
 
 class RejectedError(ValueError):
     """An image that cannot be used; the message is the reason."""
 
 
+@dataclass(frozen=True)
+class Converted:
+    """An image that could be used."""
+
+    square: Square
+    unusual: tuple[str, ...] = ()
+    """What is out of the ordinary about its file, in the words of the module's docstring."""
+
+
 def convert(blobs: list[Blob], size: int) -> list[Square | str]:
     """Each image as a uint8 [size, size, 3] square, or the reason, one line, why there is none."""
+    with quiet():
+        results = [convert_file(blob, size) for blob in blobs]
+    return [result if isinstance(result, str) else result.square for result in results]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without PIL's warnings of odd metadata, which is not used. For one thread: filters belong to the process."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PIL warns of odd metadata, which is not used
-        return [_square_or_reason(blob, size) for blob in blobs]
+        warnings.simplefilter("ignore")
+        yield
 
 
-def _square_or_reason(blob: Blob, size: int) -> Square | str:
+def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
+    """An image as a uint8 [size, size, 3] square, or the reason, one line, why there is none.
+
+    `name` tells what the file claims to be, where its suffix says so. May be called from several threads, within one
+    `quiet`.
+    """
     try:
-        with _open(blob) as image:
-            return _square(_rgb(image), size)
+        return _convert(blob, size, name)
     except UnidentifiedImageError:
         return "not an image"
     except MemoryError:
@@ -57,17 +86,68 @@ def _square_or_reason(blob: Blob, size: int) -> Square | str:
         return " ".join(str(error).split()) or type(error).__name__
 
 
-def _open(blob: Blob) -> Image.Image:
+def _convert(blob: Blob, size: int, name: str) -> Converted:
     if isinstance(blob, np.ndarray):
-        return Image.fromarray(blob)
-    if not (len(blob) if isinstance(blob, bytes) else blob.stat().st_size):
+        return Converted(centre_square(blob, size))
+    data = blob.read_bytes() if isinstance(blob, Path) else blob
+    if not data:
         raise RejectedError("empty file")
-    return Image.open(io.BytesIO(blob) if isinstance(blob, bytes) else blob, formats=_FORMATS)
+    photograph = decode_photograph(data)
+    if photograph is not None:
+        pixels, grey = photograph
+        notes = [*(["greyscale"] if grey else []), *_orientation(data)]
+        return Converted(centre_square(pixels, size), tuple(notes))
+    if data.startswith(b"\x1f\x8b"):
+        raise RejectedError("gzip-compressed data, not an image")
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        pixels = _rgb(image)
+        return Converted(centre_square(pixels, size), tuple(_unusual(image, name)))
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.width * image.height > _MAX_PIXELS:
-        raise RejectedError(f"{image.width} x {image.height} pixels are more than {_MAX_PIXELS:,}")
+def _orientation(data: bytes) -> list[str]:
+    """Whether a JPEG asks to be turned; its EXIF block comes early, and most photographs have none."""
+    start = data.find(b"Exif\0\0", 0, 4096)
+    if start < 0:
+        return []
+    exif = Image.Exif()
+    length = int.from_bytes(data[start - 2 : start], "big") - 2
+    try:
+        exif.load(data[start : start + length])
+    except Exception:  # a damaged block says nothing that would be followed
+        return []
+    return ["EXIF orientation ignored"] if exif.get(ExifTags.Base.Orientation, 1) != 1 else []
+
+
+_MODES = {
+    **dict.fromkeys(("1", "L"), "greyscale"),
+    **dict.fromkeys(("P", "PA"), "palette"),
+    **dict.fromkeys(("LA", "La"), "greyscale"),
+    "CMYK": "CMYK",
+}
+
+
+def _unusual(image: Image.Image, name: str) -> list[str]:
+    notes = []
+    claimed = Path(name).suffix.lower()
+    if claimed in _JPEG_NAMES and image.format not in ("JPEG", "MPO"):
+        notes.append(str(image.format))
+    if image.mode in _MODES:
+        notes.append(_MODES[image.mode])
+    if image.mode.startswith("I"):
+        notes.append("16-bit")
+    if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
+        notes.append("alpha dropped")
+    if getattr(image, "n_frames", 1) > 1:
+        notes.append("first of several")
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        notes.append("EXIF orientation ignored")
+    return notes
+
+
+def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """The pixels, uint8 [H, W, 3], of an image of allowed size."""
+    if image.width * image.height > MAX_PIXELS:
+        raise RejectedError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
     if image.mode == "F":
         raise RejectedError("floating-point pixels have no defined range")
     if image.mode.startswith("I"):
@@ -75,12 +155,4 @@ def _rgb(image: Image.Image) -> Image.Image:
         if values.min() < 0 or values.max() >= 2**16:
             raise RejectedError("32-bit pixels have no defined range")
         image = Image.fromarray((values >> 8).astype(np.uint8))
-    return image.convert("RGB")
-
-
-def _square(image: Image.Image, size: int) -> Square:
-    """Scale only the centre square: the same pixels, but a long thin image does not grow to gigabytes."""
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    return np.asarray(image.convert("RGB"))

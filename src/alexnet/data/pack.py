@@ -4,8 +4,12 @@
                        per split, how it was made, statistics, and the bytes and SHA-256 of every other file
     mean.npy           float32 [S, S, 3], the mean training image
     train-labels.npy   int64 [N], and one such file for every split (`train`; `val` and `test` where there are any)
-    train-00000.raw    uint8 [n, S, S, 3] without a header: images in the order of the labels, at most 1 GiB a file
+    train-00000.raw    encoding "raw": uint8 [n, S, S, 3] without a header, image after image, at most 1 GiB a file
+    train-order.npy    int64 [N], the place of each image in those files; only where it is not that of the labels
+    train-00000.jpeg   encoding "jpeg": JPEG files one after another, at most 1 GiB a file
+    train-spans.npy    int64 [N, 2], the first byte and the length of each image, counted through all of those files
     rejected.txt       images of the source that could not be read: path, tab, reason; only where there are any
+    unusual.txt        images that were converted: path, tab, what was out of the ordinary; only where there are any
 
 Nothing in a pack is ever unpickled. `alexnet.data.writer` makes packs.
 """
@@ -17,49 +21,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from alexnet.data.splits import JpegSplit, RawSplit, Split
 from alexnet.data.statistics import Statistics
 from alexnet.errors import UserError
 
-__all__ = ["FORMAT", "VERSION", "Pack", "Split", "Statistics", "is_pack", "open_pack"]
+__all__ = ["FORMAT", "VERSION", "Pack", "Split", "Statistics", "is_pack", "open_pack", "open_split"]
 
 FORMAT = "alexnet pack"
-VERSION = 1
-ENCODINGS = ("raw",)
+VERSION = 2
+READABLE = (1, VERSION)
+"""Version 1 knew raw images in the order of the labels, which version 2 writes alike."""
+ENCODINGS = ("raw", "jpeg")
+LISTS = ("rejected.txt", "unusual.txt")
+"""For people; nothing depends on them."""
 FULL_CHECK_BYTES = 2**30
 """Packs up to this size (a second of SHA-256) are compared with their checksums when opened, larger ones by size."""
-
-
-class Split:
-    """The images and labels of one split."""
-
-    def __init__(self, shards: list[Path], image_size: int, labels: npt.NDArray[np.int64]) -> None:
-        self.labels = labels
-        """int64 [N]: the class of every image."""
-        self._arguments = (shards, image_size, labels)
-        shape = (-1, image_size, image_size, 3)
-        self._shards = [np.asarray(np.memmap(shard, np.uint8, "r")).reshape(shape) for shard in shards]
-        self._per_shard = len(self._shards[0])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A worker process opens the files itself instead of being sent their contents.
-        return Split, self._arguments
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def gather(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """The images at `indices`, int [n] within [0, N), as uint8 [n, S, S, 3] in the order given."""
-        indices = np.asarray(indices, np.int64)
-        if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
-            raise IndexError(f"image indices must lie in [0, {len(self)})")
-        images = np.empty((len(indices), *self._shards[0].shape[1:]), np.uint8)
-        shard, row = np.divmod(indices, self._per_shard)
-        for number in np.unique(shard):
-            here = shard == number
-            images[here] = self._shards[number][row[here]]
-        return images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +44,8 @@ class Pack:
     """An open pack."""
 
     path: Path
+    encoding: str
+    """`raw` or `jpeg`."""
     image_size: int
     """Side of the images, S, in pixels."""
     class_names: list[str]
@@ -84,7 +63,7 @@ def is_pack(path: Path) -> bool:
 
 def open_pack(path: Path) -> Pack:
     """Open a pack; a `UserError` names what is missing, short, half-written, altered or of an unknown version."""
-    header = _read_header(path)
+    header = read_header(path)
     try:
         _check_files(path, header["files"])
         return _open(path, header)
@@ -99,6 +78,7 @@ def _open(path: Path, header: dict[str, Any]) -> Pack:
         raise KeyError("train")
     return Pack(
         path=path,
+        encoding=header["encoding"],
         image_size=size,
         class_names=[str(name) for name in header["class_names"]],
         splits=splits,
@@ -108,14 +88,30 @@ def _open(path: Path, header: dict[str, Any]) -> Pack:
 
 
 def _open_split(path: Path, name: str, entry: dict[str, Any], header: dict[str, Any]) -> Split:
-    labels = np.load(path / entry["labels"], allow_pickle=False)
-    split = Split([path / shard for shard in entry["shards"]], header["image_size"], labels)
-    held = sum(len(shard) for shard in split._shards)
-    if not (len(labels) == held == entry["images"]):
-        raise ValueError(f"{name} has {entry['images']} images, {len(labels)} labels and shards of {held} images")
-    if labels.dtype != np.int64 or labels.min() < 0 or labels.max() >= len(header["class_names"]):
+    split = open_split(path, entry, header["encoding"], header["image_size"])
+    if len(split) != entry["images"]:
+        raise ValueError(f"{name} has {entry['images']} images and {len(split)} labels")
+    if split.labels.dtype != np.int64 or split.labels.min() < 0 or split.labels.max() >= len(header["class_names"]):
         raise ValueError(f"{name} has labels that name no class")
     return split
+
+
+def open_split(path: Path, entry: dict[str, Any], encoding: str, image_size: int) -> Split:
+    """A split from the files that its entry of `pack.json` names.
+
+    Raises:
+        ValueError: the files do not fit each other.
+    """
+    shards = [path / shard for shard in entry["shards"]]
+    labels = _load(path / entry["labels"])
+    if encoding == "jpeg":
+        return JpegSplit(shards, image_size, labels, _load(path / entry["spans"]))
+    return RawSplit(shards, image_size, labels, _load(path / entry["order"]) if "order" in entry else None)
+
+
+def _load(file: Path) -> Any:
+    """An array in the page cache rather than in memory: there may be one of every process."""
+    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
 def _statistics(path: Path, size: int, entry: dict[str, Any]) -> Statistics:
@@ -131,16 +127,23 @@ def _statistics(path: Path, size: int, entry: dict[str, Any]) -> Statistics:
 
 
 def _fingerprint(header: dict[str, Any]) -> str:
-    """Over what a network can see: checksums of shards and labels, class names; not over how the pack was made."""
+    """Over what a network can see: images in the order of their labels, labels, class names; not how it was made.
+
+    An archive and a folder of the same images make packs that differ in the order of the bytes alone. `in_order` has
+    the checksums that the shards would have in the order of the labels.
+    """
+    files = header["files"]
     splits = {
-        name: [header["files"][file]["sha256"] for file in (entry["labels"], *entry["shards"])]
+        name: [files[entry["labels"]]["sha256"]]
+        + (entry.get("in_order") or [files[shard]["sha256"] for shard in entry["shards"]])
         for name, entry in header["splits"].items()
     }
     seen = [header["encoding"], header["image_size"], header["class_names"], splits]
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
 
-def _read_header(path: Path) -> dict[str, Any]:
+def read_header(path: Path) -> dict[str, Any]:
+    """What `pack.json` says; a `UserError` where it is missing, unreadable or of another program or version."""
     if not path.exists():
         raise UserError(f"{path}: there is no such pack")
     if not is_pack(path):
@@ -151,24 +154,37 @@ def _read_header(path: Path) -> dict[str, Any]:
         raise _damaged(path / "pack.json", f"it cannot be read ({error})") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UserError(f"{path}: its pack.json is not that of an {FORMAT}; give the path of another pack")
-    if header.get("version") != VERSION or header.get("encoding") not in ENCODINGS:
+    if header.get("version") not in READABLE or header.get("encoding") not in ENCODINGS:
         form = f"version {header.get('version')}, encoding {header.get('encoding')!r}"
-        raise UserError(f"{path} is a pack of {form}; this program reads version {VERSION}, 'raw': prepare it again")
+        readable = f"versions {READABLE[0]} to {READABLE[-1]}, {' or '.join(ENCODINGS)}"
+        raise UserError(f"{path} is a pack of {form}; this program reads {readable}: prepare it again")
     return header
 
 
 def _check_files(path: Path, files: dict[str, dict[str, Any]]) -> None:
-    """Refuse files that are not as they were written; names cannot lead out of the pack."""
+    """Refuse files that are not as they were written."""
+    in_full = checked_in_full(files)
     for name, entry in files.items():
-        file = path / name
-        if Path(name).name != name or not file.is_file():
-            raise _damaged(file, "the file is missing")
-        if file.stat().st_size != entry["bytes"]:
-            raise _damaged(file, f"it has {file.stat().st_size:,} bytes instead of {entry['bytes']:,}")
-    in_full = sum(entry["bytes"] for entry in files.values()) <= FULL_CHECK_BYTES
-    for name, entry in files.items():
-        if (in_full or name.endswith(".npy")) and file_sha256(path / name) != entry["sha256"]:
-            raise _damaged(path / name, "its contents have changed since it was written (SHA-256 differs)")
+        damage = file_damage(path, name, entry, contents=in_full or name.endswith(".npy"))
+        if damage:
+            raise _damaged(path / name, damage)
+
+
+def checked_in_full(files: dict[str, dict[str, Any]]) -> bool:
+    """Whether a pack is small enough to be compared with its checksums whenever it is opened."""
+    return sum(int(entry["bytes"]) for entry in files.values()) <= FULL_CHECK_BYTES
+
+
+def file_damage(path: Path, name: str, entry: dict[str, Any], *, contents: bool) -> str | None:
+    """How a file of a pack differs from its entry in `pack.json`; None where it does not."""
+    file = path / name
+    if Path(name).name != name or not file.is_file():  # names cannot lead out of the pack
+        return "the file is missing"
+    if file.stat().st_size != entry["bytes"]:
+        return f"it has {file.stat().st_size:,} bytes instead of {entry['bytes']:,}"
+    if contents and file_sha256(file) != entry["sha256"]:
+        return "its contents have changed since it was written (SHA-256 differs)"
+    return None
 
 
 def file_sha256(path: Path) -> str:

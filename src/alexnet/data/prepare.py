@@ -1,34 +1,36 @@
 """Images to a pack: what `alexnet prepare SOURCE PACK` does."""
 
-import multiprocessing
+import hashlib
 import os
-import signal
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-import PIL
+import numpy.typing as npt
 
 import alexnet
 from alexnet.data.holdout import hold_out
-from alexnet.data.images import RESIZE, Blob, Square, convert
-from alexnet.data.pack import Pack, is_pack
+from alexnet.data.images import RESIZE, Blob, convert_file, quiet
+from alexnet.data.jpeg import JpegQuality
+from alexnet.data.pack import Pack, is_pack, open_pack
 from alexnet.data.progress import progress, say
 from alexnet.data.sources import Source, open_source
+from alexnet.data.threads import in_threads
 from alexnet.data.writer import PackWriter
 from alexnet.errors import UserError
+from alexnet.sole_use import locked
 
+ENCODINGS = ("auto", "raw", "jpeg")
+RAW_BYTES = 2**32
+"""Up to this size `auto` keeps pixels as they are: they stay in the page cache, and reading them costs nothing."""
 _BATCH = 32
-_IMAGES_PER_WORKER = 2000
-"""Below this many, starting another process takes longer than it saves."""
+"""Images that a thread converts at a time."""
 
 
 def prepare(
@@ -39,35 +41,86 @@ def prepare(
     val_fraction: float = 0.1,
     test_fraction: float = 0.0,
     seed: int = 0,
+    encoding: str = "auto",
+    jpeg: JpegQuality | None = None,
     workers: int | None = None,
     show_progress: bool = True,
 ) -> Pack:
     """Make a pack of `size` x `size` images from a folder or an archive (`alexnet.data.sources` lists the layouts).
 
     Where the source has no test split, `test_fraction` of each class is held out of the training images first; where
-    it has no validation split, `val_fraction` of those that remain. Both are drawn by `seed`. `workers` processes
-    convert images (None: as many as pay and the machine has); the pack is the same for any number. Images that cannot
-    be read are left out and listed in `rejected.txt`. An error or an interruption leaves nothing behind. Raises
-    `UserError` for a source or target that cannot be used.
+    it has no validation split, `val_fraction` of those that remain. Both are drawn by `seed`. `encoding` is `raw`,
+    `jpeg` (compressed by `jpeg`) or `auto`: raw where that is small. `workers` threads convert images (None: one for
+    each core); the pack has the same bytes for any number. Images that cannot be read are left out and listed in
+    `rejected.txt`; oddities are listed in `unusual.txt`. Whatever interrupts it, the same call goes on where it
+    stopped; where another process is at the same pack, it waits and opens that. Raises `UserError` for a source or
+    target that cannot be used.
     """
-    _check_arguments(source, pack, size, val_fraction, test_fraction, workers)
+    _check_arguments(source, pack, size, val_fraction, test_fraction, encoding, workers)
+    threads = workers or _cores()
     start = time.perf_counter()
     listed = _with_test(open_source(source), test_fraction, seed)
     listed = _with_validation(listed, val_fraction, seed, show_progress)
     shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed}
-    made = {"source": source.resolve().name, "resize": RESIZE, **shares}
-    versions = {"alexnet": alexnet.__version__, "pillow": PIL.__version__}
+    versions = {"alexnet": alexnet.__version__, **{name: version(name) for name in ("pillow", "simplejpeg")}}
+    made = {"source": source.resolve().name, "resize": RESIZE, **shares, "versions": versions}
     labels = {split: np.array([label for _, label in items], np.int64) for split, items in listed.splits.items()}
-    with PackWriter(pack, image_size=size, class_names=listed.class_names, labels=labels) as writer:
-        _write_images(listed, writer, workers or _useful_workers(listed), show_progress)
-        _check_kept(source, listed, writer)
-        done = writer.finish({**made, "versions": versions})
-        _report(done, writer.rejected, time.perf_counter() - start, show_progress)
+    writer = PackWriter(
+        pack,
+        image_size=size,
+        class_names=listed.class_names,
+        labels=labels,
+        jpeg=None if _is_raw(encoding, size, labels) else jpeg or JpegQuality(),
+        job={**made, "names": _names_digest(listed)},
+    )
+    with _alone(pack, show_progress):
+        if is_pack(pack):  # another process has made it, while this one waited
+            return open_pack(pack)
+        with writer:
+            _write_images(listed, writer, threads, show_progress)
+            _check_kept(source, listed, writer)
+            with progress("statistics", len(listed.splits["train"]), show=show_progress) as advance:
+                done = writer.finish(made, threads=threads, advance=advance)
+        _report(done, writer, time.perf_counter() - start, show_progress)
     return done
 
 
+def _is_raw(encoding: str, size: int, labels: dict[str, npt.NDArray[np.int64]]) -> bool:
+    pixels = sum(len(of_split) for of_split in labels.values()) * size * size * 3
+    return encoding == "raw" or (encoding == "auto" and pixels <= RAW_BYTES)
+
+
+def _names_digest(source: Source) -> str:
+    digest = hashlib.sha256()
+    for split, items in source.splits.items():
+        digest.update(f"{split}\n".encode())
+        for name, _ in items:
+            digest.update(f"{name}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+@contextmanager
+def _alone(pack: Path, show: bool) -> Iterator[None]:
+    """Wait until no other process prepares the same pack; makes the folders above it, and removes them if unused."""
+    missing = [folder for folder in pack.parents if not folder.exists()]
+
+    def wait(holder: str) -> None:
+        say(f"{pack} is being prepared by {holder}: waiting for it", show=show)
+
+    try:
+        pack.parent.mkdir(parents=True, exist_ok=True)
+        with locked(pack.parent / f".{pack.name}.lock", str(pack), wait=wait):
+            yield
+    except OSError as error:
+        raise UserError(f"the pack {pack} cannot be written: {error.strerror or error}") from error
+    finally:
+        for folder in missing:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
 def _check_arguments(
-    source: Path, pack: Path, size: int, val_fraction: float, test_fraction: float, workers: int | None
+    source: Path, pack: Path, size: int, val_fraction: float, test_fraction: float, encoding: str, workers: int | None
 ) -> None:
     """Refuse at once what would fail, or surprise, after hours."""
     if size < 1:
@@ -78,6 +131,8 @@ def _check_arguments(
         raise UserError(f"test_fraction={test_fraction} must lie in [0, 1)")
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers}: at least 1 is needed")
+    if encoding not in ENCODINGS:
+        raise UserError(f"encoding={encoding} is not one of: {', '.join(ENCODINGS)}")
     if is_pack(source):
         raise UserError(f"{source} is a pack already; give the folder or archive of images that it was made from")
     if is_pack(pack):
@@ -112,66 +167,55 @@ def _with_validation(source: Source, fraction: float, seed: int, show: bool) -> 
     return replace(source, splits={name: items for name, items in splits.items() if items})
 
 
-def _write_images(source: Source, writer: PackWriter, workers: int, show: bool) -> None:
+@dataclass(frozen=True)
+class _Image:
+    """An image of the source on its way into the pack."""
+
+    name: str
+    split: str
+    slot: int
+    blob: Blob
+
+
+def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) -> None:
+    """Convert what has not come yet, in the order of the source, many at a time."""
     slots = {name: (split, slot) for split, items in source.splits.items() for slot, (name, _) in enumerate(items)}
+    if writer.done:
+        say(f"{writer.path}: {writer.done:,} of {len(slots):,} images are there from an earlier attempt", show=show)
+    images = (_Image(name, *slots[name], blob) for name, blob in islice(source.read(), writer.done, None))
+    batches = iter(lambda: list(islice(images, _BATCH)), [])
+    work = partial(_convert_batch, writer=writer)
     with (
         progress(f"preparing {writer.path.name}", len(slots), show=show) as advance,
-        closing(_converted(source.read(), writer.image_size, workers)) as batches,
+        closing(in_threads(work, batches, threads)) as converted,
+        quiet(),
     ):
-        for name, result in chain.from_iterable(batches):
+        advance(writer.done)
+        for image, result in chain.from_iterable(converted):
             if isinstance(result, str):
-                writer.reject(name, result)
+                writer.reject(image.name, result)
             else:
-                writer.put(*slots[name], result)
+                writer.put(image.split, image.slot, result.data, name=image.name, unusual=result.unusual)
             advance(1)
 
 
-_Named = list[tuple[str, Blob]]
-_Result = tuple[str, Square | str]
+@dataclass(frozen=True)
+class _Encoded:
+    data: bytes
+    unusual: tuple[str, ...]
 
 
-def _converted(blobs: Iterator[tuple[str, Blob]], size: int, workers: int) -> Generator[list[_Result], None, None]:
-    """Every image by its name, converted, or the reason why not; in batches, in the order of `blobs`."""
-    batches = iter(lambda: list(islice(blobs, _BATCH)), [])
-    work = partial(_convert_named, size=size)
-    yield from map(work, batches) if workers == 1 else _in_pool(work, batches, workers)
+def _convert_batch(images: list[_Image], writer: PackWriter) -> list[tuple[_Image, _Encoded | str]]:
+    return [(replace(image, blob=b""), _convert_one(image, writer)) for image in images]
 
 
-def _convert_named(named: _Named, size: int) -> list[_Result]:
-    return list(zip((name for name, _ in named), convert([blob for _, blob in named], size), strict=True))
+def _convert_one(image: _Image, writer: PackWriter) -> _Encoded | str:
+    converted = convert_file(image.blob, writer.image_size, image.name)
+    return converted if isinstance(converted, str) else _Encoded(writer.encode(converted.square), converted.unusual)
 
 
-def _in_pool(
-    work: Callable[[_Named], list[_Result]], batches: Iterator[_Named], workers: int
-) -> Iterator[list[_Result]]:
-    """`map` over processes, in order, with few batches under way at a time.
-
-    Processes are not forked from this one, which may hold torch's threads.
-    """
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context(method), _leave_interrupts_to_parent)
-    waiting: deque[Future[list[_Result]]] = deque()
-    try:
-        for batch in batches:
-            waiting.append(pool.submit(work, batch))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
-        raise UserError("a process that converts images was killed, perhaps for want of memory: use fewer") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _useful_workers(source: Source) -> int:
-    images = sum(len(items) for items in source.splits.values())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, max(1, images // _IMAGES_PER_WORKER))
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_kept(path: Path, source: Source, writer: PackWriter) -> None:
@@ -190,9 +234,12 @@ def _example(writer: PackWriter) -> str:
     return f"{len(writer.rejected)} unreadable in all, such as {name}: {reason}"
 
 
-def _report(pack: Pack, rejected: dict[str, str], seconds: float, show: bool) -> None:
+def _report(pack: Pack, writer: PackWriter, seconds: float, show: bool) -> None:
     counts = ", ".join(f"{name} {len(split):,}" for name, split in pack.splits.items())
     form = f"{pack.image_size} x {pack.image_size}, {len(pack.class_names)} classes"
-    say(f"{pack.path}: {counts} images of {form}, in {seconds:.1f} s", show=show)
-    if rejected:
-        say(f"{len(rejected):,} images could not be read: see {pack.path / 'rejected.txt'}", show=show)
+    say(f"{pack.path}: {counts} images of {form}, {pack.encoding}, in {seconds:.1f} s", show=show)
+    if writer.unusual:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in writer.unusual_counts.items())
+        say(f"{len(writer.unusual):,} images were unusual ({kinds}): see {pack.path / 'unusual.txt'}", show=show)
+    if writer.rejected:
+        say(f"{len(writer.rejected):,} images could not be read: see {pack.path / 'rejected.txt'}", show=show)

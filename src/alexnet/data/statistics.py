@@ -4,10 +4,15 @@ Pixels are whole numbers, so their sums are kept as whole numbers: the result do
 images and is rounded once, at the end. 64 bits hold the sums of more than 1e14 pixels.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
+
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+"""Channels whose products are summed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +40,19 @@ class PixelSums:
 
     def __init__(self, image_size: int) -> None:
         self.images = 0
-        self._sum = np.zeros((image_size, image_size, 3), np.int64)
-        self._products = np.zeros((3, 3), np.int64)
+        self._sum = np.zeros(image_size * image_size * 3, np.int64)
+        self._products = np.zeros(6, np.int64)
 
     def add(self, images: npt.NDArray[np.uint8]) -> None:
-        """Count uint8 [n, S, S, 3]; n up to a few thousand images, as n * S * S * 255^2 must stay below 2^53."""
-        pixels = images.reshape(-1, 3).astype(np.float64)
+        """Count uint8 [n, S, S, 3]. Releases the GIL."""
         self.images += len(images)
-        self._sum += images.sum(axis=0, dtype=np.int64)
-        self._products += (pixels.T @ pixels).astype(np.int64)  # exact: whole numbers below 2^53
+        _add_up(images.reshape(len(images), len(self._sum)), self._sum, self._products)
+
+    def merge(self, other: "PixelSums") -> None:
+        """Count what `other` has counted."""
+        self.images += other.images
+        self._sum += other._sum
+        self._products += other._products
 
     def statistics(self) -> Statistics:
         """The statistics of all images so far; there must be one at least."""
@@ -51,18 +60,42 @@ class PixelSums:
         covariance = self._covariance()
         eigenvalues, eigenvectors = _directions(covariance)
         return Statistics(
-            mean_image=(self._sum / self.images).astype(np.float32),
+            mean_image=(self._sum / self.images).astype(np.float32).reshape(self._side, self._side, 3),
             covariance=covariance,
             eigenvalues=eigenvalues,
             eigenvectors=eigenvectors,
         )
 
+    @property
+    def _side(self) -> int:
+        return math.isqrt(len(self._sum) // 3)
+
     def _covariance(self) -> npt.NDArray[np.float64]:
         """(n * sum(x y) - sum(x) * sum(y)) / n^2 in Python's unbounded integers: nothing cancels."""
-        n = self.images * self._sum.shape[0] * self._sum.shape[1]
-        sums = [int(value) for value in self._sum.sum(axis=(0, 1))]
-        rows = [[(n * int(self._products[i, j]) - sums[i] * sums[j]) / n**2 for j in range(3)] for i in range(3)]
-        return np.array(rows)
+        n = self.images * self._side**2
+        sums = [int(value) for value in self._sum.reshape(-1, 3).sum(axis=0)]
+        covariance = np.empty((3, 3))
+        for (i, j), product in zip(_PAIRS, self._products.tolist(), strict=True):
+            covariance[i, j] = covariance[j, i] = (n * product - sums[i] * sums[j]) / n**2
+        return covariance
+
+
+@njit(cache=True, nogil=True)
+def _add_up(images: npt.NDArray[np.uint8], sums: npt.NDArray[np.int64], products: npt.NDArray[np.int64]) -> None:
+    """Add uint8 [n, P * 3] to the sums of every value [P * 3] and to those of products of two channels [6]."""
+    for image in images:
+        for value in range(sums.shape[0]):
+            sums[value] += image[value]
+        rr = rg = rb = gg = gb = bb = np.int64(0)
+        for pixel in range(0, sums.shape[0], 3):
+            r, g, b = np.int64(image[pixel]), np.int64(image[pixel + 1]), np.int64(image[pixel + 2])
+            rr += r * r
+            rg += r * g
+            rb += r * b
+            gg += g * g
+            gb += g * b
+            bb += b * b
+        products += np.array([rr, rg, rb, gg, gb, bb])
 
 
 def _directions(covariance: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

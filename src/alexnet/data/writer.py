@@ -1,9 +1,17 @@
-"""Writing a pack: under a temporary name beside its place, renamed when complete, removed when not."""
+"""Writing a pack: images are appended as they come, under a temporary name beside its place, renamed when complete.
 
+Beside the shards grows a journal of what is in them. Whoever is killed leaves both behind, and the next writer of the
+same job goes on behind the last image that the journal knows, so that the finished pack has the same bytes.
+"""
+
+import hashlib
 import json
+import os
 import shutil
-import uuid
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -11,78 +19,124 @@ from typing import IO, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.pack import FORMAT, VERSION, Pack, file_sha256, is_pack, open_pack
+from alexnet.data.jpeg import JpegQuality, encode
+from alexnet.data.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, open_pack, open_split
+from alexnet.data.splits import Split
 from alexnet.data.statistics import PixelSums, Statistics
+from alexnet.data.threads import in_threads
 from alexnet.errors import UserError
+from alexnet.records import replace_file
 
 SHARD_BYTES = 2**30
-CHUNK_BYTES = 2**25
-"""Images are read back in pieces of this size for checksums and statistics."""
+JOURNAL_SECONDS = 2.0
+"""Work that is lost at most when the machine stops."""
+_JOB, _JOURNAL = "job.json", "journal.jsonl"
+_PIECE = 64
+"""Images that are read back at a time for the statistics."""
 
 
-class _Slots:
-    """The images of one split in shard files, one slot per image, filled in any order."""
+@dataclass(kw_only=True)
+class _Arrivals:
+    """What has come of some images of the source, in the order in which they were read; one line of the journal."""
 
-    def __init__(self, folder: Path, split: str, labels: npt.NDArray[np.int64], image_size: int, shard_bytes: int):
-        self.split, self.labels = split, labels
-        self.kept = np.zeros(len(labels), bool)
-        self._folder, self._shape = folder, (image_size, image_size, 3)
-        self._bytes = image_size * image_size * 3
-        self._per_shard = max(1, shard_bytes // self._bytes)
-        self._files: dict[int, IO[bytes]] = {}
+    kept: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """By split: the slot of each image that was kept, and its bytes."""
+    rejected: dict[str, str] = field(default_factory=dict)
+    """Reasons by name of the image in its source."""
+    unusual: dict[str, list[str]] = field(default_factory=dict)
+    """What was out of the ordinary, by name of the image in its source."""
 
-    def write(self, slot: int, image: npt.NDArray[np.uint8]) -> None:
-        assert image.shape == self._shape and image.dtype == np.uint8
-        self._at(slot).write(image.tobytes())
+    @property
+    def count(self) -> int:
+        """Images read, kept or not."""
+        return sum(len(kept) for kept in self.kept.values()) + len(self.rejected)
 
-    def _at(self, slot: int) -> IO[bytes]:
-        """The slot's shard, positioned at the slot."""
-        shard, row = divmod(slot, self._per_shard)
-        if shard not in self._files:
-            self._files[shard] = (self._folder / f"{self.split}-{shard:05d}.raw").open("w+b")
-        self._files[shard].seek(row * self._bytes)
-        return self._files[shard]
 
-    def close_gaps(self) -> Iterator[npt.NDArray[np.uint8]]:
-        """Move kept images over the slots of rejected ones; yields the kept images in order, in pieces."""
-        step = max(1, min(CHUNK_BYTES // self._bytes, self._per_shard))
-        written = 0
-        for first in range(0, len(self.kept), step):
-            slots = np.flatnonzero(self.kept[first : first + step]) + first
-            if len(slots):
-                yield self._move(slots, written)
-                written += len(slots)
+class _Shards:
+    """The files of one split, appended to; a new one begins where an image would not fit into the last."""
 
-    def _move(self, slots: npt.NDArray[np.intp], to: int) -> npt.NDArray[np.uint8]:
-        """Read the images in `slots` and see that they lie in the slots from `to` on."""
-        images = np.stack([np.frombuffer(self._at(int(slot)).read(self._bytes), np.uint8) for slot in slots])
-        images = images.reshape(-1, *self._shape)
-        for offset, slot in enumerate(slots):
-            if slot != to + offset:
-                self.write(to + offset, images[offset])
-        return images
+    def __init__(self, folder: Path, split: str, suffix: str, labels: npt.NDArray[np.int64], shard_bytes: int) -> None:
+        self.split, self.labels, self.suffix = split, labels, suffix
+        self.spans = np.full((len(labels), 2), -1, np.int64)
+        """First byte and length of the image of each slot; -1 where there is none."""
+        self._folder, self._shard_bytes = folder, shard_bytes
+        self._sizes: list[int] = []
+        self._end = 0
+        self._file: IO[bytes] | None = None
 
-    def finish(self) -> list[str]:
-        """Cut off what lies behind the kept images; returns the names of the shards, in order."""
-        images = int(self.kept.sum())
-        for shard, file in sorted(self._files.items()):
-            held = min(max(images - shard * self._per_shard, 0), self._per_shard)
-            file.truncate(held * self._bytes)
-            file.close()
-            if not held:
-                (self._folder / Path(file.name).name).unlink()
-        return [f"{self.split}-{shard:05d}.raw" for shard in range(-(-images // self._per_shard))]
+    def place(self, slot: int, length: int) -> bool:
+        """Give the next image its span; whether it begins a new shard."""
+        begins = not self._sizes or self._sizes[-1] + length > self._shard_bytes
+        if begins:
+            self._sizes.append(0)
+        self.spans[slot] = self._end, length
+        self._sizes[-1] += length
+        self._end += length
+        return begins
+
+    def append(self, slot: int, data: bytes) -> None:
+        if self.place(slot, len(data)) or self._file is None:
+            self.close()
+            self._file = self._path(len(self._sizes) - 1).open("ab")
+        self._file.write(data)
+
+    def cut(self) -> None:
+        """Cut off whatever lies behind the images that have been placed."""
+        for file in self._folder.glob(f"{self.split}-*{self.suffix}"):
+            if file not in self.paths:
+                file.unlink()
+        for path, size in zip(self.paths, self._sizes, strict=True):
+            os.truncate(path, size)
+
+    def sync(self) -> None:
+        """See that the disk has what was written."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        for file in self._files.values():
-            file.close()
+        if self._file is not None:
+            self.sync()
+            self._file.close()
+            self._file = None
+
+    def in_order(self) -> bool:
+        """Whether the images came in the order of their slots."""
+        return not (np.diff(self.spans[self.kept, 0]) < 0).any()
+
+    def contents_in_order(self) -> list[str]:
+        """The checksums that the shards would have, had the images come in the order of their slots."""
+        held = [np.memmap(path, np.uint8, "r") for path in self.paths]
+        starts = np.concatenate([[0], np.cumsum(self._sizes)])
+        digests, size = [hashlib.sha256()], 0
+        for start, length in self.spans[self.kept].tolist():
+            if size + length > self._shard_bytes and size:
+                digests.append(hashlib.sha256())
+                size = 0
+            shard = int(np.searchsorted(starts, start, "right")) - 1
+            begin = start - int(starts[shard])
+            digests[-1].update(memoryview(held[shard][begin : begin + length]))
+            size += length
+        return [digest.hexdigest() for digest in digests]
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self._path(number) for number in range(len(self._sizes))]
+
+    @property
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """Of each slot, whether it has an image."""
+        return self.spans[:, 0] >= 0
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{self.split}-{number:05d}{self.suffix}"
 
 
 class PackWriter:
-    """Writes one pack; every image has a slot in its split, and each is put or rejected, in any order.
+    """Writes one pack; every image has a slot in its split, and images come in an order that is always the same.
 
-    Used as a context manager: leaving it before `finish` (an error, Ctrl-C) removes everything that was written.
-    A disk that is full or may not be written to is a `UserError`.
+    Used as a context manager. An interruption leaves what was written for the next writer of the same `job`. A disk
+    that is full or may not be written to is a `UserError`.
     """
 
     def __init__(
@@ -92,84 +146,181 @@ class PackWriter:
         image_size: int,
         class_names: list[str],
         labels: dict[str, npt.NDArray[np.int64]],
+        jpeg: JpegQuality | None = None,
+        job: dict[str, Any] | None = None,
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
-        self.path, self.image_size, self.class_names = path, image_size, class_names
+        """`labels` of all slots, int64 [N], by split; without `jpeg` the pack is raw. `job` is whatever else the bytes
+        of the pack follow from."""
+        self.path, self.image_size, self.class_names, self.jpeg = path, image_size, class_names, jpeg
+        self.encoding = "raw" if jpeg is None else "jpeg"
+        self.done = 0
+        """Images that have come so far, kept or not, those of earlier writers included."""
         self.rejected: dict[str, str] = {}
         """Reasons by name of the image in its source."""
-        self._folder = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.partial"
-        self._new_parents = [folder for folder in path.parents if not folder.exists()]
-        self._slots = {
-            split: _Slots(self._folder, split, of_split, image_size, shard_bytes) for split, of_split in labels.items()
+        self.unusual: dict[str, list[str]] = {}
+        """What was out of the ordinary, by name of the image in its source."""
+        self._partial = path.parent / f".{path.name}.partial"
+        self._folder = self._partial / "pack"
+        self._job = _digest(self.encoding, image_size, class_names, labels, asdict(jpeg) if jpeg else None, job)
+        self._shards = {
+            split: _Shards(self._folder, split, f".{self.encoding}", of_split, shard_bytes)
+            for split, of_split in labels.items()
         }
+        self._unwritten = _Arrivals()
+        self._written = time.monotonic()
 
     def __enter__(self) -> Self:
-        try:
-            self._folder.mkdir(parents=True)
-        except OSError as error:
-            raise self._unwritable(error) from None
+        with self._writable():
+            if not self._goes_on():
+                shutil.rmtree(self._partial, ignore_errors=True)
+                self._folder.mkdir(parents=True)
+                (self._partial / _JOB).write_text(self._job, encoding="utf-8")
+            for shards in self._shards.values():
+                shards.cut()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        for slots in self._slots.values():
-            slots.close()
-        if self._folder.exists():
-            shutil.rmtree(self._folder)
-        if not self.path.exists():
-            self._remove_new_parents()
+        with suppress(OSError):  # the disk is full: what the journal lacks is done again
+            self._close(write=isinstance(error, KeyboardInterrupt | SystemExit | OSError))
+        if self._partial.exists() and (self.path.exists() or not (self._partial / _JOURNAL).exists()):
+            shutil.rmtree(self._partial)
         if isinstance(error, OSError):
             raise self._unwritable(error) from error
 
-    def put(self, split: str, slot: int, image: npt.NDArray[np.uint8]) -> None:
-        """Keep `image`, uint8 [S, S, 3], as number `slot` of the split."""
-        self._slots[split].write(slot, image)
-        self._slots[split].kept[slot] = True
+    def encode(self, square: npt.NDArray[np.uint8]) -> bytes:
+        """uint8 [S, S, 3] in the pack's encoding. Releases the GIL; may be called from several threads."""
+        assert square.shape == (self.image_size, self.image_size, 3) and square.dtype == np.uint8
+        return square.tobytes() if self.jpeg is None else encode(square, self.jpeg)
+
+    def put(self, split: str, slot: int, data: bytes, *, name: str = "", unusual: Sequence[str] = ()) -> None:
+        """Append an encoded image, number `slot` of the split."""
+        self._shards[split].append(slot, data)
+        if unusual:
+            self._unwritten.unusual[name] = self.unusual[name] = list(unusual)
+        # Last, in one step: wherever Ctrl-C comes, the journal knows an image wholly or not at all.
+        self._unwritten.kept.setdefault(split, []).append((slot, len(data)))
+        self._arrived()
 
     def reject(self, name: str, reason: str) -> None:
-        """Leave the slot of the image `name` out."""
+        """Leave the slot of the image `name` empty."""
         self.rejected[name] = reason
+        self._unwritten.rejected[name] = reason
+        self._arrived()
 
     def kept_per_class(self, split: str) -> npt.NDArray[np.int64]:
         """int64 [classes]: images kept so far."""
-        slots = self._slots[split]
-        return np.bincount(slots.labels[slots.kept], minlength=len(self.class_names))
+        shards = self._shards[split]
+        return np.bincount(shards.labels[shards.kept], minlength=len(self.class_names))
 
-    def finish(self, made: dict[str, Any]) -> Pack:
+    def finish(
+        self, made: dict[str, Any], *, threads: int = 1, advance: Callable[[int], None] = lambda _: None
+    ) -> Pack:
         """Complete the pack, give it its name and open it; `made` says how it was made, for `pack.json`.
 
-        Where another process has finished the same pack in the meantime, that one is opened.
+        `advance` is called with the numbers of images read back for statistics and checksums.
         """
-        sums = PixelSums(self.image_size)
-        splits = {split: self._finish_split(slots, sums) for split, slots in self._slots.items()}
-        statistics = sums.statistics()
+        self._close(write=True)
+        splits = {split: self._finish_split(shards) for split, shards in self._shards.items()}
+        statistics = self._measure(splits, threads, advance)
         np.save(self._folder / "mean.npy", statistics.mean_image)
-        self._write_rejected()
-        self._write_header(splits, statistics, made)
-        self._publish()
+        self._write_lists()
+        self._write_header(splits, statistics, made, threads)
+        self._folder.rename(self.path)  # never replaces a directory that holds something
         return open_pack(self.path)
 
-    def _finish_split(self, slots: _Slots, sums: PixelSums) -> dict[str, Any]:
-        for images in slots.close_gaps():
-            if slots.split == "train":
-                sums.add(images)
-        labels = slots.labels[slots.kept].astype(np.int64)
-        np.save(self._folder / f"{slots.split}-labels.npy", labels)
-        return {"images": len(labels), "labels": f"{slots.split}-labels.npy", "shards": slots.finish()}
+    def _goes_on(self) -> bool:
+        """Whether another writer has begun the same job here; take over what it has done."""
+        job, journal = self._partial / _JOB, self._partial / _JOURNAL
+        if not (job.is_file() and self._folder.is_dir()) or job.read_text(encoding="utf-8") != self._job:
+            return False
+        lines = journal.read_bytes() if journal.is_file() else b""
+        whole = lines[: lines.rfind(b"\n") + 1]  # the last line may be cut off
+        for line in whole.splitlines():
+            self._take_over(_Arrivals(**json.loads(line)))
+        if whole != lines:
+            replace_file(journal, whole)
+        return True
 
-    def _write_rejected(self) -> None:
-        if self.rejected:
-            lines = "".join(f"{name}\t{reason}\n" for name, reason in sorted(self.rejected.items()))
-            (self._folder / "rejected.txt").write_text(lines, encoding="utf-8", errors="backslashreplace")
+    def _take_over(self, arrivals: _Arrivals) -> None:
+        for split, kept in arrivals.kept.items():
+            for slot, length in kept:
+                self._shards[split].place(slot, length)
+        self.done += arrivals.count
+        self.rejected |= arrivals.rejected
+        self.unusual |= arrivals.unusual
 
-    def _write_header(self, splits: dict[str, Any], statistics: Statistics, made: dict[str, Any]) -> None:
-        files = [file for file in sorted(self._folder.iterdir()) if file.name != "rejected.txt"]
+    def _arrived(self) -> None:
+        self.done += 1
+        if time.monotonic() - self._written > JOURNAL_SECONDS:
+            self._write_journal()
+
+    def _write_journal(self) -> None:
+        """First the images, then what says that they are there."""
+        for shards in self._shards.values():
+            shards.sync()
+        arrived, self._unwritten = self._unwritten, _Arrivals()
+        with (self._partial / _JOURNAL).open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps(asdict(arrived)) + "\n")
+            journal.flush()
+            os.fsync(journal.fileno())
+        self._written = time.monotonic()
+
+    def _close(self, *, write: bool) -> None:
+        if write and self._unwritten.count:
+            self._write_journal()
+        for shards in self._shards.values():
+            shards.close()
+
+    def _finish_split(self, shards: _Shards) -> dict[str, Any]:
+        """Write labels and index; returns the split's entry of `pack.json`."""
+        labels, spans = shards.labels[shards.kept].astype(np.int64), shards.spans[shards.kept]
+        entry: dict[str, Any] = {"images": len(labels), "labels": f"{shards.split}-labels.npy"}
+        np.save(self._folder / entry["labels"], labels)
+        if self.encoding == "jpeg":
+            entry["spans"] = f"{shards.split}-spans.npy"
+            np.save(self._folder / entry["spans"], spans)
+        elif not shards.in_order():
+            entry["order"] = f"{shards.split}-order.npy"
+            np.save(self._folder / entry["order"], spans[:, 0] // (self.image_size**2 * 3))
+        if not shards.in_order():
+            entry["in_order"] = shards.contents_in_order()
+        return {**entry, "shards": [path.name for path in shards.paths]}
+
+    def _measure(self, splits: dict[str, Any], threads: int, advance: Callable[[int], None]) -> Statistics:
+        """Over the training images as the pack holds them."""
+        split = open_split(self._folder, splits["train"], self.encoding, self.image_size)
+
+        def sums_of(indices: npt.NDArray[np.int64]) -> PixelSums:
+            sums = PixelSums(self.image_size)
+            for block in split.blocks(indices):
+                sums.add(block.images[block.rows] if len(block.images) > 1 else block.images)
+            return sums
+
+        total = PixelSums(self.image_size)
+        for sums in in_threads(sums_of, _pieces(split), threads):
+            total.merge(sums)
+            advance(sums.images)
+        return total.statistics()
+
+    def _write_lists(self) -> None:
+        unusual = {name: ", ".join(notes) for name, notes in self.unusual.items()}
+        for file, entries in zip(LISTS, (self.rejected, unusual), strict=True):
+            if entries:
+                lines = "".join(f"{name}\t{what}\n" for name, what in sorted(entries.items()))
+                (self._folder / file).write_text(lines, encoding="utf-8", errors="backslashreplace")
+
+    def _write_header(self, splits: dict[str, Any], statistics: Statistics, made: dict[str, Any], threads: int) -> None:
+        files = [file for file in sorted(self._folder.iterdir()) if file.name not in LISTS]
+        sums = in_threads(file_sha256, iter(files), threads)
         header = {
             "format": FORMAT,
             "version": VERSION,
-            "encoding": "raw",
+            "encoding": self.encoding,
+            **({"jpeg": asdict(self.jpeg)} if self.jpeg else {}),
             "image_size": self.image_size,
             "splits": splits,
-            "made": {**made, "rejected": len(self.rejected)},
+            "made": {**made, "rejected": len(self.rejected), "unusual": self.unusual_counts},
             "statistics": {
                 "channel_means": statistics.channel_means.tolist(),
                 "covariance": statistics.covariance.tolist(),
@@ -177,21 +328,41 @@ class PackWriter:
                 "eigenvectors": statistics.eigenvectors.tolist(),
             },
             "class_names": self.class_names,
-            "files": {file.name: {"bytes": file.stat().st_size, "sha256": file_sha256(file)} for file in files},
+            "files": {
+                file.name: {"bytes": file.stat().st_size, "sha256": sha256}
+                for file, sha256 in zip(files, sums, strict=True)
+            },
         }
-        (self._folder / "pack.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+        replace_file(self._folder / "pack.json", (json.dumps(header, indent=1) + "\n").encode())
 
-    def _publish(self) -> None:
+    @property
+    def unusual_counts(self) -> dict[str, int]:
+        """How many images were out of the ordinary in each way, the most frequent first."""
+        notes = [note for notes in self.unusual.values() for note in notes]
+        return dict(sorted(((note, notes.count(note)) for note in set(notes)), key=lambda item: (-item[1], item[0])))
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
         try:
-            self._folder.rename(self.path)  # never replaces a directory that holds something
-        except OSError:
-            if not is_pack(self.path):
-                raise
-
-    def _remove_new_parents(self) -> None:
-        for folder in self._new_parents:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+            yield
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> UserError:
-        return UserError(f"the pack {self.path} cannot be written: {error.strerror or error}")
+        kept = f"; {self.done:,} images are done, and the same command goes on" if self.done else ""
+        return UserError(f"the pack {self.path} cannot be written: {error.strerror or error}{kept}")
+
+
+def _digest(*parts: Any) -> str:
+    """A name for the job, equal for equal parts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        arrays = part if isinstance(part, dict) else {"": part}
+        for name, value in arrays.items():
+            text = value.tobytes().hex() if isinstance(value, np.ndarray) else json.dumps(value, sort_keys=True)
+            digest.update(f"{name}:{text}\n".encode())
+    return digest.hexdigest()
+
+
+def _pieces(split: Split) -> Iterator[npt.NDArray[np.int64]]:
+    return (np.arange(first, min(first + _PIECE, len(split))) for first in range(0, len(split), _PIECE))

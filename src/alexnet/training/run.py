@@ -25,6 +25,7 @@ from alexnet.net.plan import plan
 from alexnet.predictions import PREDICTIONS_FILE, write_predictions
 from alexnet.probabilities import PROBABILITIES_FILE, write_probabilities
 from alexnet.results import CONFIG_FILE, METRICS_FILE, RESULT_FILE, PretrainedFacts, Result, finished_result
+from alexnet.sole_use import sole_use
 from alexnet.training import tracking
 from alexnet.training.callbacks import ScheduledRate, checkpoint_callbacks
 from alexnet.training.display import display_callback, result_table
@@ -32,7 +33,6 @@ from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.outcome import begun, error_rates, first_layer, stopped, training_facts
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
-from alexnet.training.sole_use import sole_use
 from alexnet.training.surroundings import device_name
 from alexnet.wandb_run import check_login
 

@@ -1,9 +1,10 @@
-"""One process at a time in a run directory."""
+"""One process at a time: in a run directory, or at a pack."""
 
 import os
 import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -11,19 +12,30 @@ from typing import TextIO
 from alexnet.errors import UserError
 
 LOCK_FILE = ".lock"
+_POLL_SECONDS = 0.2
 
 
 @contextmanager
 def sole_use(directory: Path) -> Iterator[None]:
     """Keep every other process out of an existing run directory.
 
-    The lock is the operating system's, and ends with the process that holds it, however that ends.
-
     Raises:
         UserError: another process is at work there.
     """
-    path = directory / LOCK_FILE
-    with _locked(path, directory) as file:
+    with locked(directory / LOCK_FILE, str(directory)):
+        yield
+
+
+@contextmanager
+def locked(path: Path, what: str, *, wait: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the lock file `path`, which stands for `what`. Where another holds it, wait, and say so once by `wait`.
+
+    The lock is the operating system's, and ends with the process that holds it, however that ends.
+
+    Raises:
+        UserError: another holds it, and there is no `wait`.
+    """
+    with _locked(path, what, wait) as file:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -34,14 +46,21 @@ def sole_use(directory: Path) -> Iterator[None]:
                 path.unlink(missing_ok=True)  # still locked: who has opened this very file will see that it is gone
 
 
-def _locked(path: Path, directory: Path) -> TextIO:
+def _locked(path: Path, what: str, wait: Callable[[str], None] | None) -> TextIO:
+    told = False
     while True:
         file = path.open("a+", encoding="utf-8")
         if not _lock(file):
             file.seek(0)
             holder = file.read().strip() or "another process"
             file.close()
-            raise UserError(f"{directory} is in use by {holder}: left to it")
+            if wait is None:
+                raise UserError(f"{what} is in use by {holder}: left to it")
+            if not told:
+                wait(holder)
+                told = True
+            time.sleep(_POLL_SECONDS)
+            continue
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
         file.close()  # its last holder removed it between our opening and locking it

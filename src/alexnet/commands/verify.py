@@ -1,0 +1,22 @@
+"""`alexnet verify PACK`: is every byte of a pack as it was written?"""
+
+import argparse
+from pathlib import Path
+
+from alexnet.errors import UserError
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("verify", help="compare every file of a pack with its checksum")
+    parser.add_argument("pack", type=Path, help="directory of the pack")
+    parser.set_defaults(command=_verify)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from alexnet.data.integrity import verify
+
+    checked = verify(options.pack)
+    if checked.damage:
+        files = "; ".join(f"{name}: {what}" for name, what in checked.damage.items())
+        raise UserError(f"{options.pack}: {len(checked.damage)} of {checked.files} files are damaged ({files})")
+    print(f"{options.pack}: {checked.files} files, {checked.bytes / 1e9:,.2f} GB, all as they were written")
