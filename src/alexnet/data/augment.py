@@ -64,9 +64,9 @@ class Augmenter(nn.Module):
         super().__init__()
         self.geometry = geometry
         self.crops = crops
-        self.color_scale = 1.0 / (1.0 + color.coefficient) if color.rescale else 1.0
+        self.color_scale = color_scale(color)
         self.register_buffer("mean_image", torch.from_numpy(statistics.mean_image.copy()))
-        self.register_buffer("color_directions", _color_directions(statistics, color))
+        self.register_buffer("color_directions", color_directions(statistics, color))
 
     def forward(self, batch: Batch) -> Tensor:
         """Augment a training batch with its own draws."""
@@ -97,7 +97,12 @@ class Augmenter(nn.Module):
         return self.mean_image[None, centre, centre]
 
 
-def _color_directions(statistics: Statistics, color: ColorConfig) -> Tensor:
+def color_scale(color: ColorConfig) -> float:
+    """What noisy images are multiplied by: the 2012 source divides them by 1.1."""
+    return 1.0 / (1.0 + color.coefficient) if color.rescale else 1.0
+
+
+def color_directions(statistics: Statistics, color: ColorConfig) -> Tensor:
     """Rows: the colour that a draw of 1 along each principal direction adds, float32 [3, 3].
 
     `std`: coefficient * sqrt(eigenvalue), the 2012 source (alexnet-2012 section 4.4); `eigenvalue`: as printed.

@@ -115,7 +115,7 @@ class _Shards:
                 size = 0
             shard = int(np.searchsorted(starts, start, "right")) - 1
             begin = start - int(starts[shard])
-            digests[-1].update(memoryview(held[shard][begin : begin + length]))
+            digests[-1].update(held[shard][begin : begin + length].data)
             size += length
         return [digest.hexdigest() for digest in digests]
 

@@ -1,0 +1,118 @@
+"""The augmentation of a training batch on a CPU in one pass over its pixels: uint8 in a pack to the network's input.
+
+Bit for bit what `alexnet.data.augment.Augmenter` computes in several passes, each of which costs as much as this one.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from numba import njit
+from torch import Tensor
+
+from alexnet.config.schema import ColorConfig, CropsConfig
+from alexnet.data.augment import CropGeometry, color_directions, color_scale
+from alexnet.data.plan import EpochPlan
+from alexnet.data.splits import Split
+from alexnet.data.statistics import Statistics
+
+
+class FusedAugmentation:
+    """Crop, mirror, mean image and colour noise (sections 2 and 4.1); may be used from several threads at once."""
+
+    def __init__(
+        self, statistics: Statistics, geometry: CropGeometry, *, crops: CropsConfig, color: ColorConfig, color_on: bool
+    ) -> None:
+        """`color_on` is whether images get their colour noise now."""
+        self.geometry, self.crops = geometry, crops
+        self.mean_images = np.stack([statistics.mean_image, statistics.mean_image[:, ::-1]]).reshape(2, -1)
+        self.directions = color_directions(statistics, color) if color_on else None
+        self.scale = np.float32(color_scale(color) if color_on else 1.0)
+
+    def __call__(self, split: Split, plan: EpochPlan, part: slice, out: npt.NDArray[np.float32]) -> Tensor:
+        """The images `part` of the plan as float32 [n, 3, crop, crop], channels last, in the memory of `out`.
+
+        `out` is float32 [m, crop, crop, 3] with m >= n.
+        """
+        indices = plan.order[part]
+        n, centre = len(indices), self.geometry.centre
+        offsets = plan.offsets[part] if self.crops.random else np.full((n, 2), centre)
+        flips = plan.flips[part] if self.crops.flip else np.zeros(n, np.bool_)
+        shifts, size = self._shifts(plan, part), self.geometry.image_size
+        for images, rows, places in split.blocks(indices):
+            _augment(
+                images.reshape(-1, size * size * 3), rows, places, offsets, flips, self.mean_images, shifts, self.scale,
+                centre if self.crops.centred_mean else -1, size, out,
+            )  # fmt: skip
+        return torch.from_numpy(out[:n]).permute(0, 3, 1, 2)
+
+    def _shifts(self, plan: EpochPlan, part: slice) -> npt.NDArray[np.float32]:
+        """The colour that is added to each image, float32 [n, 3]."""
+        colors = torch.from_numpy(plan.colors[part])
+        directions = torch.zeros(3, 3) if self.directions is None else self.directions
+        shifts: npt.NDArray[np.float32] = (colors @ directions).numpy()
+        return shifts
+
+
+@njit(cache=True, nogil=True)
+def _augment(
+    images: npt.NDArray[np.uint8],
+    rows: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
+    offsets: npt.NDArray[np.int64],
+    flips: npt.NDArray[np.bool_],
+    means: npt.NDArray[np.float32],
+    shifts: npt.NDArray[np.float32],
+    scale: np.float32,
+    centre: int,
+    size: int,
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Fill `out[places[k]]` from `images[rows[k]]`, float32 [n, crop, crop, 3] from uint8 [m, size * size * 3].
+
+    `means` is the mean image as it is and mirrored, [2, size * size * 3], so that both are read forwards. With `centre`
+    >= 0 it is taken there, whatever the crop and as it is.
+    """
+    crop = out.shape[1]
+    width = 3 * crop
+    shift = np.empty(width, np.float32)
+    line = np.empty(width, np.uint8)
+    for k in range(len(rows)):
+        place = places[k]
+        top, left, flip = offsets[place, 0], offsets[place, 1], flips[place]
+        for x in range(width):
+            shift[x] = shifts[place, x % 3]
+        if centre >= 0:
+            mean, mean_top, mean_left = means[0], centre, centre
+        elif flip:
+            mean, mean_top, mean_left = means[1], top, size - crop - left
+        else:
+            mean, mean_top, mean_left = means[0], top, left
+        for y in range(crop):
+            start = 3 * ((top + y) * size + left)
+            pixels = images[rows[k], start : start + width]
+            start = 3 * ((mean_top + y) * size + mean_left)
+            subtracted = mean[start : start + width]
+            target = out[place, y].reshape(width)
+            if flip:
+                _mirror(pixels, line)
+                _normalise(line, subtracted, shift, scale, target)
+            else:
+                _normalise(pixels, subtracted, shift, scale, target)
+
+
+@njit(cache=True, nogil=True)
+def _normalise(pixels: Any, mean: Any, shift: Any, scale: np.float32, target: Any) -> None:
+    for x in range(len(target)):
+        target[x] = (np.float32(pixels[x]) - mean[x] + shift[x]) * scale
+
+
+@njit(cache=True, nogil=True)
+def _mirror(line: Any, target: Any) -> None:
+    """The pixels of a line in reverse, each of three channels."""
+    last = len(line) // 3 - 1
+    for x in range(len(line) // 3):
+        target[3 * (last - x)] = line[3 * x]
+        target[3 * (last - x) + 1] = line[3 * x + 1]
+        target[3 * (last - x) + 2] = line[3 * x + 2]
