@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from alexnet.config.schema import Config
-from alexnet.data.augment import Batch
+from alexnet.data.augment import Augmenter, Batch, ReadyBatch
+from alexnet.data.loading import Loader, WholeImages
 from alexnet.data.module import PackDataModule
 from alexnet.data.pack import Pack
 from alexnet.data.plan import draw_epoch
@@ -43,12 +44,20 @@ def config(compose: Compose) -> Config:
     return compose("scale.image_size=12", "scale.crop_size=10", "optimizer.batch_size=5", "hardware.eval_batch_size=4")
 
 
-def epoch_of(pack: Pack, config: Config, epoch: int) -> list[Batch]:
+def training_batches(pack: Pack, config: Config, epoch: int) -> list[ReadyBatch]:
+    """What a network on the CPU gets."""
     data = PackDataModule(pack, config)
-    data.trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(current_epoch=epoch, strategy=strategy)  # type: ignore[assignment]
     batches = data.train_dataloader()
     assert len(batches) == len(list(batches))
     return list(batches)
+
+
+def epoch_of(pack: Pack, config: Config, epoch: int) -> list[Batch]:
+    """What a network elsewhere gets, whose device augments the images."""
+    make = WholeImages(pack.splits["train"], PackDataModule(pack, config).epoch_plan(epoch), torch.device("cpu"))
+    return list(Loader(make, images=23, batch_size=config.optimizer.batch_size, threads=3))
 
 
 def images_of(batches: list[Batch]) -> list[int]:
@@ -82,6 +91,43 @@ def test_paired_runs_see_the_same_images_in_the_same_order(pack: Pack, config: C
     other_seed = compose(*sizes, "seed=1")
     assert images_of(epoch_of(pack, ablated, 2)) == images_of(epoch_of(pack, config, 2))
     assert images_of(epoch_of(pack, other_seed, 2)) != images_of(epoch_of(pack, config, 2))
+
+
+@pytest.mark.parametrize("ablation", ["none", "no_crops_flips", "source/centred_mean", "source/color_rescaled"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_for_a_cpu_are_what_the_augmenter_would_make(
+    pack: Pack, compose: Compose, ablation: str, threads: int
+) -> None:
+    sizes = ["scale.image_size=12", "scale.crop_size=10", "optimizer.batch_size=5"]
+    config = compose(*sizes, f"+ablation={ablation}", f"hardware.loader_threads={threads}")
+    data = PackDataModule(pack, config)
+    augmenter = Augmenter(pack.statistics, data.geometry, crops=config.crops, color=config.color)
+    ready, whole = training_batches(pack, config, 2), epoch_of(pack, config, 2)
+    assert len(ready) == len(whole) == 5
+    for one, other in zip(ready, whole, strict=True):
+        assert torch.equal(one.labels, other.labels)
+        assert torch.equal(one.inputs, augmenter(other)) and one.inputs.stride() == augmenter(other).stride()
+
+
+def test_colour_noise_ends_where_the_source_ends_it(pack: Pack, compose: Compose) -> None:
+    sizes = ["scale.image_size=12", "scale.crop_size=10", "optimizer.batch_size=23", "shuffle.every_epoch=false"]
+    late = ["schedule.kind=epochs", "schedule.epochs=4", "late.of_epochs=4", "late.color_off=2", "crops=none"]
+    config = compose(*sizes, *late)
+    epochs = [training_batches(pack, config, epoch)[0].inputs for epoch in range(4)]
+    assert not torch.equal(epochs[0], epochs[1]) and torch.equal(epochs[2], epochs[3])
+
+
+def test_a_batch_that_is_held_is_not_written_over(pack: Pack, config: Config) -> None:
+    data = PackDataModule(pack, config)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(current_epoch=0, strategy=strategy)  # type: ignore[assignment]
+    held = [(batch.inputs, batch.inputs.clone()) for batch in data.train_dataloader()]
+    assert all(torch.equal(inputs, copy) for inputs, copy in held) and len(data._slots) == 5
+    del held
+    for _ in range(3):
+        for _ in data.train_dataloader():
+            pass
+    assert len(data._slots) == 5  # those that nobody holds are used again
 
 
 def test_evaluation_sees_every_image_once_in_order(pack: Pack, config: Config) -> None:

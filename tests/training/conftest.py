@@ -96,5 +96,5 @@ def assert_same_training(one: Path, other: Path) -> None:
 def epochs(directory: Path) -> list[list[str]]:
     """The rows of metrics.csv without the columns of times, which come last."""
     rows = [line.split(",") for line in (directory / "metrics.csv").read_text().splitlines()]
-    assert rows[0][-2:] == ["seconds", "images_per_second"]
-    return [row[:-2] for row in rows]
+    assert rows[0][-3:] == ["seconds", "images_per_second", "waiting_percent"]
+    return [row[:-3] for row in rows]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from alexnet.data.augment import Batch
+from alexnet.data.loading import Loader, WholeImages
 from alexnet.data.module import PackDataModule
 from alexnet.data.pack import Pack
 from alexnet.data.sets import open_data
@@ -140,6 +141,13 @@ def pack(tiny: MakeJob) -> Pack:
     return open_data(config.data, config.scale.image_size, show_progress=False)
 
 
+def whole_images(data: PackDataModule, epoch: int) -> Loader[Batch]:
+    """The planned batches before anything has been done to the images: the network augments them in float64."""
+    split = data.pack.splits["train"]
+    make = WholeImages(split, data.epoch_plan(epoch), torch.device("cpu"))
+    return Loader(make, images=len(split), batch_size=data.config.optimizer.batch_size)
+
+
 @pytest.mark.parametrize("recipe", ["paper", "source_2012"])
 def test_a_hundred_updates_follow_the_recipe(recipe: str, tiny: MakeJob, pack: Pack, tmp_path: Path) -> None:
     job = tiny(f"recipe={recipe}", "init=source_2012", f"schedule.epochs={EPOCHS}", f"schedule.drops={[*DROPS]}")
@@ -172,7 +180,7 @@ def test_a_hundred_updates_follow_the_recipe(recipe: str, tiny: MakeJob, pack: P
         module.on_train_epoch_start()
         if epoch == FROZEN:
             frozen = {name: tensor.detach().clone() for name, tensor in module.net.conv1.named_parameters()}
-        for index, planned in enumerate(data.train_dataloader()):
+        for index, planned in enumerate(whole_images(data, epoch)):
             batch = planned._replace(colors=planned.colors.double())
             masks.clear()
             optimizer.zero_grad()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from alexnet.config.schema import ScheduleConfig
 from alexnet.errors import UserError
-from alexnet.training.schedule import color_is_on, count_plateaus, group_rate, progress, rate
+from alexnet.training.schedule import count_plateaus, group_rate, progress, rate
 from tests.conftest import Compose
 
 CURVES = st.lists(st.floats(0, 100, allow_nan=False) | st.integers(40, 44), max_size=40)
@@ -126,8 +126,8 @@ def test_the_rates_of_net_145_are_the_log_s(compose: Compose) -> None:
 def test_colour_noise_ends_with_the_log_s(compose: Compose) -> None:
     for overrides, end in ((LOG_2012, 67), (LOG_2010, 68)):
         config = compose(*overrides)
-        assert [color_is_on(config, epoch) for epoch in range(91)] == [epoch < end for epoch in range(91)]
-    assert all(color_is_on(compose("schedule=log_2012"), epoch) for epoch in range(91))
+        assert [config.color_is_on(epoch) for epoch in range(91)] == [epoch < end for epoch in range(91)]
+    assert all(compose("schedule=log_2012").color_is_on(epoch) for epoch in range(91))
 
 
 def test_a_schedule_and_what_comes_late_scale_to_any_length(compose: Compose) -> None:

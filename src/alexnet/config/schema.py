@@ -450,6 +450,8 @@ class HardwareConfig:
     """`auto`, `cpu` or `gpu`."""
     threads: int | None = None
     """CPU threads of one run; None leaves torch's choice."""
+    loader_threads: int | None = None
+    """Threads that make batches ahead; None: one beside a network on the CPU, every core beside a GPU."""
     eval_batch_size: int = 256
     """Images per evaluation batch (each counts ten times under ten-crop)."""
     progress_bar: bool = True
@@ -457,7 +459,8 @@ class HardwareConfig:
 
     def __post_init__(self) -> None:
         _one_of("hardware.accelerator", self.accelerator, ("auto", "cpu", "gpu"))
-        _require(self.threads is None or self.threads >= 1, f"hardware.threads={self.threads} must be at least 1")
+        for name, threads in (("threads", self.threads), ("loader_threads", self.loader_threads)):
+            _require(threads is None or threads >= 1, f"hardware.{name}={threads} must be at least 1")
         _require(self.eval_batch_size >= 1, f"hardware.eval_batch_size={self.eval_batch_size} must be at least 1")
 
 
@@ -552,6 +555,14 @@ class Config:
         )
         if self.architecture.name != ALEXNET:
             self._check_cifar()
+
+    def late_epoch(self, epoch: int) -> int:
+        """The epoch of this run that corresponds to one of the schedule from which `late` is."""
+        return scaled_epoch(epoch, of=self.late.of_epochs, to=self.schedule.epochs)
+
+    def color_is_on(self, epoch: int) -> bool:
+        """Whether training images get their colour noise in this epoch; the 2012 source switches it off late."""
+        return self.late.color_off is None or epoch < self.late_epoch(self.late.color_off)
 
     def _check_cifar(self) -> None:
         """The CIFAR-10 nets have neither columns nor dropout, and their layers are fixed."""

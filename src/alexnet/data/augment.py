@@ -24,6 +24,15 @@ class Batch(NamedTuple):
     """float32 [n, 3]: standard normal"""
 
 
+class ReadyBatch(NamedTuple):
+    """Training images that have been augmented while they were loaded (`alexnet.data.fused`)."""
+
+    inputs: Tensor
+    """float32 [n, 3, crop, crop], channels last"""
+    labels: Tensor
+    """int64 [n]"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CropGeometry:
     """Where crops of `crop_size` can lie in images of `image_size`, in pixels."""

@@ -1,56 +1,23 @@
 """The LightningDataModule: batches of a pack, planned epoch by epoch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import TypeAlias
 
 import lightning as L
-import numpy as np
 import torch
 from torch import Tensor
 
 from alexnet.config.schema import Config
-from alexnet.data.augment import Batch, CropGeometry
-from alexnet.data.pack import Pack, Split
+from alexnet.data.augment import Batch, CropGeometry, ReadyBatch
+from alexnet.data.fused import FusedAugmentation
+from alexnet.data.integrity import Watch
+from alexnet.data.loading import AugmentedImages, Loader, Made, PlainImages, WholeImages, loader_threads
+from alexnet.data.pack import Pack
 from alexnet.data.plan import EpochPlan, draw_epoch
+from alexnet.data.slots import Slots
 
-
-class TrainingBatches:
-    """The batches of one planned epoch; the last may be smaller, as in the 2012 source."""
-
-    def __init__(self, split: Split, plan: EpochPlan, batch_size: int) -> None:
-        self.split = split
-        self.plan = plan
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        return -(-len(self.split) // self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.split), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            indices = self.plan.order[part]
-            yield Batch(
-                images=torch.from_numpy(self.split.gather(indices)),
-                labels=torch.from_numpy(self.split.labels[indices]),
-                offsets=torch.from_numpy(self.plan.offsets[part]),
-                flips=torch.from_numpy(self.plan.flips[part]),
-                colors=torch.from_numpy(self.plan.colors[part]),
-            )
-
-
-class EvaluationBatches:
-    """Every image of a split once, in order: uint8 images [n, S, S, 3] and int64 labels [n]."""
-
-    def __init__(self, split: Split, batch_size: int) -> None:
-        self.split = split
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        return -(-len(self.split) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(self.split), self.batch_size):
-            indices = np.arange(start, min(start + self.batch_size, len(self.split)))
-            yield torch.from_numpy(self.split.gather(indices)), torch.from_numpy(self.split.labels[indices])
+TrainingBatches: TypeAlias = Loader[Batch | ReadyBatch]
+EvaluationBatches: TypeAlias = Loader[tuple[Tensor, Tensor]]
 
 
 def validated_splits(pack: Pack, config: Config) -> list[str]:
@@ -65,7 +32,8 @@ def evaluated_splits(pack: Pack) -> list[str]:
 
 
 class PackDataModule(L.LightningDataModule):
-    """Augmentation happens on the device: batches hold whole uint8 images and their draws.
+    """Batches are augmented in one pass, where they are used: on the CPU by the threads that load them, on another
+    device by the network's own augmenter, from whole uint8 images and their draws.
 
     The trainer must reload the training batches every epoch, since each epoch has a plan of its own.
     """
@@ -75,29 +43,60 @@ class PackDataModule(L.LightningDataModule):
         self.pack = pack
         self.config = config
         self.geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
+        self.watch = Watch(pack)
+        crop, batch_size = self.geometry.crop_size, config.optimizer.batch_size
+        self._slots = Slots((min(batch_size, len(pack.splits["train"])), crop, crop, 3))
 
     @property
     def evaluated(self) -> list[str]:
         """Splits that a finished run is evaluated on."""
         return evaluated_splits(self.pack)
 
-    def train_dataloader(self) -> TrainingBatches:
-        assert self.trainer is not None
-        split = self.pack.splits["train"]
-        plan = draw_epoch(
+    def epoch_plan(self, epoch: int) -> EpochPlan:
+        """What happens to the training images in an epoch, counted from 0."""
+        return draw_epoch(
             seed=self.config.seed,
-            epoch=self.trainer.current_epoch,
-            images=len(split),
+            epoch=epoch,
+            images=len(self.pack.splits["train"]),
             positions=self.geometry.positions(self.config.crops),
             images_per_draw=self.config.crops.images_per_draw,
             reshuffle=self.config.shuffle.every_epoch,
         )
-        return TrainingBatches(split, plan, self.config.optimizer.batch_size)
+
+    def train_dataloader(self) -> TrainingBatches:
+        assert self.trainer is not None
+        self.watch.start()
+        split = self.pack.splits["train"]
+        epoch, device = self.trainer.current_epoch, self.trainer.strategy.root_device
+        plan = self.epoch_plan(epoch)
+        make: Callable[[slice], Batch | ReadyBatch] = (
+            self._augmented(plan, epoch) if device.type == "cpu" else WholeImages(split, plan, device)
+        )
+        return self._loader(make, len(split), self.config.optimizer.batch_size)
+
+    def _augmented(self, plan: EpochPlan, epoch: int) -> AugmentedImages:
+        augment = FusedAugmentation(
+            self.pack.statistics,
+            self.geometry,
+            crops=self.config.crops,
+            color=self.config.color,
+            color_on=self.config.color_is_on(epoch),
+        )
+        return AugmentedImages(self.pack.splits["train"], plan, augment, self._slots)
 
     def val_dataloader(self) -> list[EvaluationBatches]:
-        splits = [self.pack.splits[name] for name in validated_splits(self.pack, self.config)]
-        return [EvaluationBatches(split, self.config.hardware.eval_batch_size) for split in splits]
+        batch_size = self.config.hardware.eval_batch_size
+        return [self._plain(name, batch_size) for name in validated_splits(self.pack, self.config)]
 
     def test_dataloader(self) -> list[EvaluationBatches]:
         batch_size = max(1, self.config.hardware.eval_batch_size // 10)  # ten crops of each image
-        return [EvaluationBatches(self.pack.splits[name], batch_size) for name in self.evaluated]
+        return [self._plain(name, batch_size) for name in self.evaluated]
+
+    def _plain(self, name: str, batch_size: int) -> EvaluationBatches:
+        split = self.pack.splits[name]
+        return self._loader(PlainImages(split), len(split), batch_size)
+
+    def _loader(self, make: Callable[[slice], Made], images: int, batch_size: int) -> Loader[Made]:
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        threads = loader_threads(self.config.hardware.loader_threads, device)
+        return Loader(make, images=images, batch_size=batch_size, threads=threads, stop=self.watch.raise_damage)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from alexnet.data.module import EvaluationBatches, evaluated_splits
+from alexnet.data.loading import Loader, PlainImages
+from alexnet.data.module import evaluated_splits
 from alexnet.data.pack import Pack
 from alexnet.data.progress import progress
 from alexnet.errors import UserError
@@ -24,10 +25,11 @@ def evaluate(trained: Trained, pack: Pack, splits: Sequence[str], *, whole: bool
     check_classes(trained, pack)
     store = PredictionStore(whole=whole)
     batch_size = max(1, trained.config.hardware.eval_batch_size // 10)  # ten crops of each image
-    images = sum(len(pack.splits[split]) for split in splits)
-    with torch.inference_mode(), progress(f"evaluating {trained.name}", images, show=show) as advance:
+    total = sum(len(pack.splits[split]) for split in splits)
+    with torch.inference_mode(), progress(f"evaluating {trained.name}", total, show=show) as advance:
         for number, split in enumerate(splits):
-            for batch, labels in EvaluationBatches(pack.splits[split], batch_size):
+            images = pack.splits[split]
+            for batch, labels in Loader(PlainImages(images), images=len(images), batch_size=batch_size):
                 seen = probabilities(trained.net, trained.augmenter, batch.to(trained.device))
                 for view, scores in seen.items():
                     store.add(number, view, labels, scores)

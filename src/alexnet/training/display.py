@@ -38,6 +38,7 @@ class LiveBar(RichProgressBar):
             shown["val"] = _errors(self.history.records[-1].val_top1_error, self.history.records[-1].val_top5_error)
         shown["rate"] = f"{scheduled_rate(pl_module.config, self.history.schedule_errors):g}"
         shown["images/s"] = f"{self.history.images_per_second:,.0f}"
+        shown["waiting"] = f"{self.history.waiting_percent(trainer):.0f} %"
         return shown
 
 
@@ -59,8 +60,13 @@ def _line(record: EpochRecord, epochs: int) -> str:
         f"epoch {record.epoch + 1:>3}/{epochs}  rate {record.rate:<7g}"
         f"  train error {_errors(record.train_top1_error, record.train_top5_error)}"
         f"  val error {_errors(record.val_top1_error, record.val_top5_error)}{fit}"
-        f"  {record.images_per_second:,.0f} images/s"
+        f"  {record.images_per_second:,.0f} images/s{_waiting(record.waiting_percent)}"
     )
+
+
+def _waiting(percent: float) -> str:
+    """Only where it is worth a thought: a machine that waits for its images wastes money."""
+    return f", waiting for images {percent:.0f} %" if percent >= 5 else ""
 
 
 def _errors(top1: float | None, top5: float | None) -> str:

@@ -40,6 +40,8 @@ class EpochRecord:
     seconds: float
     """Training time of this epoch, validation left out."""
     images_per_second: float
+    waiting_percent: float = 0.0
+    """Share of `seconds` in which the network waited for its images."""
 
 
 class History(L.Callback):
@@ -82,6 +84,11 @@ class History(L.Callback):
         """Training speed in the epoch under way."""
         return self._images / self._training_seconds if self._training_seconds else 0.0
 
+    def waiting_percent(self, trainer: L.Trainer) -> float:
+        """Share of the epoch under way in which the network has waited for its images, in percent."""
+        waited = float(getattr(trainer.train_dataloader, "waited", 0.0))
+        return min(100.0, 100 * waited / self._training_seconds) if self._training_seconds else 0.0
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, AlexNetModule)
         record = self._record(trainer, pl_module)
@@ -115,6 +122,7 @@ class History(L.Callback):
             train_set_top1_error=_percent(module.train_set_errors)["top1"] if fitted else None,
             seconds=self._training_seconds,
             images_per_second=self.images_per_second,
+            waiting_percent=self.waiting_percent(trainer),
         )
 
     def _write(self) -> None:

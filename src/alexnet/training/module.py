@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from alexnet.config.schema import Config, ConfigTree
-from alexnet.data.augment import Augmenter, Batch, CropGeometry
+from alexnet.data.augment import Augmenter, Batch, CropGeometry, ReadyBatch
 from alexnet.data.module import evaluated_splits, validated_splits
 from alexnet.data.pack import Pack
 from alexnet.evaluation.errors import TopKErrors
@@ -19,14 +19,13 @@ from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
 from alexnet.probabilities import bytes_needed
 from alexnet.training.momentum import Momentum2012, parameter_groups
-from alexnet.training.schedule import color_is_on
 
 KEPT_BYTES = 2**26
 """Runs keep the probabilities of all classes up to this size; `alexnet evaluate` writes them where there are more."""
 
 
 class AlexNetModule(L.LightningModule):
-    """Trains on whole uint8 images with planned draws; tests on the centre crop and the ten patches."""
+    """Trains on the planned batches, augmenting those that are not; tests on the centre crop and the ten patches."""
 
     def __init__(self, config: Config, tree: ConfigTree, pack: Pack) -> None:
         super().__init__()
@@ -57,13 +56,13 @@ class AlexNetModule(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.train_loss.reset()
         self.train_errors.reset()
-        self.augmenter.color_on = color_is_on(self.config, self.current_epoch)
+        self.augmenter.color_on = self.config.color_is_on(self.current_epoch)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch | ReadyBatch, batch_idx: int) -> Tensor:
         # Dropout masks follow from the seed and the step alone: the same after a resume, and the same for two
         # ablations as far as their layers are.
         torch.manual_seed(_step_seed(self.config.seed, self.global_step))
-        logits = self.net(self.augmenter(batch))
+        logits = self.net(batch.inputs if isinstance(batch, ReadyBatch) else self.augmenter(batch))
         loss = F.cross_entropy(logits, batch.labels)
         self.train_loss.update(loss.detach(), weight=len(batch.labels))
         self.train_errors.update(logits.detach(), batch.labels)

@@ -3,7 +3,7 @@ the validation errors so far."""
 
 from dataclasses import dataclass
 
-from alexnet.config.schema import Config, ScheduleConfig, scaled_epoch
+from alexnet.config.schema import Config, ScheduleConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,21 +66,12 @@ def group_rate(config: Config, epoch: int, drops: int, *, is_bias: bool, is_late
     """
     late = config.late
     if is_bias and late.bias_drops is not None:
-        drops = sum(_late_epoch(config, drop) <= epoch for drop in late.bias_drops)
-    if is_late and epoch >= _late_epoch(config, late.frozen):
+        drops = sum(config.late_epoch(drop) <= epoch for drop in late.bias_drops)
+    if is_late and epoch >= config.late_epoch(late.frozen):
         return 0.0
-    if is_late and epoch >= _late_epoch(config, late.slowed):
+    if is_late and epoch >= config.late_epoch(late.slowed):
         drops += 1
     return rate(config.schedule, config.optimizer.lr, drops)
-
-
-def color_is_on(config: Config, epoch: int) -> bool:
-    """Whether training images still get colour noise in an epoch."""
-    return config.late.color_off is None or epoch < _late_epoch(config, config.late.color_off)
-
-
-def _late_epoch(config: Config, epoch: int) -> int:
-    return scaled_epoch(epoch, of=config.late.of_epochs, to=config.schedule.epochs)
 
 
 def scheduled_rate(config: Config, errors: list[float]) -> float:

@@ -1,0 +1,117 @@
+"""Batches made ahead of the network on threads of their own: gathered, decoded, and brought to where they are used.
+
+Nothing here is random or depends on timing: which images are in a batch, and what becomes of them, is the epoch plan's.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet.data.augment import Batch, ReadyBatch
+from alexnet.data.fused import FusedAugmentation
+from alexnet.data.plan import EpochPlan
+from alexnet.data.slots import Slots
+from alexnet.data.splits import Split
+from alexnet.data.threads import in_threads
+
+Made = TypeVar("Made")
+
+
+class Loader(Generic[Made]):
+    """The batches of a split, in order, each made from its part of the images; the last may be smaller, as in 2012."""
+
+    def __init__(
+        self,
+        make: Callable[[slice], Made],
+        *,
+        images: int,
+        batch_size: int,
+        threads: int = 1,
+        stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`stop` is called before each batch, to raise where what is loaded can no longer be trusted."""
+        self._make, self._images, self._batch_size = make, images, batch_size
+        self._threads, self._stop = threads, stop
+        self.waited = 0.0
+        """Seconds that the network has waited for batches."""
+
+    def __len__(self) -> int:
+        return -(-self._images // self._batch_size)
+
+    def __iter__(self) -> Iterator[Made]:
+        firsts = range(0, self._images, self._batch_size)
+        parts = (slice(first, min(first + self._batch_size, self._images)) for first in firsts)
+        with closing(in_threads(self._make, parts, self._threads, ahead=self._threads + 1)) as batches:
+            while True:
+                start = time.perf_counter()
+                batch = next(batches, None)
+                self.waited += time.perf_counter() - start
+                if batch is None:
+                    return
+                self._stop()
+                yield batch
+
+
+def loader_threads(wanted: int | None, device: torch.device) -> int:
+    """How many threads make batches, if the user has no wish."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return wanted or (1 if device.type == "cpu" else cores)
+
+
+class AugmentedImages:
+    """Makes batches for a network on the CPU: augmented in one pass."""
+
+    def __init__(self, split: Split, plan: EpochPlan, augment: FusedAugmentation, slots: Slots) -> None:
+        self._split, self._plan, self._augment, self._slots = split, plan, augment, slots
+
+    def __call__(self, part: slice) -> ReadyBatch:
+        labels = torch.from_numpy(self._split.labels[self._plan.order[part]])
+        return ReadyBatch(self._augment(self._split, self._plan, part, self._slots.take()), labels)
+
+
+class WholeImages:
+    """Makes batches for a network elsewhere: the host moves bytes, the device augments."""
+
+    def __init__(self, split: Split, plan: EpochPlan, device: torch.device) -> None:
+        self._split, self._plan, self._device = split, plan, device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+    def __call__(self, part: slice) -> Batch:
+        indices, plan = self._plan.order[part], self._plan
+        shape = (len(indices), self._split.image_size, self._split.image_size, 3)
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self._stream is not None)
+        self._split.gather(indices, images.numpy())
+        batch = Batch(
+            images=images,
+            labels=torch.from_numpy(self._split.labels[indices]),
+            offsets=torch.from_numpy(plan.offsets[part]),
+            flips=torch.from_numpy(plan.flips[part]),
+            colors=torch.from_numpy(plan.colors[part]),
+        )
+        return batch if self._stream is None else Batch(*self._copied(batch, self._stream))
+
+    def _copied(self, batch: Batch, stream: torch.cuda.Stream) -> list[Tensor]:
+        """The batch on the GPU, copied beside the computation; waits for the copy, on the loader's thread."""
+        with torch.cuda.stream(stream):
+            copies = [tensor.to(self._device, non_blocking=True) for tensor in batch]
+        stream.synchronize()
+        for copy in copies:  # their memory is the copying stream's; it must not reuse it while the network reads
+            copy.record_stream(torch.cuda.default_stream(self._device))
+        return copies
+
+
+class PlainImages:
+    """Makes batches for evaluation: uint8 images [n, S, S, 3] in order, and their labels, int64 [n]."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __call__(self, part: slice) -> tuple[Tensor, Tensor]:
+        indices = np.arange(part.start, part.stop)
+        return torch.from_numpy(self._split.gather(indices)), torch.from_numpy(self._split.labels[indices])
