@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import pickle
@@ -12,7 +13,7 @@ from PIL import Image
 
 from alexnet.data.integrity import verify
 from alexnet.data.jpeg import JpegQuality, encode
-from alexnet.data.pack import Pack, is_pack, open_pack
+from alexnet.data.pack import Pack, header_checksum, is_pack, open_pack
 from alexnet.data.splits import JpegSplit
 from alexnet.data.writer import PackWriter
 from alexnet.errors import UserError
@@ -23,6 +24,12 @@ NAMES = list("abcde")
 
 def images(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
+
+
+def write_header(pack: Path, **changes: object) -> None:
+    """As another program or version would have written it."""
+    header = {**json.loads((pack / "pack.json").read_text()), **changes}
+    (pack / "pack.json").write_text(json.dumps({**header, "checksum": header_checksum(header)}))
 
 
 def through_jpeg(image: np.ndarray, quality: JpegQuality) -> np.ndarray:
@@ -96,9 +103,7 @@ def test_fingerprint_is_of_the_content(tmp_path: Path) -> None:
     first = write(tmp_path / "one", images(8)).fingerprint
     assert write(tmp_path / "two", images(8)).fingerprint == first
     assert write(tmp_path / "three", images(8, seed=1)).fingerprint != first
-    header = json.loads((tmp_path / "two" / "pack.json").read_text())
-    header["class_names"][0] = "another"
-    (tmp_path / "two" / "pack.json").write_text(json.dumps(header))
+    write_header(tmp_path / "two", class_names=["another", *"bcde"])
     assert open_pack(tmp_path / "two").fingerprint != first
 
 
@@ -126,6 +131,13 @@ def flip(file: Path) -> None:
     file.write_bytes(data)
 
 
+def test_a_header_that_was_changed_is_refused(pack: Path) -> None:
+    text = (pack / "pack.json").read_text()
+    (pack / "pack.json").write_text(text.replace('"rejected": 0', '"rejected": 1'))
+    with pytest.raises(UserError, match=r"pack.json: its contents have changed"):
+        open_pack(pack)
+
+
 @pytest.mark.parametrize("damage", [Path.unlink, cut, flip])
 @pytest.mark.parametrize("name", ["train-00001.raw", "val-labels.npy", "mean.npy"])
 def test_a_damaged_file_is_named(pack: Path, name: str, damage: Callable[[Path], None]) -> None:
@@ -149,8 +161,7 @@ def test_a_damaged_file_is_named(pack: Path, name: str, damage: Callable[[Path],
     ],
 )
 def test_a_header_that_is_not_understood_is_refused(pack: Path, key: str, value: object, said: str) -> None:
-    header = json.loads((pack / "pack.json").read_text())
-    (pack / "pack.json").write_text(json.dumps({**header, key: value}))
+    write_header(pack, **{key: value})
     with pytest.raises(UserError, match=said):
         open_pack(pack)
 
@@ -200,14 +211,28 @@ def test_a_full_disk_costs_nothing_that_was_done(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["pack"]
 
 
-def test_packs_of_version_1_are_still_read(pack: Path) -> None:
-    header = json.loads((pack / "pack.json").read_text())
-    before = open_pack(write(pack.with_name("again"), images(5)).path)
-    assert "order" not in header["splits"]["val"]
-    (before.path / "pack.json").write_text(
-        (before.path / "pack.json").read_text().replace('"version": 2', '"version": 1')
+def test_packs_of_version_1_are_still_read(tmp_path: Path) -> None:
+    """They had no checksum of their own, and raw images in the order of their labels alone."""
+    pack = write(tmp_path / "pack", images(5))
+    slots = np.random.default_rng(1).permutation(5)
+    shards = np.concatenate([np.fromfile(file, np.uint8) for file in sorted(pack.path.glob("train-*.raw"))])
+    assert shards.tobytes() == images(5)[slots].tobytes()  # the writer of these tests is out of order
+    (tmp_path / "old").mkdir()
+    for name in ("mean.npy", "train-labels.npy"):
+        (tmp_path / "old" / name).write_bytes((pack.path / name).read_bytes())
+    (tmp_path / "old" / "train-00000.raw").write_bytes(images(5).tobytes())
+    header = json.loads((pack.path / "pack.json").read_text())
+    del header["checksum"]
+    split = {"images": 5, "labels": "train-labels.npy", "shards": ["train-00000.raw"]}
+    files = {
+        file.name: {"bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        for file in (tmp_path / "old").iterdir()
+    }
+    (tmp_path / "old" / "pack.json").write_text(
+        json.dumps({**header, "version": 1, "splits": {"train": split}, "files": files})
     )
-    assert open_pack(before.path).fingerprint == before.fingerprint
+    old = open_pack(tmp_path / "old")
+    np.testing.assert_array_equal(old.splits["train"].gather(np.arange(5)), images(5))
 
 
 @settings(max_examples=60, deadline=None)

@@ -110,9 +110,14 @@ def _normalise(pixels: Any, mean: Any, shift: Any, scale: np.float32, target: An
 
 @njit(cache=True, nogil=True)
 def _mirror(line: Any, target: Any) -> None:
-    """The pixels of a line in reverse, each of three channels."""
-    last = len(line) // 3 - 1
-    for x in range(len(line) // 3):
-        target[3 * (last - x)] = line[3 * x]
-        target[3 * (last - x) + 1] = line[3 * x + 1]
-        target[3 * (last - x) + 2] = line[3 * x + 2]
+    """The pixels of a line in reverse, each of three channels; reads forwards, as memory likes it.
+
+    Places are unsigned: for signed ones numba checks whether they are negative, which makes this loop six times slower.
+    """
+    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
+    pixels = np.uint64(len(line) // 3)
+    for x in range(pixels):
+        start, to = three * np.uint64(x), three * (pixels - one - np.uint64(x))
+        target[to] = line[start]
+        target[to + one] = line[start + one]
+        target[to + two] = line[start + two]

@@ -67,7 +67,7 @@ def open_pack(path: Path) -> Pack:
     try:
         _check_files(path, header["files"])
         return _open(path, header)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _damaged(path / "pack.json", f"it has an unusable entry ({type(error).__name__}: {error})") from None
 
 
@@ -158,6 +158,8 @@ def read_header(path: Path) -> dict[str, Any]:
         form = f"version {header.get('version')}, encoding {header.get('encoding')!r}"
         readable = f"versions {READABLE[0]} to {READABLE[-1]}, {' or '.join(ENCODINGS)}"
         raise UserError(f"{path} is a pack of {form}; this program reads {readable}: prepare it again")
+    if header["version"] > 1 and header.get("checksum") != header_checksum(header):
+        raise _damaged(path / "pack.json", "its contents have changed since it was written (checksum differs)")
     return header
 
 
@@ -191,6 +193,12 @@ def file_sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def header_checksum(header: dict[str, Any]) -> str:
+    """Hexadecimal SHA-256 of all that `pack.json` says but its own checksum."""
+    rest = {key: value for key, value in header.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _damaged(file: Path, what: str) -> UserError:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.data.jpeg import JpegQuality, encode
-from alexnet.data.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, open_pack, open_split
+from alexnet.data.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
 from alexnet.data.splits import Split
 from alexnet.data.statistics import PixelSums, Statistics
 from alexnet.data.threads import in_threads
@@ -313,7 +313,7 @@ class PackWriter:
     def _write_header(self, splits: dict[str, Any], statistics: Statistics, made: dict[str, Any], threads: int) -> None:
         files = [file for file in sorted(self._folder.iterdir()) if file.name not in LISTS]
         sums = in_threads(file_sha256, iter(files), threads)
-        header = {
+        header: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
             "encoding": self.encoding,
@@ -333,6 +333,7 @@ class PackWriter:
                 for file, sha256 in zip(files, sums, strict=True)
             },
         }
+        header["checksum"] = header_checksum(header)
         replace_file(self._folder / "pack.json", (json.dumps(header, indent=1) + "\n").encode())
 
     @property
