@@ -47,6 +47,7 @@ def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--test-fraction", type=float, default=0.0, help="held out for testing (default 0)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the held-out choice (default 0)")
     parser.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
+    parser.add_argument("--md5", action="store_true", help="first compare archives with their published MD5 (minutes)")
     parser.set_defaults(command=_prepare)
 
 
@@ -95,8 +96,11 @@ def _add_figure1(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 # The subcommands import what they need when they run: a report should not wait for torch.
 def _prepare(options: argparse.Namespace) -> None:
+    from alexnet.data.checksums import check
     from alexnet.data.prepare import prepare
 
+    if options.md5:
+        check(options.source)
     prepare(
         options.source,
         options.pack,
