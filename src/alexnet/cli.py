@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, tables
+from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, synthesize, tables
 from alexnet.errors import UserError, one_line_errors
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_workspace(commands)
     _add_figure1(commands)
-    for module in (evaluate, predict, figures, codes, ensemble, tables, export):
+    for module in (synthesize, evaluate, predict, figures, codes, ensemble, tables, export):
         module.add(commands)
     return parser
 
