@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("prepare", help="images in class folders or archives -> a pack")
     parser.add_argument(
-        "source", type=Path, help="folder of class folders (optionally under train, val, test), or archive"
+        "source", type=Path, help="folder of class folders, class tars or ImageNet's archives, or one archive"
     )
     parser.add_argument("pack", type=Path, help="directory to make")
     parser.add_argument("--size", type=int, default=256, help="side of the square images in pixels (default 256)")
