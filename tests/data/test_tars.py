@@ -1,6 +1,7 @@
 import io
 import random
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,16 @@ def test_a_tar_tree_keeps_the_order_of_the_archive(tmp_path: Path) -> None:
     tree = TarTree(tmp_path / "x.tar")
     offsets = [entry.offset for _, entry in tree.read(tree.sizes.keys()) if isinstance(entry, Stored)]
     assert len(offsets) == len(tree.sizes) and offsets == sorted(offsets)
+
+
+def test_listing_takes_a_few_hundred_bytes_an_image(tmp_path: Path) -> None:
+    """So that Fall 2011 fits: at 350 bytes, 15 million images take 5 GB."""
+    wnids = [f"n{label:08d}" for label in range(20)]
+    tars = ((f"{wnid}.tar", tar_of((f"{wnid}_{number}.JPEG", b"") for number in range(500))) for wnid in wnids)
+    (tmp_path / "all.tar").write_bytes(tar_of(tars))
+    open_source(tmp_path / "all.tar")
+    tracemalloc.start()
+    source = open_source(tmp_path / "all.tar")
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(source.splits["train"]) == 10_000 and kept < 350 * 10_000

@@ -14,10 +14,10 @@ Classes are numbered in the order of their sorted folder names. Hidden files and
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from sys import intern
 
 from alexnet.data import cifar10, ilsvrc
 from alexnet.data.images import SUFFIXES, Blob
@@ -122,8 +122,8 @@ def _wrapping(images: list[str]) -> str:
     return "" if _split(top) else f"{top}/"
 
 
-_Labelled = dict[str, list[tuple[str, str]]]
-"""By split: name of the image and name of its class folder."""
+_Labelled = dict[str, dict[str, list[str]]]
+"""By split and class folder: names of images. Lists of names are all that is kept of millions of images."""
 
 
 def _labelled(tree: Tree, images: list[str], prefix: str, kit: ilsvrc.Kit | None) -> tuple[_Labelled, tuple[str, ...]]:
@@ -132,7 +132,7 @@ def _labelled(tree: Tree, images: list[str], prefix: str, kit: ilsvrc.Kit | None
     folders = {name.split("/", 1)[0] for name in inside}
     splits = {folder: split for folder in sorted(folders) if (split := _split(folder))}
     if not splits:
-        return {"train": [(name, intern(name.split("/", 1)[0])) for name in inside]}, ()
+        return {"train": _grouped((name, name.split("/", 1)[0]) for name in inside)}, ()
     _check_folders(tree.path, splits)
     of_split: dict[str, list[str]] = {split: [] for split in splits.values()}
     for name in inside:
@@ -140,7 +140,8 @@ def _labelled(tree: Tree, images: list[str], prefix: str, kit: ilsvrc.Kit | None
         if folder in splits:
             of_split[splits[folder]].append(name)
     if prefix + _ANNOTATIONS in tree.sizes:
-        return {"train": _by_folder(of_split["train"]), "val": _annotated(tree, prefix)}, ()
+        train = _grouped(_by_folder(of_split["train"]))
+        return {"train": train, "val": _grouped(_annotated(tree, prefix))}, ()
     return _published_or_by_folder(tree.path, of_split, kit)
 
 
@@ -154,9 +155,9 @@ def _published_or_by_folder(
         if year and split == "test" and year not in _TEST_LABELS_ARE_PUBLIC:
             notes.append(f"{len(names):,} test images are left out: the test labels of ILSVRC-{year} are not public")
         elif year:
-            labelled[split] = ilsvrc.label(path, split, names, kit)
+            labelled[split] = _grouped(ilsvrc.label(path, split, names, kit))
         else:
-            labelled[split] = _by_folder(names)
+            labelled[split] = _grouped(_by_folder(names))
     return labelled, tuple(notes)
 
 
@@ -166,14 +167,22 @@ def _year_of_flat(names: list[str]) -> str | None:
     return first["year"] if first and len({name.rpartition("/")[0] for name in names}) == 1 else None
 
 
-def _by_folder(names: list[str]) -> list[tuple[str, str]]:
+def _grouped(labelled: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Names of images by their class folders."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name, folder in labelled:
+        groups[folder].append(name)
+    return groups
+
+
+def _by_folder(names: list[str]) -> Iterator[tuple[str, str]]:
     """Images of a split by the folder below that of the split, or below it by that with a WordNet ID as its name."""
     parts = ((name, name.split("/")) for name in names)
-    return [(name, _class(folders)) for name, (_, *folders, _) in parts if folders]
+    return ((name, _class(folders)) for name, (_, *folders, _) in parts if folders)
 
 
 def _class(folders: list[str]) -> str:
-    return intern(next((folder for folder in folders[1:] if _WORDNET_ID.fullmatch(folder)), folders[0]))
+    return next((folder for folder in folders[1:] if _WORDNET_ID.fullmatch(folder)), folders[0])
 
 
 def _check_folders(path: Path, splits: dict[str, str]) -> None:
@@ -202,18 +211,17 @@ def _annotated(tree: Tree, prefix: str) -> list[tuple[str, str]]:
 
 def _number(path: Path, labelled: _Labelled) -> tuple[list[str], dict[str, list[Item]]]:
     """Folder names to class numbers."""
-    classes = sorted({folder for _, folder in labelled["train"]})
-    number = {folder: index for index, folder in enumerate(classes)}
-    for split, images in labelled.items():
-        unknown = sorted({folder for _, folder in images} - number.keys())
+    classes = sorted(labelled["train"])
+    for split, groups in labelled.items():
+        unknown = sorted(groups.keys() - labelled["train"].keys())
         if unknown:
             raise UserError(
                 f"{path}: {split} has {len(unknown)} class(es) without training images, such as {unknown[0]!r}; "
                 "give both splits the same class folders"
             )
     splits = {
-        split: sorted(((name, number[folder]) for name, folder in images), key=lambda item: (item[1], item[0]))
-        for split, images in labelled.items()
+        split: [(name, number) for number, folder in enumerate(classes) for name in sorted(groups.get(folder, []))]
+        for split, groups in labelled.items()
     }
     return classes, {split: splits[split] for split in ("train", "val", "test") if splits.get(split)}
 
