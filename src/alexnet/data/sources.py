@@ -14,7 +14,7 @@ Classes are numbered in the order of their sorted folder names. Hidden files and
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,14 +236,19 @@ def _too_few(path: Path, names: Iterable[str], classes: list[str]) -> str:
 
 
 def _readable(tree: Tree, prefix: str, classes: list[str], kit: ilsvrc.Kit | None) -> list[str]:
-    """Names for people, where a file beside the splits or a development kit gives them; the folder names otherwise."""
+    """Names for people, where a file beside the splits or a development kit gives them; the folder names otherwise.
+
+    Two synsets can have the same words (ILSVRC-2012 has two cranes); their folders then tell them apart.
+    """
     names: dict[str, str] = {}
     for file in _NAME_FILES:
         if not names and prefix + file in tree.sizes:
             lines = (line.split("\t" if "\t" in line else None, 1) for line in _text(tree, prefix + file).splitlines())
             names = {fields[0]: fields[1].strip() for fields in lines if len(fields) == 2}
     names = names or (kit.words if kit else {})
-    return [names.get(folder) or folder for folder in classes]
+    called = [names.get(folder) or folder for folder in classes]
+    times = Counter(called)
+    return [name if times[name] == 1 else f"{name} ({folder})" for name, folder in zip(called, classes, strict=True)]
 
 
 def _text(tree: Tree, name: str) -> str:
