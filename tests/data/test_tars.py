@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from alexnet.data.prepare import prepare
 from alexnet.data.sources import open_source
 from alexnet.data.tars import Stored, stored_files, streamed_files
 from alexnet.data.trees import TarTree, contents, open_tree
 from alexnet.errors import UserError
-from tests.data.replicas import WNIDS, class_tars, tar_of, train_images
+from tests.data.replicas import TRAIN_PER_CLASS, WNIDS, class_tars, tar_of, train_images, unpack
 
 FORMS = {"gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT, "ustar": tarfile.USTAR_FORMAT}
 ODD_NAMES = ("plain", "with space", "nested/folder/file", "./dot//slashes", "é" * 40, f"{'long' * 20}/{'er' * 20}")
@@ -80,6 +81,19 @@ def test_class_tars_are_class_folders(tmp_path: Path, layout: str) -> None:
     assert source.class_names == sorted(WNIDS) and list(source.splits) == ["train"]
     expected = {f"{wnid}/{name}": data for wnid in WNIDS for name, data in train_images(wnid)}
     assert dict(source.read()) == expected
+
+
+def test_halves_of_class_tars_are_those_of_class_folders(tmp_path: Path) -> None:
+    """Fall 2009: half of each class for testing, drawn by the names of the images."""
+    (tmp_path / "all.tar").write_bytes(tar_of(class_tars()))
+    for wnid in WNIDS:
+        unpack(tmp_path / "folders" / wnid, train_images(wnid))
+    packs = [
+        prepare(tmp_path / name, tmp_path / f"pack-{name}", size=8, test_fraction=0.5, show_progress=False)
+        for name in ("all.tar", "folders")
+    ]
+    assert packs[0].fingerprint == packs[1].fingerprint
+    assert len(packs[0].splits["test"]) == round(TRAIN_PER_CLASS / 2) * len(WNIDS)
 
 
 def test_class_folders_beside_class_tars_are_refused(tmp_path: Path) -> None:
