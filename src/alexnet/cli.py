@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, tables, verify
+from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, synthesize, tables, verify
 from alexnet.errors import UserError, one_line_errors
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_workspace(commands)
     _add_figure1(commands)
-    for module in (verify, evaluate, predict, figures, codes, ensemble, tables, export):
+    for module in (verify, synthesize, evaluate, predict, figures, codes, ensemble, tables, export):
         module.add(commands)
     return parser
 
@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = commands.add_parser("prepare", help="images in class folders or archives -> a pack")
     parser.add_argument(
-        "source", type=Path, help="folder of class folders (optionally under train, val, test), or archive"
+        "source", type=Path, help="folder of class folders, class tars or ImageNet's archives, or one archive"
     )
     parser.add_argument("pack", type=Path, help="directory to make")
     parser.add_argument("--size", type=int, default=256, help="side of the square images in pixels (default 256)")
@@ -55,6 +55,7 @@ def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--quality", type=int, default=90, help="of JPEG, 1 to 100 (default 90)")
     parser.add_argument("--subsampling", choices=("444", "422", "420"), default="420", help="of JPEG (default 420)")
     parser.add_argument("--workers", type=int, default=None, help="threads (default: one per core)")
+    parser.add_argument("--md5", action="store_true", help="first compare archives with their published MD5 (minutes)")
     parser.set_defaults(command=_prepare)
 
 
@@ -103,9 +104,12 @@ def _add_figure1(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 # The subcommands import what they need when they run: a report should not wait for torch.
 def _prepare(options: argparse.Namespace) -> None:
+    from alexnet.data.checksums import check
     from alexnet.data.jpeg import JpegQuality
     from alexnet.data.prepare import prepare
 
+    if options.md5:
+        check(options.source)
     prepare(
         options.source,
         options.pack,

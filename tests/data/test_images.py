@@ -1,5 +1,8 @@
+import gzip
+import io
 import zlib
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -7,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet.data.images import convert
+from alexnet.data import images
+from alexnet.data.images import Converted, convert, convert_file
 from tests.data.samples import encoded, noise
 
 
@@ -92,6 +96,49 @@ def test_exif_orientation_is_ignored() -> None:
     exif[0x0112] = 6  # turned by 90 degrees
     turned, plain = (encoded(noise(6), "JPEG", **options) for options in ({"exif": exif}, {}))
     np.testing.assert_array_equal(square(turned), square(plain))
+
+
+def test_a_file_compressed_once_more_is_read() -> None:
+    """ILSVRC-2010 has such files."""
+    plain = encoded(noise(6, 16, 16), "JPEG")
+    found = convert_file(gzip.compress(plain), 16, "n1.JPEG")
+    assert isinstance(found, Converted) and found.unusual == ("gzip-compressed",)
+    np.testing.assert_array_equal(found.square, square(plain))
+    assert reason(gzip.compress(plain)[:-9]) == "gzip-compressed and truncated"
+    assert reason(gzip.compress(b"words")) == "not an image"
+    with patch.object(images, "MAX_BYTES", 1000):
+        assert "more than 1,000 bytes" in reason(gzip.compress(bytes(2000)))
+
+
+ODDITIES: dict[str, tuple[bytes, tuple[str, ...]]] = {
+    "plain": (encoded(noise(1), "JPEG"), ()),
+    "greyscale JPEG": (encoded(noise(1).convert("L"), "JPEG"), ("greyscale",)),
+    "CMYK JPEG": (encoded(noise(1).convert("CMYK"), "JPEG"), ("CMYK",)),
+    "PNG": (encoded(noise(1), "PNG"), ("PNG",)),
+    "BMP": (encoded(noise(1), "BMP"), ("BMP",)),
+    "alpha": (encoded(noise(1).convert("RGBA"), "PNG"), ("PNG", "alpha dropped")),
+    "palette": (encoded(noise(1).quantize(), "PNG"), ("PNG", "palette")),
+    "16-bit": (encoded(Image.fromarray(np.full((9, 9), 900, np.uint16)), "PNG"), ("PNG", "16-bit")),
+    "turned": (encoded(noise(1), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"), ("EXIF orientation ignored",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ODDITIES)
+def test_what_is_out_of_the_ordinary_is_told(kind: str) -> None:
+    data, told = ODDITIES[kind]
+    found = convert_file(data, 16, "n01440764_1.JPEG")
+    assert isinstance(found, Converted) and found.unusual == told
+
+
+def test_photographs_decode_to_pil_s_pixels() -> None:
+    """The quick way for ordinary JPEGs against the slow one, in the forms that ImageNet has."""
+    for number, options in enumerate(
+        ({}, {"subsampling": 0}, {"progressive": True}, {"quality": 40}, {"optimize": True})
+    ):
+        for image in (noise(number, 37, 29), noise(number, 37, 29).convert("L")):
+            data = encoded(image, "JPEG", **options)
+            with Image.open(io.BytesIO(data)) as opened:
+                np.testing.assert_array_equal(square(data, 8), square(np.asarray(opened.convert("RGB")), 8))
 
 
 def test_the_first_picture_of_several_counts() -> None:

@@ -184,7 +184,8 @@ def begun(folder: Path, pack: Path, encoding: str) -> "subprocess.Popen[bytes]":
     """A process that prepares a pack, once it has written its first images and said so in its journal."""
     command = [sys.executable, "-c", INTERRUPTED, folder, pack, encoding]
     job = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
-    while not (pack.parent / f".{pack.name}.partial" / "journal.jsonl").exists():
+    journal = pack.parent / f".{pack.name}.partial" / "journal.jsonl"
+    while not (journal.exists() and b"\n" in journal.read_bytes()):
         assert job.poll() is None
         time.sleep(0.005)
     return job

@@ -55,6 +55,12 @@ def test_readable_class_names(tmp_path: Path, file: str, line: str) -> None:
     assert open_source(archive(folder, tmp_path / "x.zip", top="w/")).class_names[1] == "beetle, bug"
 
 
+def test_classes_of_the_same_words_keep_their_folders_apart(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images")
+    (folder / "words.txt").write_text("a\tcrane\nb\tbeetle\nd\tcrane\n")
+    assert open_source(folder).class_names == ["crane (a)", "beetle", "c", "crane (d)", "e"]
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     """Tiny-ImageNet's layout."""

@@ -6,12 +6,11 @@ therefore not read.
 """
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.trees import Tree
+from alexnet.data.trees import Tree, contents
 from alexnet.errors import UserError
 
 _SIDE = 32
@@ -59,8 +58,8 @@ def _batches(tree: Tree) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
     missing = [file for file in (*_TRAIN, _TEST, _META) if file not in members]
     if missing:
         raise UserError(f"{tree.path} is CIFAR-10's binary form without {', '.join(missing)}; download it again")
-    for name, blob in tree.read({members[file] for file in (*_TRAIN, _TEST)}):
-        data = np.frombuffer(blob.read_bytes() if isinstance(blob, Path) else blob, np.uint8)
+    for name, entry in tree.read({members[file] for file in (*_TRAIN, _TEST)}):
+        data = np.frombuffer(contents(entry), np.uint8)
         if len(data) == 0 or len(data) % _RECORD or (data[::_RECORD] >= _CLASSES).any():
             raise UserError(f"{tree.path}: {name} is damaged or cut short; download it again")
         yield _file(name), data.reshape(-1, _RECORD)
@@ -68,9 +67,8 @@ def _batches(tree: Tree) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
 
 def _class_names(tree: Tree) -> list[str]:
     (name,) = (name for name in tree.sizes if _file(name) == _META)
-    ((_, blob),) = tree.read({name})
-    text = (blob.read_bytes() if isinstance(blob, Path) else blob).decode(errors="replace")
-    names = text.split()
+    ((_, entry),) = tree.read({name})
+    names = contents(entry).decode(errors="replace").split()
     if len(names) != _CLASSES:
         raise UserError(f"{tree.path}: {name} names {len(names)} classes instead of {_CLASSES}; download it again")
     return names

@@ -10,6 +10,7 @@ otherwise; what is said of an image in [brackets] is counted and listed in the p
 * an alpha channel is dropped [alpha dropped]; of an animation or a file of several pages the first image is taken
   [first of several];
 * the EXIF orientation is ignored, as it is in published ImageNet results [EXIF orientation ignored];
+* a file that is compressed once more by gzip, as some of ILSVRC-2010's are, is decompressed [gzip-compressed];
 * 16-bit greyscale keeps its upper 8 bits (PIL alone would clip it to white) [16-bit];
 * empty, truncated and undecodable files, files that are no image, images of floating-point pixels and images of
   more than 100 million pixels (decompression bombs) are rejected with a reason.
@@ -17,6 +18,7 @@ otherwise; what is said of an image in [brackets] is counted and listed in the p
 
 import io
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,9 +30,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from alexnet.data.jpeg import MAX_PIXELS, decode_photograph
 from alexnet.data.resample import centre_square
+from alexnet.data.tars import Stored
 
-Blob = Path | bytes | npt.NDArray[np.uint8]
-"""An encoded image in a file or in memory, or its pixels, uint8 [H, W, 3]."""
+Blob = Path | Stored | bytes | npt.NDArray[np.uint8]
+"""An encoded image in a file, in an archive or in memory, or its pixels, uint8 [H, W, 3]."""
 Square = npt.NDArray[np.uint8]
 """uint8 [S, S, 3]."""
 
@@ -39,6 +42,8 @@ SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm")
 )
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # no others: some start programs, such as EPS
+MAX_BYTES = 2**28
+"""Of a decompressed file."""
 _JPEG_NAMES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
 
 
@@ -89,19 +94,34 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
 def _convert(blob: Blob, size: int, name: str) -> Converted:
     if isinstance(blob, np.ndarray):
         return Converted(centre_square(blob, size))
-    data = blob.read_bytes() if isinstance(blob, Path) else blob
+    data = blob if isinstance(blob, bytes) else blob.read_bytes()
     if not data:
         raise RejectedError("empty file")
+    compressed = data.startswith(b"\x1f\x8b")
+    if compressed:
+        data = _unzipped(data)
+    pixels, notes = _decode(data, name)
+    return Converted(centre_square(pixels, size), (*(["gzip-compressed"] if compressed else []), *notes))
+
+
+def _unzipped(data: bytes) -> bytes:
+    unzip = zlib.decompressobj(wbits=31)
+    whole = unzip.decompress(data, MAX_BYTES)
+    if unzip.unconsumed_tail:
+        raise RejectedError(f"gzip-compressed, more than {MAX_BYTES:,} bytes")
+    if not unzip.eof:
+        raise RejectedError("gzip-compressed and truncated")
+    return whole
+
+
+def _decode(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8], list[str]]:
+    """Pixels, uint8 [H, W, 3], and what is unusual."""
     photograph = decode_photograph(data)
     if photograph is not None:
         pixels, grey = photograph
-        notes = [*(["greyscale"] if grey else []), *_orientation(data)]
-        return Converted(centre_square(pixels, size), tuple(notes))
-    if data.startswith(b"\x1f\x8b"):
-        raise RejectedError("gzip-compressed data, not an image")
+        return pixels, [*(["greyscale"] if grey else []), *_orientation(data)]
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        pixels = _rgb(image)
-        return Converted(centre_square(pixels, size), tuple(_unusual(image, name)))
+        return _rgb(image), _unusual(image, name)
 
 
 def _orientation(data: bytes) -> list[str]:

@@ -64,6 +64,8 @@ def prepare(
     shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed}
     versions = {"alexnet": alexnet.__version__, **{name: version(name) for name in ("pillow", "simplejpeg")}}
     made = {"source": source.resolve().name, "resize": RESIZE, **shares, "versions": versions}
+    for note in listed.notes:
+        say(note, show=show_progress)
     labels = {split: np.array([label for _, label in items], np.int64) for split, items in listed.splits.items()}
     writer = PackWriter(
         pack,
@@ -175,6 +177,7 @@ class _Image:
     split: str
     slot: int
     blob: Blob
+    """Read by the thread that converts it, where that can be done out of turn."""
 
 
 def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) -> None:
@@ -182,7 +185,7 @@ def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) 
     slots = {name: (split, slot) for split, items in source.splits.items() for slot, (name, _) in enumerate(items)}
     if writer.done:
         say(f"{writer.path}: {writer.done:,} of {len(slots):,} images are there from an earlier attempt", show=show)
-    images = (_Image(name, *slots[name], blob) for name, blob in islice(source.read(), writer.done, None))
+    images = (_Image(name, *slots[name], blob) for name, blob in islice(source.locate(), writer.done, None))
     batches = iter(lambda: list(islice(images, _BATCH)), [])
     work = partial(_convert_batch, writer=writer)
     with (

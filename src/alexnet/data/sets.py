@@ -10,23 +10,25 @@ from typing import Any
 
 from alexnet.config.schema import DataConfig
 from alexnet.data import shapes
+from alexnet.data.checksums import PUBLISHED
 from alexnet.data.downloads import fetch
 from alexnet.data.pack import VERSION, Pack, is_pack, open_pack
 from alexnet.data.prepare import prepare
 from alexnet.data.trees import open_tree
 from alexnet.errors import UserError
 
-_PUBLISHED = {
-    "cifar10": ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"),
-    "tiny_imagenet": ("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"),
+_ADDRESSES = {
+    "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    "tiny_imagenet": "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
 }
-"""Address and MD5 of the sets that anyone may download."""
+"""Addresses of the sets that anyone may download."""
+_REGISTER = "register at https://image-net.org/download.php"
 _BY_HAND = {
-    "fall2009": "class folders of the Fall 2009 release, one of each of 10,184 synsets, or a pack of them",
-    "fall2011": "class folders of the Fall 2011 release, one of each synset, or a pack of them",
+    "fall2009": "the tars of the 10,184 synsets of the Fall 2009 release, class folders, or a pack of them",
+    "fall2011": f"fall11_whole.tar, the tars of its synsets, class folders, or a pack of them; {_REGISTER}",
     "folder": "a folder or archive of train/<class>/*.jpg, or a pack",
-    "ilsvrc2010": "class folders or a pack of ILSVRC-2010; register at https://image-net.org/download.php",
-    "ilsvrc2012": "class folders or a pack of ILSVRC-2012; register at https://image-net.org/download.php",
+    "ilsvrc2010": f"a folder of the published archives of ILSVRC-2010, class folders, or a pack of them; {_REGISTER}",
+    "ilsvrc2012": f"a folder of the published archives of ILSVRC-2012, class folders, or a pack of them; {_REGISTER}",
 }
 
 
@@ -40,9 +42,10 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
         return _open_root(data, Path(data.root).expanduser(), image_size, show_progress)
     if data.name == "shapes":
         return _open_shapes(data, image_size, show_progress)
-    if data.name not in _PUBLISHED:
+    if data.name not in _ADDRESSES:
         raise UserError(f"data={data.name} needs data.root=PATH: {_BY_HAND[data.name]}")
-    url, md5 = _PUBLISHED[data.name]
+    url = _ADDRESSES[data.name]
+    md5 = PUBLISHED[url.rpartition("/")[2]]
 
     def download_and_prepare(pack: Path) -> Pack:
         archive = fetch(url, md5, Path(data.packs) / "downloads", show_progress=show_progress)

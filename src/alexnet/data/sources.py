@@ -4,24 +4,32 @@ Layouts, told apart by what is there; one directory that wraps everything is loo
 
 * `train/<class>/...`, with `val/` (or `valid/`, `validation/`) and `test/` where there are such splits;
 * `<class>/...`: all of it is for training;
+* `<class>.tar` in place of any `<class>/`, in a folder or in one tar: Fall 2009 and Fall 2011 (`fall11_whole.tar`);
+* ILSVRC-2010 and ILSVRC-2012 as published: the tars of train, val and test images and the development kit in one
+  folder, or what they unpack to (`alexnet.data.ilsvrc`);
 * Tiny-ImageNet as published: `val/images/` with `val/val_annotations.txt`; its unlabelled `test/` is left out;
 * CIFAR-10 in its published binary form (`alexnet.data.cifar10`).
 
 Classes are numbered in the order of their sorted folder names. Hidden files and `__MACOSX` do not count.
 """
 
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from alexnet.data import cifar10
+from alexnet.data import cifar10, ilsvrc
 from alexnet.data.images import SUFFIXES, Blob
-from alexnet.data.trees import Tree, open_tree
+from alexnet.data.tars import Stored, is_tar
+from alexnet.data.trees import FolderTree, Tree, WithTars, contents, open_tree
 from alexnet.errors import UserError
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _NAME_FILES = ("class_names.txt", "words.txt")
 _ANNOTATIONS = "val/val_annotations.txt"
+_WORDNET_ID = re.compile(r"n\d{8}")
+_TEST_LABELS_ARE_PUBLIC = ("2010",)
 MIN_CLASSES = 5
 
 Item = tuple[str, int]
@@ -35,68 +43,163 @@ class Source:
     class_names: list[str]
     splits: dict[str, list[Item]]
     """"train", and "val" and "test" where there are such; sorted by class, then name."""
-    read: Callable[[], Iterator[tuple[str, Blob]]]
-    """Every image of the splits once, by its name, in the order that is quickest."""
+    locate: Callable[[], Iterator[tuple[str, Blob | Stored]]]
+    """Every image of the splits once, by its name, in the order that is quickest; read only where it is compressed."""
+    notes: tuple[str, ...] = ()
+    """What was left out, a line each."""
+
+    def read(self) -> Iterator[tuple[str, Blob]]:
+        """The same, those that are parts of an archive read when their turn comes."""
+        for name, blob in self.locate():
+            yield name, blob.read_bytes() if isinstance(blob, Stored) else blob
 
 
 def open_source(path: Path) -> Source:
     """List what `path` holds.
 
     Raises `UserError` for a missing path, a damaged archive, a source without images in class folders, with fewer than
-    five classes, without training images, or with validation or test classes that cannot be learnt.
+    five classes, without training images, with validation or test classes that cannot be learnt, or without the labels
+    of its validation images.
     """
-    tree = open_tree(path)
+    tree = _with_tars(open_tree(path))
     names = [name for name in tree.sizes if _visible(name)]
     if cifar10.is_binary(names):
         class_names, splits = cifar10.labels(tree)
-        return Source(class_names=class_names, splits=splits, read=lambda: cifar10.images(tree))
-    images = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+        return Source(class_names=class_names, splits=splits, locate=lambda: cifar10.images(tree))
+    images = [name for name in names if _is_image(name)]
     prefix = _wrapping(images)
-    classes, splits = _number(path, _labelled(tree, images, prefix))
+    kit = ilsvrc.find_kit(tree)
+    labelled, notes = _labelled(tree, images, prefix, kit)
+    classes, splits = _number(path, labelled)
     if len(classes) < MIN_CLASSES:
         raise UserError(_too_few(path, names, classes))
     return Source(
-        class_names=_readable(tree, prefix, classes), splits=splits, read=lambda: _files(tree, prefix, splits)
+        class_names=_readable(tree, prefix, classes, kit),
+        splits=splits,
+        locate=lambda: _files(tree, prefix, splits),
+        notes=notes,
     )
 
 
 def _visible(name: str) -> bool:
-    return not any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return not (name.startswith(".") or "/." in name or "__MACOSX" in name.split("/"))
+
+
+def _is_image(name: str) -> bool:
+    return name[name.rfind(".") :].lower() in SUFFIXES
+
+
+def _split(folder: str) -> str | None:
+    """The split that a folder holds by its name."""
+    published = ilsvrc.IMAGES.fullmatch(folder)
+    return (published["split"] or "test") if published else _SPLITS.get(folder)
+
+
+def _with_tars(tree: Tree) -> Tree:
+    """A folder with those of its tars opened that take the place of folders of images."""
+    if not isinstance(tree, FolderTree):
+        return tree  # a tar's tars are listed with it
+    tars = [name for name in tree.sizes if _visible(name) and is_tar(name) and not ilsvrc.is_kit_file(name)]
+    folders = {name.rpartition("/")[0] for name in tree.sizes if _is_image(name)}
+    published = {tar for tar in tars if ilsvrc.IMAGES.fullmatch(_stem(tar))}
+    there = {_split(part) for folder in folders for part in folder.split("/")}
+    wanted = [tar for tar in published if _split(_stem(tar)) not in there]
+    of_classes = [tar for tar in tars if not (folders or published) or _WORDNET_ID.fullmatch(_stem(tar))]
+    doubled = {tar.rpartition("/")[0] for tar in of_classes} & {folder.rpartition("/")[0] for folder in folders}
+    if doubled:
+        raise UserError(f"{tree.path / min(doubled)} holds class folders as well as class tars; keep one of the two")
+    return WithTars(tree, sorted(wanted + of_classes)) if wanted or of_classes else tree
+
+
+def _stem(tar: str) -> str:
+    return tar.rpartition("/")[2].rpartition(".")[0]
 
 
 def _wrapping(images: list[str]) -> str:
     """`cifar10/` where all images lie in `cifar10/`, else nothing."""
-    tops = {name.split("/")[0] for name in images if "/" in name}
+    tops = {name.split("/", 1)[0] for name in images if "/" in name}
     top = tops.pop() if len(tops) == 1 else "train"
-    return "" if top in _SPLITS else f"{top}/"
+    return "" if _split(top) else f"{top}/"
 
 
-_Labelled = dict[str, list[tuple[str, str]]]
-"""By split: name of the image and name of its class folder."""
+_Labelled = dict[str, dict[str, list[str]]]
+"""By split and class folder: names of images. Lists of names are all that is kept of millions of images."""
 
 
-def _labelled(tree: Tree, images: list[str], prefix: str) -> _Labelled:
-    """Sort images into splits by the folders that they lie in."""
-    inside = [name.removeprefix(prefix).split("/") for name in images if name.startswith(prefix)]
-    folders = {parts[0] for parts in inside if parts[0] in _SPLITS and len(parts) > 1}
-    if not folders:
-        return {"train": [("/".join(parts), parts[0]) for parts in inside if len(parts) > 1]}
-    _check_folders(tree.path, folders)
-    labelled: _Labelled = {"train": []}
-    for parts in inside:
-        if parts[0] in folders and len(parts) > 2:
-            labelled.setdefault(_SPLITS[parts[0]], []).append(("/".join(parts), parts[1]))
+def _labelled(tree: Tree, images: list[str], prefix: str, kit: ilsvrc.Kit | None) -> tuple[_Labelled, tuple[str, ...]]:
+    """Sort images into splits by the folders that they lie in; and notes of what was left out."""
+    inside = [name.removeprefix(prefix) for name in images if name.startswith(prefix) and name.count("/", len(prefix))]
+    folders = {name.split("/", 1)[0] for name in inside}
+    splits = {folder: split for folder in sorted(folders) if (split := _split(folder))}
+    if not splits:
+        return {"train": _grouped((name, name.split("/", 1)[0]) for name in inside)}, ()
+    _check_folders(tree.path, splits)
+    of_split: dict[str, list[str]] = {split: [] for split in splits.values()}
+    for name in inside:
+        folder = name.split("/", 1)[0]
+        if folder in splits:
+            of_split[splits[folder]].append(name)
     if prefix + _ANNOTATIONS in tree.sizes:
-        return {"train": labelled["train"], "val": _annotated(tree, prefix)}
-    return labelled
+        train = _grouped(_by_folder(of_split["train"]))
+        return {"train": train, "val": _grouped(_annotated(tree, prefix))}, ()
+    return _published_or_by_folder(tree.path, of_split, kit)
 
 
-def _check_folders(path: Path, folders: set[str]) -> None:
-    if "train" not in folders:
-        raise UserError(f"{path} has {', '.join(sorted(folders))} but no train/ with images; add the training images")
-    validation = sorted(folder for folder in folders if _SPLITS[folder] == "val")
-    if len(validation) > 1:
-        raise UserError(f"{path} has several validation folders: {', '.join(validation)}; keep one")
+def _published_or_by_folder(
+    path: Path, of_split: dict[str, list[str]], kit: ilsvrc.Kit | None
+) -> tuple[_Labelled, tuple[str, ...]]:
+    labelled: _Labelled = {}
+    notes = []
+    for split, names in of_split.items():
+        year = _year_of_flat(names)
+        if year and split == "test" and year not in _TEST_LABELS_ARE_PUBLIC:
+            notes.append(f"{len(names):,} test images are left out: the test labels of ILSVRC-{year} are not public")
+        elif year:
+            labelled[split] = _grouped(ilsvrc.label(path, split, names, kit))
+        else:
+            labelled[split] = _grouped(_by_folder(names))
+    return labelled, tuple(notes)
+
+
+def _year_of_flat(names: list[str]) -> str | None:
+    """The ILSVRC year of validation or test images that lie in one folder, so that it says nothing of their classes."""
+    first = ilsvrc.FLAT.fullmatch(names[0])
+    return first["year"] if first and len({name.rpartition("/")[0] for name in names}) == 1 else None
+
+
+def _grouped(labelled: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Names of images by their class folders."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name, folder in labelled:
+        groups[folder].append(name)
+    return groups
+
+
+def _by_folder(names: list[str]) -> Iterator[tuple[str, str]]:
+    """Images of a split by the folder below that of the split, or below it by that with a WordNet ID as its name."""
+    parts = ((name, name.split("/")) for name in names)
+    return ((name, _class(folders)) for name, (_, *folders, _) in parts if folders)
+
+
+def _class(folders: list[str]) -> str:
+    return next((folder for folder in folders[1:] if _WORDNET_ID.fullmatch(folder)), folders[0])
+
+
+def _check_folders(path: Path, splits: dict[str, str]) -> None:
+    """`splits`: folders and what they hold."""
+    if "train" not in splits.values():
+        raise UserError(f"{path} has {', '.join(splits)} but no train/ with images; add the training images")
+    for split, what in (("train", "training"), ("val", "validation"), ("test", "test")):
+        folders = [folder for folder, held in splits.items() if held == split]
+        if len(folders) > 1:
+            raise UserError(f"{path} has several {what} folders: {', '.join(folders)}; keep one")
+    train = next(folder for folder, held in splits.items() if held == "train")
+    if "val" not in splits.values() and ilsvrc.IMAGES.fullmatch(train) and path.is_dir():
+        wanted = f"{train.replace('_train', '_val')}.tar"
+        raise UserError(
+            f"{path} has {train} but no validation images: put {wanted} and the development kit beside it, or give the "
+            "training archive itself to hold validation images out of it"
+        )
 
 
 def _annotated(tree: Tree, prefix: str) -> list[tuple[str, str]]:
@@ -108,18 +211,17 @@ def _annotated(tree: Tree, prefix: str) -> list[tuple[str, str]]:
 
 def _number(path: Path, labelled: _Labelled) -> tuple[list[str], dict[str, list[Item]]]:
     """Folder names to class numbers."""
-    classes = sorted({folder for _, folder in labelled["train"]})
-    number = {folder: index for index, folder in enumerate(classes)}
-    for split, images in labelled.items():
-        unknown = sorted({folder for _, folder in images} - number.keys())
+    classes = sorted(labelled["train"])
+    for split, groups in labelled.items():
+        unknown = sorted(groups.keys() - labelled["train"].keys())
         if unknown:
             raise UserError(
                 f"{path}: {split} has {len(unknown)} class(es) without training images, such as {unknown[0]!r}; "
                 "give both splits the same class folders"
             )
     splits = {
-        split: sorted(((name, number[folder]) for name, folder in images), key=lambda item: (item[1], item[0]))
-        for split, images in labelled.items()
+        split: [(name, number) for number, folder in enumerate(classes) for name in sorted(groups.get(folder, []))]
+        for split, groups in labelled.items()
     }
     return classes, {split: splits[split] for split in ("train", "val", "test") if splits.get(split)}
 
@@ -133,22 +235,27 @@ def _too_few(path: Path, names: Iterable[str], classes: list[str]) -> str:
     return f"{path} has {len(classes)} class(es) ({found}); top-5 errors need at least {MIN_CLASSES}: add class folders"
 
 
-def _readable(tree: Tree, prefix: str, classes: list[str]) -> list[str]:
-    """Names for people, where a file beside the splits gives them; the folder names otherwise."""
+def _readable(tree: Tree, prefix: str, classes: list[str], kit: ilsvrc.Kit | None) -> list[str]:
+    """Names for people, where a file beside the splits or a development kit gives them; the folder names otherwise.
+
+    Two synsets can have the same words (ILSVRC-2012 has two cranes); their folders then tell them apart.
+    """
     names: dict[str, str] = {}
     for file in _NAME_FILES:
         if not names and prefix + file in tree.sizes:
             lines = (line.split("\t" if "\t" in line else None, 1) for line in _text(tree, prefix + file).splitlines())
             names = {fields[0]: fields[1].strip() for fields in lines if len(fields) == 2}
-    return [names.get(folder) or folder for folder in classes]
+    names = names or (kit.words if kit else {})
+    called = [names.get(folder) or folder for folder in classes]
+    times = Counter(called)
+    return [name if times[name] == 1 else f"{name} ({folder})" for name, folder in zip(called, classes, strict=True)]
 
 
 def _text(tree: Tree, name: str) -> str:
-    ((_, blob),) = tree.read({name})
-    data = blob.read_bytes() if isinstance(blob, Path) else blob
-    return data.decode(errors="replace")
+    ((_, entry),) = tree.read({name})
+    return contents(entry).decode(errors="replace")
 
 
-def _files(tree: Tree, prefix: str, splits: dict[str, list[Item]]) -> Iterator[tuple[str, Blob]]:
+def _files(tree: Tree, prefix: str, splits: dict[str, list[Item]]) -> Iterator[tuple[str, Blob | Stored]]:
     wanted = {prefix + name for items in splits.values() for name, _ in items}
     return ((name.removeprefix(prefix), blob) for name, blob in tree.read(wanted))
