@@ -110,6 +110,8 @@ def test_a_file_compressed_once_more_is_read() -> None:
         assert "more than 1,000 bytes" in reason(gzip.compress(bytes(2000)))
 
 
+TURNED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+"""One entry: orientation (0x0112), a 16-bit number, 6."""
 ODDITIES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "plain": (encoded(noise(1), "JPEG"), ()),
     "greyscale JPEG": (encoded(noise(1).convert("L"), "JPEG"), ("greyscale",)),
@@ -119,7 +121,7 @@ ODDITIES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "alpha": (encoded(noise(1).convert("RGBA"), "PNG"), ("PNG", "alpha dropped")),
     "palette": (encoded(noise(1).quantize(), "PNG"), ("PNG", "palette")),
     "16-bit": (encoded(Image.fromarray(np.full((9, 9), 900, np.uint16)), "PNG"), ("PNG", "16-bit")),
-    "turned": (encoded(noise(1), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"), ("EXIF orientation ignored",)),
+    "turned": (encoded(noise(1), "JPEG", exif=TURNED), ("EXIF orientation ignored",)),
 }  # fmt: skip
 
 
