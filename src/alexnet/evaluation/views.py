@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.data.augment import Augmenter, CropGeometry
+from alexnet.net.precision import at_least_float32
 
 VIEWS = ("center", "ten_crop")
 
@@ -33,7 +34,7 @@ def probabilities(net: nn.Module, augmenter: Augmenter, images: Tensor) -> dict[
 
 
 def center_logits(net: nn.Module, augmenter: Augmenter, images: Tensor) -> Tensor:
-    """Logits float [n, classes] of the centre crops."""
+    """Logits, float32 or wider [n, classes] of the centre crops."""
     (patch,) = view_offsets("center", augmenter.geometry)
     return _logits(net, augmenter, images, patch)
 
@@ -47,4 +48,4 @@ def _logits(net: nn.Module, augmenter: Augmenter, images: Tensor, patch: tuple[i
     offsets = torch.tensor([[row, column]], device=images.device).expand(len(images), 2)
     flips = torch.full((len(images),), mirrored, device=images.device)
     logits: Tensor = net(augmenter.crop(images, offsets, flips))
-    return logits
+    return at_least_float32(logits)

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alexnet.net.precision import at_least_float32
+
 WindowSum: TypeAlias = Callable[[Tensor], Tensor]
 """For each entry of a tensor the sum over a window centred on it, which is cut off at the border."""
 
@@ -37,14 +39,14 @@ class Blocks:
     def normalise(self, x: Tensor) -> Tensor:
         y = torch.empty_like(x)
         for x_part, y_part in zip(*_parts(x, y), strict=True):
-            wide = _widened(x_part)
+            wide = at_least_float32(x_part)
             y_part.copy_(_inverse_power(self._denominator(wide), self.beta).mul_(wide))
         return y
 
     def gradient(self, x: Tensor, grad: Tensor) -> Tensor:
         x_grad = torch.empty_like(x)
         for x_part, grad_part, out in zip(*_parts(x, grad, x_grad), strict=True):
-            wide = _widened(x_part)
+            wide = at_least_float32(x_part)
             denominator = self._denominator(wide)
             scaled = _inverse_power(denominator, self.beta).mul_(grad_part)
             spread = self.window((scaled * wide).div_(denominator)).mul_(wide)
@@ -66,11 +68,11 @@ class Fusible:
     beta: float
 
     def normalise(self, x: Tensor) -> Tensor:
-        wide = _widened(x)
+        wide = at_least_float32(x)
         return (wide * _inverse_power(self._denominator(wide), self.beta)).to(x.dtype)
 
     def gradient(self, x: Tensor, grad: Tensor) -> Tensor:
-        wide = _widened(x)
+        wide = at_least_float32(x)
         denominator = self._denominator(wide)
         scaled = grad * _inverse_power(denominator, self.beta)
         spread = wide * self._window(scaled * wide / denominator)
@@ -146,11 +148,6 @@ def _parts(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
     if first.device.type == "cpu" and length:
         length = max(1, 2**16 * torch.get_num_threads() * length // max(1, first.numel()))
     return [torch.split(tensor, max(1, length)) for tensor in tensors]
-
-
-def _widened(x: Tensor) -> Tensor:
-    """At least float32."""
-    return x.float() if x.dtype.itemsize < 4 else x
 
 
 def _inverse_power(base: Tensor, beta: float) -> Tensor:
