@@ -108,6 +108,33 @@ def test_a_tuned_allocator_changes_no_number(
     assert_same_training(tmp_path, plain)
 
 
+def test_the_library_of_products_changes_rounding_alone(tiny: MakeJob, plain: Path, tmp_path: Path) -> None:
+    try:
+        hardware.check_hardware(HardwareConfig(matmul="onednn"))
+    except UserError as error:
+        pytest.skip(str(error))
+    try:
+        execute(tiny("hardware.matmul=onednn"), tmp_path)
+    finally:
+        hardware.set_up_process(HardwareConfig())
+    ours, theirs = state(tmp_path), state(plain)
+    for key, value in ours.items():
+        torch.testing.assert_close(value, theirs[key], rtol=1e-3, atol=1e-4 * float(theirs[key].abs().max()))
+
+
+def test_products_that_are_not_float32_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hardware._matmul_is_float32()
+    exact = torch.Tensor.__matmul__
+
+    def rounded(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return exact(one, other) if one.dtype == torch.float64 else exact(one.bfloat16(), other.bfloat16()).float()
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", rounded)
+    with pytest.raises(UserError, match=r"hardware\.matmul=onednn.*choose default"):
+        hardware.check_hardware(HardwareConfig(matmul="onednn"))
+    assert torch.backends.mkldnn.matmul.fp32_precision == "none"
+
+
 def test_without_glibc_a_tuned_allocator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "_mallopt", lambda: None)
     hardware.check_hardware(HardwareConfig())
@@ -115,7 +142,7 @@ def test_without_glibc_a_tuned_allocator_is_refused(monkeypatch: pytest.MonkeyPa
         hardware.check_hardware(HardwareConfig(allocator="tuned"))
 
 
-@pytest.mark.parametrize("wrong", ["precision=bf16", "compile_mode=fast", "allocator=jemalloc"])
+@pytest.mark.parametrize("wrong", ["precision=bf16", "compile_mode=fast", "allocator=jemalloc", "matmul=blis"])
 def test_misspelt_switches_are_refused(tiny: MakeJob, wrong: str) -> None:
     with pytest.raises(UserError, match=rf"hardware\.{wrong.split('=')[0]}"):
         tiny(f"hardware.{wrong}")

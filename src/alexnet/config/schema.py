@@ -460,6 +460,8 @@ class HardwareConfig:
     """Whether torch compiles the network: pays on a GPU, and costs minutes at the start."""
     compile_mode: str = "default"
     """Torch's names: `default`, `reduce-overhead` (CUDA graphs), `max-autotune-no-cudagraphs` or `max-autotune`."""
+    matmul: str = "default"
+    """Library of float32 matrix products on a CPU: torch's `default`, MKL, or `onednn`, which is faster on AMD's."""
     allocator: str = "default"
     """`tuned` keeps the memory of large tensors for the next step instead of handing it back (Linux with glibc)."""
     eval_batch_size: int = 256
@@ -471,6 +473,7 @@ class HardwareConfig:
         _one_of("hardware.accelerator", self.accelerator, ("auto", "cpu", "gpu"))
         _one_of("hardware.precision", self.precision, ("32-true", "bf16-mixed"))
         _one_of("hardware.compile_mode", self.compile_mode, COMPILE_MODES)
+        _one_of("hardware.matmul", self.matmul, ("default", "onednn"))
         _one_of("hardware.allocator", self.allocator, ("default", "tuned"))
         _require(self.threads is None or self.threads >= 1, f"hardware.threads={self.threads} must be at least 1")
         _require(self.eval_batch_size >= 1, f"hardware.eval_batch_size={self.eval_batch_size} must be at least 1")
