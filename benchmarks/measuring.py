@@ -1,0 +1,153 @@
+"""What the benchmarks share: one core, interleaved rounds, medians, and a JSON file that says how it was measured."""
+
+import ctypes
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("torch", "torchvision", "lightning", "numba", "numpy")
+
+Parts = dict[str, "Seconds"]
+"""What one execution took, part by part."""
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Of the process's own time on processors, and by the clock on the wall."""
+
+    cpu: float
+    wall: float
+
+
+class Stopwatch:
+    """Times the parts of one execution."""
+
+    def __init__(self) -> None:
+        self.parts: Parts = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        cpu, wall = time.process_time(), time.perf_counter()
+        yield
+        self.parts[name] = Seconds(cpu=time.process_time() - cpu, wall=time.perf_counter() - wall)
+
+
+def interleaved(candidates: Mapping[str, Callable[[], Parts]], rounds: int) -> dict[str, Parts]:
+    """Medians by candidate and part, over `rounds` in which every candidate has its turn, after one that warms up."""
+    seen: dict[str, list[Parts]] = {name: [] for name in candidates}
+    for turn in range(rounds + 1):
+        for name, execute in candidates.items():
+            parts = execute()
+            if turn:
+                seen[name].append(parts)
+    return {name: _medians(executions) for name, executions in seen.items()}
+
+
+def _medians(executions: list[Parts]) -> Parts:
+    return {
+        part: Seconds(cpu=median(e[part].cpu for e in executions), wall=median(e[part].wall for e in executions))
+        for part in executions[0]
+    }
+
+
+def one_core() -> None:
+    """One thread on one core, so that processes beside this one take time but do not share out its work."""
+    torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def in_each_process(name: str, values: Iterable[str], arguments: list[str]) -> list[Any]:
+    """Run this program once per value of an option that belongs to a whole process; the JSON that each one prints."""
+    outputs = []
+    for value in values:
+        command = [sys.executable, sys.argv[0], f"--{name}", value, "--print-json", *arguments]
+        outputs.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+    return outputs
+
+
+def copying_bandwidth() -> float:
+    """Bytes per second that are read or written when memory is copied into memory that is already there."""
+    source, target = torch.ones(2**26), torch.ones(2**26)
+    return 2 * source.nbytes / _best(lambda: target.copy_(source))
+
+
+def multiplying_rate(dtype: torch.dtype) -> float:
+    """Multiply-adds per second of oneDNN's product of large matrices: what this core can do."""
+    n = 2048
+    one, other = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
+    before = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+    seconds = _best(lambda: one @ other)
+    torch.backends.mkldnn.matmul.fp32_precision = before  # type: ignore[attr-defined]
+    return n**3 / seconds
+
+
+def _best(execute: Callable[[], object], rounds: int = 10) -> float:
+    """The shortest time on the processor: what the machine can do when nothing disturbs it."""
+    seconds = []
+    for _ in range(rounds):
+        start = time.process_time()
+        execute()
+        seconds.append(time.process_time() - start)
+    return min(seconds)
+
+
+def tune_allocator() -> None:
+    """As `hardware.allocator=tuned` does."""
+    from alexnet.training.hardware import MALLOPT
+
+    for parameter, value in MALLOPT.values():
+        ctypes.CDLL(None).mallopt(parameter, value)
+
+
+def save(name: str, rounds: int, rows: Any, **more: Any) -> Path:
+    """Write benchmarks/results/NAME.json: the rows, and the machine, versions, command and load that they stand for."""
+    from alexnet.training.surroundings import device_name
+
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"{name}.json"
+    record = {
+        "command": " ".join(["python", *sys.argv]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "device": device_name(torch.device("cpu")),
+            "cores": os.cpu_count(),
+            "capability": torch.backends.cpu.get_cpu_capability(),
+            "system": platform.platform(),
+            "load_average_of_15_minutes": os.getloadavg()[2],
+        },
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        "rounds": rounds,
+        **more,
+        "rows": rows,
+    }
+    file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return file
+
+
+def print_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """As Markdown, so that it can be shown as it is."""
+    lines = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    for line in lines:
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |")
+
+
+def as_plain(parts: Parts) -> dict[str, dict[str, float]]:
+    return {name: asdict(seconds) for name, seconds in parts.items()}
