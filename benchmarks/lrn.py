@@ -30,6 +30,7 @@ from measuring import (
 
 MAPS = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}
 LAYOUTS = {"channels last": torch.channels_last, "planes": torch.contiguous_format}
+PEER = "torch.nn"
 PASSES = 5
 """Reading x and writing y; reading x and dL/dy and writing dL/dx: the least that memory has to do."""
 
@@ -70,7 +71,7 @@ def _candidates(shape: tuple[int, ...]) -> dict[str, Callable[[], Parts]]:
     for layout_name, layout in LAYOUTS.items():
         x, grad = (torch.randn(shape).contiguous(memory_format=layout) for _ in range(2))
         peer = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
-        candidates[f"torch.nn, {layout_name}"] = _execution(peer, x, grad)
+        candidates[f"{PEER}, {layout_name}"] = _execution(peer, x, grad)
         ours = LocalResponseNorm(columns=2, size=5, k=2.0, alpha=1e-4, beta=0.75)
         candidates[f"torch alone, {layout_name}"] = _execution(ours, x, grad, compiled=False)
         if layout_name == "channels last":
@@ -93,21 +94,19 @@ def _execution(layer: nn.Module, x: Tensor, grad: Tensor, compiled: bool = True)
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """The ratio is to the faster layout of torch's layer under the same allocator."""
+    """Ratios are to torch's layer under the same allocator: in the same layout, and in the one that suits it better."""
     table = []
     for row in rows:
         group = [row["maps"], row["allocator"]]
-        peers = [
-            r["all"]["cpu"] for r in rows if r["way"].startswith("torch.nn") and [r["maps"], r["allocator"]] == group
-        ]
+        peers = {r["way"]: r["all"]["cpu"] for r in rows if [r["maps"], r["allocator"]] == group and PEER in r["way"]}
+        (same,) = (seconds for way, seconds in peers.items() if way.split(", ")[1] == row["way"].split(", ")[1])
         seconds, floor = row["all"]["cpu"], row["floor"]
-        figures = (1e3 * seconds, min(peers) / seconds, 1e3 * floor, floor / seconds)
-        table.append([*group, row["way"], *_cells(*figures)])
-    print_table(["maps", "allocator", "way", "ms", "times as fast", "floor, ms", "of the floor"], table)
-
-
-def _cells(milliseconds: float, ratio: float, floor: float, reached: float) -> list[str]:
-    return [f"{milliseconds:.0f}", f"{ratio:.1f}", f"{floor:.0f}", f"{reached:.0%}"]
+        ratios = [f"{peer / seconds:.1f}" for peer in (same, min(peers.values()))]
+        table.append(
+            [*group, row["way"], f"{1e3 * seconds:.0f}", *ratios, f"{1e3 * floor:.0f}", f"{floor / seconds:.0%}"]
+        )
+    header = ["maps", "allocator", "way", "ms", "times as fast, same layout", "torch's better layout"]
+    print_table([*header, "floor, ms", "of the floor"], table)
 
 
 if __name__ == "__main__":
