@@ -11,11 +11,11 @@ nvidia-dali-cuda120, webdataset, litdata and datasets.
 import argparse
 import io
 import shutil
-import sys
 import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision.transforms as T
-from measuring import Parts, Stopwatch, interleaved, one_core, print_table, save
 from torchvision.datasets import ImageFolder
 from torchvision.io import ImageReadMode, decode_jpeg
 
@@ -36,6 +35,7 @@ from alexnet.data.pack import Pack
 from alexnet.data.plan import draw_epoch
 from alexnet.data.prepare import prepare
 from alexnet.data.slots import Slots
+from measuring import Parts, Stopwatch, interleaved, one_core, print_table, save
 
 SIZE, CROP, BATCH = 256, 224, 128
 PACKED = 1280
@@ -97,7 +97,7 @@ def _ours(packs: dict[str, Pack]) -> Iterator[Way]:
         for kind in ("float32", "uint8"):
             loader = _loader(pack, kind, threads=None)
             images = len(pack.splits["train"])
-            yield f"ours, {encoding} pack, {kind}", images, lambda loader=loader: _run_through(loader)
+            yield f"ours, {encoding} pack, {kind}", images, partial(_run_through, loader)
 
 
 def _loader(pack: Pack, kind: str, threads: int | None) -> Any:
@@ -153,7 +153,6 @@ def _dali(folder: Path, files: list[bytes], kind: str) -> Callable[[], None]:
     for number, data in enumerate(files):
         (root / f"{number:05d}.jpg").write_bytes(data)
 
-    @pipeline_def(batch_size=BATCH, num_threads=1, device_id=None, prefetch_queue_depth=1)
     def pipeline() -> Any:
         jpegs, labels = fn.readers.file(file_root=str(root.parent), random_shuffle=True, initial_fill=len(files))
         images = fn.decoders.image(jpegs, device="cpu", output_type=types.RGB)
@@ -164,7 +163,7 @@ def _dali(folder: Path, files: list[bytes], kind: str) -> Callable[[], None]:
             options = {"dtype": types.FLOAT, "output_layout": "CHW", "mean": [120.0] * 3, "std": [1.0] * 3}
         return fn.crop_mirror_normalize(images, crop=(CROP, CROP), mirror=mirror, **place, **options), labels
 
-    built = pipeline()
+    built = pipeline_def(pipeline, batch_size=BATCH, num_threads=1, device_id=None, prefetch_queue_depth=1)()
     built.build()
 
     def execute() -> None:
@@ -238,7 +237,7 @@ def _report(ways: list[Way], rounds: int) -> None:
     rows = [{"way": name, "images_per_core_second": rate, "ratio": rate / reference} for name, rate in rates.items()]
     print_table(
         ["way", "images per core and second", "times the reference"],
-        ([row["way"], f"{row['images_per_core_second']:,.0f}", f"{row['ratio']:.1f}"] for row in rows),
+        ([str(row["way"]), f"{row['images_per_core_second']:,.0f}", f"{row['ratio']:.1f}"] for row in rows),
     )
     print(save("loading", rounds, rows, images=len(ways)))
 
@@ -271,10 +270,10 @@ def _by_threads(packs: dict[str, Pack], rounds: int) -> None:
             rows.append({"way": f"{encoding} pack, {kind}", "one": one, "two": two, "ratio": ratio})
     print_table(
         ["way", "one thread, images/s", "two threads, images/s", "ratio"],
-        ([r["way"], f"{r['one']:,.0f}", f"{r['two']:,.0f}", f"{r['ratio']:.2f}"] for r in rows),
+        ([str(r["way"]), f"{r['one']:,.0f}", f"{r['two']:,.0f}", f"{r['ratio']:.2f}"] for r in rows),
     )
     print(save("loading_threads", rounds, rows))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

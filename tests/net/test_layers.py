@@ -1,6 +1,7 @@
 """Layers against independent formulas."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -120,3 +121,29 @@ def test_the_gradient_of_a_local_layer_is_right() -> None:
         "weight": (16, 18, 3),
         "bias": (16, 1, 3),
     }
+
+
+@pytest.mark.parametrize("images", [3, 130])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradients_of_large_batches_of_pixels_are_those_of_small_ones(images: int, layout: torch.memory_format) -> None:
+    """Computed in parts where oneDNN is slow; only weights get them, and float64 is never taken apart."""
+    layer = OverhangingConv2d(3, 8, kernel=5, stride=2, before=0, after=2, groups=1).to(memory_format=layout)
+    x = torch.randn(images, 3, 15, 15).contiguous(memory_format=layout)
+    exact = OverhangingConv2d(3, 8, kernel=5, stride=2, before=0, after=2, groups=1).double()
+    exact.load_state_dict({name: value.double() for name, value in layer.state_dict().items()})
+    slope = torch.randn(images, 8, 7, 7).contiguous(memory_format=layout)
+    output, expected = layer(x), exact(x.double())
+    assert (type(output.grad_fn).__name__ == "_ConvolvedPixelsBackward") == (images == 130)
+    torch.testing.assert_close(output.double(), expected, rtol=1e-4, atol=1e-4)
+    output.backward(slope)
+    expected.backward(slope.double())
+    for mine, other in zip(layer.parameters(), exact.parameters(), strict=True):
+        assert mine.grad is not None and other.grad is not None and mine.grad.stride() == mine.stride()
+        torch.testing.assert_close(mine.grad.double(), other.grad, rtol=1e-4, atol=1e-3)
+
+
+def test_pixels_that_need_a_gradient_get_one() -> None:
+    layer = OverhangingConv2d(3, 8, kernel=5, stride=2, before=0, after=2, groups=1)
+    x = torch.randn(130, 3, 15, 15, requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad is not None and x.grad.abs().sum() > 0

@@ -174,3 +174,55 @@ def test_velocities_survive_saving() -> None:
             optimizer.step()
         ways.append([weight.detach() for weight in model.parameters()])
     assert all(torch.equal(one, other) for one, other in zip(*ways, strict=True))
+
+
+def test_the_order_of_the_numbers_in_memory_is_the_weight_s_own() -> None:
+    """Gradients and velocities of another layout are numbers at the same indices, not at the same addresses."""
+    ways = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        weight = nn.Parameter(torch.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5).clone(memory_format=layout))
+        optimizer = Momentum2012([weight], lr=0.1, momentum=0.9, weight_decay=0.01)
+        weight.grad = torch.arange(120.0).reshape(2, 3, 4, 5)
+        optimizer.step()
+        optimizer.state[weight]["velocity"] = optimizer.state[weight]["velocity"].contiguous()  # of an old checkpoint
+        optimizer.step()
+        ways.append(weight.detach())
+    assert torch.equal(*ways)
+
+
+def test_float32_follows_the_rule_to_the_last_bits() -> None:
+    """At every rate that a schedule comes to, against the rule in float64."""
+    generator = torch.Generator().manual_seed(0)
+    for rate in (0.01, 1e-5, 1e-8):
+        w, v, g = (torch.randn(1000, generator=generator) for _ in range(3))
+        weight = nn.Parameter(w.clone())
+        optimizer = Momentum2012([weight], lr=rate, momentum=0.9, weight_decay=DECAY)
+        optimizer.state[weight]["velocity"], weight.grad = v.clone(), g
+        optimizer.step()
+        velocity = 0.9 * v.double() - DECAY * rate * w.double() - rate * g.double()
+        torch.testing.assert_close(optimizer.state[weight]["velocity"].double(), velocity, rtol=3e-7, atol=2e-7)
+        torch.testing.assert_close(weight.detach().double(), w.double() + velocity, rtol=3e-7, atol=5e-7)
+
+
+def test_a_small_rate_is_not_rounded_away() -> None:
+    weight = nn.Parameter(torch.zeros(3))
+    optimizer = Momentum2012([weight], lr=1e-7, momentum=0.9, weight_decay=0.0)
+    weight.grad = torch.ones(3)
+    optimizer.step()
+    torch.testing.assert_close(weight.detach(), torch.full((3,), -1e-7), rtol=1e-6, atol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_makes_the_same_steps() -> None:
+    ways = []
+    for device in ("cpu", "cuda"):
+        model = net().float().to(device)
+        optimizer = Momentum2012(model.parameters(), lr=0.01, momentum=0.9, weight_decay=DECAY)
+        for step in range(5):
+            for index, weight in enumerate(model.parameters()):
+                drawn = np.random.default_rng([step, index]).normal(size=weight.shape)
+                weight.grad = torch.from_numpy(drawn).float().to(device)
+            optimizer.step()
+        ways.append([weight.detach().cpu() for weight in model.parameters()])
+    for mine, theirs in zip(*ways, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)

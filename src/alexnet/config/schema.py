@@ -442,6 +442,9 @@ class DataConfig:
         _require(0 <= self.test_fraction < 1, f"data.test_fraction={self.test_fraction} must lie in [0, 1)")
 
 
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
+
+
 @dataclass(kw_only=True)
 class HardwareConfig:
     """Where and how a run computes; no value here changes what is computed, beyond rounding."""
@@ -452,6 +455,17 @@ class HardwareConfig:
     """CPU threads of one run; None leaves torch's choice."""
     loader_threads: int | None = None
     """Threads that make batches ahead; None: one beside a network on the CPU, every core beside a GPU."""
+    precision: str = "32-true"
+    """Lightning's names: `32-true`, or `bf16-mixed`: training's matrix products in bfloat16, weights, updates, losses
+    and the final errors in float32."""
+    compile: bool = False
+    """Whether torch compiles the network: pays on a GPU, and costs minutes at the start."""
+    compile_mode: str = "default"
+    """Torch's names: `default`, `reduce-overhead` (CUDA graphs), `max-autotune-no-cudagraphs` or `max-autotune`."""
+    matmul: str = "default"
+    """Library of float32 matrix products on a CPU: torch's `default`, MKL, or `onednn`, which is faster on AMD's."""
+    allocator: str = "default"
+    """`tuned` keeps the memory of large tensors for the next step instead of handing it back (Linux with glibc)."""
     eval_batch_size: int = 256
     """Images per evaluation batch (each counts ten times under ten-crop)."""
     progress_bar: bool = True
@@ -459,6 +473,10 @@ class HardwareConfig:
 
     def __post_init__(self) -> None:
         _one_of("hardware.accelerator", self.accelerator, ("auto", "cpu", "gpu"))
+        _one_of("hardware.precision", self.precision, ("32-true", "bf16-mixed"))
+        _one_of("hardware.compile_mode", self.compile_mode, COMPILE_MODES)
+        _one_of("hardware.matmul", self.matmul, ("default", "onednn"))
+        _one_of("hardware.allocator", self.allocator, ("default", "tuned"))
         for name, threads in (("threads", self.threads), ("loader_threads", self.loader_threads)):
             _require(threads is None or threads >= 1, f"hardware.{name}={threads} must be at least 1")
         _require(self.eval_batch_size >= 1, f"hardware.eval_batch_size={self.eval_batch_size} must be at least 1")

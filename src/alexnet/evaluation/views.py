@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.data.augment import Augmenter, CropGeometry
+from alexnet.net.precision import at_least_float32
 
 VIEWS = ("center", "ten_crop")
 
@@ -33,7 +34,7 @@ def probabilities(net: nn.Module, augmenter: Augmenter, images: Tensor) -> dict[
 
 
 def center_logits(net: nn.Module, augmenter: Augmenter, images: Tensor) -> Tensor:
-    """Logits float [n, classes] of the centre crops."""
+    """Logits, float32 or wider [n, classes] of the centre crops."""
     (patch,) = view_offsets("center", augmenter.geometry)
     return _logits(net, augmenter, images, patch)
 
@@ -43,8 +44,16 @@ def _softmax(net: nn.Module, augmenter: Augmenter, images: Tensor, patch: tuple[
 
 
 def _logits(net: nn.Module, augmenter: Augmenter, images: Tensor, patch: tuple[int, int, bool]) -> Tensor:
+    logits: Tensor = net(_inputs(augmenter, images, patch))
+    return at_least_float32(logits)
+
+
+def _inputs(augmenter: Augmenter, images: Tensor, patch: tuple[int, int, bool]) -> Tensor:
+    """What `Augmenter.crop` makes of them, sliced: gathering pixel by pixel took a quarter of a small net's time."""
     row, column, mirrored = patch
-    offsets = torch.tensor([[row, column]], device=images.device).expand(len(images), 2)
-    flips = torch.full((len(images),), mirrored, device=images.device)
-    logits: Tensor = net(augmenter.crop(images, offsets, flips))
-    return logits
+    side = augmenter.geometry.crop_size
+    pixels = images[:, row : row + side, column : column + side]
+    pixels = pixels.flip(2) if mirrored else pixels
+    offsets, flips = (torch.tensor([values], device=images.device) for values in ([row, column], mirrored))
+    minus_mean = augmenter.crop(torch.zeros_like(images[:1]), offsets, flips)  # of a black image
+    return pixels.float().add_(minus_mean.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

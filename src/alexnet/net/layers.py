@@ -2,10 +2,12 @@
 dropout, column-wise full connection."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -47,7 +49,58 @@ class OverhangingConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Float maps [N, in_maps, S, S] to [N, maps, S', S']."""
-        return super().forward(x if self.pad is None else F.pad(x, self.pad))
+        padded = x if self.pad is None else F.pad(x, self.pad)
+        if self.groups == 1 and _degrades(padded):
+            convolved: Tensor = _ConvolvedPixels.apply(padded, self.weight, self.bias, self.stride, self.padding)
+            return convolved
+        return super().forward(padded)
+
+
+PART = 64
+"""Images at a time whose gradient oneDNN computes well."""
+
+
+def _degrades(x: Tensor) -> bool:
+    """Whether oneDNN would take 1.4 to 8 times too long over the gradient of the weights that meet these pixels.
+
+    Seen with torch 2.15 (oneDNN 3.13) in float32 at the paper's scale, from 128 images on: benchmarks/step.py.
+    """
+    plain = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    first_layer = not x.requires_grad and torch.is_grad_enabled()
+    large = x.device.type == "cpu" and len(x) >= 2 * PART and not torch.compiler.is_compiling()
+    return large and plain and first_layer
+
+
+class _ConvolvedPixels(torch.autograd.Function):
+    """A convolution of one group whose input needs no gradient; that of its weights is summed over parts of a batch."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int], padding: tuple[int, int]
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.geometry = (stride, padding)
+        return F.conv2d(x, weight, bias, stride, padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        parts = [
+            _weight_and_bias_gradients(x_part, weight, grad_part, *ctx.geometry)
+            for x_part, grad_part in zip(torch.split(x, PART), torch.split(grad, PART), strict=True)
+        ]
+        of_weight, of_bias = (sum(gradients[1:], start=gradients[0]) for gradients in zip(*parts, strict=True))
+        return None, of_weight, of_bias, None, None
+
+
+def _weight_and_bias_gradients(
+    x: Tensor, weight: Tensor, grad: Tensor, stride: tuple[int, int], padding: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    _, of_weight, of_bias = torch.ops.aten.convolution_backward(
+        grad, x, weight, [len(weight)], stride, padding, (1, 1), False, (0, 0), 1, (False, True, True)
+    )
+    return of_weight, of_bias
 
 
 class LocallyConnected2d(nn.Module):

@@ -1,5 +1,6 @@
 """What a run shows while it trains: a live bar on a terminal, one line per epoch elsewhere."""
 
+import time
 from typing import Any
 
 import lightning as L
@@ -13,6 +14,8 @@ from alexnet.training.history import EpochRecord, History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.schedule import scheduled_rate
 
+SECONDS_BETWEEN_LOOKS = 0.5
+
 
 def display_callback(console: Console, history: History, *, live: bool) -> L.Callback:
     """The live bar if it is wanted and the console is a terminal, else epoch lines."""
@@ -25,11 +28,20 @@ class LiveBar(RichProgressBar):
     def __init__(self, history: History) -> None:
         super().__init__(refresh_rate=5, leave=False)
         self.history = history
+        self._shown: dict[str, Any] = {}
+        self._next_look = 0.0
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        """Looks at the counts of errors now and then, for which a GPU has to finish what it is at."""
         assert isinstance(pl_module, AlexNetModule)
         if not trainer.training:
             return {}
+        if trainer.is_last_batch or time.monotonic() >= self._next_look:
+            self._shown = self._figures(trainer, pl_module)
+            self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+        return self._shown
+
+    def _figures(self, trainer: L.Trainer, pl_module: AlexNetModule) -> dict[str, Any]:
         shown = {}
         if int(pl_module.train_errors.images):
             errors = pl_module.train_errors.compute()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 
 from alexnet.errors import UserError
 from alexnet.evaluation.errors import TopKErrors
@@ -77,6 +78,8 @@ class History(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._images += len(batch.labels)
+        if trainer.is_last_batch and pl_module.device.type == "cuda":
+            torch.cuda.synchronize()  # an epoch is over when its kernels are, not when they are queued
         self._training_seconds = time.perf_counter() - self._started
 
     @property

@@ -7,16 +7,17 @@ import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.augment import Augmenter, Batch, CropGeometry, ReadyBatch
 from alexnet.data.module import evaluated_splits, validated_splits
 from alexnet.data.pack import Pack
 from alexnet.evaluation.errors import TopKErrors
+from alexnet.evaluation.loss import MeanLoss
 from alexnet.evaluation.predictions import PredictionStore
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
+from alexnet.net.precision import at_least_float32
 from alexnet.probabilities import bytes_needed
 from alexnet.training.momentum import Momentum2012, parameter_groups
 
@@ -38,8 +39,7 @@ class AlexNetModule(L.LightningModule):
         self.net = AlexNet(config, classes=len(pack.class_names), seed=config.seed)
         geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
-        # "disable": a loss that is not a number must show, not be left out of the mean.
-        self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
+        self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.train_errors, self.val_errors, self.train_set_errors = TopKErrors(), TopKErrors(), TopKErrors()
         self.predictions = PredictionStore(whole=_fits_a_file(pack))
         self.validated = validated_splits(pack, config)
@@ -61,10 +61,11 @@ class AlexNetModule(L.LightningModule):
     def training_step(self, batch: Batch | ReadyBatch, batch_idx: int) -> Tensor:
         # Dropout masks follow from the seed and the step alone: the same after a resume, and the same for two
         # ablations as far as their layers are.
-        torch.manual_seed(_step_seed(self.config.seed, self.global_step))
-        logits = self.net(batch.inputs if isinstance(batch, ReadyBatch) else self.augmenter(batch))
+        _seed_masks(self.device, _step_seed(self.config.seed, self.global_step))
+        inputs = batch.inputs if isinstance(batch, ReadyBatch) else self.augmenter(batch)
+        logits = at_least_float32(self.net(inputs))
         loss = F.cross_entropy(logits, batch.labels)
-        self.train_loss.update(loss.detach(), weight=len(batch.labels))
+        self.train_loss.update(loss, len(batch.labels))
         self.train_errors.update(logits.detach(), batch.labels)
         return loss
 
@@ -79,7 +80,7 @@ class AlexNetModule(L.LightningModule):
         if self.validated[dataloader_idx] == "train":
             self.train_set_errors.update(logits, labels)
             return
-        self.val_loss.update(F.cross_entropy(logits, labels), weight=len(labels))
+        self.val_loss.update(F.cross_entropy(logits, labels), len(labels))
         self.val_errors.update(logits, labels)
 
     def on_test_start(self) -> None:
@@ -87,7 +88,10 @@ class AlexNetModule(L.LightningModule):
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         images, labels = batch
-        for view, scores in probabilities(self.net, self.augmenter, images).items():
+        # In float32 whatever trained the net: the errors of a run are those that `alexnet evaluate` finds.
+        with torch.autocast(self.device.type, enabled=False):
+            seen = probabilities(self.net, self.augmenter, images)
+        for view, scores in seen.items():
             self.predictions.add(dataloader_idx, view, labels, scores)
 
 
@@ -95,6 +99,20 @@ def _fits_a_file(pack: Pack) -> bool:
     """Whether the probabilities of all classes for all evaluated images are small enough to be kept with the run."""
     images = sum(len(pack.splits[split]) for split in evaluated_splits(pack))
     return bytes_needed(images, len(pack.class_names), len(VIEWS)) <= KEPT_BYTES
+
+
+def _seed_masks(device: torch.device, seed: int) -> None:
+    """Seed the generator that this device's dropout masks are drawn with.
+
+    `torch.manual_seed` seeds all devices that there might be, for a third of a millisecond.
+    """
+    match device.type:
+        case "cpu":
+            torch.default_generator.manual_seed(seed)
+        case "cuda":
+            torch.cuda.manual_seed(seed)
+        case _:
+            torch.manual_seed(seed)
 
 
 def _step_seed(seed: int, step: int) -> int:

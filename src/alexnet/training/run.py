@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
-import torch
 from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -29,6 +28,7 @@ from alexnet.sole_use import sole_use
 from alexnet.training import tracking
 from alexnet.training.callbacks import ScheduledRate, checkpoint_callbacks
 from alexnet.training.display import display_callback, result_table
+from alexnet.training.hardware import check_hardware, compile_if_wanted, set_up_process, trainer_options
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.outcome import begun, error_rates, first_layer, stopped, training_facts
@@ -44,9 +44,9 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
 
     Raises:
         UserError: the data cannot be used, the network does not fit the images or the pre-trained weights, there is no
-            such device, or nobody is logged in.
+            such device or allocator, or nobody is logged in.
     """
-    _check_accelerator(job.config.hardware.accelerator)
+    check_hardware(job.config.hardware)
     check_login(job.config.wandb.mode)
     if pack is None:
         pack = open_data(job.config.data, job.config.scale.image_size)
@@ -57,11 +57,6 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
         check_fits(job.config, classes, pretrained)
     return pack
-
-
-def _check_accelerator(accelerator: str) -> None:
-    if accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        raise UserError("hardware.accelerator=gpu: torch finds no GPU here; choose cpu or auto")
 
 
 def run(job: Job, directory: Path, *, console: Console) -> Result:
@@ -130,12 +125,12 @@ def _train_and_test(
     job: Job, directory: Path, pack: Pack, result: Result, logger: WandbLogger | None, console: Console
 ) -> Result:
     quieten_lightning()
-    if job.config.hardware.threads is not None:
-        torch.set_num_threads(job.config.hardware.threads)
+    set_up_process(job.config.hardware)
     data = PackDataModule(pack, job.config)
     module = AlexNetModule(job.config, job.tree, pack)
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
         start_from(module.net, pretrained, job.config.pretrained.fresh)
+    compile_if_wanted(module.net, job.config.hardware)
     history = History(directory)
     trainer = _trainer(job, directory, history, [logger] if logger else [], console, data)
     result = replace(result, device=device_name(trainer.strategy.root_device))
@@ -163,8 +158,7 @@ def _trainer(
     hardware = job.config.hardware
     has_validation = "val" in data.pack.splits
     return L.Trainer(
-        accelerator=hardware.accelerator,
-        devices=1,
+        **trainer_options(hardware),
         max_epochs=job.config.schedule.epochs,
         default_root_dir=directory,
         logger=loggers,

@@ -11,6 +11,7 @@ import torch
 from alexnet.config.job import Job
 from alexnet.data.module import PackDataModule
 from alexnet.data.pack import Pack
+from alexnet.training.hardware import compile_if_wanted, set_up_process, trainer_options
 from alexnet.training.module import AlexNetModule
 from alexnet.training.run import quieten_lightning
 
@@ -23,11 +24,10 @@ def seconds_per_image(job: Job, pack: Pack, *, allowed: float) -> float:
     """
     quieten_lightning()
     threads = torch.get_num_threads()
-    torch.set_num_threads(job.config.hardware.threads or threads)
+    set_up_process(job.config.hardware)
     stopwatch = _Stopwatch(allowed)
     trainer = L.Trainer(
-        accelerator=job.config.hardware.accelerator,
-        devices=1,
+        **trainer_options(job.config.hardware),
         max_epochs=1,
         logger=False,
         callbacks=[stopwatch],
@@ -36,8 +36,10 @@ def seconds_per_image(job: Job, pack: Pack, *, allowed: float) -> float:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    module = AlexNetModule(job.config, job.tree, pack)
+    compile_if_wanted(module.net, job.config.hardware)
     try:
-        trainer.fit(AlexNetModule(job.config, job.tree, pack), PackDataModule(pack, job.config))
+        trainer.fit(module, PackDataModule(pack, job.config))
     finally:
         torch.set_num_threads(threads)
     return stopwatch.seconds_per_image

@@ -1,0 +1,179 @@
+"""A training step of the paper's network with everything on, beside `torchvision.models.alexnet` without.
+
+python benchmarks/step.py [--rounds 7] [--batches 32 128]
+
+Forward, backward and update on one batch of random pixels, one thread. The peer is torchvision's network, which has no
+normalisation and no columns, and scales its dropout, eager with torch's SGD as a script would write it; `same tuning`
+is that network channels last with the fused update and oneDNN's products: the limit.
+
+The floor is what the core needs for the multiply-adds at the rate of large products that it reaches here in oneDNN, or
+for reading and writing every map and parameter that a part needs, whichever is more.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from alexnet.config.compose import register
+from alexnet.config.job import check
+from alexnet.net.alexnet import AlexNet
+from alexnet.net.describe import multiply_adds, total_parameters
+from alexnet.net.specs import Conv, Full, Layer, Normalise, Pool
+from alexnet.training.momentum import Momentum2012, parameter_groups
+from measuring import (
+    Parts,
+    Stopwatch,
+    as_plain,
+    copying_bandwidth,
+    in_each_process,
+    interleaved,
+    multiplying_rate,
+    one_core,
+    print_table,
+    save,
+    tune_allocator,
+)
+
+PARTS = ("forward", "backward", "update")
+CLASSES = 1000
+RATE, MOMENTUM, DECAY = 1e-4, 0.9, 5e-4
+PEER = "torchvision"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network, how it is computed, and one batch."""
+
+    net: nn.Module
+    optimizer: Optimizer
+    pixels: Tensor
+    bfloat16: bool = False
+    onednn: bool = False
+
+    def step(self) -> Parts:
+        labels = torch.arange(len(self.pixels)) % CLASSES
+        choice = "bf16" if self.onednn else "none"
+        torch.backends.mkldnn.matmul.fp32_precision = choice  # type: ignore[attr-defined]
+        watch = Stopwatch()
+        with watch.part("all"):
+            with watch.part("forward"), torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+                loss = F.cross_entropy(self.net(self.pixels).float(), labels)
+            with watch.part("backward"):
+                torch.autograd.backward(loss)
+            with watch.part("update"):
+                self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        return watch.parts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batches", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--allocator", choices=["default", "tuned"], help=argparse.SUPPRESS)
+    parser.add_argument("--print-json", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.print_json:
+        print(json.dumps(measured(options.allocator, options.batches, options.rounds)))
+        return
+    passed_on = ["--rounds", str(options.rounds), "--batches", *map(str, options.batches)]
+    rows = [row for rows in in_each_process("allocator", ["default", "tuned"], passed_on) for row in rows]
+    show(rows)
+    print(save("step", options.rounds, rows))
+
+
+def measured(allocator: str, batches: list[int], rounds: int) -> list[dict[str, Any]]:
+    one_core()
+    if allocator == "tuned":
+        tune_allocator()
+    bandwidth = copying_bandwidth()
+    rates = {dtype: multiplying_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    rows = []
+    for batch in batches:
+        candidates, layers = _candidates(batch)
+        steps: dict[str, Callable[[], Parts]] = {name: candidate.step for name, candidate in candidates.items()}
+        for name, parts in interleaved(steps, rounds).items():
+            dtype = torch.bfloat16 if candidates[name].bfloat16 else torch.float32
+            floor = _floor(layers, batch, dtype, rates[dtype], bandwidth) if name.startswith("ours") else None
+            rows.append({"batch": batch, "allocator": allocator, "way": name, "floor": floor, **as_plain(parts)})
+    return rows
+
+
+def _candidates(batch: int) -> tuple[dict[str, Candidate], tuple[Layer, ...]]:
+    pixels = 50 * torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    side_by_side = pixels.contiguous(memory_format=torch.channels_last)
+    peer, tuned_peer = (torchvision.models.alexnet(num_classes=CLASSES) for _ in range(2))
+    tuned_peer.to(memory_format=torch.channels_last)
+    register()
+    config = check(["experiment=ilsvrc2012", "data.root=none"]).config
+    net = AlexNet(config, classes=CLASSES, seed=0)
+    sgd = SGD(peer.parameters(), RATE, MOMENTUM, weight_decay=DECAY)
+    fused = SGD(tuned_peer.parameters(), RATE, MOMENTUM, weight_decay=DECAY, fused=True)
+    groups = parameter_groups(net, config.optimizer, [])
+    rule = Momentum2012(groups, lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+    candidates = {
+        PEER: Candidate(peer, sgd, pixels),
+        "ours": Candidate(net, rule, side_by_side),
+        "ours, onednn": Candidate(net, rule, side_by_side, onednn=True),
+        "torchvision, same tuning": Candidate(tuned_peer, fused, side_by_side, onednn=True),
+        "torchvision, bfloat16": Candidate(peer, sgd, pixels, bfloat16=True),
+        "ours, bfloat16": Candidate(net, rule, side_by_side, bfloat16=True),
+        "torchvision, same tuning, bfloat16": Candidate(tuned_peer, fused, side_by_side, bfloat16=True),
+    }
+    return candidates, net.plan
+
+
+def _floor(
+    layers: tuple[Layer, ...], batch: int, dtype: torch.dtype, rate: float, bandwidth: float
+) -> dict[str, float]:
+    """Seconds by part; weights, their gradients and velocities are float32, maps are of `dtype`."""
+    operations = batch * sum(multiply_adds(layer) for layer in layers)
+    first = batch * multiply_adds(layers[0])  # pixels need no gradient
+    maps = batch * dtype.itemsize * sum(_outputs(layers))
+    weights = 4 * total_parameters(layers)
+    floors = {
+        "forward": max(operations / rate, (weights + 2 * maps) / bandwidth),
+        "backward": max((2 * operations - first) / rate, (2 * weights + 3 * maps) / bandwidth),
+        "update": 5 * weights / bandwidth,
+    }
+    return {**floors, "all": sum(floors.values())}
+
+
+def _outputs(layers: tuple[Layer, ...]) -> list[int]:
+    """Numbers per image that each layer hands on; non-linearities and dropout work in place of their input."""
+    sizes: list[int] = []
+    for layer in layers:
+        match layer:
+            case Conv() | Pool():
+                sizes.append(layer.maps * layer.size**2)
+            case Full():
+                sizes.append(layer.units)
+            case Normalise():
+                sizes.append(sizes[-1])
+    return sizes
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """The ratio is to torchvision's network in float32 under the same allocator."""
+    table = []
+    for row in rows:
+        group = [row["batch"], row["allocator"]]
+        (peer,) = (r for r in rows if r["way"] == PEER and [r["batch"], r["allocator"]] == group)
+        times = [f"{1e3 * row[part]['cpu']:.0f}" for part in (*PARTS, "all")]
+        reached = f"{row['floor']['all'] / row['all']['cpu']:.0%}" if row["floor"] else ""
+        ratio = f"{peer['all']['cpu'] / row['all']['cpu']:.2f}"
+        table.append([str(row["batch"]), row["allocator"], row["way"], *times, ratio, reached])
+    header = ["batch", "allocator", "way", *(f"{part}, ms" for part in PARTS), "step, ms", "times as fast"]
+    print_table([*header, "of the floor"], table)
+
+
+if __name__ == "__main__":
+    main()

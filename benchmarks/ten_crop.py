@@ -1,0 +1,77 @@
+"""Ten crops of every image beside ten forward passes of the network alone.
+
+python benchmarks/ten_crop.py [--rounds 7]
+
+25 images a batch, as `hardware.eval_batch_size=256` makes them. One thread.
+"""
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from alexnet.config.compose import register
+from alexnet.config.job import check
+from alexnet.data.augment import Augmenter, CropGeometry
+from alexnet.data.statistics import Statistics
+from alexnet.evaluation.views import probabilities
+from alexnet.net.alexnet import AlexNet
+from measuring import Parts, Stopwatch, as_plain, interleaved, one_core, print_table, save
+
+IMAGES = 25
+SCALES = {"demo": ["experiment=demo"], "paper": ["experiment=ilsvrc2012", "data.root=none"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    one_core()
+    register()
+    rows = []
+    for scale, overrides in SCALES.items():
+        medians = interleaved(_candidates(overrides), rounds)
+        rows += [{"scale": scale, "what": what, **as_plain(parts)} for what, parts in medians.items()]
+        forwards, crops = (parts["all"].cpu for parts in medians.values())
+        print_table(
+            ["scale", "ten forward passes, ms", "ten crops, ms", "ratio"],
+            [[scale, f"{1e3 * forwards:.0f}", f"{1e3 * crops:.0f}", f"{crops / forwards:.2f}"]],
+        )
+    print(save("ten_crop", rounds, rows, images=IMAGES))
+
+
+def _candidates(overrides: list[str]) -> dict[str, Callable[[], Parts]]:
+    config = check(overrides).config
+    size, crop = config.scale.image_size, config.scale.crop_size
+    statistics = Statistics(
+        mean_image=np.full((size, size, 3), 120, np.float32),
+        covariance=np.eye(3),
+        eigenvalues=np.ones(3),
+        eigenvectors=np.eye(3),
+    )
+    geometry = CropGeometry(image_size=size, crop_size=crop)
+    augmenter = Augmenter(statistics, geometry, crops=config.crops, color=config.color)
+    net = AlexNet(config, classes=1000, seed=0).eval()
+    images = torch.randint(0, 256, (IMAGES, size, size, 3), dtype=torch.uint8)
+    pixels = (255 * torch.rand(IMAGES, 3, crop, crop)).contiguous(memory_format=torch.channels_last)
+
+    def forwards() -> None:
+        for _ in range(10):
+            net(pixels)
+
+    return {"ten forward passes": _timed(forwards), "ten crops": _timed(lambda: probabilities(net, augmenter, images))}
+
+
+def _timed(execute: Callable[[], object]) -> Callable[[], Parts]:
+    def timed() -> Parts:
+        watch = Stopwatch()
+        with torch.inference_mode(), watch.part("all"):
+            execute()
+        return watch.parts
+
+    return timed
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""How a run computes: threads, memory, the precision of its arithmetic, compilation (`hardware.*`, docs/speed.md)."""
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import nn
+
+from alexnet.config.schema import HardwareConfig
+from alexnet.errors import UserError
+
+MALLOPT = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 2**28)}
+"""Parameters of glibc's allocator (malloc.h) and their values: no memory of its own for a large tensor, none given back
+to the system, and 256 MiB more whenever there is too little."""
+
+
+def check_hardware(hardware: HardwareConfig) -> None:
+    """Refuse what this machine cannot do.
+
+    Raises:
+        UserError: there is no such device, its allocator cannot be tuned, or oneDNN computes in less than float32.
+    """
+    if hardware.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise UserError("hardware.accelerator=gpu: torch finds no GPU here; choose cpu or auto")
+    if hardware.allocator == "tuned" and _mallopt() is None:
+        raise UserError("hardware.allocator=tuned sets up glibc's allocator, and there is none here; choose default")
+    if hardware.matmul == "onednn":
+        _set_matmul("onednn")
+        if not _matmul_is_float32():
+            _set_matmul("default")
+            raise UserError("hardware.matmul=onednn multiplies in bfloat16 on this processor; choose default")
+
+
+def set_up_process(hardware: HardwareConfig) -> None:
+    """Threads, allocator and library of matrix products, which belong to the whole process."""
+    _set_matmul(hardware.matmul)
+    if hardware.threads is not None:
+        torch.set_num_threads(hardware.threads)
+    if hardware.allocator == "tuned":
+        mallopt = _mallopt()
+        assert mallopt is not None
+        for parameter, value in MALLOPT.values():
+            mallopt(parameter, value)
+
+
+def trainer_options(hardware: HardwareConfig) -> dict[str, Any]:
+    """Options of Lightning's trainer."""
+    return {"accelerator": hardware.accelerator, "devices": 1, "precision": hardware.precision}
+
+
+def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
+    """Let torch compile the network at its first batch. Its parameters keep their names."""
+    if hardware.compile:
+        from torch._inductor import config  # takes a second
+
+        config.fallback_random = True  # dropout masks must be those that the seed and the step give without a compiler
+        net.compile(mode=hardware.compile_mode)
+
+
+def _set_matmul(choice: str) -> None:
+    """Torch's way to oneDNN's float32 products is to allow it bfloat16, which it uses on processors with AMX alone."""
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16" if choice == "onednn" else "none"  # type: ignore[attr-defined]
+
+
+def _matmul_is_float32() -> bool:
+    """Whether the relative error of a product is that of float32, not some hundredths of a percent."""
+    generator = torch.Generator().manual_seed(0)
+    one, other = (torch.randn(512, 512, generator=generator) for _ in range(2))
+    exact = one.double() @ other.double()
+    return bool(((one @ other).double() - exact).norm() < 1e-5 * exact.norm())
+
+
+def _mallopt() -> Any | None:
+    """glibc's function of that name; None on other systems."""
+    try:
+        return ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # musl, macOS, Windows
+        return None
