@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -29,8 +29,18 @@ Parts = dict[str, "Seconds"]
 class Seconds:
     """Of the process's own time on processors, and by the clock on the wall."""
 
-    cpu: float
-    wall: float
+    cpu: float = 0.0
+    wall: float = 0.0
+
+    @classmethod
+    def now(cls) -> Self:
+        return cls(cpu=time.process_time(), wall=time.perf_counter())
+
+    def __add__(self, other: Self) -> Self:
+        return replace(self, cpu=self.cpu + other.cpu, wall=self.wall + other.wall)
+
+    def __sub__(self, other: Self) -> Self:
+        return replace(self, cpu=self.cpu - other.cpu, wall=self.wall - other.wall)
 
 
 class Stopwatch:
@@ -41,9 +51,9 @@ class Stopwatch:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        cpu, wall = time.process_time(), time.perf_counter()
+        start = Seconds.now()
         yield
-        self.parts[name] = Seconds(cpu=time.process_time() - cpu, wall=time.perf_counter() - wall)
+        self.parts[name] = Seconds.now() - start
 
 
 def interleaved(candidates: Mapping[str, Callable[[], Parts]], rounds: int) -> dict[str, Parts]:

