@@ -138,7 +138,7 @@ def save(name: str, rounds: int, rows: Any, **more: Any) -> Path:
             "device": device_name(torch.device("cpu")),
             "cores": os.cpu_count(),
             "capability": torch.backends.cpu.get_cpu_capability(),
-            "system": platform.platform(),
+            "system": f"{platform.system()} {platform.machine()}",
             "load_average_of_15_minutes": os.getloadavg()[2],
         },
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},

@@ -62,7 +62,7 @@ class PixelKernel:
         constants = ((0,) * self.size, number(self.k), number(self.alpha), beta)
         matrices = [_array(tensor.flatten(0, 1)) for tensor in tensors]
         parts = max(1, min(torch.get_num_threads(), matrices[0].size // SMALLEST_PART))
-        ends = np.linspace(0, len(matrices[0]), parts + 1, dtype=int)
+        ends = [len(matrices[0]) * part // parts for part in range(parts + 1)]
         first, *others = ([matrix[start:end] for matrix in matrices] for start, end in pairwise(ends))
         waiting = [_threads(parts - 1, os.getpid()).submit(loops, *part, *constants) for part in others]
         loops(*first, *constants)
