@@ -146,6 +146,23 @@ def test_the_source_subtracts_the_centre_of_the_mean_image_and_divides_noisy_ima
     np.testing.assert_allclose(views, expected_views.transpose(0, 3, 1, 2), atol=1e-4)  # neither noise nor division
 
 
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+@pytest.mark.slow  # the compiler takes half a minute
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+def test_compiled_into_one_kernel_it_computes_the_same(device: str) -> None:
+    """On a GPU that is how it runs; the compiler's other product, C++, can be tried anywhere."""
+    geometry = CropGeometry(image_size=20, crop_size=16)
+    eager, compiled = (Augmenter(statistics(20), geometry, crops=ON, color=STD).to(device) for _ in range(2))
+    compiled.compile()
+    for n, color_on in ((8, True), (5, True), (8, False)):
+        images = Batch(*(tensor.to(device) for tensor in batch(n, 20, 16, n)))
+        eager.color_on = compiled.color_on = color_on
+        torch.testing.assert_close(compiled(images), eager(images), rtol=1e-6, atol=1e-4)
+        assert compiled(images).stride() == eager(images).stride()
+
+
 def test_positions_are_the_paper_s_32_of_33() -> None:
     paper = CropGeometry(image_size=256, crop_size=224)
     assert (paper.margin, paper.centre) == (32, 16)

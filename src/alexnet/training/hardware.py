@@ -8,6 +8,7 @@ from torch import nn
 
 from alexnet.config.schema import HardwareConfig
 from alexnet.errors import UserError
+from alexnet.net.lrn_torch import fused_kernels_work
 
 MALLOPT = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 2**28)}
 """Parameters of glibc's allocator (malloc.h) and their values: no memory of its own for a large tensor, none given back
@@ -55,6 +56,12 @@ def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
 
         config.fallback_random = True  # dropout masks must be those that the seed and the step give without a compiler
         net.compile(mode=hardware.compile_mode)
+
+
+def fuse_on_gpu(augmenter: nn.Module, device: torch.device) -> None:
+    """Let torch's compiler make one kernel of the augmentation, which is bound by memory, where it can."""
+    if device.type == "cuda" and fused_kernels_work():
+        augmenter.compile()
 
 
 def _set_matmul(choice: str) -> None:

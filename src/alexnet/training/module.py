@@ -19,6 +19,7 @@ from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.precision import at_least_float32
 from alexnet.probabilities import bytes_needed
+from alexnet.training.hardware import fuse_on_gpu
 from alexnet.training.momentum import Momentum2012, parameter_groups
 
 KEPT_BYTES = 2**26
@@ -48,6 +49,9 @@ class AlexNetModule(L.LightningModule):
         optimizer = self.config.optimizer
         groups = parameter_groups(self.net, optimizer, [f"conv{number}" for number in self.config.late.layers])
         return Momentum2012(groups, lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay)
+
+    def on_fit_start(self) -> None:
+        fuse_on_gpu(self.augmenter, self.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Plain values only, so that torch loads the file without running code from it.
