@@ -149,7 +149,6 @@ def test_safetensors_come_back_bit_for_bit(trained: Path, tmp_path: Path, layout
     assert load_trained(file).name == "net"
 
 
-@pytest.mark.slow
 def test_onnx_computes_the_net_s_logits_of_any_number_of_images(trained: Path, pack: Path, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     file = tmp_path / "net.onnx"

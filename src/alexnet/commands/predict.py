@@ -80,7 +80,7 @@ def _predicted(
         guessed = iter(guess(trained, np.stack(readable), view=view) if readable else [])
         for path, square in zip(part, squares, strict=True):
             if isinstance(square, str):
-                yield path, None, square if path.is_file() else "there is no such file"
+                yield path, None, square if path.is_file() else _no_file(path)
             else:
                 yield path, square, next(guessed)
 
@@ -115,3 +115,7 @@ def _draw(target: Path, pictured: Sequence[tuple[Path, NDArray[np.uint8], Guesse
 
     shown = [Guessed(image=square, caption=path.name, guesses=guesses) for path, square, guesses in pictured]
     write_file(target, draw_guesses(shown, f"The five most probable classes, {net}"))
+
+
+def _no_file(path: Path) -> str:
+    return f"it is a folder: give its files, such as {path}/*.jpg" if path.is_dir() else "there is no such file"

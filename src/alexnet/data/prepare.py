@@ -78,7 +78,9 @@ def prepare(
     with _alone(pack, show_progress):
         if is_pack(pack):  # another process has made it, while this one waited
             return open_pack(pack)
-        with writer:
+        with writer, _interruption_told(writer, show_progress):
+            if writer.discarded:
+                say(f"{pack}: what an earlier attempt with other options had done is discarded", show=show_progress)
             _write_images(listed, writer, threads, show_progress)
             _check_kept(source, listed, writer)
             with progress("statistics", len(listed.splits["train"]), show=show_progress) as advance:
@@ -99,6 +101,15 @@ def _names_digest(source: Source) -> str:
         for name, _ in items:
             digest.update(f"{name}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+@contextmanager
+def _interruption_told(writer: PackWriter, show: bool) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"interrupted: {writer.done:,} images are done, and the same command goes on", show=show)
+        raise
 
 
 @contextmanager
@@ -128,7 +139,7 @@ def _check_arguments(
     if size < 1:
         raise UserError(f"size={size}: the side of the images must be at least 1 pixel")
     if not 0 < val_fraction < 1:
-        raise UserError(f"val_fraction={val_fraction} must lie between 0 and 1")
+        raise UserError(f"val_fraction={val_fraction} must be above 0 and below 1")
     if not 0 <= test_fraction < 1:
         raise UserError(f"test_fraction={test_fraction} must lie in [0, 1)")
     if workers is not None and workers < 1:

@@ -62,6 +62,8 @@ def synthesize(
 
 
 def _check(target: Path, images: int, classes: int, val: int, seed: int, workers: int | None) -> None:
+    if target.suffix in (".zip", ".gz", ".tgz", ".xz", ".bz2", ".zst"):
+        raise UserError(f"{target}: a folder or a plain .tar is written; give a name without {target.suffix}")
     if target.exists():
         raise UserError(f"{target} exists already; delete it or give another target")
     if classes < MIN_CLASSES:

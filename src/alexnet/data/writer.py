@@ -160,6 +160,8 @@ class PackWriter:
         """Reasons by name of the image in its source."""
         self.unusual: dict[str, list[str]] = {}
         """What was out of the ordinary, by name of the image in its source."""
+        self.discarded = False
+        """Whether another job's work for the same target had to make room."""
         self._partial = path.parent / f".{path.name}.partial"
         self._folder = self._partial / "pack"
         self._job = _digest(self.encoding, image_size, class_names, labels, asdict(jpeg) if jpeg else None, job)
@@ -173,6 +175,7 @@ class PackWriter:
     def __enter__(self) -> Self:
         with self._writable():
             if not self._goes_on():
+                self.discarded = (self._partial / _JOURNAL).exists()
                 shutil.rmtree(self._partial, ignore_errors=True)
                 self._folder.mkdir(parents=True)
                 (self._partial / _JOB).write_text(self._job, encoding="utf-8")

@@ -65,10 +65,10 @@ def _degrades(x: Tensor) -> bool:
 
     Seen with torch 2.15 (oneDNN 3.13) in float32 at the paper's scale, from 128 images on: benchmarks/step.py.
     """
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        return False  # before anything asks for the number of images, which an exported network leaves open
     plain = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    first_layer = not x.requires_grad and torch.is_grad_enabled()
-    large = x.device.type == "cpu" and len(x) >= 2 * PART and not torch.compiler.is_compiling()
-    return large and plain and first_layer
+    return plain and not x.requires_grad and x.device.type == "cpu" and len(x) >= 2 * PART
 
 
 class _ConvolvedPixels(torch.autograd.Function):
