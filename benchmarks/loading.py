@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -35,7 +34,7 @@ from alexnet.data.pack import Pack
 from alexnet.data.plan import draw_epoch
 from alexnet.data.prepare import prepare
 from alexnet.data.slots import Slots
-from measuring import Parts, Stopwatch, interleaved, one_core, print_table, save
+from measuring import copied, interleaved, one_core, photographs, print_table, save, timed
 
 SIZE, CROP, BATCH = 256, 224, 128
 PACKED = 1280
@@ -65,16 +64,12 @@ def main() -> None:
 
 def _packs(images: Path, folder: Path) -> dict[str, Pack]:
     """The photographs, copied until there are enough, as a raw and as a JPEG pack."""
-    files = sorted(file for file in images.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg"))
-    for number, file in enumerate(islice(cycle(files), PACKED)):
-        target = folder / "images" / "train" / f"{number % 10}" / f"{number:05d}.jpg"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
+    source = copied(photographs(images), folder, PACKED)
     made = {}
     for encoding in ("raw", "jpeg"):
         target = folder / encoding
-        made[encoding] = prepare(folder / "images", target, size=SIZE, encoding=encoding, val_fraction=0.01)
-    shutil.rmtree(folder / "images")
+        made[encoding] = prepare(source, target, size=SIZE, encoding=encoding, val_fraction=0.01)
+    shutil.rmtree(source)
     return made
 
 
@@ -231,7 +226,7 @@ def _litdata(folder: Path, files: list[bytes]) -> Callable[[], None]:
 
 
 def _report(ways: list[Way], rounds: int) -> None:
-    seconds = interleaved({name: _timed(execute) for name, _, execute in ways}, rounds)
+    seconds = interleaved({name: timed(execute) for name, _, execute in ways}, rounds)
     rates = {name: images / seconds[name]["all"].cpu for name, images, _ in ways}
     reference = next(iter(rates.values()))
     rows = [{"way": name, "images_per_core_second": rate, "ratio": rate / reference} for name, rate in rates.items()]
@@ -240,16 +235,6 @@ def _report(ways: list[Way], rounds: int) -> None:
         ([str(row["way"]), f"{row['images_per_core_second']:,.0f}", f"{row['ratio']:.1f}"] for row in rows),
     )
     print(save("loading", rounds, rows, images=len(ways)))
-
-
-def _timed(execute: Callable[[], Any]) -> Callable[[], Parts]:
-    def timed() -> Parts:
-        watch = Stopwatch()
-        with watch.part("all"):
-            execute()
-        return watch.parts
-
-    return timed
 
 
 def _by_threads(packs: dict[str, Pack], rounds: int) -> None:

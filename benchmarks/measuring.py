@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
@@ -54,6 +56,32 @@ class Stopwatch:
         start = Seconds.now()
         yield
         self.parts[name] = Seconds.now() - start
+
+
+def timed(execute: Callable[[], object]) -> Callable[[], Parts]:
+    """The execution as one part, "all"."""
+
+    def measured() -> Parts:
+        watch = Stopwatch()
+        with watch.part("all"):
+            execute()
+        return watch.parts
+
+    return measured
+
+
+def photographs(images: Path) -> list[Path]:
+    """The JPEG files anywhere below a folder."""
+    return sorted(file for file in images.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg"))
+
+
+def copied(files: list[Path], folder: Path, count: int) -> Path:
+    """A source of `count` photographs in ten class folders: the same again and again."""
+    for number, file in enumerate(islice(cycle(files), count)):
+        target = folder / "images" / "train" / f"{number % 10}" / f"{number:05d}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return folder / "images"
 
 
 def interleaved(candidates: Mapping[str, Callable[[], Parts]], rounds: int) -> dict[str, Parts]:

@@ -11,7 +11,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +20,7 @@ from PIL import Image
 from alexnet.data.images import convert_file, quiet
 from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.prepare import prepare
-from measuring import Parts, Stopwatch, interleaved, one_core, print_table, save
+from measuring import copied, interleaved, one_core, photographs, print_table, save, timed
 
 SIZE = 256
 COPIES = 1000
@@ -35,22 +34,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", action="store_true")
     options = parser.parse_args()
-    files = sorted(file for file in options.images.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg"))
+    files = photographs(options.images)
     with tempfile.TemporaryDirectory() as folder:
-        source = _source(files, Path(folder))
+        source = copied(files, Path(folder), COPIES)
         if options.threads:
             _by_threads(source, options.rounds)
         else:
             one_core()
             _by_step(files, source, options.rounds)
-
-
-def _source(files: list[Path], folder: Path) -> Path:
-    for number, file in enumerate(islice(cycle(files), COPIES)):
-        target = folder / "images" / "train" / f"{number % 10}" / f"{number:05d}.jpg"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
-    return folder / "images"
 
 
 def _pillow(file: Path) -> np.ndarray:
@@ -102,7 +93,7 @@ def _by_step(files: list[Path], source: Path, rounds: int) -> None:
         "ours: a finished pack": (COPIES, lambda: _pack(source, 1)),
     }
     with quiet():
-        seconds = interleaved({name: _timed(execute) for name, (_, execute) in ways.items()}, rounds)
+        seconds = interleaved({name: timed(execute) for name, (_, execute) in ways.items()}, rounds)
         equal = sum(map(_equal_to_pillow, files))
     print(f"{equal} of {len(files)} photographs have the very pixels of Pillow's")
     rates = {name: images / seconds[name]["all"].cpu for name, (images, _) in ways.items()}
@@ -131,16 +122,6 @@ def _pack(source: Path, threads: int) -> None:
     target = source.parent / "pack"
     prepare(source, target, size=SIZE, encoding="jpeg", workers=threads, show_progress=False)
     shutil.rmtree(target)
-
-
-def _timed(execute: Callable[[], object]) -> Callable[[], Parts]:
-    def timed() -> Parts:
-        watch = Stopwatch()
-        with watch.part("all"):
-            execute()
-        return watch.parts
-
-    return timed
 
 
 def _by_threads(source: Path, rounds: int) -> None:

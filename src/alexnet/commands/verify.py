@@ -3,10 +3,12 @@
 import argparse
 from pathlib import Path
 
+from alexnet.commands.arguments import Commands
 from alexnet.errors import UserError
 
 
-def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: Commands) -> None:
+    """Register the command."""
     parser = commands.add_parser("verify", help="compare every file of a pack with its checksum")
     parser.add_argument("pack", type=Path, help="directory of the pack")
     parser.set_defaults(command=_verify)

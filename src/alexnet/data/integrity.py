@@ -1,15 +1,14 @@
 """Whether a pack is as it was written: checked on demand, or beside training where it is too large for the start."""
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.data.pack import Pack, checked_in_full, file_damage, open_pack, read_header
+from alexnet.data.pack import Pack, checked_in_full, file_damage, open_pack, read_header, total_bytes
 from alexnet.data.progress import progress
-from alexnet.data.threads import in_threads
+from alexnet.data.threads import cores, in_threads
 from alexnet.errors import UserError
 
 
@@ -30,15 +29,11 @@ def verify(path: Path, *, show_progress: bool = True) -> Checked:
         UserError: there is no pack, its `pack.json` cannot be read, or its parts do not fit each other.
     """
     files: dict[str, dict[str, Any]] = read_header(path)["files"]
-    with progress(f"verifying {path.name}", _bytes(files), show=show_progress, in_bytes=True) as advance:
-        damage = _damage(path, files, os.cpu_count() or 1, lambda name: advance(files[name]["bytes"]))
+    with progress(f"verifying {path.name}", total_bytes(files), show=show_progress, in_bytes=True) as advance:
+        damage = _damage(path, files, cores(), lambda name: advance(files[name]["bytes"]))
     if not damage:
         open_pack(path)
-    return Checked(files=len(files), bytes=_bytes(files), damage=damage)
-
-
-def _bytes(files: dict[str, dict[str, Any]]) -> int:
-    return sum(int(entry["bytes"]) for entry in files.values())
+    return Checked(files=len(files), bytes=total_bytes(files), damage=damage)
 
 
 def _damage(path: Path, files: dict[str, dict[str, Any]], threads: int, done: Callable[[str], None]) -> dict[str, str]:

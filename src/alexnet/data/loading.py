@@ -3,7 +3,6 @@
 Nothing here is random or depends on timing: which images are in a batch, and what becomes of them, is the epoch plan's.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,7 +17,7 @@ from alexnet.data.fused import FusedAugmentation
 from alexnet.data.plan import EpochPlan
 from alexnet.data.slots import Slots
 from alexnet.data.splits import Split
-from alexnet.data.threads import in_threads
+from alexnet.data.threads import cores, in_threads
 
 Made = TypeVar("Made")
 
@@ -60,8 +59,7 @@ class Loader(Generic[Made]):
 
 def loader_threads(wanted: int | None, device: torch.device) -> int:
     """How many threads make batches, if the user has no wish."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return wanted or (1 if device.type == "cpu" else cores)
+    return wanted or (1 if device.type == "cpu" else cores())
 
 
 class AugmentedImages:

@@ -174,7 +174,12 @@ def _check_files(path: Path, files: dict[str, dict[str, Any]]) -> None:
 
 def checked_in_full(files: dict[str, dict[str, Any]]) -> bool:
     """Whether a pack is small enough to be compared with its checksums whenever it is opened."""
-    return sum(int(entry["bytes"]) for entry in files.values()) <= FULL_CHECK_BYTES
+    return total_bytes(files) <= FULL_CHECK_BYTES
+
+
+def total_bytes(files: dict[str, dict[str, Any]]) -> int:
+    """Of all files of a pack, as `pack.json` has them."""
+    return sum(int(entry["bytes"]) for entry in files.values())
 
 
 def file_damage(path: Path, name: str, entry: dict[str, Any], *, contents: bool) -> str | None:

@@ -1,7 +1,6 @@
 """Images to a pack: what `alexnet prepare SOURCE PACK` does."""
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,7 +20,7 @@ from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack import Pack, is_pack, open_pack
 from alexnet.data.progress import progress, say
 from alexnet.data.sources import Source, open_source
-from alexnet.data.threads import in_threads
+from alexnet.data.threads import cores, in_threads
 from alexnet.data.writer import PackWriter
 from alexnet.errors import UserError
 from alexnet.sole_use import locked
@@ -57,7 +56,7 @@ def prepare(
     target that cannot be used.
     """
     _check_arguments(source, pack, size, val_fraction, test_fraction, encoding, workers)
-    threads = workers or _cores()
+    threads = workers or cores()
     start = time.perf_counter()
     listed = _with_test(open_source(source), test_fraction, seed)
     listed = _with_validation(listed, val_fraction, seed, show_progress)
@@ -226,10 +225,6 @@ def _convert_batch(images: list[_Image], writer: PackWriter) -> list[tuple[_Imag
 def _convert_one(image: _Image, writer: PackWriter) -> _Encoded | str:
     converted = convert_file(image.blob, writer.image_size, image.name)
     return converted if isinstance(converted, str) else _Encoded(writer.encode(converted.square), converted.unusual)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_kept(path: Path, source: Source, writer: PackWriter) -> None:

@@ -54,10 +54,13 @@ class Split(ABC):
         Raises:
             UserError: an image is damaged.
         """
+        return self._blocks(self._checked(indices))
+
+    def _checked(self, indices: Indices) -> Indices:
         indices = np.asarray(indices, np.int64)
         if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
             raise IndexError(f"image indices must lie in [0, {len(self)})")
-        return self._blocks(indices)
+        return indices
 
     @abstractmethod
     def _blocks(self, indices: Indices) -> Iterator[Block]: ...
@@ -116,12 +119,9 @@ class JpegSplit(Split):
         return JpegSplit, self._arguments
 
     def gather(self, indices: Indices, out: Images | None = None) -> Images:
-        indices = np.asarray(indices, np.int64)
         if out is None:
             out = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
-        if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
-            raise IndexError(f"image indices must lie in [0, {len(self)})")
-        for place, index in enumerate(indices.tolist()):
+        for place, index in enumerate(self._checked(indices).tolist()):
             self._decode(index, out[place])
         return out
 

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -277,16 +278,17 @@ class PackWriter:
 
     def _finish_split(self, shards: _Shards) -> dict[str, Any]:
         """Write labels and index; returns the split's entry of `pack.json`."""
-        labels, spans = shards.labels[shards.kept].astype(np.int64), shards.spans[shards.kept]
+        kept, in_order = shards.kept, shards.in_order()
+        labels, spans = shards.labels[kept].astype(np.int64), shards.spans[kept]
         entry: dict[str, Any] = {"images": len(labels), "labels": f"{shards.split}-labels.npy"}
         np.save(self._folder / entry["labels"], labels)
         if self.encoding == "jpeg":
             entry["spans"] = f"{shards.split}-spans.npy"
             np.save(self._folder / entry["spans"], spans)
-        elif not shards.in_order():
+        elif not in_order:
             entry["order"] = f"{shards.split}-order.npy"
             np.save(self._folder / entry["order"], spans[:, 0] // (self.image_size**2 * 3))
-        if not shards.in_order():
+        if not in_order:
             entry["in_order"] = shards.contents_in_order()
         return {**entry, "shards": [path.name for path in shards.paths]}
 
@@ -297,7 +299,7 @@ class PackWriter:
         def sums_of(indices: npt.NDArray[np.int64]) -> PixelSums:
             sums = PixelSums(self.image_size)
             for block in split.blocks(indices):
-                sums.add(block.images[block.rows] if len(block.images) > 1 else block.images)
+                sums.add(block.images[block.rows])
             return sums
 
         total = PixelSums(self.image_size)
@@ -342,8 +344,8 @@ class PackWriter:
     @property
     def unusual_counts(self) -> dict[str, int]:
         """How many images were out of the ordinary in each way, the most frequent first."""
-        notes = [note for notes in self.unusual.values() for note in notes]
-        return dict(sorted(((note, notes.count(note)) for note in set(notes)), key=lambda item: (-item[1], item[0])))
+        counts = Counter(note for notes in self.unusual.values() for note in notes)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     @contextmanager
     def _writable(self) -> Iterator[None]:
@@ -363,8 +365,10 @@ def _digest(*parts: Any) -> str:
     for part in parts:
         arrays = part if isinstance(part, dict) else {"": part}
         for name, value in arrays.items():
-            text = value.tobytes().hex() if isinstance(value, np.ndarray) else json.dumps(value, sort_keys=True)
-            digest.update(f"{name}:{text}\n".encode())
+            digest.update(f"\n{name}:".encode())
+            digest.update(
+                value.tobytes() if isinstance(value, np.ndarray) else json.dumps(value, sort_keys=True).encode()
+            )
     return digest.hexdigest()
 
 
