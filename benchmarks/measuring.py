@@ -160,7 +160,8 @@ def save(name: str, rounds: int, rows: Any, **more: Any) -> Path:
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{name}.json"
     record = {
-        "command": " ".join(["python", *sys.argv]),
+        # Folders by name alone: where they lie is nobody's business.
+        "command": " ".join(["python", sys.argv[0], *(Path(a).name if a.startswith("/") else a for a in sys.argv[1:])]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "device": device_name(torch.device("cpu")),
