@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from alexnet.net.part import Part, part_of
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "tanh": torch.tanh,
@@ -133,7 +135,15 @@ class PlainDropout(nn.Module):
     """The paper's dropout (section 4.2): masked without scaling in training, outputs times the keep rate at test.
 
     `torch.nn.Dropout` scales up in training instead, which changes the effective learning rate and initialisation.
+
+    A process that holds a part of the batch or of the units draws the mask of the whole and takes its part, so that
+    the masks are the same on any number of devices.
     """
+
+    images: Part | None = None
+    """The images of the batch that this process sees; None: all."""
+    units: Part | None = None
+    """The features that this process holds; None: all."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()
@@ -143,10 +153,18 @@ class PlainDropout(nn.Module):
         keep = 1.0 - self.probability
         if not self.training:
             return x * keep
-        return x * torch.empty_like(x).bernoulli_(keep)
+        if self.images is None and self.units is None:
+            return x * torch.empty_like(x).bernoulli_(keep)
+        images, units = self.images or _all_of(x, 0), self.units or _all_of(x, 1)
+        mask = x.new_empty(images.whole, units.whole, *x.shape[2:]).bernoulli_(keep)
+        return x * mask[images.within, units.within]
 
     def extra_repr(self) -> str:
         return f"probability={self.probability}"
+
+
+def _all_of(x: Tensor, dimension: int) -> Part:
+    return part_of(x.shape[dimension], index=0, parts=1)
 
 
 class ColumnLinear(nn.Module):

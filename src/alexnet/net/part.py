@@ -1,0 +1,23 @@
+"""What one process of several holds of a whole: images of a batch, or units of a layer."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """`count` consecutive ones of `whole`, from `first` on."""
+
+    first: int
+    count: int
+    whole: int
+
+    @property
+    def within(self) -> slice:
+        """Where the part lies in the whole."""
+        return slice(self.first, self.first + self.count)
+
+
+def part_of(whole: int, *, index: int, parts: int) -> Part:
+    """One of `parts` parts that differ by one at most; the two halves are those of `torch.chunk`."""
+    first, end = (-(-number * whole // parts) for number in (index, index + 1))
+    return Part(first=first, count=end - first, whole=whole)
