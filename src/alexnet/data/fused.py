@@ -26,7 +26,7 @@ class FusedAugmentation:
     ) -> None:
         """`color_on` is whether images get their colour noise now."""
         self.geometry, self.crops = geometry, crops
-        self.mean_images = np.stack([statistics.mean_image, statistics.mean_image[:, ::-1]]).reshape(2, -1)
+        self.mean_images = np.stack([statistics.mean_image, statistics.mean_image[:, ::-1]]).reshape(-1)
         self.directions = color_directions(statistics, color) if color_on else None
         self.scale = np.float32(color_scale(color) if color_on else 1.0)
 
@@ -42,7 +42,7 @@ class FusedAugmentation:
         shifts, size = self._shifts(plan, part), self.geometry.image_size
         for images, rows, places in split.blocks(indices):
             _augment(
-                images.reshape(-1, size * size * 3), rows, places, offsets, flips, self.mean_images, shifts, self.scale,
+                images.reshape(-1), rows, places, offsets, flips, self.mean_images, shifts, self.scale,
                 centre if self.crops.centred_mean else -1, size, out,
             )  # fmt: skip
         return torch.from_numpy(out[:n]).permute(0, 3, 1, 2)
@@ -69,55 +69,60 @@ def _augment(
     size: int,
     out: npt.NDArray[np.float32],
 ) -> None:
-    """Fill `out[places[k]]` from `images[rows[k]]`, float32 [n, crop, crop, 3] from uint8 [m, size * size * 3].
+    """Fill `out[places[k]]` from image `rows[k]`, float32 [n, crop, crop, 3] from uint8 [m * size * size * 3].
 
-    `means` is the mean image as it is and mirrored, [2, size * size * 3], so that both are read forwards. With `centre`
-    >= 0 it is taken there, whatever the crop and as it is.
+    `means` is the mean image as it is and mirrored, float32 [2 * size * size * 3], so that both are read forwards. With
+    `centre` >= 0 it is taken there, whatever the crop and as it is. Lines are numbers of their first values rather than
+    slices: numba counts references to a slice atomically, and each time waits for all that is on its way to memory.
     """
     crop = out.shape[1]
-    width = 3 * crop
-    shift = np.empty(width, np.float32)
-    line = np.empty(width, np.uint8)
+    width, image = 3 * crop, size * size * 3
+    target = out.reshape(-1)
+    shift, line = np.empty(width, np.float32), np.empty(width, np.uint8)
     for k in range(len(rows)):
         place = places[k]
         top, left, flip = offsets[place, 0], offsets[place, 1], flips[place]
         for x in range(width):
             shift[x] = shifts[place, x % 3]
+        pixel = rows[k] * image + 3 * (top * size + left)
         if centre >= 0:
-            mean, mean_top, mean_left = means[0], centre, centre
+            subtracted = 3 * (centre * size + centre)
         elif flip:
-            mean, mean_top, mean_left = means[1], top, size - crop - left
+            subtracted = image + 3 * (top * size + size - crop - left)
         else:
-            mean, mean_top, mean_left = means[0], top, left
+            subtracted = 3 * (top * size + left)
         for y in range(crop):
-            start = 3 * ((top + y) * size + left)
-            pixels = images[rows[k], start : start + width]
-            start = 3 * ((mean_top + y) * size + mean_left)
-            subtracted = mean[start : start + width]
-            target = out[place, y].reshape(width)
+            to, mean, down = (place * crop + y) * width, subtracted + 3 * y * size, pixel + 3 * y * size
             if flip:
-                _mirror(pixels, line)
-                _normalise(line, subtracted, shift, scale, target)
+                _mirror(images, down, line)
+                _normalise(line, 0, means, mean, shift, scale, target, to)
             else:
-                _normalise(pixels, subtracted, shift, scale, target)
+                _normalise(images, down, means, mean, shift, scale, target, to)
 
 
 @njit(cache=True, nogil=True)
-def _normalise(pixels: Any, mean: Any, shift: Any, scale: np.float32, target: Any) -> None:
-    for x in range(len(target)):
-        target[x] = (np.float32(pixels[x]) - mean[x] + shift[x]) * scale
+def _normalise(
+    pixels: Any, start: int, means: Any, subtracted: int, shift: Any, scale: np.float32, target: Any, to: int
+) -> None:
+    """One line, as long as `shift`: from place `start` of `pixels` to place `to` of `target`.
 
-
-@njit(cache=True, nogil=True)
-def _mirror(line: Any, target: Any) -> None:
-    """The pixels of a line in reverse, each of three channels; reads forwards, as memory likes it.
-
-    Places are unsigned: for signed ones numba checks whether they are negative, which makes this loop six times slower.
+    Here and below places are unsigned: for signed ones numba checks whether they are negative, which is several times
+    slower.
     """
+    pixel, mean, value = np.uint64(start), np.uint64(subtracted), np.uint64(to)
+    for place in range(len(shift)):
+        x = np.uint64(place)
+        target[value + x] = (np.float32(pixels[pixel + x]) - means[mean + x] + shift[x]) * scale
+
+
+@njit(cache=True, nogil=True)
+def _mirror(pixels: Any, start: int, line: Any) -> None:
+    """Fill `line` with as many values from `start` on, the pixels in reverse; reads forwards, as memory likes it."""
     one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
-    pixels = np.uint64(len(line) // 3)
-    for x in range(pixels):
-        start, to = three * np.uint64(x), three * (pixels - one - np.uint64(x))
-        target[to] = line[start]
-        target[to + one] = line[start + one]
-        target[to + two] = line[start + two]
+    width = np.uint64(len(line))
+    for place in range(width // three):
+        before = three * np.uint64(place)
+        source, to = np.uint64(start) + before, width - three - before
+        line[to] = pixels[source]
+        line[to + one] = pixels[source + one]
+        line[to + two] = pixels[source + two]
