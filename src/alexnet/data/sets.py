@@ -14,7 +14,7 @@ from alexnet.data.checksums import PUBLISHED
 from alexnet.data.downloads import fetch
 from alexnet.data.pack import VERSION, Pack, is_pack, open_pack
 from alexnet.data.prepare import prepare
-from alexnet.data.trees import open_tree
+from alexnet.data.trees import FolderTree
 from alexnet.errors import UserError
 
 _ADDRESSES = {
@@ -71,7 +71,10 @@ def _open_root(data: DataConfig, root: Path, size: int, show: bool) -> Pack:
 
 def _listing(root: Path) -> Any:
     """What tells whether a source has changed: names and sizes, of an archive its own."""
-    return open_tree(root).sizes if root.is_dir() else {root.name: root.stat().st_size}
+    if not root.is_dir():
+        return {root.name: root.stat().st_size}
+    files = FolderTree(root).files
+    return dict(zip(files, files.sizes, strict=True))
 
 
 def _open_shapes(data: DataConfig, size: int, show: bool) -> Pack:
