@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 import alexnet
+from alexnet.config.schema import ENCODINGS
 from alexnet.data.holdout import hold_out
 from alexnet.data.images import RESIZE, Blob, convert_file, quiet
 from alexnet.data.jpeg import JpegQuality
@@ -26,7 +27,6 @@ from alexnet.data.writer import PackWriter
 from alexnet.errors import UserError
 from alexnet.sole_use import locked
 
-ENCODINGS = ("auto", "raw", "jpeg")
 RAW_BYTES = 2**32
 """Up to this size `auto` keeps pixels as they are: they stay in the page cache, and reading them costs nothing."""
 _BATCH = 32
