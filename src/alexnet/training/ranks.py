@@ -47,6 +47,8 @@ class _Started:
     job: Job
     directory: Path
     size: int
+    at_once: int
+    """Runs at work on this machine."""
     port: int
     parent: int
     """Process id."""
@@ -56,7 +58,7 @@ class _Started:
     """File of log messages."""
 
 
-def run_in_ranks(job: Job, directory: Path, size: int, console: Console) -> None:
+def run_in_ranks(job: Job, directory: Path, size: int, *, console: Console, at_once: int) -> None:
     """Run a job in `size` processes of this machine. When one fails or dies, all end.
 
     Raises:
@@ -70,6 +72,7 @@ def run_in_ranks(job: Job, directory: Path, size: int, console: Console) -> None
         job=job,
         directory=directory,
         size=size,
+        at_once=at_once,
         port=store.port,
         parent=os.getpid(),
         screen=screen,
@@ -167,7 +170,7 @@ def _rank(rank: int, started: _Started, complaints: "SimpleQueue[tuple[int, bool
 
     try:
         with _first_alone(rank, started.directory), _console(rank, started.screen) as console:
-            run_rank(started.job, started.directory, console=console)
+            run_rank(started.job, started.directory, console=console, at_once=started.at_once)
     except UserError as error:
         complaints.put((rank, True, str(error)))
         raise
