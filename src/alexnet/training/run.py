@@ -74,8 +74,8 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
 def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Result:
     """Train and evaluate one job in its run directory, continuing where an earlier attempt stopped.
 
-    A finished run is not repeated: its result is read and shown again, unless `fresh` is set. `at_once` is the number of
-    runs at work on this machine, which share its cores.
+    A finished run is not repeated: its result is read and shown again, unless `fresh` is set. `at_once` is the number
+    of runs at work on this machine, which share its cores.
 
     Raises:
         UserError: the data cannot be used, training diverged, or another process is at work in the directory.
