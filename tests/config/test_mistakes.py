@@ -74,7 +74,7 @@ def test_a_misspelling_in_a_sweep_is_refused_before_its_first_job(argument: str)
         ("lrn.layers=1", "lrn.layers"),
         ("lrn=null", "lrn"),
         ("lrn={layers:[1]}", "choose from: cifar_5_maps, cifar_9_maps, none, paper"),
-        ("optimizer=sgd", "choose from: batches_of_32, "),
+        ("optimizer=sgd", "choose from: batches_of_256, "),
         ("ablation=null", "none"),
         ("~lrn", "~lrn"),
         ("~ablation=[]", "~ablation"),
