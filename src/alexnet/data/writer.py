@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
-from alexnet.data.splits import Split
+from alexnet.data.splits import Split, place_in_shards
 from alexnet.data.statistics import PixelSums, Statistics
 from alexnet.data.threads import in_threads
 from alexnet.errors import UserError
@@ -114,8 +114,7 @@ class _Shards:
             if size + length > self._shard_bytes and size:
                 digests.append(hashlib.sha256())
                 size = 0
-            shard = int(np.searchsorted(starts, start, "right")) - 1
-            begin = start - int(starts[shard])
+            shard, begin = place_in_shards(starts, start)
             digests[-1].update(held[shard][begin : begin + length].data)
             size += length
         return [digest.hexdigest() for digest in digests]
