@@ -483,6 +483,22 @@ class HardwareConfig:
 
 
 @dataclass(kw_only=True)
+class PlacementConfig:
+    """Where the columns are (section 3.2); changes nothing in what is computed, beyond rounding."""
+
+    kind: str = "one_device"
+    """`one_device`: both columns on each device; `two_devices`: one on each, as in 2012."""
+
+    def __post_init__(self) -> None:
+        _one_of("placement.kind", self.kind, ("one_device", "two_devices"))
+
+    @property
+    def devices(self) -> int:
+        """How many devices hold one network."""
+        return 2 if self.kind == "two_devices" else 1
+
+
+@dataclass(kw_only=True)
 class WandbConfig:
     """Weights & Biases."""
 
@@ -554,6 +570,7 @@ class Config:
     late: LateConfig = field(default_factory=LateConfig)
     data: DataConfig = MISSING
     hardware: HardwareConfig = MISSING
+    placement: PlacementConfig = field(default_factory=PlacementConfig)
     wandb: WandbConfig = MISSING
     target: Target = field(default_factory=Target)
     """The paper's own errors, where the experiment is one of the paper's."""
