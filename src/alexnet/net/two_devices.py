@@ -6,6 +6,7 @@ compute what one would, up to the order of sums.
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from math import prod
 
 import torch
 import torch.distributed as dist
@@ -81,12 +82,13 @@ class BothHalves(nn.Module):
         """Float [N, own, ...] to [N, whole, ...]."""
         # The maps of a pixel lie side by side in memory: in that order nothing is copied to be sent.
         own = x.movedim(1, -1)
-        of_other = len(x) * self.exchange.numbers - x.numel()
+        *places, features = own.shape  # images and pixels
+        of_other = self.exchange.numbers // prod(places[1:]) - features
         swapped = self.link.swapped if self.exchange.backward else self.link.swapped_values
-        other = swapped(own, of_other)
+        other = swapped(own, prod(places) * of_other)
         if not torch.compiler.is_compiling():  # where the counters would be constants
             self._count(x, other)
-        return self.link.both(x, other.view(*own.shape[:-1], -1).movedim(-1, 1), dimension=1)
+        return self.link.both(x, other.view(*places, of_other).movedim(-1, 1), dimension=1)
 
     def _count(self, own: Tensor, other: Tensor) -> None:
         self.sent_forward += _bytes(own)
