@@ -29,7 +29,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from alexnet.config.schema import ColorConfig, CropsConfig
 from alexnet.data.augment import CropGeometry
 from alexnet.data.fused import FusedAugmentation
-from alexnet.data.loading import AugmentedImages, Loader, WholeImages
+from alexnet.data.loading import AugmentedImages, Loader, WholeImages, batch_parts
 from alexnet.data.pack import Pack
 from alexnet.data.plan import draw_epoch
 from alexnet.data.prepare import prepare
@@ -106,7 +106,7 @@ def _loader(pack: Pack, kind: str, threads: int | None) -> Any:
     ready = AugmentedImages(split, plan, augment, Slots((BATCH, CROP, CROP, 3)))
     make: Any = ready if kind == "float32" else WholeImages(split, plan, torch.device("cpu"))
     if threads is not None:
-        return Loader(make, images=len(split), batch_size=BATCH, threads=threads)
+        return Loader(make, parts=batch_parts(len(split), BATCH), threads=threads)
     parts = [slice(first, min(first + BATCH, len(split))) for first in range(0, len(split), BATCH)]
     return _Repeated(make, parts)
 

@@ -9,7 +9,7 @@ import torch
 
 from alexnet.config.schema import Config
 from alexnet.data.augment import Augmenter, Batch, ReadyBatch
-from alexnet.data.loading import Loader, WholeImages
+from alexnet.data.loading import Loader, WholeImages, batch_parts
 from alexnet.data.module import PackDataModule
 from alexnet.data.pack import Pack
 from alexnet.data.plan import draw_epoch
@@ -57,7 +57,7 @@ def training_batches(pack: Pack, config: Config, epoch: int) -> list[ReadyBatch]
 def epoch_of(pack: Pack, config: Config, epoch: int) -> list[Batch]:
     """What a network elsewhere gets, whose device augments the images."""
     make = WholeImages(pack.splits["train"], PackDataModule(pack, config).epoch_plan(epoch), torch.device("cpu"))
-    return list(Loader(make, images=23, batch_size=config.optimizer.batch_size, threads=3))
+    return list(Loader(make, parts=batch_parts(23, config.optimizer.batch_size), threads=3))
 
 
 def images_of(batches: list[Batch]) -> list[int]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from alexnet.data.augment import Batch
-from alexnet.data.loading import Loader, WholeImages
+from alexnet.data.loading import Loader, WholeImages, batch_parts
 from alexnet.data.module import PackDataModule
 from alexnet.data.pack import Pack
 from alexnet.data.sets import open_data
@@ -145,7 +145,7 @@ def whole_images(data: PackDataModule, epoch: int) -> Loader[Batch]:
     """The planned batches before anything has been done to the images: the network augments them in float64."""
     split = data.pack.splits["train"]
     make = WholeImages(split, data.epoch_plan(epoch), torch.device("cpu"))
-    return Loader(make, images=len(split), batch_size=data.config.optimizer.batch_size)
+    return Loader(make, parts=batch_parts(len(split), data.config.optimizer.batch_size))
 
 
 @pytest.mark.parametrize("recipe", ["paper", "source_2012"])

@@ -483,6 +483,21 @@ class HardwareConfig:
 
 
 @dataclass(kw_only=True)
+class TrainerConfig:
+    """How many processes train one network together, each on a device of its own (data parallelism).
+
+    Batches, images and masks are those of one device: nothing changes but rounding.
+    """
+
+    replicas: int | None = 1
+    """Copies of the network, each of which sees its part of every batch. None: one for each GPU, two on a CPU, or as
+    many as torchrun or srun has started."""
+
+    def __post_init__(self) -> None:
+        _require(self.replicas is None or self.replicas >= 1, f"trainer.replicas={self.replicas} must be at least 1")
+
+
+@dataclass(kw_only=True)
 class PlacementConfig:
     """Where the columns are (section 3.2); changes nothing in what is computed, beyond rounding."""
 
@@ -570,6 +585,7 @@ class Config:
     late: LateConfig = field(default_factory=LateConfig)
     data: DataConfig = MISSING
     hardware: HardwareConfig = MISSING
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
     placement: PlacementConfig = field(default_factory=PlacementConfig)
     wandb: WandbConfig = MISSING
     target: Target = field(default_factory=Target)

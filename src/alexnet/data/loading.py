@@ -4,7 +4,7 @@ Nothing here is random or depends on timing: which images are in a batch, and wh
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Generic, TypeVar
 
@@ -18,35 +18,57 @@ from alexnet.data.plan import EpochPlan
 from alexnet.data.slots import Slots
 from alexnet.data.splits import Split
 from alexnet.data.threads import cores, in_threads
+from alexnet.net.part import ONLY, Replica
 
 Made = TypeVar("Made")
 
 
+def batch_parts(images: int, batch_size: int, replica: Replica = ONLY) -> list[slice]:
+    """What a copy of the network sees of each batch, as places in the order of the images.
+
+    The last batch may be smaller, as in 2012, and the part of one copy empty.
+    """
+    parts = []
+    for first in range(0, images, batch_size):
+        part = replica.part(min(batch_size, images - first))
+        parts.append(slice(first + part.first, first + part.first + part.count))
+    return parts
+
+
 class Loader(Generic[Made]):
-    """The batches of a split, in order, each made from its part of the images; the last may be smaller, as in 2012."""
+    """The batches of a split, in order, each made from its part of the images."""
 
     def __init__(
         self,
         make: Callable[[slice], Made],
         *,
-        images: int,
-        batch_size: int,
+        parts: Sequence[slice],
         threads: int = 1,
         stop: Callable[[], None] = lambda: None,
     ) -> None:
         """`stop` is called before each batch, to raise where what is loaded can no longer be trusted."""
-        self._make, self._images, self._batch_size = make, images, batch_size
+        self._make, self._parts = make, parts
         self._threads, self._stop = threads, stop
+        self._first = self._done = 0
         self.waited = 0.0
         """Seconds that the network has waited for batches."""
 
     def __len__(self) -> int:
-        return -(-self._images // self._batch_size)
+        return len(self._parts)
+
+    def state_dict(self) -> dict[str, int]:
+        """Batches of the epoch under way that have been handed out; 0 at its end."""
+        return {"batches": self._done % len(self)}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Begin with the batch after those that have been handed out."""
+        self._first = state_dict["batches"]
 
     def __iter__(self) -> Iterator[Made]:
-        firsts = range(0, self._images, self._batch_size)
-        parts = (slice(first, min(first + self._batch_size, self._images)) for first in firsts)
-        with closing(in_threads(self._make, parts, self._threads, ahead=self._threads + 1)) as batches:
+        self._done, self._first = self._first, 0
+        with closing(
+            in_threads(self._make, self._parts[self._done :], self._threads, ahead=self._threads + 1)
+        ) as batches:
             while True:
                 start = time.perf_counter()
                 batch = next(batches, None)
@@ -54,12 +76,13 @@ class Loader(Generic[Made]):
                 if batch is None:
                     return
                 self._stop()
+                self._done += 1
                 yield batch
 
 
-def loader_threads(wanted: int | None, device: torch.device) -> int:
-    """How many threads make batches, if the user has no wish."""
-    return wanted or (1 if device.type == "cpu" else cores())
+def loader_threads(wanted: int | None, device: torch.device, *, processes: int = 1) -> int:
+    """How many threads make batches, if the user has no wish, where so many processes share the machine."""
+    return wanted or (1 if device.type == "cpu" else max(1, cores() // processes))
 
 
 class AugmentedImages:

@@ -11,10 +11,11 @@ from alexnet.config.schema import Config
 from alexnet.data.augment import Batch, CropGeometry, ReadyBatch
 from alexnet.data.fused import FusedAugmentation
 from alexnet.data.integrity import Watch
-from alexnet.data.loading import AugmentedImages, Loader, Made, PlainImages, WholeImages, loader_threads
+from alexnet.data.loading import AugmentedImages, Loader, Made, PlainImages, WholeImages, batch_parts, loader_threads
 from alexnet.data.pack import Pack
 from alexnet.data.plan import EpochPlan, draw_epoch
 from alexnet.data.slots import Slots
+from alexnet.net.part import ONLY, Replica
 
 TrainingBatches: TypeAlias = Loader[Batch | ReadyBatch]
 EvaluationBatches: TypeAlias = Loader[tuple[Tensor, Tensor]]
@@ -38,14 +39,15 @@ class PackDataModule(L.LightningDataModule):
     The trainer must reload the training batches every epoch, since each epoch has a plan of its own.
     """
 
-    def __init__(self, pack: Pack, config: Config) -> None:
+    def __init__(self, pack: Pack, config: Config, replica: Replica = ONLY, *, processes: int = 1) -> None:
+        """`processes` is the number of those that load on this machine at once."""
         super().__init__()
-        self.pack = pack
-        self.config = config
+        self.pack, self.config = pack, config
+        self.replica, self.processes = replica, processes
         self.geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
         self.watch = Watch(pack)
-        crop, batch_size = self.geometry.crop_size, config.optimizer.batch_size
-        self._slots = Slots((min(batch_size, len(pack.splits["train"])), crop, crop, 3))
+        crop, largest = self.geometry.crop_size, min(config.optimizer.batch_size, len(pack.splits["train"]))
+        self._slots = Slots((-(-largest // replica.of), crop, crop, 3))
 
     @property
     def evaluated(self) -> list[str]:
@@ -98,5 +100,6 @@ class PackDataModule(L.LightningDataModule):
 
     def _loader(self, make: Callable[[slice], Made], images: int, batch_size: int) -> Loader[Made]:
         device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        threads = loader_threads(self.config.hardware.loader_threads, device)
-        return Loader(make, images=images, batch_size=batch_size, threads=threads, stop=self.watch.raise_damage)
+        threads = loader_threads(self.config.hardware.loader_threads, device, processes=self.processes)
+        parts = batch_parts(images, batch_size, self.replica)
+        return Loader(make, parts=parts, threads=threads, stop=self.watch.raise_damage)

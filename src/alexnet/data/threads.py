@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ def cores() -> int:
 
 
 def in_threads(
-    work: Callable[[Item], Result], items: Iterator[Item], threads: int, *, ahead: int | None = None
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, *, ahead: int | None = None
 ) -> Generator[Result, None, None]:
     """`map(work, items)`, on up to `threads` threads; up to `ahead` results wait (None: two for each thread).
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from alexnet.data.loading import Loader, PlainImages
+from alexnet.data.loading import Loader, PlainImages, batch_parts
 from alexnet.data.module import evaluated_splits
 from alexnet.data.pack import Pack
 from alexnet.data.progress import progress
@@ -29,11 +29,12 @@ def evaluate(trained: Trained, pack: Pack, splits: Sequence[str], *, whole: bool
     with torch.inference_mode(), progress(f"evaluating {trained.name}", total, show=show) as advance:
         for number, split in enumerate(splits):
             images = pack.splits[split]
-            for batch, labels in Loader(PlainImages(images), images=len(images), batch_size=batch_size):
-                seen = probabilities(trained.net, trained.augmenter, batch.to(trained.device))
+            loader = Loader(PlainImages(images), parts=batch_parts(len(images), batch_size))
+            for batch, (pixels, labels) in enumerate(loader):
+                seen = probabilities(trained.net, trained.augmenter, pixels.to(trained.device))
                 for view, scores in seen.items():
-                    store.add(number, view, labels, scores)
-                advance(len(batch))
+                    store.add(number, view, batch, labels, scores)
+                advance(len(labels))
     return store
 
 

@@ -21,3 +21,19 @@ def part_of(whole: int, *, index: int, parts: int) -> Part:
     """One of `parts` parts that differ by one at most; the two halves are those of `torch.chunk`."""
     first, end = (-(-number * whole // parts) for number in (index, index + 1))
     return Part(first=first, count=end - first, whole=whole)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replica:
+    """One of several copies of a network that are trained as one: each sees its part of every batch."""
+
+    index: int = 0
+    of: int = 1
+
+    def part(self, images: int) -> Part:
+        """The part of a batch of so many images that this copy sees; may be empty."""
+        return part_of(images, index=self.index, parts=self.of)
+
+
+ONLY = Replica()
+"""A network that is trained alone."""

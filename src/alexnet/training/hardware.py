@@ -4,11 +4,16 @@ import ctypes
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from alexnet.config.schema import HardwareConfig
+from alexnet.data.threads import cores
 from alexnet.errors import UserError
 from alexnet.net.lrn_torch import fused_kernels_work
+from alexnet.training.world import ALONE, World
 
 MALLOPT = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 2**28)}
 """Parameters of glibc's allocator (malloc.h) and their values: no memory of its own for a large tensor, none given back
@@ -32,11 +37,13 @@ def check_hardware(hardware: HardwareConfig) -> None:
             raise UserError("hardware.matmul=onednn multiplies in bfloat16 on this processor; choose default")
 
 
-def set_up_process(hardware: HardwareConfig) -> None:
+def set_up_process(hardware: HardwareConfig, world: World = ALONE) -> None:
     """Threads, allocator and library of matrix products, which belong to the whole process."""
     _set_matmul(hardware.matmul)
     if hardware.threads is not None:
         torch.set_num_threads(hardware.threads)
+    elif world.local_size > 1:
+        torch.set_num_threads(max(1, cores() // world.local_size))
     if hardware.allocator == "tuned":
         mallopt = _mallopt()
         assert mallopt is not None
@@ -44,9 +51,21 @@ def set_up_process(hardware: HardwareConfig) -> None:
             mallopt(parameter, value)
 
 
-def trainer_options(hardware: HardwareConfig) -> dict[str, Any]:
+def trainer_options(hardware: HardwareConfig, world: World = ALONE) -> dict[str, Any]:
     """Options of Lightning's trainer."""
-    return {"accelerator": hardware.accelerator, "devices": 1, "precision": hardware.precision}
+    options: dict[str, Any] = {"accelerator": hardware.accelerator, "precision": hardware.precision}
+    if world.size == 1:
+        # Said outright: on a cluster Lightning would take signals and checkpoints into its own hands.
+        return options | {"devices": 1, "plugins": [LightningEnvironment()]}
+    return options | {
+        "devices": world.local_size,
+        "num_nodes": world.nodes,
+        "strategy": DDPStrategy(
+            cluster_environment=TorchElasticEnvironment(),
+            broadcast_buffers=False,  # the mean image is the same everywhere
+            gradient_as_bucket_view=True,
+        ),
+    }
 
 
 def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:

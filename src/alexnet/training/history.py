@@ -66,10 +66,16 @@ class History(L.Callback):
         return self.records[-1].train_set_top1_error if self.records else None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"records": [asdict(record) for record in self.records]}
+        under_way = {"images": self._images, "seconds": self._training_seconds}
+        return {"records": [asdict(record) for record in self.records], "under_way": under_way}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.records = [EpochRecord(**record) for record in state_dict["records"]]
+        under_way = state_dict.get("under_way", {"images": 0, "seconds": 0.0})  # older checkpoints end with an epoch
+        self._images, self._training_seconds = under_way["images"], under_way["seconds"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._started = time.perf_counter() - self._training_seconds
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._started, self._images, self._training_seconds = time.perf_counter(), 0, 0.0
@@ -77,7 +83,8 @@ class History(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._images += len(batch.labels)
+        assert isinstance(pl_module, AlexNetModule)
+        self._images += pl_module.images_in(batch_idx)
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # an epoch is over when its kernels are, not when they are queued
         self._training_seconds = time.perf_counter() - self._started
@@ -101,7 +108,8 @@ class History(L.Callback):
                 f" try a lower optimizer.lr than {pl_module.config.optimizer.lr:g}"
             )
         self.records.append(record)
-        self._write()
+        if trainer.is_global_zero:
+            self._write()
         logged = {name: float(value) for name, value in asdict(record).items() if value is not None}
         pl_module.log_dict(
             {_metric_name(name): value for name, value in logged.items() if name not in ("epoch", "step")}
@@ -109,8 +117,8 @@ class History(L.Callback):
 
     def _record(self, trainer: L.Trainer, module: AlexNetModule) -> EpochRecord:
         train = _percent(module.train_errors)
-        validated = int(module.val_errors.images) > 0
-        fitted = int(module.train_set_errors.images) > 0
+        # Not by the images seen: of a small set this process may have seen none.
+        validated, fitted = ("val" in module.validated, "train" in module.validated)
         val = _percent(module.val_errors) if validated else {"top1": None, "top5": None}
         return EpochRecord(
             epoch=trainer.current_epoch,

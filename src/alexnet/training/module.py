@@ -6,7 +6,8 @@ from typing import Any
 import lightning as L
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torchmetrics import Metric
 
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.augment import Augmenter, Batch, CropGeometry, ReadyBatch
@@ -17,6 +18,8 @@ from alexnet.evaluation.loss import MeanLoss
 from alexnet.evaluation.predictions import PredictionStore
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
+from alexnet.net.layers import PlainDropout
+from alexnet.net.part import ONLY, Part, Replica
 from alexnet.net.precision import at_least_float32
 from alexnet.probabilities import bytes_needed
 from alexnet.training.hardware import fuse_on_gpu
@@ -29,9 +32,11 @@ KEPT_BYTES = 2**26
 class AlexNetModule(L.LightningModule):
     """Trains on the planned batches, augmenting those that are not; tests on the centre crop and the ten patches."""
 
-    def __init__(self, config: Config, tree: ConfigTree, pack: Pack) -> None:
+    def __init__(self, config: Config, tree: ConfigTree, pack: Pack, replica: Replica = ONLY) -> None:
         super().__init__()
         self.config = config
+        self.replica = replica
+        self.training_images = len(pack.splits["train"])
         self.description = {
             "config": tree,
             "class_names": pack.class_names,
@@ -50,6 +55,11 @@ class AlexNetModule(L.LightningModule):
         groups = parameter_groups(self.net, optimizer, [f"conv{number}" for number in self.config.late.layers])
         return Momentum2012(groups, lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay)
 
+    @property
+    def epoch_metrics(self) -> dict[str, Metric]:
+        """What is counted over the batches of a training epoch."""
+        return {"loss": self.train_loss, "errors": self.train_errors}
+
     def on_fit_start(self) -> None:
         fuse_on_gpu(self.augmenter, self.device)
 
@@ -57,21 +67,39 @@ class AlexNetModule(L.LightningModule):
         # Plain values only, so that torch loads the file without running code from it.
         checkpoint["alexnet"] = self.description
 
+    def on_train_start(self) -> None:
+        self._switch_color()  # a run that goes on in the middle of an epoch has no start of it
+
     def on_train_epoch_start(self) -> None:
-        self.train_loss.reset()
-        self.train_errors.reset()
+        for metric in self.epoch_metrics.values():
+            metric.reset()
+        self._switch_color()
+
+    def _switch_color(self) -> None:
         self.augmenter.color_on = self.config.color_is_on(self.current_epoch)
 
     def training_step(self, batch: Batch | ReadyBatch, batch_idx: int) -> Tensor:
         # Dropout masks follow from the seed and the step alone: the same after a resume, and the same for two
         # ablations as far as their layers are.
         _seed_masks(self.device, _step_seed(self.config.seed, self.global_step))
+        whole = self.images_in(batch_idx)
+        part = self.replica.part(whole)
+        if self.replica.of > 1:
+            share_masks(self.net, part)
         inputs = batch.inputs if isinstance(batch, ReadyBatch) else self.augmenter(batch)
         logits = at_least_float32(self.net(inputs))
+        if part.count == 0:  # fewer images than copies of the network; the others wait for a gradient from this one too
+            return logits.sum()
         loss = F.cross_entropy(logits, batch.labels)
-        self.train_loss.update(loss, len(batch.labels))
+        self.train_loss.update(loss, part.count)
         self.train_errors.update(logits.detach(), batch.labels)
-        return loss
+        # The gradient is the mean over the copies of the network, and is to be that over the images.
+        return loss * (self.replica.of * part.count / whole) if self.replica.of > 1 else loss
+
+    def images_in(self, batch_idx: int) -> int:
+        """Training images in a batch of an epoch, those of all copies of the network."""
+        size = self.config.optimizer.batch_size
+        return min(size, self.training_images - batch_idx * size)
 
     def on_validation_epoch_start(self) -> None:
         self.val_loss.reset()
@@ -80,6 +108,8 @@ class AlexNetModule(L.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         images, labels = batch
+        if not len(labels):
+            return
         logits = center_logits(self.net, self.augmenter, images)
         if self.validated[dataloader_idx] == "train":
             self.train_set_errors.update(logits, labels)
@@ -92,17 +122,26 @@ class AlexNetModule(L.LightningModule):
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         images, labels = batch
+        if not len(labels):
+            return
         # In float32 whatever trained the net: the errors of a run are those that `alexnet evaluate` finds.
         with torch.autocast(self.device.type, enabled=False):
             seen = probabilities(self.net, self.augmenter, images)
         for view, scores in seen.items():
-            self.predictions.add(dataloader_idx, view, labels, scores)
+            self.predictions.add(dataloader_idx, view, batch_idx, labels, scores)
 
 
 def _fits_a_file(pack: Pack) -> bool:
     """Whether the probabilities of all classes for all evaluated images are small enough to be kept with the run."""
     images = sum(len(pack.splits[split]) for split in evaluated_splits(pack))
     return bytes_needed(images, len(pack.class_names), len(VIEWS)) <= KEPT_BYTES
+
+
+def share_masks(net: nn.Module, images: Part) -> None:
+    """Give every dropout layer the part of the batch that this copy of the network sees."""
+    for layer in net.modules():
+        if isinstance(layer, PlainDropout):
+            layer.images = images
 
 
 def _seed_masks(device: torch.device, seed: int) -> None:

@@ -28,7 +28,7 @@ def begun(job: Job, directory: Path, pack: Pack) -> Result:
     """The result file of a run that has only begun: what it says if the process is killed."""
     config = job.config
     layers = plan(config, len(pack.class_names))
-    result = Result(
+    return Result(
         status="interrupted",
         message=UNFINISHED,
         run=directory.name,
@@ -64,8 +64,6 @@ def begun(job: Job, directory: Path, pack: Pack) -> Result:
         command=job.command,
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Weighted)]),
     )
-    result.write(directory)
-    return result
 
 
 def _points(errors: Errors) -> Points:

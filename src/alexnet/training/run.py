@@ -1,5 +1,6 @@
 """One run, from a checked job to a result file."""
 
+import io
 import logging
 import shutil
 import warnings
@@ -21,9 +22,17 @@ from alexnet.errors import UserError
 from alexnet.evaluation.trained import CHECKPOINTS, LAST, read_checkpoint
 from alexnet.first_layer import FIRST_LAYER_FILE, write_first_layer
 from alexnet.net.plan import plan
-from alexnet.predictions import PREDICTIONS_FILE, write_predictions
+from alexnet.predictions import PREDICTIONS_FILE, ViewPredictions, write_predictions
 from alexnet.probabilities import PROBABILITIES_FILE, write_probabilities
-from alexnet.results import CONFIG_FILE, METRICS_FILE, RESULT_FILE, PretrainedFacts, Result, finished_result
+from alexnet.results import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    RESULT_FILE,
+    PretrainedFacts,
+    Result,
+    finished_result,
+    read_result,
+)
 from alexnet.sole_use import sole_use
 from alexnet.training import tracking
 from alexnet.training.callbacks import ScheduledRate, checkpoint_callbacks
@@ -32,8 +41,11 @@ from alexnet.training.hardware import check_hardware, compile_if_wanted, set_up_
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.outcome import begun, error_rates, first_layer, stopped, training_facts
+from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
+from alexnet.training.ranks import gather, run_in_ranks
 from alexnet.training.surroundings import device_name
+from alexnet.training.world import ALONE, World, processes_wanted, this_world
 from alexnet.wandb_run import check_login
 
 
@@ -67,6 +79,9 @@ def run(job: Job, directory: Path, *, console: Console) -> Result:
     Raises:
         UserError: the data cannot be used, training diverged, or another process is at work in the directory.
     """
+    world = this_world(job.config)
+    if not world.is_first:
+        return _run(job, directory, preflight(job), world, Console(file=io.StringIO()))
     if not job.config.fresh and (done := finished_result(directory)) is not None:
         return _shown_again(done, directory, console)
     pack = preflight(job)
@@ -76,17 +91,39 @@ def run(job: Job, directory: Path, *, console: Console) -> Result:
             _discard(directory)
         elif (done := finished_result(directory)) is not None:  # by another process, since we looked
             return _shown_again(done, directory, console)
-        return _run(job, directory, pack, console)
+        if world == ALONE and (processes := processes_wanted(job.config)) > 1:
+            return _run_in_ranks(job, directory, pack, processes, console)
+        return _run(job, directory, pack, world, console)
 
 
-def _run(job: Job, directory: Path, pack: Pack, console: Console) -> Result:
-    OmegaConf.save(OmegaConf.create(job.tree), directory / CONFIG_FILE)
+def run_rank(job: Job, directory: Path, *, console: Console) -> None:
+    """The part of one process in a run that `run` has started with several, and has the run directory for."""
+    _run(job, directory, preflight(job), this_world(job.config), console)
+
+
+def _run_in_ranks(job: Job, directory: Path, pack: Pack, processes: int, console: Console) -> Result:
     result = begun(job, directory, pack)
+    result.write(directory)
+    try:
+        run_in_ranks(job, directory, processes, console)
+    except BaseException as error:  # the first process may not have lived to say so, or know only that another is gone
+        stopped(result, error).write(directory)
+        raise
+    return read_result(directory)
+
+
+def _run(job: Job, directory: Path, pack: Pack, world: World, console: Console) -> Result:
+    """Every process of a run computes its result; the first alone writes."""
+    result = begun(job, directory, pack)
+    if not world.is_first:
+        return _train_and_test(job, directory, pack, world, result, None, console)
+    OmegaConf.save(OmegaConf.create(job.tree), directory / CONFIG_FILE)
+    result.write(directory)
     logger = tracking.start(job, directory)
     try:
         with _ctrl_c_kept():
-            result = _train_and_test(job, directory, pack, result, logger, console)
-    except BaseException as error:  # also Ctrl-C, and SIGTERM, which Lightning turns into SystemExit
+            result = _train_and_test(job, directory, pack, world, result, logger, console)
+    except BaseException as error:  # also Ctrl-C, and signals, which end in a SystemExit
         result = stopped(result, error)
         raise
     finally:
@@ -122,43 +159,61 @@ def _ctrl_c_kept() -> Iterator[None]:
 
 
 def _train_and_test(
-    job: Job, directory: Path, pack: Pack, result: Result, logger: WandbLogger | None, console: Console
+    job: Job, directory: Path, pack: Pack, world: World, result: Result, logger: WandbLogger | None, console: Console
 ) -> Result:
     quieten_lightning()
-    set_up_process(job.config.hardware)
-    data = PackDataModule(pack, job.config)
-    module = AlexNetModule(job.config, job.tree, pack)
+    set_up_process(job.config.hardware, world)
+    data = PackDataModule(pack, job.config, world.replica, processes=world.local_size)
+    module = AlexNetModule(job.config, job.tree, pack, world.replica)
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
         start_from(module.net, pretrained, job.config.pretrained.fresh)
     compile_if_wanted(module.net, job.config.hardware)
     history = History(directory)
-    trainer = _trainer(job, directory, history, [logger] if logger else [], console, data)
-    result = replace(result, device=device_name(trainer.strategy.root_device))
+    trainer = _trainer(job, directory, world, history, [logger] if logger else [], console, data)
+    result = replace(result, device=device_name(trainer.strategy.root_device, processes=world.size))
     console.print(_headline(result, directory), highlight=False, soft_wrap=True)
-    trainer.fit(module, data, ckpt_path=_checkpoint(directory, pack))
+    trainer.fit(module, data, ckpt_path=None if job.config.fresh else _checkpoint(directory, pack))
     result = replace(result, training=training_facts(history, len(pack.splits["train"])))
     trainer.test(module, data, verbose=False)
+    gather(module.predictions)
     predictions = module.predictions.collect(data.evaluated)
+    if world.is_first:
+        _write_files(directory, predictions, module, data)
+    return replace(result, status="finished", message=None, errors=error_rates(predictions))
+
+
+def _write_files(
+    directory: Path,
+    predictions: dict[str, dict[str, ViewPredictions]],
+    module: AlexNetModule,
+    data: PackDataModule,
+) -> None:
+    """What the network says about every image, and its first kernels."""
     write_predictions(directory, predictions)
     if module.predictions.whole:
         write_probabilities(
             directory,
             module.predictions.answers(data.evaluated),
             net=directory.name,
-            fingerprint=pack.fingerprint,
-            class_names=pack.class_names,
+            fingerprint=data.pack.fingerprint,
+            class_names=data.pack.class_names,
         )
     write_first_layer(directory, first_layer(module.net))
-    return replace(result, status="finished", message=None, errors=error_rates(predictions))
 
 
 def _trainer(
-    job: Job, directory: Path, history: History, loggers: list[Logger], console: Console, data: PackDataModule
+    job: Job,
+    directory: Path,
+    world: World,
+    history: History,
+    loggers: list[Logger],
+    console: Console,
+    data: PackDataModule,
 ) -> L.Trainer:
     hardware = job.config.hardware
     has_validation = "val" in data.pack.splits
     return L.Trainer(
-        **trainer_options(hardware),
+        **trainer_options(hardware, world),
         max_epochs=job.config.schedule.epochs,
         default_root_dir=directory,
         logger=loggers,
@@ -166,10 +221,12 @@ def _trainer(
             history,
             ScheduledRate(job.config, history),
             display_callback(console, history, live=hardware.progress_bar),
+            Preemption(directory),
             *checkpoint_callbacks(directory, has_validation=has_validation),
         ],
         enable_progress_bar=hardware.progress_bar and console.is_terminal,
         enable_model_summary=False,
+        use_distributed_sampler=False,  # every process plans and loads its own part of the batches
         reload_dataloaders_every_n_epochs=1,  # every epoch has a plan of its own
         num_sanity_val_steps=0,  # would count validation images before the first epoch
     )
@@ -224,3 +281,5 @@ def quieten_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* is not empty.*")  # a resumed run's is not
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")  # no validation images
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is of all processes already
+    warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")  # its successor is newer than torch 2.11

@@ -22,11 +22,13 @@ def versions() -> dict[str, str]:
     }
 
 
-def device_name(device: torch.device) -> str:
-    """The device in words, such as `cpu: AMD EPYC 7B13, 2 threads`."""
+def device_name(device: torch.device, *, processes: int = 1) -> str:
+    """The device in words, such as `cpu: AMD EPYC 7B13, 2 threads`, and the number of processes where each has one."""
     if device.type == "cuda":
-        return f"cuda: {torch.cuda.get_device_name(device)}"
-    return f"cpu: {_processor()}, {torch.get_num_threads()} threads"
+        name = f"cuda: {torch.cuda.get_device_name(device)}"
+    else:
+        name = f"cpu: {_processor()}, {torch.get_num_threads()} threads"
+    return name if processes == 1 else f"{processes} processes, each on {name}"
 
 
 def _processor() -> str:

@@ -1,0 +1,199 @@
+"""Starts the processes that train one network together on this machine, and sees to it that all of them end.
+
+Where torchrun or srun start them, nothing here is used.
+"""
+
+import io
+import logging
+import multiprocessing as mp
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from rich.console import Console
+from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, ProcessRaisedException, start_processes
+
+from alexnet.config.job import Job
+from alexnet.errors import UserError
+from alexnet.evaluation.predictions import PredictionStore
+from alexnet.sole_use import locked
+
+TERMINATED = 143
+"""Exit code of a process that obeyed SIGTERM (128 + 15)."""
+GRACE_SECONDS = 60
+"""Time that processes get to write a checkpoint and end before they are killed."""
+LOOK_EVERY_SECONDS = 0.5
+FIRST_LOCK = ".first.lock"
+HERE = "127.0.0.1"
+
+
+class RankError(RuntimeError):
+    """One of the processes failed or died."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Started:
+    """What a process is told by the one that starts it."""
+
+    job: Job
+    directory: Path
+    size: int
+    port: int
+    parent: int
+    """Process id."""
+    screen: str | None
+    """File that the first one prints to; None: the terminal."""
+    log: str | None
+    """File of log messages."""
+
+
+def run_in_ranks(job: Job, directory: Path, size: int, console: Console) -> None:
+    """Run a job in `size` processes of this machine. When one fails or dies, all end.
+
+    Raises:
+        UserError: one of them raised it.
+        RankError: one failed otherwise, or was killed.
+    """
+    # The store by which they find each other is ours, so that no port is promised that another program may take.
+    store = dist.TCPStore(HERE, 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+    screen = None if console.file is sys.stdout else str(console.file.name)
+    started = _Started(
+        job=job,
+        directory=directory,
+        size=size,
+        port=store.port,
+        parent=os.getpid(),
+        screen=screen,
+        log=_log_file(),
+    )
+    complaints = mp.get_context("spawn").SimpleQueue()
+    with _sigterm_exits():
+        arguments = (started, complaints)
+        context = start_processes(_rank, arguments, nprocs=size, join=False)  # type: ignore[no-untyped-call]
+        assert context is not None
+        try:
+            while not context.join():
+                pass
+        except (ProcessRaisedException, ProcessExitedException) as error:
+            raise _cause(complaints, error) from None
+        finally:
+            _end(context)
+
+
+def gather(predictions: PredictionStore) -> None:
+    """Let every process know what all have seen."""
+    if not dist.is_initialized():
+        return
+    stores: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(stores, predictions)
+    predictions.merge(stores)
+
+
+def _cause(complaints: "SimpleQueue[tuple[int, bool, str]]", error: Exception) -> Exception:
+    """What went wrong first, in the words of the process that it happened to."""
+    if isinstance(error, ProcessRaisedException):
+        logging.getLogger(__name__).error("%s", error)  # with the traceback
+    if complaints.empty():
+        return RankError(" ".join(str(error).split()))
+    rank, by_user, words = complaints.get()
+    return UserError(words) if by_user else RankError(f"process {rank}: {words}")
+
+
+def _end(context: ProcessContext) -> None:
+    """Ask the processes that are left to end, then kill them."""
+    for process in context.processes:
+        if process.is_alive():
+            process.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in context.processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+@contextmanager
+def _sigterm_exits() -> Iterator[None]:
+    """Let SIGTERM unwind this process instead of ending it at once, unless somebody else has a use for it."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not ours:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _log_file() -> str | None:
+    handlers = logging.getLogger().handlers
+    return next((handler.baseFilename for handler in handlers if isinstance(handler, logging.FileHandler)), None)
+
+
+def _rank(rank: int, started: _Started, complaints: "SimpleQueue[tuple[int, bool, str]]") -> None:
+    """The body of one process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent turns it into a SIGTERM for each
+    threading.Thread(target=_end_with_parent, args=(started.parent,), daemon=True).start()
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(started.size),
+        "LOCAL_WORLD_SIZE": str(started.size),
+        "MASTER_ADDR": HERE,
+        "MASTER_PORT": str(started.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # torchrun's way to say that the store is another process's
+        "TORCHELASTIC_RESTART_COUNT": "0",
+    }
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+    if started.log is not None:
+        form = f"[%(asctime)s][process {rank}][%(name)s][%(levelname)s] - %(message)s"
+        logging.basicConfig(filename=started.log, level=logging.INFO, format=form)
+    from alexnet.training.run import run_rank
+
+    try:
+        with _first_alone(rank, started.directory), _console(rank, started.screen) as console:
+            run_rank(started.job, started.directory, console=console)
+    except UserError as error:
+        complaints.put((rank, True, str(error)))
+        raise
+    except Exception as error:
+        complaints.put((rank, False, f"{type(error).__name__}: {' '.join(str(error).split())}"))
+        raise
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process when the one that started it has died, even where a collective never returns."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY_SECONDS)
+    os._exit(1)
+
+
+@contextmanager
+def _first_alone(rank: int, directory: Path) -> Iterator[None]:
+    """Let a first process of an earlier attempt end, whose parent was killed, before another writes to its files."""
+    if rank > 0:
+        yield
+        return
+    with locked(directory / FIRST_LOCK, str(directory), wait=lambda _: None):
+        yield
+
+
+@contextmanager
+def _console(rank: int, screen: str | None) -> Iterator[Console]:
+    if rank > 0:
+        yield Console(file=io.StringIO())
+    elif screen is None:
+        yield Console()
+    else:
+        with Path(screen).open("a", encoding="utf-8") as file:
+            yield Console(file=file, width=120)

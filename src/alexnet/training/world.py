@@ -1,0 +1,121 @@
+"""The processes that train one network together: how many, and which of them this one is.
+
+They know each other by the environment variables of torchrun, whoever started them: torchrun itself, Slurm's srun, or
+the run (`alexnet.training.ranks`).
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from alexnet.config.schema import Config
+from alexnet.errors import UserError
+from alexnet.net.part import Replica
+
+REPLICAS_ON_CPU = 2
+"""Copies of the network that `trainer=ddp` trains where there is no GPU to count: enough to try it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """This process among those that train one network."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    """Rank on this machine."""
+    local_size: int = 1
+    """Processes on this machine."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the files and speaks to the user."""
+        return self.rank == 0
+
+    @property
+    def nodes(self) -> int:
+        return self.size // self.local_size
+
+    @property
+    def replica(self) -> Replica:
+        """The copy of the network that this process trains."""
+        return Replica(index=self.rank, of=self.size)
+
+
+ALONE = World()
+
+
+def processes_wanted(config: Config) -> int:
+    """How many processes the configuration asks for; where it leaves that open, one for each GPU, or two on a CPU."""
+    wanted = config.trainer.replicas
+    if wanted is not None:
+        return wanted
+    gpus = 0 if config.hardware.accelerator == "cpu" else torch.cuda.device_count()
+    return gpus or REPLICAS_ON_CPU
+
+
+def this_world(config: Config) -> World:
+    """The world that torchrun or srun has put this process in; `ALONE` without them.
+
+    Raises:
+        UserError: it is not of the size that the configuration asks for.
+    """
+    world = started_by_others()
+    if world is None:
+        return ALONE
+    wanted = config.trainer.replicas
+    if wanted is not None and wanted != world.size:
+        raise UserError(
+            f"{world.size} processes were started for a run that wants trainer.replicas={wanted}: add trainer=ddp to"
+            " train one network with all of them"
+        )
+    return world
+
+
+def started_by_others() -> World | None:
+    """This process's place as torchrun's or srun's variables tell it; None where they do not, or tell of one alone."""
+    _translate_slurm()
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    if any(name not in os.environ for name in names):
+        return None
+    rank, size, local_rank, local_size = (int(os.environ[name]) for name in names)
+    if size == 1:
+        return None
+    return World(rank=rank, size=size, local_rank=local_rank, local_size=local_size)
+
+
+@cache
+def _translate_slurm() -> None:
+    """srun's variables as torchrun's.
+
+    Only srun sets those of a step: a batch script that asks for several tasks and calls python by itself is alone.
+    """
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")
+    if tasks == "1" or "RANK" in os.environ:
+        return
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+    slurm = SLURMEnvironment(auto_requeue=False)
+    os.environ |= {
+        "RANK": os.environ["SLURM_PROCID"],
+        "WORLD_SIZE": tasks,
+        "LOCAL_RANK": os.environ["SLURM_LOCALID"],
+        "LOCAL_WORLD_SIZE": str(_tasks_per_node(os.environ["SLURM_STEP_TASKS_PER_NODE"])),
+        "MASTER_ADDR": slurm.resolve_root_node_address(os.environ["SLURM_STEP_NODELIST"]),
+        "MASTER_PORT": str(slurm.main_port),
+    }
+
+
+def _tasks_per_node(text: str) -> int:
+    """`4(x2)` -> 4, Slurm's way to say that there are two nodes of four tasks each.
+
+    Raises:
+        UserError: the nodes differ.
+    """
+    found = re.fullmatch(r"(\d+)(\(x\d+\))?", text)
+    if found is None:
+        raise UserError(f"srun has started {text} processes on its nodes: start equally many on each")
+    return int(found[1])
