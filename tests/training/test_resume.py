@@ -148,7 +148,7 @@ def test_the_records_are_part_of_the_checkpoint(undisturbed: Callable[..., Path]
     history.load_state_dict({"records": records})
     assert [record.epoch for record in history.records] == [0, 1, 2]
     assert history.schedule_errors == [record.val_top1_error for record in history.records]
-    assert history.state_dict() == {"records": records}
+    assert history.state_dict()["records"] == records
 
 
 def test_without_validation_the_schedule_judges_training(undisturbed: Callable[..., Path], tmp_path: Path) -> None:

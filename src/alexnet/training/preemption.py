@@ -42,11 +42,13 @@ class Preemption(L.Callback):
         self._last_look = (0, time.monotonic())
         self._under_way: list[dict[str, dict[str, Tensor]]] | None = None
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        # Lightning, which has registered handlers of its own by now, puts the former ones back at the end.
+    def _listen(self) -> None:
+        """Take the place of the handlers that Lightning has registered by now; it puts the former ones back."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 signal.signal(number, self._told)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.world_size > 1:
             # A broadcast after every step, and a host that waits for it.
             trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
@@ -56,6 +58,7 @@ class Preemption(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, AlexNetModule)
+        self._listen()
         self._next_look, self._last_look = trainer.global_step, (trainer.global_step, time.monotonic())
         if self._under_way is not None:
             for states in self._under_way[trainer.global_rank :: trainer.world_size]:
@@ -75,6 +78,9 @@ class Preemption(L.Callback):
         self._under_way = _gathered(pl_module)
         trainer.save_checkpoint(self.path)
         raise Preempted(self._signal or signal.SIGTERM)
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._listen()
 
     def on_test_batch_end(self, *arguments: Any, **_: Any) -> None:
         if self._signal:  # all that was learnt is in the last checkpoint

@@ -65,7 +65,7 @@ def run_in_ranks(job: Job, directory: Path, size: int, console: Console) -> None
     """
     # The store by which they find each other is ours, so that no port is promised that another program may take.
     store = dist.TCPStore(HERE, 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
-    screen = None if console.file is sys.stdout else str(console.file.name)
+    screen = None if console.file is sys.stdout else getattr(console.file, "name", None)
     started = _Started(
         job=job,
         directory=directory,
@@ -78,6 +78,7 @@ def run_in_ranks(job: Job, directory: Path, size: int, console: Console) -> None
     complaints = mp.get_context("spawn").SimpleQueue()
     with _sigterm_exits():
         arguments = (started, complaints)
+        logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # tells of every process it ends
         context = start_processes(_rank, arguments, nprocs=size, join=False)  # type: ignore[no-untyped-call]
         assert context is not None
         try:

@@ -7,7 +7,6 @@ the run (`alexnet.training.ranks`).
 import os
 import re
 from dataclasses import dataclass, replace
-from functools import cache
 
 import torch
 
@@ -105,7 +104,6 @@ def started_by_others() -> World | None:
     return World(rank=rank, size=size, local_rank=local_rank, local_size=local_size)
 
 
-@cache
 def _translate_slurm() -> None:
     """srun's variables as torchrun's.
 

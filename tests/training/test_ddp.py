@@ -1,0 +1,124 @@
+"""Several processes train the network of one, on the images of one, and count every image once."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from alexnet.data.loading import batch_parts
+from alexnet.errors import UserError
+from alexnet.net.part import Replica
+from alexnet.results import read_result
+from alexnet.training.history import EpochRecord
+from alexnet.training.world import World, started_by_others, this_world
+from tests.training.conftest import MakeJob, epochs, execute, state
+
+STEADY = ("optimizer.lr=0.001", "data.shapes.val_per_class=1", "hardware.threads=1", "optimizer.batch_size=17")
+"""60 images in batches of 17, the last of 9: no two or three processes get equal parts. Without a gentle rate, rounding
+grows to anything within an epoch, as between one thread and two."""
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3, 5])
+@pytest.mark.parametrize(("images", "batch_size"), [(60, 17), (8, 3), (7, 7), (1, 4)])
+def test_every_image_is_in_one_part_of_its_batch(images: int, batch_size: int, replicas: int) -> None:
+    parts = [batch_parts(images, batch_size, Replica(index=index, of=replicas)) for index in range(replicas)]
+    places = list(range(images))
+    for number, first in enumerate(range(0, images, batch_size)):
+        seen = [place for mine in parts for place in places[mine[number]]]
+        assert seen == places[first : first + batch_size]
+    assert {len(mine) for mine in parts} == {math.ceil(images / batch_size)}
+
+
+@pytest.fixture(scope="module")
+def alone(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("alone")
+    execute(tiny(*STEADY), directory)
+    return directory
+
+
+@pytest.mark.parametrize("replicas", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_several_processes_are_one_network(tiny: MakeJob, alone: Path, tmp_path: Path, replicas: int) -> None:
+    result, _ = execute(tiny(*STEADY, "trainer=ddp", f"trainer.replicas={replicas}"), tmp_path)
+    assert result.status == "finished" and result.device.startswith(f"{replicas} processes, each on cpu: ")
+    expected, moved = state(alone), state(tmp_path)
+    for name, value in moved.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-7, msg=lambda text, name=name: name + text)
+    names = list(EpochRecord.__dataclass_fields__)
+    for mine, theirs in zip(epochs(tmp_path)[1:], epochs(alone)[1:], strict=True):
+        record, other = (dict(zip(names, row, strict=False)) for row in (mine, theirs))
+        assert float(record["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-5)
+        assert float(record["val_loss"]) == pytest.approx(float(other["val_loss"]), rel=1e-5)
+        for error in ("train_top1_error", "train_top5_error", "val_top1_error", "val_top5_error"):
+            assert float(record[error]) == float(other[error])
+    with np.load(tmp_path / "predictions.npz") as mine, np.load(alone / "predictions.npz") as theirs:
+        assert mine.files == theirs.files
+        for name in mine.files:
+            np.testing.assert_allclose(mine[name], theirs[name], rtol=1e-4)
+    assert read_result(tmp_path).errors == read_result(alone).errors
+
+
+def test_more_processes_than_images_in_the_last_batch(tiny: MakeJob, tmp_path: Path) -> None:
+    """Of 60 images in batches of 59 one is left for the last: a process with none of it goes along."""
+    short = ("optimizer.lr=0.001", "optimizer.batch_size=59", "schedule.epochs=1", "schedule.drops=[]")
+    execute(tiny(*short), tmp_path / "one")
+    execute(tiny(*short, "trainer=ddp"), tmp_path / "two")
+    expected, moved = state(tmp_path / "one"), state(tmp_path / "two")
+    for name, value in moved.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-7, msg=name)
+
+
+def test_an_error_of_the_user_in_any_process_is_one_line(tiny: MakeJob, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="diverged"):
+        execute(tiny("optimizer.lr=1e9", "trainer=ddp"), tmp_path)
+    stopped = read_result(tmp_path)
+    assert stopped.status == "failed" and stopped.message is not None and "diverged" in stopped.message
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}, None),
+        (
+            {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"},
+            World(rank=5, size=8, local_rank=1, local_size=4),
+        ),
+        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_JOB_ID": "77"}, None),  # a batch script without srun
+        (
+            {
+                "SLURM_STEP_NUM_TASKS": "6",
+                "SLURM_PROCID": "4",
+                "SLURM_LOCALID": "1",
+                "SLURM_STEP_TASKS_PER_NODE": "3(x2)",
+                "SLURM_STEP_NODELIST": "node[07-08]",
+                "SLURM_JOB_ID": "123456",
+            },
+            World(rank=4, size=6, local_rank=1, local_size=3),
+        ),
+    ],
+    ids=["nobody", "torchrun with one", "torchrun", "sbatch", "srun"],
+)
+def test_the_world_that_others_made(
+    environment: dict[str, str], expected: World | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", environment)
+    assert started_by_others() == expected
+    if "SLURM_STEP_NODELIST" in environment:
+        assert (environment["MASTER_ADDR"], environment["MASTER_PORT"]) == ("node07", "18456")
+
+
+def test_unequal_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = {"SLURM_STEP_NUM_TASKS": "3", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_STEP_NODELIST": "a,b"}
+    monkeypatch.setattr(os, "environ", {**step, "SLURM_STEP_TASKS_PER_NODE": "2,1", "SLURM_JOB_ID": "5"})
+    with pytest.raises(UserError, match="equally many"):
+        started_by_others()
+
+
+def test_a_run_for_one_process_started_by_several_is_refused(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})
+    with pytest.raises(UserError, match="trainer=ddp"):
+        this_world(tiny().config)
+    assert this_world(tiny("trainer=ddp").config).rank == 1

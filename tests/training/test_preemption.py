@@ -1,0 +1,84 @@
+"""A signal ends a run at the step it is at; repeated, it ends bit for bit where an undisturbed one does."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from alexnet.results import read_result
+from alexnet.training.module import AlexNetModule
+from alexnet.training.preemption import Preempted
+from tests.training.conftest import MakeJob, assert_same_training, checkpoint, execute
+
+NOISY = ("schedule.epochs=3", "schedule.drops=[1,2]", "recipe=source_2012", "late=none", "schedule.until_train_error=0")
+"""With everything that a step could depend on besides its number: two schedules of rates, noise, a measured fit."""
+
+
+def signal_in(hook: str, epoch: int, batch: int, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a signal arrive once, in a step of the module."""
+    original = getattr(AlexNetModule, hook)
+
+    def told(module: AlexNetModule, *arguments: object) -> object:
+        if module.current_epoch == epoch and arguments[1] == batch:
+            monkeypatch.setattr(AlexNetModule, hook, original)
+            os.kill(os.getpid(), number)
+        return original(module, *arguments)
+
+    monkeypatch.setattr(AlexNetModule, hook, told)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("undisturbed")
+    execute(tiny(*NOISY), directory)
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("hook", "epoch", "batch", "number", "steps"),
+    [
+        ("training_step", 0, 0, signal.SIGTERM, 1),
+        ("training_step", 1, 2, signal.SIGUSR1, 7),
+        ("training_step", 1, 3, signal.SIGTERM, 8),  # the last of the epoch: validated first
+        ("validation_step", 1, 0, signal.SIGTERM, 8),
+        ("test_step", 2, 0, signal.SIGTERM, 12),
+    ],
+)
+def test_a_signal_and_again(
+    tiny: MakeJob,
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hook: str,
+    epoch: int,
+    batch: int,
+    number: int,
+    steps: int,
+) -> None:
+    epoch += hook == "test_step"  # counted on when training is over
+    signal_in(hook, epoch, batch, number, monkeypatch)
+    before = signal.getsignal(number)
+    with pytest.raises(Preempted) as stop:
+        execute(tiny(*NOISY), tmp_path)
+    assert stop.value.code == 128 + number
+    assert signal.getsignal(number) is before
+    assert read_result(tmp_path).status == "interrupted"
+    assert checkpoint(tmp_path)["global_step"] == steps
+    execute(tiny(*NOISY), tmp_path)
+    assert_same_training(tmp_path, undisturbed)
+
+
+def test_stopped_at_every_single_step(
+    tiny: MakeJob, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in range(12):
+        signal_in("training_step", step // 4, step % 4, signal.SIGTERM, monkeypatch)
+        if step < 11:
+            with pytest.raises(Preempted):
+                execute(tiny(*NOISY), tmp_path)
+            assert checkpoint(tmp_path)["global_step"] == step + 1
+    with pytest.raises(Preempted):
+        execute(tiny(*NOISY), tmp_path)  # in the test that follows the last epoch
+    execute(tiny(*NOISY), tmp_path)
+    assert_same_training(tmp_path, undisturbed)
