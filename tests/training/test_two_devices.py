@@ -7,24 +7,25 @@ import numpy as np
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.results import RESULT_FILE, read_result
+from alexnet.results import RESULT_FILE
 from alexnet.training.run import preflight
 from tests.training.conftest import MakeJob, checkpoint, execute, state
 
 TWO = "placement=two_devices"
+CLOSE = 1e-5
 
 
-def assert_close(one: Path, other: Path, *, within: float = 1e-5) -> None:
+def assert_close(one: Path, other: Path) -> None:
     """Two runs ended alike but for rounding: weights, velocities and probabilities, over the largest of each."""
     first, second = state(one), state(other)
     assert first.keys() == second.keys()
     for key, value in first.items():
-        assert float((value - second[key]).abs().max()) <= within * float(value.abs().max()), key
+        assert float((value - second[key]).abs().max()) <= CLOSE * float(value.abs().max()), key
     for file in ("first_layer.npz", "probabilities.npz"):
         with np.load(one / file) as mine, np.load(other / file) as theirs:
             assert mine.files == theirs.files
             for name in (name for name in mine.files if mine[name].dtype.kind == "f"):
-                np.testing.assert_allclose(theirs[name], mine[name], rtol=0, atol=within)
+                np.testing.assert_allclose(theirs[name], mine[name], rtol=0, atol=CLOSE)
 
 
 def kept(directory: Path) -> list[str]:
@@ -57,24 +58,34 @@ def test_two_devices_continue_what_one_began_and_the_reverse(tiny: MakeJob, tmp_
     assert kept(mixed)[: len(after)] == after
 
 
+OTHERS = {
+    "two copies": ("trainer=ddp", "trainer.replicas=2"),
+    "three copies, few images": ("trainer=ddp", "trainer.replicas=3", "optimizer.batch_size=29"),  # the last has two
+    "source": ("columns=isolated", "recipe=source_2012", "schedule=epochs_20", "schedule.scaled_to=2"),
+    "compiled": ("head=bottleneck", "depth=six", "hardware.compile=true"),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("overrides", "within"),
-    [
-        (("trainer=ddp", "trainer.replicas=2"), 1e-5),
-        (("trainer=ddp", "trainer.replicas=3", "optimizer.batch_size=29"), 1e-5),  # the last batch has two images
-        (("columns=isolated", "recipe=source_2012", "schedule=epochs_20", "schedule.scaled_to=2"), 1e-5),
-        (("head=bottleneck", "depth=six", "hardware.compile=true"), 1e-5),
-        (("hardware.precision=bf16-mixed",), 0.05),
-    ],
-    ids=["two copies", "three copies, few images", "source", "compiled", "bfloat16"],
-)
-def test_other_runs_execute(tiny: MakeJob, tmp_path: Path, overrides: tuple[str, ...], within: float) -> None:
-    execute(tiny(TWO, *overrides), tmp_path / "two")
-    alone = [override for override in overrides if not override.startswith("trainer")]
-    execute(tiny(*alone), tmp_path / "one")
-    assert read_result(tmp_path / "two").status == "finished"
-    assert_close(tmp_path / "one", tmp_path / "two", within=within)
+@pytest.mark.parametrize("overrides", OTHERS.values(), ids=OTHERS)
+def test_other_runs_on_two_devices(tiny: MakeJob, tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    on_two_and_on_one(tiny, tmp_path, overrides)
+    assert_close(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_bfloat16_differs_within_its_rounding(tiny: MakeJob, tmp_path: Path) -> None:
+    """As one device in bfloat16 differs from itself in float32: by some percent of conv1's weights, less elsewhere."""
+    on_two_and_on_one(tiny, tmp_path, ("hardware.precision=bf16-mixed",))
+    one, two = (checkpoint(tmp_path / name)["state_dict"] for name in ("one", "two"))
+    for name in (name for name in one if name.endswith(".weight")):
+        assert float((one[name] - two[name]).abs().max()) < 0.1 * float(one[name].abs().max()), name
+
+
+def on_two_and_on_one(tiny: MakeJob, folder: Path, overrides: tuple[str, ...]) -> None:
+    result, _ = execute(tiny(TWO, *overrides), folder / "two")
+    assert result.status == "finished"
+    execute(tiny(*(override for override in overrides if not override.startswith("trainer"))), folder / "one")
 
 
 def test_a_net_with_one_column_is_refused(tiny: MakeJob) -> None:
