@@ -1,14 +1,17 @@
 """Runs whose network lies on two processes: the numbers, the files and the checkpoints of one device."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from alexnet.errors import UserError
 from alexnet.results import RESULT_FILE
 from alexnet.training.run import preflight
+from alexnet.training.world import processes_wanted, this_world
 from tests.training.conftest import MakeJob, checkpoint, execute, state
 
 TWO = "placement=two_devices"
@@ -91,3 +94,47 @@ def on_two_and_on_one(tiny: MakeJob, folder: Path, overrides: tuple[str, ...]) -
 def test_a_net_with_one_column_is_refused(tiny: MakeJob) -> None:
     with pytest.raises(UserError, match="columns=one has one: choose columns=two"):
         preflight(tiny(TWO, "columns=one"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "gpus", "processes"),
+    [((), 0, 2), ((), 8, 2), (("trainer=ddp",), 0, 4), (("trainer=ddp",), 8, 8), (("trainer.replicas=3",), 0, 6)],
+)
+def test_a_run_starts_two_processes_for_each_copy(
+    overrides: tuple[str, ...], gpus: int, processes: int, tiny: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert processes_wanted(tiny(TWO, *overrides, "hardware.accelerator=auto").config) == processes
+
+
+def test_one_gpu_does_not_hold_two_columns(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match="needs 2 GPUs, and there is 1"):
+        processes_wanted(tiny(TWO, "hardware.accelerator=auto").config)
+    assert processes_wanted(tiny(TWO).config) == 2  # on the CPU
+
+
+def test_neighbours_hold_one_network(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = []
+    for rank in range(4):
+        monkeypatch.setattr(os, "environ", started(rank, 4))
+        world = this_world(tiny(TWO, "trainer=ddp").config)
+        places.append((world.replica.index, world.replica.of, world.column))
+    assert places == [(0, 2, 0), (0, 2, 1), (1, 2, 0), (1, 2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("size", "overrides", "wrong"),
+    [(3, ("trainer=ddp",), "cannot be divided into pairs"), (4, (), "wants trainer.replicas=1, 2 for each")],
+)
+def test_processes_that_are_no_pairs_are_refused(
+    size: int, overrides: tuple[str, ...], wrong: str, tiny: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", started(0, size))
+    with pytest.raises(UserError, match=wrong):
+        this_world(tiny(TWO, *overrides).config)
+
+
+def started(rank: int, size: int) -> dict[str, str]:
+    """What torchrun tells a process."""
+    return {"RANK": f"{rank}", "WORLD_SIZE": f"{size}", "LOCAL_RANK": f"{rank}", "LOCAL_WORLD_SIZE": f"{size}"}
