@@ -30,6 +30,13 @@ class World:
     """Processes on this machine."""
     devices: int = 1
     """Processes that hold one network between them, a column each; neighbours in rank."""
+    runs: int = 1
+    """Runs at work on this machine at once."""
+
+    @property
+    def neighbours(self) -> int:
+        """Processes that share this machine's cores, with this one."""
+        return self.local_size * self.runs
 
     @property
     def is_first(self) -> bool:
