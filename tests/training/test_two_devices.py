@@ -11,7 +11,7 @@ import torch
 from alexnet.errors import UserError
 from alexnet.results import RESULT_FILE
 from alexnet.training.run import preflight
-from alexnet.training.world import processes_wanted, this_world
+from alexnet.training.world import check_gpus, processes_wanted, this_world
 from tests.training.conftest import MakeJob, checkpoint, execute, state
 
 TWO = "placement=two_devices"
@@ -110,8 +110,9 @@ def test_a_run_starts_two_processes_for_each_copy(
 def test_one_gpu_does_not_hold_two_columns(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="needs 2 GPUs, and there is 1"):
-        processes_wanted(tiny(TWO, "hardware.accelerator=auto").config)
-    assert processes_wanted(tiny(TWO).config) == 2  # on the CPU
+        check_gpus(tiny(TWO, "hardware.accelerator=auto").config)
+    check_gpus(tiny(TWO).config)  # on the CPU
+    check_gpus(tiny("hardware.accelerator=auto").config)
 
 
 def test_neighbours_hold_one_network(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:

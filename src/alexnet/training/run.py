@@ -46,7 +46,7 @@ from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.ranks import gather, run_in_ranks
 from alexnet.training.surroundings import device_name
-from alexnet.training.world import World, processes_wanted, this_world
+from alexnet.training.world import World, check_gpus, processes_wanted, this_world
 from alexnet.wandb_run import check_login
 
 
@@ -61,6 +61,7 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
     """
     if job.config.placement.devices > 1:
         check_two_devices(job.config)
+        check_gpus(job.config)
     check_hardware(job.config.hardware)
     check_login(job.config.wandb.mode)
     if pack is None:

@@ -63,20 +63,27 @@ ALONE = World()
 
 def processes_wanted(config: Config) -> int:
     """How many processes the configuration asks for; where it leaves that open, one for each GPU, or two networks on a
-    CPU.
+    CPU."""
+    devices, replicas = config.placement.devices, config.trainer.replicas
+    return devices * (replicas if replicas is not None else _gpus(config) // devices or REPLICAS_ON_CPU)
+
+
+def check_gpus(config: Config) -> None:
+    """Refuse a network on more GPUs than there are, where the run starts its processes itself.
 
     Raises:
-        UserError: a network has more devices than there are GPUs.
+        UserError: there are some, but too few.
     """
-    devices = config.placement.devices
-    gpus = 0 if config.hardware.accelerator == "cpu" else torch.cuda.device_count()
-    if 0 < gpus < devices:
+    gpus, placement = _gpus(config), config.placement
+    if 0 < gpus < placement.devices and started_by_others() is None:
         raise UserError(
-            f"placement={config.placement.kind} needs {devices} GPUs, and there is {gpus}: choose placement=one_device"
-            " or hardware.accelerator=cpu"
+            f"placement={placement.kind} needs {placement.devices} GPUs, and there is {gpus}: choose"
+            " placement=one_device or hardware.accelerator=cpu"
         )
-    replicas = config.trainer.replicas
-    return devices * (replicas if replicas is not None else gpus // devices or REPLICAS_ON_CPU)
+
+
+def _gpus(config: Config) -> int:
+    return 0 if config.hardware.accelerator == "cpu" else torch.cuda.device_count()
 
 
 def this_world(config: Config) -> World:
