@@ -22,6 +22,8 @@ from alexnet.config.command_line import read_command_line
 from alexnet.config.compose import one_line, register
 from alexnet.config.job import Job, check
 from alexnet.errors import UserError, exit_with, one_line_errors
+from alexnet.sweep.launcher import at_a_time
+from alexnet.sweep.machine import stay_on_one_gpu
 from alexnet.sweep.run import run_sweep
 
 SCREEN_FILE = "screen.log"
@@ -44,10 +46,21 @@ def main(hydra_main: Callable[[], None]) -> None:
         if arguments.cfg or arguments.info:
             hydra_main()
         elif command.sweep:
+            _refuse_to_be_one_of_several()
             run_sweep(command, jobs, run_job)
         else:
             _preflight(jobs[0])
             hydra_main()
+
+
+def _refuse_to_be_one_of_several() -> None:
+    from alexnet.training.world import started_by_others
+
+    if (world := started_by_others()) is not None:
+        raise UserError(
+            f"a sweep is one process, and {world.size} were started: give the command by itself, with trainer=ddp for"
+            " runs of several processes each"
+        )
 
 
 def _preflight(job: Job) -> None:
@@ -62,13 +75,17 @@ def run_job(_: DictConfig) -> None:
     In a sweep an error is shown and raised, so that Hydra goes on with the other jobs; a single run just ends.
     """
     from alexnet.training.run import run
+    from alexnet.training.world import processes_wanted
 
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
     job = check(list(hydra.overrides.task))
+    at_once = at_a_time(hydra) or 1
+    if at_once > 1 and processes_wanted(job.config) == 1:
+        stay_on_one_gpu(directory.parent)
     try:
         with _console(str(hydra.runtime.choices["hydra/launcher"]), directory) as console:
-            run(job, directory, console=console)
+            run(job, directory, console=console, at_once=at_once)
     except KeyboardInterrupt:
         print("interrupted: give the command again to continue", file=sys.stderr)
         raise

@@ -82,3 +82,28 @@ def test_stopped_at_every_single_step(
         execute(tiny(*NOISY), tmp_path)  # in the test that follows the last epoch
     execute(tiny(*NOISY), tmp_path)
     assert_same_training(tmp_path, undisturbed)
+
+
+def test_who_listened_before_is_told_when_the_checkpoint_is_there(
+    tiny: MakeJob, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """submitit lets a SIGTERM pass, and puts the job back into the queue at a SIGUSR2."""
+    steps = []
+
+    def listener(number: int, _: object) -> None:
+        steps.append(checkpoint(tmp_path)["global_step"])
+        if number == signal.SIGUSR2:
+            raise SystemExit(-1)
+
+    former = {number: signal.signal(number, listener) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        signal_in("loss", 1, 1, signal.SIGUSR2, monkeypatch)
+        signal_in("loss", 0, 2, signal.SIGTERM, monkeypatch)
+        with pytest.raises(SystemExit):
+            execute(tiny(*NOISY), tmp_path)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    assert steps == [3, 6]
+    execute(tiny(*NOISY), tmp_path)
+    assert_same_training(tmp_path, undisturbed)

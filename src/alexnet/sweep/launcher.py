@@ -17,7 +17,6 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig
 
 from alexnet.config.compose import CONF, one_line
 from alexnet.sweep.planned import PlannedRun
@@ -56,20 +55,21 @@ def launching(to_hydra: list[str], first_job: Sequence[str]) -> Iterator[Launchi
             _launch(plugin, [list(run.overrides) for run in runs])
 
         yield Launching(
-            name=str(config.hydra.runtime.choices["hydra/launcher"]), at_a_time=_at_a_time(config), start=start
+            name=str(config.hydra.runtime.choices["hydra/launcher"]), at_a_time=at_a_time(config.hydra), start=start
         )
         context.callbacks.on_multirun_end(config=config, config_name="config")
     finally:
         GlobalHydra.instance().clear()
 
 
-def _at_a_time(config: DictConfig) -> int | None:
-    launcher = str(config.hydra.runtime.choices["hydra/launcher"])
+def at_a_time(hydra: Any) -> int | None:
+    """How many jobs run side by side on this machine, by Hydra's own settings; None where the launcher decides."""
+    launcher = str(hydra.runtime.choices["hydra/launcher"])
     if launcher == "basic":
         return 1
     if launcher != "joblib":
         return None
-    jobs = int(config.hydra.launcher.n_jobs)
+    jobs = int(hydra.launcher.n_jobs)
     return jobs if jobs > 0 else max(1, (cpu_count() or 1) + 1 + jobs)  # joblib counts down from all cores: -1, -2
 
 

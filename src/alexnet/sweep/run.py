@@ -85,11 +85,15 @@ def _speeds(
 ) -> dict[Path, float] | None:
     """Seconds per image of each run; None where the runs go elsewhere, or no step can be made here."""
     from alexnet.sweep.cost import timed_speeds
+    from alexnet.training.world import processes_wanted
 
     if how.at_a_time is None:
         console.print(
             f"no forecast of the time: hydra/launcher={how.name} decides where the runs compute", soft_wrap=True
         )
+        return None
+    if any(processes_wanted(run.job.config) > 1 for run in runs):
+        console.print("no forecast of the time: its runs are of several processes", highlight=False)
         return None
     try:
         return timed_speeds(runs, packs)

@@ -42,8 +42,8 @@ def set_up_process(hardware: HardwareConfig, world: World = ALONE) -> None:
     _set_matmul(hardware.matmul)
     if hardware.threads is not None:
         torch.set_num_threads(hardware.threads)
-    elif world.local_size > 1:
-        torch.set_num_threads(max(1, cores() // world.local_size))
+    elif world.neighbours > 1:
+        torch.set_num_threads(max(1, cores() // world.neighbours))
     if hardware.allocator == "tuned":
         mallopt = _mallopt()
         assert mallopt is not None

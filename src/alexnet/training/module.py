@@ -111,6 +111,7 @@ class AlexNetModule(L.LightningModule):
                 loop.manual_optimization.optim_step_progress.increment_by(1)
                 if self.turn_ends:
                     break
+        self.turn_ends = False
         loop.batch_progress.increment_by(batch_idx - first)  # Lightning counts a turn as one batch
         # Processes that train together take their turns together.
         short = time.perf_counter() - start < LONG_ENOUGH

@@ -15,8 +15,8 @@ from torch import Tensor
 from alexnet.evaluation.trained import CHECKPOINTS, LAST
 from alexnet.training.module import AlexNetModule
 
-SIGNALS = (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
-"""What schedulers send ahead of a kill; SIGUSR1 by `sbatch --signal=USR1@120`, say."""
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+"""What schedulers send ahead of a kill: Slurm SIGTERM, or what `sbatch --signal` names; submitit asks for SIGUSR2."""
 LOOK_EVERY_SECONDS = 1.0
 """Time between two questions of the processes to each other whether one of them has been told to end."""
 
@@ -31,6 +31,9 @@ class Preempted(SystemExit):
 class Preemption(L.Callback):
     """On a signal, saves the last checkpoint after the step under way, and ends the process.
 
+    Where somebody else was listening for that signal, such as submitit, which puts the job back into the queue, it is
+    handed on to him once the checkpoint is there, and he decides.
+
     All processes that train one network must stop at the same step. They ask each other once in a while: a question
     after every step, as Lightning's own, would have the host wait for the GPU.
     """
@@ -39,6 +42,7 @@ class Preemption(L.Callback):
         self.path = directory / CHECKPOINTS / f"{LAST}.ckpt"
         self._signal = 0
         self._alone: AlexNetModule | None = None
+        self._others = {number: signal.getsignal(number) for number in SIGNALS}
         self._next_look = 0
         self._last_look = (0, time.monotonic())
         self._under_way: list[dict[str, dict[str, Tensor]]] | None = None
@@ -72,7 +76,7 @@ class Preemption(L.Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._agreed(trainer):
-            raise Preempted(self._signal or signal.SIGTERM)
+            self._obey()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -82,14 +86,22 @@ class Preemption(L.Callback):
         assert isinstance(pl_module, AlexNetModule)
         self._under_way = _gathered(pl_module)
         trainer.save_checkpoint(self.path)
-        raise Preempted(self._signal or signal.SIGTERM)
+        self._under_way = None
+        self._obey()
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._listen()
 
     def on_test_batch_end(self, *arguments: Any, **_: Any) -> None:
         if self._signal:  # all that was learnt is in the last checkpoint
-            raise Preempted(self._signal)
+            self._obey()
+
+    def _obey(self) -> None:
+        number, self._signal = self._signal or signal.SIGTERM, 0
+        other = self._others[number]
+        if not callable(other):
+            raise Preempted(number)
+        other(number, None)
 
     def _agreed(self, trainer: L.Trainer) -> bool:
         """Whether any of the processes has been told to end."""

@@ -37,7 +37,7 @@ HERE = "127.0.0.1"
 
 
 class RankError(RuntimeError):
-    """One of the processes failed or died."""
+    """One of the processes failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,8 @@ class _Started:
     job: Job
     directory: Path
     size: int
+    at_once: int
+    """Runs at work on this machine."""
     port: int
     parent: int
     """Process id."""
@@ -56,12 +58,12 @@ class _Started:
     """File of log messages."""
 
 
-def run_in_ranks(job: Job, directory: Path, size: int, console: Console) -> None:
+def run_in_ranks(job: Job, directory: Path, size: int, *, console: Console, at_once: int) -> None:
     """Run a job in `size` processes of this machine. When one fails or dies, all end.
 
     Raises:
-        UserError: one of them raised it.
-        RankError: one failed otherwise, or was killed.
+        UserError: one of them raised it, or was killed.
+        RankError: one failed otherwise.
     """
     # The store by which they find each other is ours, so that no port is promised that another program may take.
     store = dist.TCPStore(HERE, 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
@@ -70,6 +72,7 @@ def run_in_ranks(job: Job, directory: Path, size: int, console: Console) -> None
         job=job,
         directory=directory,
         size=size,
+        at_once=at_once,
         port=store.port,
         parent=os.getpid(),
         screen=screen,
@@ -85,7 +88,7 @@ def run_in_ranks(job: Job, directory: Path, size: int, console: Console) -> None
             while not context.join():
                 pass
         except (ProcessRaisedException, ProcessExitedException) as error:
-            raise _cause(complaints, error) from None
+            raise _cause(context, complaints, error) from None
         finally:
             _end(context)
 
@@ -99,8 +102,12 @@ def gather(predictions: PredictionStore) -> None:
     predictions.merge(stores)
 
 
-def _cause(complaints: "SimpleQueue[tuple[int, bool, str]]", error: Exception) -> Exception:
+def _cause(context: ProcessContext, complaints: "SimpleQueue[tuple[int, bool, str]]", error: Exception) -> Exception:
     """What went wrong first, in the words of the process that it happened to."""
+    for rank, process in enumerate(context.processes):
+        if process.exitcode < 0 and process.exitcode != -signal.SIGTERM:  # which is how we end those that are left
+            name = signal.Signals(-process.exitcode).name
+            return UserError(f"process {rank} of {len(context.processes)} was killed ({name}): repeat to continue")
     if isinstance(error, ProcessRaisedException):
         logging.getLogger(__name__).error("%s", error)  # with the traceback
     if complaints.empty():
@@ -163,7 +170,7 @@ def _rank(rank: int, started: _Started, complaints: "SimpleQueue[tuple[int, bool
 
     try:
         with _first_alone(rank, started.directory), _console(rank, started.screen) as console:
-            run_rank(started.job, started.directory, console=console)
+            run_rank(started.job, started.directory, console=console, at_once=started.at_once)
     except UserError as error:
         complaints.put((rank, True, str(error)))
         raise

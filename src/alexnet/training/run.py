@@ -45,7 +45,7 @@ from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.ranks import gather, run_in_ranks
 from alexnet.training.surroundings import device_name
-from alexnet.training.world import ALONE, World, processes_wanted, this_world
+from alexnet.training.world import World, processes_wanted, this_world
 from alexnet.wandb_run import check_login
 
 
@@ -71,15 +71,16 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
     return pack
 
 
-def run(job: Job, directory: Path, *, console: Console) -> Result:
+def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Result:
     """Train and evaluate one job in its run directory, continuing where an earlier attempt stopped.
 
-    A finished run is not repeated: its result is read and shown again, unless `fresh` is set.
+    A finished run is not repeated: its result is read and shown again, unless `fresh` is set. `at_once` is the number
+    of runs at work on this machine, which share its cores.
 
     Raises:
         UserError: the data cannot be used, training diverged, or another process is at work in the directory.
     """
-    world = this_world(job.config)
+    world = replace(this_world(job.config), runs=at_once)
     if not world.is_first:
         return _run(job, directory, preflight(job), world, Console(file=io.StringIO()))
     if not job.config.fresh and (done := finished_result(directory)) is not None:
@@ -91,21 +92,21 @@ def run(job: Job, directory: Path, *, console: Console) -> Result:
             _discard(directory)
         elif (done := finished_result(directory)) is not None:  # by another process, since we looked
             return _shown_again(done, directory, console)
-        if world == ALONE and (processes := processes_wanted(job.config)) > 1:
-            return _run_in_ranks(job, directory, pack, processes, console)
+        if world.size == 1 and (processes := processes_wanted(job.config)) > 1:
+            return _run_in_ranks(job, directory, pack, processes, console, at_once)
         return _run(job, directory, pack, world, console)
 
 
-def run_rank(job: Job, directory: Path, *, console: Console) -> None:
+def run_rank(job: Job, directory: Path, *, console: Console, at_once: int) -> None:
     """The part of one process in a run that `run` has started with several, and has the run directory for."""
-    _run(job, directory, preflight(job), this_world(job.config), console)
+    _run(job, directory, preflight(job), replace(this_world(job.config), runs=at_once), console)
 
 
-def _run_in_ranks(job: Job, directory: Path, pack: Pack, processes: int, console: Console) -> Result:
+def _run_in_ranks(job: Job, directory: Path, pack: Pack, processes: int, console: Console, at_once: int) -> Result:
     result = begun(job, directory, pack)
     result.write(directory)
     try:
-        run_in_ranks(job, directory, processes, console)
+        run_in_ranks(job, directory, processes, console=console, at_once=at_once)
     except BaseException as error:  # the first process may not have lived to say so, or know only that another is gone
         stopped(result, error).write(directory)
         raise
@@ -163,7 +164,7 @@ def _train_and_test(
 ) -> Result:
     quieten_lightning()
     set_up_process(job.config.hardware, world)
-    data = PackDataModule(pack, job.config, world.replica, processes=world.local_size)
+    data = PackDataModule(pack, job.config, world.replica, processes=world.neighbours)
     module = AlexNetModule(job.config, job.tree, pack, world.replica)
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
         start_from(module.net, pretrained, job.config.pretrained.fresh)

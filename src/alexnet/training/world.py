@@ -28,6 +28,13 @@ class World:
     """Rank on this machine."""
     local_size: int = 1
     """Processes on this machine."""
+    runs: int = 1
+    """Runs at work on this machine at once."""
+
+    @property
+    def neighbours(self) -> int:
+        """Processes that share this machine's cores, with this one."""
+        return self.local_size * self.runs
 
     @property
     def is_first(self) -> bool:
