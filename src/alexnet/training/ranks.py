@@ -26,9 +26,8 @@ from alexnet.config.job import Job
 from alexnet.errors import UserError
 from alexnet.evaluation.predictions import PredictionStore
 from alexnet.sole_use import locked
+from alexnet.training.preemption import SIGNALS, Preempted
 
-TERMINATED = 143
-"""Exit code of a process that obeyed SIGTERM (128 + 15)."""
 GRACE_SECONDS = 60
 """Time that processes get to write a checkpoint and end before they are killed."""
 LOOK_EVERY_SECONDS = 0.5
@@ -79,7 +78,7 @@ def run_in_ranks(job: Job, directory: Path, size: int, *, console: Console, at_o
         log=_log_file(),
     )
     complaints = mp.get_context("spawn").SimpleQueue()
-    with _sigterm_exits():
+    with _signals_unwind():
         arguments = (started, complaints)
         logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # tells of every process it ends
         context = start_processes(_rank, arguments, nprocs=size, join=False)  # type: ignore[no-untyped-call]
@@ -130,17 +129,22 @@ def _end(context: ProcessContext) -> None:
 
 
 @contextmanager
-def _sigterm_exits() -> Iterator[None]:
-    """Let SIGTERM unwind this process instead of ending it at once, unless somebody else has a use for it."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if not ours:
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+def _signals_unwind() -> Iterator[None]:
+    """Let signals unwind this process, which ends the others, instead of ending it at once; not those that somebody
+    else has a use for."""
+
+    def unwind(number: int, _: object) -> None:
+        raise Preempted(number)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    ours = [number for number in SIGNALS if in_main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, unwind)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _log_file() -> str | None:
