@@ -45,7 +45,8 @@ class Split(ABC):
         if out is None:
             out = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
         for images, rows, places in self.blocks(indices):
-            out[places] = images[rows]
+            for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+                out[place] = images[row]  # `out[places] = images[rows]` would copy them twice
         return out
 
     def blocks(self, indices: Indices) -> Iterator[Block]:

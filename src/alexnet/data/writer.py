@@ -238,12 +238,15 @@ class PackWriter:
         job, journal = self._partial / _JOB, self._partial / _JOURNAL
         if not (job.is_file() and self._folder.is_dir()) or job.read_text(encoding="utf-8") != self._job:
             return False
-        lines = journal.read_bytes() if journal.is_file() else b""
-        whole = lines[: lines.rfind(b"\n") + 1]  # the last line may be cut off
-        for line in whole.splitlines():
-            self._take_over(_Arrivals(**json.loads(line)))
-        if whole != lines:
-            replace_file(journal, whole)
+        if not journal.is_file():
+            return True
+        whole = 0
+        with journal.open("rb") as lines:
+            for line in lines:
+                if line.endswith(b"\n"):  # the last line may be cut off
+                    self._take_over(_Arrivals(**json.loads(line)))
+                    whole += len(line)
+        os.truncate(journal, whole)
         return True
 
     def _take_over(self, arrivals: _Arrivals) -> None:
@@ -279,7 +282,7 @@ class PackWriter:
     def _finish_split(self, shards: _Shards) -> dict[str, Any]:
         """Write labels and index; returns the split's entry of `pack.json`."""
         kept, in_order = shards.kept, shards.in_order()
-        labels, spans = shards.labels[kept].astype(np.int64), shards.spans[kept]
+        labels, spans = shards.labels[kept].astype(np.int64, copy=False), shards.spans[kept]
         entry: dict[str, Any] = {"images": len(labels), "labels": f"{shards.split}-labels.npy"}
         np.save(self._folder / entry["labels"], labels)
         if self.encoding == "jpeg":
