@@ -1,6 +1,7 @@
 """A training step of the paper's network with everything on, beside `torchvision.models.alexnet` without.
 
 python benchmarks/step.py [--rounds 7] [--batches 32 128]
+python benchmarks/step.py --compiled [--rounds 3] [--batches 32]        torch.compile beside eager; minutes of compiling
 
 Forward, backward and update on one batch of random pixels, one thread. The peer is torchvision's network, which has no
 normalisation and no columns, and scales its dropout, eager with torch's SGD as a script would write it; `same tuning`
@@ -11,9 +12,10 @@ for reading and writing every map and parameter that a part needs, whichever is 
 """
 
 import argparse
+import copy
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -78,19 +80,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--allocator", choices=["default", "tuned"], help=argparse.SUPPRESS)
     parser.add_argument("--print-json", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.print_json:
-        print(json.dumps(measured(options.allocator, options.batches, options.rounds)))
+        print(json.dumps(measured(options.allocator, options.batches, options.rounds, compiled=options.compiled)))
         return
     passed_on = ["--rounds", str(options.rounds), "--batches", *map(str, options.batches)]
+    passed_on += ["--compiled"] if options.compiled else []
     rows = [row for rows in in_each_process("allocator", ["default", "tuned"], passed_on) for row in rows]
     show(rows)
-    print(save("step", options.rounds, rows))
+    print(save("step_compiled" if options.compiled else "step", options.rounds, rows))
 
 
-def measured(allocator: str, batches: list[int], rounds: int) -> list[dict[str, Any]]:
+def measured(allocator: str, batches: list[int], rounds: int, *, compiled: bool) -> list[dict[str, Any]]:
     one_core()
     if allocator == "tuned":
         tune_allocator()
@@ -99,11 +103,13 @@ def measured(allocator: str, batches: list[int], rounds: int) -> list[dict[str, 
     rows = []
     for batch in batches:
         candidates, layers = _candidates(batch)
+        if compiled:
+            candidates = _compiled(candidates)
         steps: dict[str, Callable[[], Parts]] = {name: candidate.step for name, candidate in candidates.items()}
         for name, parts in interleaved(steps, rounds).items():
             dtype = torch.bfloat16 if candidates[name].bfloat16 else torch.float32
-            floor = _floor(layers, batch, dtype, rates[dtype], bandwidth) if name.startswith("ours") else None
-            rows.append({"batch": batch, "allocator": allocator, "way": name, "floor": floor, **as_plain(parts)})
+            least = floor(layers, batch, dtype, rates[dtype], bandwidth) if name.startswith("ours") else None
+            rows.append({"batch": batch, "allocator": allocator, "way": name, "floor": least, **as_plain(parts)})
     return rows
 
 
@@ -131,9 +137,19 @@ def _candidates(batch: int) -> tuple[dict[str, Candidate], tuple[Layer, ...]]:
     return candidates, net.plan
 
 
-def _floor(
-    layers: tuple[Layer, ...], batch: int, dtype: torch.dtype, rate: float, bandwidth: float
-) -> dict[str, float]:
+def _compiled(candidates: dict[str, Candidate]) -> dict[str, Candidate]:
+    """The peer's net and ours, eager and as torch's compiler makes them of the same weights."""
+    eager = {way: candidates[way] for way in (PEER, "ours", "ours, bfloat16")}
+    made: dict[str, Candidate] = {}
+    for way, candidate in eager.items():
+        net = copy.deepcopy(candidate.net)
+        net.compile()
+        optimizer = type(candidate.optimizer)(net.parameters(), **candidate.optimizer.defaults)
+        made[f"{way}, compiled"] = replace(candidate, net=net, optimizer=optimizer)
+    return eager | made
+
+
+def floor(layers: tuple[Layer, ...], batch: int, dtype: torch.dtype, rate: float, bandwidth: float) -> dict[str, float]:
     """Seconds by part; weights, their gradients and velocities are float32, maps are of `dtype`."""
     operations = batch * sum(multiply_adds(layer) for layer in layers)
     first = batch * multiply_adds(layers[0])  # pixels need no gradient

@@ -185,7 +185,7 @@ def test_a_hundred_updates_follow_the_recipe(recipe: str, tiny: MakeJob, pack: P
             masks.clear()
             optimizer.zero_grad()
             trainer.global_step = steps
-            module.training_step(batch, index).backward()
+            module.loss(batch, index).backward()
             optimizer.step()
             reference.update(batch, epoch, (masks[0], masks[1]))
             steps += 1

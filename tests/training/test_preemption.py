@@ -38,9 +38,9 @@ def undisturbed(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.mark.parametrize(
     ("hook", "epoch", "batch", "number", "steps"),
     [
-        ("training_step", 0, 0, signal.SIGTERM, 1),
-        ("training_step", 1, 2, signal.SIGUSR1, 7),
-        ("training_step", 1, 3, signal.SIGTERM, 8),  # the last of the epoch: validated first
+        ("loss", 0, 0, signal.SIGTERM, 1),
+        ("loss", 1, 2, signal.SIGUSR1, 7),
+        ("loss", 1, 3, signal.SIGTERM, 8),  # the last of the epoch: validated first
         ("validation_step", 1, 0, signal.SIGTERM, 8),
         ("test_step", 2, 0, signal.SIGTERM, 12),
     ],
@@ -73,7 +73,7 @@ def test_stopped_at_every_single_step(
     tiny: MakeJob, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for step in range(12):
-        signal_in("training_step", step // 4, step % 4, signal.SIGTERM, monkeypatch)
+        signal_in("loss", step // 4, step % 4, signal.SIGTERM, monkeypatch)
         if step < 11:
             with pytest.raises(Preempted):
                 execute(tiny(*NOISY), tmp_path)
@@ -97,8 +97,8 @@ def test_who_listened_before_is_told_when_the_checkpoint_is_there(
 
     former = {number: signal.signal(number, listener) for number in (signal.SIGTERM, signal.SIGUSR2)}
     try:
-        signal_in("training_step", 1, 1, signal.SIGUSR2, monkeypatch)
-        signal_in("training_step", 0, 2, signal.SIGTERM, monkeypatch)
+        signal_in("loss", 1, 1, signal.SIGUSR2, monkeypatch)
+        signal_in("loss", 0, 2, signal.SIGTERM, monkeypatch)
         with pytest.raises(SystemExit):
             execute(tiny(*NOISY), tmp_path)
     finally:

@@ -38,7 +38,7 @@ def stop_in(hook: str, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def interrupted(module: AlexNetModule, *arguments: object) -> object:
         output = original(module, *arguments)
-        if module.current_epoch == epoch and (hook != "training_step" or arguments[1] == 2):
+        if module.current_epoch == epoch and (hook != "loss" or arguments[1] == 2):
             monkeypatch.setattr(AlexNetModule, hook, original)
             raise KeyboardInterrupt
         return output
@@ -49,7 +49,7 @@ def stop_in(hook: str, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("schedule", [FIXED, PLATEAU], ids=["epochs", "plateau"])
 @pytest.mark.parametrize(
     ("hook", "epoch", "kept"),
-    [("training_step", 1, 1), ("validation_step", 2, 2), ("training_step", 0, 0)],
+    [("loss", 1, 1), ("validation_step", 2, 2), ("loss", 0, 0)],
     ids=["in training", "in validation", "in the first epoch"],
 )
 def test_ctrl_c_and_again(
@@ -104,7 +104,7 @@ def test_stopped_twice(
     tiny: MakeJob, undisturbed: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for epoch in (1, 2):
-        stop_in("training_step", epoch, monkeypatch)
+        stop_in("loss", epoch, monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             execute(tiny(*FIXED), tmp_path)
     execute(tiny(*FIXED), tmp_path)
@@ -124,7 +124,7 @@ def test_the_plateau_schedule_drops_and_ends_by_itself(undisturbed: Callable[...
 def test_other_images_under_a_checkpoint_are_refused(
     tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stop_in("training_step", 1, monkeypatch)
+    stop_in("loss", 1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         execute(tiny(*FIXED), tmp_path)
     before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()

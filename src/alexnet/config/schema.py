@@ -512,6 +512,22 @@ class TrainerConfig:
 
 
 @dataclass(kw_only=True)
+class PlacementConfig:
+    """Where the columns are (section 3.2); changes nothing in what is computed, beyond rounding."""
+
+    kind: str = "one_device"
+    """`one_device`: both columns on each device; `two_devices`: one on each, as in 2012."""
+
+    def __post_init__(self) -> None:
+        _one_of("placement.kind", self.kind, ("one_device", "two_devices"))
+
+    @property
+    def devices(self) -> int:
+        """How many devices hold one network."""
+        return 2 if self.kind == "two_devices" else 1
+
+
+@dataclass(kw_only=True)
 class WandbConfig:
     """Weights & Biases."""
 
@@ -584,6 +600,7 @@ class Config:
     data: DataConfig = MISSING
     hardware: HardwareConfig = MISSING
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    placement: PlacementConfig = field(default_factory=PlacementConfig)
     wandb: WandbConfig = MISSING
     target: Target = field(default_factory=Target)
     """The paper's own errors, where the experiment is one of the paper's."""

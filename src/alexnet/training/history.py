@@ -84,7 +84,7 @@ class History(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, AlexNetModule)
-        self._images += pl_module.images_in(batch_idx)
+        self._images = pl_module.images_before(trainer.fit_loop.batch_idx + 1)
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # an epoch is over when its kernels are, not when they are queued
         self._training_seconds = time.perf_counter() - self._started
@@ -111,9 +111,11 @@ class History(L.Callback):
         if trainer.is_global_zero:
             self._write()
         logged = {name: float(value) for name, value in asdict(record).items() if value is not None}
-        pl_module.log_dict(
-            {_metric_name(name): value for name, value in logged.items() if name not in ("epoch", "step")}
-        )
+        metrics = {_metric_name(name): value for name, value in logged.items() if name != "step"}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics | {"epoch": record.epoch}, step=record.step - 1)
+        if record.val_top1_error is not None:  # the best checkpoint is judged by it
+            pl_module.log("val/top1_error", record.val_top1_error, logger=False, batch_size=1)
 
     def _record(self, trainer: L.Trainer, module: AlexNetModule) -> EpochRecord:
         train = _percent(module.train_errors)

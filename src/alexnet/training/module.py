@@ -1,6 +1,9 @@
 """The LightningModule: the network, its augmentation on the device, its optimiser, and exact counts of its errors."""
 
+import time
+from collections.abc import Iterator
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 import lightning as L
@@ -21,9 +24,13 @@ from alexnet.net.alexnet import AlexNet
 from alexnet.net.layers import PlainDropout
 from alexnet.net.part import ONLY, Part, Replica
 from alexnet.net.precision import at_least_float32
+from alexnet.net.two_devices import HalfNet
 from alexnet.probabilities import bytes_needed
 from alexnet.training.hardware import fuse_on_gpu
 from alexnet.training.momentum import Momentum2012, parameter_groups
+
+LONG_ENOUGH = 0.2
+"""Seconds of updates between two turns of Lightning's loop: short enough for a live display and for signals."""
 
 KEPT_BYTES = 2**26
 """Runs keep the probabilities of all classes up to this size; `alexnet evaluate` writes them where there are more."""
@@ -34,21 +41,36 @@ class AlexNetModule(L.LightningModule):
 
     def __init__(self, config: Config, tree: ConfigTree, pack: Pack, replica: Replica = ONLY) -> None:
         super().__init__()
+        self.automatic_optimization = False  # Lightning's own is one update a turn of its loop
         self.config = config
         self.replica = replica
+        self.counts = True
+        """Whether this process counts what the network says."""
         self.training_images = len(pack.splits["train"])
         self.description = {
             "config": tree,
             "class_names": pack.class_names,
             "data_fingerprint": pack.fingerprint,
         }
-        self.net = AlexNet(config, classes=len(pack.class_names), seed=config.seed)
+        self.net: AlexNet | HalfNet = AlexNet(config, classes=len(pack.class_names), seed=config.seed)
         geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.train_errors, self.val_errors, self.train_set_errors = TopKErrors(), TopKErrors(), TopKErrors()
         self.predictions = PredictionStore(whole=_fits_a_file(pack))
         self.validated = validated_splits(pack, config)
+        self.turn_ends = False
+        """Whether Lightning's loop is wanted back after the update under way; all processes must want it together."""
+        self._updates = 1
+
+    def keep_half(self, column: int) -> None:
+        """Keep the half of the network, with its present weights, that belongs to one of two processes.
+
+        Both see the same images, and the first alone counts them.
+        """
+        assert isinstance(self.net, AlexNet)
+        self.net = HalfNet(self.net, self.config, column=column)
+        self.counts = column == 0
 
     def configure_optimizers(self) -> Momentum2012:
         optimizer = self.config.optimizer
@@ -78,7 +100,40 @@ class AlexNetModule(L.LightningModule):
     def _switch_color(self) -> None:
         self.augmenter.color_on = self.config.color_is_on(self.current_epoch)
 
-    def training_step(self, batch: Batch | ReadyBatch, batch_idx: int) -> Tensor:
+    def training_step(self, dataloader_iter: Iterator[tuple[Batch | ReadyBatch, int, int]]) -> None:
+        """Several updates in one turn of Lightning's loop, as many as take about `LONG_ENOUGH`.
+
+        A turn has some fifty hooks, most of them empty: together as long as the update of a small network, or as a
+        GPU's of a large one.
+        """
+        start = time.perf_counter()
+        optimizer, strategy = self.optimizers(use_pl_optimizer=False), self.trainer.strategy
+        assert isinstance(optimizer, Momentum2012)
+        loop = self.trainer.fit_loop.epoch_loop
+        first = batch_idx = loop.batch_idx
+        batches = islice(dataloader_iter, self._updates)
+        with torch.autocast(self.device.type, enabled=False):  # Lightning's is on, and would be for gradients as well
+            for batch_idx, (batch, _, _) in enumerate(batches, start=first):
+                with self.trainer.precision_plugin.forward_context():
+                    loss = self.loss(batch, batch_idx)
+                optimizer.zero_grad()
+                strategy.pre_backward(loss)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                loop.manual_optimization.optim_step_progress.increment_by(1)
+                if self.turn_ends:
+                    break
+        self.turn_ends = False
+        loop.batch_progress.increment_by(batch_idx - first)  # Lightning counts a turn as one batch
+        # Processes that train together take their turns together.
+        short = time.perf_counter() - start < LONG_ENOUGH
+        self._updates = strategy.broadcast(2 * self._updates if short else self._updates)
+
+    def loss(self, batch: Batch | ReadyBatch, batch_idx: int) -> Tensor:
+        """What this step's gradient is of: the mean loss of the batch's images, under this step's dropout masks.
+
+        Counts the loss and the errors. A copy of the network has its share of the loss, scaled for the mean over all.
+        """
         # Dropout masks follow from the seed and the step alone: the same after a resume, and the same for two
         # ablations as far as their layers are.
         _seed_masks(self.device, _step_seed(self.config.seed, self.global_step))
@@ -91,10 +146,15 @@ class AlexNetModule(L.LightningModule):
         if part.count == 0:  # fewer images than copies of the network; the others wait for a gradient from this one too
             return logits.sum()
         loss = F.cross_entropy(logits, batch.labels)
-        self.train_loss.update(loss, part.count)
-        self.train_errors.update(logits.detach(), batch.labels)
+        if self.counts:
+            self.train_loss.update(loss, part.count)
+            self.train_errors.update(logits.detach(), batch.labels)
         # The gradient is the mean over the copies of the network, and is to be that over the images.
         return loss * (self.replica.of * part.count / whole) if self.replica.of > 1 else loss
+
+    def images_before(self, batch_idx: int) -> int:
+        """Training images in the batches of an epoch before this one."""
+        return min(batch_idx * self.config.optimizer.batch_size, self.training_images)
 
     def images_in(self, batch_idx: int) -> int:
         """Training images in a batch of an epoch, those of all copies of the network."""
@@ -111,6 +171,8 @@ class AlexNetModule(L.LightningModule):
         if not len(labels):
             return
         logits = center_logits(self.net, self.augmenter, images)
+        if not self.counts:
+            return
         if self.validated[dataloader_idx] == "train":
             self.train_set_errors.update(logits, labels)
             return
@@ -127,7 +189,7 @@ class AlexNetModule(L.LightningModule):
         # In float32 whatever trained the net: the errors of a run are those that `alexnet evaluate` finds.
         with torch.autocast(self.device.type, enabled=False):
             seen = probabilities(self.net, self.augmenter, images)
-        for view, scores in seen.items():
+        for view, scores in seen.items() if self.counts else ():
             self.predictions.add(dataloader_idx, view, batch_idx, labels, scores)
 
 
