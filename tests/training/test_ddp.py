@@ -60,6 +60,7 @@ def test_several_processes_are_one_network(tiny: MakeJob, alone: Path, tmp_path:
     assert read_result(tmp_path).errors == read_result(alone).errors
 
 
+@pytest.mark.slow
 def test_more_processes_than_images_in_the_last_batch(tiny: MakeJob, tmp_path: Path) -> None:
     """Of 60 images in batches of 59 one is left for the last: a process with none of it goes along."""
     short = ("optimizer.lr=0.001", "optimizer.batch_size=59", "schedule.epochs=1", "schedule.drops=[]")
