@@ -61,7 +61,8 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
     """
     if job.config.placement.devices > 1:
         check_two_devices(job.config)
-        check_gpus(job.config)
+    this_world(job.config)
+    check_gpus(job.config)
     check_hardware(job.config.hardware)
     check_login(job.config.wandb.mode)
     if pack is None:

@@ -69,16 +69,17 @@ def processes_wanted(config: Config) -> int:
 
 
 def check_gpus(config: Config) -> None:
-    """Refuse a network on more GPUs than there are, where the run starts its processes itself.
+    """Refuse more processes than there are GPUs, where the run starts them itself.
 
     Raises:
         UserError: there are some, but too few.
     """
-    gpus, placement = _gpus(config), config.placement
-    if 0 < gpus < placement.devices and started_by_others() is None:
+    gpus, wanted = _gpus(config), processes_wanted(config)
+    if 0 < gpus < wanted and started_by_others() is None:
         raise UserError(
-            f"placement={placement.kind} needs {placement.devices} GPUs, and there is {gpus}: choose"
-            " placement=one_device or hardware.accelerator=cpu"
+            f"placement={config.placement.kind}, trainer.replicas={config.trainer.replicas}: this takes {wanted} GPUs, and"
+            f" there {'is 1' if gpus == 1 else f'are {gpus}'}: choose placement=one_device, fewer trainer.replicas, or"
+            " hardware.accelerator=cpu"
         )
 
 
