@@ -5,12 +5,15 @@ python benchmarks/loading.py --images FOLDER [--rounds 7] [--peers] [--threads]
 FOLDER holds original photographs in class folders. The reference reads them as most scripts do; everything else reads
 the same photographs packed once at 256 x 256. Time is that of the process on one core; pages are warm. `--threads`
 measures our loader on one and on two threads by the clock instead, which needs two idle cores. `--peers` needs
-nvidia-dali-cuda120, webdataset, litdata and datasets.
+nvidia-dali-cuda120, webdataset, litdata and datasets; `--ffcv` needs ffcv, which is built on the spot (Debian: g++,
+pkg-config, libopencv-dev and libturbojpeg0-dev; `pip install --no-build-isolation ffcv`).
 """
 
 import argparse
 import io
+import os
 import shutil
+import sys
 import tarfile
 import tempfile
 import time
@@ -34,6 +37,7 @@ from alexnet.data.pack import Pack
 from alexnet.data.plan import draw_epoch
 from alexnet.data.prepare import prepare
 from alexnet.data.slots import Slots
+from alexnet.data.splits import Split
 from measuring import copied, interleaved, one_core, photographs, print_table, save, timed
 
 SIZE, CROP, BATCH = 256, 224, 128
@@ -48,6 +52,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--ffcv", action="store_true")
     parser.add_argument("--threads", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +64,12 @@ def main() -> None:
         ways = [_reference(options.images), *_ours(packs)]
         if options.peers:
             ways += _peers(Path(folder), packs["jpeg"])
+        if options.ffcv:
+            ways += _ffcv(Path(folder), packs)
         _report(ways, options.rounds)
+    if options.ffcv:  # its threads never end, and Python would wait for them
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _packs(images: Path, folder: Path) -> dict[str, Pack]:
@@ -223,6 +233,52 @@ def _litdata(folder: Path, files: list[bytes]) -> Callable[[], None]:
                 batch = []
 
     return execute
+
+
+def _ffcv(folder: Path, packs: dict[str, Pack]) -> Iterator[Way]:
+    """FFCV on the same images, in files of its own. It mirrors slowly, so that is also left out."""
+    for encoding, mode in (("raw", "raw"), ("jpeg", "jpg")):
+        split = packs[encoding].splits["train"]
+        file = _beton(folder / f"{encoding}.beton", split, mode)
+        for mirrored in (True, False):
+            name = f"FFCV, {encoding}, uint8" + ("" if mirrored else ", not mirrored")
+            yield name, len(split) // BATCH * BATCH, partial(_run_through, _ffcv_loader(file, mirrored))
+
+
+class _Pixels:
+    """What FFCV's writer asks for; it encodes them itself."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        return self._split.gather(np.array([index]))[0], 0
+
+
+def _beton(file: Path, split: Split, mode: str) -> Path:
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.writer import DatasetWriter
+
+    fields = {"image": RGBImageField(write_mode=mode, jpeg_quality=90), "label": IntField()}
+    DatasetWriter(str(file), fields, num_workers=1).from_indexed_dataset(_Pixels(split))
+    return file
+
+
+def _ffcv_loader(file: Path, mirrored: bool) -> Any:
+    from ffcv.fields.decoders import IntDecoder, RandomResizedCropRGBImageDecoder
+    from ffcv.loader import Loader as FfcvLoader
+    from ffcv.loader import OrderOption
+    from ffcv.transforms import RandomHorizontalFlip, ToTensor
+
+    # A crop of exactly 224 pixels anywhere: it has no other random crop.
+    crop = RandomResizedCropRGBImageDecoder((CROP, CROP), scale=((CROP / SIZE) ** 2,) * 2, ratio=(1, 1))
+    image = [crop, *([RandomHorizontalFlip()] if mirrored else []), ToTensor()]
+    pipelines = {"image": image, "label": [IntDecoder(), ToTensor()]}
+    options = {"order": OrderOption.RANDOM, "os_cache": True, "drop_last": True, "batches_ahead": 1}
+    return FfcvLoader(str(file), batch_size=BATCH, num_workers=1, pipelines=pipelines, **options)
 
 
 def _report(ways: list[Way], rounds: int) -> None:

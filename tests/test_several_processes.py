@@ -18,7 +18,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in Linux's /proc"),
 ]
-PAIR = (*TINY, "trainer=ddp", "data.shapes.train_per_class=30", "schedule.epochs=12", "schedule.drops=[4,8]")
+LONGER = (*TINY, "data.shapes.train_per_class=30", "schedule.epochs=12", "schedule.drops=[4,8]")
+PAIR = (*LONGER, "trainer=ddp")
 
 
 def descendants(pid: int) -> set[int]:
@@ -113,3 +114,21 @@ def test_torchrun_starts_the_same_run(tmp_path: Path) -> None:
     (ours,) = (tmp_path / "ours").iterdir()
     assert_same_training(tmp_path / "theirs" / ours.name, ours)
     assert done.stdout.count("epoch ") == 12  # one of them speaks
+
+
+def test_columns_on_two_devices_go_on_where_they_were_stopped(tmp_path: Path) -> None:
+    arguments = [*LONGER, "placement=two_devices", f"data.packs={tmp_path}/packs"]
+    assert train(tmp_path, *arguments, "runs=whole").returncode == 0
+    (whole,) = (tmp_path / "whole").iterdir()
+    process = start(tmp_path, *arguments, "runs=parts")
+    checkpoint = tmp_path / "parts" / whole.name / "checkpoints" / "last.ckpt"
+    while not checkpoint.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    family = descendants(process.pid)
+    process.terminate()
+    process.communicate(timeout=150)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert_gone(family, within=60)
+    assert train(tmp_path, *arguments, "runs=parts").returncode == 0
+    assert_same_training(tmp_path / "parts" / whole.name, whole)

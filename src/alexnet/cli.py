@@ -128,12 +128,17 @@ def _describe(options: argparse.Namespace) -> None:
     from alexnet.config.compose import register
     from alexnet.config.job import check
     from alexnet.net.describe import layer_table
+    from alexnet.net.exchange_table import exchange_tables
     from alexnet.net.plan import plan
 
     register()
     chosen = any(override.startswith(("scale=", "experiment=")) for override in options.overrides)
     (overrides,) = expand([*options.overrides, *([] if chosen else ["scale=paper"])], sweep=False)
-    Console().print(layer_table(plan(check(overrides).config, options.classes)))
+    config = check(overrides).config
+    shown = [layer_table(plan(config, options.classes))]
+    if config.placement.kind == "two_devices":
+        shown += exchange_tables(config, options.classes)
+    Console().print(*shown)
 
 
 def _report(options: argparse.Namespace) -> None:

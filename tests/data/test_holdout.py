@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet.data.holdout import hold_out
+from alexnet.data.listing import Items
 
 
 @given(
@@ -11,7 +12,7 @@ from alexnet.data.holdout import hold_out
 )
 def test_every_class_is_divided(counts: list[int], fraction: float, seed: int) -> None:
     items = [(f"{label}/{index}", label) for label, count in enumerate(counts) for index in range(count)]
-    train, val = hold_out(items, fraction, seed)
+    train, val = map(list, hold_out(Items.of(items), fraction, seed))
     assert sorted(train + val) == sorted(items)
     assert train == [item for item in items if item in train] and val == [item for item in items if item in val]
     for label, count in enumerate(counts):
@@ -21,10 +22,10 @@ def test_every_class_is_divided(counts: list[int], fraction: float, seed: int) -
 
 
 def test_the_seed_draws() -> None:
-    items = [(f"{index}", 0) for index in range(50)]
+    items = Items.of((f"{index}", 0) for index in range(50))
     assert hold_out(items, 0.2, 1) == hold_out(items, 0.2, 1) != hold_out(items, 0.2, 2)
 
 
 def test_the_draw_does_not_hang_on_the_listing() -> None:
     items = [(f"{index}", index % 3) for index in range(60)]
-    assert set(hold_out(items, 0.2, 1)[1]) == set(hold_out(items[::-1], 0.2, 1)[1])
+    assert set(hold_out(Items.of(items), 0.2, 1)[1]) == set(hold_out(Items.of(items[::-1]), 0.2, 1)[1])

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 from PIL import Image
 
 from alexnet.data.jpeg import JpegQuality
+from alexnet.data.listing import Items, Listing
 from alexnet.data.pack import Pack, open_pack
 from alexnet.data.prepare import prepare
+from alexnet.data.sources import Source
 from alexnet.errors import UserError
 from alexnet.sole_use import locked
 from tests.data.samples import archive, class_folders, contents, noise
@@ -271,3 +274,26 @@ def test_oddities_are_counted_and_listed(folder: Path, tmp_path: Path, capsys: p
     assert (tmp_path / "pack" / "unusual.txt").read_text() == "train/a/0.png\tgreyscale\ntrain/c/2.jpg\tPNG\n"
     assert json.loads((tmp_path / "pack" / "pack.json").read_text())["made"]["unusual"] == {"PNG": 1, "greyscale": 1}
     assert "2 images were unusual (1 PNG, 1 greyscale)" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_memory_hardly_grows_with_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its peak, names of 30 letters included: ILSVRC-2012 takes 0.2 GB beyond what any pack takes."""
+    black = np.zeros((1, 1, 3), np.uint8)
+
+    def peak_of(images: int) -> int:
+        names = Listing()
+        for number in range(images):
+            names.add(f"n{number % 100:08d}/n{number % 100:08d}_{number}.JPEG", 1)
+        items = Items(names, np.arange(images), np.arange(images) * 100 // images)
+        blobs = lambda numbers: (black for _ in numbers)  # noqa: E731
+        source = Source(class_names=[str(label) for label in range(100)], splits={"train": items}, blobs=blobs)
+        monkeypatch.setattr("alexnet.data.prepare.open_source", lambda _: source)
+        tracemalloc.reset_peak()
+        prepare(tmp_path, tmp_path / f"pack{images}", size=1, workers=1, show_progress=False)
+        return tracemalloc.get_traced_memory()[1]
+
+    tracemalloc.start()
+    peaks = [peak_of(1000), peak_of(1001), peak_of(200_000)]  # the first compiles
+    tracemalloc.stop()
+    assert peaks[2] - peaks[1] < 160 * 199_000

@@ -1,3 +1,5 @@
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,23 @@ def test_another_source_size_or_fraction_is_another_pack(tmp_path: Path) -> None
     packs.append(opened(tmp_path, root=str(folder)))
     assert len({pack.path for pack in packs}) == 6
     assert packs[0].fingerprint == packs[4].fingerprint
+
+
+def test_the_form_of_the_images_makes_another_pack(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images")
+    forms: list[dict[str, object]] = [{}, {"encoding": "jpeg"}, {"encoding": "jpeg", "quality": 75}]
+    forms.append({"encoding": "jpeg", "subsampling": "444"})
+    packs = [opened(tmp_path, root=str(folder), **form) for form in forms]
+    assert [pack.encoding for pack in packs] == ["raw", "jpeg", "jpeg", "jpeg"]
+    assert len({pack.path for pack in packs}) == len({pack.fingerprint for pack in packs}) == 4
+    assert json.loads((packs[2].path / "pack.json").read_text())["jpeg"] == {"quality": 75, "subsampling": "420"}
+
+
+def test_packs_of_earlier_versions_are_found_at_their_places() -> None:
+    """A pack that was made before the form of its images could be chosen."""
+    place = sets._place(DataConfig(name="folder", packs="packs"), "x", 8, {"x.zip": 5})
+    digest = hashlib.sha256(b'[2, 0.1, {"x.zip": 5}]').hexdigest()
+    assert place == Path("packs") / f"x-8-{digest[:10]}"
 
 
 def test_a_pack_is_opened_in_place(tmp_path: Path) -> None:

@@ -168,4 +168,4 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "loop").symlink_to(folder)
     (folder / "train" / "b" / "dangling.png").symlink_to("nowhere")
     assert open_source(folder).splits == before
-    assert len(open_tree(folder).sizes) == 30
+    assert len(open_tree(folder).files) == 30

@@ -15,7 +15,7 @@ from alexnet.config.names import nearest
 from alexnet.config.schema import ALEXNET, Config, ConfigTree
 from alexnet.errors import UserError
 
-NOT_COMPUTED = ("runs", "fresh", "hardware", "trainer", "wandb", "target", "data.packs")
+NOT_COMPUTED = ("runs", "fresh", "hardware", "trainer", "placement", "wandb", "target", "data.packs")
 """Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
 CLAIMED = ("ablations", "target")
 """Keys in which an ablation says what it tests, beside what it changes."""

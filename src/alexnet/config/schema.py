@@ -421,6 +421,10 @@ class ShapesConfig:
         _require(self.seed >= 0, f"data.shapes.seed={self.seed} is negative")
 
 
+ENCODINGS = ("auto", "raw", "jpeg")
+SUBSAMPLINGS = ("444", "422", "420")
+
+
 @dataclass(kw_only=True)
 class DataConfig:
     """Which images."""
@@ -434,12 +438,22 @@ class DataConfig:
     """Share of the training images held out for validation where the source has no validation split."""
     test_fraction: float = 0.0
     """Share of all images held out for testing, before those for validation, where the source has no test split."""
+    encoding: str = "auto"
+    """How a pack made on first use keeps its images: `raw`, `jpeg`, or `auto`, which is raw up to 4 GiB. This and what
+    follows says which pixels a run sees, so runs that differ in it are different runs."""
+    quality: int = 90
+    """Of its JPEG files, 1 to 100."""
+    subsampling: str = "420"
+    """Of their colours: `444`, `422` or `420`."""
     shapes: ShapesConfig = field(default_factory=ShapesConfig)
 
     def __post_init__(self) -> None:
         _one_of("data.name", self.name, DATA_SETS)
-        _require(0 < self.val_fraction < 1, f"data.val_fraction={self.val_fraction} must lie between 0 and 1")
+        _require(0 < self.val_fraction < 1, f"data.val_fraction={self.val_fraction} must be above 0 and below 1")
         _require(0 <= self.test_fraction < 1, f"data.test_fraction={self.test_fraction} must lie in [0, 1)")
+        _one_of("data.encoding", self.encoding, ENCODINGS)
+        _require(1 <= self.quality <= 100, f"data.quality={self.quality} must lie between 1 and 100")
+        _one_of("data.subsampling", self.subsampling, SUBSAMPLINGS)
 
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
@@ -495,6 +509,22 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         _require(self.replicas is None or self.replicas >= 1, f"trainer.replicas={self.replicas} must be at least 1")
+
+
+@dataclass(kw_only=True)
+class PlacementConfig:
+    """Where the columns are (section 3.2); changes nothing in what is computed, beyond rounding."""
+
+    kind: str = "one_device"
+    """`one_device`: both columns on each device; `two_devices`: one on each, as in 2012."""
+
+    def __post_init__(self) -> None:
+        _one_of("placement.kind", self.kind, ("one_device", "two_devices"))
+
+    @property
+    def devices(self) -> int:
+        """How many devices hold one network."""
+        return 2 if self.kind == "two_devices" else 1
 
 
 @dataclass(kw_only=True)
@@ -570,6 +600,7 @@ class Config:
     data: DataConfig = MISSING
     hardware: HardwareConfig = MISSING
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    placement: PlacementConfig = field(default_factory=PlacementConfig)
     wandb: WandbConfig = MISSING
     target: Target = field(default_factory=Target)
     """The paper's own errors, where the experiment is one of the paper's."""

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from alexnet.data.trees import Tree, contents, tar_contents
+from alexnet.data.trees import Tree, read_named, tar_contents
 from alexnet.errors import UserError
 
 IMAGES = re.compile(r"ILSVRC(?P<year>20\d\d)_(?:img|images)_(?:(?P<split>train|val)|(?P<test>test)\w*)")
@@ -70,7 +70,7 @@ def is_kit_file(name: str) -> bool:
 
 def _files(tree: Tree) -> dict[str, bytes]:
     """The files of the kit by name, from where they lie or out of the kit's own archive; the archive's go first."""
-    loose = {name: contents(entry) for name, entry in tree.read({name for name in tree.sizes if is_kit_file(name)})}
+    loose = dict(read_named(tree, is_kit_file))
     packed = {name: data for name, data in loose.items() if _KIT.fullmatch(name)}
     inside = {f"{kit}/{name}": data for kit, archive in packed.items() for name, data in _unpacked(tree, kit, archive)}
     if inside:
@@ -105,8 +105,8 @@ def _by_number(classes: list[Any], number: str) -> dict[int, str]:
     return {int(synset[number]): str(synset["WNID"]) for synset in classes}
 
 
-def label(path: Path, split: str, images: list[str], kit: Kit | None) -> list[tuple[str, str]]:
-    """Names of flat images with the WordNet IDs of their classes.
+def label(path: Path, split: str, images: list[str], kit: Kit | None) -> list[str]:
+    """The WordNet IDs of the classes of flat images, of which `images` are the names.
 
     Raises:
         UserError: there is no kit or it lacks the labels, the images are not those that the labels are about, or a
@@ -125,7 +125,7 @@ def label(path: Path, split: str, images: list[str], kit: Kit | None) -> list[tu
             "some are missing or doubled: copy or download them again"
         )
     assert kit is not None
-    return [(name, kit.wordnet_ids[int(labels[number - 1])]) for name, (_, number) in numbers.items()]
+    return [kit.wordnet_ids[int(labels[number - 1])] for _, number in numbers.values()]
 
 
 def _labels(path: Path, year: str, split: str, images: int, kit: Kit | None) -> npt.NDArray[np.int64]:

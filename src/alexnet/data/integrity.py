@@ -58,12 +58,11 @@ class Watch:
     def __init__(self, pack: Pack) -> None:
         self._pack = pack
         self._damage: str | None = None
-        self._files = read_header(pack.path)["files"]
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin, if there is anything that has not been checked when the pack was opened, and it has not begun."""
-        if self._thread is None and not checked_in_full(self._files):
+        if self._thread is None and not checked_in_full(self._pack.files):
             self._thread = threading.Thread(target=self._run, name="pack check", daemon=True)
             self._thread.start()
 
@@ -79,7 +78,7 @@ class Watch:
             raise UserError(f"{self._damage}; stop using {self._pack.path}, and prepare it again or copy it anew")
 
     def _run(self) -> None:
-        for name, entry in self._files.items():
+        for name, entry in self._pack.files.items():
             damage = file_damage(self._pack.path, name, entry, contents=True)
             if damage:
                 self._damage = f"{self._pack.path / name}: {damage}"

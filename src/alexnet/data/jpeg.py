@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from alexnet.config.schema import SUBSAMPLINGS
 from alexnet.errors import UserError
 
-SUBSAMPLINGS = ("444", "422", "420")
 MAX_PIXELS = 100_000_000
 """Images that claim more are decompression bombs."""
 

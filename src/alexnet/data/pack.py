@@ -54,6 +54,8 @@ class Pack:
     statistics: Statistics
     fingerprint: str
     """Hexadecimal; equal for equal images, labels and class names in the same order and splits."""
+    files: dict[str, dict[str, Any]]
+    """By name of each file: `bytes` and `sha256`, as they were written."""
 
 
 def is_pack(path: Path) -> bool:
@@ -84,6 +86,7 @@ def _open(path: Path, header: dict[str, Any]) -> Pack:
         splits=splits,
         statistics=_statistics(path, size, header["statistics"]),
         fingerprint=_fingerprint(header),
+        files=header["files"],
     )
 
 

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 import alexnet
+from alexnet.config.schema import ENCODINGS
 from alexnet.data.holdout import hold_out
 from alexnet.data.images import RESIZE, Blob, convert_file, quiet
 from alexnet.data.jpeg import JpegQuality
+from alexnet.data.listing import Items
 from alexnet.data.pack import Pack, is_pack, open_pack
 from alexnet.data.progress import progress, say
 from alexnet.data.sources import Source, open_source
@@ -25,7 +27,6 @@ from alexnet.data.writer import PackWriter
 from alexnet.errors import UserError
 from alexnet.sole_use import locked
 
-ENCODINGS = ("auto", "raw", "jpeg")
 RAW_BYTES = 2**32
 """Up to this size `auto` keeps pixels as they are: they stay in the page cache, and reading them costs nothing."""
 _BATCH = 32
@@ -65,7 +66,7 @@ def prepare(
     made = {"source": source.resolve().name, "resize": RESIZE, **shares, "versions": versions}
     for note in listed.notes:
         say(note, show=show_progress)
-    labels = {split: np.array([label for _, label in items], np.int64) for split, items in listed.splits.items()}
+    labels = {split: items.labels for split, items in listed.splits.items()}
     writer = PackWriter(
         pack,
         image_size=size,
@@ -162,8 +163,7 @@ def _with_test(source: Source, fraction: float, seed: int) -> Source:
     if "test" in source.splits:
         raise UserError(f"test_fraction={fraction}: the source has a test split already; leave test_fraction out")
     train, test = hold_out(source.splits["train"], fraction, seed)
-    splits = source.splits | {"train": train, "test": test}
-    return replace(source, splits={name: items for name, items in splits.items() if items})
+    return _with_splits(source, train=train, test=test)
 
 
 def _with_validation(source: Source, fraction: float, seed: int, show: bool) -> Source:
@@ -171,12 +171,18 @@ def _with_validation(source: Source, fraction: float, seed: int, show: bool) -> 
     if "val" in source.splits:
         return source
     train, val = hold_out(source.splits["train"], fraction, seed)
-    without = len(source.class_names) - len({label for _, label in val})
+    without = len(source.class_names) - len(np.unique(val.labels))
     if without:
         what = "no validation split is made" if not val else f"{without} classes have no validation image"
         say(f"note: classes with a single training image keep it for training: {what}", show=show)
-    splits = {"train": train, "val": val, "test": source.splits.get("test", [])}
-    return replace(source, splits={name: items for name, items in splits.items() if items})
+    return _with_splits(source, train=train, val=val)
+
+
+def _with_splits(source: Source, **splits: Items) -> Source:
+    """The source with some splits in place of others; without those that are empty."""
+    divided = source.splits | splits
+    in_order = {name: divided[name] for name in ("train", "val", "test") if name in divided}
+    return replace(source, splits={name: items for name, items in in_order.items() if len(items)})
 
 
 @dataclass(frozen=True)
@@ -192,14 +198,17 @@ class _Image:
 
 def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) -> None:
     """Convert what has not come yet, in the order of the source, many at a time."""
-    slots = {name: (split, slot) for split, items in source.splits.items() for slot, (name, _) in enumerate(items)}
+    total = sum(map(len, source.splits.values()))
     if writer.done:
-        say(f"{writer.path}: {writer.done:,} of {len(slots):,} images are there from an earlier attempt", show=show)
-    images = (_Image(name, *slots[name], blob) for name, blob in islice(source.locate(), writer.done, None))
+        say(f"{writer.path}: {writer.done:,} of {total:,} images are there from an earlier attempt", show=show)
+    images = (
+        _Image(source.splits[image.split].name(image.place), image.split, image.place, image.blob)
+        for image in islice(source.locate(), writer.done, None)
+    )
     batches = iter(lambda: list(islice(images, _BATCH)), [])
     work = partial(_convert_batch, writer=writer)
     with (
-        progress(f"preparing {writer.path.name}", len(slots), show=show) as advance,
+        progress(f"preparing {writer.path.name}", total, show=show) as advance,
         closing(in_threads(work, batches, threads)) as converted,
         quiet(),
     ):

@@ -12,9 +12,10 @@ from alexnet.config.schema import DataConfig
 from alexnet.data import shapes
 from alexnet.data.checksums import PUBLISHED
 from alexnet.data.downloads import fetch
+from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack import VERSION, Pack, is_pack, open_pack
 from alexnet.data.prepare import prepare
-from alexnet.data.trees import open_tree
+from alexnet.data.trees import FolderTree
 from alexnet.errors import UserError
 
 _ADDRESSES = {
@@ -71,7 +72,10 @@ def _open_root(data: DataConfig, root: Path, size: int, show: bool) -> Pack:
 
 def _listing(root: Path) -> Any:
     """What tells whether a source has changed: names and sizes, of an archive its own."""
-    return open_tree(root).sizes if root.is_dir() else {root.name: root.stat().st_size}
+    if not root.is_dir():
+        return {root.name: root.stat().st_size}
+    files = FolderTree(root).files
+    return dict(zip(files, files.sizes, strict=True))
 
 
 def _open_shapes(data: DataConfig, size: int, show: bool) -> Pack:
@@ -86,7 +90,9 @@ def _open_shapes(data: DataConfig, size: int, show: bool) -> Pack:
 def _place(data: DataConfig, name: str, size: int, identity: Any) -> Path:
     """Where the pack is kept; another source, fraction or format gets another place."""
     shares = [data.val_fraction, *([data.test_fraction] if data.test_fraction else [])]
-    text = json.dumps([VERSION, *shares, identity], sort_keys=True)
+    form = {key: getattr(data, key) for key in ("encoding", "quality", "subsampling")}
+    others = {key: value for key, value in form.items() if value != getattr(DataConfig, key)}
+    text = json.dumps([VERSION, *shares, *([others] if others else []), identity], sort_keys=True)
     return Path(data.packs) / f"{name}-{size}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
@@ -101,5 +107,7 @@ def _prepare(source: Path, pack: Path, data: DataConfig, size: int, show: bool) 
         size=size,
         val_fraction=data.val_fraction,
         test_fraction=data.test_fraction,
+        encoding=data.encoding,
+        jpeg=JpegQuality(quality=data.quality, subsampling=data.subsampling),
         show_progress=show,
     )

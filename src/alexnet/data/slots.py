@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 _IDLE = 3
 """References to an array that nobody has taken: the list, the loop and the call that counts them."""
@@ -27,7 +28,7 @@ class Slots:
             for array in self._arrays:
                 if sys.getrefcount(array) == _IDLE:
                     return array
-            array = np.empty(self._shape, np.float32)
+            array = torch.empty(self._shape).numpy()  # at the start of a cache's line, unlike numpy's own
             self._arrays.append(array)
             return array
 

@@ -14,15 +14,21 @@ Classes are numbered in the order of their sorted folder names. Hidden files and
 """
 
 import re
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
 
 from alexnet.data import cifar10, ilsvrc
 from alexnet.data.images import SUFFIXES, Blob
+from alexnet.data.listing import Items, Numbers
 from alexnet.data.tars import Stored, is_tar
-from alexnet.data.trees import FolderTree, Tree, WithTars, contents, open_tree
+from alexnet.data.trees import FolderTree, Tree, WithTars, open_tree, read_named
 from alexnet.errors import UserError
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -32,8 +38,14 @@ _WORDNET_ID = re.compile(r"n\d{8}")
 _TEST_LABELS_ARE_PUBLIC = ("2010",)
 MIN_CLASSES = 5
 
-Item = tuple[str, int]
-"""Name of an image in its source, '/'-separated and without a wrapping directory, and its class."""
+
+@dataclass(frozen=True)
+class Located:
+    """An image of a source: number `place` of its split, and where it is to be read."""
+
+    split: str
+    place: int
+    blob: Blob | Stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +53,30 @@ class Source:
     """Labelled images, not yet read."""
 
     class_names: list[str]
-    splits: dict[str, list[Item]]
-    """"train", and "val" and "test" where there are such; sorted by class, then name."""
-    locate: Callable[[], Iterator[tuple[str, Blob | Stored]]]
-    """Every image of the splits once, by its name, in the order that is quickest; read only where it is compressed."""
+    splits: dict[str, Items]
+    """"train", and "val" and "test" where there are such; sorted by class, then name. Names are '/'-separated and
+    without a wrapping directory."""
+    blobs: Callable[[Numbers], Iterator[Blob | Stored]]
+    """Images by the numbers that the splits give them, ascending; read only where they are compressed."""
     notes: tuple[str, ...] = ()
     """What was left out, a line each."""
 
+    def locate(self) -> Iterator[Located]:
+        """Every image of the splits once, in the order that is quickest."""
+        splits = list(self.splits)
+        numbers = np.concatenate([self.splits[split].numbers for split in splits])
+        starts = np.cumsum([0, *(len(self.splits[split]) for split in splits)])
+        order = numbers.argsort()
+        numbers = numbers[order]
+        for place, blob in zip(order, self.blobs(numbers), strict=True):
+            split = int(np.searchsorted(starts, place, "right")) - 1
+            yield Located(splits[split], int(place - starts[split]), blob)
+
     def read(self) -> Iterator[tuple[str, Blob]]:
-        """The same, those that are parts of an archive read when their turn comes."""
-        for name, blob in self.locate():
-            yield name, blob.read_bytes() if isinstance(blob, Stored) else blob
+        """The same by name, those that are parts of an archive read when their turn comes."""
+        for image in self.locate():
+            blob = image.blob
+            yield self.splits[image.split].name(image.place), (blob.read_bytes() if isinstance(blob, Stored) else blob)
 
 
 def open_source(path: Path) -> Source:
@@ -62,21 +87,19 @@ def open_source(path: Path) -> Source:
     of its validation images.
     """
     tree = _with_tars(open_tree(path))
-    names = [name for name in tree.sizes if _visible(name)]
-    if cifar10.is_binary(names):
+    if cifar10.is_binary(filter(_visible, tree.files)):
         class_names, splits = cifar10.labels(tree)
-        return Source(class_names=class_names, splits=splits, locate=lambda: cifar10.images(tree))
-    images = [name for name in names if _is_image(name)]
-    prefix = _wrapping(images)
+        return Source(class_names=class_names, splits=splits, blobs=lambda _: cifar10.images(tree))
+    prefix = _wrapping(name for name in tree.files if _is_image(name))
     kit = ilsvrc.find_kit(tree)
-    labelled, notes = _labelled(tree, images, prefix, kit)
-    classes, splits = _number(path, labelled)
+    labelled, notes = _labelled(tree, prefix, kit)
+    classes, splits = _number(tree, prefix, labelled)
     if len(classes) < MIN_CLASSES:
-        raise UserError(_too_few(path, names, classes))
+        raise UserError(_too_few(path, filter(_visible, tree.files), classes))
     return Source(
         class_names=_readable(tree, prefix, classes, kit),
         splits=splits,
-        locate=lambda: _files(tree, prefix, splits),
+        blobs=lambda numbers: tree.read(map(int, numbers)),
         notes=notes,
     )
 
@@ -86,7 +109,7 @@ def _visible(name: str) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    return name[name.rfind(".") :].lower() in SUFFIXES
+    return name[name.rfind(".") :].lower() in SUFFIXES and _visible(name)
 
 
 def _split(folder: str) -> str | None:
@@ -99,8 +122,8 @@ def _with_tars(tree: Tree) -> Tree:
     """A folder with those of its tars opened that take the place of folders of images."""
     if not isinstance(tree, FolderTree):
         return tree  # a tar's tars are listed with it
-    tars = [name for name in tree.sizes if _visible(name) and is_tar(name) and not ilsvrc.is_kit_file(name)]
-    folders = {name.rpartition("/")[0] for name in tree.sizes if _is_image(name)}
+    tars = [name for name in tree.files if _visible(name) and is_tar(name) and not ilsvrc.is_kit_file(name)]
+    folders = {name.rpartition("/")[0] for name in tree.files if _is_image(name)}
     published = {tar for tar in tars if ilsvrc.IMAGES.fullmatch(_stem(tar))}
     there = {_split(part) for folder in folders for part in folder.split("/")}
     wanted = [tar for tar in published if _split(_stem(tar)) not in there]
@@ -115,70 +138,78 @@ def _stem(tar: str) -> str:
     return tar.rpartition("/")[2].rpartition(".")[0]
 
 
-def _wrapping(images: list[str]) -> str:
+def _wrapping(images: Iterable[str]) -> str:
     """`cifar10/` where all images lie in `cifar10/`, else nothing."""
     tops = {name.split("/", 1)[0] for name in images if "/" in name}
     top = tops.pop() if len(tops) == 1 else "train"
     return "" if _split(top) else f"{top}/"
 
 
-_Labelled = dict[str, dict[str, list[str]]]
-"""By split and class folder: names of images. Lists of names are all that is kept of millions of images."""
+_Group: TypeAlias = "array[int]"
+_Labelled = dict[str, dict[str, _Group]]
+"""By split and class folder: numbers of images in the tree. Those are all that is kept of millions of images."""
+_Numbered = tuple[int, str]
+"""An image's number in the tree, and its name without the wrapping directory."""
 
 
-def _labelled(tree: Tree, images: list[str], prefix: str, kit: ilsvrc.Kit | None) -> tuple[_Labelled, tuple[str, ...]]:
+def _labelled(tree: Tree, prefix: str, kit: ilsvrc.Kit | None) -> tuple[_Labelled, tuple[str, ...]]:
     """Sort images into splits by the folders that they lie in; and notes of what was left out."""
-    inside = [name.removeprefix(prefix) for name in images if name.startswith(prefix) and name.count("/", len(prefix))]
-    folders = {name.split("/", 1)[0] for name in inside}
+    folders = {name.split("/", 1)[0] for _, name in _inside(tree, prefix)}
     splits = {folder: split for folder in sorted(folders) if (split := _split(folder))}
     if not splits:
-        return {"train": _grouped((name, name.split("/", 1)[0]) for name in inside)}, ()
+        return {"train": _grouped((number, name.split("/", 1)[0]) for number, name in _inside(tree, prefix))}, ()
     _check_folders(tree.path, splits)
-    of_split: dict[str, list[str]] = {split: [] for split in splits.values()}
-    for name in inside:
-        folder = name.split("/", 1)[0]
-        if folder in splits:
-            of_split[splits[folder]].append(name)
-    if prefix + _ANNOTATIONS in tree.sizes:
-        train = _grouped(_by_folder(of_split["train"]))
+    if prefix + _ANNOTATIONS in tree.files:
+        train = _grouped(_by_folder(_of_split(tree, prefix, splits, "train")))
         return {"train": train, "val": _grouped(_annotated(tree, prefix))}, ()
-    return _published_or_by_folder(tree.path, of_split, kit)
-
-
-def _published_or_by_folder(
-    path: Path, of_split: dict[str, list[str]], kit: ilsvrc.Kit | None
-) -> tuple[_Labelled, tuple[str, ...]]:
     labelled: _Labelled = {}
     notes = []
-    for split, names in of_split.items():
-        year = _year_of_flat(names)
+    for split in splits.values():
+        year = _year_of_flat(_of_split(tree, prefix, splits, split))
+        images = _of_split(tree, prefix, splits, split)
         if year and split == "test" and year not in _TEST_LABELS_ARE_PUBLIC:
-            notes.append(f"{len(names):,} test images are left out: the test labels of ILSVRC-{year} are not public")
+            count = sum(1 for _ in images)
+            notes.append(f"{count:,} test images are left out: the test labels of ILSVRC-{year} are not public")
         elif year:
-            labelled[split] = _grouped(ilsvrc.label(path, split, names, kit))
+            numbers, names = zip(*images, strict=True)
+            folders_of = ilsvrc.label(tree.path, split, list(names), kit)
+            labelled[split] = _grouped(zip(numbers, folders_of, strict=True))
         else:
-            labelled[split] = _grouped(_by_folder(names))
+            labelled[split] = _grouped(_by_folder(images))
     return labelled, tuple(notes)
 
 
-def _year_of_flat(names: list[str]) -> str | None:
+def _inside(tree: Tree, prefix: str) -> Iterator[_Numbered]:
+    """Images in folders below the wrapping directory."""
+    for number, name in enumerate(tree.files):
+        if name.startswith(prefix) and name.count("/", len(prefix)) and _is_image(name):
+            yield number, name.removeprefix(prefix)
+
+
+def _of_split(tree: Tree, prefix: str, splits: dict[str, str], split: str) -> Iterator[_Numbered]:
+    """`splits`: folders and what they hold."""
+    return ((number, name) for number, name in _inside(tree, prefix) if splits.get(name.split("/", 1)[0]) == split)
+
+
+def _year_of_flat(images: Iterator[_Numbered]) -> str | None:
     """The ILSVRC year of validation or test images that lie in one folder, so that it says nothing of their classes."""
-    first = ilsvrc.FLAT.fullmatch(names[0])
-    return first["year"] if first and len({name.rpartition("/")[0] for name in names}) == 1 else None
+    _, name = next(images)
+    first, folder = ilsvrc.FLAT.fullmatch(name), name.rpartition("/")[0]
+    return first["year"] if first and all(other.rpartition("/")[0] == folder for _, other in images) else None
 
 
-def _grouped(labelled: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Names of images by their class folders."""
-    groups: defaultdict[str, list[str]] = defaultdict(list)
-    for name, folder in labelled:
-        groups[folder].append(name)
+def _grouped(labelled: Iterable[tuple[int, str]]) -> dict[str, _Group]:
+    """Numbers of images by their class folders."""
+    groups: defaultdict[str, _Group] = defaultdict(lambda: array("q"))
+    for number, folder in labelled:
+        groups[folder].append(number)
     return groups
 
 
-def _by_folder(names: list[str]) -> Iterator[tuple[str, str]]:
+def _by_folder(images: Iterator[_Numbered]) -> Iterator[tuple[int, str]]:
     """Images of a split by the folder below that of the split, or below it by that with a WordNet ID as its name."""
-    parts = ((name, name.split("/")) for name in names)
-    return ((name, _class(folders)) for name, (_, *folders, _) in parts if folders)
+    parts = ((number, name.split("/")) for number, name in images)
+    return ((number, _class(folders)) for number, (_, *folders, _) in parts if folders)
 
 
 def _class(folders: list[str]) -> str:
@@ -202,28 +233,33 @@ def _check_folders(path: Path, splits: dict[str, str]) -> None:
         )
 
 
-def _annotated(tree: Tree, prefix: str) -> list[tuple[str, str]]:
+def _annotated(tree: Tree, prefix: str) -> Iterator[tuple[int, str]]:
     """Tiny-ImageNet's validation images: lines of file name, tab, class folder, tab, and a bounding box."""
     lines = (line.split("\t") for line in _text(tree, prefix + _ANNOTATIONS).splitlines())
-    named = [(f"val/images/{fields[0]}", fields[1]) for fields in lines if len(fields) > 1]
-    return [(name, folder) for name, folder in named if prefix + name in tree.sizes]
+    folders = {f"{prefix}val/images/{fields[0]}": fields[1] for fields in lines if len(fields) > 1}
+    return ((number, folders[name]) for number, name in enumerate(tree.files) if name in folders)
 
 
-def _number(path: Path, labelled: _Labelled) -> tuple[list[str], dict[str, list[Item]]]:
+def _number(tree: Tree, prefix: str, labelled: _Labelled) -> tuple[list[str], dict[str, Items]]:
     """Folder names to class numbers."""
     classes = sorted(labelled["train"])
     for split, groups in labelled.items():
         unknown = sorted(groups.keys() - labelled["train"].keys())
         if unknown:
             raise UserError(
-                f"{path}: {split} has {len(unknown)} class(es) without training images, such as {unknown[0]!r}; "
+                f"{tree.path}: {split} has {len(unknown)} class(es) without training images, such as {unknown[0]!r}; "
                 "give both splits the same class folders"
             )
-    splits = {
-        split: [(name, number) for number, folder in enumerate(classes) for name in sorted(groups.get(folder, []))]
-        for split, groups in labelled.items()
-    }
-    return classes, {split: splits[split] for split in ("train", "val", "test") if splits.get(split)}
+    filled = (split for split in ("train", "val", "test") if labelled.get(split))
+    return classes, {split: _items(tree, prefix, classes, labelled[split]) for split in filled}
+
+
+def _items(tree: Tree, prefix: str, classes: list[str], groups: dict[str, _Group]) -> Items:
+    """Sorted by class, then name."""
+    members = (sorted(groups.get(folder, ()), key=tree.files.__getitem__) for folder in classes)
+    numbers = np.fromiter(chain.from_iterable(members), np.int64, sum(map(len, groups.values())))
+    labels = np.repeat(np.arange(len(classes)), [len(groups.get(folder, ())) for folder in classes])
+    return Items(tree.files, numbers, labels, prefix=prefix)
 
 
 def _too_few(path: Path, names: Iterable[str], classes: list[str]) -> str:
@@ -242,7 +278,7 @@ def _readable(tree: Tree, prefix: str, classes: list[str], kit: ilsvrc.Kit | Non
     """
     names: dict[str, str] = {}
     for file in _NAME_FILES:
-        if not names and prefix + file in tree.sizes:
+        if not names and prefix + file in tree.files:
             lines = (line.split("\t" if "\t" in line else None, 1) for line in _text(tree, prefix + file).splitlines())
             names = {fields[0]: fields[1].strip() for fields in lines if len(fields) == 2}
     names = names or (kit.words if kit else {})
@@ -252,10 +288,5 @@ def _readable(tree: Tree, prefix: str, classes: list[str], kit: ilsvrc.Kit | Non
 
 
 def _text(tree: Tree, name: str) -> str:
-    ((_, entry),) = tree.read({name})
-    return contents(entry).decode(errors="replace")
-
-
-def _files(tree: Tree, prefix: str, splits: dict[str, list[Item]]) -> Iterator[tuple[str, Blob | Stored]]:
-    wanted = {prefix + name for items in splits.values() for name, _ in items}
-    return ((name.removeprefix(prefix), blob) for name, blob in tree.read(wanted))
+    ((_, data),) = read_named(tree, lambda other: other == name)
+    return data.decode(errors="replace")

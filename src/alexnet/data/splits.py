@@ -45,7 +45,8 @@ class Split(ABC):
         if out is None:
             out = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
         for images, rows, places in self.blocks(indices):
-            out[places] = images[rows]
+            for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+                out[place] = images[row]  # `out[places] = images[rows]` would copy them twice
         return out
 
     def blocks(self, indices: Indices) -> Iterator[Block]:
@@ -137,8 +138,7 @@ class JpegSplit(Split):
     def _decode(self, index: int, out: npt.NDArray[np.uint8]) -> None:
         """Read one image into uint8 [S, S, 3]."""
         start, length = self.spans[index].tolist()
-        shard = int(np.searchsorted(self._starts, start, "right")) - 1
-        begin = start - int(self._starts[shard])
+        shard, begin = place_in_shards(self._starts, start)
         try:
             decode_into(self._shards[shard][begin : begin + length], out)
         except ValueError as error:
@@ -146,6 +146,12 @@ class JpegSplit(Split):
                 f"{self._paths[shard]}: image {index} is damaged ({' '.join(str(error).split())}); "
                 f"alexnet verify {self._paths[shard].parent} tells what else is"
             ) from None
+
+
+def place_in_shards(starts: Indices, place: int) -> tuple[int, int]:
+    """The shard that holds byte `place` of all, and its number there; `starts`, int64 [n + 1], are their firsts."""
+    shard = int(np.searchsorted(starts, place, "right")) - 1
+    return shard, place - int(starts[shard])
 
 
 def _check_places(order: Indices | None, images: int) -> None:

@@ -7,14 +7,15 @@ import tarfile
 import zipfile
 import zlib
 from array import array
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import zstandard
 
+from alexnet.data.listing import Chained, Listing
 from alexnet.data.tars import (
     Stored,
     StrictHeader,
@@ -51,12 +52,12 @@ class Tree(Protocol):
     path: Path
 
     @property
-    def sizes(self) -> Mapping[str, int]:
-        """Bytes of every plain file."""
+    def files(self) -> Sequence[str]:
+        """The name of every plain file, by number."""
         ...
 
-    def read(self, wanted: Container[str]) -> Iterator[tuple[str, Entry]]:
-        """Each wanted file once, in the order that is quickest; those that are stored as they are, not yet read."""
+    def read(self, numbers: Iterable[int]) -> Iterator[Entry]:
+        """The files of these numbers, ascending; those that are stored as they are, not yet read."""
         ...
 
 
@@ -71,17 +72,18 @@ def open_tree(path: Path) -> Tree:
 
 
 class FolderTree:
-    """A directory and everything below it; symbolic links are followed, once round a loop."""
+    """A directory and everything below it, sorted; symbolic links are followed, once round a loop."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.files = path, Listing()
         try:
-            self.sizes = dict(sorted(_walk(path, "", ())))
+            for name, size in _walk(path, "", ()):
+                self.files.add(name, size)
         except OSError as error:
             raise UserError(f"{error.filename or path}: the folder cannot be read: {error.strerror}") from None
 
-    def read(self, wanted: Container[str]) -> Iterator[tuple[str, Entry]]:
-        return ((name, self.path / name) for name in self.sizes if name in wanted)
+    def read(self, numbers: Iterable[int]) -> Iterator[Entry]:
+        return (self.path / self.files[number] for number in numbers)
 
 
 def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, int]]:
@@ -90,28 +92,30 @@ def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iter
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", (*above, here))
-            elif entry.is_file():
-                yield prefix + entry.name, entry.stat().st_size
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name)
+    for entry in entries:  # in the order in which their whole names would be sorted
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", (*above, here))
+        elif entry.is_file():
+            yield prefix + entry.name, entry.stat().st_size
 
 
 class ZipTree:
     """A zip archive."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.files = path, Listing()
         with zipfile.ZipFile(path) as archive:
-            self._members = {normal(member.filename): member for member in archive.infolist() if not member.is_dir()}
-        self.sizes = {name: member.file_size for name, member in self._members.items()}
+            members = {normal(member.filename): member for member in archive.infolist() if not member.is_dir()}
+        self._members = list(members.values())
+        for name, member in members.items():
+            self.files.add(name, member.file_size)
 
-    def read(self, wanted: Container[str]) -> Iterator[tuple[str, Entry]]:
+    def read(self, numbers: Iterable[int]) -> Iterator[Entry]:
         with reading(self.path), zipfile.ZipFile(self.path) as archive:
-            for name, member in self._members.items():
-                if name in wanted:
-                    yield name, archive.read(member)
+            for number in numbers:
+                yield archive.read(self._members[number])
 
 
 class TarTree:
@@ -119,34 +123,37 @@ class TarTree:
 
     def __init__(self, path: Path, tars: Iterable[str] = ("",)) -> None:
         """List the archive at `path`, or those of these names in the folder at `path`, each as a folder."""
-        self.path = path
-        self.sizes: dict[str, int] = {}
+        self.path, self.files = path, Listing()
         self._tars = list(tars)
-        # Of every name in `sizes`: the archive, and the offset of the contents, if compressed the number of the file.
+        # Of every file: the archive, and the offset of the contents, if compressed the number of the file.
         self._archives, self._places = array("i"), array("q")
         for archive, tar in enumerate(self._tars):
             with reading(path / tar):
                 for name, place, size in _listed(path / tar):
-                    self._add(folder_of(tar) + name if tar else name, archive, place, size)
+                    self.files.add(folder_of(tar) + name if tar else name, size)
+                    self._archives.append(archive)
+                    self._places.append(place)
+        self._remove(self.files.superseded().tolist())
 
-    def _add(self, name: str, archive: int, place: int, size: int) -> None:
+    def _remove(self, numbers: list[int]) -> None:
         """Tar keeps replaced files; the last of a name counts."""
-        if name in self.sizes:
-            index = list(self.sizes).index(name)
-            del self.sizes[name], self._archives[index], self._places[index]
-        self.sizes[name] = size
-        self._archives.append(archive)
-        self._places.append(place)
+        if not numbers:
+            return
+        gone, before = set(numbers), self.files
+        kept = [number for number in range(len(before)) if number not in gone]
+        self.files = Listing()
+        for number in kept:
+            self.files.add(before[number], before.sizes[number])
+        self._archives = array("i", (self._archives[number] for number in kept))
+        self._places = array("q", (self._places[number] for number in kept))
 
-    def read(self, wanted: Container[str]) -> Iterator[tuple[str, Entry]]:
-        entries = zip(self._archives, self._places, self.sizes.items(), strict=True)
-        found = ((archive, place, *item) for archive, place, item in entries if item[0] in wanted)
-        for archive, group in groupby(found, lambda entry: entry[0]):
+    def read(self, numbers: Iterable[int]) -> Iterator[Entry]:
+        for archive, group in groupby(numbers, self._archives.__getitem__):
             path = self.path / self._tars[archive]
             if is_compressed(path):
-                yield from _unpacked(path, {number: name for _, number, name, _ in group})
+                yield from _unpacked(path, {self._places[number] for number in group})
             else:
-                yield from ((name, Stored(path, offset, size)) for _, offset, name, size in group)
+                yield from (Stored(path, self._places[number], self.files.sizes[number]) for number in group)
 
 
 def _listed(tar: Path) -> Iterator[tuple[str, int, int]]:
@@ -156,12 +163,13 @@ def _listed(tar: Path) -> Iterator[tuple[str, int, int]]:
     return ((name, number, size) for number, (name, size, _) in enumerate(streamed_files(tar)))
 
 
-def _unpacked(tar: Path, left: dict[int, str]) -> Iterator[tuple[str, bytes]]:
-    """The files of these numbers in a compressed tar, under these names."""
+def _unpacked(tar: Path, left: set[int]) -> Iterator[bytes]:
+    """The files of these numbers in a compressed tar."""
     with reading(tar):
         for number, (_, _, contents) in enumerate(streamed_files(tar)):
             if number in left:
-                yield left.pop(number), contents()
+                left.remove(number)
+                yield contents()
             if not left:
                 return
 
@@ -169,29 +177,18 @@ def _unpacked(tar: Path, left: dict[int, str]) -> Iterator[tuple[str, bytes]]:
 class WithTars:
     """A folder in which some tars are folders too."""
 
-    def __init__(self, folder: "FolderTree", tars: Iterable[str]) -> None:
+    def __init__(self, folder: FolderTree, tars: Iterable[str]) -> None:
         self.path = folder.path
         self._folder, self._tars = folder, TarTree(folder.path, tars)
-        self.sizes = _Both(folder.sizes, self._tars.sizes)
+        self.files: Sequence[str] = Chained(folder.files, self._tars.files)
 
-    def read(self, wanted: Container[str]) -> Iterator[tuple[str, Entry]]:
-        return chain(self._folder.read(wanted), self._tars.read(wanted))
-
-
-class _Both(Mapping[str, int]):
-    """Two mappings without a copy, which `ChainMap` makes when it is walked through."""
-
-    def __init__(self, first: Mapping[str, int], second: Mapping[str, int]) -> None:
-        self._first, self._second = first, second
-
-    def __getitem__(self, name: str) -> int:
-        return self._first[name] if name in self._first else self._second[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return chain(self._first, self._second)
-
-    def __len__(self) -> int:
-        return len(self._first) + len(self._second)
+    def read(self, numbers: Iterable[int]) -> Iterator[Entry]:
+        border = len(self._folder.files)
+        for in_tars, group in groupby(numbers, lambda number: number >= border):
+            if in_tars:
+                yield from self._tars.read(number - border for number in group)
+            else:
+                yield from self._folder.read(group)
 
 
 @contextmanager
@@ -201,6 +198,12 @@ def reading(path: Path) -> Iterator[None]:
     except _DAMAGE as error:
         what = str(error) or type(error).__name__
         raise UserError(f"{path} is no readable archive ({ARCHIVES}), or is damaged or incomplete: {what}") from None
+
+
+def read_named(tree: Tree, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the few files whose names are wanted."""
+    named = {number: name for number, name in enumerate(tree.files) if wanted(name)}
+    return ((name, contents(entry)) for name, entry in zip(named.values(), tree.read(named), strict=True))
 
 
 def contents(entry: Entry) -> bytes:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
-from alexnet.data.splits import Split
+from alexnet.data.splits import Split, place_in_shards
 from alexnet.data.statistics import PixelSums, Statistics
 from alexnet.data.threads import in_threads
 from alexnet.errors import UserError
@@ -114,8 +114,7 @@ class _Shards:
             if size + length > self._shard_bytes and size:
                 digests.append(hashlib.sha256())
                 size = 0
-            shard = int(np.searchsorted(starts, start, "right")) - 1
-            begin = start - int(starts[shard])
+            shard, begin = place_in_shards(starts, start)
             digests[-1].update(held[shard][begin : begin + length].data)
             size += length
         return [digest.hexdigest() for digest in digests]
@@ -238,12 +237,15 @@ class PackWriter:
         job, journal = self._partial / _JOB, self._partial / _JOURNAL
         if not (job.is_file() and self._folder.is_dir()) or job.read_text(encoding="utf-8") != self._job:
             return False
-        lines = journal.read_bytes() if journal.is_file() else b""
-        whole = lines[: lines.rfind(b"\n") + 1]  # the last line may be cut off
-        for line in whole.splitlines():
-            self._take_over(_Arrivals(**json.loads(line)))
-        if whole != lines:
-            replace_file(journal, whole)
+        if not journal.is_file():
+            return True
+        whole = 0
+        with journal.open("rb") as lines:
+            for line in lines:
+                if line.endswith(b"\n"):  # the last line may be cut off
+                    self._take_over(_Arrivals(**json.loads(line)))
+                    whole += len(line)
+        os.truncate(journal, whole)
         return True
 
     def _take_over(self, arrivals: _Arrivals) -> None:
@@ -279,7 +281,7 @@ class PackWriter:
     def _finish_split(self, shards: _Shards) -> dict[str, Any]:
         """Write labels and index; returns the split's entry of `pack.json`."""
         kept, in_order = shards.kept, shards.in_order()
-        labels, spans = shards.labels[kept].astype(np.int64), shards.spans[kept]
+        labels, spans = shards.labels[kept].astype(np.int64, copy=False), shards.spans[kept]
         entry: dict[str, Any] = {"images": len(labels), "labels": f"{shards.split}-labels.npy"}
         np.save(self._folder / entry["labels"], labels)
         if self.encoding == "jpeg":

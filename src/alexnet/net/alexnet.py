@@ -26,7 +26,7 @@ class AlexNet(nn.Sequential):
 
     def __init__(self, config: Config, *, classes: int, seed: int) -> None:
         self_plan = plan(config, classes)
-        super().__init__(_modules(self_plan, config))
+        super().__init__(modules(self_plan, config))
         self.plan = self_plan
         for layer in self_plan:
             if isinstance(layer, Weighted):
@@ -35,7 +35,8 @@ class AlexNet(nn.Sequential):
         self.to(memory_format=torch.channels_last)
 
 
-def _modules(layers: tuple[Layer, ...], config: Config) -> OrderedDict[str, nn.Module]:
+def modules(layers: tuple[Layer, ...], config: Config) -> OrderedDict[str, nn.Module]:
+    """The layers of a plan by name, ready to be drawn or filled, with a flattening one below the first full layer."""
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     for layer in layers:
         if isinstance(layer, Full) and "flatten" not in modules:

@@ -13,6 +13,7 @@ from alexnet.config.schema import HardwareConfig
 from alexnet.data.threads import cores
 from alexnet.errors import UserError
 from alexnet.net.lrn_torch import fused_kernels_work
+from alexnet.training.two_devices import TwoDevicesStrategy
 from alexnet.training.world import ALONE, World
 
 MALLOPT = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 2**28)}
@@ -57,10 +58,11 @@ def trainer_options(hardware: HardwareConfig, world: World = ALONE) -> dict[str,
     if world.size == 1:
         # Said outright: on a cluster Lightning would take signals and checkpoints into its own hands.
         return options | {"devices": 1, "plugins": [LightningEnvironment()]}
+    strategy = TwoDevicesStrategy if world.devices > 1 else DDPStrategy
     return options | {
         "devices": world.local_size,
         "num_nodes": world.nodes,
-        "strategy": DDPStrategy(
+        "strategy": strategy(
             cluster_environment=TorchElasticEnvironment(),
             broadcast_buffers=False,  # the mean image is the same everywhere
             gradient_as_bucket_view=True,

@@ -24,6 +24,7 @@ from alexnet.net.alexnet import AlexNet
 from alexnet.net.layers import PlainDropout
 from alexnet.net.part import ONLY, Part, Replica
 from alexnet.net.precision import at_least_float32
+from alexnet.net.two_devices import HalfNet
 from alexnet.probabilities import bytes_needed
 from alexnet.training.hardware import fuse_on_gpu
 from alexnet.training.momentum import Momentum2012, parameter_groups
@@ -43,13 +44,15 @@ class AlexNetModule(L.LightningModule):
         self.automatic_optimization = False  # Lightning's own is one update a turn of its loop
         self.config = config
         self.replica = replica
+        self.counts = True
+        """Whether this process counts what the network says."""
         self.training_images = len(pack.splits["train"])
         self.description = {
             "config": tree,
             "class_names": pack.class_names,
             "data_fingerprint": pack.fingerprint,
         }
-        self.net = AlexNet(config, classes=len(pack.class_names), seed=config.seed)
+        self.net: AlexNet | HalfNet = AlexNet(config, classes=len(pack.class_names), seed=config.seed)
         geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
@@ -59,6 +62,15 @@ class AlexNetModule(L.LightningModule):
         self.turn_ends = False
         """Whether Lightning's loop is wanted back after the update under way; all processes must want it together."""
         self._updates = 1
+
+    def keep_half(self, column: int) -> None:
+        """Keep the half of the network, with its present weights, that belongs to one of two processes.
+
+        Both see the same images, and the first alone counts them.
+        """
+        assert isinstance(self.net, AlexNet)
+        self.net = HalfNet(self.net, self.config, column=column)
+        self.counts = column == 0
 
     def configure_optimizers(self) -> Momentum2012:
         optimizer = self.config.optimizer
@@ -134,8 +146,9 @@ class AlexNetModule(L.LightningModule):
         if part.count == 0:  # fewer images than copies of the network; the others wait for a gradient from this one too
             return logits.sum()
         loss = F.cross_entropy(logits, batch.labels)
-        self.train_loss.update(loss, part.count)
-        self.train_errors.update(logits.detach(), batch.labels)
+        if self.counts:
+            self.train_loss.update(loss, part.count)
+            self.train_errors.update(logits.detach(), batch.labels)
         # The gradient is the mean over the copies of the network, and is to be that over the images.
         return loss * (self.replica.of * part.count / whole) if self.replica.of > 1 else loss
 
@@ -158,6 +171,8 @@ class AlexNetModule(L.LightningModule):
         if not len(labels):
             return
         logits = center_logits(self.net, self.augmenter, images)
+        if not self.counts:
+            return
         if self.validated[dataloader_idx] == "train":
             self.train_set_errors.update(logits, labels)
             return
@@ -174,7 +189,7 @@ class AlexNetModule(L.LightningModule):
         # In float32 whatever trained the net: the errors of a run are those that `alexnet evaluate` finds.
         with torch.autocast(self.device.type, enabled=False):
             seen = probabilities(self.net, self.augmenter, images)
-        for view, scores in seen.items():
+        for view, scores in seen.items() if self.counts else ():
             self.predictions.add(dataloader_idx, view, batch_idx, labels, scores)
 
 

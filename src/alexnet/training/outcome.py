@@ -12,9 +12,9 @@ from alexnet.data.pack import Pack
 from alexnet.first_layer import FirstLayer
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.describe import total_parameters
-from alexnet.net.layers import OverhangingConv2d
 from alexnet.net.plan import plan
 from alexnet.net.specs import Conv, Full, Weighted
+from alexnet.net.two_devices import HalfNet
 from alexnet.predictions import ViewPredictions
 from alexnet.results import Claim, DataFacts, ErrorRates, Points, RateDrop, Result, Target, TrainingFacts
 from alexnet.training.history import History
@@ -96,10 +96,14 @@ def error_rates(predictions: dict[str, dict[str, ViewPredictions]]) -> dict[str,
     return {split: {view: seen.error_rates() for view, seen in views.items()} for split, views in predictions.items()}
 
 
-def first_layer(net: AlexNet) -> FirstLayer:
-    """The kernels of the first convolution, whichever that is, and the columns that the layers above it see."""
+def first_layer(net: AlexNet | HalfNet) -> FirstLayer:
+    """The kernels of the first convolution, whichever that is, and the columns that the layers above it see.
+
+    Both processes that hold a half must ask.
+    """
     connected = [layer for layer in net.plan if isinstance(layer, Conv | Full)]
-    first = net.get_submodule(connected[0].name)
-    assert isinstance(first, OverhangingConv2d)
-    kernels = first.weight.detach().cpu().numpy().astype(np.float32)
+    name = f"{connected[0].name}.weight"
+    weight = net.get_parameter(name).detach()
+    whole = net.gathered({name: weight})[name] if isinstance(net, HalfNet) else weight
+    kernels = whole.cpu().numpy().astype(np.float32)
     return FirstLayer(kernels=kernels, columns=max(layer.groups for layer in connected))

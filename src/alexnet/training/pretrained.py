@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from alexnet.config.schema import Config, PretrainedConfig
 from alexnet.errors import UserError
@@ -62,7 +62,7 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
             )
 
 
-def start_from(net: AlexNet, pretrained: Pretrained, fresh: list[str]) -> None:
+def start_from(net: nn.Module, pretrained: Pretrained, fresh: list[str]) -> None:
     """Replace the weights of every layer that is not `fresh`; they must fit (`check_fits`)."""
     given = pretrained.weights.of_net
     taken = {name: given[name] for name in net.state_dict() if name.rpartition(".")[0] not in fresh}

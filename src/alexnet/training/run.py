@@ -20,7 +20,8 @@ from alexnet.data.pack import Pack
 from alexnet.data.sets import open_data
 from alexnet.errors import UserError
 from alexnet.evaluation.trained import CHECKPOINTS, LAST, read_checkpoint
-from alexnet.first_layer import FIRST_LAYER_FILE, write_first_layer
+from alexnet.first_layer import FIRST_LAYER_FILE, FirstLayer, write_first_layer
+from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import plan
 from alexnet.predictions import PREDICTIONS_FILE, ViewPredictions, write_predictions
 from alexnet.probabilities import PROBABILITIES_FILE, write_probabilities
@@ -45,7 +46,7 @@ from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.ranks import gather, run_in_ranks
 from alexnet.training.surroundings import device_name
-from alexnet.training.world import World, processes_wanted, this_world
+from alexnet.training.world import World, check_gpus, processes_wanted, this_world
 from alexnet.wandb_run import check_login
 
 
@@ -55,9 +56,12 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
     `pack` is the job's data where they are open already. Prepares them on first use.
 
     Raises:
-        UserError: the data cannot be used, the network does not fit the images or the pre-trained weights, there is no
-            such device or allocator, or nobody is logged in.
+        UserError: the data cannot be used, the network does not fit the images, the pre-trained weights or two
+            devices, there is no such device or allocator, or nobody is logged in.
     """
+    if job.config.placement.devices > 1:
+        check_two_devices(job.config)
+        check_gpus(job.config)
     check_hardware(job.config.hardware)
     check_login(job.config.wandb.mode)
     if pack is None:
@@ -168,6 +172,8 @@ def _train_and_test(
     module = AlexNetModule(job.config, job.tree, pack, world.replica)
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
         start_from(module.net, pretrained, job.config.pretrained.fresh)
+    if world.devices > 1:
+        module.keep_half(world.column)
     compile_if_wanted(module.net, job.config.hardware)
     history = History(directory)
     trainer = _trainer(job, directory, world, history, [logger] if logger else [], console, data)
@@ -178,14 +184,16 @@ def _train_and_test(
     trainer.test(module, data, verbose=False)
     gather(module.predictions)
     predictions = module.predictions.collect(data.evaluated)
+    kernels = first_layer(module.net)
     if world.is_first:
-        _write_files(directory, predictions, module, data)
+        _write_files(directory, predictions, kernels, module, data)
     return replace(result, status="finished", message=None, errors=error_rates(predictions))
 
 
 def _write_files(
     directory: Path,
     predictions: dict[str, dict[str, ViewPredictions]],
+    kernels: FirstLayer,
     module: AlexNetModule,
     data: PackDataModule,
 ) -> None:
@@ -199,7 +207,7 @@ def _write_files(
             fingerprint=data.pack.fingerprint,
             class_names=data.pack.class_names,
         )
-    write_first_layer(directory, first_layer(module.net))
+    write_first_layer(directory, kernels)
 
 
 def _trainer(

@@ -6,7 +6,7 @@ the run (`alexnet.training.ranks`).
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -28,6 +28,8 @@ class World:
     """Rank on this machine."""
     local_size: int = 1
     """Processes on this machine."""
+    devices: int = 1
+    """Processes that hold one network between them, a column each; neighbours in rank."""
     runs: int = 1
     """Runs at work on this machine at once."""
 
@@ -48,19 +50,40 @@ class World:
     @property
     def replica(self) -> Replica:
         """The copy of the network that this process trains."""
-        return Replica(index=self.rank, of=self.size)
+        return Replica(index=self.rank // self.devices, of=self.size // self.devices)
+
+    @property
+    def column(self) -> int:
+        """The part of that copy which this process holds; 0 where it holds all of it."""
+        return self.rank % self.devices
 
 
 ALONE = World()
 
 
 def processes_wanted(config: Config) -> int:
-    """How many processes the configuration asks for; where it leaves that open, one for each GPU, or two on a CPU."""
-    wanted = config.trainer.replicas
-    if wanted is not None:
-        return wanted
-    gpus = 0 if config.hardware.accelerator == "cpu" else torch.cuda.device_count()
-    return gpus or REPLICAS_ON_CPU
+    """How many processes the configuration asks for; where it leaves that open, one for each GPU, or two networks on a
+    CPU."""
+    devices, replicas = config.placement.devices, config.trainer.replicas
+    return devices * (replicas if replicas is not None else _gpus(config) // devices or REPLICAS_ON_CPU)
+
+
+def check_gpus(config: Config) -> None:
+    """Refuse a network on more GPUs than there are, where the run starts its processes itself.
+
+    Raises:
+        UserError: there are some, but too few.
+    """
+    gpus, placement = _gpus(config), config.placement
+    if 0 < gpus < placement.devices and started_by_others() is None:
+        raise UserError(
+            f"placement={placement.kind} needs {placement.devices} GPUs, and there is {gpus}: choose"
+            " placement=one_device or hardware.accelerator=cpu"
+        )
+
+
+def _gpus(config: Config) -> int:
+    return 0 if config.hardware.accelerator == "cpu" else torch.cuda.device_count()
 
 
 def this_world(config: Config) -> World:
@@ -72,13 +95,15 @@ def this_world(config: Config) -> World:
     world = started_by_others()
     if world is None:
         return ALONE
-    wanted = config.trainer.replicas
-    if wanted is not None and wanted != world.size:
+    replicas, devices = config.trainer.replicas, config.placement.devices
+    if replicas is not None and replicas * devices != world.size:
         raise UserError(
-            f"{world.size} processes were started for a run that wants trainer.replicas={wanted}: add trainer=ddp to"
-            " train one network with all of them"
+            f"{world.size} processes were started for a run that wants trainer.replicas={replicas}, {devices} for each:"
+            " add trainer=ddp to train one network with all of them"
         )
-    return world
+    if world.size % devices:
+        raise UserError(f"{world.size} processes cannot be divided into pairs for placement={config.placement.kind}")
+    return replace(world, devices=devices)
 
 
 def started_by_others() -> World | None:

@@ -1,0 +1,101 @@
+"""Images a second of a training by one process, and by several that share every batch (`trainer=ddp`).
+
+python benchmarks/scaling.py [--rounds 3] [--processes 1 2] [OVERRIDES ...]
+
+Whole runs of train.py on drawn images, in turn; what counts is the last of their epochs, as metrics.csv has it. The
+batch is the same in all, 128 images of the small net and 32 of the paper's unless OVERRIDES say otherwise. By default
+as many processes as there are GPUs, in powers of two; on a CPU one and two, each with its share of the cores, and one
+with a single thread, which tells what the processes themselves cost.
+"""
+
+import argparse
+import csv
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import torch
+
+from alexnet.data.threads import cores
+from measuring import print_table, save
+
+SCALES = {
+    "small": ["data.shapes.train_per_class=150", "optimizer.batch_size=128"],
+    "paper": ["scale=paper", "data.shapes.train_per_class=16", "optimizer.batch_size=32"],
+}
+BRIEF = ["schedule=epochs_20", "schedule.epochs=2", "schedule.drops=[]", "optimizer.lr=0.001", "wandb=disabled"]
+FEW = ["data.shapes.val_per_class=1", "data.shapes.test_per_class=1", "hardware.progress_bar=false", "fresh=true"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How a training is divided."""
+
+    processes: int
+    threads: int | None
+    """CPU threads of each; None where GPUs compute."""
+
+    @property
+    def overrides(self) -> list[str]:
+        threads = [f"hardware.threads={self.threads}"] if self.threads else []
+        return [*threads, "trainer=ddp", f"trainer.replicas={self.processes}"]
+
+    def __str__(self) -> str:
+        many = f"{self.processes} process{'es' if self.processes > 1 else ''}"
+        return many if self.threads is None else f"{many} x {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+
+def ways(processes: list[int]) -> list[Way]:
+    """How to divide the work, that of one process with all of the machine first."""
+    if torch.cuda.is_available():
+        return [
+            Way(processes=number, threads=None) for number in processes or _powers_of_two(torch.cuda.device_count())
+        ]
+    shared = [Way(processes=number, threads=max(1, cores() // number)) for number in processes or [1, 2]]
+    single = Way(processes=1, threads=1)
+    return shared if single in shared else [*shared, single]
+
+
+def _powers_of_two(largest: int) -> list[int]:
+    return [2**power for power in range(largest.bit_length())]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, nargs="+", default=[])
+    options, overrides = parser.parse_known_args()
+    rows: list[list[str]] = []
+    with TemporaryDirectory() as folder:
+        for scale, settings in SCALES.items():
+            arguments = [*BRIEF, *FEW, *settings, f"data.packs={folder}/packs", *overrides]
+            speeds = _speeds(ways(options.processes), arguments, options.rounds, Path(folder))
+            first = next(iter(speeds.values()))
+            rows += [[scale, str(way), f"{speed:.0f}", f"{speed / first:.2f}"] for way, speed in speeds.items()]
+    header = ["scale", "divided", "images/s", "times the first"]
+    print_table(header, rows)
+    print(save("scaling", options.rounds, [dict(zip(header, row, strict=True)) for row in rows]))
+
+
+def _speeds(candidates: list[Way], arguments: list[str], rounds: int, folder: Path) -> dict[Way, float]:
+    """Medians over rounds in which every way has its turn."""
+    seen: dict[Way, list[float]] = {way: [] for way in candidates}
+    for _ in range(rounds):
+        for way in candidates:
+            seen[way].append(_images_per_second([*arguments, *way.overrides], folder / "runs"))
+    return {way: median(speeds) for way, speeds in seen.items()}
+
+
+def _images_per_second(arguments: list[str], runs: Path) -> float:
+    train = str(Path(__file__).parent.parent / "train.py")
+    subprocess.run([sys.executable, train, *arguments, f"runs={runs}"], check=True, stdout=subprocess.DEVNULL)
+    newest = max(runs.glob("*/metrics.csv"), key=lambda file: file.stat().st_mtime)
+    with newest.open(newline="") as file:
+        return float(list(csv.DictReader(file))[-1]["images_per_second"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""The half of the network that one of two processes holds, and the exchanges with the other half (section 3.2).
+
+The layers, their initial weights and their dropout masks are halves of those of `AlexNet`, so that two processes
+compute what one would, up to the order of sums.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from math import prod
+
+import torch
+import torch.distributed as dist
+import torch.distributed._functional_collectives as functional
+from torch import Tensor, nn
+
+from alexnet.config.schema import Config
+from alexnet.net.alexnet import AlexNet, modules
+from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, dropped_units, exchanges, half, outputs
+from alexnet.net.layers import PlainDropout
+from alexnet.net.part import Part, part_of
+from alexnet.net.specs import Weighted
+
+
+class Link:
+    """The connection to the process that holds the other half."""
+
+    def __init__(self, column: int) -> None:
+        self.column = column
+        self._group: dist.ProcessGroup | None = None
+
+    def connect(self, group: dist.ProcessGroup) -> None:
+        """Use this group of two processes; that of column 0 has rank 0 in it."""
+        assert group.size() == DEVICES and group.rank() == self.column
+        self._group = group
+
+    def swapped(self, own: Tensor, numbers: int) -> Tensor:
+        """Send all numbers of a tensor, and receive this many of the same type, flat.
+
+        Backward, the gradient of what was received is sent, and that of what was sent arrives.
+        """
+        sent = own.reshape(-1)
+        received: Tensor = functional.all_to_all_single_autograd(
+            sent, self._with_other(numbers), self._with_other(sent.numel()), self._connected
+        )
+        return received
+
+    def swapped_values(self, own: Tensor, numbers: int) -> Tensor:
+        """The same without gradients."""
+        sent = own.detach().reshape(-1)
+        received: Tensor = functional.all_to_all_single(
+            sent, self._with_other(numbers), self._with_other(sent.numel()), self._connected
+        )
+        return received
+
+    def both(self, own: Tensor, other: Tensor, dimension: int) -> Tensor:
+        """Put the halves together in the order of the columns."""
+        return torch.cat((own, other) if self.column == 0 else (other, own), dim=dimension)
+
+    def _with_other(self, numbers: int) -> list[int]:
+        """How many numbers go to, or come from, each process: none of its own."""
+        return [0, numbers] if self.column == 0 else [numbers, 0]
+
+    @property
+    def _connected(self) -> dist.ProcessGroup:
+        assert self._group is not None, "connect the halves first"
+        return self._group
+
+
+class BothHalves(nn.Module):
+    """Features of this process to those of both; backward, the gradients of both processes' readers are added up.
+
+    Counts the bytes that this process sends, unless torch compiles it.
+    """
+
+    def __init__(self, link: Link, exchange: Exchange) -> None:
+        super().__init__()
+        self.link, self.exchange = link, exchange
+        self.sent_forward = 0
+        self.sent_backward = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float [N, own, ...] to [N, whole, ...]."""
+        # The maps of a pixel lie side by side in memory: in that order nothing is copied to be sent.
+        own = x.movedim(1, -1)
+        *places, features = own.shape  # images and pixels
+        of_other = self.exchange.numbers // prod(places[1:]) - features
+        swapped = self.link.swapped if self.exchange.backward else self.link.swapped_values
+        other = swapped(own, prod(places) * of_other)
+        if not torch.compiler.is_compiling():  # where the counters would be constants
+            self._count(x, other)
+        return self.link.both(x, other.view(*places, of_other).movedim(-1, 1), dimension=1)
+
+    def _count(self, own: Tensor, other: Tensor) -> None:
+        self.sent_forward += _bytes(own)
+        if other.requires_grad:
+            other.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
+
+    def _count_backward(self, gradient: Tensor) -> None:
+        self.sent_backward += _bytes(gradient)
+
+    def extra_repr(self) -> str:
+        return f"{self.exchange.numbers} numbers an image"
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+class HalfNet(nn.Sequential):
+    """Pixels to all logits, as `AlexNet`, with half of every layer: float [N, 3, S, S] to float [N, classes].
+
+    Both processes must see the same images at the same time. Parameters have the names that they have in the whole.
+    `connect` it before the first batch.
+    """
+
+    def __init__(self, net: AlexNet, config: Config, *, column: int) -> None:
+        """Take half of a network, with its present weights.
+
+        Raises:
+            UserError: the network has one column, or normalises across columns.
+        """
+        check_two_devices(config)
+        link = Link(column)
+        super().__init__(_modules(net, config, link))
+        self.plan = net.plan
+        """The layers of the whole network."""
+        self.link = link
+        self.device: torch.device | None = None
+        self.to(memory_format=torch.channels_last)
+        self.load_state_dict(self.own(net.state_dict()))
+
+    def connect(self, group: dist.ProcessGroup, device: torch.device) -> None:
+        """Exchange with the other half through a group of two processes, which can send from `device`."""
+        self.link.connect(group)
+        self.device = device
+
+    @property
+    def exchanges(self) -> list[BothHalves]:
+        """From the image to the loss."""
+        return [module for module in self if isinstance(module, BothHalves)]
+
+    def own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """This process's half of tensors that belong to parameters of the whole network, by name."""
+        parts = self._parts
+        return {name: tensor[parts[name].within].clone() for name, tensor in tensors.items()}
+
+    def gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The whole network's tensors from both processes' halves, on the CPU; both processes must call it.
+
+        The names are those of parameters, and the same in both processes.
+        """
+        parts = self._parts
+        return {name: self._gathered(tensor.detach(), parts[name]) for name, tensor in tensors.items()}
+
+    def _gathered(self, own: Tensor, rows: Part) -> Tensor:
+        shape = (rows.whole - rows.count, *own.shape[1:])
+        other = self.link.swapped_values(own.to(self.device), torch.Size(shape).numel())
+        return self.link.both(own.cpu(), other.view(shape).cpu(), dimension=0)
+
+    @property
+    def _parts(self) -> dict[str, Part]:
+        """Which outputs of each layer, by parameter: they come first in weights and biases."""
+        return {
+            f"{layer.name}.{kind}": part_of(outputs(layer), index=self.link.column, parts=DEVICES)
+            for layer in self.plan
+            if isinstance(layer, Weighted)
+            for kind in ("weight", "bias")
+        }
+
+
+def _modules(net: AlexNet, config: Config, link: Link) -> OrderedDict[str, nn.Module]:
+    """The halves of the layers, and an exchange below each that reads both."""
+    read = {exchange.reader: exchange for exchange in exchanges(net.plan)}
+    masked = dropped_units(net.plan, device=link.column)
+    layers = tuple(half(layer, device=link.column) for layer in net.plan)
+    built: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, module in modules(layers, config).items():
+        if name in read:
+            built[f"exchange_{name}"] = BothHalves(link, read[name])
+        if isinstance(module, PlainDropout):
+            module.units = masked[name]
+        built[name] = module
+    built[f"exchange_{LOSS}"] = BothHalves(link, read[LOSS])
+    return built

@@ -1,0 +1,89 @@
+"""Training a network that lies on two devices, and copies of it: two neighbouring processes hold one (section 3.2).
+
+Checkpoints are those of one device, model and velocities alike: what two devices have begun one can continue, and the
+reverse.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from alexnet.net.halves import DEVICES
+from alexnet.net.two_devices import HalfNet
+
+NET = "net."
+"""Prefix of the network's parameters in the module's state."""
+Change = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+
+
+class TwoDevicesStrategy(DDPStrategy):
+    """Processes in a mesh of copies x columns; the gradients of a column are averaged over its copies.
+
+    The module's `net` is a `HalfNet`. Saving a checkpoint takes all processes, as Lightning does it.
+    """
+
+    _mesh: DeviceMesh | None = None
+
+    def setup_environment(self) -> None:
+        super().setup_environment()
+        if self._mesh is None:
+            shape = (self.world_size // DEVICES, DEVICES)
+            self._mesh = init_device_mesh(self.root_device.type, shape, mesh_dim_names=("copy", "column"))
+
+    def setup(self, trainer: L.Trainer) -> None:
+        assert self._mesh is not None
+        self._net.connect(self._mesh.get_group("column"), self.root_device)
+        # Not DDP's own, which sends the first process's weights to all others before a test.
+        super(DDPStrategy, self).setup(trainer)
+
+    def _setup_model(self, model: nn.Module) -> nn.Module:  # type: ignore[override]
+        assert self._mesh is not None and self.lightning_module is not None
+        alone = self._mesh.size(0) == 1
+        if alone or self.lightning_module.trainer.state.fn != TrainerFn.FITTING:
+            return model
+        self._ddp_kwargs["process_group"] = self._mesh.get_group("copy")
+        ddp: DistributedDataParallel = super()._setup_model(model)
+        return ddp
+
+    @property
+    def _net(self) -> HalfNet:
+        assert self.lightning_module is not None
+        net = self.lightning_module.net
+        assert isinstance(net, HalfNet)
+        return net
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        return _of_net(super().lightning_module_state_dict(), self._net.gathered)
+
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        super().load_model_state_dict({"state_dict": _of_net(checkpoint["state_dict"], self._net.own)}, strict)
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        return self._velocities(super().optimizer_state(optimizer), optimizer, self._net.gathered)
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        pairs = zip(checkpoint["optimizer_states"], self.optimizers, strict=True)
+        states = [self._velocities(state, optimizer, self._net.own) for state, optimizer in pairs]
+        super().load_optimizer_state_dict({"optimizer_states": states})
+
+    def _velocities(self, saved: dict[str, Any], optimizer: Optimizer, change: Change) -> dict[str, Any]:
+        """An optimiser's state with other velocities: it knows parameters by their place in its groups."""
+        names = {parameter: name for name, parameter in self._net.named_parameters()}
+        order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+        state = saved["state"]
+        changed = change({order[place]: entry["velocity"] for place, entry in state.items()})
+        moved = {place: entry | {"velocity": changed[order[place]]} for place, entry in state.items()}
+        return saved | {"state": moved}
+
+
+def _of_net(state: Mapping[str, Any], change: Change) -> dict[str, Any]:
+    """A module's state with other tensors for the parameters of its network."""
+    changed = change({name.removeprefix(NET): tensor for name, tensor in state.items() if name.startswith(NET)})
+    return {**state, **{NET + name: tensor for name, tensor in changed.items()}}

@@ -1,0 +1,165 @@
+"""Two processes that hold half of the network each compute what one process with all of it does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from alexnet.config.schema import Config
+from alexnet.errors import UserError
+from alexnet.net.alexnet import AlexNet
+from alexnet.net.halves import check_two_devices, exchanges, half
+from alexnet.net.plan import plan
+from alexnet.net.precision import at_least_float32
+from alexnet.net.specs import Full
+from alexnet.net.two_devices import HalfNet
+from alexnet.training.momentum import Momentum2012, parameter_groups
+from tests.conftest import Compose
+from tests.net.pairs import in_two_processes
+
+NARROW = ("scale=cifar", "scale.maps=[8,16,16,24,8]", "scale.hidden_units=34")
+CASES: dict[str, tuple[str, ...]] = {
+    "two": (),
+    "two, no LRN": ("lrn=none",),
+    "isolated": ("columns=isolated",),
+    "isolated, no LRN": ("columns=isolated", "lrn=none"),
+    "source": ("recipe=source_2012", "schedule=log_2012"),
+    "six layers": ("depth=six",),
+    "without conv3, bottleneck": ("depth.without=[3]", "head=bottleneck"),
+    "isolated, without conv1": ("columns=isolated", "depth.without=[1]"),
+}
+IMAGES, CLASSES, UPDATES = 6, 7, 10
+"""The second half of the classes is the smaller one, as is that of the bottleneck's 17 units."""
+
+
+@dataclass
+class Seen:
+    """What one process reports of one case."""
+
+    differences: dict[str, float] = field(default_factory=dict)
+    """Largest difference from the whole network, over the largest number of the whole's, by what was compared."""
+    forward: dict[str, int] = field(default_factory=dict)
+    """Bytes sent by this process in `UPDATES` steps, by the layer that reads them."""
+    backward: dict[str, int] = field(default_factory=dict)
+
+
+def compare(rank: int, cases: Mapping[str, Config]) -> dict[str, dict[str, Any]]:
+    """Every case in float32; the first also in float64 and, under autocast, in bfloat16."""
+    reports = {name: _compare(rank, config) for name, config in cases.items()}
+    reports["float64"] = _compare(rank, cases["two"], torch.float64)
+    with torch.autocast("cpu", torch.bfloat16):
+        reports["bfloat16"] = _compare(rank, cases["two"])
+    return {name: vars(seen) for name, seen in reports.items()}
+
+
+def _compare(column: int, config: Config, dtype: torch.dtype = torch.float32) -> Seen:
+    whole = AlexNet(config, classes=CLASSES, seed=3).to(dtype)
+    half = HalfNet(whole, config, column=column).to(dtype)
+    half.connect(dist.group.WORLD, torch.device("cpu"))
+    rules = [_rule(net, config) for net in (whole, half)]
+    generator = torch.Generator().manual_seed(4)
+    side = config.scale.crop_size
+    seen = Seen()
+    for step in range(UPDATES):
+        pixels = 40 * torch.randn(IMAGES, 3, side, side, generator=generator, dtype=dtype)
+        labels = torch.arange(IMAGES) % CLASSES
+        logits = []
+        for net, rule in zip((whole, half), rules, strict=True):
+            torch.manual_seed(step)
+            logits.append(net(pixels.contiguous(memory_format=torch.channels_last)))
+            rule.zero_grad()
+            F.cross_entropy(at_least_float32(logits[-1]), labels).backward()
+        if step == 0:
+            seen.differences["logits"] = _difference(logits[1], logits[0])
+            seen.differences |= _differences(half, _gradients(half), _gradients(whole), "gradient of ")
+        for rule in rules:
+            rule.step()
+    seen.differences |= _differences(half, dict(half.named_parameters()), dict(whole.named_parameters()), "updated ")
+    seen.forward = {module.exchange.reader: module.sent_forward for module in half.exchanges}
+    seen.backward = {module.exchange.reader: module.sent_backward for module in half.exchanges}
+    return seen
+
+
+def _rule(net: AlexNet | HalfNet, config: Config) -> Momentum2012:
+    return Momentum2012(parameter_groups(net, config.optimizer, []), lr=1e-3, momentum=0.9, weight_decay=5e-4)
+
+
+def _gradients(net: AlexNet | HalfNet) -> dict[str, Tensor]:
+    return {name: parameter.grad for name, parameter in net.named_parameters() if parameter.grad is not None}
+
+
+def _differences(half: HalfNet, own: dict[str, Tensor], whole: dict[str, Tensor], what: str) -> dict[str, float]:
+    return {f"{what}{name}": _difference(tensor, whole[name]) for name, tensor in half.gathered(own).items()}
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    assert one.shape == other.shape
+    return float((one - other).detach().abs().max() / other.detach().abs().max())
+
+
+@pytest.fixture(scope="module")
+def seen(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Seen]]:
+    """By process and case."""
+    cases = {name: compose(*NARROW, *overrides) for name, overrides in CASES.items()}
+    reports = in_two_processes(compare, cases, folder=tmp_path_factory.mktemp("pair"))
+    return [{name: Seen(**report) for name, report in process.items()} for process in reports]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_halves_compute_what_the_whole_does(case: str, seen: list[dict[str, Seen]]) -> None:
+    for process in seen:
+        differences = process[case].differences
+        assert len(differences) > 25
+        assert {name: value for name, value in differences.items() if not value < 1e-5} == {}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bytes_sent_are_those_of_the_plan(case: str, seen: list[dict[str, Seen]], compose: Compose) -> None:
+    planned = exchanges(plan(compose(*NARROW, *CASES[case]), CLASSES))
+    steps = IMAGES * UPDATES
+    for way in ("forward", "backward"):
+        sent = [getattr(process[case], way) for process in seen]
+        assert {reader: sent[0][reader] + sent[1][reader] for reader in sent[0]} == {
+            exchange.reader: steps * getattr(exchange, f"bytes_{way}")(4) for exchange in planned
+        }
+
+
+def test_doubles_agree_to_their_last_digits_and_bfloat16_sends_half(seen: list[dict[str, Seen]]) -> None:
+    for process in seen:
+        assert max(process["float64"].differences.values()) < 1e-12
+        assert max(process["bfloat16"].differences.values()) < 0.1
+    for way in ("forward", "backward"):
+        whole, wide, narrow = (getattr(seen[0][case], way) for case in ("two", "float64", "bfloat16"))
+        assert whole["conv3"] > 0
+        assert wide == {reader: 2 * sent for reader, sent in whole.items()}
+        assert {reader: 2 * sent for reader, sent in narrow.items()} == whole
+
+
+def test_odd_numbers_are_halved_as_torch_halves_them(compose: Compose) -> None:
+    layers = plan(compose(*NARROW, "head=bottleneck"), CLASSES)
+    units = [
+        [half(layer, device=device) for layer in layers if layer.name in ("bottleneck", "fc8")] for device in (0, 1)
+    ]
+    assert [[layer.units for layer in halves if isinstance(layer, Full)] for halves in units] == [[9, 4], [8, 3]]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "wrong"),
+    [
+        (("columns=one",), r"columns=one has one: choose columns=two"),
+        (("experiment=figure1",), r"architecture=cifar_\w+ has one column: add placement=one_device"),
+        (("lrn.across_columns=true",), r"lrn\.across_columns=true needs placement=one_device"),
+    ],
+)
+def test_what_cannot_be_halved_is_refused(overrides: tuple[str, ...], wrong: str, compose: Compose) -> None:
+    with pytest.raises(UserError, match=wrong):
+        check_two_devices(compose(*overrides))
+
+
+def test_without_normalisation_columns_of_windows_do_not_matter(compose: Compose) -> None:
+    check_two_devices(compose("lrn=none", "lrn.across_columns=true"))
