@@ -76,10 +76,10 @@ def check_gpus(config: Config) -> None:
     """
     gpus, wanted = _gpus(config), processes_wanted(config)
     if 0 < gpus < wanted and started_by_others() is None:
+        found = "is 1" if gpus == 1 else f"are {gpus}"
         raise UserError(
-            f"placement={config.placement.kind}, trainer.replicas={config.trainer.replicas}: this takes {wanted} GPUs, and"
-            f" there {'is 1' if gpus == 1 else f'are {gpus}'}: choose placement=one_device, fewer trainer.replicas, or"
-            " hardware.accelerator=cpu"
+            f"placement={config.placement.kind}, trainer.replicas={config.trainer.replicas}: this takes {wanted} GPUs,"
+            f" and there {found}: choose placement=one_device, fewer trainer.replicas, or hardware.accelerator=cpu"
         )
 
 
