@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 from alexnet.errors import UserError
 from alexnet.results import read_result
-from alexnet.training.history import History
+from alexnet.training.history import EpochRecord, History
 from alexnet.training.module import AlexNetModule
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, epochs, execute
 
@@ -166,3 +167,38 @@ def test_masks_follow_from_the_seed_and_the_step_alone(tiny: MakeJob, tmp_path: 
         torch.rand(before)
         execute(tiny("schedule.epochs=1", "schedule.drops=[]"), tmp_path / name)
     assert_same_training(tmp_path / "one", tmp_path / "other")
+
+
+def test_the_best_checkpoint_is_that_of_the_lowest_validation_error(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a run was killed after it had written the last one, or stopped in the middle of the next epoch."""
+    errors = iter([90.0, 80.0, 80.0, 85.0])
+    original = EpochRecord.__init__
+
+    def judged(record: EpochRecord, **values: Any) -> None:
+        original(record, **(values | {"val_top1_error": next(errors)}))
+
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    monkeypatch.setattr(EpochRecord, "__init__", judged)
+    stop_in("loss", 2, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        execute(tiny("schedule.epochs=4", "schedule.drops=[]"), tmp_path)
+    assert torch.load(best, weights_only=True)["epoch"] == 1
+    best.unlink()
+    monkeypatch.setattr(EpochRecord, "__init__", original)
+    monkeypatch.setattr(History, "load_state_dict", _then(History.load_state_dict, EpochRecord, judged, monkeypatch))
+    execute(tiny("schedule.epochs=4", "schedule.drops=[]"), tmp_path)
+    assert torch.load(best, weights_only=True)["epoch"] == 1
+
+
+def _then(
+    load: Callable[..., None], record: type, init: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
+    """Load a state with the records as they are, then judge those to come."""
+
+    def loading(history: History, state: dict[str, Any]) -> None:
+        load(history, state)
+        monkeypatch.setattr(record, "__init__", init)
+
+    return loading

@@ -1,10 +1,10 @@
 """The schedule's hand on the learning rate, and the checkpoints of a run."""
 
-from functools import partial
+import shutil
 from pathlib import Path
 
 import lightning as L
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from alexnet.config.schema import Config
 from alexnet.evaluation.trained import CHECKPOINTS, LAST
@@ -42,11 +42,44 @@ class ScheduledRate(L.Callback):
             trainer.should_stop = True
 
 
-def checkpoint_callbacks(directory: Path, *, has_validation: bool) -> list[ModelCheckpoint]:
+def checkpoint_callbacks(directory: Path, history: History) -> list[L.Callback]:
     """`last.ckpt` after every epoch, and `best.ckpt` by validation error; each is replaced in one step."""
     folder = directory / CHECKPOINTS
-    replaced = partial(ModelCheckpoint, folder, enable_version_counter=False, save_on_train_epoch_end=True)
-    last = replaced(filename=LAST)
-    best = replaced(filename=BEST, monitor="val/top1_error", mode="min")
-    # `last` comes last: a run killed between the two files must not resume behind the best it has recorded.
-    return [best, last] if has_validation else [last]
+    last = ModelCheckpoint(folder, filename=LAST, enable_version_counter=False, save_on_train_epoch_end=True)
+    return [last, BestCheckpoint(folder, history)]
+
+
+class BestCheckpoint(Checkpoint):
+    """Keeps the last checkpoint as the best one too where it is: the same file under a second name, for no time.
+
+    Must come after the callback that saves the last. All of its state is the history, so that a run killed between the
+    two makes up for it when it is resumed.
+    """
+
+    def __init__(self, folder: Path, history: History) -> None:
+        self.last, self.best = (folder / f"{name}.ckpt" for name in (LAST, BEST))
+        self.history = history
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        records = self.history.records
+        if records and records[-1].step == trainer.global_step:  # the last checkpoint is that of an epoch's end
+            self._keep(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._keep(trainer)
+
+    def _keep(self, trainer: L.Trainer) -> None:
+        errors = [record.val_top1_error for record in self.history.records if record.val_top1_error is not None]
+        if trainer.is_global_zero and errors and errors.index(min(errors)) == len(errors) - 1:
+            _same_file(self.last, self.best)
+
+
+def _same_file(file: Path, name: Path) -> None:
+    """Let a second name stand for the file as it is now; a copy where the file system knows no such thing."""
+    partial = name.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    try:
+        partial.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, partial)
+    partial.replace(name)

@@ -114,8 +114,6 @@ class History(L.Callback):
         metrics = {_metric_name(name): value for name, value in logged.items() if name != "step"}
         for logger in trainer.loggers:
             logger.log_metrics(metrics | {"epoch": record.epoch}, step=record.step - 1)
-        if record.val_top1_error is not None:  # the best checkpoint is judged by it
-            pl_module.log("val/top1_error", record.val_top1_error, logger=False, batch_size=1)
 
     def _record(self, trainer: L.Trainer, module: AlexNetModule) -> EpochRecord:
         train = _percent(module.train_errors)

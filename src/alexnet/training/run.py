@@ -177,7 +177,7 @@ def _train_and_test(
         module.keep_half(world.column)
     compile_if_wanted(module.net, job.config.hardware)
     history = History(directory)
-    trainer = _trainer(job, directory, world, history, [logger] if logger else [], console, data)
+    trainer = _trainer(job, directory, world, history, [logger] if logger else [], console)
     result = replace(result, device=device_name(trainer.strategy.root_device, processes=world.size))
     console.print(_headline(result, directory), highlight=False, soft_wrap=True)
     trainer.fit(module, data, ckpt_path=None if job.config.fresh else _checkpoint(directory, pack))
@@ -218,10 +218,8 @@ def _trainer(
     history: History,
     loggers: list[Logger],
     console: Console,
-    data: PackDataModule,
 ) -> L.Trainer:
     hardware = job.config.hardware
-    has_validation = "val" in data.pack.splits
     return L.Trainer(
         **trainer_options(hardware, world),
         max_epochs=job.config.schedule.epochs,
@@ -232,7 +230,7 @@ def _trainer(
             ScheduledRate(job.config, history),
             display_callback(console, history, live=hardware.progress_bar),
             Preemption(directory),
-            *checkpoint_callbacks(directory, has_validation=has_validation),
+            *checkpoint_callbacks(directory, history),
         ],
         enable_progress_bar=hardware.progress_bar and console.is_terminal,
         enable_model_summary=False,
