@@ -158,8 +158,7 @@ class AlexNetModule(L.LightningModule):
 
     def images_in(self, batch_idx: int) -> int:
         """Training images in a batch of an epoch, those of all copies of the network."""
-        size = self.config.optimizer.batch_size
-        return min(size, self.training_images - batch_idx * size)
+        return self.images_before(batch_idx + 1) - self.images_before(batch_idx)
 
     def on_validation_epoch_start(self) -> None:
         self.val_loss.reset()

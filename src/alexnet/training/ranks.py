@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Any
 
 import torch.distributed as dist
 from rich.console import Console
@@ -24,7 +23,6 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, 
 
 from alexnet.config.job import Job
 from alexnet.errors import UserError
-from alexnet.evaluation.predictions import PredictionStore
 from alexnet.sole_use import locked
 from alexnet.training.preemption import SIGNALS, Preempted
 
@@ -53,6 +51,8 @@ class _Started:
     """Process id."""
     screen: str | None
     """File that the first one prints to; None: the terminal."""
+    width: int
+    """Of what it prints there, in characters."""
     log: str | None
     """File of log messages."""
 
@@ -75,6 +75,7 @@ def run_in_ranks(job: Job, directory: Path, size: int, *, console: Console, at_o
         port=store.port,
         parent=os.getpid(),
         screen=screen,
+        width=console.width,
         log=_log_file(),
     )
     complaints = mp.get_context("spawn").SimpleQueue()
@@ -90,15 +91,6 @@ def run_in_ranks(job: Job, directory: Path, size: int, *, console: Console, at_o
             raise _cause(context, complaints, error) from None
         finally:
             _end(context)
-
-
-def gather(predictions: PredictionStore) -> None:
-    """Let every process know what all have seen."""
-    if not dist.is_initialized():
-        return
-    stores: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(stores, predictions)
-    predictions.merge(stores)
 
 
 def _cause(context: ProcessContext, complaints: "SimpleQueue[tuple[int, bool, str]]", error: Exception) -> Exception:
@@ -173,7 +165,7 @@ def _rank(rank: int, started: _Started, complaints: "SimpleQueue[tuple[int, bool
     from alexnet.training.run import run_rank
 
     try:
-        with _first_alone(rank, started.directory), _console(rank, started.screen) as console:
+        with _first_alone(rank, started.directory), _console(rank, started.screen, started.width) as console:
             run_rank(started.job, started.directory, console=console, at_once=started.at_once)
     except UserError as error:
         complaints.put((rank, True, str(error)))
@@ -201,11 +193,11 @@ def _first_alone(rank: int, directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _console(rank: int, screen: str | None) -> Iterator[Console]:
+def _console(rank: int, screen: str | None, width: int) -> Iterator[Console]:
     if rank > 0:
         yield Console(file=io.StringIO())
     elif screen is None:
         yield Console()
     else:
         with Path(screen).open("a", encoding="utf-8") as file:
-            yield Console(file=file, width=120)
+            yield Console(file=file, width=width)

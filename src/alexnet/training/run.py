@@ -44,9 +44,9 @@ from alexnet.training.module import AlexNetModule
 from alexnet.training.outcome import begun, error_rates, first_layer, stopped, training_facts
 from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
-from alexnet.training.ranks import gather, run_in_ranks
+from alexnet.training.ranks import run_in_ranks
 from alexnet.training.surroundings import device_name
-from alexnet.training.world import World, check_gpus, processes_wanted, this_world
+from alexnet.training.world import World, check_gpus, of_all, processes_wanted, this_world
 from alexnet.wandb_run import check_login
 
 
@@ -183,7 +183,7 @@ def _train_and_test(
     trainer.fit(module, data, ckpt_path=None if job.config.fresh else _checkpoint(directory, pack))
     result = replace(result, training=training_facts(history, len(pack.splits["train"])))
     trainer.test(module, data, verbose=False)
-    gather(module.predictions)
+    module.predictions.merge(of_all(module.predictions))
     predictions = module.predictions.collect(data.evaluated)
     kernels = first_layer(module.net)
     if world.is_first:
@@ -290,5 +290,4 @@ def quieten_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")  # no validation images
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*dataloader_iter.*")  # "experimental": so it is
-    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # what is logged is of all processes already
     warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")  # its successor is newer than torch 2.11

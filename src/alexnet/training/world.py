@@ -7,13 +7,16 @@ the run (`alexnet.training.ranks`).
 import os
 import re
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
+import torch.distributed as dist
 
 from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.part import Replica
 
+Held = TypeVar("Held")
 REPLICAS_ON_CPU = 2
 """Copies of the network that `trainer=ddp` trains where there is no GPU to count: enough to try it."""
 
@@ -105,6 +108,15 @@ def this_world(config: Config) -> World:
     if world.size % devices:
         raise UserError(f"{world.size} processes cannot be divided into pairs for placement={config.placement.kind}")
     return replace(world, devices=devices)
+
+
+def of_all(mine: Held) -> list[Held]:
+    """What each process that trains the network holds, in the order of ranks; all of them must ask."""
+    if not dist.is_initialized():
+        return [mine]
+    everybody: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(everybody, mine)
+    return everybody
 
 
 def started_by_others() -> World | None:
