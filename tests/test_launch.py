@@ -183,6 +183,14 @@ def test_data_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sweep", [["seed=0"], ["-m", "seed=0,1"]], ids=["run", "sweep"])
+def test_drops_that_will_not_be_made_are_said_once_and_first(tmp_path: Path, sweep: list[str]) -> None:
+    arguments = ["data=folder", "data.root=/nowhere", "wandb=disabled", "schedule=epochs_30", "schedule.epochs=9"]
+    said = train(tmp_path, *sweep, *arguments).stdout
+    assert said.count("note: schedule.epochs=9 ends before the learning rate drops at epoch 20 and 26") == 1
+
+
+@pytest.mark.slow
 def test_the_configuration_can_be_shown_instead_of_run(tmp_path: Path) -> None:
     done = train(tmp_path, "--cfg", "job", "+ablation=no_lrn", "seed=7")
     assert done.returncode == 0 and "seed: 7" in done.stdout and "no_lrn:" in done.stdout

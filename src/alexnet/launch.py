@@ -24,7 +24,7 @@ from alexnet.config.job import Job, check
 from alexnet.errors import UserError, exit_with, one_line_errors
 from alexnet.sweep.launcher import at_a_time
 from alexnet.sweep.machine import stay_on_one_gpu
-from alexnet.sweep.run import run_sweep
+from alexnet.sweep.run import print_lost_drops, run_sweep
 
 SCREEN_FILE = "screen.log"
 """What a run prints that shares the terminal with others."""
@@ -65,7 +65,10 @@ def _refuse_to_be_one_of_several() -> None:
 
 def _preflight(job: Job) -> None:
     from alexnet.training.run import preflight
+    from alexnet.training.world import this_world
 
+    if this_world(job.config).is_first:
+        print_lost_drops([job], Console())
     preflight(job)
 
 

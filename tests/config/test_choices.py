@@ -8,6 +8,7 @@ import yaml
 
 from alexnet.config.command_line import expand
 from alexnet.config.compose import CONF
+from alexnet.config.job import lost_drops
 from tests.config.conftest import job, leaves
 
 FILES = sorted(
@@ -68,6 +69,31 @@ def test_two_choices_of_one_group_differ() -> None:
 def test_a_file_says_why(file: Path) -> None:
     comments = [line.partition("#")[2].strip() for line in file.read_text().splitlines() if "#" in line]
     assert any(len(comment.split()) >= 2 for comment in comments if not comment.startswith("@package"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_s_drops_are_made(experiment: str) -> None:
+    assert lost_drops(job(f"experiment={experiment}")) is None
+
+
+@pytest.mark.parametrize(
+    ("shorter", "said"),
+    [
+        (["schedule.epochs=10"], ["schedule.epochs=10 ends before", "at epoch 20 and 26:", "scaled_to=10 in its"]),
+        (["schedule.epochs=26"], ["epoch 26:", "schedule.scaled_to=26 in its"]),  # epochs count from 0: the last is 25
+        (["schedule.epochs=10", "schedule.scaled_to=10"], ["schedule.epochs=10 ends before"]),
+        (["schedule.scaled_to=3"], ["schedule.scaled_to=3 is too short for 1 of the 2 drops"]),  # 26 x 3 / 30 is 3
+        (["schedule.epochs=27"], []),
+        (["schedule.scaled_to=10"], []),
+        (["schedule.epochs=10", "schedule.drops=[]"], []),
+        (["schedule.epochs=10", "schedule.kind=plateau"], []),  # of no effect there
+    ],
+)
+def test_drops_after_the_end_of_training_are_said(shorter: list[str], said: list[str]) -> None:
+    line = lost_drops(job("schedule=epochs_30", *shorter))
+    assert (line is not None) == bool(said)
+    for words in said:
+        assert line is not None and words in line
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

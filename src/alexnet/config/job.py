@@ -73,6 +73,24 @@ def check(overrides: list[str]) -> Job:
     )
 
 
+def lost_drops(job: Job) -> str | None:
+    """A line about drops of the learning rate that would come after the end of training; None where all are made."""
+    schedule, given = job.config.schedule, job.tree["schedule"]
+    lost = [drop for drop in schedule.drops if drop >= schedule.epochs]
+    if schedule.kind != "epochs" or not lost:
+        return None
+    if given["scaled_to"] not in (None, given["epochs"]):
+        return (
+            f"note: schedule.scaled_to={schedule.epochs} is too short for {len(lost)} of the {len(schedule.drops)}"
+            " drops of the learning rate: they are never made"
+        )
+    return (
+        f"note: schedule.epochs={schedule.epochs} ends before the learning rate drops at epoch"
+        f" {' and '.join(map(str, lost))}: schedule.scaled_to={schedule.epochs} in its place moves all drops along"
+        " (schedule.drops=[] if none is wanted)"
+    )
+
+
 def _check_architecture(config: Config, overrides: list[str]) -> None:
     """Refuse values that the chosen network would silently ignore."""
     if config.architecture.name == ALEXNET:

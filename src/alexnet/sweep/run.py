@@ -9,7 +9,7 @@ from rich.console import Console
 
 from alexnet.config.command_line import CommandLine
 from alexnet.config.compose import one_line
-from alexnet.config.job import Job
+from alexnet.config.job import Job, lost_drops
 from alexnet.data.pack import Pack
 from alexnet.errors import UserError
 from alexnet.results import RESULT_FILE
@@ -29,6 +29,7 @@ def run_sweep(command: CommandLine, jobs: Sequence[Job], task: TaskFunction) -> 
     runs = planned_runs(list(zip(command.jobs, jobs, strict=True)))
     missing = [run for run in runs if not run.is_finished]
     console.print(_count(runs, missing), highlight=False)
+    print_lost_drops(jobs, console)
     try:
         if missing:
             with launching(command.hydra, missing[0].overrides) as how:
@@ -40,6 +41,12 @@ def run_sweep(command: CommandLine, jobs: Sequence[Job], task: TaskFunction) -> 
             output, wandb = Path(settings.runs), settings.wandb
             report(begun, output=output, split=None, view="ten_crop", console=console, wandb=wandb)
     _check_all_finished(missing, of=len(runs))
+
+
+def print_lost_drops(jobs: Sequence[Job], console: Console) -> None:
+    """Say once of each schedule which of its drops training does not live to see."""
+    for line in dict.fromkeys(filter(None, map(lost_drops, jobs))):
+        console.print(line, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _count(runs: Sequence[PlannedRun], missing: Sequence[PlannedRun]) -> str:
