@@ -86,8 +86,9 @@ def test_a_sweep_in_which_all_is_well_ends_with_0(tmp_path: Path) -> None:
     assert done.returncode == 0 and complaints(done) == []
     assert results(tmp_path) == {"baseline": "finished", "no_lrn": "finished"}
     assert len(list((tmp_path / "runs").rglob(COMPARISON_FILE))) == 1
-    again = train(tmp_path, "-m", "+ablation=none,no_lrn", *TINY)
+    again = train(tmp_path, "-m", "+ablation=none,no_lrn", *TINY, "hardware.precision=bf16-mixed")
     assert again.returncode == 0 and "2 runs: 2 finished before, 0 to do" in again.stdout
+    assert "note: 2 of those finished before are at precision 32-true: fresh=true" in again.stdout
     assert "epoch " not in again.stdout and "95 % interval" in again.stdout
 
 

@@ -91,6 +91,7 @@ def results(draw: st.DrawFn) -> Result:
         git=draw(st.none() | st.builds(GitState, revision=words, dirty=st.booleans())),
         command="python train.py '+ablation=[no_lrn,no_dropout]'",
         pretrained=draw(st.none() | pretrained),
+        precision=draw(st.none() | words),
     )
 
 
@@ -158,12 +159,13 @@ def test_example_is_read(tmp_path: Path) -> None:
     assert result.training.rate_drops == (RateDrop(epoch=20, rate=0.001),)
 
 
-def test_a_file_from_before_pretrained_nets_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", ["pretrained", "precision"])
+def test_a_file_from_before_a_field_existed_is_read(tmp_path: Path, field: str) -> None:
     raw = example()
-    assert "pretrained" not in raw
+    assert field not in raw
     older = read_result(save_json(tmp_path, raw))
-    assert older.pretrained is None
-    assert read_result(save_json(tmp_path, raw | {"pretrained": None})) == older
+    assert getattr(older, field) is None
+    assert read_result(save_json(tmp_path, raw | {field: None})) == older
 
 
 def put(*path: str, value: object) -> Callable[[dict[str, Any]], None]:

@@ -151,6 +151,8 @@ class Result:
     """The command that makes this run, quoted for a shell."""
     pretrained: PretrainedFacts | None = field(default=None, metadata=ADDED_LATER)
     """None where every weight was drawn."""
+    precision: str | None = field(default=None, metadata=ADDED_LATER)
+    """`hardware.precision`; None where it was not noted yet."""
 
     def __post_init__(self) -> None:
         finished = self.status == "finished"
@@ -162,6 +164,10 @@ class Result:
             shlex.split(self.command)
         except ValueError as error:
             raise FieldError("command", f"not a shell command: {error}") from None
+
+    def has_other_precision(self, wanted: str) -> bool:
+        """Whether the run is known to be of another precision: runs are named alike whatever theirs is."""
+        return self.precision not in (None, wanted)
 
     def write(self, directory: Path) -> None:
         """Write `result.json` into `directory`, complete or not at all."""

@@ -99,6 +99,23 @@ def test_baseline_command(command: str, without: str) -> None:
     assert baseline_command(command) == without
 
 
+def test_a_baseline_of_another_precision_is_a_warning(tmp_path: Path) -> None:
+    for ablation, precision in (("baseline", "32-true"), ("no_lrn", "32-true"), ("no_color", "bf16-mixed")):
+        save(tmp_path, replace(result(ablation), precision=precision), predictions(300, 100))
+    save(tmp_path, result("no_dropout"), predictions(300, 100))  # from before the precision was noted
+    (group,) = groups(tmp_path)
+    text = "Trained at precision bf16-mixed, the baseline at 32-true, which is part of the delta: no_color seed 0."
+    assert notes(group) == text
+
+
+def test_of_two_precisions_of_one_run_the_one_that_is_kept_is_named(tmp_path: Path) -> None:
+    for name, precision in (("a", "32-true"), ("b", "bf16-mixed")):
+        directory = save(tmp_path / name, replace(result(), precision=precision), predictions(300, 100))
+        os.utime(directory / RESULT_FILE, (10, 10 + ord(name)))
+    (group,) = groups(tmp_path)
+    assert f"kept {directory} (precision bf16-mixed, not 32-true), left out" in notes(group)
+
+
 def test_failed_baseline_is_the_reason(tmp_path: Path) -> None:
     save(tmp_path, unfinished(result(), "failed", "no memory"))
     save(tmp_path, result("no_lrn"), predictions(310, 100))

@@ -269,12 +269,15 @@ def test_kernels_of_what_can_be_read(tmp_path: Path) -> None:
 
 def test_differences_between_runs_are_flagged(tmp_path: Path) -> None:
     git = GitState(revision="abc", dirty=False)
-    save(tmp_path, replace(result(), git=git, versions={"torch": "2.11"}), predictions(300, 100))
+    first = replace(result(), git=git, versions={"torch": "2.11"}, precision="32-true")
+    save(tmp_path, first, predictions(300, 100))
     other = replace(result("no_lrn"), git=replace(git, dirty=True), versions={"torch": "2.12"}, device="gpu")
+    other = replace(other, precision="bf16-mixed")
     save(tmp_path, other, predictions(310, 100))
     text = Page(source(tmp_path)).text
     assert "These runs do not differ by ablation and seed alone" in text
     assert "torch: 2.11 (baseline seed 0); 2.12 (no_lrn seed 0)" in text
+    assert "precision: 32-true (baseline seed 0); bf16-mixed (no_lrn seed 0)" in text
     assert "device: cpu (baseline seed 0); gpu (no_lrn seed 0)" in text
     assert "code: abc (baseline seed 0); abc with changes that are not in it (no_lrn seed 0)" in text
     assert "lrn.layers" in text and "[1, 2]" in text

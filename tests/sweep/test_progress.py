@@ -94,9 +94,9 @@ def test_what_stood_there_before_is_no_outcome_of_this_sweep(tmp_path: Path) -> 
     for run, status in zip(plan(tmp_path), ("finished", "failed", "interrupted"), strict=True):
         leave(run, status)
     runs = plan(tmp_path)
-    assert [run.is_finished for run in runs] == [True, False, False]
+    assert [run.finished_before is not None for run in runs] == [True, False, False]
     assert [run.outcome for run in runs] == [None] * 3 and not any(run.is_settled for run in runs)
-    assert [run.is_finished for run in plan(tmp_path, "fresh=true")] == [False] * 3
+    assert [run.finished_before for run in plan(tmp_path, "fresh=true")] == [None] * 3
     leave(runs[1], "finished")
     leave(runs[2], "interrupted")
     assert [run.outcome.status if run.outcome else None for run in runs] == [None, "finished", "interrupted"]
@@ -107,7 +107,7 @@ def test_a_damaged_result_is_to_do(tmp_path: Path) -> None:
     first = plan(tmp_path)[0]
     first.directory.mkdir()
     (first.directory / "result.json").write_text("{")
-    assert not plan(tmp_path)[0].is_finished
+    assert plan(tmp_path)[0].finished_before is None
 
 
 def test_a_run_that_is_asked_for_twice_is_one_run(tmp_path: Path) -> None:

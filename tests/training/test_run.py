@@ -159,6 +159,9 @@ def test_a_finished_run_is_not_repeated(finished: Finished, tiny: MakeJob) -> No
     again, screen = execute(tiny(), directory)
     assert again == result and "already finished" in screen and "epoch " not in screen
     assert files(directory) == before
+    assert result.precision == "32-true" and " at precision" not in screen
+    _, screen = execute(tiny("hardware.precision=bf16-mixed"), directory)
+    assert f"already finished in {directory} at precision 32-true, not bf16-mixed (fresh=true" in screen
 
 
 def test_fresh_starts_over_and_one_seed_is_one_result(finished: Finished, tiny: MakeJob, tmp_path: Path) -> None:

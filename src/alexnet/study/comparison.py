@@ -20,6 +20,7 @@ from alexnet.study.pairing import (
     evaluate,
     group_runs,
     missing_baselines,
+    mixed_precisions,
     same_images,
 )
 from alexnet.study.statistics import MeanDelta, PairedDelta, mean_delta, paired_delta
@@ -120,6 +121,7 @@ def _group(members: Sequence[Run], runs: Sequence[Run], split: str, view: str) -
     usable, foreign = same_images(read)
     rows = _rows(usable)
     unpaired = [one.run for row in rows if row.ablation != BASELINE for one in row.runs if one.baseline is None]
+    paired = [(one.run, one.baseline.run) for row in rows for one in row.runs if one.baseline is not None]
     result = members[0].result
     return Group(
         experiment=result.experiment,
@@ -133,7 +135,7 @@ def _group(members: Sequence[Run], runs: Sequence[Run], split: str, view: str) -
         images=len(usable[0].predictions.labels) if usable else 0,
         rows=tuple(rows),
         unfinished=tuple(run for run in distinct if not run.finished),
-        notes=(*duplicates, *unreadable, *foreign, *missing_baselines(unpaired, runs)),
+        notes=(*duplicates, *unreadable, *foreign, *missing_baselines(unpaired, runs), *mixed_precisions(paired)),
     )
 
 

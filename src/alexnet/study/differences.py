@@ -1,4 +1,4 @@
-"""In what the runs of one table differ although they should not: versions, device, code."""
+"""In what the runs of one table differ although they should not: versions, precision, device, code."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -18,11 +18,14 @@ class Difference:
 
 
 def surroundings(result: Result) -> dict[str, str]:
-    """Where and with what a run was made: fact -> value; the device is unknown for a run that never started."""
+    """Where and with what a run was made: fact -> value, for the facts that are known.
+
+    The device is unknown for a run that never started, the precision for one from before it was noted.
+    """
     code = "no git checkout" if result.git is None else result.git.revision
     state = "" if result.git is None or not result.git.dirty else " with changes that are not in it"
-    facts = {"code": f"{code}{state}", **result.versions}
-    return facts | ({"device": result.device} if result.device else {})
+    facts = {"code": f"{code}{state}", **result.versions, "precision": result.precision, "device": result.device}
+    return {fact: value for fact, value in facts.items() if value}
 
 
 def differences(runs: Iterable[Run]) -> list[Difference]:

@@ -55,8 +55,16 @@ def drop_duplicates(runs: Iterable[Run]) -> tuple[list[Run], list[Note]]:
         kept.append(chosen)
         if left_out:
             names = ", ".join(f"{run.directory} ({run.result.status})" for run in left_out)
-            notes.append(Note(f"{chosen}: run {len(candidates)} times; kept {chosen.directory}, left out {names}."))
+            kept_one = f"kept {chosen.directory}{_at_precision(chosen, left_out)}"
+            notes.append(Note(f"{chosen}: run {len(candidates)} times; {kept_one}, left out {names}."))
     return kept, notes
+
+
+def _at_precision(chosen: Run, others: Iterable[Run]) -> str:
+    """The precision of a run, where that of another differs."""
+    ours = chosen.result.precision
+    theirs = sorted({run.result.precision for run in others if run.result.precision} - {ours})
+    return f" (precision {ours}, not {' or '.join(theirs)})" if ours and theirs else ""
 
 
 def evaluate(runs: Iterable[Run], split: str, view: str) -> tuple[list[Evaluated], list[Note]]:
@@ -97,6 +105,19 @@ def same_images(evaluated: Sequence[Evaluated]) -> tuple[list[Evaluated], list[N
         if one not in kept
     ]
     return kept, notes
+
+
+def mixed_precisions(pairs: Iterable[tuple[Run, Run]]) -> list[Note]:
+    """A warning of runs whose baseline was trained at another precision; of each pair the run comes first."""
+    mixed: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for run, baseline in pairs:
+        ours, theirs = run.result.precision, baseline.result.precision
+        if ours and theirs and ours != theirs:
+            mixed[ours, theirs].append(f"{run.result.ablation} seed {run.result.seed}")
+    return [
+        Note(f"Trained at precision {ours}, the baseline at {theirs}, which is part of the delta: {', '.join(names)}.")
+        for (ours, theirs), names in mixed.items()
+    ]
 
 
 def baseline_command(command: str) -> str:

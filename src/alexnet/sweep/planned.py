@@ -23,12 +23,12 @@ class PlannedRun:
         return f"{ablation_name(self.job.tree)} seed {self.job.config.seed}"
 
     @property
-    def is_finished(self) -> bool:
-        """Whether there is nothing to do: it was finished before, and is not to be done afresh."""
+    def finished_before(self) -> Result | None:
+        """Its result where there is nothing to do: it was finished before, and is not to be done afresh."""
         try:
-            return not self.job.config.fresh and finished_result(self.directory) is not None
+            return None if self.job.config.fresh else finished_result(self.directory)
         except UserError:  # the run itself will say what is wrong with its result file
-            return False
+            return None
 
     @property
     def outcome(self) -> Result | None:

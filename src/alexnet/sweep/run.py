@@ -1,6 +1,6 @@
 """One sweep from its jobs to the comparison: what it costs, the runs that are missing, the table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hydra.types import TaskFunction
@@ -12,7 +12,7 @@ from alexnet.config.compose import one_line
 from alexnet.config.job import Job, lost_drops
 from alexnet.data.pack import Pack
 from alexnet.errors import UserError
-from alexnet.results import RESULT_FILE
+from alexnet.results import RESULT_FILE, Result
 from alexnet.study.report import report
 from alexnet.sweep.launcher import Launching, launching, start_all
 from alexnet.sweep.planned import PlannedRun, planned_runs
@@ -27,8 +27,11 @@ def run_sweep(command: CommandLine, jobs: Sequence[Job], task: TaskFunction) -> 
     """
     console = Console()
     runs = planned_runs(list(zip(command.jobs, jobs, strict=True)))
-    missing = [run for run in runs if not run.is_finished]
+    finished = {run.directory: result for run in runs if (result := run.finished_before) is not None}
+    missing = [run for run in runs if run.directory not in finished]
     console.print(_count(runs, missing), highlight=False)
+    if warning := _other_precision([(run, finished[run.directory]) for run in runs if run.directory in finished]):
+        console.print(warning, style="yellow", highlight=False, soft_wrap=True)
     print_lost_drops(jobs, console)
     try:
         if missing:
@@ -53,6 +56,14 @@ def _count(runs: Sequence[PlannedRun], missing: Sequence[PlannedRun]) -> str:
     resumed = sum(run.written_before is not None and not run.job.config.fresh for run in missing)
     begun = f" ({resumed} of them begun before)" if resumed else ""
     return f"{len(runs)} runs: {len(runs) - len(missing)} finished before, {len(missing)} to do{begun}"
+
+
+def _other_precision(finished: Iterable[tuple[PlannedRun, Result]]) -> str | None:
+    """A warning where a run counts as finished that was trained at another precision than the one asked for now."""
+    others = [one.precision for run, one in finished if one.has_other_precision(run.job.config.hardware.precision)]
+    if not others:
+        return None
+    return f"note: {len(others)} of those finished before are at precision {others[0]}: fresh=true runs them again"
 
 
 def _run(runs: Sequence[PlannedRun], how: Launching, task: TaskFunction, console: Console) -> None:

@@ -63,6 +63,7 @@ def begun(job: Job, directory: Path, pack: Pack) -> Result:
         git=git_state(),
         command=job.command,
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Weighted)]),
+        precision=config.hardware.precision,
     )
 
 

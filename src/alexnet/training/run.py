@@ -89,14 +89,14 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
     if not world.is_first:
         return _run(job, directory, preflight(job), world, Console(file=io.StringIO()))
     if not job.config.fresh and (done := finished_result(directory)) is not None:
-        return _shown_again(done, directory, console)
+        return _shown_again(done, job, directory, console)
     pack = preflight(job)
     directory.mkdir(parents=True, exist_ok=True)
     with sole_use(directory):
         if job.config.fresh:
             _discard(directory)
         elif (done := finished_result(directory)) is not None:  # by another process, since we looked
-            return _shown_again(done, directory, console)
+            return _shown_again(done, job, directory, console)
         if world.size == 1 and (processes := processes_wanted(job.config)) > 1:
             return _run_in_ranks(job, directory, pack, processes, console, at_once)
         return _run(job, directory, pack, world, console)
@@ -139,8 +139,10 @@ def _run(job: Job, directory: Path, pack: Pack, world: World, console: Console) 
     return result
 
 
-def _shown_again(result: Result, directory: Path, console: Console) -> Result:
-    console.print(f"already finished in {directory} (fresh=true runs it again)", highlight=False)
+def _shown_again(result: Result, job: Job, directory: Path, console: Console) -> Result:
+    wanted = job.config.hardware.precision
+    other = f" at precision {result.precision}, not {wanted}" if result.has_other_precision(wanted) else ""
+    console.print(f"already finished in {directory}{other} (fresh=true runs it again)", highlight=False, soft_wrap=True)
     console.print(result_table(result))
     return result
 

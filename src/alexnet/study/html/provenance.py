@@ -46,7 +46,7 @@ def differences_list(group: Group) -> Child:
     """What differs between the runs although nothing but the ablation and the seed should."""
     found = differences(group.runs)
     if not found:
-        return element("p", "All runs have the same code, packages and device.")
+        return element("p", "All runs have the same code, packages, precision and device.")
     lines = [
         element("li", element("strong", one.fact), ": ", _separated(_who(*item) for item in one.values.items()))
         for one in found
@@ -131,6 +131,7 @@ def _run_facts(run: Run, folder: Path) -> list[tuple[str, Child]]:
         ("folder", code(Path(os.path.relpath(run.directory, folder)).as_posix())),
         ("code", surroundings(result)["code"]),
         ("device", result.device or "unknown"),
+        *([("precision", result.precision)] if result.precision else []),
         ("versions", ", ".join(f"{name} {version}" for name, version in result.versions.items())),
         ("data", f"{result.data.name}, fingerprint {result.data.fingerprint}"),
         ("pairing key", result.pairing_key),
