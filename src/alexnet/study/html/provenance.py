@@ -46,7 +46,7 @@ def differences_list(group: Group) -> Child:
     """What differs between the runs although nothing but the ablation and the seed should."""
     found = differences(group.runs)
     if not found:
-        return element("p", "All runs have the same code, packages, precision and device.")
+        return element("p", "All runs have the same code, packages and device.")
     lines = [
         element("li", element("strong", one.fact), ": ", _separated(_who(*item) for item in one.values.items()))
         for one in found
