@@ -18,6 +18,8 @@ RESULT_FILE = "result.json"
 CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.csv"
 BASELINE = "baseline"
+NOT_COMPUTED = ("runs", "fresh", "hardware", "trainer", "placement", "wandb", "target", "data.packs")
+"""Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
 
 Status = Literal["finished", "failed", "interrupted"]
 

@@ -14,9 +14,8 @@ from alexnet.config.compose import ablation_files, compose_tree, flatten, schema
 from alexnet.config.names import nearest
 from alexnet.config.schema import ALEXNET, Config, ConfigTree
 from alexnet.errors import UserError
+from alexnet.results import NOT_COMPUTED
 
-NOT_COMPUTED = ("runs", "fresh", "hardware", "trainer", "placement", "wandb", "target", "data.packs")
-"""Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
 CLAIMED = ("ablations", "target")
 """Keys in which an ablation says what it tests, beside what it changes."""
 OF_ALEXNET = (

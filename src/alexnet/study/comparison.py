@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from alexnet.errors import UserError
 from alexnet.results import BASELINE, Claim, Points, Target
+from alexnet.study.apart import told_apart
 from alexnet.study.collect import Run
 from alexnet.study.judgement import Judgement, judgement
 from alexnet.study.multiplicity import holm
@@ -77,6 +78,8 @@ class Group:
     experiment: str
     recipe: str
     data: str
+    apart: str
+    """What tells it from other tables of this experiment, recipe and data; empty where there is no need."""
     fingerprint: str
     pairing_key: str
     target: Target
@@ -102,20 +105,20 @@ def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Group]
     finished = [run for run in runs if run.finished]
     groups = group_runs(runs)
     splits = [split or _default_split(group) for group in groups]
-    wanted = list(zip(groups, splits, strict=True))
-    if finished and not any(view in run.result.errors.get(name, {}) for group, name in wanted for run in group):
+    wanted = list(zip(groups, splits, told_apart(groups), strict=True))
+    if finished and not any(view in run.result.errors.get(name, {}) for group, name, _ in wanted for run in group):
         present = sorted(
             {f"{name}/{seen}" for run in finished for name, views in run.result.errors.items() for seen in views}
         )
         raise UserError(f"no run has errors for {splits[0]}/{view}; there are: {', '.join(present)}")
-    return [_group(group, runs, name, view) for group, name in wanted]
+    return [_group(group, runs, name, view, apart) for group, name, apart in wanted]
 
 
 def _default_split(runs: Iterable[Run]) -> str:
     return "test" if any("test" in run.result.errors for run in runs) else "val"
 
 
-def _group(members: Sequence[Run], runs: Sequence[Run], split: str, view: str) -> Group:
+def _group(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, apart: str) -> Group:
     distinct, duplicates = drop_duplicates(members)
     read, unreadable = evaluate((run for run in distinct if run.finished), split, view)
     usable, foreign = same_images(read)
@@ -127,6 +130,7 @@ def _group(members: Sequence[Run], runs: Sequence[Run], split: str, view: str) -
         experiment=result.experiment,
         recipe=result.recipe,
         data=result.data.name,
+        apart=apart,
         fingerprint=result.data.fingerprint,
         pairing_key=result.pairing_key,
         target=result.target,

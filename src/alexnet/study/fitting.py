@@ -15,9 +15,8 @@ import numpy as np
 import yaml
 
 from alexnet.config.compose import flatten, schema_defaults
-from alexnet.config.job import NOT_COMPUTED
 from alexnet.errors import UserError
-from alexnet.results import CONFIG_FILE, METRICS_FILE
+from alexnet.results import CONFIG_FILE, METRICS_FILE, NOT_COMPUTED
 from alexnet.study.collect import Run
 from alexnet.study.statistics import Interval, seed_interval
 

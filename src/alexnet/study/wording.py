@@ -46,6 +46,7 @@ FILE_COLUMNS = (
 def title(group: Group) -> str:
     """What the table is about, in one line."""
     about = f"Experiment {group.experiment}, recipe {group.recipe}, data {group.data}"
+    about += f", {group.apart}" if group.apart else ""
     if not group.rows:
         return f"{about}: no finished run to compare"
     seeds = sorted({seed for row in group.rows for seed in row.seeds})

@@ -76,7 +76,7 @@ def report_of(groups: Sequence[Group], *, entity: str, project: str) -> wr.Repor
     blocks: list[wr.BlockTypes] = [wr.TableOfContents()]
     for group in groups:
         blocks += [
-            wr.H1(text=f"{group.experiment}, {group.recipe}, {group.data}"),
+            wr.H1(text=", ".join(filter(None, (group.experiment, group.recipe, group.data, group.apart)))),
             wr.P(text=title(group)),
             wr.H2(text="Error deltas beside the paper's"),
             _grid(group, COMPARISON, [*_delta_panels([group]), *_pages()]),

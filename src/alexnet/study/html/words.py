@@ -35,7 +35,7 @@ def row_title(row: Row) -> str:
 def heading(group: Group) -> str:
     """`cifar10, recipe paper`; the data only where they are not named like the experiment."""
     data = "" if group.data == group.experiment else f" on {group.data}"
-    return f"{group.experiment}{data}, recipe {group.recipe}"
+    return f"{group.experiment}{data}, recipe {group.recipe}{f', {group.apart}' if group.apart else ''}"
 
 
 def signed(value: float) -> str:
