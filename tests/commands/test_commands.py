@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from alexnet.cli import main
 from alexnet.data.pack import open_pack
@@ -99,9 +99,33 @@ def test_predict_names_unreadable_images_and_goes_on(
         f"error: {bad}: not an image",
         f"error: {missing}: there is no such file",
     ]
-    assert "%" in printed.out and "[x].png" in printed.out.replace("\n", "")
+    assert "%" in printed.out and printed.out.startswith(f"{good}\n")
     assert len(ET.parse(tmp_path / "out.svg").findall(f".//{SVG}image")) == 1
     assert ".svg" in error_of(capsys, "predict", str(trained), str(good), "--picture", "out.bmp")
+
+
+def test_predict_says_what_is_unusual_about_a_file_and_keeps_its_path_whole(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / ("a folder with quite a long name, " * 5)
+    folder.mkdir()
+    plain, turned = folder / "plain.png", folder / "turned.jpg"
+    image = Image.fromarray(np.full((50, 70, 3), 90, np.uint8))
+    image.save(plain)
+    orientation = Image.Exif()
+    orientation[ExifTags.Base.Orientation] = 6
+    image.convert("L").save(turned, exif=orientation)
+    capsys.readouterr()
+    main(["predict", str(trained), str(plain), str(turned)])
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [f"note: {turned}: greyscale, EXIF orientation ignored"]
+    lines = printed.out.splitlines()
+    assert [lines[0], lines[6]] == [str(plain), str(turned)] and len(lines) == 12
+    classes = load_trained(trained).class_names
+    assert all(line.split(" %  ")[1] in classes for line in [*lines[1:6], *lines[7:]])
+    entries = json_of(capsys, "predict", trained, plain, turned, "--json")
+    assert isinstance(entries, list)
+    assert [entry["unusual"] for entry in entries] == [[], ["greyscale", "EXIF orientation ignored"]]
 
 
 def test_classes_are_called_what_a_file_says(

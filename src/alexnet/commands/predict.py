@@ -4,14 +4,13 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from alexnet.commands.arguments import Commands, add_checkpoint, add_names, called, write_file
@@ -26,6 +25,24 @@ BATCH = 25
 MOST_PICTURED = 64
 
 
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """An image and its most probable classes."""
+
+    path: Path
+    guesses: Guesses
+    unusual: tuple[str, ...]
+    """What is out of the ordinary about the file, in the words of `alexnet.data.images`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """An image that cannot be used."""
+
+    path: Path
+    reason: str
+
+
 def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("predict", help="the five most probable classes of image files")
@@ -33,7 +50,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("images", nargs="+", type=Path, help="image files of any size")
     parser.add_argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
     add_names(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--picture", type=Path, default=None, metavar="OUT.svg", help="draw the images with their classes"
     )
@@ -48,72 +65,73 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"--picture {options.picture}: give a name that ends in .svg")
     trained = load_trained(options.checkpoint)
     trained = replace(trained, class_names=called(trained.class_names, options.names))
-    outcomes: list[tuple[Path, Guesses | str]] = []
-    pictured: list[tuple[Path, NDArray[np.uint8], Guesses]] = []
-    for path, square, guesses in _predicted(trained, options.images, options.view):
-        if square is None:
-            print(f"error: {path}: {guesses}", file=sys.stderr)
-        elif not isinstance(guesses, str) and len(pictured) < MOST_PICTURED:
-            pictured.append((path, square, guesses))
-        outcomes.append((path, guesses))
+    outcomes: list[Predicted | Unreadable] = []
+    pictured: list[tuple[Predicted, NDArray[np.uint8]]] = []
+    for outcome, square in _predicted(trained, options.images, options.view):
+        outcomes.append(outcome)
+        if isinstance(outcome, Unreadable):
+            print(f"error: {outcome.path}: {outcome.reason}", file=sys.stderr)
+            continue
+        if outcome.unusual:
+            print(f"note: {outcome.path}: {', '.join(outcome.unusual)}", file=sys.stderr)
+        if square is not None and len(pictured) < MOST_PICTURED:
+            pictured.append((outcome, square))
     if options.json:
         print(_json(outcomes))
-    elif any(not isinstance(guesses, str) for _, guesses in outcomes):
-        Console().print(_table(outcomes))
+    else:
+        _print([outcome for outcome in outcomes if isinstance(outcome, Predicted)])
     if options.picture is not None and pictured:
         _draw(options.picture, pictured, trained.name)
-    if any(isinstance(guesses, str) for _, guesses in outcomes):
+    if any(isinstance(outcome, Unreadable) for outcome in outcomes):
         sys.exit(1)
 
 
 def _predicted(
     trained: "Trained", paths: Sequence[Path], view: str
-) -> Iterator[tuple[Path, NDArray[np.uint8] | None, Guesses | str]]:
-    """Every path with its square and what the net makes of it, or with the reason why it cannot be read."""
+) -> Iterator[tuple[Predicted | Unreadable, NDArray[np.uint8] | None]]:
+    """What the net makes of every path, with its square, or why it cannot be read."""
     from alexnet.data.images import convert
     from alexnet.evaluation.guesses import guess
 
     for start in range(0, len(paths), BATCH):
         part = paths[start : start + BATCH]
-        squares = convert(list(part), trained.config.scale.image_size)
-        readable = [square for square in squares if not isinstance(square, str)]
+        results = convert(list(part), trained.config.scale.image_size)
+        readable = [result.square for result in results if not isinstance(result, str)]
         guessed = iter(guess(trained, np.stack(readable), view=view) if readable else [])
-        for path, square in zip(part, squares, strict=True):
-            if isinstance(square, str):
-                yield path, None, square if path.is_file() else _no_file(path)
+        for path, result in zip(part, results, strict=True):
+            if isinstance(result, str):
+                yield Unreadable(path=path, reason=result if path.is_file() else _no_file(path)), None
             else:
-                yield path, square, next(guessed)
+                yield Predicted(path=path, guesses=next(guessed), unusual=result.unusual), result.square
 
 
-def _table(outcomes: Sequence[tuple[Path, Guesses | str]]) -> Table:
-    table = Table("image", "class", "probability")
-    table.columns[2].justify = "right"
-    for path, guesses in outcomes:
-        if isinstance(guesses, str):
-            continue
-        for place, (name, probability) in enumerate(guesses):
-            table.add_row(Text(str(path) if place == 0 else ""), Text(name), f"{100 * probability:.1f} %")
-        table.add_section()
-    return table
+def _print(predicted: Sequence[Predicted]) -> None:
+    """Each image with its classes below it: a path has a line of its own, so that it stays whole."""
+    console = Console()
+    for one in predicted:
+        console.print(Text(str(one.path), style="bold"), soft_wrap=True)
+        for name, probability in one.guesses:
+            console.print(Text(f"{100 * probability:7.1f} %  {name}"), soft_wrap=True)
 
 
-def _json(outcomes: Sequence[tuple[Path, Guesses | str]]) -> str:
+def _json(outcomes: Sequence[Predicted | Unreadable]) -> str:
     entries = [
-        {"image": str(path), "error": guesses}
-        if isinstance(guesses, str)
+        {"image": str(one.path), "error": one.reason}
+        if isinstance(one, Unreadable)
         else {
-            "image": str(path),
-            "predictions": [{"class": name, "probability": probability} for name, probability in guesses],
+            "image": str(one.path),
+            "predictions": [{"class": name, "probability": probability} for name, probability in one.guesses],
+            "unusual": one.unusual,
         }
-        for path, guesses in outcomes
+        for one in outcomes
     ]
     return json.dumps(entries, indent=2)
 
 
-def _draw(target: Path, pictured: Sequence[tuple[Path, NDArray[np.uint8], Guesses]], net: str) -> None:
+def _draw(target: Path, pictured: Sequence[tuple[Predicted, NDArray[np.uint8]]], net: str) -> None:
     from alexnet.study.figure4 import Guessed, draw_guesses
 
-    shown = [Guessed(image=square, caption=path.name, guesses=guesses) for path, square, guesses in pictured]
+    shown = [Guessed(image=square, caption=one.path.name, guesses=one.guesses) for one, square in pictured]
     write_file(target, draw_guesses(shown, f"The five most probable classes, {net}"))
 
 

@@ -60,11 +60,10 @@ class Converted:
     """What is out of the ordinary about its file, in the words of the module's docstring."""
 
 
-def convert(blobs: list[Blob], size: int) -> list[Square | str]:
+def convert(blobs: list[Blob], size: int) -> list[Converted | str]:
     """Each image as a uint8 [size, size, 3] square, or the reason, one line, why there is none."""
     with quiet():
-        results = [convert_file(blob, size) for blob in blobs]
-    return [result if isinstance(result, str) else result.square for result in results]
+        return [convert_file(blob, size, blob.name if isinstance(blob, Path) else "") for blob in blobs]
 
 
 @contextmanager

@@ -254,11 +254,12 @@ def _from_files(files: list[Path], size: int) -> tuple[list[str], NDArray[np.uin
     for file in files:
         if not file.is_file():
             raise UserError(f"{file}: there is no such image")
-    squares = convert(list(files), size)
-    for file, square in zip(files, squares, strict=True):
-        if isinstance(square, str):
-            raise UserError(f"{file} cannot be read: {square}")
-    return [str(file) for file in files], np.stack([square for square in squares if not isinstance(square, str)])
+    squares = []
+    for file, result in zip(files, convert(list(files), size), strict=True):
+        if isinstance(result, str):
+            raise UserError(f"{file} cannot be read: {result}")
+        squares.append(result.square)
+    return [str(file) for file in files], np.stack(squares)
 
 
 def _drawn(pack: Pack, seed: int) -> tuple[list[str], NDArray[np.uint8]]:
