@@ -33,7 +33,7 @@ def test_codes_are_kept_and_search_by_them(
     trained: Path, pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(trained, tmp_path / "run")
-    image = tmp_path / "one.png"
+    image = tmp_path / f"one{' [b] of many' * 5}.png"
     train = open_pack(pack).splits["train"]
     Image.fromarray(train.gather(np.array([7]))[0]).save(image)  # no scaling: its own nearest neighbour
 
@@ -45,7 +45,9 @@ def test_codes_are_kept_and_search_by_them(
     assert list(kept["exact"]["precision"]) == ["1", "10", "50"] and kept["codes"]["bytes_per_image"] == 8
 
     main(["similar", str(run), str(pack), "--query", str(image), "-k", "3"])
-    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("#")]
+    title, *table = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in table if line.strip().startswith("#")]
+    assert title == str(image) and rows[0][1] == open_pack(pack).class_names[train.labels[7]]
     assert len(rows) == 3 and rows[0][0] == "#7" and float(rows[0][-1]) == pytest.approx(0, abs=1e-4)
     main(["similar", str(run), str(pack), "--query", str(image), "--codes", "16", "-k", "60"])
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("#")]

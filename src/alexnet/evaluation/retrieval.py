@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from alexnet.config.schema import DataConfig
 from alexnet.data.images import convert
@@ -230,6 +231,7 @@ def similar(
         for name, rows, far in zip(names, indices, distances, strict=True)
     ]
     for one in found:
+        console.print(Text(one.query, style="italic"), soft_wrap=True)
         console.print(similar_table(one, pack, unit="bits" if bits else "distance"))
     return found
 
@@ -273,9 +275,9 @@ def _drawn(pack: Pack, seed: int) -> tuple[list[str], NDArray[np.uint8]]:
 
 def similar_table(found: Similar, pack: Pack, *, unit: str) -> Table:
     """One row a neighbour."""
-    table = Table("training image", "class", unit, title=found.query, title_justify="left", box=SIMPLE)
+    table = Table("training image", "class", unit, box=SIMPLE)
     table.columns[2].justify = "right"
     labels = pack.splits["train"].labels
     for index, distance in zip(found.indices, found.distances, strict=True):
-        table.add_row(f"#{index}", pack.class_names[labels[index]], f"{distance:.6g}")
+        table.add_row(f"#{index}", Text(pack.class_names[labels[index]]), f"{distance:.6g}")
     return table
