@@ -58,6 +58,13 @@ def test_describe_follows_scale_classes_and_ablations(capsys: pytest.CaptureFixt
     assert total("scale=small") < full / 10
 
 
+def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    for mistyped, hint in (("repot", ": did you mean report?"), ("xyz", "; choose from: codes, describe, ")):
+        with pytest.raises(SystemExit):
+            main([mistyped, "runs"])
+        assert f"alexnet: error: {mistyped}: there is no such command{hint}" in capsys.readouterr().err
+
+
 def test_mistakes_in_describe_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean columns" in error_of(capsys, "describe", "colums=one")
     assert "did you mean none" in error_of(capsys, "describe", "lrn=nonne")

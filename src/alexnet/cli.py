@@ -4,12 +4,15 @@ Training is `python train.py`.
 """
 
 import argparse
+import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, synthesize, tables, verify
+from alexnet.config.names import nearest
 from alexnet.errors import UserError, one_line_errors
 
 if TYPE_CHECKING:
@@ -18,12 +21,17 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one subcommand; mistakes of the user become one line and exit code 1."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parser, commands = _parser()
+    if given and not given[0].startswith("-") and given[0] not in commands:
+        parser.error(f"{given[0]}: there is no such command{nearest(given[0], commands)}")
+    options = parser.parse_args(given)
     with one_line_errors():
         options.command(options)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
+    """The parser and the names of its commands."""
     parser = argparse.ArgumentParser(prog="alexnet", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_prepare(commands)
@@ -33,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_figure1(commands)
     for module in (verify, synthesize, evaluate, predict, figures, codes, ensemble, tables, export):
         module.add(commands)
-    return parser
+    return parser, commands.choices
 
 
 def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
