@@ -99,7 +99,7 @@ def read_answers(directory: Path, split: str, view: str) -> Answers:
             require(labels.dtype == np.int32 and labels.ndim == 1 and len(labels) > 0, "labels", "not a list of labels")
             require(labels.min() >= 0 and labels.max() < classes, "labels", "name no class")
             fits = probabilities.shape == (len(labels), classes) and probabilities.dtype == np.float32
-            require(fits, f"{split}/{view}", f"not probabilities of {classes} classes for every image")
+            require(fits, f"{split}/{view}", f"not probabilities of {classes:,} classes for every image")
             return Answers(labels=labels, views={view: probabilities})
     except _DAMAGE as error:
         raise UserError(f"{path}: damaged: {error}") from None

@@ -53,7 +53,7 @@ def test_no_figure_is_cut_at_any_width(tmp_path: Path, width: int) -> None:
 
 def test_row_of_known_figures(tmp_path: Path) -> None:
     text = printed(small_study(tmp_path))
-    assert "Experiment demo, recipe paper, data shapes: 1000 test images, ten_crop, seeds 0, 1" in text
+    assert "Experiment demo, recipe paper, data shapes: 1,000 test images, ten_crop, seeds 0, 1" in text
     top1, top5 = (line.split() for line in text.splitlines() if "+" in line and "top-" in line)
     assert top1[:4] == ["no_lrn", "top-1", "32.00", "+2.05"]  # seeds that all rows share stand in the title
     assert top1[-3:] == ["+1.4", "+1.37", "agrees"]

@@ -87,7 +87,7 @@ def _figure4_left(trained: "Trained", split: "Split", seed: int, *, mistakes: bo
         if len(shown) >= GUESSED_IMAGES:
             break
     if not shown:
-        raise UserError(f"{trained.name} makes no mistake on these {len(split)} images: leave out --mistakes")
+        raise UserError(f"{trained.name} makes no mistake on these {len(split):,} images: leave out --mistakes")
     chosen = "drawn at random among its mistakes" if mistakes else "drawn at random"
     return draw_guesses(shown[:GUESSED_IMAGES], f"The five most probable classes, {trained.name}; images {chosen}")
 

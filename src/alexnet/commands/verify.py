@@ -20,5 +20,5 @@ def _verify(options: argparse.Namespace) -> None:
     checked = verify(options.pack)
     if checked.damage:
         files = "; ".join(f"{name}: {what}" for name, what in checked.damage.items())
-        raise UserError(f"{options.pack}: {len(checked.damage)} of {checked.files} files are damaged ({files})")
-    print(f"{options.pack}: {checked.files} files, {checked.bytes / 1e9:,.2f} GB, all as they were written")
+        raise UserError(f"{options.pack}: {len(checked.damage):,} of {checked.files:,} files are damaged ({files})")
+    print(f"{options.pack}: {checked.files:,} files, {checked.bytes / 1e9:,.2f} GB, all as they were written")

@@ -218,7 +218,7 @@ def similar(
     names, images = _from_files(queries, pack.image_size) if queries else _drawn(pack, seed)
     train = pack.splits["train"]
     if not 1 <= k <= len(train):
-        raise UserError(f"-k {k}: the pack has {len(train)} training images")
+        raise UserError(f"-k {k}: the pack has {len(train):,} training images")
     if bits is None:
         near = nearest_training_images(trained, images, train, layer=layer, k=k)
         indices, distances = near.indices.numpy(), near.distances.numpy()

@@ -184,7 +184,7 @@ def check_classes(trained: Trained, pack: Pack) -> None:
     """Refuse a pack whose classes are not those of the network, in the same order."""
     ours, theirs = trained.class_names, pack.class_names
     if len(ours) != len(theirs):
-        raise UserError(f"{trained.path} tells {len(ours)} classes apart, and {pack.path} has {len(theirs)}")
+        raise UserError(f"{trained.path} tells {len(ours):,} classes apart, and {pack.path} has {len(theirs):,}")
     for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
         if mine != other:
             raise UserError(f"class {number} is {mine} in {trained.path}, and {other} in {pack.path}: other classes")

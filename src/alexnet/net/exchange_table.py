@@ -50,7 +50,7 @@ def exchange_tables(config: Config, classes: int) -> list[Table]:
     chosen = {kind: plan(replace(config, columns=ColumnsConfig(kind=kind)), classes) for kind in MEETING}
     here = chosen[config.columns.kind]
     each = _exchanges(here, itemsize, batch)
-    each.title = f"exchanged in numbers of {itemsize} bytes, {batch} images a step"
+    each.title = f"exchanged in numbers of {itemsize} bytes, {batch:,} images a step"
     return [each, _totals(chosen | {"at every layer": everywhere(here)}, itemsize, batch)]
 
 

@@ -187,7 +187,7 @@ def _other_table(group: Sequence[Run]) -> str:
     for model, averaged in (("1 CNN", False), *([(f"{len(runs)} CNNs", True)] if len(runs) > 1 else [])):
         numbers = [_ours(runs, split, measure, averaged=averaged) for split, measure in columns]
         lines.append(_line([model, *numbers, _nets(runs)]))
-    title = f"## {result.data.name}, {result.data.classes} classes: experiment {result.experiment}"
+    title = f"## {result.data.name}, {result.data.classes:,} classes: experiment {result.experiment}"
     return "\n".join([f"{title}, recipe {result.recipe}", "", *lines])
 
 

@@ -51,7 +51,7 @@ def title(group: Group) -> str:
         return f"{about}: no finished run to compare"
     seeds = sorted({seed for row in group.rows for seed in row.seeds})
     return (
-        f"{about}: {group.images} {group.split} images, {group.view}, "
+        f"{about}: {group.images:,} {group.split} images, {group.view}, "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {shown_seeds(seeds)}"
     )
 

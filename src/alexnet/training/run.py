@@ -265,7 +265,7 @@ def _headline(result: Result, directory: Path) -> str:
     start = f"from {result.pretrained.run}: {_kept(result.pretrained)}\n" if result.pretrained else ""
     return (
         f"{result.ablation}, seed {result.seed}: {result.parameters:,} parameters, {result.device}\n{start}"
-        f"{result.data.name}: {result.data.classes} classes, {images} images\n"
+        f"{result.data.name}: {result.data.classes:,} classes, {images} images\n"
         f"-> {directory}"
     )
 
