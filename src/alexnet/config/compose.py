@@ -1,5 +1,6 @@
 """From `conf/` and a list of overrides to a resolved, checked configuration."""
 
+import json
 import math
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields, is_dataclass
@@ -12,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import MISSING, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from alexnet.config.names import nearest
 from alexnet.config.schema import Config, ConfigTree
@@ -117,16 +118,41 @@ def validate(tree: ConfigTree) -> Config:
             raise UserError(f"no value for {', '.join(sorted(missing))}: choose a file of its group or give the value")
         return cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
-        raise UserError(_explain(error)) from error
+        raise UserError(_explain(error, tree)) from error
 
 
-def _explain(error: OmegaConfBaseException) -> str:
-    """Turn OmegaConf's message into: key, what is wrong, nearest valid name."""
+def _explain(error: OmegaConfBaseException, tree: ConfigTree) -> str:
+    """Turn OmegaConf's message into: key, what is wrong, what is expected or the nearest valid name."""
     message = one_line(error)
+    if error.full_key and isinstance(error, ValidationError):
+        key, _, _ = str(error.full_key).partition("[")  # `schedule.drops` for `schedule.drops[0]`
+        return f"{key}={_value_text(tree, key)}: {_expected(_schema_node(key))} is needed"
     if error.full_key and "not in" in message:
         parent, _, key = str(error.full_key).rpartition(".")
         return f"unknown key {error.full_key}{nearest(key, schema_keys(parent))}"
     return f"{error.full_key}: {message}" if error.full_key else message
+
+
+def _value_text(tree: ConfigTree, key: str) -> str:
+    """A value of the tree as it would stand on a command line."""
+    node: Any = tree
+    for part in key.split("."):
+        node = node[part]
+    return node if isinstance(node, str) else json.dumps(node)
+
+
+def _expected(kind: Any) -> str:
+    """What a type of the schema asks for, in words."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if type(None) in arguments:
+        return f"{_expected(arguments[0])} or null"
+    if origin is list:
+        return f"a list such as {_LISTS[arguments[0]]}"
+    return _WORDS.get(kind, "a mapping of names to values")
+
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_LISTS = {int: "[1,2]", str: "[fc7,fc8]"}
 
 
 def one_line(error: BaseException) -> str:
