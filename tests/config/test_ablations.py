@@ -115,6 +115,22 @@ def test_glob_expands_to_every_file_and_the_baseline() -> None:
     }
 
 
+def test_a_pattern_may_name_a_folder_and_stand_in_a_list() -> None:
+    """`*` stays in its folder: those that belong to other experiments are asked for by theirs."""
+    source = {f"source/{file.stem}" for file in ABLATIONS.glob("source/*.yaml")}
+    for value, named in (
+        ("glob(source/*)", source),
+        ("none,glob(source/*)", source | {"none"}),
+        ("glob(source/l*),[no_lrn,no_dropout]", {"source/lrn_alpha", "[no_lrn,no_dropout]"}),
+        ("glob([*,source/*])", source | FILES.keys()),
+        ("glob(source/*,exclude=source/c*)", {name for name in source if not name.startswith("source/c")}),
+    ):
+        jobs = expand([f"+ablation={value}"], sweep=True)
+        assert {one.removeprefix("+ablation=") for (one,) in jobs} == named
+    with pytest.raises(UserError, match="nothing matches"):
+        expand(["+ablation=none,glob(source/zz*)"], sweep=True)
+
+
 EXPERIMENTS = {
     "cifar10": ["experiment=cifar10_normalisation"],
     "figure1": ["experiment=figure1"],

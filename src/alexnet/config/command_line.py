@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cache
 from itertools import product
 
@@ -9,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, QuotedString, Sweep
+from hydra.core.override_parser.types import Glob, Override, QuotedString, Sweep, Transformer
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
@@ -178,8 +179,7 @@ def _check(override: Override) -> None:
         raise UserError(f"{override.input_line}: nothing can be left out; choose another value instead")
     if key.startswith("ablation/"):
         raise UserError(f"{override.input_line}: write +{key.replace('/', '=', 1)}/..., all in one value")
-    options = list(ablation_choices()) if key == "ablation" else group_options(key)
-    if options:
+    if options := _options(key):
         _check_choices(override, options)
     else:
         _check_key(key)
@@ -237,10 +237,33 @@ def _choices(override: Override, *, sweep: bool) -> list[str]:
         raise UserError(f"{override.input_line}: several values make a sweep: add -m, or use [a,b] to combine")
     if not override.is_discrete_sweep():
         raise UserError(f"{override.input_line}: only lists of values can be swept, such as 0,1,2 or glob(*)")
-    values = list(override.sweep_string_iterator())
-    if not values:
-        raise UserError(f"{override.input_line}: nothing matches this pattern")
-    return [f"{override.get_key_element()}={value}" for value in values]
+    return [f"{override.get_key_element()}={value}" for value in _swept(override)]
+
+
+def _swept(override: Override) -> list[str]:
+    """The values of a list, each pattern in it by the choices that it matches; Hydra knows no patterns among others."""
+    value = override.value()
+    values: list[str] = []
+    for item in [value] if isinstance(value, Glob) else override.sweep_iterator():
+        found = _matching(item, override.key_or_group) if isinstance(item, Glob) else [str(Transformer.encode(item))]
+        if not found:
+            raise UserError(f"{override.input_line}: nothing matches this pattern")
+        values += found
+    return values
+
+
+def _matching(pattern: Glob, group: str) -> list[str]:
+    """`*` stands for the choices of one folder, as in a shell: those of subfolders are `source/*`."""
+    return [
+        choice
+        for choice in pattern.filter(_options(group))
+        if any(fnmatch(choice, one) and choice.count("/") == one.count("/") for one in pattern.include)
+    ]
+
+
+def _options(group: str) -> list[str]:
+    """The choices of a group, with those of its subfolders where they count as its own."""
+    return list(ablation_choices()) if group == "ablation" else group_options(group)
 
 
 def group_options(group: str) -> list[str]:
