@@ -212,6 +212,16 @@ def test_a_contradiction_is_refused(arguments: str, parts: list[str]) -> None:
         assert part in str(caught.value)
 
 
+def test_the_usual_choice_makes_the_baseline_where_the_experiment_chooses_otherwise() -> None:
+    """The demo starts as the source does."""
+    with pytest.raises(UserError, match=": init=paper makes a baseline to compare it with"):
+        job("+ablation=source/init")
+    assert job("init=paper", "+ablation=source/init").changes == {"init.std_conv3_to_5": (0.01, 0.03)}
+    assert job("init=paper", "+ablation=source/init").pairing_key == job("init=paper").pairing_key
+    with pytest.raises(UserError, match="choose one of them, and leave the other out"):
+        job("init.std_conv3_to_5=0.02", "+ablation=source/init")
+
+
 def test_a_value_beside_the_ablation_s_is_no_contradiction() -> None:
     one = job("+ablation=no_lrn", "dropout.layers=[6]", "columns=one")
     assert one.changes == {"lrn.layers": ([1, 2], [])}

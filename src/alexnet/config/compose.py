@@ -75,6 +75,13 @@ def _ablation_file(file: Path, name: str) -> ConfigTree:
     return cast(ConfigTree, tree)
 
 
+@cache
+def default_choices() -> dict[str, str]:
+    """Group -> what `conf/config.yaml` chooses of it, which an experiment may choose otherwise."""
+    entries = cast(ConfigTree, OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml")))["defaults"]
+    return {group: choice for entry in entries if isinstance(entry, dict) for group, choice in entry.items()}
+
+
 def compose_tree(overrides: list[str]) -> ConfigTree:
     """Compose `conf/config.yaml` with overrides, as plain nested values with every interpolation resolved.
 

@@ -10,7 +10,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from alexnet.config.compose import ablation_files, compose_tree, flatten, schema_defaults, validate
+from alexnet.config.compose import (
+    ablation_files,
+    compose_tree,
+    default_choices,
+    flatten,
+    schema_defaults,
+    validate,
+)
 from alexnet.config.names import nearest
 from alexnet.config.schema import ALEXNET, Config, ConfigTree
 from alexnet.errors import UserError
@@ -111,26 +118,42 @@ def declared_changes(name: str) -> dict[str, Any]:
 
 
 def _check_ablation(name: str, tree: ConfigTree, baseline: ConfigTree, others: list[str]) -> None:
-    """Refuse an ablation that is overruled, that overrules a choice on the command line, or that changes nothing."""
+    """Refuse an ablation that is overruled, that overrules a choice on the command line, or that changes nothing.
+
+    The choice of `conf/config.yaml` on the command line, `init=paper`, is no contradiction: it takes back what the
+    experiment has chosen, and so makes the baseline of `source/init`.
+    """
     declared = declared_changes(name)
     result, before = flatten(tree), flatten(baseline)
     touched = {key.partition(".")[0] for key in declared}
     untouching = [other for other in others if _group(other).partition(".")[0] not in touched]
     unset = flatten(compose_tree(untouching))
+    usual = [f"{group}={choice}" for group, choice in default_choices().items() if group in touched]
     if all(before[key] == value for key, value in declared.items()):
         settings = ", ".join(f"{key}={_text(value)}" for key, value in declared.items())
-        raise UserError(f"ablation {name} changes nothing here: {settings} already holds without it")
+        remedy = _other_baseline(others, usual, before) if untouching == others else ""
+        raise UserError(f"ablation {name} changes nothing here: {settings} already holds without it{remedy}")
     for key, value in declared.items():
         if result[key] != value:
             raise UserError(
                 f"ablation {name} sets {key}={_text(value)}, but the command line or another ablation"
-                f" sets {key}={_text(result[key])}: choose one of them"
+                f" sets {key}={_text(result[key])}: choose one of them, and leave the other out"
             )
-        if before[key] != unset[key]:
+        if before[key] != unset[key] and before[key] != flatten(compose_tree([*untouching, *usual])).get(key):
             raise UserError(
                 f"ablation {name} sets {key}={_text(value)}, but the command line sets {key}={_text(before[key])}:"
-                " choose one of them"
+                " choose one of them, and leave the other out"
             )
+
+
+def _other_baseline(others: list[str], usual: list[str], before: dict[str, Any]) -> str:
+    """What to add for a baseline that an ablation changes, where the experiment has chosen as the ablation does."""
+    tree = compose_tree([*others, *usual])
+    try:
+        validate(tree)
+    except UserError:
+        return ""
+    return "" if flatten(tree) == before else f": {' '.join(usual)} makes a baseline to compare it with"
 
 
 def _text(value: object) -> str:
