@@ -48,7 +48,9 @@ def test_one_run_has_one_name_however_it_is_asked_for(tmp_path: Path, monkeypatc
     absolute = run_name(job("data=folder", f"data.root={tmp_path}/images").tree)
     monkeypatch.chdir(tmp_path)
     assert run_name(job("data=folder", "data.root=images").tree) == absolute
-    assert run_name(job("data=folder", "data.root=../images").tree) != absolute
+    elsewhere = job("data=folder", "data.root=../images")
+    assert run_name(elsewhere.tree) != absolute  # as docs/sweeps.md tells of packs that were moved
+    assert elsewhere.pairing_key == job("data=folder", "data.root=images").pairing_key
 
 
 def test_a_claim_s_wording_is_no_part_of_a_run_s_name() -> None:
