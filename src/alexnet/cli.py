@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, synthesize, tables, verify
+from alexnet.commands.arguments import add_split, add_view
 from alexnet.config.names import nearest
 from alexnet.errors import UserError, one_line_errors
 
@@ -98,8 +99,8 @@ def _add_workspace(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _add_split_and_view(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--split", choices=("val", "test"), default=None, help="default: test where the runs have it")
-    parser.add_argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
+    add_split(parser, "val", "test", default="test where the runs have it")
+    add_view(parser)
 
 
 def _add_figure1(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -28,6 +28,16 @@ def add_names(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_split(parser: argparse.ArgumentParser, *splits: str, default: str) -> None:
+    """Which images; `default` says in words what None stands for."""
+    parser.add_argument("--split", choices=splits, default=None, help=f"default: {default}")
+
+
+def add_view(parser: argparse.ArgumentParser) -> None:
+    """How each image is looked at."""
+    parser.add_argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
+
+
 def called(class_names: list[str], names: Path | None) -> list[str]:
     """The classes by the words that a file of `--names` has for them, else by their own names.
 

@@ -5,17 +5,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alexnet.commands.arguments import Commands
+from alexnet.commands.arguments import Commands, add_split, add_view
 
 
 def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("ensemble", help="errors of the average of several nets")
     parser.add_argument("runs", nargs="+", type=Path, help="folders with probabilities.npz, or folders of them")
-    parser.add_argument(
-        "--split", choices=("train", "val", "test"), default=None, help="default: test where they have it"
-    )
-    parser.add_argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
+    add_split(parser, "train", "val", "test", default="test where they have it")
+    add_view(parser)
     parser.add_argument("--output", type=Path, default=None, help="folder for ensemble.json and ensemble.md")
     parser.set_defaults(command=run)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from alexnet.commands.arguments import Commands, add_checkpoint
+from alexnet.commands.arguments import Commands, add_checkpoint, add_split
 from alexnet.errors import UserError
 from alexnet.probabilities import PROBABILITIES_FILE, read_answered, write_probabilities
 from alexnet.results import RESULT_FILE, read_result
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("evaluate", help="errors of a trained network on a pack")
     add_checkpoint(parser)
     parser.add_argument("pack", type=Path, help="pack whose classes are the network's")
-    parser.add_argument("--split", choices=("train", "val", "test"), default=None, help="default: val and test")
+    add_split(parser, "train", "val", "test", default="val and test")
     parser.add_argument("--json", action="store_true", help="print the errors as JSON")
     parser.add_argument(
         "--predictions",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
-from alexnet.commands.arguments import Commands, add_checkpoint, add_names, called, write_file
+from alexnet.commands.arguments import Commands, add_checkpoint, add_names, add_split, called, write_file
 from alexnet.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--pack", type=Path, default=None, help="images for Figure 4; without it only Figure 3 is drawn"
     )
-    parser.add_argument("--split", choices=("val", "test"), default=None, help="default: test where the pack has it")
+    add_split(parser, "val", "test", default="test where the pack has it")
     parser.add_argument("--mistakes", action="store_true", help="Figure 4, left: only images that the net gets wrong")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of images (default 0)")
     add_names(parser)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
-from alexnet.commands.arguments import Commands, add_checkpoint, add_names, called, write_file
+from alexnet.commands.arguments import Commands, add_checkpoint, add_names, add_view, called, write_file
 from alexnet.errors import UserError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("predict", help="the five most probable classes of image files")
     add_checkpoint(parser)
     parser.add_argument("images", nargs="+", type=Path, help="image files of any size")
-    parser.add_argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
+    add_view(parser)
     add_names(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
