@@ -6,7 +6,8 @@ An average of several nets needs it: a class may be sixth for each of them and t
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,35 +72,39 @@ def write_probabilities(
 
 def read_answered(directory: Path) -> Answered:
     """Who was asked about what; UserError if the file is missing, damaged or of an unknown version."""
-    path = directory / PROBABILITIES_FILE
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            version = int(file["version"])
-            require(version == PROBABILITIES_VERSION, "version", f"{version} is unknown")
-            return Answered(
-                net=str(file["net"]),
-                fingerprint=str(file["fingerprint"]),
-                class_names=[str(name) for name in file["class_names"]],
-                splits=[str(split) for split in file["splits"]],
-            )
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing") from None
-    except _DAMAGE as error:
-        raise UserError(f"{path}: damaged: {error}") from None
+    with _opened(directory / PROBABILITIES_FILE) as file:
+        return Answered(
+            net=str(file["net"]),
+            fingerprint=str(file["fingerprint"]),
+            class_names=[str(name) for name in file["class_names"]],
+            splits=[str(split) for split in file["splits"]],
+        )
 
 
 def read_answers(directory: Path, split: str, view: str) -> Answers:
     """One split and view; UserError if the file is missing, damaged or without them."""
-    path, classes = directory / PROBABILITIES_FILE, len(read_answered(directory).class_names)
+    path = directory / PROBABILITIES_FILE
+    with _opened(path) as file:
+        if f"{split}/{view}" not in file:
+            raise UserError(f"{path}: holds no probabilities for {split}/{view}")
+        classes = len(file["class_names"])
+        labels, probabilities = file[f"{split}/labels"], file[f"{split}/{view}"]
+        require(labels.dtype == np.int32 and labels.ndim == 1 and len(labels) > 0, "labels", "not a list of labels")
+        require(labels.min() >= 0 and labels.max() < classes, "labels", "name no class")
+        fits = probabilities.shape == (len(labels), classes) and probabilities.dtype == np.float32
+        require(fits, f"{split}/{view}", f"not probabilities of {classes:,} classes for every image")
+        return Answers(labels=labels, views={view: probabilities})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """The arrays, once the version is known; whatever is wrong with the file, also while it is read, is a UserError."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            if f"{split}/{view}" not in file:
-                raise UserError(f"{path}: holds no probabilities for {split}/{view}")
-            labels, probabilities = file[f"{split}/labels"], file[f"{split}/{view}"]
-            require(labels.dtype == np.int32 and labels.ndim == 1 and len(labels) > 0, "labels", "not a list of labels")
-            require(labels.min() >= 0 and labels.max() < classes, "labels", "name no class")
-            fits = probabilities.shape == (len(labels), classes) and probabilities.dtype == np.float32
-            require(fits, f"{split}/{view}", f"not probabilities of {classes:,} classes for every image")
-            return Answers(labels=labels, views={view: probabilities})
+            version = int(file["version"])
+            require(version == PROBABILITIES_VERSION, "version", f"{version} is unknown")
+            yield file
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing") from None
     except _DAMAGE as error:
         raise UserError(f"{path}: damaged: {error}") from None

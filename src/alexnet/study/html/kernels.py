@@ -15,7 +15,7 @@ from alexnet.first_layer import FirstLayer, read_first_layer
 from alexnet.study.collect import Run
 from alexnet.study.html.element import Child, Markup, element, header_row, scrolling
 from alexnet.study.html.words import code, signed
-from alexnet.study.selectivity import color_selectivity, column_contrast
+from alexnet.study.selectivity import ColumnContrast, color_selectivity, column_contrast
 from alexnet.study.wording import shown_p
 
 MOST_BYTES = 1_000_000
@@ -28,8 +28,10 @@ class RunKernels:
     """A run and its first layer, or why there is none."""
 
     run: Run
-    layer: FirstLayer | None
-    problem: str | None
+    layer: FirstLayer | None = None
+    contrast: ColumnContrast | None = None
+    """None also where there are no two columns to compare."""
+    problem: str | None = None
 
 
 class Budget:
@@ -53,9 +55,10 @@ def read_kernels(runs: Iterable[Run]) -> list[RunKernels]:
 
 def _read(run: Run) -> RunKernels:
     try:
-        return RunKernels(run=run, layer=read_first_layer(run.directory), problem=None)
+        layer = read_first_layer(run.directory)
     except UserError as error:
-        return RunKernels(run=run, layer=None, problem=str(error))
+        return RunKernels(run=run, problem=str(error))
+    return RunKernels(run=run, layer=layer, contrast=column_contrast(layer))
 
 
 def kernels_section(kernels: Sequence[RunKernels], budget: Budget) -> list[Child]:
@@ -111,14 +114,15 @@ def _pictures(one: RunKernels, budget: Budget) -> Markup | None:
                 element("figcaption", f"{label}: colour selectivity {mean}"),
             )
         )
-    heading = element("h4", code(result.ablation), f" seed {result.seed}", _contrast(one.layer))
+    heading = element("h4", code(result.ablation), f" seed {result.seed}", _contrast(one.contrast))
     return element("div", heading, element("div", images, class_="columns"), class_="net")
 
 
-def _contrast(layer: FirstLayer) -> Markup | None:
-    compared = column_contrast(layer)
-    words = f"b \N{MINUS SIGN} a: {signed(compared.difference)}, p {shown_p(compared.p)}" if compared else None
-    return element("span", words, class_="contrast") if words else None
+def _contrast(compared: ColumnContrast | None) -> Markup | None:
+    if compared is None:
+        return None
+    words = f"b \N{MINUS SIGN} a: {signed(compared.difference)}, p {shown_p(compared.p)}"
+    return element("span", words, class_="contrast")
 
 
 def sheet(kernels: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -171,8 +175,7 @@ def _cells(one: RunKernels) -> list[Markup]:
     assert one.layer is not None
     means = [_mean(color_selectivity(column)) for column in one.layer.by_column()]
     figures = [str(one.run.result.seed), str(len(one.layer.kernels)), *means]
-    compared = column_contrast(one.layer)
-    figures += [signed(compared.difference), shown_p(compared.p)] if compared else []
+    figures += [signed(one.contrast.difference), shown_p(one.contrast.p)] if one.contrast else []
     figures += [""] * (6 - len(figures))
     name = element("th", code(one.run.result.ablation), scope="row")
     return [name, *(element("td", figure, class_="number") for figure in figures)]
