@@ -16,6 +16,7 @@ from alexnet.errors import UserError
 from alexnet.evaluation.trained import load_trained
 from alexnet.evaluation.whole_pack import evaluate
 from alexnet.training import hardware
+from alexnet.training import run as running
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, execute, state
 from tests.training.test_resume import stop_in
 
@@ -143,7 +144,28 @@ def test_without_glibc_a_tuned_allocator_is_refused(monkeypatch: pytest.MonkeyPa
         hardware.check_hardware(HardwareConfig(allocator="tuned"))
 
 
-@pytest.mark.parametrize("wrong", ["precision=bf16", "compile_mode=fast", "allocator=jemalloc", "matmul=blis"])
+def test_a_device_that_cannot_decode_is_refused(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = "hardware.jpeg_decoder=device"
+    with pytest.raises(UserError, match=rf"{device} .*NVIDIA GPU.*choose host"):
+        execute(tiny(device), tmp_path / "run")  # hardware.accelerator=cpu
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=rf"{device} .*choose host"):
+        hardware.check_hardware(HardwareConfig(jpeg_decoder="device"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    hardware.check_hardware(HardwareConfig(jpeg_decoder="device"))
+
+
+def test_raw_images_have_nothing_to_decode(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "check_hardware", lambda _: None)  # as where there is a GPU
+    with pytest.raises(UserError, match=r"jpeg_decoder=device: .* raw; choose host, .*data\.encoding=jpeg"):
+        execute(tiny("hardware.jpeg_decoder=device"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", ["jpeg_decoder=gpu", "precision=bf16", "compile_mode=fast", "allocator=jemalloc", "matmul=blis"]
+)
 def test_misspelt_switches_are_refused(tiny: MakeJob, wrong: str) -> None:
     with pytest.raises(UserError, match=rf"hardware\.{wrong.split('=')[0]}"):
         tiny(f"hardware.{wrong}")
@@ -155,6 +177,16 @@ def test_a_gpu_trains_like_a_cpu(tiny: MakeJob, plain: Path, tmp_path: Path, swi
     """Its dropout masks are others, so the losses agree as two seeds' do."""
     execute(tiny("hardware.accelerator=gpu", *switches), tmp_path)
     assert losses(tmp_path) == pytest.approx(losses(plain), rel=0.1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_that_decodes_trains_like_one_that_does_not(tiny: MakeJob, tmp_path: Path) -> None:
+    """Pixels are others by some levels; images, crops and masks are the same."""
+    for decoder in ("host", "device"):
+        switches = ("data.encoding=jpeg", "hardware.accelerator=gpu", f"hardware.jpeg_decoder={decoder}")
+        result, _ = execute(tiny(*switches), tmp_path / decoder)
+        assert result.status == "finished"
+    assert losses(tmp_path / "device") == pytest.approx(losses(tmp_path / "host"), rel=0.05)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -25,10 +25,13 @@ def check_hardware(hardware: HardwareConfig) -> None:
     """Refuse what this machine cannot do.
 
     Raises:
-        UserError: there is no such device, its allocator cannot be tuned, or oneDNN computes in less than float32.
+        UserError: there is no such device or decoder, its allocator cannot be tuned, or oneDNN computes in less than
+            float32.
     """
     if hardware.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         raise UserError("hardware.accelerator=gpu: torch finds no GPU here; choose cpu or auto")
+    if hardware.jpeg_decoder == "device" and (hardware.accelerator == "cpu" or not torch.cuda.is_available()):
+        raise UserError("hardware.jpeg_decoder=device decodes on an NVIDIA GPU, and this run has none; choose host")
     if hardware.allocator == "tuned" and _mallopt() is None:
         raise UserError("hardware.allocator=tuned sets up glibc's allocator, and there is none here; choose default")
     if hardware.matmul == "onednn":

@@ -57,7 +57,7 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
 
     Raises:
         UserError: the data cannot be used, the network does not fit the images, the pre-trained weights or two
-            devices, there is no such device or allocator, or nobody is logged in.
+            devices, there is no such device, decoder or allocator, or nobody is logged in.
     """
     if job.config.placement.devices > 1:
         check_two_devices(job.config)
@@ -69,6 +69,11 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
         pack = open_data(job.config.data, job.config.scale.image_size)
     if job.config.schedule.kind == "plateau" and "val" not in pack.splits:
         raise UserError(f"schedule=plateau judges validation images, and {pack.path} has none: use schedule=log_2012")
+    if job.config.hardware.jpeg_decoder == "device" and pack.encoding != "jpeg":
+        raise UserError(
+            f"hardware.jpeg_decoder=device: {pack.path} has no JPEG files, its images are raw; choose host, or prepare"
+            " them with --encoding jpeg (data.encoding=jpeg where a run does)"
+        )
     classes = len(pack.class_names)
     plan(job.config, classes)
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
