@@ -11,6 +11,9 @@ import pytest
 import torch
 
 from alexnet.config.schema import HardwareConfig
+from alexnet.data.loading import WholeImages
+from alexnet.data.module import PackDataModule
+from alexnet.data.plan import EpochPlan
 from alexnet.data.sets import open_data
 from alexnet.errors import UserError
 from alexnet.evaluation.trained import load_trained
@@ -158,7 +161,7 @@ def test_a_device_that_cannot_decode_is_refused(tiny: MakeJob, tmp_path: Path, m
 
 def test_raw_images_have_nothing_to_decode(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "check_hardware", lambda _: None)  # as where there is a GPU
-    with pytest.raises(UserError, match=r"jpeg_decoder=device: .* raw; choose host, .*data\.encoding=jpeg"):
+    with pytest.raises(UserError, match=r"jpeg_decoder=device: .* are raw, .*; choose host, .*--encoding jpeg"):
         execute(tiny("hardware.jpeg_decoder=device"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -179,11 +182,26 @@ def test_a_gpu_trains_like_a_cpu(tiny: MakeJob, plain: Path, tmp_path: Path, swi
     assert losses(tmp_path) == pytest.approx(losses(plain), rel=0.1)
 
 
+def test_on_a_cpu_the_device_s_decoder_changes_no_number(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole runs, trained from batches as a GPU gets them: both decoders are libjpeg-turbo here."""
+
+    def batches(data: PackDataModule, plan: EpochPlan, _epoch: int) -> WholeImages:
+        return WholeImages(data.pack.splits["train"], plan, torch.device("cpu"), data._decoder)
+
+    monkeypatch.setattr(running, "check_hardware", lambda _: None)  # which refuses it on a CPU
+    monkeypatch.setattr(PackDataModule, "_augmented", batches)
+    for decoder in ("host", "device"):
+        execute(tiny("+data.encoding=jpeg", f"hardware.jpeg_decoder={decoder}"), tmp_path / decoder)
+    assert_same_training(tmp_path / "device", tmp_path / "host")
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_that_decodes_trains_like_one_that_does_not(tiny: MakeJob, tmp_path: Path) -> None:
     """Pixels are others by some levels; images, crops and masks are the same."""
     for decoder in ("host", "device"):
-        switches = ("data.encoding=jpeg", "hardware.accelerator=gpu", f"hardware.jpeg_decoder={decoder}")
+        switches = ("+data.encoding=jpeg", "hardware.accelerator=gpu", f"hardware.jpeg_decoder={decoder}")
         result, _ = execute(tiny(*switches), tmp_path / decoder)
         assert result.status == "finished"
     assert losses(tmp_path / "device") == pytest.approx(losses(tmp_path / "host"), rel=0.05)

@@ -71,8 +71,8 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
         raise UserError(f"schedule=plateau judges validation images, and {pack.path} has none: use schedule=log_2012")
     if job.config.hardware.jpeg_decoder == "device" and pack.encoding != "jpeg":
         raise UserError(
-            f"hardware.jpeg_decoder=device: {pack.path} has no JPEG files, its images are raw; choose host, or prepare"
-            " them with --encoding jpeg (data.encoding=jpeg where a run does)"
+            f"hardware.jpeg_decoder=device: the images of {pack.path} are raw, with nothing to decode; choose host, or"
+            " a pack prepared with --encoding jpeg"
         )
     classes = len(pack.class_names)
     plan(job.config, classes)
