@@ -1,7 +1,7 @@
 """JPEG files decoded where the network is: by nvJPEG on an NVIDIA GPU, through torchvision.
 
-nvJPEG's pixels are not libjpeg-turbo's. Its DCT and its colours round otherwise, and as torchvision sets it up it
-repeats the colours of 4:2:0 and 4:2:2 files where libjpeg-turbo interpolates between them: docs/speed.md.
+nvJPEG's pixels are not libjpeg-turbo's. Its DCT and its colours round otherwise, and by what its users report, as
+torchvision sets it up it repeats the colours of 4:2:0 and 4:2:2 files where libjpeg-turbo interpolates: docs/speed.md.
 """
 
 import threading
@@ -45,7 +45,7 @@ class DeviceDecoder:
         They are complete when this returns, and may be used on the device's default stream.
 
         Raises:
-            UserError: an image is damaged.
+            UserError: an image is damaged, or nvJPEG fails.
         """
         assert isinstance(split, JpegSplit), "raw packs are refused before a run"
         files = split.files(indices)
