@@ -5,7 +5,7 @@ python benchmarks/loading.py --images FOLDER [--rounds 7] [--peers] [--threads |
 FOLDER holds original photographs in class folders. The reference reads them as most scripts do; everything else reads
 the same photographs packed once at 256 x 256. Time is that of the process on one core; pages are warm. `--threads`
 measures our loader on one and on two threads by the clock instead, which needs two idle cores. `--decoders` measures
-batches brought to a GPU, decoded by the host's threads and by the GPU (`hardware.jpeg_decoder`). `--peers` needs
+batches brought to a GPU, decoded by the host's threads and by the GPU (`data.decoder`). `--peers` needs
 nvidia-dali-cuda120, webdataset, litdata and datasets; `--ffcv` needs ffcv, which is built on the spot (Debian: g++,
 pkg-config, libopencv-dev and libturbojpeg0-dev; `pip install --no-build-isolation ffcv`).
 """

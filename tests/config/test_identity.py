@@ -11,8 +11,6 @@ from tests.config.conftest import job, leaves
 
 BESIDE = ("runs", "fresh", "hardware.", "trainer.", "placement.", "wandb.", "target.", "data.packs")
 """What says where, how or beside what a run computes: no part of its name."""
-DECODER = "hardware.jpeg_decoder"
-"""The one key of `hardware` that changes pixels by more than rounding."""
 
 
 def changed(tree: dict[str, Any], key: str) -> dict[str, Any]:
@@ -33,7 +31,7 @@ def test_a_run_s_name_follows_from_every_value_that_it_computes_with() -> None:
     keys = set(leaves(tree)) - {"ablations", "pretrained.checkpoint"}  # a file: tests/training/test_pretrained.py
     names = {key: run_name(changed(tree, key)) for key in keys}
     same = {key for key, name in names.items() if name == run_name(tree)}
-    assert same == {key for key in keys if key.startswith(BESIDE)} - {DECODER}
+    assert same == {key for key in keys if key.startswith(BESIDE)}
     assert len(same) > 8 and len(keys - same) > 40
     assert len({names[key] for key in keys - same}) == len(keys - same)
 
@@ -67,7 +65,6 @@ def test_a_claim_s_wording_is_no_part_of_a_run_s_name() -> None:
         "+ablation=no_lrn",
         "+ablation=[no_conv3,no_dropout]",
         "hardware.threads=1",
-        "hardware.jpeg_decoder=host",
         "wandb=disabled",
         "runs=elsewhere",
         "data.root=/data/pack",
@@ -90,7 +87,6 @@ def test_runs_that_differ_so_are_compared(argument: str) -> None:
         "schedule.epochs=10",
         "schedule=plateau",
         "data.shapes.train_per_class=100",
-        "hardware.jpeg_decoder=device",
     ],
 )
 def test_runs_that_differ_otherwise_are_not_compared(argument: str) -> None:
@@ -111,5 +107,5 @@ def test_an_ablation_by_hand_is_not_the_ablation() -> None:
 def test_a_key_at_its_default_changes_no_name_so_that_new_keys_can_be_added() -> None:
     tree = job().tree
     older = deepcopy(tree)
-    del older["data"]["val_fraction"], older["hardware"]["jpeg_decoder"]  # a configuration from before these keys
+    del older["data"]["val_fraction"]  # a configuration from before this key existed
     assert run_name(older) == run_name(tree)

@@ -148,27 +148,26 @@ def test_without_glibc_a_tuned_allocator_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_device_that_cannot_decode_is_refused(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    device = "hardware.jpeg_decoder=device"
+    device = "data.decoder=device"
     with pytest.raises(UserError, match=rf"{device} .*NVIDIA GPU.*choose host"):
-        execute(tiny(device), tmp_path / "run")  # hardware.accelerator=cpu
+        execute(tiny(f"+{device}"), tmp_path / "run")  # hardware.accelerator=cpu
     assert not (tmp_path / "run").exists()
+    wanted = tiny(f"+{device}", "hardware.accelerator=auto").config
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=rf"{device} .*choose host"):
-        hardware.check_hardware(HardwareConfig(jpeg_decoder="device"))
+        hardware.check_decoder(wanted)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    hardware.check_hardware(HardwareConfig(jpeg_decoder="device"))
+    hardware.check_decoder(wanted)
 
 
 def test_raw_images_have_nothing_to_decode(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "check_hardware", lambda _: None)  # as where there is a GPU
-    with pytest.raises(UserError, match=r"jpeg_decoder=device: .* are raw, .*; choose host, .*--encoding jpeg"):
-        execute(tiny("hardware.jpeg_decoder=device"), tmp_path / "run")
+    monkeypatch.setattr(running, "check_decoder", lambda _: None)  # as where there is a GPU
+    with pytest.raises(UserError, match=r"data.decoder=device: .* are raw, .*; choose host, .*--encoding jpeg"):
+        execute(tiny("+data.decoder=device"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    "wrong", ["jpeg_decoder=gpu", "precision=bf16", "compile_mode=fast", "allocator=jemalloc", "matmul=blis"]
-)
+@pytest.mark.parametrize("wrong", ["precision=bf16", "compile_mode=fast", "allocator=jemalloc", "matmul=blis"])
 def test_misspelt_switches_are_refused(tiny: MakeJob, wrong: str) -> None:
     with pytest.raises(UserError, match=rf"hardware\.{wrong.split('=')[0]}"):
         tiny(f"hardware.{wrong}")
@@ -190,10 +189,10 @@ def test_on_a_cpu_the_device_s_decoder_changes_no_number(
     def batches(data: PackDataModule, plan: EpochPlan, _epoch: int) -> WholeImages:
         return WholeImages(data.pack.splits["train"], plan, torch.device("cpu"), data._decoder)
 
-    monkeypatch.setattr(running, "check_hardware", lambda _: None)  # which refuses it on a CPU
+    monkeypatch.setattr(running, "check_decoder", lambda _: None)  # which refuses it on a CPU
     monkeypatch.setattr(PackDataModule, "_augmented", batches)
     for decoder in ("host", "device"):
-        execute(tiny("+data.encoding=jpeg", f"hardware.jpeg_decoder={decoder}"), tmp_path / decoder)
+        execute(tiny("+data.encoding=jpeg", f"+data.decoder={decoder}"), tmp_path / decoder)
     assert_same_training(tmp_path / "device", tmp_path / "host")
 
 
@@ -201,7 +200,7 @@ def test_on_a_cpu_the_device_s_decoder_changes_no_number(
 def test_a_gpu_that_decodes_trains_like_one_that_does_not(tiny: MakeJob, tmp_path: Path) -> None:
     """Pixels are others by some levels; images, crops and masks are the same."""
     for decoder in ("host", "device"):
-        switches = ("+data.encoding=jpeg", "hardware.accelerator=gpu", f"hardware.jpeg_decoder={decoder}")
+        switches = ("+data.encoding=jpeg", "hardware.accelerator=gpu", f"+data.decoder={decoder}")
         result, _ = execute(tiny(*switches), tmp_path / decoder)
         assert result.status == "finished"
     assert losses(tmp_path / "device") == pytest.approx(losses(tmp_path / "host"), rel=0.05)

@@ -17,8 +17,6 @@ from alexnet.errors import UserError
 
 NOT_COMPUTED = ("runs", "fresh", "hardware", "trainer", "placement", "wandb", "target", "data.packs")
 """Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
-DECODER = "jpeg_decoder"
-"""The one key of `hardware` that has: decoders differ in pixels by more than rounding (docs/speed.md)."""
 CLAIMED = ("ablations", "target")
 """Keys in which an ablation says what it tests, beside what it changes."""
 OF_ALEXNET = (
@@ -70,7 +68,7 @@ def check(overrides: list[str]) -> Job:
         config=config,
         tree=tree,
         changes=_changes(baseline, tree),
-        pairing_key=_digest(_computed(_with_digest(baseline), "seed", "ablations", "data.root")),
+        pairing_key=_digest(_without(_with_digest(baseline), *NOT_COMPUTED, "seed", "ablations", "data.root")),
         command=shlex.join(["python", "train.py", *overrides]),
     )
 
@@ -139,7 +137,7 @@ def run_name(tree: ConfigTree) -> str:
     identity["ablations"] = sorted(tree["ablations"])
     root = tree["data"]["root"]
     identity["data"]["root"] = str(Path(root).expanduser().resolve()) if root else None
-    digest = _digest(_computed(identity))
+    digest = _digest(_without(identity, *NOT_COMPUTED))
     ablation = ablation_name(tree)[:LONGEST_ABLATION]
     return f"{tree['experiment']}-{ablation}-seed{tree['seed']}-{digest[:8]}"
 
@@ -153,14 +151,6 @@ def _with_digest(tree: ConfigTree) -> ConfigTree:
 
         identity["pretrained"]["checkpoint"] = weights_digest(checkpoint)
     return identity
-
-
-def _computed(tree: ConfigTree, *others: str) -> ConfigTree:
-    """What the tree says of what a run computes, without some further dotted keys."""
-    computed = _without(tree, *NOT_COMPUTED, *others)
-    if DECODER in tree["hardware"]:  # runs from before the key existed have none
-        computed["hardware"] = {DECODER: tree["hardware"][DECODER]}
-    return computed
 
 
 def _without(tree: ConfigTree, *keys: str) -> ConfigTree:

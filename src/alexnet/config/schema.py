@@ -445,6 +445,9 @@ class DataConfig:
     """Of its JPEG files, 1 to 100."""
     subsampling: str = "420"
     """Of their colours: `444`, `422` or `420`."""
+    decoder: str = "host"
+    """Of JPEG packs, in training and in the run's own evaluation: `host`, or `device`, an NVIDIA GPU's nvJPEG, whose
+    pixels differ by more than rounding."""
     shapes: ShapesConfig = field(default_factory=ShapesConfig)
 
     def __post_init__(self) -> None:
@@ -454,6 +457,7 @@ class DataConfig:
         _one_of("data.encoding", self.encoding, ENCODINGS)
         _require(1 <= self.quality <= 100, f"data.quality={self.quality} must lie between 1 and 100")
         _one_of("data.subsampling", self.subsampling, SUBSAMPLINGS)
+        _one_of("data.decoder", self.decoder, ("host", "device"))
 
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
@@ -461,7 +465,7 @@ COMPILE_MODES = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "ma
 
 @dataclass(kw_only=True)
 class HardwareConfig:
-    """Where and how a run computes; no value here but `jpeg_decoder` changes what is computed, beyond rounding."""
+    """Where and how a run computes; no value here changes what is computed, beyond rounding."""
 
     accelerator: str = "auto"
     """`auto`, `cpu` or `gpu`."""
@@ -469,9 +473,6 @@ class HardwareConfig:
     """CPU threads of one run; None leaves torch's choice."""
     loader_threads: int | None = None
     """Threads that make batches ahead; None: one beside a network on the CPU, every core beside a GPU."""
-    jpeg_decoder: str = "host"
-    """Of JPEG packs, in training and in the run's own evaluation: `host`, or `device`, an NVIDIA GPU's nvJPEG. Their
-    pixels differ by more than rounding, so runs that differ in it are different runs."""
     precision: str = "32-true"
     """Lightning's names: `32-true`, or `bf16-mixed`: training's matrix products in bfloat16, weights, updates, losses
     and the final errors in float32."""
@@ -490,7 +491,6 @@ class HardwareConfig:
 
     def __post_init__(self) -> None:
         _one_of("hardware.accelerator", self.accelerator, ("auto", "cpu", "gpu"))
-        _one_of("hardware.jpeg_decoder", self.jpeg_decoder, ("host", "device"))
         _one_of("hardware.precision", self.precision, ("32-true", "bf16-mixed"))
         _one_of("hardware.compile_mode", self.compile_mode, COMPILE_MODES)
         _one_of("hardware.matmul", self.matmul, ("default", "onednn"))

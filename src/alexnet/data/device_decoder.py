@@ -16,7 +16,7 @@ from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.splits import Indices, JpegSplit, Split
 from alexnet.errors import UserError
 
-KEY = "hardware.jpeg_decoder"
+CHOSEN = "data.decoder=device"
 
 
 class DeviceDecoder:
@@ -35,7 +35,7 @@ class DeviceDecoder:
             self._decode([np.frombuffer(encode(np.zeros((64, 64, 3), np.uint8), JpegQuality()), np.uint8)], 64)
         except (ImportError, RuntimeError) as error:
             raise UserError(
-                f"{KEY}=device: this torchvision decodes nothing on {device} ({_first_line(error)});"
+                f"{CHOSEN}: this torchvision decodes nothing on {device} ({_first_line(error)});"
                 " install one that is built with nvJPEG, or choose host"
             ) from error
 
@@ -58,7 +58,7 @@ class DeviceDecoder:
         except RuntimeError as error:
             split.gather(indices)  # nvJPEG does not say which image it is; this does
             raise UserError(
-                f"{KEY}=device: nvJPEG failed on images that the host decodes ({_first_line(error)}); choose host"
+                f"{CHOSEN}: nvJPEG failed on images that the host decodes ({_first_line(error)}); choose host"
             ) from error
 
     def _decode(self, files: Sequence[npt.NDArray[np.uint8]], size: int) -> Tensor:

@@ -117,4 +117,4 @@ class PackDataModule(L.LightningDataModule):
     @cached_property
     def _decoder(self) -> DeviceDecoder | None:
         """The device's, for all splits; None where the host decodes."""
-        return DeviceDecoder(self._device) if self.config.hardware.jpeg_decoder == "device" else None
+        return DeviceDecoder(self._device) if self.config.data.decoder == "device" else None
