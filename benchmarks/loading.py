@@ -1,10 +1,11 @@
 """Images per core and second, from files or a pack to batches: what people use, what we use, and other loaders.
 
-python benchmarks/loading.py --images FOLDER [--rounds 7] [--peers] [--threads]
+python benchmarks/loading.py --images FOLDER [--rounds 7] [--peers] [--threads | --decoders]
 
 FOLDER holds original photographs in class folders. The reference reads them as most scripts do; everything else reads
 the same photographs packed once at 256 x 256. Time is that of the process on one core; pages are warm. `--threads`
-measures our loader on one and on two threads by the clock instead, which needs two idle cores. `--peers` needs
+measures our loader on one and on two threads by the clock instead, which needs two idle cores. `--decoders` measures
+batches brought to a GPU, decoded by the host's threads and by the GPU (`data.decoder`). `--peers` needs
 nvidia-dali-cuda120, webdataset, litdata and datasets; `--ffcv` needs ffcv, which is built on the spot (Debian: g++,
 pkg-config, libopencv-dev and libturbojpeg0-dev; `pip install --no-build-isolation ffcv`).
 """
@@ -31,6 +32,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from alexnet.config.schema import ColorConfig, CropsConfig
 from alexnet.data.augment import CropGeometry
+from alexnet.data.device_decoder import DeviceDecoder
 from alexnet.data.fused import FusedAugmentation
 from alexnet.data.loading import AugmentedImages, Loader, WholeImages, batch_parts
 from alexnet.data.pack import Pack
@@ -38,11 +40,15 @@ from alexnet.data.plan import draw_epoch
 from alexnet.data.prepare import prepare
 from alexnet.data.slots import Slots
 from alexnet.data.splits import Split
+from alexnet.data.threads import cores
+from alexnet.training.surroundings import device_name
 from measuring import copied, interleaved, one_core, photographs, print_table, save, timed
 
 SIZE, CROP, BATCH = 256, 224, 128
 PACKED = 1280
 """Images in the packs: the photographs again and again."""
+TIMES = 10
+"""How often a GPU goes through them in one execution, which would be over too soon."""
 Way = tuple[str, int, Callable[[], Any]]
 """Its name, the images of one execution, and the execution."""
 
@@ -54,11 +60,17 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--ffcv", action="store_true")
     parser.add_argument("--threads", action="store_true")
+    parser.add_argument("--decoders", action="store_true")
     options = parser.parse_args()
+    if options.decoders and not torch.cuda.is_available():
+        parser.error("--decoders measures decoding on a GPU, and torch finds none here")
     with tempfile.TemporaryDirectory() as folder:
         packs = _packs(options.images, Path(folder))
         if options.threads:
             _by_threads(packs, options.rounds)
+            return
+        if options.decoders:
+            _by_decoder(packs["jpeg"], options.rounds, torch.device("cuda", 0))
             return
         one_core()
         ways = [_reference(options.images), *_ours(packs)]
@@ -314,6 +326,33 @@ def _by_threads(packs: dict[str, Pack], rounds: int) -> None:
         ([str(r["way"]), f"{r['one']:,.0f}", f"{r['two']:,.0f}", f"{r['ratio']:.2f}"] for r in rows),
     )
     print(save("loading_threads", rounds, rows))
+
+
+def _by_decoder(pack: Pack, rounds: int, device: torch.device) -> None:
+    """By the clock and in time on the host's processors: batches on the device, decoded by the host or by it."""
+    split, decoder = pack.splits["train"], DeviceDecoder(device)
+    plan = draw_epoch(seed=0, epoch=0, images=len(split), positions=SIZE - CROP)
+    parts = batch_parts(len(split), BATCH) * TIMES
+    cases: list[tuple[str, DeviceDecoder | None, int]]
+    cases = [("host", None, threads) for threads in sorted({1, 2, cores()})]
+    cases += [("device", decoder, threads) for threads in (1, 2)]
+    seconds = interleaved(
+        {
+            f"{name}, {threads} thread{'s' * (threads > 1)}": timed(
+                partial(_run_through, Loader(WholeImages(split, plan, device, by), parts=parts, threads=threads))
+            )
+            for name, by, threads in cases
+        },
+        rounds,
+    )
+    images = TIMES * len(split)
+    rates = {name: (images / taken["all"].wall, 1e6 * taken["all"].cpu / images) for name, taken in seconds.items()}
+    print_table(
+        ["decoder", "images/s", "on the host's processors, us an image"],
+        ([name, f"{rate:,.0f}", f"{host:.0f}"] for name, (rate, host) in rates.items()),
+    )
+    rows = [{"way": name, "images_per_second": rate, "host_us": host} for name, (rate, host) in rates.items()]
+    print(save("loading_decoders", rounds, rows, images_on=device_name(device)))
 
 
 if __name__ == "__main__":

@@ -259,6 +259,7 @@ FIGURE1 = "experiment=figure1"
         ("data=folder data.quality=0", "data.quality=0"),
         ("data=folder data.quality=101", "data.quality=101"),
         ("data=folder data.subsampling=411", "data.subsampling=411"),
+        ("data=folder data.decoder=gpu", "data.decoder=gpu"),
         ("schedule.until_train_error=100", "schedule.until_train_error"),
         ("architecture=cifar_19", "did you mean cifar_19pct?"),
     ],

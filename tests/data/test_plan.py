@@ -1,6 +1,7 @@
 """The epoch plan: a pure function of seed and epoch, uniform, and independent between its streams."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
@@ -29,6 +30,19 @@ def test_a_plan_uses_every_image_once_and_every_draw_fits(seed: int, epoch: int,
     assert plan.flips.dtype == np.bool_ and plan.colors.dtype == np.float32
     np.random.seed(3)  # the global state has no part in it
     assert all(same(plan, draw_epoch(seed=seed, epoch=epoch, images=images, positions=positions)))
+
+
+@pytest.mark.parametrize("images_per_draw", [1, 32, 100_000])
+def test_a_large_plan_is_drawn_as_if_at_once(images_per_draw: int) -> None:
+    """In parts, and kept on disk; the draws are those of one call for each stream."""
+    images = 140_000
+    plan = draw_epoch(seed=5, epoch=7, images=images, positions=33, images_per_draw=images_per_draw)
+    order, offsets, flips, colors = (np.random.default_rng([5, 7, stream]) for stream in range(4))
+    shared = np.arange(images) // images_per_draw * images_per_draw
+    np.testing.assert_array_equal(plan.order, order.permutation(images))
+    np.testing.assert_array_equal(plan.offsets, offsets.integers(0, 33, (images, 2))[shared])
+    np.testing.assert_array_equal(plan.flips, (flips.random(images) < 0.5)[shared])
+    np.testing.assert_array_equal(plan.colors, colors.standard_normal((images, 3), np.float32))
 
 
 @settings(max_examples=30, deadline=None)

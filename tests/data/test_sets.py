@@ -51,11 +51,16 @@ def test_the_form_of_the_images_makes_another_pack(tmp_path: Path) -> None:
     assert json.loads((packs[2].path / "pack.json").read_text())["jpeg"] == {"quality": 75, "subsampling": "420"}
 
 
-def test_packs_of_earlier_versions_are_found_at_their_places() -> None:
-    """A pack that was made before the form of its images could be chosen."""
-    place = sets._place(DataConfig(name="folder", packs="packs"), "x", 8, {"x.zip": 5})
-    digest = hashlib.sha256(b'[2, 0.1, {"x.zip": 5}]').hexdigest()
-    assert place == Path("packs") / f"x-8-{digest[:10]}"
+def test_packs_of_earlier_versions_are_found_at_their_places(tmp_path: Path) -> None:
+    """The name is that of all names and sizes in JSON, though they are never all in memory."""
+    folder = class_folders(tmp_path / "x")
+    (folder / 'é "quoted"').write_bytes(b"12345")
+    sizes = {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
+    packed = archive(folder, tmp_path / "x.zip")
+    for root, identity in ((folder, sizes), (packed, {"x.zip": packed.stat().st_size})):
+        place = sets._place(DataConfig(name="folder", packs="packs"), "x", 8, sets._listing(root))
+        digest = hashlib.sha256(json.dumps([2, 0.1, identity], sort_keys=True).encode()).hexdigest()
+        assert place == Path("packs") / f"x-8-{digest[:10]}"
 
 
 def test_a_pack_is_opened_in_place(tmp_path: Path) -> None:

@@ -11,11 +11,15 @@ import pytest
 import torch
 
 from alexnet.config.schema import HardwareConfig
+from alexnet.data.loading import WholeImages
+from alexnet.data.module import PackDataModule
+from alexnet.data.plan import EpochPlan
 from alexnet.data.sets import open_data
 from alexnet.errors import UserError
 from alexnet.evaluation.trained import load_trained
 from alexnet.evaluation.whole_pack import evaluate
 from alexnet.training import hardware
+from alexnet.training import run as running
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, execute, state
 from tests.training.test_resume import stop_in
 
@@ -143,6 +147,26 @@ def test_without_glibc_a_tuned_allocator_is_refused(monkeypatch: pytest.MonkeyPa
         hardware.check_hardware(HardwareConfig(allocator="tuned"))
 
 
+def test_a_device_that_cannot_decode_is_refused(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = "data.decoder=device"
+    with pytest.raises(UserError, match=rf"{device} .*NVIDIA GPU.*choose host"):
+        execute(tiny(f"+{device}"), tmp_path / "run")  # hardware.accelerator=cpu
+    assert not (tmp_path / "run").exists()
+    wanted = tiny(f"+{device}", "hardware.accelerator=auto").config
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=rf"{device} .*choose host"):
+        hardware.check_decoder(wanted)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    hardware.check_decoder(wanted)
+
+
+def test_raw_images_have_nothing_to_decode(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "check_decoder", lambda _: None)  # as where there is a GPU
+    with pytest.raises(UserError, match=r"data.decoder=device: .* are raw, .*; choose host, .*--encoding jpeg"):
+        execute(tiny("+data.decoder=device"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("wrong", ["precision=bf16", "compile_mode=fast", "allocator=jemalloc", "matmul=blis"])
 def test_misspelt_switches_are_refused(tiny: MakeJob, wrong: str) -> None:
     with pytest.raises(UserError, match=rf"hardware\.{wrong.split('=')[0]}"):
@@ -155,6 +179,31 @@ def test_a_gpu_trains_like_a_cpu(tiny: MakeJob, plain: Path, tmp_path: Path, swi
     """Its dropout masks are others, so the losses agree as two seeds' do."""
     execute(tiny("hardware.accelerator=gpu", *switches), tmp_path)
     assert losses(tmp_path) == pytest.approx(losses(plain), rel=0.1)
+
+
+def test_on_a_cpu_the_device_s_decoder_changes_no_number(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole runs, trained from batches as a GPU gets them: both decoders are libjpeg-turbo here."""
+
+    def batches(data: PackDataModule, plan: EpochPlan, _epoch: int) -> WholeImages:
+        return WholeImages(data.pack.splits["train"], plan, torch.device("cpu"), data._decoder)
+
+    monkeypatch.setattr(running, "check_decoder", lambda _: None)  # which refuses it on a CPU
+    monkeypatch.setattr(PackDataModule, "_augmented", batches)
+    for decoder in ("host", "device"):
+        execute(tiny("+data.encoding=jpeg", f"+data.decoder={decoder}"), tmp_path / decoder)
+    assert_same_training(tmp_path / "device", tmp_path / "host")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_that_decodes_trains_like_one_that_does_not(tiny: MakeJob, tmp_path: Path) -> None:
+    """Pixels are others by some levels; images, crops and masks are the same."""
+    for decoder in ("host", "device"):
+        switches = ("+data.encoding=jpeg", "hardware.accelerator=gpu", f"+data.decoder={decoder}")
+        result, _ = execute(tiny(*switches), tmp_path / decoder)
+        assert result.status == "finished"
+    assert losses(tmp_path / "device") == pytest.approx(losses(tmp_path / "host"), rel=0.05)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

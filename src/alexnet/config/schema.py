@@ -445,6 +445,9 @@ class DataConfig:
     """Of its JPEG files, 1 to 100."""
     subsampling: str = "420"
     """Of their colours: `444`, `422` or `420`."""
+    decoder: str = "host"
+    """Of JPEG packs, in training and in the run's own evaluation: `host`, or `device`, an NVIDIA GPU's nvJPEG, whose
+    pixels differ by more than rounding."""
     shapes: ShapesConfig = field(default_factory=ShapesConfig)
 
     def __post_init__(self) -> None:
@@ -454,6 +457,7 @@ class DataConfig:
         _one_of("data.encoding", self.encoding, ENCODINGS)
         _require(1 <= self.quality <= 100, f"data.quality={self.quality} must lie between 1 and 100")
         _one_of("data.subsampling", self.subsampling, SUBSAMPLINGS)
+        _one_of("data.decoder", self.decoder, ("host", "device"))
 
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")

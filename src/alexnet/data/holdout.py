@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 
 from alexnet.data.listing import Items
+from alexnet.data.scratch import full
 
 
 def hold_out(items: Items, fraction: float, seed: int) -> tuple[Items, Items]:
@@ -14,11 +15,11 @@ def hold_out(items: Items, fraction: float, seed: int) -> tuple[Items, Items]:
     with a single image stays in training. The choice depends on `seed` and the names only, and is the same with every
     version of every library. Both keep the order of `items`.
     """
-    held = np.zeros(len(items), np.bool_)
+    held = full(len(items), np.False_)
     for places in items.by_class():
         count = min(max(1, round(fraction * len(places))), len(places) - 1)
-        held[sorted(places.tolist(), key=lambda place: _lot(seed, items.name(place)))[:count]] = True
-    return items.chosen(~held), items.chosen(held)
+        held[sorted(places, key=lambda place: _lot(seed, items.name(place)))[:count]] = True
+    return items.divided(held)
 
 
 def _lot(seed: int, name: str) -> bytes:

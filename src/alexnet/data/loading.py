@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from alexnet.data.augment import Batch, ReadyBatch
+from alexnet.data.device_decoder import DeviceDecoder
 from alexnet.data.fused import FusedAugmentation
 from alexnet.data.plan import EpochPlan
 from alexnet.data.slots import Slots
-from alexnet.data.splits import Split
+from alexnet.data.splits import Indices, Split
 from alexnet.data.threads import cores, in_threads
 from alexnet.net.part import ONLY, Replica
 
@@ -80,9 +81,14 @@ class Loader(Generic[Made]):
                 yield batch
 
 
-def loader_threads(wanted: int | None, device: torch.device, *, processes: int = 1) -> int:
+def loader_threads(
+    wanted: int | None, device: torch.device, *, processes: int = 1, device_decodes: bool = False
+) -> int:
     """How many threads make batches, if the user has no wish, where so many processes share the machine."""
-    return wanted or (1 if device.type == "cpu" else max(1, cores() // processes))
+    if wanted is not None or device.type == "cpu":
+        return wanted or 1
+    # Where the device decodes, one thread waits for it while another has the next files ready.
+    return 2 if device_decodes else max(1, cores() // processes)
 
 
 class AugmentedImages:
@@ -97,25 +103,31 @@ class AugmentedImages:
 
 
 class WholeImages:
-    """Makes batches for a network elsewhere: the host moves bytes, the device augments."""
+    """Makes batches for a network elsewhere: the host moves bytes, the device augments, and decodes where it can."""
 
-    def __init__(self, split: Split, plan: EpochPlan, device: torch.device) -> None:
-        self._split, self._plan, self._device = split, plan, device
+    def __init__(
+        self, split: Split, plan: EpochPlan, device: torch.device, decoder: DeviceDecoder | None = None
+    ) -> None:
+        """`decoder` is the device's, for JPEG packs; None leaves decoding to the host."""
+        self._split, self._plan, self._device, self._decoder = split, plan, device, decoder
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def __call__(self, part: slice) -> Batch:
         indices, plan = self._plan.order[part], self._plan
-        shape = (len(indices), self._split.image_size, self._split.image_size, 3)
-        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self._stream is not None)
-        self._split.gather(indices, images.numpy())
         batch = Batch(
-            images=images,
+            images=self._images(indices) if self._decoder is None else self._decoder.gather(self._split, indices),
             labels=torch.from_numpy(self._split.labels[indices]),
             offsets=torch.from_numpy(plan.offsets[part]),
             flips=torch.from_numpy(plan.flips[part]),
             colors=torch.from_numpy(plan.colors[part]),
         )
         return batch if self._stream is None else Batch(*self._copied(batch, self._stream))
+
+    def _images(self, indices: Indices) -> Tensor:
+        shape = (len(indices), self._split.image_size, self._split.image_size, 3)
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self._stream is not None)
+        self._split.gather(indices, images.numpy())
+        return images
 
     def _copied(self, batch: Batch, stream: torch.cuda.Stream) -> list[Tensor]:
         """The batch on the GPU, copied beside the computation; waits for the copy, on the loader's thread."""
@@ -130,9 +142,13 @@ class WholeImages:
 class PlainImages:
     """Makes batches for evaluation: uint8 images [n, S, S, 3] in order, and their labels, int64 [n]."""
 
-    def __init__(self, split: Split) -> None:
-        self._split = split
+    def __init__(self, split: Split, decoder: DeviceDecoder | None = None) -> None:
+        """`decoder` is that of a device, for JPEG packs; its images are there, the labels on the host."""
+        self._split, self._decoder = split, decoder
 
     def __call__(self, part: slice) -> tuple[Tensor, Tensor]:
         indices = np.arange(part.start, part.stop)
-        return torch.from_numpy(self._split.gather(indices)), torch.from_numpy(self._split.labels[indices])
+        labels = torch.from_numpy(self._split.labels[indices])
+        if self._decoder is not None:
+            return self._decoder.gather(self._split, indices), labels
+        return torch.from_numpy(self._split.gather(indices)), labels

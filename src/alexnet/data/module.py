@@ -1,6 +1,7 @@
 """The LightningDataModule: batches of a pack, planned epoch by epoch."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TypeAlias
 
 import lightning as L
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from alexnet.config.schema import Config
 from alexnet.data.augment import Batch, CropGeometry, ReadyBatch
+from alexnet.data.device_decoder import DeviceDecoder
 from alexnet.data.fused import FusedAugmentation
 from alexnet.data.integrity import Watch
 from alexnet.data.loading import AugmentedImages, Loader, Made, PlainImages, WholeImages, batch_parts, loader_threads
@@ -69,10 +71,10 @@ class PackDataModule(L.LightningDataModule):
         assert self.trainer is not None
         self.watch.start()
         split = self.pack.splits["train"]
-        epoch, device = self.trainer.current_epoch, self.trainer.strategy.root_device
+        epoch, device = self.trainer.current_epoch, self._device
         plan = self.epoch_plan(epoch)
         make: Callable[[slice], Batch | ReadyBatch] = (
-            self._augmented(plan, epoch) if device.type == "cpu" else WholeImages(split, plan, device)
+            self._augmented(plan, epoch) if device.type == "cpu" else WholeImages(split, plan, device, self._decoder)
         )
         return self._loader(make, len(split), self.config.optimizer.batch_size)
 
@@ -96,10 +98,23 @@ class PackDataModule(L.LightningDataModule):
 
     def _plain(self, name: str, batch_size: int) -> EvaluationBatches:
         split = self.pack.splits[name]
-        return self._loader(PlainImages(split), len(split), batch_size)
+        return self._loader(PlainImages(split, self._decoder), len(split), batch_size)
 
     def _loader(self, make: Callable[[slice], Made], images: int, batch_size: int) -> Loader[Made]:
-        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        threads = loader_threads(self.config.hardware.loader_threads, device, processes=self.processes)
+        threads = loader_threads(
+            self.config.hardware.loader_threads,
+            self._device,
+            processes=self.processes,
+            device_decodes=self._decoder is not None,
+        )
         parts = batch_parts(images, batch_size, self.replica)
         return Loader(make, parts=parts, threads=threads, stop=self.watch.raise_damage)
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    @cached_property
+    def _decoder(self) -> DeviceDecoder | None:
+        """The device's, for all splits; None where the host decodes."""
+        return DeviceDecoder(self._device) if self.config.data.decoder == "device" else None

@@ -171,9 +171,9 @@ def _with_validation(source: Source, fraction: float, seed: int, show: bool) -> 
     if "val" in source.splits:
         return source
     train, val = hold_out(source.splits["train"], fraction, seed)
-    without = len(source.class_names) - len(np.unique(val.labels))
+    without = len(source.class_names) - len(val.by_class())
     if without:
-        what = "no validation split is made" if not val else f"{without} classes have no validation image"
+        what = "no validation split is made" if not len(val) else f"{without} classes have no validation image"
         say(f"note: classes with a single training image keep it for training: {what}", show=show)
     return _with_splits(source, train=train, val=val)
 

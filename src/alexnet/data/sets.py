@@ -3,10 +3,10 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from alexnet.config.schema import DataConfig
 from alexnet.data import shapes
@@ -52,7 +52,7 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
         archive = fetch(url, md5, Path(data.packs) / "downloads", show_progress=show_progress)
         return _prepare(archive, pack, data, image_size, show_progress)
 
-    return _reuse(_place(data, data.name, image_size, md5), download_and_prepare)
+    return _reuse(_place(data, data.name, image_size, [json.dumps(md5)]), download_and_prepare)
 
 
 def _open_root(data: DataConfig, root: Path, size: int, show: bool) -> Pack:
@@ -70,12 +70,14 @@ def _open_root(data: DataConfig, root: Path, size: int, show: bool) -> Pack:
     return _reuse(place, lambda pack: _prepare(root, pack, data, size, show))
 
 
-def _listing(root: Path) -> Any:
-    """What tells whether a source has changed: names and sizes, of an archive its own."""
-    if not root.is_dir():
-        return {root.name: root.stat().st_size}
-    files = FolderTree(root).files
-    return dict(zip(files, files.sizes, strict=True))
+def _listing(root: Path) -> Iterator[str]:
+    """What tells whether a source has changed: names and sizes, of an archive its own, as pieces of JSON."""
+    files = FolderTree(root).files if root.is_dir() else None
+    sizes = [(root.name, root.stat().st_size)] if files is None else zip(files, files.sizes, strict=True)
+    yield "{"
+    for place, (name, size) in enumerate(sizes):
+        yield f"{', ' if place else ''}{json.dumps(name)}: {size}"
+    yield "}"
 
 
 def _open_shapes(data: DataConfig, size: int, show: bool) -> Pack:
@@ -84,16 +86,20 @@ def _open_shapes(data: DataConfig, size: int, show: bool) -> Pack:
             shapes.draw(Path(folder) / "shapes", data.shapes, show_progress=show)
             return _prepare(Path(folder) / "shapes", pack, data, size, show)
 
-    return _reuse(_place(data, "shapes", size, [shapes.VERSION, asdict(data.shapes)]), draw_and_prepare)
+    identity = json.dumps([shapes.VERSION, asdict(data.shapes)], sort_keys=True)
+    return _reuse(_place(data, "shapes", size, [identity]), draw_and_prepare)
 
 
-def _place(data: DataConfig, name: str, size: int, identity: Any) -> Path:
-    """Where the pack is kept; another source, fraction or format gets another place."""
+def _place(data: DataConfig, name: str, size: int, identity: Iterable[str]) -> Path:
+    """Where the pack is kept; another source (`identity`, pieces of JSON), fraction or format gets another place."""
     shares = [data.val_fraction, *([data.test_fraction] if data.test_fraction else [])]
     form = {key: getattr(data, key) for key in ("encoding", "quality", "subsampling")}
     others = {key: value for key, value in form.items() if value != getattr(DataConfig, key)}
-    text = json.dumps([VERSION, *shares, *([others] if others else []), identity], sort_keys=True)
-    return Path(data.packs) / f"{name}-{size}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+    form_of_pack = json.dumps([VERSION, *shares, *([others] if others else [])])
+    digest = hashlib.sha256(form_of_pack.removesuffix("]").encode())
+    for piece in chain([", "], identity, ["]"]):
+        digest.update(piece.encode())
+    return Path(data.packs) / f"{name}-{size}-{digest.hexdigest()[:10]}"
 
 
 def _reuse(place: Path, make: Callable[[Path], Pack]) -> Pack:

@@ -14,19 +14,19 @@ Classes are numbered in the order of their sorted folder names. Hidden files and
 """
 
 import re
-from array import array
-from collections import Counter, defaultdict
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, pairwise, tee
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
 from alexnet.data import cifar10, ilsvrc
 from alexnet.data.images import SUFFIXES, Blob
 from alexnet.data.listing import Items, Numbers
+from alexnet.data.scratch import Column, filled, full, parts
 from alexnet.data.tars import Stored, is_tar
 from alexnet.data.trees import FolderTree, Tree, WithTars, open_tree, read_named
 from alexnet.errors import UserError
@@ -56,7 +56,7 @@ class Source:
     splits: dict[str, Items]
     """"train", and "val" and "test" where there are such; sorted by class, then name. Names are '/'-separated and
     without a wrapping directory."""
-    blobs: Callable[[Numbers], Iterator[Blob | Stored]]
+    blobs: Callable[[Iterator[int]], Iterator[Blob | Stored]]
     """Images by the numbers that the splits give them, ascending; read only where they are compressed."""
     notes: tuple[str, ...] = ()
     """What was left out, a line each."""
@@ -64,13 +64,21 @@ class Source:
     def locate(self) -> Iterator[Located]:
         """Every image of the splits once, in the order that is quickest."""
         splits = list(self.splits)
-        numbers = np.concatenate([self.splits[split].numbers for split in splits])
-        starts = np.cumsum([0, *(len(self.splits[split]) for split in splits)])
-        order = numbers.argsort()
-        numbers = numbers[order]
-        for place, blob in zip(order, self.blobs(numbers), strict=True):
-            split = int(np.searchsorted(starts, place, "right")) - 1
-            yield Located(splits[split], int(place - starts[split]), blob)
+        starts = [0, *accumulate(len(self.splits[split]) for split in splits)]
+        places = self._places(starts)
+        numbers, asked_for = tee(_numbers_of(places))
+        for number, blob in zip(numbers, self.blobs(asked_for), strict=True):
+            place = int(places[number])
+            split = bisect_right(starts, place) - 1
+            yield Located(splits[split], place - starts[split], blob)
+
+    def _places(self, starts: list[int]) -> Numbers:
+        """By number of the source, the place of the image among those of all splits, int64; -1 for what is none."""
+        places = full(1 + max(int(items.numbers.max()) for items in self.splits.values()), np.int64(-1))
+        for start, items in zip(starts, self.splits.values(), strict=False):
+            for part in parts(len(items)):
+                places[items.numbers[part]] = np.arange(start + part.start, start + part.stop)
+        return places
 
     def read(self) -> Iterator[tuple[str, Blob]]:
         """The same by name, those that are parts of an archive read when their turn comes."""
@@ -99,9 +107,15 @@ def open_source(path: Path) -> Source:
     return Source(
         class_names=_readable(tree, prefix, classes, kit),
         splits=splits,
-        blobs=lambda numbers: tree.read(map(int, numbers)),
+        blobs=tree.read,
         notes=notes,
     )
+
+
+def _numbers_of(places: Numbers) -> Iterator[int]:
+    """Where there is a place."""
+    for part in parts(len(places)):
+        yield from (part.start + np.flatnonzero(places[part] >= 0)).tolist()
 
 
 def _visible(name: str) -> bool:
@@ -145,9 +159,19 @@ def _wrapping(images: Iterable[str]) -> str:
     return "" if _split(top) else f"{top}/"
 
 
-_Group: TypeAlias = "array[int]"
-_Labelled = dict[str, dict[str, _Group]]
-"""By split and class folder: numbers of images in the tree. Those are all that is kept of millions of images."""
+@dataclass(frozen=True, kw_only=True)
+class _Grouped:
+    """Images of one split and their class folders."""
+
+    folders: list[str]
+    numbers: memoryview
+    """Of images in the tree."""
+    within: memoryview
+    """Of each image, which of the folders it lies in."""
+
+
+_Labelled = dict[str, _Grouped]
+"""By split."""
 _Numbered = tuple[int, str]
 """An image's number in the tree, and its name without the wrapping directory."""
 
@@ -198,12 +222,14 @@ def _year_of_flat(images: Iterator[_Numbered]) -> str | None:
     return first["year"] if first and all(other.rpartition("/")[0] == folder for _, other in images) else None
 
 
-def _grouped(labelled: Iterable[tuple[int, str]]) -> dict[str, _Group]:
-    """Numbers of images by their class folders."""
-    groups: defaultdict[str, _Group] = defaultdict(lambda: array("q"))
+def _grouped(labelled: Iterable[tuple[int, str]]) -> _Grouped:
+    """Numbers of images with their class folders."""
+    folders: dict[str, int] = {}
+    numbers, within = Column("q"), Column("i")
     for number, folder in labelled:
-        groups[folder].append(number)
-    return groups
+        numbers.append(number)
+        within.append(folders.setdefault(folder, len(folders)))
+    return _Grouped(folders=list(folders), numbers=numbers.array().data, within=within.array().data)
 
 
 def _by_folder(images: Iterator[_Numbered]) -> Iterator[tuple[int, str]]:
@@ -242,24 +268,35 @@ def _annotated(tree: Tree, prefix: str) -> Iterator[tuple[int, str]]:
 
 def _number(tree: Tree, prefix: str, labelled: _Labelled) -> tuple[list[str], dict[str, Items]]:
     """Folder names to class numbers."""
-    classes = sorted(labelled["train"])
-    for split, groups in labelled.items():
-        unknown = sorted(groups.keys() - labelled["train"].keys())
+    classes = sorted(labelled["train"].folders)
+    for split, grouped in labelled.items():
+        unknown = sorted(set(grouped.folders).difference(classes))
         if unknown:
             raise UserError(
                 f"{tree.path}: {split} has {len(unknown)} class(es) without training images, such as {unknown[0]!r}; "
                 "give both splits the same class folders"
             )
-    filled = (split for split in ("train", "val", "test") if labelled.get(split))
-    return classes, {split: _items(tree, prefix, classes, labelled[split]) for split in filled}
+    there = (split for split in ("train", "val", "test") if split in labelled and labelled[split].folders)
+    return classes, {split: _items(tree, prefix, classes, labelled[split]) for split in there}
 
 
-def _items(tree: Tree, prefix: str, classes: list[str], groups: dict[str, _Group]) -> Items:
+def _items(tree: Tree, prefix: str, classes: list[str], grouped: _Grouped) -> Items:
     """Sorted by class, then name."""
-    members = (sorted(groups.get(folder, ()), key=tree.files.__getitem__) for folder in classes)
-    numbers = np.fromiter(chain.from_iterable(members), np.int64, sum(map(len, groups.values())))
-    labels = np.repeat(np.arange(len(classes)), [len(groups.get(folder, ())) for folder in classes])
-    return Items(tree.files, numbers, labels, prefix=prefix)
+    labels = {folder: label for label, folder in enumerate(classes)}
+    label_of = [labels[folder] for folder in grouped.folders]
+    counts = [0] * len(classes)
+    for folder, count in Counter(grouped.within).items():
+        counts[label_of[folder]] = count
+    borders = [0, *accumulate(counts)]
+    numbers, free = full(borders[-1], np.int64(0)), borders.copy()
+    for number, folder in zip(grouped.numbers, grouped.within, strict=True):
+        label = label_of[folder]
+        numbers[free[label]] = number
+        free[label] += 1
+    for start, end in pairwise(borders):
+        numbers[start:end] = sorted(numbers[start:end].tolist(), key=tree.files.__getitem__)
+    of_class = filled(np.full(count, label) for label, count in enumerate(counts))
+    return Items(tree.files, numbers, of_class, prefix=prefix)
 
 
 def _too_few(path: Path, names: Iterable[str], classes: list[str]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.data.jpeg import decode_into
+from alexnet.data.scratch import parts
 from alexnet.errors import UserError
 
 Images = npt.NDArray[np.uint8]
@@ -113,7 +114,7 @@ class JpegSplit(Split):
         self._starts = np.concatenate([[0], np.cumsum([len(shard) for shard in self._shards])])
         if len(spans) != len(labels) or spans.shape[1:] != (2,):
             raise ValueError(f"there are {len(labels)} labels and {len(spans)} images")
-        if spans.min() < 0 or (spans[:, 0] + spans[:, 1]).max() > self._starts[-1]:
+        if spans.min() < 0 or max(spans[part].sum(1).max() for part in parts(len(spans))) > self._starts[-1]:
             raise ValueError("an image lies outside the shards")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -135,16 +136,25 @@ class JpegSplit(Split):
             self._decode(index, image[0])
             yield Block(readonly, row, np.array([place]))
 
-    def _decode(self, index: int, out: npt.NDArray[np.uint8]) -> None:
-        """Read one image into uint8 [S, S, 3]."""
+    def files(self, indices: Indices) -> list[npt.NDArray[np.uint8]]:
+        """The JPEG files of the images at `indices`, int [n] within [0, N), as they lie in the shards."""
+        return [self._file(index)[1] for index in self._checked(indices).tolist()]
+
+    def _file(self, index: int) -> tuple[Path, npt.NDArray[np.uint8]]:
+        """One image's shard and its JPEG file."""
         start, length = self.spans[index].tolist()
         shard, begin = place_in_shards(self._starts, start)
+        return self._paths[shard], self._shards[shard][begin : begin + length]
+
+    def _decode(self, index: int, out: npt.NDArray[np.uint8]) -> None:
+        """Read one image into uint8 [S, S, 3]."""
+        shard, file = self._file(index)
         try:
-            decode_into(self._shards[shard][begin : begin + length], out)
+            decode_into(file, out)
         except ValueError as error:
             raise UserError(
-                f"{self._paths[shard]}: image {index} is damaged ({' '.join(str(error).split())}); "
-                f"alexnet verify {self._paths[shard].parent} tells what else is"
+                f"{shard}: image {index} is damaged ({' '.join(str(error).split())}); "
+                f"alexnet verify {shard.parent} tells what else is"
             ) from None
 
 

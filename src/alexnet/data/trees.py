@@ -6,8 +6,7 @@ import os
 import tarfile
 import zipfile
 import zlib
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Protocol, TypeAlias
 
 import zstandard
 
-from alexnet.data.listing import Chained, Listing
+from alexnet.data.listing import Chained, Listing, Names
+from alexnet.data.scratch import Column
 from alexnet.data.tars import (
     Stored,
     StrictHeader,
@@ -52,7 +52,7 @@ class Tree(Protocol):
     path: Path
 
     @property
-    def files(self) -> Sequence[str]:
+    def files(self) -> Names:
         """The name of every plain file, by number."""
         ...
 
@@ -118,40 +118,43 @@ class ZipTree:
                 yield archive.read(self._members[number])
 
 
+_Member: TypeAlias = tuple[str, int, int, int]
+"""Name, size, archive and place of a file in a tar: the offset of its contents, or its number in a compressed one."""
+
+
 class TarTree:
     """One or several tar archives, compressed or not, read from front to back; a tar in a tar is a folder."""
 
     def __init__(self, path: Path, tars: Iterable[str] = ("",)) -> None:
         """List the archive at `path`, or those of these names in the folder at `path`, each as a folder."""
-        self.path, self.files = path, Listing()
-        self._tars = list(tars)
-        # Of every file: the archive, and the offset of the contents, if compressed the number of the file.
-        self._archives, self._places = array("i"), array("q")
-        for archive, tar in enumerate(self._tars):
-            with reading(path / tar):
-                for name, place, size in _listed(path / tar):
-                    self.files.add(folder_of(tar) + name if tar else name, size)
-                    self._archives.append(archive)
-                    self._places.append(place)
-        self._remove(self.files.superseded().tolist())
+        self.path, self._tars = path, list(tars)
+        self._take(self._all_members())
+        gone = set(self.files.superseded())  # tar keeps replaced files; the last of a name counts
+        if gone:
+            self._take(member for number, member in enumerate(self._members()) if number not in gone)
 
-    def _remove(self, numbers: list[int]) -> None:
-        """Tar keeps replaced files; the last of a name counts."""
-        if not numbers:
-            return
-        gone, before = set(numbers), self.files
-        kept = [number for number in range(len(before)) if number not in gone]
-        self.files = Listing()
-        for number in kept:
-            self.files.add(before[number], before.sizes[number])
-        self._archives = array("i", (self._archives[number] for number in kept))
-        self._places = array("q", (self._places[number] for number in kept))
+    def _all_members(self) -> Iterator[_Member]:
+        for archive, tar in enumerate(self._tars):
+            with reading(self.path / tar):
+                for name, place, size in _listed(self.path / tar):
+                    yield folder_of(tar) + name if tar else name, size, archive, place
+
+    def _take(self, members: Iterable[_Member]) -> None:
+        files, archives, places = Listing(), Column("i"), Column("q")
+        for name, size, archive, place in members:
+            files.add(name, size)
+            archives.append(archive)
+            places.append(place)
+        self.files, self._archives, self._places = files, archives.array().data, places.array().data
+
+    def _members(self) -> Iterator[_Member]:
+        return zip(self.files, self.files.sizes, self._archives, self._places, strict=True)
 
     def read(self, numbers: Iterable[int]) -> Iterator[Entry]:
         for archive, group in groupby(numbers, self._archives.__getitem__):
             path = self.path / self._tars[archive]
             if is_compressed(path):
-                yield from _unpacked(path, {self._places[number] for number in group})
+                yield from _unpacked(path, (self._places[number] for number in group))
             else:
                 yield from (Stored(path, self._places[number], self.files.sizes[number]) for number in group)
 
@@ -163,14 +166,15 @@ def _listed(tar: Path) -> Iterator[tuple[str, int, int]]:
     return ((name, number, size) for number, (name, size, _) in enumerate(streamed_files(tar)))
 
 
-def _unpacked(tar: Path, left: set[int]) -> Iterator[bytes]:
-    """The files of these numbers in a compressed tar."""
+def _unpacked(tar: Path, wanted: Iterator[int]) -> Iterator[bytes]:
+    """The files of these numbers, ascending, in a compressed tar."""
     with reading(tar):
+        next_one = next(wanted, None)
         for number, (_, _, contents) in enumerate(streamed_files(tar)):
-            if number in left:
-                left.remove(number)
+            if number == next_one:
                 yield contents()
-            if not left:
+                next_one = next(wanted, None)
+            if next_one is None:
                 return
 
 
@@ -180,7 +184,7 @@ class WithTars:
     def __init__(self, folder: FolderTree, tars: Iterable[str]) -> None:
         self.path = folder.path
         self._folder, self._tars = folder, TarTree(folder.path, tars)
-        self.files: Sequence[str] = Chained(folder.files, self._tars.files)
+        self.files: Names = Chained(folder.files, self._tars.files)
 
     def read(self, numbers: Iterable[int]) -> Iterator[Entry]:
         border = len(self._folder.files)

@@ -10,9 +10,10 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -22,7 +23,8 @@ import numpy.typing as npt
 
 from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
-from alexnet.data.splits import Split, place_in_shards
+from alexnet.data.scratch import full, parts
+from alexnet.data.splits import place_in_shards
 from alexnet.data.statistics import PixelSums, Statistics
 from alexnet.data.threads import in_threads
 from alexnet.errors import UserError
@@ -58,7 +60,7 @@ class _Shards:
 
     def __init__(self, folder: Path, split: str, suffix: str, labels: npt.NDArray[np.int64], shard_bytes: int) -> None:
         self.split, self.labels, self.suffix = split, labels, suffix
-        self.spans = np.full((len(labels), 2), -1, np.int64)
+        self._spans = full(2 * len(labels), np.int64(-1)).reshape(-1, 2)
         """First byte and length of the image of each slot; -1 where there is none."""
         self._folder, self._shard_bytes = folder, shard_bytes
         self._sizes: list[int] = []
@@ -70,7 +72,7 @@ class _Shards:
         begins = not self._sizes or self._sizes[-1] + length > self._shard_bytes
         if begins:
             self._sizes.append(0)
-        self.spans[slot] = self._end, length
+        self._spans[slot] = self._end, length
         self._sizes[-1] += length
         self._end += length
         return begins
@@ -101,16 +103,28 @@ class _Shards:
             self._file.close()
             self._file = None
 
+    def kept(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Labels [n] and spans [n, 2] of the slots that have an image, some at a time."""
+        for part in parts(len(self.labels)):
+            there = self._spans[part, 0] >= 0
+            yield self.labels[part][there], self._spans[part][there]
+
     def in_order(self) -> bool:
         """Whether the images came in the order of their slots."""
-        return not (np.diff(self.spans[self.kept, 0]) < 0).any()
+        last = -1
+        for _, spans in self.kept():
+            starts = np.concatenate([[last], spans[:, 0]])
+            if (np.diff(starts) < 0).any():
+                return False
+            last = starts[-1]
+        return True
 
     def contents_in_order(self) -> list[str]:
         """The checksums that the shards would have, had the images come in the order of their slots."""
         held = [np.memmap(path, np.uint8, "r") for path in self.paths]
         starts = np.concatenate([[0], np.cumsum(self._sizes)])
         digests, size = [hashlib.sha256()], 0
-        for start, length in self.spans[self.kept].tolist():
+        for start, length in chain.from_iterable(spans.tolist() for _, spans in self.kept()):
             if size + length > self._shard_bytes and size:
                 digests.append(hashlib.sha256())
                 size = 0
@@ -122,11 +136,6 @@ class _Shards:
     @property
     def paths(self) -> list[Path]:
         return [self._path(number) for number in range(len(self._sizes))]
-
-    @property
-    def kept(self) -> npt.NDArray[np.bool_]:
-        """Of each slot, whether it has an image."""
-        return self.spans[:, 0] >= 0
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{self.split}-{number:05d}{self.suffix}"
@@ -213,8 +222,10 @@ class PackWriter:
 
     def kept_per_class(self, split: str) -> npt.NDArray[np.int64]:
         """int64 [classes]: images kept so far."""
-        shards = self._shards[split]
-        return np.bincount(shards.labels[shards.kept], minlength=len(self.class_names))
+        counts = np.zeros(len(self.class_names), np.int64)
+        for labels, _ in self._shards[split].kept():
+            counts += np.bincount(labels, minlength=len(counts))
+        return counts
 
     def finish(
         self, made: dict[str, Any], *, threads: int = 1, advance: Callable[[int], None] = lambda _: None
@@ -280,16 +291,18 @@ class PackWriter:
 
     def _finish_split(self, shards: _Shards) -> dict[str, Any]:
         """Write labels and index; returns the split's entry of `pack.json`."""
-        kept, in_order = shards.kept, shards.in_order()
-        labels, spans = shards.labels[kept].astype(np.int64, copy=False), shards.spans[kept]
-        entry: dict[str, Any] = {"images": len(labels), "labels": f"{shards.split}-labels.npy"}
-        np.save(self._folder / entry["labels"], labels)
+        in_order, bytes_each = shards.in_order(), self.image_size**2 * 3
+        entry: dict[str, Any] = {"images": sum(len(labels) for labels, _ in shards.kept())}
+
+        def save(name: str, pieces: Iterator[npt.NDArray[np.int64]]) -> None:
+            entry[name] = f"{shards.split}-{name}.npy"
+            _save(self._folder / entry[name], entry["images"], pieces)
+
+        save("labels", (labels for labels, _ in shards.kept()))
         if self.encoding == "jpeg":
-            entry["spans"] = f"{shards.split}-spans.npy"
-            np.save(self._folder / entry["spans"], spans)
+            save("spans", (spans for _, spans in shards.kept()))
         elif not in_order:
-            entry["order"] = f"{shards.split}-order.npy"
-            np.save(self._folder / entry["order"], spans[:, 0] // (self.image_size**2 * 3))
+            save("order", (spans[:, 0] // bytes_each for _, spans in shards.kept()))
         if not in_order:
             entry["in_order"] = shards.contents_in_order()
         return {**entry, "shards": [path.name for path in shards.paths]}
@@ -304,8 +317,9 @@ class PackWriter:
                 sums.add(block.images[block.rows])
             return sums
 
+        pieces = (np.arange(part.start, part.stop) for part in parts(len(split), most=_PIECE))
         total = PixelSums(self.image_size)
-        for sums in in_threads(sums_of, _pieces(split), threads):
+        for sums in in_threads(sums_of, pieces, threads):
             total.merge(sums)
             advance(sums.images)
         return total.statistics()
@@ -368,11 +382,15 @@ def _digest(*parts: Any) -> str:
         arrays = part if isinstance(part, dict) else {"": part}
         for name, value in arrays.items():
             digest.update(f"\n{name}:".encode())
-            digest.update(
-                value.tobytes() if isinstance(value, np.ndarray) else json.dumps(value, sort_keys=True).encode()
-            )
+            digest.update(value.data if isinstance(value, np.ndarray) else json.dumps(value, sort_keys=True).encode())
     return digest.hexdigest()
 
 
-def _pieces(split: Split) -> Iterator[npt.NDArray[np.int64]]:
-    return (np.arange(first, min(first + _PIECE, len(split))) for first in range(0, len(split), _PIECE))
+def _save(path: Path, length: int, pieces: Iterable[npt.NDArray[np.int64]]) -> None:
+    """What `np.save` writes of the pieces one behind the other: `length` numbers or rows."""
+    with path.open("wb") as file:
+        for place, piece in enumerate(pieces):
+            if place == 0:
+                form = np.lib.format.header_data_from_array_1_0(piece)
+                np.lib.format.write_array_header_1_0(file, form | {"shape": (length, *piece.shape[1:])})
+            file.write(piece.tobytes())

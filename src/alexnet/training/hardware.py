@@ -9,7 +9,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
-from alexnet.config.schema import HardwareConfig
+from alexnet.config.schema import Config, HardwareConfig
 from alexnet.data.threads import cores
 from alexnet.errors import UserError
 from alexnet.net.lrn_torch import fused_kernels_work
@@ -36,6 +36,12 @@ def check_hardware(hardware: HardwareConfig) -> None:
         if not _matmul_is_float32():
             _set_matmul("default")
             raise UserError("hardware.matmul=onednn multiplies in bfloat16 on this processor; choose default")
+
+
+def check_decoder(config: Config) -> None:
+    """Refuse to decode where there is no decoder; a `UserError`."""
+    if config.data.decoder == "device" and (config.hardware.accelerator == "cpu" or not torch.cuda.is_available()):
+        raise UserError("data.decoder=device decodes on an NVIDIA GPU, and this run has none; choose host")
 
 
 def set_up_process(hardware: HardwareConfig, world: World = ALONE) -> None:

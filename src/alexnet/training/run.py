@@ -38,7 +38,7 @@ from alexnet.sole_use import sole_use
 from alexnet.training import tracking
 from alexnet.training.callbacks import ScheduledRate, checkpoint_callbacks
 from alexnet.training.display import display_callback, result_table
-from alexnet.training.hardware import check_hardware, compile_if_wanted, set_up_process, trainer_options
+from alexnet.training.hardware import check_decoder, check_hardware, compile_if_wanted, set_up_process, trainer_options
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.outcome import begun, error_rates, first_layer, stopped, training_facts
@@ -57,18 +57,24 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
 
     Raises:
         UserError: the data cannot be used, the network does not fit the images, the pre-trained weights or two
-            devices, there is no such device or allocator, or nobody is logged in.
+            devices, there is no such device, decoder or allocator, or nobody is logged in.
     """
     if job.config.placement.devices > 1:
         check_two_devices(job.config)
     this_world(job.config)
     check_gpus(job.config)
     check_hardware(job.config.hardware)
+    check_decoder(job.config)
     check_login(job.config.wandb.mode)
     if pack is None:
         pack = open_data(job.config.data, job.config.scale.image_size)
     if job.config.schedule.kind == "plateau" and "val" not in pack.splits:
         raise UserError(f"schedule=plateau judges validation images, and {pack.path} has none: use schedule=log_2012")
+    if job.config.data.decoder == "device" and pack.encoding != "jpeg":
+        raise UserError(
+            f"data.decoder=device: the images of {pack.path} are raw, with nothing to decode; choose host, or"
+            " a pack prepared with --encoding jpeg"
+        )
     classes = len(pack.class_names)
     plan(job.config, classes)
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
