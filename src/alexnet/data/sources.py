@@ -1,6 +1,6 @@
 """Which images a folder or archive holds, of which class, in which split.
 
-Layouts, told apart by what is there; one directory that wraps everything is looked through:
+Layouts, told apart by what is there; directories that wrap everything are looked through:
 
 * `train/<class>/...`, with `val/` (or `valid/`, `validation/`) and `test/` where there are such splits;
 * `<class>/...`: all of it is for training;
@@ -18,7 +18,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate, pairwise, tee
+from itertools import accumulate, chain, pairwise, takewhile, tee
 from pathlib import Path
 
 import numpy as np
@@ -154,10 +154,14 @@ def _stem(tar: str) -> str:
 
 
 def _wrapping(images: Iterable[str]) -> str:
-    """`cifar10/` where all images lie in `cifar10/`, else nothing."""
-    tops = {name.split("/", 1)[0] for name in images if "/" in name}
-    top = tops.pop() if len(tops) == 1 else "train"
-    return "" if _split(top) else f"{top}/"
+    """`ILSVRC/Data/CLS-LOC/` where the folders of splits, or of several classes, all lie in that folder."""
+    paths = (name.split("/")[:-1] for name in images if "/" in name)
+    shared, deepest = next(paths, []), 0
+    for folders in chain([shared], paths):
+        shared = [ours for ours, theirs in zip(shared, folders, strict=False) if ours == theirs]
+        deepest = max(deepest, len(folders))
+    kept = takewhile(lambda folder: not _split(folder), shared if deepest > len(shared) else shared[:-1])
+    return "".join(f"{folder}/" for folder in kept)
 
 
 @dataclass(frozen=True, kw_only=True)
