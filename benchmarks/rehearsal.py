@@ -4,7 +4,7 @@ python benchmarks/rehearsal.py FOLDER [--images 100000] [--val 5000] [OVERRIDES 
 
 FOLDER keeps the archive and the pack; an archive that is there already is used again. The network is a narrow AlexNet
 on 224-pixel crops, so that an epoch is a matter of data; OVERRIDES go to train.py. Memory is the largest amount of a
-process's own: pages of the pack that the system keeps in its cache for all processes do not count (Linux).
+process's own: pages of files on a disk, which the system keeps in its cache while it has room, do not count (Linux).
 """
 
 import argparse
@@ -84,12 +84,12 @@ def _step(name: str, command: list[str], made: Path | None) -> Step:
 
 
 def _own_memory(process: int) -> int:
-    """Bytes of memory that no file backs."""
+    """Bytes of memory that no file on a disk backs."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:  # it has just ended
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssAnon", "RssShmem")))
 
 
 def _size(path: Path) -> int:

@@ -31,9 +31,9 @@ SHARD_BYTES = 2**30
 HIDDEN = 4096
 BODY_MULTIPLY_ADDS = 724_400_000 - HIDDEN * 1_000
 """Of the paper's network forward, per image, but for the classifier (`alexnet describe`)."""
-PREPARING_BYTES, INDEX_BYTES, PREDICTION_BYTES = 150, 24, 44
-"""Memory per image in preparing (tests/data/test_prepare.py), an index of labels and spans, and what
-`predictions.npz` holds of an image under one view: label, five classes and five probabilities."""
+PREPARING_BYTES, INDEX_BYTES, PREDICTION_BYTES = 100, 24, 44
+"""Temporary files per image in preparing (95 were seen, names of 30 letters included), an index of labels and spans,
+and what `predictions.npz` holds of an image under one view: label, five classes and five probabilities."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ ROWS = {
     "pack of pixels, TB": "{0.raw_terabytes:.3g}",
     "shards of 1 GiB": "{0.shards:,}",
     "preparing, core-hours": "{0.preparing_core_hours:,.1f}",
-    "preparing, memory, GB": "{0.preparing_gigabytes:.3g}",
+    "preparing, temporary files, GB": "{0.preparing_gigabytes:.3g}",
     "index, GB": "{0.index_gigabytes:.3g}",
     "an epoch's plan, GB": "{0.plan_gigabytes:.3g}",
     "training, GPU-hours (not measured)": "{0.gpu_hours:,.0f}",

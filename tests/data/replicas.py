@@ -107,6 +107,24 @@ def ilsvrc2010(root: Path) -> Path:
     return root
 
 
+def kaggle(root: Path) -> Path:
+    """ILSVRC-2012 as Kaggle's localization challenge packs it, unpacked."""
+    data = "ILSVRC/Data/CLS-LOC"
+    for wnid in WNIDS:
+        unpack(root / data / "train" / wnid, train_images(wnid))
+    unpack(root / data, flat_images(2012, "val", "val/"))
+    unpack(root / data, flat_images(2012, "test", "test/"))
+    unpack(root / "ILSVRC", [("Annotations/CLS-LOC/val/ILSVRC2012_val_00000001.xml", b"<annotation/>")])
+    rows = [
+        f"ILSVRC2012_val_{number:08d}," + f"{WNIDS[label - 1]} 1 2 30 40 " * (1 + number % 2)
+        for number, label in enumerate(VAL_LABELS, 1)
+    ]
+    solution = "\n".join(["ImageId,PredictionString", *reversed(rows), ""])
+    mapping = "".join(f"{wnid} {words(wnid)}\n" for wnid in sorted(WNIDS))
+    unpack(root, [("LOC_val_solution.csv", solution.encode()), ("LOC_synset_mapping.txt", mapping.encode())])
+    return root
+
+
 def unpack(root: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """Write files below a folder."""
     for name, data in files:

@@ -19,6 +19,7 @@ from tests.data.replicas import (
     flat_images,
     ilsvrc2010,
     ilsvrc2012,
+    kaggle,
     kit,
     labels,
     meta_mat,
@@ -62,6 +63,41 @@ def test_ilsvrc2012_as_published_is_labelled_as_torchvision_does(
         assert contents.items() <= read.items()
     assert list(source.splits) == ["train", "val"] and not source.notes
     assert torch.load(root / "meta.bin")[1] == [WNIDS[number - 1] for number in VAL_LABELS]
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "tar.gz"])
+def test_kaggle_s_form_is_the_same_data(tmp_path: Path, form: str) -> None:
+    published = open_source(ilsvrc2012(tmp_path / "published"))
+    root = kaggle(tmp_path / "kaggle")
+    if form != "folder":
+        root = Path(shutil.make_archive(str(tmp_path / "all"), {"zip": "zip", "tar.gz": "gztar"}[form], root))
+    source = open_source(root)
+    assert source.class_names == published.class_names
+    for split in ("train", "val"):
+        assert by_file(source, split) == by_file(published, split)
+    assert list(source.splits) == ["train", "val"] and len(source.notes) == 1 and "test labels" in source.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("ILSVRC2012_val_00000001,", "line 9 is no validation image and its one class"),
+        ("ILSVRC2012_val_00000001,n01440764 1 2 3 4 n02119789 1 2 3 4", "its one class"),
+        ("n01440764_1,n01440764 1 2 3 4", "line 9 is no validation image"),
+        ("ILSVRC2012_val_00000003,n01440764 1 2 3 4", "each validation image from 1 on once"),
+        ("ILSVRC2012_val_00000009,n01440764 1 2 3 4", "each validation image from 1 on once"),
+        ("ILSVRC2012_val_00000008,n01440764 1 2 3 4", "7 val images but 8 labels"),
+    ],
+)
+def test_a_wrong_table_of_kaggle_s_is_refused(tmp_path: Path, row: str, message: str) -> None:
+    root = kaggle(tmp_path / "kaggle")
+    with (root / "LOC_val_solution.csv").open("a") as table:
+        table.write(f"{row}\n")
+    assert message in error_of(root)
+
+
+def test_kaggle_s_images_alone_have_no_labels(tmp_path: Path) -> None:
+    assert "or LOC_val_solution.csv beside them" in error_of(kaggle(tmp_path) / "ILSVRC" / "Data")
 
 
 def test_ilsvrc2010_as_published_has_test_images_with_labels(tmp_path: Path) -> None:
@@ -131,7 +167,7 @@ def test_unlabelled_test_images_are_left_out_with_a_note(tmp_path: Path) -> None
     [
         ("ILSVRC2012_img_train.tar", "no train/"),
         ("ILSVRC2012_img_val.tar", "put ILSVRC2012_img_val.tar and the development kit beside it"),
-        ("ILSVRC2012_devkit_t12.tar.gz", "put ILSVRC2012_devkit_t12.tar.gz beside them"),
+        ("ILSVRC2012_devkit_t12.tar.gz", "put ILSVRC2012_devkit_t12.tar.gz or LOC_val_solution.csv beside them"),
     ],
 )
 def test_a_missing_archive_is_named(tmp_path: Path, missing: str, said: str) -> None:

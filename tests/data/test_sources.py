@@ -1,3 +1,4 @@
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -6,8 +7,11 @@ import pytest
 from alexnet.data.sources import open_source
 from alexnet.data.trees import open_tree
 from alexnet.errors import UserError
+from tests.data.replicas import WNIDS, class_tars, tar_of, unpack
 from tests.data.samples import CLASSES, archive, class_folders, noise
 
+ARCHIVES = {".tar": "tar", ".tar.gz": "gztar", ".zip": "zip"}
+"""What `shutil` calls them; it puts folders in as well."""
 KINDS = ("x.tar", "x.tar.gz", "x.tar.xz", "x.tar.bz2", "x.tar.zst", "x.zip")
 
 
@@ -35,6 +39,33 @@ def test_splits_and_classes(tmp_path: Path) -> None:
 def test_classes_at_the_top_are_for_training(tmp_path: Path) -> None:
     source = open_source(class_folders(tmp_path, [""]))
     assert list(source.splits) == ["train"] and len(source.splits["train"]) == 15
+
+
+@pytest.mark.parametrize("kind", ["", ".tar", ".tar.gz", ".zip"])
+@pytest.mark.parametrize("top", ["", "wrapped"])
+def test_class_folders_without_images_are_told_of(tmp_path: Path, kind: str, top: str) -> None:
+    root = tmp_path / "root"
+    folder = class_folders(root / top, ("train", "val"), count=1)
+    assert not open_source(root).notes
+    for name in ("train/bb", "train/cc/deeper", "val/a/.hidden", "__MACOSX/train/x", ".git/x"):
+        (folder / name).mkdir(parents=True)
+    (folder / "train/cc/notes.txt").write_text("no image")
+    (folder / "val/e/0.png").unlink()
+    path = Path(shutil.make_archive(str(tmp_path / "x"), ARCHIVES[kind], root)) if kind else root
+    first = str(Path(top) / "train/bb")
+    source = open_source(path)
+    assert source.notes == (f"3 class folders without images are left out, such as {first}",)
+    assert len(source.class_names) == 5 and len(source.splits["val"]) == 4
+
+
+def test_a_class_tar_without_images_is_told_of(tmp_path: Path) -> None:
+    empty = [*class_tars(), ("n99999999.tar", tar_of([]))]
+    (tmp_path / "all.tar").write_bytes(tar_of(empty))
+    unpack(tmp_path / "tars", empty)
+    for path in (tmp_path / "all.tar", tmp_path / "tars"):
+        source = open_source(path)
+        assert source.notes == ("1 class folder without images is left out, such as n99999999",)
+        assert len(source.class_names) == len(WNIDS)
 
 
 def test_hidden_files_and_other_files_do_not_count(tmp_path: Path) -> None:

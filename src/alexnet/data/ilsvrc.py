@@ -6,6 +6,9 @@ images are a file of their own beside it. A label is the class's ILSVRC ID, 1 to
 numbered in the order of their WordNet IDs, as in folders named after them and in torchvision's `ImageNet`. Line n of a
 file of labels is about the image whose name ends in n (readme of the kits: "in the ascending alphabetical order of the
 image file names").
+
+Kaggle's "ImageNet Object Localization Challenge" is ILSVRC-2012 too, with two tables in the place of the kit: the class
+and boxes of each validation image, and the words of the classes.
 """
 
 import io
@@ -29,13 +32,17 @@ FLAT = re.compile(r"(?:.*/)?ILSVRC(?P<year>20\d\d)_(?P<split>val|test)_(?P<numbe
 _KIT = re.compile(r"(?:.*/)?(?:ILSVRC20\d\d_)?devkit(?:_t12|-[\d.]+\d)?\.tar(?:\.gz)?")
 _META = re.compile(r"(?:.*/)?(?:data/)?meta\.mat")
 _LABELS = re.compile(r"(?:.*/)?ILSVRC(?P<year>20\d\d)_(?P<split>validation|test)_ground_truth\.txt")
+_SOLUTION = re.compile(r"(?:.*/)?LOC_val_solution\.csv")
+"""`ILSVRC2012_val_00048981,n03995372 85 1 499 272`: an image, then a class and a box as often as it has boxes."""
+_MAPPING = re.compile(r"(?:.*/)?LOC_synset_mapping\.txt")
+"""`n01440764 tench, Tinca tinca`."""
 _SPLITS = {"validation": "val", "test": "test"}
 _ID = re.compile(r"ILSVRC20\d\d_ID")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kit:
-    """What a development kit says."""
+    """What a development kit says, or what Kaggle gives in its place."""
 
     path: Path
     """Folder or archive that it was found in."""
@@ -50,6 +57,10 @@ class Kit:
 def find_kit(tree: Tree) -> Kit | None:
     """The development kit in a folder or archive, if there is one; a `UserError` where it cannot be understood."""
     files = _files(tree)
+    return _published_kit(tree, files) or _kaggle_kit(tree, files)
+
+
+def _published_kit(tree: Tree, files: dict[str, bytes]) -> Kit | None:
     metas = [data for name, data in files.items() if _META.fullmatch(name)]
     if not metas or not any(_LABELS.fullmatch(name) for name in files):
         return None
@@ -65,7 +76,7 @@ def find_kit(tree: Tree) -> Kit | None:
 
 def is_kit_file(name: str) -> bool:
     """Whether a file of this name is a development kit, or one of the files in it that count."""
-    return any(pattern.fullmatch(name) for pattern in (_KIT, _META, _LABELS))
+    return any(pattern.fullmatch(name) for pattern in (_KIT, _META, _LABELS, _SOLUTION, _MAPPING))
 
 
 def _files(tree: Tree) -> dict[str, bytes]:
@@ -80,6 +91,39 @@ def _files(tree: Tree) -> dict[str, bytes]:
 
 def _unpacked(tree: Tree, kit: str, archive: bytes) -> Iterable[tuple[str, bytes]]:
     return tar_contents(tree.path / kit, archive, is_kit_file)
+
+
+def _kaggle_kit(tree: Tree, files: dict[str, bytes]) -> Kit | None:
+    solutions = {name: data for name, data in files.items() if _SOLUTION.fullmatch(name)}
+    if not solutions:
+        return None
+    (name, data), *_ = solutions.items()
+    by_image = [_solution(tree.path / name, number, line) for number, line in enumerate(_lines(data), 1) if number > 1]
+    numbers, classes = zip(*sorted(by_image), strict=True) if by_image else ((), ())
+    if numbers != tuple(range(1, len(numbers) + 1)):
+        raise UserError(f"{tree.path / name} should name each validation image from 1 on once; download it again")
+    wordnet_ids = dict(enumerate(sorted(set(classes)), 1))
+    number_of = {wordnet_id: number for number, wordnet_id in wordnet_ids.items()}
+    mapping = [line.partition(" ") for name, data in files.items() if _MAPPING.fullmatch(name) for line in _lines(data)]
+    return Kit(
+        path=tree.path,
+        wordnet_ids=wordnet_ids,
+        words={wordnet_id: words.strip() for wordnet_id, _, words in mapping},
+        labels={("2012", "val"): np.array([number_of[wordnet_id] for wordnet_id in classes], np.int64)},
+    )
+
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode(errors="replace").splitlines()
+
+
+def _solution(path: Path, number: int, line: str) -> tuple[int, str]:
+    """Number and class of a validation image from line `number` of its table."""
+    image, _, boxes = line.partition(",")
+    found, classes = FLAT.fullmatch(f"{image}.JPEG"), set(boxes.split()[::5])
+    if found is None or len(classes) != 1:
+        raise UserError(f"{path}: line {number:,} is no validation image and its one class: {line[:80]!r}")
+    return int(found["number"]), classes.pop()
 
 
 def _integers(path: Path, name: str, data: bytes) -> npt.NDArray[np.int64]:
@@ -134,7 +178,7 @@ def _labels(path: Path, year: str, split: str, images: int, kit: Kit | None) -> 
         archive = {"2012": "ILSVRC2012_devkit_t12.tar.gz", "2010": "ILSVRC2010_devkit-1.0.tar.gz"}.get(year, "kit")
         raise UserError(
             f"{path} has {images:,} {split} images without class folders and no development kit to label them: "
-            f"put {archive} beside them"
+            f"put {archive} {'or LOC_val_solution.csv ' if year == '2012' else ''}beside them"
         )
     if (year, split) not in kit.labels:
         raise UserError(f"{path}: {file} is missing; it belongs to the development kit of {year} or beside it")

@@ -1,6 +1,6 @@
 """Which images a folder or archive holds, of which class, in which split.
 
-Layouts, told apart by what is there; one directory that wraps everything is looked through:
+Layouts, told apart by what is there; directories that wrap everything are looked through:
 
 * `train/<class>/...`, with `val/` (or `valid/`, `validation/`) and `test/` where there are such splits;
 * `<class>/...`: all of it is for training;
@@ -18,7 +18,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate, pairwise, tee
+from itertools import accumulate, chain, pairwise, takewhile, tee
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +100,8 @@ def open_source(path: Path) -> Source:
         return Source(class_names=class_names, splits=splits, blobs=lambda _: cifar10.images(tree))
     prefix = _wrapping(name for name in tree.files if _is_image(name))
     kit = ilsvrc.find_kit(tree)
-    labelled, notes = _labelled(tree, prefix, kit)
+    splits_of = _folders_of_splits(tree, prefix)
+    labelled, notes = _labelled(tree, prefix, splits_of, kit)
     classes, splits = _number(tree, prefix, labelled)
     if len(classes) < MIN_CLASSES:
         raise UserError(_too_few(path, filter(_visible, tree.files), classes))
@@ -108,7 +109,7 @@ def open_source(path: Path) -> Source:
         class_names=_readable(tree, prefix, classes, kit),
         splits=splits,
         blobs=tree.read,
-        notes=notes,
+        notes=(*notes, *_without_images(tree, prefix, splits_of)),
     )
 
 
@@ -153,10 +154,14 @@ def _stem(tar: str) -> str:
 
 
 def _wrapping(images: Iterable[str]) -> str:
-    """`cifar10/` where all images lie in `cifar10/`, else nothing."""
-    tops = {name.split("/", 1)[0] for name in images if "/" in name}
-    top = tops.pop() if len(tops) == 1 else "train"
-    return "" if _split(top) else f"{top}/"
+    """`ILSVRC/Data/CLS-LOC/` where the folders of splits, or of several classes, all lie in that folder."""
+    paths = (name.split("/")[:-1] for name in images if "/" in name)
+    shared, deepest = next(paths, []), 0
+    for folders in chain([shared], paths):
+        shared = [ours for ours, theirs in zip(shared, folders, strict=False) if ours == theirs]
+        deepest = max(deepest, len(folders))
+    kept = takewhile(lambda folder: not _split(folder), shared if deepest > len(shared) else shared[:-1])
+    return "".join(f"{folder}/" for folder in kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,10 +181,16 @@ _Numbered = tuple[int, str]
 """An image's number in the tree, and its name without the wrapping directory."""
 
 
-def _labelled(tree: Tree, prefix: str, kit: ilsvrc.Kit | None) -> tuple[_Labelled, tuple[str, ...]]:
-    """Sort images into splits by the folders that they lie in; and notes of what was left out."""
+def _folders_of_splits(tree: Tree, prefix: str) -> dict[str, str]:
+    """Folders and the splits that they hold; none where all images are for training."""
     folders = {name.split("/", 1)[0] for _, name in _inside(tree, prefix)}
-    splits = {folder: split for folder in sorted(folders) if (split := _split(folder))}
+    return {folder: split for folder in sorted(folders) if (split := _split(folder))}
+
+
+def _labelled(
+    tree: Tree, prefix: str, splits: dict[str, str], kit: ilsvrc.Kit | None
+) -> tuple[_Labelled, tuple[str, ...]]:
+    """Sort images into splits by the folders that they lie in; and notes of what was left out."""
     if not splits:
         return {"train": _grouped((number, name.split("/", 1)[0]) for number, name in _inside(tree, prefix))}, ()
     _check_folders(tree.path, splits)
@@ -230,6 +241,22 @@ def _grouped(labelled: Iterable[tuple[int, str]]) -> _Grouped:
         numbers.append(number)
         within.append(folders.setdefault(folder, len(folders)))
     return _Grouped(folders=list(folders), numbers=numbers.array().data, within=within.array().data)
+
+
+def _without_images(tree: Tree, prefix: str, splits: dict[str, str]) -> Iterator[str]:
+    """A note of class folders that nobody would miss."""
+
+    def of_class(folders: list[str]) -> str:
+        if not splits:
+            return folders[0]
+        return f"{folders[0]}/{_class(folders[1:])}" if folders[0] in splits and len(folders) > 1 else ""
+
+    named = (name.removeprefix(prefix) for name in tree.folders if name.startswith(prefix) and _visible(name))
+    empty = {of_class(name.split("/")) for name in named} - {""}
+    empty -= {of_class(name.split("/")[:-1]) for _, name in _inside(tree, prefix)}
+    if empty:
+        plural = "class folders without images are" if len(empty) > 1 else "class folder without images is"
+        yield f"{len(empty):,} {plural} left out, such as {prefix}{min(empty)}"
 
 
 def _by_folder(images: Iterator[_Numbered]) -> Iterator[tuple[int, str]]:

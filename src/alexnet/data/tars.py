@@ -65,6 +65,7 @@ def is_compressed(path: Path) -> bool:
 def stored_files(path: Path) -> Iterator[tuple[str, int, int]]:
     """Name, offset and size of every plain file of an uncompressed tar and of the tars in it, in their order.
 
+    Folders are among them where the tar names them, and tars in it, with a '/' at the end of their names.
     Raises `tarfile.TarError` for damage, or an end that comes too early.
     """
     with FileIO(path) as file:
@@ -83,6 +84,7 @@ def _slice(file: FileIO, at: int, end: int, prefix: str, *, nested: bool) -> Ite
             raise tarfile.ReadError(f"unexpected end of data in {name or prefix}")
         at = after
         if name and is_tar(name):
+            yield folder_of(prefix + name), offset, 0
             with _inside(prefix + name):
                 yield from _slice(file, offset, offset + size, folder_of(prefix + name), nested=True)
         elif name:
@@ -105,7 +107,7 @@ def _plain(header: bytes, at: int) -> tuple[str, int, int, int] | None:
 
 
 def _special(file: FileIO, at: int) -> tuple[str, int, int, int]:
-    """The same of any header, by `tarfile`; no name if it is no plain file."""
+    """The same of any header, by `tarfile`; no name if it is neither a plain file nor a folder."""
     file.seek(at)
     archive = tarfile.TarFile(fileobj=file, tarinfo=StrictHeader)
     member = archive.firstmember  # type: ignore[attr-defined]
@@ -113,8 +115,8 @@ def _special(file: FileIO, at: int) -> tuple[str, int, int, int]:
         raise tarfile.ReadError("unexpected end of data")
     if member.issparse():
         raise tarfile.ReadError(f"{member.name} is a sparse file, which is not supported")
-    name = normal(member.name) if member.isfile() else ""
-    return name, member.offset_data, member.size if name else 0, archive.offset
+    name = f"{normal(member.name)}/" if member.isdir() else normal(member.name) if member.isfile() else ""
+    return name, member.offset_data, member.size if member.isfile() else 0, archive.offset
 
 
 def _whole_blocks(size: int) -> int:
@@ -124,7 +126,8 @@ def _whole_blocks(size: int) -> int:
 def streamed_files(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
     """Name and size of every plain file of a compressed tar and of the tars in it, in their order, and how to read it.
 
-    A file can be read until the next is asked for. Raises as `stored_files`, or what the decompressor raises.
+    Folders as in `stored_files`. A file can be read until the next is asked for. Raises as `stored_files`, or what the
+    decompressor raises.
     """
     with ExitStack() as stack:
         stream = _decompressed(path, stack)
@@ -136,7 +139,10 @@ def _stream(stream: _Bytes, prefix: str) -> Iterator[tuple[str, int, Callable[[]
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # which would grow with every header
             name = prefix + normal(member.name)
-            if member.isfile() and is_tar(name):
+            if member.isdir():
+                yield f"{name}/", 0, bytes
+            elif member.isfile() and is_tar(name):
+                yield folder_of(name), 0, bytes
                 with _inside(name):
                     yield from _stream(_opened(archive, member), folder_of(name))
             elif member.isfile():

@@ -56,6 +56,11 @@ class Tree(Protocol):
         """The name of every plain file, by number."""
         ...
 
+    @property
+    def folders(self) -> list[str]:
+        """Names of folders, those of empty ones among them; some that hold files may be missing."""
+        ...
+
     def read(self, numbers: Iterable[int]) -> Iterator[Entry]:
         """The files of these numbers, ascending; those that are stored as they are, not yet read."""
         ...
@@ -76,9 +81,13 @@ class FolderTree:
 
     def __init__(self, path: Path) -> None:
         self.path, self.files = path, Listing()
+        self.folders: list[str] = []
         try:
             for name, size in _walk(path, "", ()):
-                self.files.add(name, size)
+                if name.endswith("/"):
+                    self.folders.append(name[:-1])
+                else:
+                    self.files.add(name, size)
         except OSError as error:
             raise UserError(f"{error.filename or path}: the folder cannot be read: {error.strerror}") from None
 
@@ -87,7 +96,10 @@ class FolderTree:
 
 
 def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, int]]:
-    """Names and sizes below `folder`; `above` are the directories on the way, against links that lead back up."""
+    """Names and sizes below `folder`, those of folders with a '/' at the end.
+
+    `above` are the directories on the way, against links that lead back up.
+    """
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
@@ -96,6 +108,7 @@ def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iter
         entries = sorted(found, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name)
     for entry in entries:  # in the order in which their whole names would be sorted
         if entry.is_dir():
+            yield f"{prefix}{entry.name}/", 0
             yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", (*above, here))
         elif entry.is_file():
             yield prefix + entry.name, entry.stat().st_size
@@ -107,7 +120,9 @@ class ZipTree:
     def __init__(self, path: Path) -> None:
         self.path, self.files = path, Listing()
         with zipfile.ZipFile(path) as archive:
-            members = {normal(member.filename): member for member in archive.infolist() if not member.is_dir()}
+            listed = archive.infolist()
+        self.folders = [normal(member.filename) for member in listed if member.is_dir()]
+        members = {normal(member.filename): member for member in listed if not member.is_dir()}
         self._members = list(members.values())
         for name, member in members.items():
             self.files.add(name, member.file_size)
@@ -128,6 +143,7 @@ class TarTree:
     def __init__(self, path: Path, tars: Iterable[str] = ("",)) -> None:
         """List the archive at `path`, or those of these names in the folder at `path`, each as a folder."""
         self.path, self._tars = path, list(tars)
+        self.folders = [folder_of(tar)[:-1] for tar in self._tars if tar]
         self._take(self._all_members())
         gone = set(self.files.superseded())  # tar keeps replaced files; the last of a name counts
         if gone:
@@ -136,8 +152,12 @@ class TarTree:
     def _all_members(self) -> Iterator[_Member]:
         for archive, tar in enumerate(self._tars):
             with reading(self.path / tar):
-                for name, place, size in _listed(self.path / tar):
-                    yield folder_of(tar) + name if tar else name, size, archive, place
+                for inside, place, size in _listed(self.path / tar):
+                    name = folder_of(tar) + inside if tar else inside
+                    if name.endswith("/"):
+                        self.folders.append(name[:-1])
+                    else:
+                        yield name, size, archive, place
 
     def _take(self, members: Iterable[_Member]) -> None:
         files, archives, places = Listing(), Column("i"), Column("q")
@@ -185,6 +205,7 @@ class WithTars:
         self.path = folder.path
         self._folder, self._tars = folder, TarTree(folder.path, tars)
         self.files: Names = Chained(folder.files, self._tars.files)
+        self.folders = folder.folders + self._tars.folders
 
     def read(self, numbers: Iterable[int]) -> Iterator[Entry]:
         border = len(self._folder.files)
