@@ -253,7 +253,8 @@ def _without_images(tree: Tree, prefix: str, splits: dict[str, str]) -> Iterator
 
     named = (name.removeprefix(prefix) for name in tree.folders if name.startswith(prefix) and _visible(name))
     empty = {of_class(name.split("/")) for name in named} - {""}
-    empty -= {of_class(name.split("/")[:-1]) for _, name in _inside(tree, prefix)}
+    if empty:  # most archives name no folders, and looking through all images takes its time
+        empty -= {of_class(name.split("/")[:-1]) for _, name in _inside(tree, prefix)}
     if empty:
         plural = "class folders without images are" if len(empty) > 1 else "class folder without images is"
         yield f"{len(empty):,} {plural} left out, such as {prefix}{min(empty)}"
