@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.predictions import read_predictions
-from alexnet.study.collect import Run, collect
+from alexnet.runs.collect import Run, collect
+from alexnet.runs.predictions import read_predictions
 from alexnet.study.statistics import mean_delta
 from measuring import print_table, save
 

@@ -43,7 +43,7 @@ from torchvision.datasets import ImageFolder
 
 from alexnet.config.compose import register
 from alexnet.config.job import check
-from alexnet.data.prepare import prepare
+from alexnet.data.pack.prepare import prepare
 from alexnet.data.synthesize import synthesize
 from alexnet.net.alexnet import AlexNet
 from alexnet.training import run as running

@@ -31,17 +31,17 @@ from torchvision.datasets import ImageFolder
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from alexnet.config.schema import ColorConfig, CropsConfig
-from alexnet.data.augment import CropGeometry
-from alexnet.data.device_decoder import DeviceDecoder
-from alexnet.data.fused import FusedAugmentation
-from alexnet.data.loading import AugmentedImages, Loader, WholeImages, batch_parts
-from alexnet.data.pack import Pack
-from alexnet.data.plan import draw_epoch
-from alexnet.data.prepare import prepare
-from alexnet.data.slots import Slots
-from alexnet.data.splits import Split
+from alexnet.data.batches.augment import CropGeometry
+from alexnet.data.batches.fused import FusedAugmentation
+from alexnet.data.batches.loading import AugmentedImages, Loader, WholeImages, batch_parts
+from alexnet.data.batches.nvjpeg import DeviceDecoder
+from alexnet.data.batches.plan import draw_epoch
+from alexnet.data.batches.slots import Slots
+from alexnet.data.pack.pack import Pack
+from alexnet.data.pack.prepare import prepare
+from alexnet.data.pack.splits import Split
 from alexnet.data.threads import cores
-from alexnet.training.surroundings import device_name
+from alexnet.training.environment import device_name
 from measuring import copied, interleaved, one_core, photographs, print_table, save, timed
 
 SIZE, CROP, BATCH = 256, 224, 128

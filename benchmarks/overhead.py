@@ -27,7 +27,7 @@ from rich.console import Console
 
 from alexnet.config.compose import register
 from alexnet.config.job import check
-from alexnet.data.module import PackDataModule
+from alexnet.training.datamodule import PackDataModule
 from alexnet.training.module import AlexNetModule
 from alexnet.training.momentum import Momentum2012
 from alexnet.training.run import preflight, run

@@ -17,9 +17,9 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from alexnet.data.images import convert_file, quiet
 from alexnet.data.jpeg import JpegQuality, encode
-from alexnet.data.prepare import prepare
+from alexnet.data.pack.prepare import prepare
+from alexnet.data.sources.images import convert_file, quiet
 from measuring import copied, interleaved, one_core, photographs, print_table, save, timed
 
 SIZE = 256

@@ -24,10 +24,10 @@ import torchvision
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from alexnet.commands.layer_table import multiply_adds, total_parameters
 from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.describe import multiply_adds, total_parameters
 from alexnet.net.specs import Conv, Full, Layer, Normalise, Pool
 from alexnet.training.momentum import Momentum2012, parameter_groups
 from measuring import (

@@ -13,8 +13,8 @@ import torch
 
 from alexnet.config.compose import register
 from alexnet.config.job import check
-from alexnet.data.augment import Augmenter, CropGeometry
-from alexnet.data.statistics import Statistics
+from alexnet.data.batches.augment import Augmenter, CropGeometry
+from alexnet.data.pack.statistics import Statistics
 from alexnet.evaluation.views import probabilities
 from alexnet.net.alexnet import AlexNet
 from measuring import Parts, Stopwatch, as_plain, interleaved, one_core, print_table, save

@@ -25,11 +25,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
+from alexnet.commands.exchange_table import traffic
 from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.exchange_table import traffic
 from alexnet.net.two_devices import BothHalves, HalfNet
 from alexnet.training.momentum import Momentum2012, parameter_groups
 from measuring import Parts, Stopwatch, interleaved, print_table, save

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from alexnet.data.prepare import prepare
+from alexnet.data.pack.prepare import prepare
 from tests.data.samples import class_folders
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.cli import main
-from alexnet.data.pack import open_pack
-from alexnet.evaluation.retrieval import precision
+from alexnet.commands.main import main
+from alexnet.data.pack.pack import open_pack
+from alexnet.trained.retrieval import precision
 
 
 def test_precision_is_the_share_of_the_first_neighbours_of_the_class() -> None:

@@ -10,14 +10,14 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from alexnet.cli import main
-from alexnet.data.pack import open_pack
-from alexnet.evaluation.trained import load_trained, read_weights
-from alexnet.predictions import read_predictions
-from alexnet.probabilities import read_answers
-from alexnet.results import read_result
+from alexnet.commands.main import main
+from alexnet.data.pack.pack import open_pack
+from alexnet.runs.predictions import read_predictions
+from alexnet.runs.probabilities import read_answers
+from alexnet.runs.result import read_result
+from alexnet.trained.network import load_trained, read_weights
+from tests.commands.test_main import error_of
 from tests.data.samples import class_folders
-from tests.test_cli import error_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from alexnet.commands.layer_table import parameters, total_parameters
 from alexnet.config.compose import ABLATIONS, ablation_choices
-from alexnet.net.describe import parameters, total_parameters
 from alexnet.net.plan import plan
 from alexnet.net.specs import Activate, Conv, Full, Normalise, NormaliseSameMap, Pool
 from tests.config.conftest import job, leaves

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from alexnet.cli import main
+from alexnet.commands.main import main
 from alexnet.data import synthesize as module
-from alexnet.data.sources import open_source
+from alexnet.data.sources.layouts import open_source
 from alexnet.data.synthesize import synthesize
 from alexnet.data.synthetic import Texture, picture, texture
 from alexnet.errors import UserError

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from alexnet.config.schema import ColorConfig, CropsConfig
-from alexnet.data.augment import Augmenter, CropGeometry
-from alexnet.data.statistics import Statistics
+from alexnet.data.batches.augment import Augmenter, CropGeometry
+from alexnet.data.pack.statistics import Statistics
 from alexnet.evaluation.views import _inputs, center_logits, probabilities, view_offsets
 
 COLOR = ColorConfig(coefficient=0.1, magnitude="std")

@@ -4,8 +4,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from alexnet.commands.layer_table import layer_table, multiply_adds, parameters, total_parameters
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.describe import layer_table, multiply_adds, parameters, total_parameters
 from alexnet.net.plan import PAPER_SCALE, Conv, Full, Normalise, Pool, plan
 from tests.conftest import Compose
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from alexnet.commands.layer_table import parameters, total_parameters
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.describe import parameters, total_parameters
 from alexnet.net.plan import plan
 from alexnet.net.specs import Conv, Full, Local, Pool, Weighted
 from tests.conftest import Compose

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from alexnet.predictions import ViewPredictions, write_predictions
-from alexnet.results import Claim, DataFacts, ErrorRates, Points, Result, Target
+from alexnet.runs.predictions import ViewPredictions, write_predictions
+from alexnet.runs.result import Claim, DataFacts, ErrorRates, Points, Result, Target
 
 IMAGES = 1000
 UNKNOWN = Points()

@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up import predictions, result, save
 
-from alexnet.study.collect import collect
+from alexnet.runs.collect import collect
+from alexnet.study.charts.words import heading
 from alexnet.study.comparison import Group, compare
-from alexnet.study.html.words import heading
 from alexnet.study.wording import title
+from tests.study.made_up import predictions, result, save
 
 
 def groups(folder: Path, *commands: str) -> list[Group]:

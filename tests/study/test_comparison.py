@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import IMAGES, predictions, result, save, study, unfinished
 
 from alexnet.errors import UserError
-from alexnet.predictions import PREDICTIONS_FILE, ViewPredictions, write_predictions
-from alexnet.results import RESULT_FILE
-from alexnet.study.collect import collect
+from alexnet.runs.collect import collect
+from alexnet.runs.predictions import PREDICTIONS_FILE, ViewPredictions, write_predictions
+from alexnet.runs.result import RESULT_FILE
 from alexnet.study.comparison import Group, compare
 from alexnet.study.pairing import baseline_command
+from tests.study.made_up import IMAGES, predictions, result, save, study, unfinished
 
 
 def groups(folder: Path, *, split: str | None = None, view: str = "ten_crop") -> list[Group]:

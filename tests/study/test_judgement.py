@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import predictions, result, save
-from made_up import study as made_up_study
 
-from alexnet.study.collect import collect
+from alexnet.runs.collect import collect
 from alexnet.study.comparison import MEASURES, compare
 from alexnet.study.judgement import judgement
 from alexnet.study.multiplicity import holm
 from alexnet.study.power import power
 from alexnet.study.statistics import MeanDelta, mean_delta
 from alexnet.study.verdict import Verdict
+from tests.study.made_up import predictions, result, save
+from tests.study.made_up import study as made_up_study
 
 
 def mean(seeds: int, images: int = 1000) -> MeanDelta:

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
-from simulation import Population, differences_of, findings
 
 from alexnet.study.crossed import Components, mean_squares
 from alexnet.study.power import MOST_SEEDS, POWER, power, resolvable_delta, seeds_needed
+from tests.study.simulation import Population, differences_of, findings
 
 
 def spread(seed: float = 0.0, image: float = 0.0, rest: float = 0.0, images: int = 1000) -> Components:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import predictions, result, save
-from recompute import main
 from rich.console import Console
 
-from alexnet.study.report import report
+from alexnet.study.report.report import report
+from tests.study.made_up import predictions, result, save
+from tests.study.recompute import main
 
 
 def random_study(folder: Path, seeds: int) -> Path:

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from simulation import POPULATIONS, SEEDS, Population, Rates, differences_of, findings, rates
 
 from alexnet.study.statistics import mean_delta
+from tests.study.simulation import POPULATIONS, SEEDS, Population, Rates, differences_of, findings, rates
 
 NAMES = [f"{p.error}-{p.images}-seed{p.seed_effect}-image{p.image_effect}" for p in POPULATIONS]
 

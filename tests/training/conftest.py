@@ -13,7 +13,7 @@ from rich.console import Console
 
 from alexnet.config.compose import register
 from alexnet.config.job import Job, check
-from alexnet.results import Result
+from alexnet.runs.result import Result
 from alexnet.training.run import run
 
 NARROW = ("scale=cifar", "scale.maps=[8,8,16,16,8]", "scale.hidden_units=32")

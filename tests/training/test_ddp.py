@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.data.loading import batch_parts
+from alexnet.data.batches.loading import batch_parts
 from alexnet.errors import UserError
-from alexnet.net.part import Replica
-from alexnet.results import read_result
+from alexnet.parts import Replica
+from alexnet.runs.result import read_result
 from alexnet.training.history import EpochRecord
 from alexnet.training.world import World, started_by_others, this_world
 from tests.training.conftest import MakeJob, epochs, execute, state

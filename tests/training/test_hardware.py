@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from alexnet.config.schema import HardwareConfig
-from alexnet.data.loading import WholeImages
-from alexnet.data.module import PackDataModule
-from alexnet.data.plan import EpochPlan
-from alexnet.data.sets import open_data
+from alexnet.data.batches.loading import WholeImages
+from alexnet.data.batches.plan import EpochPlan
+from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
-from alexnet.evaluation.trained import load_trained
-from alexnet.evaluation.whole_pack import evaluate
+from alexnet.trained.evaluate import evaluate
+from alexnet.trained.network import load_trained
 from alexnet.training import hardware
 from alexnet.training import run as running
+from alexnet.training.datamodule import PackDataModule
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, execute, state
 from tests.training.test_resume import stop_in
 

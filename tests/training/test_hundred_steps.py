@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.data.augment import Batch
-from alexnet.data.loading import Loader, WholeImages, batch_parts
-from alexnet.data.module import PackDataModule
-from alexnet.data.pack import Pack
-from alexnet.data.sets import open_data
+from alexnet.data.batches.augment import Batch
+from alexnet.data.batches.loading import Loader, WholeImages, batch_parts
+from alexnet.data.pack.pack import Pack
+from alexnet.data.pack.sets import open_data
 from alexnet.training.callbacks import ScheduledRate
+from alexnet.training.datamodule import PackDataModule
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from tests.training.conftest import MakeJob

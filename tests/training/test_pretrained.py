@@ -10,9 +10,9 @@ import torch
 
 from alexnet.config.job import run_name
 from alexnet.errors import UserError
-from alexnet.evaluation.trained import weights_digest
 from alexnet.net.alexnet import AlexNet
-from alexnet.results import read_result
+from alexnet.runs.result import read_result
+from alexnet.trained.network import weights_digest
 from alexnet.training.run import preflight
 from tests.training.conftest import MakeJob, checkpoint, execute
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from alexnet.errors import UserError
-from alexnet.results import read_result
+from alexnet.runs.result import read_result
 from alexnet.training.history import EpochRecord, History
 from alexnet.training.module import AlexNetModule
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, epochs, execute

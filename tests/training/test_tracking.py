@@ -9,8 +9,8 @@ import pytest
 from wandb.proto.wandb_internal_pb2 import Record
 
 from alexnet.errors import UserError
-from alexnet.results import Result
-from alexnet.study.workspace import CURVES
+from alexnet.runs.result import Result
+from alexnet.study.report.workspace import CURVES
 from tests.offline_runs import config, exit_codes, history, records, run_record, summary
 from tests.training.conftest import MakeJob, execute
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from alexnet.errors import UserError
-from alexnet.results import RESULT_FILE
+from alexnet.runs.result import RESULT_FILE
 from alexnet.training.run import preflight
 from alexnet.training.world import check_gpus, processes_wanted, this_world
 from tests.training.conftest import MakeJob, checkpoint, execute, state

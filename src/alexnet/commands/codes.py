@@ -52,7 +52,7 @@ def _add_net_and_images(parser: argparse.ArgumentParser) -> None:
 
 
 def _codes(options: argparse.Namespace) -> None:
-    from alexnet.evaluation.retrieval import make_codes
+    from alexnet.trained.retrieval import make_codes
 
     make_codes(
         options.checkpoint,
@@ -66,7 +66,7 @@ def _codes(options: argparse.Namespace) -> None:
 
 
 def _similar(options: argparse.Namespace) -> None:
-    from alexnet.evaluation.retrieval import similar
+    from alexnet.trained.retrieval import similar
 
     similar(
         options.checkpoint,

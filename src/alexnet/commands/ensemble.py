@@ -20,6 +20,6 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Average and report."""
-    from alexnet.study.ensemble_report import report_ensemble
+    from alexnet.study.paper.ensemble_report import report_ensemble
 
     report_ensemble(options.runs, split=options.split, view=options.view, output=options.output, console=Console())

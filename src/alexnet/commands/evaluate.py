@@ -11,13 +11,13 @@ from rich.text import Text
 
 from alexnet.commands.arguments import Commands, add_checkpoint, add_split
 from alexnet.errors import UserError
-from alexnet.probabilities import PROBABILITIES_FILE, read_answered, write_probabilities
-from alexnet.results import RESULT_FILE, read_result
+from alexnet.runs.probabilities import PROBABILITIES_FILE, read_answered, write_probabilities
+from alexnet.runs.result import RESULT_FILE, read_result
 
 if TYPE_CHECKING:
-    from alexnet.data.pack import Pack
-    from alexnet.evaluation.predictions import PredictionStore
-    from alexnet.evaluation.trained import Trained
+    from alexnet.data.pack.pack import Pack
+    from alexnet.evaluation.collect import PredictionStore
+    from alexnet.trained.network import Trained
 
 
 def add(commands: Commands) -> None:
@@ -39,10 +39,10 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate, print, and write on demand."""
-    from alexnet.data.pack import open_pack
-    from alexnet.evaluation.errors_table import errors_table
-    from alexnet.evaluation.trained import load_trained
-    from alexnet.evaluation.whole_pack import chosen_splits, evaluate
+    from alexnet.data.pack.pack import open_pack
+    from alexnet.evaluation.table import errors_table
+    from alexnet.trained.evaluate import chosen_splits, evaluate
+    from alexnet.trained.network import load_trained
 
     pack = open_pack(options.pack)
     trained = load_trained(options.checkpoint)

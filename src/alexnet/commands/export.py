@@ -25,8 +25,8 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Convert, check and write."""
-    from alexnet.evaluation.exchange import onnx_bytes, safetensors_bytes
-    from alexnet.evaluation.trained import SAFETENSORS, load_trained
+    from alexnet.trained.exchange import onnx_bytes, safetensors_bytes
+    from alexnet.trained.network import SAFETENSORS, load_trained
 
     suffix = options.out.suffix
     if suffix not in (SAFETENSORS, ".onnx"):

@@ -12,9 +12,9 @@ from alexnet.commands.arguments import Commands, add_checkpoint, add_names, add_
 from alexnet.errors import UserError
 
 if TYPE_CHECKING:
-    from alexnet.data.pack import Pack, Split
-    from alexnet.evaluation.trained import Trained
-    from alexnet.study.figure4 import Guessed
+    from alexnet.data.pack.pack import Pack, Split
+    from alexnet.study.paper.figure4 import Guessed
+    from alexnet.trained.network import Trained
 
 KERNELS, GUESSES, NEIGHBOURS = "figure3.svg", "figure4_left.svg", "figure4_right.svg"
 GUESSED_IMAGES = 8
@@ -38,9 +38,9 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Draw what there are data for."""
-    from alexnet.data.pack import open_pack
-    from alexnet.evaluation.similar import last_hidden
-    from alexnet.evaluation.trained import check_classes, load_trained
+    from alexnet.data.pack.pack import open_pack
+    from alexnet.trained.network import check_classes, load_trained
+    from alexnet.trained.similar import last_hidden
 
     if options.seed < 0:
         raise UserError(f"--seed {options.seed} is negative")
@@ -64,20 +64,20 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _split(pack: "Pack", wanted: str | None) -> str:
-    from alexnet.evaluation.whole_pack import chosen_splits
+    from alexnet.trained.evaluate import chosen_splits
 
     return chosen_splits(pack, wanted)[-1]
 
 
 def _figure3(trained: "Trained") -> str:
-    from alexnet.study.figure3 import draw
+    from alexnet.study.paper.figure3 import draw
     from alexnet.training.outcome import first_layer
 
     return draw(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")
 
 
 def _figure4_left(trained: "Trained", split: "Split", seed: int, *, mistakes: bool) -> str:
-    from alexnet.study.figure4 import draw_guesses
+    from alexnet.study.paper.figure4 import draw_guesses
 
     order = np.random.default_rng(seed).permutation(len(split))
     shown: list[Guessed] = []
@@ -94,8 +94,8 @@ def _figure4_left(trained: "Trained", split: "Split", seed: int, *, mistakes: bo
 
 def _guessed(trained: "Trained", split: "Split", chosen: "np.typing.NDArray[np.int64]") -> "list[Guessed]":
     """Of the centre crop alone, as the authors' plotting tool."""
-    from alexnet.evaluation.guesses import guess
-    from alexnet.study.figure4 import Guessed
+    from alexnet.study.paper.figure4 import Guessed
+    from alexnet.trained.guesses import guess
 
     images = split.gather(chosen)
     truths = [trained.class_names[label] for label in split.labels[chosen]]
@@ -106,8 +106,8 @@ def _guessed(trained: "Trained", split: "Split", chosen: "np.typing.NDArray[np.i
 
 
 def _figure4_right(trained: "Trained", split: "Split", train: "Split", seed: int, layer: str) -> str:
-    from alexnet.evaluation.similar import nearest_training_images
-    from alexnet.study.figure4 import Neighbourhood, draw_neighbours
+    from alexnet.study.paper.figure4 import Neighbourhood, draw_neighbours
+    from alexnet.trained.similar import nearest_training_images
 
     order = np.random.default_rng(seed).permutation(len(split))
     queries = np.roll(order, -GUESSED_IMAGES)[:QUERIES]  # other images than on the left, where there are enough

@@ -17,7 +17,7 @@ from alexnet.commands.arguments import Commands, add_checkpoint, add_names, add_
 from alexnet.errors import UserError
 
 if TYPE_CHECKING:
-    from alexnet.evaluation.trained import Trained
+    from alexnet.trained.network import Trained
 
 Guesses: TypeAlias = list[tuple[str, float]]
 BATCH = 25
@@ -32,7 +32,7 @@ class Predicted:
     path: Path
     guesses: Guesses
     unusual: tuple[str, ...]
-    """What is out of the ordinary about the file, in the words of `alexnet.data.images`."""
+    """What is out of the ordinary about the file, in the words of `alexnet.data.sources.images`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Predict, print and draw; exit code 1 if an image could not be read."""
-    from alexnet.evaluation.trained import load_trained
+    from alexnet.trained.network import load_trained
 
     if options.picture is not None and options.picture.suffix != ".svg":
         raise UserError(f"--picture {options.picture}: give a name that ends in .svg")
@@ -90,8 +90,8 @@ def _predicted(
     trained: "Trained", paths: Sequence[Path], view: str
 ) -> Iterator[tuple[Predicted | Unreadable, NDArray[np.uint8] | None]]:
     """What the net makes of every path, with its square, or why it cannot be read."""
-    from alexnet.data.images import convert
-    from alexnet.evaluation.guesses import guess
+    from alexnet.data.sources.images import convert
+    from alexnet.trained.guesses import guess
 
     for start in range(0, len(paths), BATCH):
         part = paths[start : start + BATCH]
@@ -129,7 +129,7 @@ def _json(outcomes: Sequence[Predicted | Unreadable]) -> str:
 
 
 def _draw(target: Path, pictured: Sequence[tuple[Predicted, NDArray[np.uint8]]], net: str) -> None:
-    from alexnet.study.figure4 import Guessed, draw_guesses
+    from alexnet.study.paper.figure4 import Guessed, draw_guesses
 
     shown = [Guessed(image=square, caption=one.path.name, guesses=one.guesses) for one, square in pictured]
     write_file(target, draw_guesses(shown, f"The five most probable classes, {net}"))

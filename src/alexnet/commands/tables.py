@@ -18,6 +18,6 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print and write the tables."""
-    from alexnet.study.paper_tables import report_tables
+    from alexnet.study.paper.tables import report_tables
 
     report_tables(options.runs, output=options.output, console=Console())

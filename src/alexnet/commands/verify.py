@@ -15,7 +15,7 @@ def add(commands: Commands) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from alexnet.data.integrity import verify
+    from alexnet.data.pack.integrity import verify
 
     checked = verify(options.pack)
     if checked.damage:

@@ -21,7 +21,7 @@ from alexnet.config.compose import (
 from alexnet.config.names import nearest
 from alexnet.config.schema import ALEXNET, Config, ConfigTree
 from alexnet.errors import UserError
-from alexnet.results import NOT_COMPUTED
+from alexnet.runs.result import NOT_COMPUTED
 
 CLAIMED = ("ablations", "target")
 """Keys in which an ablation says what it tests, beside what it changes."""
@@ -187,7 +187,7 @@ def _with_digest(tree: ConfigTree) -> ConfigTree:
     identity = deepcopy(tree)
     # Runs from before there were pre-trained nets have no such group.
     if (checkpoint := tree.get("pretrained", {}).get("checkpoint")) is not None:
-        from alexnet.evaluation.trained import weights_digest  # torch, which other command lines do not wait for
+        from alexnet.trained.network import weights_digest  # torch, which other command lines do not wait for
 
         identity["pretrained"]["checkpoint"] = weights_digest(checkpoint)
     return identity

@@ -407,7 +407,7 @@ class LateConfig:
 
 @dataclass(kw_only=True)
 class ShapesConfig:
-    """Size of the drawn data set; see `alexnet.data.shapes`."""
+    """Size of the drawn data set; see `alexnet.data.sources.shapes`."""
 
     train_per_class: int = 150
     val_per_class: int = 20

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from alexnet.data.progress import progress, say
-from alexnet.data.sources import MIN_CLASSES
+from alexnet.data.sources.layouts import MIN_CLASSES
 from alexnet.data.synthetic import TEXTURES, Texture, picture, texture
 from alexnet.data.threads import cores
 from alexnet.errors import UserError

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from alexnet.config.schema import ALEXNET, Config
 from alexnet.errors import UserError
-from alexnet.net.part import Part, part_of
 from alexnet.net.specs import Conv, Drop, Full, Layer, Local, Normalise, Pool, Weighted
+from alexnet.parts import Part, part_of
 
 DEVICES = 2
 LOSS = "loss"

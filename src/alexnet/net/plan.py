@@ -1,6 +1,6 @@
 """The network as data: configuration -> a tuple of layers with every size worked out.
 
-`alexnet.net.alexnet` builds what stands here, `alexnet.net.describe` prints it. Sizes follow the 2012 source: maps
+`net.alexnet` builds what stands here, `alexnet describe` prints it. Sizes follow the 2012 source: maps
 round up, windows hang over the right and bottom edge (facts: layer.py and layers-145.cfg of the authors' release).
 """
 

@@ -17,8 +17,8 @@ from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet, modules
 from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, dropped_units, exchanges, half, outputs
 from alexnet.net.layers import PlainDropout
-from alexnet.net.part import Part, part_of
 from alexnet.net.specs import Weighted
+from alexnet.parts import Part, part_of
 
 
 class Link:

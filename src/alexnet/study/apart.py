@@ -4,8 +4,8 @@ import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 
-from alexnet.results import NOT_COMPUTED
-from alexnet.study.collect import Run
+from alexnet.runs.collect import Run
+from alexnet.runs.result import NOT_COMPUTED
 
 OF_RUNS = ("ablation", "seed", "experiment", "recipe", *NOT_COMPUTED)
 """Keys that differ within a table, stand in its title anyway, or have no part in what is computed."""

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.errors import UserError
-from alexnet.results import BASELINE, Claim, Points, Target
+from alexnet.runs.collect import Run
+from alexnet.runs.result import BASELINE, Claim, Points, Target
 from alexnet.study.apart import told_apart
-from alexnet.study.collect import Run
 from alexnet.study.judgement import Judgement, judgement
 from alexnet.study.multiplicity import holm
 from alexnet.study.pairing import (

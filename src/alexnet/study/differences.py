@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from alexnet.results import Result
-from alexnet.study.collect import Run
+from alexnet.runs.collect import Run
+from alexnet.runs.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)

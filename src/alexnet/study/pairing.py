@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from alexnet.errors import UserError
-from alexnet.predictions import ViewPredictions, read_predictions
-from alexnet.results import BASELINE
-from alexnet.study.collect import Run
+from alexnet.runs.collect import Run
+from alexnet.runs.predictions import ViewPredictions, read_predictions
+from alexnet.runs.result import BASELINE
 
 
 @dataclass(frozen=True)

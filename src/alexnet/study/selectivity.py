@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.first_layer import FirstLayer
+from alexnet.runs.first_layer import FirstLayer
 
 EXACT_SPLITS = 20_000
 """Up to so many ways to split the kernels into two columns, all are looked at; beyond, so many are drawn."""

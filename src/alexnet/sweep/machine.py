@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from alexnet.errors import UserError
-from alexnet.sole_use import locked
+from alexnet.files import locked
 
 SEATS = ".seats"
 """Folder of the lock files beside the runs."""

@@ -10,10 +10,10 @@ from rich.console import Console
 from alexnet.config.command_line import CommandLine
 from alexnet.config.compose import one_line
 from alexnet.config.job import Job, lost_drops
-from alexnet.data.pack import Pack
+from alexnet.data.pack.pack import Pack
 from alexnet.errors import UserError
-from alexnet.results import RESULT_FILE, Result
-from alexnet.study.report import report
+from alexnet.runs.result import RESULT_FILE, Result
+from alexnet.study.report.report import report
 from alexnet.sweep.launcher import Launching, launching, start_all
 from alexnet.sweep.planned import PlannedRun, planned_runs
 from alexnet.sweep.progress import Progress, shown_time

@@ -8,8 +8,8 @@ from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 from rich.table import Table
 
-from alexnet.evaluation.errors_table import VIEW_NAMES, errors_table
-from alexnet.results import BASELINE, Result
+from alexnet.evaluation.table import VIEW_NAMES, errors_table
+from alexnet.runs.result import BASELINE, Result
 from alexnet.training.history import EpochRecord, History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.schedule import scheduled_rate

@@ -11,10 +11,10 @@ from typing import Any
 import lightning as L
 import torch
 
+from alexnet.config.records import replace_file
 from alexnet.errors import UserError
-from alexnet.evaluation.errors import TopKErrors
-from alexnet.records import replace_file
-from alexnet.results import METRICS_FILE
+from alexnet.evaluation.metrics import TopKErrors
+from alexnet.runs.result import METRICS_FILE
 from alexnet.training.module import AlexNetModule
 from alexnet.training.schedule import scheduled_rate
 

@@ -13,19 +13,19 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from alexnet.config.schema import Config, ConfigTree
-from alexnet.data.augment import Augmenter, Batch, CropGeometry, ReadyBatch
-from alexnet.data.module import evaluated_splits, validated_splits
-from alexnet.data.pack import Pack
-from alexnet.evaluation.errors import TopKErrors
+from alexnet.data.batches.augment import Augmenter, Batch, CropGeometry, ReadyBatch
+from alexnet.data.pack.pack import Pack
+from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.loss import MeanLoss
-from alexnet.evaluation.predictions import PredictionStore
+from alexnet.evaluation.metrics import TopKErrors
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.layers import PlainDropout
-from alexnet.net.part import ONLY, Part, Replica
 from alexnet.net.precision import at_least_float32
 from alexnet.net.two_devices import HalfNet
-from alexnet.probabilities import bytes_needed
+from alexnet.parts import ONLY, Part, Replica
+from alexnet.runs.probabilities import bytes_needed
+from alexnet.training.datamodule import evaluated_splits, validated_splits
 from alexnet.training.hardware import fuse_on_gpu
 from alexnet.training.momentum import Momentum2012, parameter_groups
 

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
+from alexnet.commands.layer_table import total_parameters
 from alexnet.config.job import Job, ablation_name
 from alexnet.config.schema import Errors
-from alexnet.data.pack import Pack
-from alexnet.first_layer import FirstLayer
+from alexnet.data.pack.pack import Pack
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.describe import total_parameters
 from alexnet.net.plan import plan
 from alexnet.net.specs import Conv, Full, Weighted
 from alexnet.net.two_devices import HalfNet
-from alexnet.predictions import ViewPredictions
-from alexnet.results import Claim, DataFacts, ErrorRates, Points, RateDrop, Result, Target, TrainingFacts
+from alexnet.runs.first_layer import FirstLayer
+from alexnet.runs.predictions import ViewPredictions
+from alexnet.runs.result import Claim, DataFacts, ErrorRates, Points, RateDrop, Result, Target, TrainingFacts
+from alexnet.training.environment import git_state, versions
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
-from alexnet.training.surroundings import git_state, versions
 
 UNFINISHED = "still running, or stopped without a word; repeat the command to continue"
 

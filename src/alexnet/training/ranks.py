@@ -23,7 +23,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, 
 
 from alexnet.config.job import Job
 from alexnet.errors import UserError
-from alexnet.sole_use import locked
+from alexnet.files import locked
 from alexnet.training.preemption import SIGNALS, Preempted
 
 GRACE_SECONDS = 60

@@ -15,17 +15,16 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from alexnet.config.job import Job
-from alexnet.data.module import PackDataModule
-from alexnet.data.pack import Pack
-from alexnet.data.sets import open_data
+from alexnet.data.pack.pack import Pack
+from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
-from alexnet.evaluation.trained import CHECKPOINTS, LAST, read_checkpoint
-from alexnet.first_layer import FIRST_LAYER_FILE, FirstLayer, write_first_layer
+from alexnet.files import sole_use
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import plan
-from alexnet.predictions import PREDICTIONS_FILE, ViewPredictions, write_predictions
-from alexnet.probabilities import PROBABILITIES_FILE, write_probabilities
-from alexnet.results import (
+from alexnet.runs.first_layer import FIRST_LAYER_FILE, FirstLayer, write_first_layer
+from alexnet.runs.predictions import PREDICTIONS_FILE, ViewPredictions, write_predictions
+from alexnet.runs.probabilities import PROBABILITIES_FILE, write_probabilities
+from alexnet.runs.result import (
     CONFIG_FILE,
     METRICS_FILE,
     RESULT_FILE,
@@ -34,10 +33,13 @@ from alexnet.results import (
     finished_result,
     read_result,
 )
-from alexnet.sole_use import sole_use
+from alexnet.runs.wandb_names import check_login
+from alexnet.trained.network import CHECKPOINTS, LAST, read_checkpoint
 from alexnet.training import tracking
 from alexnet.training.callbacks import ScheduledRate, checkpoint_callbacks
+from alexnet.training.datamodule import PackDataModule
 from alexnet.training.display import display_callback, result_table
+from alexnet.training.environment import device_name
 from alexnet.training.hardware import check_decoder, check_hardware, compile_if_wanted, set_up_process, trainer_options
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
@@ -45,9 +47,7 @@ from alexnet.training.outcome import begun, error_rates, first_layer, stopped, t
 from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.ranks import run_in_ranks
-from alexnet.training.surroundings import device_name
 from alexnet.training.world import World, check_gpus, of_all, processes_wanted, this_world
-from alexnet.wandb_run import check_login
 
 
 def preflight(job: Job, *, pack: Pack | None = None) -> Pack:

@@ -9,8 +9,8 @@ import lightning as L
 import torch
 
 from alexnet.config.job import Job
-from alexnet.data.module import PackDataModule
-from alexnet.data.pack import Pack
+from alexnet.data.pack.pack import Pack
+from alexnet.training.datamodule import PackDataModule
 from alexnet.training.hardware import compile_if_wanted, set_up_process, trainer_options
 from alexnet.training.module import AlexNetModule
 from alexnet.training.run import quieten_lightning

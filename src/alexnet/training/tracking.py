@@ -7,8 +7,8 @@ import wandb
 from lightning.pytorch.loggers import WandbLogger
 
 from alexnet.config.job import Job, ablation_name
-from alexnet.results import BASELINE, Result
-from alexnet.wandb_run import TRAINING, group_name, tags
+from alexnet.runs.result import BASELINE, Result
+from alexnet.runs.wandb_names import TRAINING, group_name, tags
 
 
 def start(job: Job, directory: Path) -> WandbLogger | None:

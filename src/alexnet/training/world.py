@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from alexnet.config.schema import Config
 from alexnet.errors import UserError
-from alexnet.net.part import Replica
+from alexnet.parts import Replica
 
 Held = TypeVar("Held")
 REPLICAS_ON_CPU = 2

@@ -1,0 +1,122 @@
+"""Augmentation of whole batches on their device: crop, mirror, mean image, colour noise (sections 2 and 4.1)."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from alexnet.config.schema import ColorConfig, CropsConfig
+from alexnet.data.pack.pack import Statistics
+
+
+class Batch(NamedTuple):
+    """Training images with what the epoch plan drew for them; images are uint8 [n, S, S, 3]."""
+
+    images: Tensor
+    labels: Tensor
+    """int64 [n]"""
+    offsets: Tensor
+    """int64 [n, 2]: row and column of the crop"""
+    flips: Tensor
+    """bool [n]"""
+    colors: Tensor
+    """float32 [n, 3]: standard normal"""
+
+
+class ReadyBatch(NamedTuple):
+    """Training images that have been augmented while they were loaded (`alexnet.data.batches.fused`)."""
+
+    inputs: Tensor
+    """float32 [n, 3, crop, crop], channels last"""
+    labels: Tensor
+    """int64 [n]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropGeometry:
+    """Where crops of `crop_size` can lie in images of `image_size`, in pixels."""
+
+    image_size: int
+    crop_size: int
+
+    @property
+    def margin(self) -> int:
+        """The largest offset at which a crop still fits."""
+        return self.image_size - self.crop_size
+
+    @property
+    def centre(self) -> int:
+        return self.margin // 2
+
+    def positions(self, crops: CropsConfig) -> int:
+        """Offsets per axis that random crops are drawn from: 32 of the 33 that fit, as the paper counts them."""
+        return self.margin + 1 if crops.last_position else max(1, self.margin)
+
+
+class Augmenter(nn.Module):
+    """uint8 images to the network's input, float32 [n, 3, crop, crop], channels last: 0-255 minus the mean image.
+
+    The mean image is that of the training set, subtracted pixel by pixel before cropping (section 2), or its centre
+    after it (`crops.centred_mean`, 2012 source). Never divided by a standard deviation. The statistics are part of the
+    checkpoint, so that a checkpoint is complete in itself.
+    """
+
+    mean_image: Tensor
+    color_directions: Tensor
+    color_on: bool = True
+    """Whether training images get their colour noise now: the 2012 source switches it off late in training."""
+
+    def __init__(
+        self, statistics: Statistics, geometry: CropGeometry, *, crops: CropsConfig, color: ColorConfig
+    ) -> None:
+        super().__init__()
+        self.geometry = geometry
+        self.crops = crops
+        self.color_scale = color_scale(color)
+        self.register_buffer("mean_image", torch.from_numpy(statistics.mean_image.copy()))
+        self.register_buffer("color_directions", color_directions(statistics, color))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Augment a training batch with its own draws."""
+        offsets = batch.offsets if self.crops.random else torch.full_like(batch.offsets, self.geometry.centre)
+        flips = batch.flips if self.crops.flip else torch.zeros_like(batch.flips)
+        crops = self.crop(batch.images, offsets, flips)
+        if not self.color_on:
+            return crops
+        # Once per image and use, the same for all of its pixels.
+        noisy = crops + (batch.colors @ self.color_directions)[:, :, None, None]
+        return noisy if self.color_scale == 1.0 else noisy * self.color_scale
+
+    def crop(self, images: Tensor, offsets: Tensor, flips: Tensor) -> Tensor:
+        """Cut crops at their offsets, mirror some, subtract the mean image: the deterministic part."""
+        steps = torch.arange(self.geometry.crop_size, device=images.device)
+        rows = offsets[:, 0, None] + steps
+        columns = offsets[:, 1, None] + torch.where(flips[:, None], steps.flip(0), steps)
+        chosen = torch.arange(len(images), device=images.device)[:, None, None]
+        rows, columns = rows[:, :, None], columns[:, None, :]
+        crops = images[chosen, rows, columns].float() - self._mean(rows, columns)
+        return crops.permute(0, 3, 1, 2)
+
+    def _mean(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """The part of the mean image to subtract from the pixels at these rows and columns, [n or 1, crop, crop, 3]."""
+        if not self.crops.centred_mean:
+            return self.mean_image[rows, columns]
+        centre = slice(self.geometry.centre, self.geometry.centre + self.geometry.crop_size)
+        return self.mean_image[None, centre, centre]
+
+
+def color_scale(color: ColorConfig) -> float:
+    """What noisy images are multiplied by: the 2012 source divides them by 1.1."""
+    return 1.0 / (1.0 + color.coefficient) if color.rescale else 1.0
+
+
+def color_directions(statistics: Statistics, color: ColorConfig) -> Tensor:
+    """Rows: the colour that a draw of 1 along each principal direction adds, float32 [3, 3].
+
+    `std`: coefficient * sqrt(eigenvalue), the 2012 source (alexnet-2012 section 4.4); `eigenvalue`: as printed.
+    """
+    eigenvalues = torch.from_numpy(statistics.eigenvalues.copy()).clamp(min=0)
+    magnitudes = eigenvalues.sqrt() if color.magnitude == "std" else eigenvalues
+    directions = torch.from_numpy(statistics.eigenvectors.copy()).T
+    return (color.coefficient * magnitudes[:, None] * directions).float()

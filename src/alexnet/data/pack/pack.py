@@ -1,0 +1,213 @@
+"""A pack: a data set as square images of one size in one directory, read through memory maps.
+
+    pack.json          what it is, for people and programs: format version, encoding, image size, class names, images
+                       per split, how it was made, statistics, and the bytes and SHA-256 of every other file
+    mean.npy           float32 [S, S, 3], the mean training image
+    train-labels.npy   int64 [N], and one such file for every split (`train`; `val` and `test` where there are any)
+    train-00000.raw    encoding "raw": uint8 [n, S, S, 3] without a header, image after image, at most 1 GiB a file
+    train-order.npy    int64 [N], the place of each image in those files; only where it is not that of the labels
+    train-00000.jpeg   encoding "jpeg": JPEG files one after another, at most 1 GiB a file
+    train-spans.npy    int64 [N, 2], the first byte and the length of each image, counted through all of those files
+    rejected.txt       images of the source that could not be read: path, tab, reason; only where there are any
+    unusual.txt        images that were converted: path, tab, what was out of the ordinary; only where there are any
+
+Nothing in a pack is ever unpickled. `alexnet.data.pack.writer` makes packs.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alexnet.data.pack.splits import JpegSplit, RawSplit, Split
+from alexnet.data.pack.statistics import Statistics
+from alexnet.errors import UserError
+
+__all__ = ["FORMAT", "VERSION", "Pack", "Split", "Statistics", "is_pack", "open_pack", "open_split"]
+
+FORMAT = "alexnet pack"
+VERSION = 2
+READABLE = (1, VERSION)
+"""Version 1 knew raw images in the order of the labels, which version 2 writes alike."""
+ENCODINGS = ("raw", "jpeg")
+LISTS = ("rejected.txt", "unusual.txt")
+"""For people; nothing depends on them."""
+FULL_CHECK_BYTES = 2**30
+"""Packs up to this size (a second of SHA-256) are compared with their checksums when opened, larger ones by size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """An open pack."""
+
+    path: Path
+    encoding: str
+    """`raw` or `jpeg`."""
+    image_size: int
+    """Side of the images, S, in pixels."""
+    class_names: list[str]
+    splits: dict[str, Split]
+    """By name: "train", and "val" and "test" where the pack has them."""
+    statistics: Statistics
+    fingerprint: str
+    """Hexadecimal; equal for equal images, labels and class names in the same order and splits."""
+    files: dict[str, dict[str, Any]]
+    """By name of each file: `bytes` and `sha256`, as they were written."""
+
+
+def is_pack(path: Path) -> bool:
+    """Whether `path` is a directory that claims to be a pack; only `open_pack` finds out whether it is sound."""
+    return (path / "pack.json").is_file()
+
+
+def open_pack(path: Path) -> Pack:
+    """Open a pack; a `UserError` names what is missing, short, half-written, altered or of an unknown version."""
+    header = read_header(path)
+    try:
+        _check_files(path, header["files"])
+        return _open(path, header)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise _damaged(path / "pack.json", f"it has an unusable entry ({type(error).__name__}: {error})") from None
+
+
+def _open(path: Path, header: dict[str, Any]) -> Pack:
+    size = int(header["image_size"])
+    splits = {name: _open_split(path, name, entry, header) for name, entry in header["splits"].items()}
+    if "train" not in splits:
+        raise KeyError("train")
+    return Pack(
+        path=path,
+        encoding=header["encoding"],
+        image_size=size,
+        class_names=[str(name) for name in header["class_names"]],
+        splits=splits,
+        statistics=_statistics(path, size, header["statistics"]),
+        fingerprint=_fingerprint(header),
+        files=header["files"],
+    )
+
+
+def _open_split(path: Path, name: str, entry: dict[str, Any], header: dict[str, Any]) -> Split:
+    split = open_split(path, entry, header["encoding"], header["image_size"])
+    if len(split) != entry["images"]:
+        raise ValueError(f"{name} has {entry['images']} images and {len(split)} labels")
+    if split.labels.dtype != np.int64 or split.labels.min() < 0 or split.labels.max() >= len(header["class_names"]):
+        raise ValueError(f"{name} has labels that name no class")
+    return split
+
+
+def open_split(path: Path, entry: dict[str, Any], encoding: str, image_size: int) -> Split:
+    """A split from the files that its entry of `pack.json` names.
+
+    Raises:
+        ValueError: the files do not fit each other.
+    """
+    shards = [path / shard for shard in entry["shards"]]
+    labels = _load(path / entry["labels"])
+    if encoding == "jpeg":
+        return JpegSplit(shards, image_size, labels, _load(path / entry["spans"]))
+    return RawSplit(shards, image_size, labels, _load(path / entry["order"]) if "order" in entry else None)
+
+
+def _load(file: Path) -> Any:
+    """An array in the page cache rather than in memory: there may be one of every process."""
+    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+
+
+def _statistics(path: Path, size: int, entry: dict[str, Any]) -> Statistics:
+    mean_image = np.load(path / "mean.npy", allow_pickle=False)
+    if mean_image.dtype != np.float32 or mean_image.shape != (size, size, 3):
+        raise ValueError("mean.npy is no image of this size")
+    return Statistics(
+        mean_image=mean_image,
+        covariance=np.array(entry["covariance"], np.float64).reshape(3, 3),
+        eigenvalues=np.array(entry["eigenvalues"], np.float64).reshape(3),
+        eigenvectors=np.array(entry["eigenvectors"], np.float64).reshape(3, 3),
+    )
+
+
+def _fingerprint(header: dict[str, Any]) -> str:
+    """Over what a network can see: images in the order of their labels, labels, class names; not how it was made.
+
+    An archive and a folder of the same images make packs that differ in the order of the bytes alone. `in_order` has
+    the checksums that the shards would have in the order of the labels.
+    """
+    files = header["files"]
+    splits = {
+        name: [files[entry["labels"]]["sha256"]]
+        + (entry.get("in_order") or [files[shard]["sha256"] for shard in entry["shards"]])
+        for name, entry in header["splits"].items()
+    }
+    seen = [header["encoding"], header["image_size"], header["class_names"], splits]
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What `pack.json` says; a `UserError` where it is missing, unreadable or of another program or version."""
+    if not path.exists():
+        raise UserError(f"{path}: there is no such pack")
+    if not is_pack(path):
+        raise UserError(f"{path} is not a pack, or a half-copied one: it has no pack.json. Make one: alexnet prepare")
+    try:
+        header = json.loads((path / "pack.json").read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise _damaged(path / "pack.json", f"it cannot be read ({error})") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise UserError(f"{path}: its pack.json is not that of an {FORMAT}; give the path of another pack")
+    if header.get("version") not in READABLE or header.get("encoding") not in ENCODINGS:
+        form = f"version {header.get('version')}, encoding {header.get('encoding')!r}"
+        readable = f"versions {READABLE[0]} to {READABLE[-1]}, {' or '.join(ENCODINGS)}"
+        raise UserError(f"{path} is a pack of {form}; this program reads {readable}: prepare it again")
+    if header["version"] > 1 and header.get("checksum") != header_checksum(header):
+        raise _damaged(path / "pack.json", "its contents have changed since it was written (checksum differs)")
+    return header
+
+
+def _check_files(path: Path, files: dict[str, dict[str, Any]]) -> None:
+    """Refuse files that are not as they were written."""
+    in_full = checked_in_full(files)
+    for name, entry in files.items():
+        damage = file_damage(path, name, entry, contents=in_full or name.endswith(".npy"))
+        if damage:
+            raise _damaged(path / name, damage)
+
+
+def checked_in_full(files: dict[str, dict[str, Any]]) -> bool:
+    """Whether a pack is small enough to be compared with its checksums whenever it is opened."""
+    return total_bytes(files) <= FULL_CHECK_BYTES
+
+
+def total_bytes(files: dict[str, dict[str, Any]]) -> int:
+    """Of all files of a pack, as `pack.json` has them."""
+    return sum(int(entry["bytes"]) for entry in files.values())
+
+
+def file_damage(path: Path, name: str, entry: dict[str, Any], *, contents: bool) -> str | None:
+    """How a file of a pack differs from its entry in `pack.json`; None where it does not."""
+    file = path / name
+    if Path(name).name != name or not file.is_file():  # names cannot lead out of the pack
+        return "the file is missing"
+    if file.stat().st_size != entry["bytes"]:
+        return f"it has {file.stat().st_size:,} bytes instead of {entry['bytes']:,}"
+    if contents and file_sha256(file) != entry["sha256"]:
+        return "its contents have changed since it was written (SHA-256 differs)"
+    return None
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def header_checksum(header: dict[str, Any]) -> str:
+    """Hexadecimal SHA-256 of all that `pack.json` says but its own checksum."""
+    rest = {key: value for key, value in header.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _damaged(file: Path, what: str) -> UserError:
+    return UserError(f"{file}: {what}; the pack is damaged or half-copied: delete {file.parent} and prepare it again")

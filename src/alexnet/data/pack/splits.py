@@ -1,0 +1,169 @@
+"""The images of one split of a pack, read through memory maps: whole pixels, or JPEG files decoded when asked for."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet.data.jpeg import decode_into
+from alexnet.data.sources.scratch import parts
+from alexnet.errors import UserError
+
+Images = npt.NDArray[np.uint8]
+"""uint8 [n, S, S, 3]."""
+Indices = npt.NDArray[np.int64]
+
+
+class Block(NamedTuple):
+    """Images in memory: number `rows[k]` of `images` is the one that was asked for at place `places[k]`."""
+
+    images: Images
+    """Not to be written to, and the next block's may lie in the same memory."""
+    rows: Indices
+    places: Indices
+
+
+class Split(ABC):
+    """The images and labels of one split; may be read from several threads at once."""
+
+    labels: Indices
+    """int64 [N]: the class of every image."""
+    image_size: int
+    """Side of the images, S, in pixels."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def gather(self, indices: Indices, out: Images | None = None) -> Images:
+        """The images at `indices`, int [n] within [0, N), as uint8 [n, S, S, 3] in the order given, in `out` if given.
+
+        Raises:
+            UserError: an image is damaged.
+        """
+        if out is None:
+            out = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
+        for images, rows, places in self.blocks(indices):
+            for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+                out[place] = images[row]  # `out[places] = images[rows]` would copy them twice
+        return out
+
+    def blocks(self, indices: Indices) -> Iterator[Block]:
+        """The images at `indices`, int [n] within [0, N), without a copy where there need not be one.
+
+        Raises:
+            UserError: an image is damaged.
+        """
+        return self._blocks(self._checked(indices))
+
+    def _checked(self, indices: Indices) -> Indices:
+        indices = np.asarray(indices, np.int64)
+        if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
+            raise IndexError(f"image indices must lie in [0, {len(self)})")
+        return indices
+
+    @abstractmethod
+    def _blocks(self, indices: Indices) -> Iterator[Block]: ...
+
+
+class RawSplit(Split):
+    """Pixels, image after image, equally many in every shard but the last."""
+
+    def __init__(self, shards: list[Path], image_size: int, labels: Indices, order: Indices | None = None) -> None:
+        """`order` is the place of every image in the shards, int64 [N]; None where they lie in the order of labels.
+
+        Raises:
+            ValueError: the shards do not hold as many images as there are labels.
+        """
+        self.labels, self.image_size, self.order = labels, image_size, order
+        self._arguments = (shards, image_size, labels, order)
+        shape = (-1, image_size, image_size, 3)
+        self._shards = [np.asarray(np.memmap(shard, np.uint8, "r")).reshape(shape) for shard in shards]
+        self._per_shard = len(self._shards[0])
+        held = sum(len(shard) for shard in self._shards)
+        if held != len(labels) or any(len(shard) != self._per_shard for shard in self._shards[:-1]):
+            raise ValueError(f"there are {len(labels)} labels and shards of {held} images")
+        _check_places(order, held)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens the files itself instead of being sent their contents.
+        return RawSplit, self._arguments
+
+    def _blocks(self, indices: Indices) -> Iterator[Block]:
+        shards, rows = np.divmod(indices if self.order is None else self.order[indices], self._per_shard)
+        for shard in np.unique(shards):
+            places = np.flatnonzero(shards == shard)
+            yield Block(self._shards[shard], rows[places], places)
+
+
+class JpegSplit(Split):
+    """JPEG files, one after another; none lies in two shards."""
+
+    def __init__(self, shards: list[Path], image_size: int, labels: Indices, spans: Indices) -> None:
+        """`spans` is the first byte and the length of every image, int64 [N, 2], counted through all shards.
+
+        Raises:
+            ValueError: there are not as many images as labels, or one lies beyond the shards.
+        """
+        self.labels, self.image_size, self.spans = labels, image_size, spans
+        self._arguments = (shards, image_size, labels, spans)
+        self._paths = shards
+        self._shards = [np.asarray(np.memmap(shard, np.uint8, "r")) for shard in shards]
+        self._starts = np.concatenate([[0], np.cumsum([len(shard) for shard in self._shards])])
+        if len(spans) != len(labels) or spans.shape[1:] != (2,):
+            raise ValueError(f"there are {len(labels)} labels and {len(spans)} images")
+        if spans.min() < 0 or max(spans[part].sum(1).max() for part in parts(len(spans))) > self._starts[-1]:
+            raise ValueError("an image lies outside the shards")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return JpegSplit, self._arguments
+
+    def gather(self, indices: Indices, out: Images | None = None) -> Images:
+        if out is None:
+            out = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
+        for place, index in enumerate(self._checked(indices).tolist()):
+            self._decode(index, out[place])
+        return out
+
+    def _blocks(self, indices: Indices) -> Iterator[Block]:
+        image = np.empty((1, self.image_size, self.image_size, 3), np.uint8)
+        readonly = image.view()
+        readonly.flags.writeable = False  # as the maps of raw images are: compiled code sees one type
+        row = np.zeros(1, np.int64)
+        for place, index in enumerate(indices.tolist()):
+            self._decode(index, image[0])
+            yield Block(readonly, row, np.array([place]))
+
+    def files(self, indices: Indices) -> list[npt.NDArray[np.uint8]]:
+        """The JPEG files of the images at `indices`, int [n] within [0, N), as they lie in the shards."""
+        return [self._file(index)[1] for index in self._checked(indices).tolist()]
+
+    def _file(self, index: int) -> tuple[Path, npt.NDArray[np.uint8]]:
+        """One image's shard and its JPEG file."""
+        start, length = self.spans[index].tolist()
+        shard, begin = place_in_shards(self._starts, start)
+        return self._paths[shard], self._shards[shard][begin : begin + length]
+
+    def _decode(self, index: int, out: npt.NDArray[np.uint8]) -> None:
+        """Read one image into uint8 [S, S, 3]."""
+        shard, file = self._file(index)
+        try:
+            decode_into(file, out)
+        except ValueError as error:
+            raise UserError(
+                f"{shard}: image {index} is damaged ({' '.join(str(error).split())}); "
+                f"alexnet verify {shard.parent} tells what else is"
+            ) from None
+
+
+def place_in_shards(starts: Indices, place: int) -> tuple[int, int]:
+    """The shard that holds byte `place` of all, and its number there; `starts`, int64 [n + 1], are their firsts."""
+    shard = int(np.searchsorted(starts, place, "right")) - 1
+    return shard, place - int(starts[shard])
+
+
+def _check_places(order: Indices | None, images: int) -> None:
+    if order is not None and not (len(order) == images and (order.min(), order.max()) == (0, images - 1)):
+        raise ValueError("the order of its images does not fit them")

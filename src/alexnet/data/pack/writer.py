@@ -1,0 +1,396 @@
+"""Writing a pack: images are appended as they come, under a temporary name beside its place, renamed when complete.
+
+Beside the shards grows a journal of what is in them. Whoever is killed leaves both behind, and the next writer of the
+same job goes on behind the last image that the journal knows, so that the finished pack has the same bytes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from alexnet.config.records import replace_file
+from alexnet.data.jpeg import JpegQuality, encode
+from alexnet.data.pack.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
+from alexnet.data.pack.splits import place_in_shards
+from alexnet.data.pack.statistics import PixelSums, Statistics
+from alexnet.data.sources.scratch import full, parts
+from alexnet.data.threads import in_threads
+from alexnet.errors import UserError
+
+SHARD_BYTES = 2**30
+JOURNAL_SECONDS = 2.0
+"""Work that is lost at most when the machine stops."""
+_JOB, _JOURNAL = "job.json", "journal.jsonl"
+_PIECE = 64
+"""Images that are read back at a time for the statistics."""
+
+
+@dataclass(kw_only=True)
+class _Arrivals:
+    """What has come of some images of the source, in the order in which they were read; one line of the journal."""
+
+    kept: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """By split: the slot of each image that was kept, and its bytes."""
+    rejected: dict[str, str] = field(default_factory=dict)
+    """Reasons by name of the image in its source."""
+    unusual: dict[str, list[str]] = field(default_factory=dict)
+    """What was out of the ordinary, by name of the image in its source."""
+
+    @property
+    def count(self) -> int:
+        """Images read, kept or not."""
+        return sum(len(kept) for kept in self.kept.values()) + len(self.rejected)
+
+
+class _Shards:
+    """The files of one split, appended to; a new one begins where an image would not fit into the last."""
+
+    def __init__(self, folder: Path, split: str, suffix: str, labels: npt.NDArray[np.int64], shard_bytes: int) -> None:
+        self.split, self.labels, self.suffix = split, labels, suffix
+        self._spans = full(2 * len(labels), np.int64(-1)).reshape(-1, 2)
+        """First byte and length of the image of each slot; -1 where there is none."""
+        self._folder, self._shard_bytes = folder, shard_bytes
+        self._sizes: list[int] = []
+        self._end = 0
+        self._file: IO[bytes] | None = None
+
+    def place(self, slot: int, length: int) -> bool:
+        """Give the next image its span; whether it begins a new shard."""
+        begins = not self._sizes or self._sizes[-1] + length > self._shard_bytes
+        if begins:
+            self._sizes.append(0)
+        self._spans[slot] = self._end, length
+        self._sizes[-1] += length
+        self._end += length
+        return begins
+
+    def append(self, slot: int, data: bytes) -> None:
+        if self.place(slot, len(data)) or self._file is None:
+            self.close()
+            self._file = self._path(len(self._sizes) - 1).open("ab")
+        self._file.write(data)
+
+    def cut(self) -> None:
+        """Cut off whatever lies behind the images that have been placed."""
+        for file in self._folder.glob(f"{self.split}-*{self.suffix}"):
+            if file not in self.paths:
+                file.unlink()
+        for path, size in zip(self.paths, self._sizes, strict=True):
+            os.truncate(path, size)
+
+    def sync(self) -> None:
+        """See that the disk has what was written."""
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        if self._file is not None:
+            self.sync()
+            self._file.close()
+            self._file = None
+
+    def kept(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Labels [n] and spans [n, 2] of the slots that have an image, some at a time."""
+        for part in parts(len(self.labels)):
+            there = self._spans[part, 0] >= 0
+            yield self.labels[part][there], self._spans[part][there]
+
+    def in_order(self) -> bool:
+        """Whether the images came in the order of their slots."""
+        last = -1
+        for _, spans in self.kept():
+            starts = np.concatenate([[last], spans[:, 0]])
+            if (np.diff(starts) < 0).any():
+                return False
+            last = starts[-1]
+        return True
+
+    def contents_in_order(self) -> list[str]:
+        """The checksums that the shards would have, had the images come in the order of their slots."""
+        held = [np.memmap(path, np.uint8, "r") for path in self.paths]
+        starts = np.concatenate([[0], np.cumsum(self._sizes)])
+        digests, size = [hashlib.sha256()], 0
+        for start, length in chain.from_iterable(spans.tolist() for _, spans in self.kept()):
+            if size + length > self._shard_bytes and size:
+                digests.append(hashlib.sha256())
+                size = 0
+            shard, begin = place_in_shards(starts, start)
+            digests[-1].update(held[shard][begin : begin + length].data)
+            size += length
+        return [digest.hexdigest() for digest in digests]
+
+    @property
+    def paths(self) -> list[Path]:
+        return [self._path(number) for number in range(len(self._sizes))]
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{self.split}-{number:05d}{self.suffix}"
+
+
+class PackWriter:
+    """Writes one pack; every image has a slot in its split, and images come in an order that is always the same.
+
+    Used as a context manager. An interruption leaves what was written for the next writer of the same `job`. A disk
+    that is full or may not be written to is a `UserError`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        image_size: int,
+        class_names: list[str],
+        labels: dict[str, npt.NDArray[np.int64]],
+        jpeg: JpegQuality | None = None,
+        job: dict[str, Any] | None = None,
+        shard_bytes: int = SHARD_BYTES,
+    ) -> None:
+        """`labels` of all slots, int64 [N], by split; without `jpeg` the pack is raw. `job` is whatever else the bytes
+        of the pack follow from."""
+        self.path, self.image_size, self.class_names, self.jpeg = path, image_size, class_names, jpeg
+        self.encoding = "raw" if jpeg is None else "jpeg"
+        self.done = 0
+        """Images that have come so far, kept or not, those of earlier writers included."""
+        self.rejected: dict[str, str] = {}
+        """Reasons by name of the image in its source."""
+        self.unusual: dict[str, list[str]] = {}
+        """What was out of the ordinary, by name of the image in its source."""
+        self.discarded = False
+        """Whether another job's work for the same target had to make room."""
+        self._partial = path.parent / f".{path.name}.partial"
+        self._folder = self._partial / "pack"
+        self._job = _digest(self.encoding, image_size, class_names, labels, asdict(jpeg) if jpeg else None, job)
+        self._shards = {
+            split: _Shards(self._folder, split, f".{self.encoding}", of_split, shard_bytes)
+            for split, of_split in labels.items()
+        }
+        self._unwritten = _Arrivals()
+        self._written = time.monotonic()
+
+    def __enter__(self) -> Self:
+        with self._writable():
+            if not self._goes_on():
+                self.discarded = (self._partial / _JOURNAL).exists()
+                shutil.rmtree(self._partial, ignore_errors=True)
+                self._folder.mkdir(parents=True)
+                (self._partial / _JOB).write_text(self._job, encoding="utf-8")
+            for shards in self._shards.values():
+                shards.cut()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        with suppress(OSError):  # the disk is full: what the journal lacks is done again
+            self._close(write=isinstance(error, KeyboardInterrupt | SystemExit | OSError))
+        if self._partial.exists() and (self.path.exists() or not (self._partial / _JOURNAL).exists()):
+            shutil.rmtree(self._partial)
+        if isinstance(error, OSError):
+            raise self._unwritable(error) from error
+
+    def encode(self, square: npt.NDArray[np.uint8]) -> bytes:
+        """uint8 [S, S, 3] in the pack's encoding. Releases the GIL; may be called from several threads."""
+        assert square.shape == (self.image_size, self.image_size, 3) and square.dtype == np.uint8
+        return square.tobytes() if self.jpeg is None else encode(square, self.jpeg)
+
+    def put(self, split: str, slot: int, data: bytes, *, name: str = "", unusual: Sequence[str] = ()) -> None:
+        """Append an encoded image, number `slot` of the split."""
+        self._shards[split].append(slot, data)
+        if unusual:
+            self._unwritten.unusual[name] = self.unusual[name] = list(unusual)
+        # Last, in one step: wherever Ctrl-C comes, the journal knows an image wholly or not at all.
+        self._unwritten.kept.setdefault(split, []).append((slot, len(data)))
+        self._arrived()
+
+    def reject(self, name: str, reason: str) -> None:
+        """Leave the slot of the image `name` empty."""
+        self.rejected[name] = reason
+        self._unwritten.rejected[name] = reason
+        self._arrived()
+
+    def kept_per_class(self, split: str) -> npt.NDArray[np.int64]:
+        """int64 [classes]: images kept so far."""
+        counts = np.zeros(len(self.class_names), np.int64)
+        for labels, _ in self._shards[split].kept():
+            counts += np.bincount(labels, minlength=len(counts))
+        return counts
+
+    def finish(
+        self, made: dict[str, Any], *, threads: int = 1, advance: Callable[[int], None] = lambda _: None
+    ) -> Pack:
+        """Complete the pack, give it its name and open it; `made` says how it was made, for `pack.json`.
+
+        `advance` is called with the numbers of images read back for statistics and checksums.
+        """
+        self._close(write=True)
+        splits = {split: self._finish_split(shards) for split, shards in self._shards.items()}
+        statistics = self._measure(splits, threads, advance)
+        np.save(self._folder / "mean.npy", statistics.mean_image)
+        self._write_lists()
+        self._write_header(splits, statistics, made, threads)
+        self._folder.rename(self.path)  # never replaces a directory that holds something
+        return open_pack(self.path)
+
+    def _goes_on(self) -> bool:
+        """Whether another writer has begun the same job here; take over what it has done."""
+        job, journal = self._partial / _JOB, self._partial / _JOURNAL
+        if not (job.is_file() and self._folder.is_dir()) or job.read_text(encoding="utf-8") != self._job:
+            return False
+        if not journal.is_file():
+            return True
+        whole = 0
+        with journal.open("rb") as lines:
+            for line in lines:
+                if line.endswith(b"\n"):  # the last line may be cut off
+                    self._take_over(_Arrivals(**json.loads(line)))
+                    whole += len(line)
+        os.truncate(journal, whole)
+        return True
+
+    def _take_over(self, arrivals: _Arrivals) -> None:
+        for split, kept in arrivals.kept.items():
+            for slot, length in kept:
+                self._shards[split].place(slot, length)
+        self.done += arrivals.count
+        self.rejected |= arrivals.rejected
+        self.unusual |= arrivals.unusual
+
+    def _arrived(self) -> None:
+        self.done += 1
+        if time.monotonic() - self._written > JOURNAL_SECONDS:
+            self._write_journal()
+
+    def _write_journal(self) -> None:
+        """First the images, then what says that they are there."""
+        for shards in self._shards.values():
+            shards.sync()
+        arrived, self._unwritten = self._unwritten, _Arrivals()
+        with (self._partial / _JOURNAL).open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps(asdict(arrived)) + "\n")
+            journal.flush()
+            os.fsync(journal.fileno())
+        self._written = time.monotonic()
+
+    def _close(self, *, write: bool) -> None:
+        if write and self._unwritten.count:
+            self._write_journal()
+        for shards in self._shards.values():
+            shards.close()
+
+    def _finish_split(self, shards: _Shards) -> dict[str, Any]:
+        """Write labels and index; returns the split's entry of `pack.json`."""
+        in_order, bytes_each = shards.in_order(), self.image_size**2 * 3
+        entry: dict[str, Any] = {"images": sum(len(labels) for labels, _ in shards.kept())}
+
+        def save(name: str, pieces: Iterator[npt.NDArray[np.int64]]) -> None:
+            entry[name] = f"{shards.split}-{name}.npy"
+            _save(self._folder / entry[name], entry["images"], pieces)
+
+        save("labels", (labels for labels, _ in shards.kept()))
+        if self.encoding == "jpeg":
+            save("spans", (spans for _, spans in shards.kept()))
+        elif not in_order:
+            save("order", (spans[:, 0] // bytes_each for _, spans in shards.kept()))
+        if not in_order:
+            entry["in_order"] = shards.contents_in_order()
+        return {**entry, "shards": [path.name for path in shards.paths]}
+
+    def _measure(self, splits: dict[str, Any], threads: int, advance: Callable[[int], None]) -> Statistics:
+        """Over the training images as the pack holds them."""
+        split = open_split(self._folder, splits["train"], self.encoding, self.image_size)
+
+        def sums_of(indices: npt.NDArray[np.int64]) -> PixelSums:
+            sums = PixelSums(self.image_size)
+            for block in split.blocks(indices):
+                sums.add(block.images[block.rows])
+            return sums
+
+        pieces = (np.arange(part.start, part.stop) for part in parts(len(split), most=_PIECE))
+        total = PixelSums(self.image_size)
+        for sums in in_threads(sums_of, pieces, threads):
+            total.merge(sums)
+            advance(sums.images)
+        return total.statistics()
+
+    def _write_lists(self) -> None:
+        unusual = {name: ", ".join(notes) for name, notes in self.unusual.items()}
+        for file, entries in zip(LISTS, (self.rejected, unusual), strict=True):
+            if entries:
+                lines = "".join(f"{name}\t{what}\n" for name, what in sorted(entries.items()))
+                (self._folder / file).write_text(lines, encoding="utf-8", errors="backslashreplace")
+
+    def _write_header(self, splits: dict[str, Any], statistics: Statistics, made: dict[str, Any], threads: int) -> None:
+        files = [file for file in sorted(self._folder.iterdir()) if file.name not in LISTS]
+        sums = in_threads(file_sha256, iter(files), threads)
+        header: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "encoding": self.encoding,
+            **({"jpeg": asdict(self.jpeg)} if self.jpeg else {}),
+            "image_size": self.image_size,
+            "splits": splits,
+            "made": {**made, "rejected": len(self.rejected), "unusual": self.unusual_counts},
+            "statistics": {
+                "channel_means": statistics.channel_means.tolist(),
+                "covariance": statistics.covariance.tolist(),
+                "eigenvalues": statistics.eigenvalues.tolist(),
+                "eigenvectors": statistics.eigenvectors.tolist(),
+            },
+            "class_names": self.class_names,
+            "files": {
+                file.name: {"bytes": file.stat().st_size, "sha256": sha256}
+                for file, sha256 in zip(files, sums, strict=True)
+            },
+        }
+        header["checksum"] = header_checksum(header)
+        replace_file(self._folder / "pack.json", (json.dumps(header, indent=1) + "\n").encode())
+
+    @property
+    def unusual_counts(self) -> dict[str, int]:
+        """How many images were out of the ordinary in each way, the most frequent first."""
+        counts = Counter(note for notes in self.unusual.values() for note in notes)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> UserError:
+        kept = f"; {self.done:,} images are done, and the same command goes on" if self.done else ""
+        return UserError(f"the pack {self.path} cannot be written: {error.strerror or error}{kept}")
+
+
+def _digest(*parts: Any) -> str:
+    """A name for the job, equal for equal parts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        arrays = part if isinstance(part, dict) else {"": part}
+        for name, value in arrays.items():
+            digest.update(f"\n{name}:".encode())
+            digest.update(value.data if isinstance(value, np.ndarray) else json.dumps(value, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _save(path: Path, length: int, pieces: Iterable[npt.NDArray[np.int64]]) -> None:
+    """What `np.save` writes of the pieces one behind the other: `length` numbers or rows."""
+    with path.open("wb") as file:
+        for place, piece in enumerate(pieces):
+            if place == 0:
+                form = np.lib.format.header_data_from_array_1_0(piece)
+                np.lib.format.write_array_header_1_0(file, form | {"shape": (length, *piece.shape[1:])})
+            file.write(piece.tobytes())

@@ -1,0 +1,189 @@
+"""ILSVRC-2010 and ILSVRC-2012 as their organisers publish them: what a development kit says about the images.
+
+The kit, `ILSVRC2012_devkit_t12.tar.gz` or `ILSVRC2010_devkit-1.0.tar.gz`, packed or unpacked, holds `data/meta.mat`,
+with the WordNet ID and the words of each of the 1,000 classes, and the validation labels; the labels of 2010's test
+images are a file of their own beside it. A label is the class's ILSVRC ID, 1 to 1,000, not its number here: classes are
+numbered in the order of their WordNet IDs, as in folders named after them and in torchvision's `ImageNet`. Line n of a
+file of labels is about the image whose name ends in n (readme of the kits: "in the ascending alphabetical order of the
+image file names").
+
+Kaggle's "ImageNet Object Localization Challenge" is ILSVRC-2012 too, with two tables in the place of the kit: the class
+and boxes of each validation image, and the words of the classes.
+"""
+
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.io
+
+from alexnet.data.sources.folders import Tree, read_named, tar_contents
+from alexnet.errors import UserError
+
+IMAGES = re.compile(r"ILSVRC(?P<year>20\d\d)_(?:img|images)_(?:(?P<split>train|val)|(?P<test>test)\w*)")
+"""Published archives of images, and folders of their contents, without `.tar`; `..._train_t3` is of another task."""
+FLAT = re.compile(r"(?:.*/)?ILSVRC(?P<year>20\d\d)_(?P<split>val|test)_(?P<number>\d{8})\.jpe?g", re.IGNORECASE)
+"""Validation and test images, which the archives hold without class folders."""
+_KIT = re.compile(r"(?:.*/)?(?:ILSVRC20\d\d_)?devkit(?:_t12|-[\d.]+\d)?\.tar(?:\.gz)?")
+_META = re.compile(r"(?:.*/)?(?:data/)?meta\.mat")
+_LABELS = re.compile(r"(?:.*/)?ILSVRC(?P<year>20\d\d)_(?P<split>validation|test)_ground_truth\.txt")
+_SOLUTION = re.compile(r"(?:.*/)?LOC_val_solution\.csv")
+"""`ILSVRC2012_val_00048981,n03995372 85 1 499 272`: an image, then a class and a box as often as it has boxes."""
+_MAPPING = re.compile(r"(?:.*/)?LOC_synset_mapping\.txt")
+"""`n01440764 tench, Tinca tinca`."""
+_SPLITS = {"validation": "val", "test": "test"}
+_ID = re.compile(r"ILSVRC20\d\d_ID")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kit:
+    """What a development kit says, or what Kaggle gives in its place."""
+
+    path: Path
+    """Folder or archive that it was found in."""
+    wordnet_ids: dict[int, str]
+    """Of the classes, by ILSVRC ID."""
+    words: dict[str, str]
+    """What a class is called, by WordNet ID."""
+    labels: dict[tuple[str, str], npt.NDArray[np.int64]]
+    """int64 [n]: ILSVRC IDs of the images, by year and split ("val", "test")."""
+
+
+def find_kit(tree: Tree) -> Kit | None:
+    """The development kit in a folder or archive, if there is one; a `UserError` where it cannot be understood."""
+    files = _files(tree)
+    return _published_kit(tree, files) or _kaggle_kit(tree, files)
+
+
+def _published_kit(tree: Tree, files: dict[str, bytes]) -> Kit | None:
+    metas = [data for name, data in files.items() if _META.fullmatch(name)]
+    if not metas or not any(_LABELS.fullmatch(name) for name in files):
+        return None
+    if len(metas) > 1:
+        raise UserError(f"{tree.path} holds {len(metas)} development kits (meta.mat); leave that of these images")
+    named = ((_LABELS.fullmatch(name), data) for name, data in files.items())
+    labels = {
+        (found["year"], _SPLITS[found["split"]]): _integers(tree.path, found[0], data) for found, data in named if found
+    }
+    wordnet_ids, words = _classes(tree.path, metas[0])
+    return Kit(path=tree.path, wordnet_ids=wordnet_ids, words=words, labels=labels)
+
+
+def is_kit_file(name: str) -> bool:
+    """Whether a file of this name is a development kit, or one of the files in it that count."""
+    return any(pattern.fullmatch(name) for pattern in (_KIT, _META, _LABELS, _SOLUTION, _MAPPING))
+
+
+def _files(tree: Tree) -> dict[str, bytes]:
+    """The files of the kit by name, from where they lie or out of the kit's own archive; the archive's go first."""
+    loose = dict(read_named(tree, is_kit_file))
+    packed = {name: data for name, data in loose.items() if _KIT.fullmatch(name)}
+    inside = {f"{kit}/{name}": data for kit, archive in packed.items() for name, data in _unpacked(tree, kit, archive)}
+    if inside:
+        loose = {name: data for name, data in loose.items() if not _META.fullmatch(name)}
+    return loose | inside
+
+
+def _unpacked(tree: Tree, kit: str, archive: bytes) -> Iterable[tuple[str, bytes]]:
+    return tar_contents(tree.path / kit, archive, is_kit_file)
+
+
+def _kaggle_kit(tree: Tree, files: dict[str, bytes]) -> Kit | None:
+    solutions = {name: data for name, data in files.items() if _SOLUTION.fullmatch(name)}
+    if not solutions:
+        return None
+    (name, data), *_ = solutions.items()
+    by_image = [_solution(tree.path / name, number, line) for number, line in enumerate(_lines(data), 1) if number > 1]
+    numbers, classes = zip(*sorted(by_image), strict=True) if by_image else ((), ())
+    if numbers != tuple(range(1, len(numbers) + 1)):
+        raise UserError(f"{tree.path / name} should name each validation image from 1 on once; download it again")
+    wordnet_ids = dict(enumerate(sorted(set(classes)), 1))
+    number_of = {wordnet_id: number for number, wordnet_id in wordnet_ids.items()}
+    mapping = [line.partition(" ") for name, data in files.items() if _MAPPING.fullmatch(name) for line in _lines(data)]
+    return Kit(
+        path=tree.path,
+        wordnet_ids=wordnet_ids,
+        words={wordnet_id: words.strip() for wordnet_id, _, words in mapping},
+        labels={("2012", "val"): np.array([number_of[wordnet_id] for wordnet_id in classes], np.int64)},
+    )
+
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode(errors="replace").splitlines()
+
+
+def _solution(path: Path, number: int, line: str) -> tuple[int, str]:
+    """Number and class of a validation image from line `number` of its table."""
+    image, _, boxes = line.partition(",")
+    found, classes = FLAT.fullmatch(f"{image}.JPEG"), set(boxes.split()[::5])
+    if found is None or len(classes) != 1:
+        raise UserError(f"{path}: line {number:,} is no validation image and its one class: {line[:80]!r}")
+    return int(found["number"]), classes.pop()
+
+
+def _integers(path: Path, name: str, data: bytes) -> npt.NDArray[np.int64]:
+    try:
+        return np.array([int(line) for line in data.split()], np.int64)
+    except ValueError as error:
+        raise UserError(f"{path}: {name} should hold one number a line: {error}") from None
+
+
+def _classes(path: Path, meta: bytes) -> tuple[dict[int, str], dict[str, str]]:
+    """WordNet IDs by ILSVRC ID, and words by WordNet ID, of the synsets that are classes: those without children."""
+    try:
+        synsets = scipy.io.loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
+        (number,) = (field for field in synsets.dtype.names if _ID.fullmatch(field))
+        classes = [synset for synset in np.atleast_1d(synsets) if int(synset["num_children"]) == 0]
+        return _by_number(classes, number), {str(synset["WNID"]): str(synset["words"]) for synset in classes}
+    except Exception as error:  # a damaged file can raise nearly anything
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{path}: meta.mat of the development kit cannot be read ({what}); download it again") from None
+
+
+def _by_number(classes: list[Any], number: str) -> dict[int, str]:
+    return {int(synset[number]): str(synset["WNID"]) for synset in classes}
+
+
+def label(path: Path, split: str, images: list[str], kit: Kit | None) -> list[str]:
+    """The WordNet IDs of the classes of flat images, of which `images` are the names.
+
+    Raises:
+        UserError: there is no kit or it lacks the labels, the images are not those that the labels are about, or a
+            label is none of the kit's classes.
+    """
+    found = {name: FLAT.fullmatch(name) for name in images}
+    numbers = {name: (match["year"], int(match["number"])) for name, match in found.items() if match}
+    years = {year for year, _ in numbers.values()}
+    if len(years) != 1:
+        raise UserError(f"{path}: {split} mixes images of {' and '.join(sorted(years))}; keep one year")
+    year = years.pop()
+    labels = _labels(path, year, split, len(images), kit)
+    if sorted(number for _, number in numbers.values()) != list(range(1, len(labels) + 1)):
+        raise UserError(
+            f"{path}: {len(images):,} {split} images but {len(labels):,} labels, for the images from 1 on; "
+            "some are missing or doubled: copy or download them again"
+        )
+    assert kit is not None
+    return [kit.wordnet_ids[int(labels[number - 1])] for _, number in numbers.values()]
+
+
+def _labels(path: Path, year: str, split: str, images: int, kit: Kit | None) -> npt.NDArray[np.int64]:
+    file = f"ILSVRC{year}_{'validation' if split == 'val' else split}_ground_truth.txt"
+    if kit is None:
+        archive = {"2012": "ILSVRC2012_devkit_t12.tar.gz", "2010": "ILSVRC2010_devkit-1.0.tar.gz"}.get(year, "kit")
+        raise UserError(
+            f"{path} has {images:,} {split} images without class folders and no development kit to label them: "
+            f"put {archive} {'or LOC_val_solution.csv ' if year == '2012' else ''}beside them"
+        )
+    if (year, split) not in kit.labels:
+        raise UserError(f"{path}: {file} is missing; it belongs to the development kit of {year} or beside it")
+    labels = kit.labels[year, split]
+    for line, number in enumerate(labels.tolist(), 1):
+        if number not in kit.wordnet_ids:
+            raise UserError(f"{path}: line {line:,} of {file} is {number}, which is no class of meta.mat")
+    return labels

@@ -1,0 +1,177 @@
+"""One image file to one square of pixels.
+
+The shorter side is scaled to the size and the centre kept (paper, section 2), antialiased (`resample`).
+Every kind of file has one outcome, that of the usual tool chain (`Image.open(file).convert("RGB")`) unless said
+otherwise; what is said of an image in [brackets] is counted and listed in the pack's `unusual.txt`:
+
+* the format is told by the contents, so a PNG named .JPEG is read as the PNG that it is [PNG];
+* greyscale is repeated in the three channels [greyscale]; palettes are looked up [palette]; CMYK and YCCK are converted
+  without a colour profile [CMYK];
+* an alpha channel is dropped [alpha dropped]; of an animation or a file of several pages the first image is taken
+  [first of several];
+* the EXIF orientation is ignored, as it is in published ImageNet results [EXIF orientation ignored];
+* a file that is compressed once more by gzip, as some of ILSVRC-2010's are, is decompressed [gzip-compressed];
+* 16-bit greyscale keeps its upper 8 bits (PIL alone would clip it to white) [16-bit];
+* empty, truncated and undecodable files, files that are no image, images of floating-point pixels and images of
+  more than 100 million pixels (decompression bombs) are rejected with a reason.
+"""
+
+import io
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from alexnet.data.jpeg import MAX_PIXELS, decode_photograph
+from alexnet.data.sources.resample import centre_square
+from alexnet.data.sources.tars import Stored
+
+Blob = Path | Stored | bytes | npt.NDArray[np.uint8]
+"""An encoded image in a file, in an archive or in memory, or its pixels, uint8 [H, W, 3]."""
+Square = npt.NDArray[np.uint8]
+"""uint8 [S, S, 3]."""
+
+RESIZE = "shorter side to the size, bilinear (antialiased, rows first), centre crop"
+SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm")
+)
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # no others: some start programs, such as EPS
+MAX_BYTES = 2**28
+"""Of a decompressed file."""
+_JPEG_NAMES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
+
+
+class RejectedError(ValueError):
+    """An image that cannot be used; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """An image that could be used."""
+
+    square: Square
+    unusual: tuple[str, ...] = ()
+    """What is out of the ordinary about its file, in the words of the module's docstring."""
+
+
+def convert(blobs: list[Blob], size: int) -> list[Converted | str]:
+    """Each image as a uint8 [size, size, 3] square, or the reason, one line, why there is none."""
+    with quiet():
+        return [convert_file(blob, size, blob.name if isinstance(blob, Path) else "") for blob in blobs]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without PIL's warnings of odd metadata, which is not used. For one thread: filters belong to the process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
+    """An image as a uint8 [size, size, 3] square, or the reason, one line, why there is none.
+
+    `name` tells what the file claims to be, where its suffix says so. May be called from several threads, within one
+    `quiet`.
+    """
+    try:
+        return _convert(blob, size, name)
+    except UnidentifiedImageError:
+        return "not an image"
+    except MemoryError:
+        raise  # says nothing about the image
+    except Exception as error:  # PIL's decoders raise nearly anything on damaged files
+        return " ".join(str(error).split()) or type(error).__name__
+
+
+def _convert(blob: Blob, size: int, name: str) -> Converted:
+    if isinstance(blob, np.ndarray):
+        return Converted(centre_square(blob, size))
+    data = blob if isinstance(blob, bytes) else blob.read_bytes()
+    if not data:
+        raise RejectedError("empty file")
+    compressed = data.startswith(b"\x1f\x8b")
+    if compressed:
+        data = _unzipped(data)
+    pixels, notes = _decode(data, name)
+    return Converted(centre_square(pixels, size), (*(["gzip-compressed"] if compressed else []), *notes))
+
+
+def _unzipped(data: bytes) -> bytes:
+    unzip = zlib.decompressobj(wbits=31)
+    whole = unzip.decompress(data, MAX_BYTES)
+    if unzip.unconsumed_tail:
+        raise RejectedError(f"gzip-compressed, more than {MAX_BYTES:,} bytes")
+    if not unzip.eof:
+        raise RejectedError("gzip-compressed and truncated")
+    return whole
+
+
+def _decode(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8], list[str]]:
+    """Pixels, uint8 [H, W, 3], and what is unusual."""
+    photograph = decode_photograph(data)
+    if photograph is not None:
+        pixels, grey = photograph
+        return pixels, [*(["greyscale"] if grey else []), *_orientation(data)]
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        return _rgb(image), _unusual(image, name)
+
+
+def _orientation(data: bytes) -> list[str]:
+    """Whether a JPEG asks to be turned; its EXIF block comes early, and most photographs have none."""
+    start = data.find(b"Exif\0\0", 0, 4096)
+    if start < 0:
+        return []
+    exif = Image.Exif()
+    length = int.from_bytes(data[start - 2 : start], "big") - 2
+    try:
+        exif.load(data[start : start + length])
+    except Exception:  # a damaged block says nothing that would be followed
+        return []
+    return ["EXIF orientation ignored"] if exif.get(ExifTags.Base.Orientation, 1) != 1 else []
+
+
+_MODES = {
+    **dict.fromkeys(("1", "L"), "greyscale"),
+    **dict.fromkeys(("P", "PA"), "palette"),
+    **dict.fromkeys(("LA", "La"), "greyscale"),
+    "CMYK": "CMYK",
+}
+
+
+def _unusual(image: Image.Image, name: str) -> list[str]:
+    notes = []
+    claimed = Path(name).suffix.lower()
+    if claimed in _JPEG_NAMES and image.format not in ("JPEG", "MPO"):
+        notes.append(str(image.format))
+    if image.mode in _MODES:
+        notes.append(_MODES[image.mode])
+    if image.mode.startswith("I"):
+        notes.append("16-bit")
+    if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
+        notes.append("alpha dropped")
+    if getattr(image, "n_frames", 1) > 1:
+        notes.append("first of several")
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        notes.append("EXIF orientation ignored")
+    return notes
+
+
+def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """The pixels, uint8 [H, W, 3], of an image of allowed size."""
+    if image.width * image.height > MAX_PIXELS:
+        raise RejectedError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
+    if image.mode == "F":
+        raise RejectedError("floating-point pixels have no defined range")
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() >= 2**16:
+            raise RejectedError("32-bit pixels have no defined range")
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    return np.asarray(image.convert("RGB"))

@@ -1,0 +1,21 @@
+"""Errors by split and view, for the screen."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from alexnet.runs.result import ErrorRates
+
+VIEW_NAMES = {"center": "centre crop", "ten_crop": "ten crops"}
+
+
+def errors_table(errors: Mapping[str, Mapping[str, ErrorRates]], *, title: str | None = None) -> Table:
+    """One row for each split and view."""
+    table = Table("images", "view", "top-1 error", "top-5 error", title=title, title_justify="left")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for split, views in errors.items():
+        for view, rates in views.items():
+            label = f"{split} ({rates.images:,})"
+            table.add_row(label, VIEW_NAMES[view], f"{100 * rates.top1:.2f} %", f"{100 * rates.top5:.2f} %")
+    return table

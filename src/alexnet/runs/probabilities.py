@@ -1,0 +1,110 @@
+"""`probabilities.npz`: all that a net said about the images of a pack, of which `predictions.npz` keeps five classes.
+
+An average of several nets needs it: a class may be sixth for each of them and third for all together.
+"""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet.config.records import replace_file, require
+from alexnet.errors import UserError
+
+PROBABILITIES_FILE = "probabilities.npz"
+PROBABILITIES_VERSION = 1
+
+_DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """What one net said about the N images of one split, in the order of the pack."""
+
+    labels: NDArray[np.int32]
+    """[N], the true class."""
+    views: Mapping[str, NDArray[np.float32]]
+    """By view: the probabilities of all classes, [N, classes]."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answered:
+    """Which net was asked about which images."""
+
+    net: str
+    """Name of the run."""
+    fingerprint: str
+    """Of the pack."""
+    class_names: list[str]
+    splits: list[str]
+
+
+def bytes_needed(images: int, classes: int, views: int) -> int:
+    """Size of the probabilities of so many images in the file."""
+    return images * classes * views * np.dtype(np.float32).itemsize
+
+
+def write_probabilities(
+    directory: Path, answers: Mapping[str, Answers], *, net: str, fingerprint: str, class_names: list[str]
+) -> None:
+    """Write `probabilities.npz` into `directory`, complete or not at all."""
+    arrays: dict[str, NDArray[Any]] = {
+        "version": np.array(PROBABILITIES_VERSION, np.int32),
+        "net": np.array(net),
+        "fingerprint": np.array(fingerprint),
+        "class_names": np.array(class_names),
+        "splits": np.array(list(answers)),
+    }
+    for split, said in answers.items():
+        arrays[f"{split}/labels"] = said.labels.astype(np.int32)
+        arrays |= {f"{split}/{view}": probabilities for view, probabilities in said.views.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # a keyword here is the name of an array
+    replace_file(directory / PROBABILITIES_FILE, buffer.getvalue())
+
+
+def read_answered(directory: Path) -> Answered:
+    """Who was asked about what; UserError if the file is missing, damaged or of an unknown version."""
+    with _opened(directory / PROBABILITIES_FILE) as file:
+        return Answered(
+            net=str(file["net"]),
+            fingerprint=str(file["fingerprint"]),
+            class_names=[str(name) for name in file["class_names"]],
+            splits=[str(split) for split in file["splits"]],
+        )
+
+
+def read_answers(directory: Path, split: str, view: str) -> Answers:
+    """One split and view; UserError if the file is missing, damaged or without them."""
+    path = directory / PROBABILITIES_FILE
+    with _opened(path) as file:
+        if f"{split}/{view}" not in file:
+            raise UserError(f"{path}: holds no probabilities for {split}/{view}")
+        classes = len(file["class_names"])
+        labels, probabilities = file[f"{split}/labels"], file[f"{split}/{view}"]
+        require(labels.dtype == np.int32 and labels.ndim == 1 and len(labels) > 0, "labels", "not a list of labels")
+        require(labels.min() >= 0 and labels.max() < classes, "labels", "name no class")
+        fits = probabilities.shape == (len(labels), classes) and probabilities.dtype == np.float32
+        require(fits, f"{split}/{view}", f"not probabilities of {classes:,} classes for every image")
+        return Answers(labels=labels, views={view: probabilities})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """The arrays, once the version is known; whatever is wrong with the file, also while it is read, is a UserError."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            version = int(file["version"])
+            require(version == PROBABILITIES_VERSION, "version", f"{version} is unknown")
+            yield file
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing") from None
+    except _DAMAGE as error:
+        raise UserError(f"{path}: damaged: {error}") from None

@@ -1,0 +1,208 @@
+"""What a run leaves behind for the study, first part: `result.json` (the second is `alexnet.runs.predictions`).
+
+The two files are the contract between a run and a report: a report needs nothing else, neither the configuration nor
+torch, so it can be made elsewhere from copied run directories. `docs/result-files.md` lists every field.
+"""
+
+import json
+import shlex
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from alexnet.config.records import ADDED_LATER, FieldError, decode, replace_file, require
+from alexnet.errors import UserError
+
+SCHEMA_VERSION = 1
+RESULT_FILE = "result.json"
+CONFIG_FILE = "config.yaml"
+METRICS_FILE = "metrics.csv"
+BASELINE = "baseline"
+NOT_COMPUTED = ("runs", "fresh", "hardware", "trainer", "placement", "wandb", "target", "data.packs")
+"""Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
+
+Status = Literal["finished", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """A pair of errors in percent, or of differences of errors in points; None where unknown."""
+
+    top1: float | None = None
+    top5: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What the paper and its authors' log say about one ablation: the rise of the error, in points."""
+
+    title: str
+    section: str
+    statement: str
+    paper: Points
+    log: Points
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Absolute errors of the paper and of the log, in percent, where the experiment is one of the paper's."""
+
+    paper: Points
+    log: Points
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """Which images a run saw."""
+
+    name: str
+    fingerprint: str
+    classes: int
+    images: dict[str, int]
+    """Images per split."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorRates:
+    """Errors over one split and view, as fractions of its images."""
+
+    images: int
+    top1: float
+    top5: float
+
+    def __post_init__(self) -> None:
+        require(self.images >= 1, "images", f"{self.images} is not a count of images")
+        for name, rate in (("top1", self.top1), ("top5", self.top5)):
+            require(0 <= rate <= 1, name, f"{rate} is not a fraction between 0 and 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateDrop:
+    """The learning rate from the start of an epoch (counted from 0) on."""
+
+    epoch: int
+    rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFacts:
+    """How long training took and what it did."""
+
+    epochs: int
+    steps: int
+    seconds: float
+    images_per_second: float
+    rate_drops: tuple[RateDrop, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitState:
+    """The code that ran; `dirty` if it differed from the revision."""
+
+    revision: str
+    dirty: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedFacts:
+    """The weights that a run started from."""
+
+    run: str
+    """The run that they come from, or their file where that lies outside of a run."""
+    data_fingerprint: str
+    """Of the images that they were trained on."""
+    weights: str
+    """Hash of all of them."""
+    taken: tuple[str, ...]
+    """Layers that started from them."""
+    fresh: tuple[str, ...]
+    """Layers that were drawn all the same."""
+    left_behind: tuple[str, ...]
+    """Layers that this run's net does not have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Everything in `result.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    status: Status
+    message: str | None
+    """Why the run failed or was interrupted, in one line; None when it finished."""
+    run: str
+    ablation: str
+    """`baseline`, or the names of the ablations joined by `+`."""
+    recipe: str
+    experiment: str
+    seed: int
+    pairing_key: str
+    """Hash of the configuration with the ablation's changes undone and the seed left out."""
+    changes: dict[str, tuple[Any, Any]]
+    """Dotted configuration key -> value in the baseline, value in this run."""
+    claims: dict[str, Claim]
+    target: Target
+    data: DataFacts
+    errors: dict[str, dict[str, ErrorRates]]
+    """Split -> view -> errors; empty unless the run finished."""
+    training: TrainingFacts | None
+    parameters: int
+    versions: dict[str, str]
+    device: str
+    git: GitState | None
+    command: str
+    """The command that makes this run, quoted for a shell."""
+    pretrained: PretrainedFacts | None = field(default=None, metadata=ADDED_LATER)
+    """None where every weight was drawn."""
+    precision: str | None = field(default=None, metadata=ADDED_LATER)
+    """`hardware.precision`; None where it was not noted yet."""
+
+    def __post_init__(self) -> None:
+        finished = self.status == "finished"
+        require((self.message is None) == finished, "message", "a finished run has none, any other has one")
+        require(bool(self.errors) == finished, "errors", "a finished run has some, any other has none")
+        require(self.seed >= 0, "seed", f"{self.seed} is negative")
+        require(bool(self.ablation), "ablation", "empty")
+        try:
+            shlex.split(self.command)
+        except ValueError as error:
+            raise FieldError("command", f"not a shell command: {error}") from None
+
+    def has_other_precision(self, wanted: str) -> bool:
+        """Whether the run is known to be of another precision: runs are named alike whatever theirs is."""
+        return self.precision not in (None, wanted)
+
+    def write(self, directory: Path) -> None:
+        """Write `result.json` into `directory`, complete or not at all."""
+        text = json.dumps(asdict(self), indent=2, allow_nan=False)
+        replace_file(directory / RESULT_FILE, f"{text}\n".encode())
+
+
+def read_result(directory: Path) -> Result:
+    """Read and check `result.json`; UserError names the file and the field that is wrong."""
+    path = directory / RESULT_FILE
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        # An unknown version is named before any field that differs because of it.
+        if isinstance(raw, dict) and version is not None and version != SCHEMA_VERSION:
+            raise FieldError("schema_version", f"{version!r} is unknown; this program reads {SCHEMA_VERSION}")
+        result: Result = decode(Result, raw)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except FieldError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from None
+    return result
+
+
+def finished_result(directory: Path) -> Result | None:
+    """The result of a run directory whose run is finished; None before that. UserError where it cannot be read."""
+    if not (directory / RESULT_FILE).is_file():
+        return None
+    result = read_result(directory)
+    return result if result.status == "finished" else None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")

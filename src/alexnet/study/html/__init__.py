@@ -1,1 +1,0 @@
-"""The comparison as one HTML page that opens from disk, for a reader who wants to check."""

@@ -1,0 +1,218 @@
+"""How long networks take to fit their training images (Figure 1): curves from run directories, and ratios of times.
+
+Reads `result.json`, `config.yaml` and `metrics.csv`. Errors are in percent of all training images, in evaluation mode,
+at the end of each epoch; between two epochs the error is taken to fall in a straight line, from chance at epoch 0.
+"""
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from alexnet.config.compose import flatten, schema_defaults
+from alexnet.errors import UserError
+from alexnet.runs.collect import Run
+from alexnet.runs.result import CONFIG_FILE, METRICS_FILE, NOT_COMPUTED
+from alexnet.study.statistics import Interval, seed_interval
+
+ERROR = "train_set_top1_error"
+UNDER_STUDY = ("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.until_train_error")
+"""Keys in which the runs of one figure may differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedRun:
+    """A run whose training error was measured."""
+
+    run: Run
+    activation: str
+    rate: float
+    settings: dict[str, Any]
+    """Every other value that it computed with, by dotted key."""
+    errors: tuple[float, ...]
+    """After each epoch, percent."""
+    steps: int
+    """Updates in an epoch."""
+
+    @property
+    def seed(self) -> int:
+        return self.run.result.seed
+
+    @property
+    def chance(self) -> float:
+        """Error of guessing, percent: where every curve starts."""
+        return 100 * (1 - 1 / self.run.result.data.classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The runs of one non-linearity at one rate, by seed."""
+
+    activation: str
+    rate: float
+    runs: tuple[FittedRun, ...]
+    epochs: tuple[float | None, ...]
+    """Epochs to the target error by run; None if the run ended above it."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether every run came down to the target."""
+        return None not in self.epochs
+
+    @property
+    def spent(self) -> tuple[float, ...]:
+        """Epochs to the target, or trained in vain: for a run that ended above it, less than it would have needed."""
+        pairs = zip(self.runs, self.epochs, strict=True)
+        return tuple(len(run.errors) if epochs is None else epochs for run, epochs in pairs)
+
+    @property
+    def mean_epochs(self) -> float:
+        """Mean over runs; a lower bound unless all of them reached the target."""
+        return sum(self.spent) / len(self.spent)
+
+    @property
+    def last_error(self) -> float:
+        """Mean over runs of the last error, percent."""
+        return sum(run.errors[-1] for run in self.runs) / len(self.runs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """How many times as long one network takes as another, paired by seed."""
+
+    times: float
+    """Geometric mean; a lower bound if `at_least`."""
+    at_least: bool
+    seeds: int
+    interval: Interval | None
+    """95 % t interval over seeds, of logarithms; None with one seed or a lower bound."""
+
+
+def read_fit(run: Run) -> FittedRun | None:
+    """The training curve of a run; None if it has none (another experiment, or stopped in its first epoch).
+
+    UserError if one of its files is missing or damaged.
+    """
+    rows = _rows(run.directory / METRICS_FILE)
+    if not rows or any(not row.get(ERROR) for row in rows):
+        return None
+    values = schema_defaults() | _config(run.directory / CONFIG_FILE)
+    try:
+        return FittedRun(
+            run=run,
+            activation=str(values["activation.name"]),
+            rate=float(values["optimizer.lr"]),
+            settings={key: value for key, value in values.items() if not _is_beside(key)},
+            errors=tuple(float(row[ERROR]) for row in rows),
+            steps=int(rows[0]["step"]),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{run.directory}: {CONFIG_FILE} or {METRICS_FILE} is damaged: {error}") from None
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []  # stopped in its first epoch
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except Exception as error:
+        raise UserError(f"{path}: cannot be read: {error}".splitlines()[0]) from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: not a configuration")
+    return flatten({str(key): value for key, value in tree.items()})
+
+
+def _is_beside(key: str) -> bool:
+    """Whether a key may differ between runs of one figure."""
+    ignored = (*NOT_COMPUTED, *UNDER_STUDY, "ablations", "experiment")
+    return any(key == name or key.startswith(f"{name}.") for name in ignored)
+
+
+def check_comparable(fits: Sequence[FittedRun]) -> None:
+    """UserError if two runs differ in more than non-linearity, rate and seed, or saw other images."""
+    first = fits[0]
+    for other in fits[1:]:
+        if other.run.result.data.fingerprint != first.run.result.data.fingerprint:
+            raise UserError(f"{first.run.directory} and {other.run.directory} saw other images: give runs of one study")
+        for key in sorted(first.settings.keys() | other.settings.keys()):
+            mine, theirs = first.settings.get(key), other.settings.get(key)
+            if mine != theirs:
+                raise UserError(
+                    f"{first.run.directory} has {key}={mine}, {other.run.directory} has {theirs}: give runs that differ"
+                    " in non-linearity, rate and seed alone"
+                )
+
+
+def epochs_to(errors: Sequence[float], target: float, start: float) -> float | None:
+    """When a curve first comes down to a target, in epochs, in a straight line between its points; None if never.
+
+    `errors` are those after epoch 1, 2, ...; `start` is the error at epoch 0, above the target.
+    """
+    before = start
+    for epoch, error in enumerate(errors):
+        if error <= target:
+            return epoch + (before - target) / (before - error)
+        before = error
+    return None
+
+
+def networks(fits: Iterable[FittedRun], target: float) -> list[Network]:
+    """Group runs by non-linearity and rate: ReLU first, then by name; the fastest rate of each first."""
+    groups: dict[tuple[str, float], list[FittedRun]] = {}
+    for fit in sorted(fits, key=lambda fit: fit.seed):
+        groups.setdefault((fit.activation, fit.rate), []).append(fit)
+    found = [
+        Network(
+            activation=activation,
+            rate=rate,
+            runs=tuple(runs),
+            epochs=tuple(epochs_to(run.errors, target, run.chance) for run in runs),
+        )
+        for (activation, rate), runs in groups.items()
+    ]
+    return sorted(found, key=lambda net: (net.activation != "relu", net.activation, *_speed(net)))
+
+
+def _speed(net: Network) -> tuple[bool, float, float]:
+    # Of networks that never got there, the one that came nearest is the fastest, however long it was trained.
+    return (False, net.mean_epochs, 0.0) if net.reached else (True, net.last_error, net.mean_epochs)
+
+
+def fastest(found: Iterable[Network]) -> list[Network]:
+    """The first, that is the fastest, network of each non-linearity."""
+    by_activation: dict[str, Network] = {}
+    for net in found:
+        by_activation.setdefault(net.activation, net)
+    return list(by_activation.values())
+
+
+def ratio(slow: Network, fast: Network) -> Ratio | None:
+    """How many times as long `slow` takes to the target; None without a common seed, or if `fast` never gets there."""
+    reference = {run.seed: epochs for run, epochs in zip(fast.runs, fast.epochs, strict=True)}
+    pairs = [
+        (spent, epochs is None, reference[run.seed])
+        for run, spent, epochs in zip(slow.runs, slow.spent, slow.epochs, strict=True)
+        if run.seed in reference
+    ]
+    logs = [math.log(spent / other) for spent, _, other in pairs if other]
+    if not pairs or len(logs) < len(pairs):
+        return None
+    at_least = any(censored for _, censored, _ in pairs)
+    interval = None
+    if len(logs) > 1 and not at_least:
+        low, high = seed_interval(np.array(logs))
+        interval = Interval(math.exp(low), math.exp(high))
+    return Ratio(times=math.exp(sum(logs) / len(logs)), at_least=at_least, seeds=len(logs), interval=interval)

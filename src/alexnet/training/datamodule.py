@@ -1,0 +1,128 @@
+"""The LightningDataModule: batches of a pack, planned epoch by epoch."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TypeAlias
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from alexnet.config.schema import Config
+from alexnet.data.batches.augment import Batch, CropGeometry, ReadyBatch
+from alexnet.data.batches.fused import FusedAugmentation
+from alexnet.data.batches.loading import (
+    AugmentedImages,
+    Loader,
+    Made,
+    PlainImages,
+    WholeImages,
+    batch_parts,
+    loader_threads,
+)
+from alexnet.data.batches.nvjpeg import DeviceDecoder
+from alexnet.data.batches.plan import EpochPlan, draw_epoch
+from alexnet.data.batches.slots import Slots
+from alexnet.data.pack.integrity import Watch
+from alexnet.data.pack.pack import Pack
+from alexnet.parts import ONLY, Replica
+
+TrainingBatches: TypeAlias = Loader[Batch | ReadyBatch]
+EvaluationBatches: TypeAlias = Loader[tuple[Tensor, Tensor]]
+
+
+def validated_splits(pack: Pack, config: Config) -> list[str]:
+    """Splits that the network is evaluated on after every epoch, in order; `train` only where the schedule asks."""
+    wanted = ["val", *(["train"] if config.schedule.until_train_error is not None else [])]
+    return [name for name in wanted if name in pack.splits]
+
+
+def evaluated_splits(pack: Pack) -> list[str]:
+    """Splits that a trained network is judged on."""
+    return [name for name in ("val", "test") if name in pack.splits]
+
+
+class PackDataModule(L.LightningDataModule):
+    """Batches are augmented in one pass, where they are used: on the CPU by the threads that load them, on another
+    device by the network's own augmenter, from whole uint8 images and their draws.
+
+    The trainer must reload the training batches every epoch, since each epoch has a plan of its own.
+    """
+
+    def __init__(self, pack: Pack, config: Config, replica: Replica = ONLY, *, processes: int = 1) -> None:
+        """`processes` is the number of those that load on this machine at once."""
+        super().__init__()
+        self.pack, self.config = pack, config
+        self.replica, self.processes = replica, processes
+        self.geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
+        self.watch = Watch(pack)
+        crop, largest = self.geometry.crop_size, min(config.optimizer.batch_size, len(pack.splits["train"]))
+        self._slots = Slots((-(-largest // replica.of), crop, crop, 3))
+
+    @property
+    def evaluated(self) -> list[str]:
+        """Splits that a finished run is evaluated on."""
+        return evaluated_splits(self.pack)
+
+    def epoch_plan(self, epoch: int) -> EpochPlan:
+        """What happens to the training images in an epoch, counted from 0."""
+        return draw_epoch(
+            seed=self.config.seed,
+            epoch=epoch,
+            images=len(self.pack.splits["train"]),
+            positions=self.geometry.positions(self.config.crops),
+            images_per_draw=self.config.crops.images_per_draw,
+            reshuffle=self.config.shuffle.every_epoch,
+        )
+
+    def train_dataloader(self) -> TrainingBatches:
+        assert self.trainer is not None
+        self.watch.start()
+        split = self.pack.splits["train"]
+        epoch, device = self.trainer.current_epoch, self._device
+        plan = self.epoch_plan(epoch)
+        make: Callable[[slice], Batch | ReadyBatch] = (
+            self._augmented(plan, epoch) if device.type == "cpu" else WholeImages(split, plan, device, self._decoder)
+        )
+        return self._loader(make, len(split), self.config.optimizer.batch_size)
+
+    def _augmented(self, plan: EpochPlan, epoch: int) -> AugmentedImages:
+        augment = FusedAugmentation(
+            self.pack.statistics,
+            self.geometry,
+            crops=self.config.crops,
+            color=self.config.color,
+            color_on=self.config.color_is_on(epoch),
+        )
+        return AugmentedImages(self.pack.splits["train"], plan, augment, self._slots)
+
+    def val_dataloader(self) -> list[EvaluationBatches]:
+        batch_size = self.config.hardware.eval_batch_size
+        return [self._plain(name, batch_size) for name in validated_splits(self.pack, self.config)]
+
+    def test_dataloader(self) -> list[EvaluationBatches]:
+        batch_size = max(1, self.config.hardware.eval_batch_size // 10)  # ten crops of each image
+        return [self._plain(name, batch_size) for name in self.evaluated]
+
+    def _plain(self, name: str, batch_size: int) -> EvaluationBatches:
+        split = self.pack.splits[name]
+        return self._loader(PlainImages(split, self._decoder), len(split), batch_size)
+
+    def _loader(self, make: Callable[[slice], Made], images: int, batch_size: int) -> Loader[Made]:
+        threads = loader_threads(
+            self.config.hardware.loader_threads,
+            self._device,
+            processes=self.processes,
+            device_decodes=self._decoder is not None,
+        )
+        parts = batch_parts(images, batch_size, self.replica)
+        return Loader(make, parts=parts, threads=threads, stop=self.watch.raise_damage)
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    @cached_property
+    def _decoder(self) -> DeviceDecoder | None:
+        """The device's, for all splits; None where the host decodes."""
+        return DeviceDecoder(self._device) if self.config.data.decoder == "device" else None

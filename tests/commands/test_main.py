@@ -1,0 +1,129 @@
+"""The `alexnet` command: its tables, its files, and its mistakes in one line."""
+
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from alexnet.commands.main import main
+from alexnet.data.pack.pack import open_pack
+from tests.data.samples import class_folders
+from tests.offline_runs import records, run_record
+from tests.study.made_up import predictions, result, save
+
+PAPER_SIZES = {
+    "columns=two": 60_965_224,
+    "columns=one": 59_798_312,
+    "columns=isolated": 60_714_408,
+    "depth=six": 61_555_304,
+}
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line on stderr of a command that ends with 1."""
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    printed = capsys.readouterr()
+    assert caught.value.code == 1
+    assert printed.err.startswith("error: ") and printed.err.count("\n") == 1
+    return printed.err
+
+
+@pytest.mark.parametrize(("choice", "parameters"), PAPER_SIZES.items())
+def test_describe_ends_with_the_paper_s_parameters(
+    capsys: pytest.CaptureFixture[str], choice: str, parameters: int
+) -> None:
+    main(["describe", choice])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert "total" in lines[-1] and f"{parameters:,}" in lines[-1]
+    rows = [re.sub(r"\s+", " ", line).strip() for line in lines]
+    assert any(row.startswith("conv1, relu 11/4/0,3") and "55 x 55" in row for row in rows)
+    counts = [int(number.replace(",", "")) for number in re.findall(r"[\d,]{3,}", lines[-1])]
+    assert counts[0] == parameters
+
+
+def test_describe_follows_scale_classes_and_ablations(capsys: pytest.CaptureFixture[str]) -> None:
+    def total(*arguments: str) -> int:
+        main(["describe", *arguments])
+        last = [line for line in capsys.readouterr().out.splitlines() if "total" in line][-1]
+        return int(re.findall(r"[\d,]{3,}", last)[0].replace(",", ""))
+
+    full = total()
+    assert full == PAPER_SIZES["columns=two"]
+    assert total("experiment=ilsvrc2012") == full
+    assert total("+ablation=one_column") == PAPER_SIZES["columns=one"]
+    assert full - total("--classes", "10") == 990 * 4097
+    assert total("scale=small") < full / 10
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    for mistyped, hint in (("repot", ": did you mean report?"), ("xyz", "; choose from: codes, describe, ")):
+        with pytest.raises(SystemExit):
+            main([mistyped, "runs"])
+        assert f"alexnet: error: {mistyped}: there is no such command{hint}" in capsys.readouterr().err
+
+
+def test_mistakes_in_describe_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean columns" in error_of(capsys, "describe", "colums=one")
+    assert "did you mean none" in error_of(capsys, "describe", "lrn=nonne")
+    assert "use larger crops" in error_of(capsys, "describe", "scale=small", "scale.crop_size=2")
+    assert "+ablation=glob(*)" in error_of(capsys, "describe", "+ablation=glob(*)")
+
+
+def test_prepare_makes_a_pack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = class_folders(tmp_path / "images", splits=("",), count=6)
+    main(["prepare", str(source), str(tmp_path / "pack"), "--size", "16", "--val-fraction", "0.34", "--workers", "1"])
+    pack = open_pack(tmp_path / "pack")
+    assert pack.image_size == 16 and {name: len(split) for name, split in pack.splits.items()} == {
+        "train": 20,
+        "val": 10,
+    }
+    assert "train 20, val 10" in capsys.readouterr().err
+
+
+def test_mistakes_in_prepare_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert str(tmp_path / "no") in error_of(capsys, "prepare", str(tmp_path / "no"), str(tmp_path / "pack"))
+    source = class_folders(tmp_path / "images", splits=("train",))
+    assert "0" in error_of(capsys, "prepare", str(source), str(tmp_path / "pack"), "--size", "0")
+    main(["prepare", str(source), str(tmp_path / "pack"), "--size", "8", "--workers", "1"])
+    capsys.readouterr()
+    assert "pack" in error_of(capsys, "prepare", str(source), str(tmp_path / "pack"), "--size", "8")
+
+
+def test_mistakes_in_report_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert str(tmp_path) in error_of(capsys, "report", str(tmp_path))
+    assert "nowhere" in error_of(capsys, "report", str(tmp_path / "nowhere"))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "result.json").write_text("{")
+    assert "result.json" in error_of(capsys, "report", str(tmp_path / "run"))
+
+
+def test_report_logs_to_wandb_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    main(["report", str(tmp_path), "--wandb", "offline", "--project", "mine", "--entity", "lab"])
+    assert "W&B comparison: " in capsys.readouterr().out
+    run = run_record(records(tmp_path))
+    assert (run.project, run.entity, run.job_type) == ("mine", "lab", "comparison")
+
+
+def test_mistakes_with_wandb_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    monkeypatch.setattr("wandb.api", SimpleNamespace(api_key=None))
+    assert "wandb login" in error_of(capsys, "report", str(tmp_path), "--wandb", "online")
+    workspace = ("workspace", str(tmp_path), "--entity", "lab", "--project", "mine")
+    assert "wandb login" in error_of(capsys, *workspace)
+    monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
+    monkeypatch.delitem(sys.modules, "alexnet.study.report.workspace", raising=False)
+    assert "alexnet[dashboards]" in error_of(capsys, *workspace)
+
+
+def test_an_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["train"], ["report", "x", "--view", "eleven_crop"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert "usage: alexnet" in capsys.readouterr().err

@@ -1,0 +1,318 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet.data.jpeg import JpegQuality, encode
+from alexnet.data.pack.pack import Pack, open_pack
+from alexnet.data.pack.prepare import prepare
+from alexnet.data.sources import scratch
+from alexnet.errors import UserError
+from alexnet.files import locked
+from tests.data.samples import archive, class_folders, contents, noise
+
+
+def make(source: Path, pack: Path, size: int = 8, **options: object) -> Pack:
+    return prepare(source, pack, size=size, show_progress=False, **options)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return class_folders(tmp_path / "images", ("train", "val", "test"))
+
+
+def test_images_land_where_they_belong(folder: Path, tmp_path: Path) -> None:
+    pack = make(folder, tmp_path / "pack", size=16)
+    assert {name: len(split) for name, split in pack.splits.items()} == {"train": 15, "val": 15, "test": 15}
+    np.testing.assert_array_equal(pack.splits["test"].labels, np.repeat(np.arange(5), 3))
+    found = pack.splits["val"].gather(np.array([7]))[0]
+    with Image.open(folder / "val" / "c" / "1.png") as image:
+        np.testing.assert_array_equal(found, np.asarray(image)[:, 2:18])
+    train = pack.splits["train"].gather(np.arange(15))
+    np.testing.assert_array_equal(pack.statistics.mean_image, train.mean(axis=0, dtype=np.float64).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.tar.zst", "x.tar.xz", "x.zip"])
+def test_archives_give_the_pack_of_the_folder(folder: Path, tmp_path: Path, name: str) -> None:
+    first = make(folder, tmp_path / "one")
+    second = make(archive(folder, tmp_path / name, top="wrapped/"), tmp_path / "two")
+    assert first.fingerprint == second.fingerprint
+
+
+def test_any_number_of_workers_writes_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    (folder / "train" / "b" / "1.png").write_bytes(b"")
+    (folder / "train" / "d" / "0.png").write_bytes((folder / "train" / "d" / "0.png").read_bytes()[:300])
+    make(folder, tmp_path / "one", workers=1)
+    make(folder, tmp_path / "two", workers=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert "rejected.txt" in contents(tmp_path / "one")
+
+
+def test_unreadable_images_are_left_out_and_listed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "train" / "b" / "1.png").write_bytes(b"")
+    (folder / "val" / "a" / "2.png").write_text("words")
+    pack = prepare(folder, tmp_path / "pack", size=16, show_progress=True)
+    assert (pack.path / "rejected.txt").read_text() == "train/b/1.png\tempty file\nval/a/2.png\tnot an image\n"
+    assert pack.splits["train"].labels.tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+    with Image.open(folder / "train" / "b" / "2.png") as image:
+        np.testing.assert_array_equal(pack.splits["train"].gather(np.array([4]))[0], np.asarray(image)[:, 2:18])
+    said = capsys.readouterr().err
+    assert "train 14, val 14, test 15 images of 16 x 16, 5 classes" in said
+    assert "2 images could not be read" in said and "rejected.txt" in said
+
+
+def test_a_validation_split_is_held_out(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images", [""], count=10)
+    packs = [make(folder, tmp_path / f"{seed}", val_fraction=0.2, seed=seed) for seed in (0, 1)]
+    for pack in packs:
+        assert np.bincount(pack.splits["val"].labels).tolist() == [2] * 5
+        assert np.bincount(pack.splits["train"].labels).tolist() == [8] * 5
+        assert list(pack.splits) == ["train", "val"]
+    assert packs[0].fingerprint != packs[1].fingerprint
+
+
+def test_half_of_the_images_are_held_out_for_testing(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images", [""], count=10)
+    packs = [make(folder, tmp_path / f"{n}", test_fraction=0.5, val_fraction=0.2, seed=n // 2) for n in range(4)]
+    pack = packs[0]
+    assert {name: np.bincount(split.labels).tolist() for name, split in pack.splits.items()} == {
+        "train": [4] * 5,
+        "val": [1] * 5,
+        "test": [5] * 5,
+    }
+    images = np.concatenate([split.gather(np.arange(len(split))) for split in pack.splits.values()])
+    assert len({image.tobytes() for image in images}) == 50  # each in one split
+    assert [p.fingerprint == pack.fingerprint for p in packs] == [True, True, False, False]
+
+
+def test_a_test_split_of_the_source_is_not_divided(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has a test split already"):
+        make(folder, tmp_path / "pack", test_fraction=0.5)
+
+
+def test_a_class_of_one_image_keeps_it_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    single = prepare(class_folders(tmp_path / "images", ["train"], count=1), tmp_path / "single", size=8)
+    assert list(single.splits) == ["train"] and len(single.splits["train"]) == 5
+    assert "no validation split" in capsys.readouterr().err
+    noise(1).save(tmp_path / "images" / "train" / "b" / "another.png")
+    mixed = prepare(tmp_path / "images", tmp_path / "mixed", size=8)
+    assert mixed.splits["val"].labels.tolist() == [1] and len(mixed.splits["train"]) == 5
+    assert "4 classes have no validation image" in capsys.readouterr().err
+
+
+def break_all(folder: Path) -> None:
+    for file in folder.rglob("*.png"):
+        file.write_bytes(file.read_bytes()[:60])
+
+
+REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "all unreadable": (break_all, "none of the images for train can be read; 45 unreadable"),
+    "a class unreadable": (lambda folder: break_all(folder / "train" / "c"), "training images of class 'c'"),
+    "a split unreadable": (lambda folder: break_all(folder / "val"), "none of the images for val"),
+    "words only": (lambda folder: [file.rename(f"{file}.txt") for file in folder.rglob("*.png")], "no images"),
+    "missing": (lambda folder: folder.rename(folder.with_name("elsewhere")), "no such folder or archive"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refused_source_leaves_nothing(folder: Path, tmp_path: Path, case: str) -> None:
+    damage, said = REFUSALS[case]
+    damage(folder)
+    with pytest.raises(UserError, match=said):
+        make(folder, tmp_path / "packs" / "pack")
+    assert [entry.name for entry in tmp_path.iterdir()] in (["images"], ["elsewhere"])
+
+
+def test_a_target_that_holds_something_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    made = make(folder, tmp_path / "pack")
+    (tmp_path / "file").write_text("mine")
+    before = contents(tmp_path)
+    for target, said in (("pack", "is a pack already"), ("file", "is a file"), ("images", "holds something else")):
+        with pytest.raises(UserError, match=said):
+            make(folder, tmp_path / target)
+    with pytest.raises(UserError, match="is a pack already; give the folder"):
+        make(made.path, tmp_path / "another")
+    assert contents(tmp_path) == before
+    (tmp_path / "void").mkdir()
+    assert make(folder, tmp_path / "void").fingerprint == made.fingerprint
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 0}, {"val_fraction": 0.0}, {"val_fraction": 1.0}, {"test_fraction": 1.0}, {"workers": 0}]
+)
+def test_numbers_without_meaning_are_refused(folder: Path, tmp_path: Path, options: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=f"{next(iter(options))}={next(iter(options.values()))}"):
+        make(folder, tmp_path / "pack", **options)
+    assert not (tmp_path / "pack").exists()
+
+
+def test_several_at_once_give_one_sound_pack(folder: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(make, folder, tmp_path / "pack") for _ in range(4)]
+        results = [job.exception() or job.result() for job in jobs]
+    # One that starts when another has finished is told so; the others wait for the first one's pack.
+    assert all("already" in str(result) for result in results if not isinstance(result, Pack))
+    assert {result.fingerprint for result in results if isinstance(result, Pack)} == {
+        open_pack(tmp_path / "pack").fingerprint
+    }
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["images", "pack"]
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from alexnet.data.pack import writer
+from alexnet.data.pack.prepare import prepare
+
+writer.JOURNAL_SECONDS = 0.05
+prepare(Path(sys.argv[1]), Path(sys.argv[2]), size=300, encoding=sys.argv[3], workers=2, show_progress=False)
+"""
+
+
+def begun(folder: Path, pack: Path, encoding: str) -> "subprocess.Popen[bytes]":
+    """A process that prepares a pack, once it has written its first images and said so in its journal."""
+    command = [sys.executable, "-c", INTERRUPTED, folder, pack, encoding]
+    job = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    journal = pack.parent / f".{pack.name}.partial" / "journal.jsonl"
+    while not (journal.exists() and b"\n" in journal.read_bytes()):
+        assert job.poll() is None
+        time.sleep(0.005)
+    return job
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_an_interrupted_job_goes_on_and_ends_with_the_same_bytes(
+    tmp_path: Path, encoding: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = class_folders(tmp_path / "images", [""], count=150)
+    (folder / "a" / "0.png").write_bytes(b"")
+    make(folder, tmp_path / "whole", size=300, encoding=encoding)
+    for stop in (signal.SIGINT, signal.SIGKILL):
+        job = begun(folder, tmp_path / "pack", encoding)
+        os.killpg(job.pid, stop)  # as a terminal does: to every process of the job
+        _, said = job.communicate(timeout=20)
+        assert job.returncode == -stop and (stop == signal.SIGKILL or said.strip().endswith(b"KeyboardInterrupt"))
+        assert not (tmp_path / "pack").exists()
+    prepare(folder, tmp_path / "pack", size=300, encoding=encoding)
+    assert "of 750 images are there from an earlier attempt" in capsys.readouterr().err
+    assert contents(tmp_path / "pack") == contents(tmp_path / "whole")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["images", "pack", "whole"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_what_another_job_left_is_not_gone_on_with(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images", [""], count=100)
+    job = begun(folder, tmp_path / "pack", "raw")
+    job.kill()
+    job.communicate()
+    noise(7).save(folder / "b" / "another.png")
+    pack = make(folder, tmp_path / "pack", size=300)
+    assert sum(len(split) for split in pack.splits.values()) == 501
+    assert contents(tmp_path / "pack") == contents(make(folder, tmp_path / "anew", size=300).path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
+def test_a_second_process_waits_for_the_first(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with ThreadPoolExecutor(1) as pool, locked(tmp_path / ".pack.lock", "pack"):
+        waiting = pool.submit(prepare, folder, tmp_path / "pack", size=8)
+        while "waiting for it" not in capsys.readouterr().err:
+            assert not waiting.done()
+            time.sleep(0.02)
+        make(folder, tmp_path / "made")
+        (tmp_path / "made").rename(tmp_path / "pack")
+    assert waiting.result().path == tmp_path / "pack"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["images", "pack"]
+
+
+def test_jpeg_packs_hold_the_pixels_that_the_decoder_gives(folder: Path, tmp_path: Path) -> None:
+    raw = make(folder, tmp_path / "raw", size=16)
+    pack = make(folder, tmp_path / "jpeg", size=16, encoding="jpeg", jpeg=JpegQuality(quality=80, subsampling="444"))
+    assert pack.encoding == "jpeg" and pack.fingerprint != raw.fingerprint
+    for name, split in pack.splits.items():
+        np.testing.assert_array_equal(split.labels, raw.splits[name].labels)
+        files = (pack.path / f"{name}-00000.jpeg").read_bytes()
+        spans = np.load(pack.path / f"{name}-spans.npy").tolist()
+        before = raw.splits[name].gather(np.arange(15))
+        for found, original, (start, length) in zip(split.gather(np.arange(15)), before, spans, strict=True):
+            with Image.open(io.BytesIO(files[start : start + length])) as stored:
+                np.testing.assert_array_equal(found, np.asarray(stored))
+                assert stored.layer == [(1, 1, 1, 0), (2, 1, 1, 1), (3, 1, 1, 1)]  # colours as fine as brightness
+            assert np.abs(found.astype(int) - original).mean() < 16  # noise is the worst that there is
+    train = pack.splits["train"].gather(np.arange(15))
+    np.testing.assert_array_equal(pack.statistics.mean_image, train.mean(axis=0, dtype=np.float64).astype(np.float32))
+
+
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_an_archive_in_another_order_is_the_same_data(folder: Path, tmp_path: Path, encoding: str) -> None:
+    first = make(folder, tmp_path / "one", encoding=encoding)
+    second = make(archive(folder, tmp_path / "x.tar"), tmp_path / "two", encoding=encoding)
+    assert contents(first.path)["train-00000." + encoding] != contents(second.path)["train-00000." + encoding]
+    assert first.fingerprint == second.fingerprint
+    for name, split in first.splits.items():
+        np.testing.assert_array_equal(split.gather(np.arange(15)), second.splits[name].gather(np.arange(15)))
+
+
+def test_oddities_are_counted_and_listed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise(1).convert("L").save(folder / "train" / "a" / "0.png")
+    (folder / "train" / "c" / "2.jpg").write_bytes((folder / "train" / "c" / "2.png").read_bytes())
+    prepare(folder, tmp_path / "pack", size=8)
+    assert (tmp_path / "pack" / "unusual.txt").read_text() == "train/a/0.png\tgreyscale\ntrain/c/2.jpg\tPNG\n"
+    assert json.loads((tmp_path / "pack" / "pack.json").read_text())["made"]["unusual"] == {"PNG": 1, "greyscale": 1}
+    assert "2 images were unusual (1 PNG, 1 greyscale)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_what_is_kept_on_disk_and_seen_in_parts_is_the_same(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    sources = [folder, archive(folder, tmp_path / "x.tar"), archive(folder, tmp_path / "x.tar.gz")]
+    whole = [make(source, tmp_path / f"whole{at}", encoding=encoding) for at, source in enumerate(sources)]
+    monkeypatch.setattr(scratch, "IN_MEMORY", 8)
+    monkeypatch.setattr(scratch, "PART", 4)
+    for at, source in enumerate(sources):
+        divided = make(source, tmp_path / f"divided{at}", encoding=encoding)
+        assert contents(divided.path) == contents(whole[at].path)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From listing an archive to the finished pack: 90,000 more images, each with a name of 30 letters, take no 16
+    bytes each; those are the names of one class, which are sorted together."""
+    monkeypatch.setattr(scratch, "IN_MEMORY", 2**14)
+    monkeypatch.setattr(scratch, "PART", 2**10)
+    monkeypatch.setattr("alexnet.data.pack.writer.JOURNAL_SECONDS", 0.05)  # what has come since is in memory
+    jpeg = encode(np.zeros((8, 8, 3), np.uint8), JpegQuality())
+
+    def peak_of(images: int) -> int:
+        names = (f"n{number * 100 // images:08d}/n{number:020d}.JPEG" for number in range(images))
+        source = tmp_path / f"{images}.tar"
+        with tarfile.open(source, "w") as tar:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size = len(jpeg)
+                tar.addfile(member, io.BytesIO(jpeg))
+                tar.members.clear()  # type: ignore[attr-defined]  # which would grow with every image
+        tracemalloc.reset_peak()
+        pack = prepare(source, tmp_path / f"pack{images}", size=8, encoding="jpeg", workers=1, show_progress=False)
+        assert sum(map(len, pack.splits.values())) == images
+        return tracemalloc.get_traced_memory()[1]
+
+    tracemalloc.start()
+    peaks = [peak_of(images) for images in (1000, 10_000, 100_000)]  # the first compiles
+    tracemalloc.stop()
+    assert peaks[2] - peaks[1] < 16 * 90_000

@@ -1,0 +1,69 @@
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alexnet.data.sources.downloads import fetch
+from alexnet.errors import UserError
+
+CONTENT = bytes(range(256)) * 3000
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    requests = 0
+
+    def do_GET(self) -> None:
+        Handler.requests += 1
+        if self.path == "/none.zip":
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[: 1000 if self.path == "/cut.zip" else None])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def test_a_file_is_fetched_once(server: str, tmp_path: Path) -> None:
+    before = Handler.requests
+    for _ in range(2):
+        found = fetch(f"{server}/good.zip", MD5, tmp_path / "downloads", show_progress=False)
+        assert found == tmp_path / "downloads" / "good.zip" and found.read_bytes() == CONTENT
+    assert Handler.requests == before + 1
+    assert len(list((tmp_path / "downloads").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "md5", "said"),
+    [("good.zip", "0" * 32, "MD5"), ("cut.zip", MD5, "incomplete"), ("none.zip", MD5, "404")],
+)
+def test_a_failed_download_is_one_line_and_leaves_nothing(
+    server: str, tmp_path: Path, file: str, md5: str, said: str
+) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        fetch(f"{server}/{file}", md5, tmp_path, show_progress=False)
+    assert "\n" not in str(caught.value) and "data.root" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_refused_connection_is_one_line(tmp_path: Path) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as free:
+        port = free.server_port
+    with pytest.raises(UserError, match=r"could not be downloaded.*refused"):
+        fetch(f"http://127.0.0.1:{port}/x.zip", MD5, tmp_path, show_progress=False)

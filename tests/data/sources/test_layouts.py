@@ -1,0 +1,202 @@
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from alexnet.data.sources.folders import open_tree
+from alexnet.data.sources.layouts import open_source
+from alexnet.errors import UserError
+from tests.data.replicas import WNIDS, class_tars, tar_of, unpack
+from tests.data.samples import CLASSES, archive, class_folders, noise
+
+ARCHIVES = {".tar": "tar", ".tar.gz": "gztar", ".zip": "zip"}
+"""What `shutil` calls them; it puts folders in as well."""
+KINDS = ("x.tar", "x.tar.gz", "x.tar.xz", "x.tar.bz2", "x.tar.zst", "x.zip")
+
+
+def read(path: Path) -> dict[str, bytes]:
+    source = open_source(path)
+    return {name: blob.read_bytes() if isinstance(blob, Path) else bytes(blob) for name, blob in source.read()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("top", ["", "./", "wrapped/"])
+def test_an_archive_is_the_folder_that_it_holds(tmp_path: Path, kind: str, top: str) -> None:
+    folder = class_folders(tmp_path / "images", ("train", "validation", "test"), count=1)
+    packed = archive(folder, tmp_path / kind, top=top)
+    assert open_source(packed).splits == open_source(folder).splits
+    assert read(packed) == read(folder)
+
+
+def test_splits_and_classes(tmp_path: Path) -> None:
+    source = open_source(class_folders(tmp_path, ("train", "valid", "test"), count=2))
+    assert {split: len(items) for split, items in source.splits.items()} == {"train": 10, "val": 10, "test": 10}
+    assert source.class_names == list(CLASSES)
+    assert source.splits["val"][2] == ("valid/b/0.png", 1)
+
+
+def test_classes_at_the_top_are_for_training(tmp_path: Path) -> None:
+    source = open_source(class_folders(tmp_path, [""]))
+    assert list(source.splits) == ["train"] and len(source.splits["train"]) == 15
+
+
+@pytest.mark.parametrize("kind", ["", ".tar", ".tar.gz", ".zip"])
+@pytest.mark.parametrize("top", ["", "wrapped"])
+def test_class_folders_without_images_are_told_of(tmp_path: Path, kind: str, top: str) -> None:
+    root = tmp_path / "root"
+    folder = class_folders(root / top, ("train", "val"), count=1)
+    assert not open_source(root).notes
+    for name in ("train/bb", "train/cc/deeper", "val/a/.hidden", "__MACOSX/train/x", ".git/x"):
+        (folder / name).mkdir(parents=True)
+    (folder / "train/cc/notes.txt").write_text("no image")
+    (folder / "val/e/0.png").unlink()
+    path = Path(shutil.make_archive(str(tmp_path / "x"), ARCHIVES[kind], root)) if kind else root
+    first = str(Path(top) / "train/bb")
+    source = open_source(path)
+    assert source.notes == (f"3 class folders without images are left out, such as {first}",)
+    assert len(source.class_names) == 5 and len(source.splits["val"]) == 4
+
+
+def test_a_class_tar_without_images_is_told_of(tmp_path: Path) -> None:
+    empty = [*class_tars(), ("n99999999.tar", tar_of([]))]
+    (tmp_path / "all.tar").write_bytes(tar_of(empty))
+    unpack(tmp_path / "tars", empty)
+    for path in (tmp_path / "all.tar", tmp_path / "tars"):
+        source = open_source(path)
+        assert source.notes == ("1 class folder without images is left out, such as n99999999",)
+        assert len(source.class_names) == len(WNIDS)
+
+
+def test_hidden_files_and_other_files_do_not_count(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images")
+    before = open_source(folder).splits
+    for name in (".DS_Store", "__MACOSX/train/a/1.png", "train/a/._1.png", "train/.x/1.png", "train/a/notes.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"?")
+    assert open_source(folder).splits == before
+
+
+@pytest.mark.parametrize("line", ["b\tbeetle, bug", "b beetle, bug"])
+@pytest.mark.parametrize("file", ["class_names.txt", "words.txt"])
+def test_readable_class_names(tmp_path: Path, file: str, line: str) -> None:
+    folder = class_folders(tmp_path / "images")
+    (folder / file).write_text(f"zebra\tnot here\n{line}\n\n")
+    assert open_source(folder).class_names == ["a", "beetle, bug", "c", "d", "e"]
+    assert open_source(archive(folder, tmp_path / "x.zip", top="w/")).class_names[1] == "beetle, bug"
+
+
+def test_classes_of_the_same_words_keep_their_folders_apart(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images")
+    (folder / "words.txt").write_text("a\tcrane\nb\tbeetle\nd\tcrane\n")
+    assert open_source(folder).class_names == ["crane (a)", "beetle", "c", "crane (d)", "e"]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """Tiny-ImageNet's layout."""
+    root = tmp_path / "tiny-imagenet-200"
+    for name in CLASSES:
+        (root / "train" / name / "images").mkdir(parents=True)
+        (root / "train" / name / f"{name}_boxes.txt").write_text("")
+        noise(1).save(root / "train" / name / "images" / f"{name}_0.JPEG")
+    for split in ("val", "test"):
+        (root / split / "images").mkdir(parents=True)
+        for index in range(3):
+            noise(index).save(root / split / "images" / f"{split}_{index}.JPEG")
+    (root / "val" / "val_annotations.txt").write_text("val_0.JPEG\tc\t0\t0\t9\t9\nval_2.JPEG\ta\t0\t0\t9\t9\n")
+    (root / "words.txt").write_text("a\tant\n")
+    return root
+
+
+def test_tiny_imagenet_as_published(tiny: Path) -> None:
+    for path in (tiny, tiny.parent, archive(tiny, tiny.parent / "tiny.zip", top="tiny-imagenet-200/")):
+        source = open_source(path)
+        assert source.splits["val"] == [("val/images/val_2.JPEG", 0), ("val/images/val_0.JPEG", 2)]
+        assert list(source.splits) == ["train", "val"] and len(source.splits["train"]) == 5
+        assert source.class_names[0] == "ant"
+        assert len(read(path)) == 7
+
+
+def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder or archive"):
+        open_source(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no images in class folders"):
+        open_source(tmp_path / "empty")
+    (tmp_path / "empty" / "words.txt").write_text("words")
+    with pytest.raises(UserError, match="no images in class folders"):
+        open_source(tmp_path / "empty")
+    (tmp_path / "words.tar").write_text("words " * 1000)
+    with pytest.raises(UserError, match="no readable archive"):
+        open_source(tmp_path / "words.tar")
+
+
+def test_class_folders_that_cannot_be_used(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images", ("train", "val", "test"))
+    (folder / "val" / "a").rename(folder / "val" / "x")
+    with pytest.raises(UserError, match=r"val has 1 class.*'x'"):
+        open_source(folder)
+    (folder / "val" / "x").rename(folder / "val" / "a")
+    (folder / "val").rename(folder / "valid")
+    class_folders(folder, ["val"])
+    with pytest.raises(UserError, match="several validation folders: val, valid"):
+        open_source(folder)
+    (folder / "train").rename(folder / "old")
+    with pytest.raises(UserError, match="no train/"):
+        open_source(folder)
+
+
+def test_four_classes_are_too_few(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images", ["train"])
+    (folder / "train" / "a").rename(tmp_path / "a")
+    with pytest.raises(UserError, match=r"4 class\(es\) \(b, c, d, e\)"):
+        open_source(folder)
+
+
+def test_cifar_in_pickled_form_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    with pytest.raises(UserError, match=r"cifar-10-binary\.tar\.gz"):
+        open_source(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_a_cut_archive_is_refused(tmp_path: Path, kind: str, share: float) -> None:
+    packed = archive(class_folders(tmp_path / "images"), tmp_path / kind)
+    data = packed.read_bytes()
+    # The last tenth of a plain tar can be padding only.
+    packed.write_bytes(data[: int(share * min(len(data), 30000))])
+    with pytest.raises(UserError, match=r"x\.(tar|zip).*damaged or incomplete"):
+        read(packed)
+
+
+def test_a_damaged_header_does_not_end_a_tar_early(tmp_path: Path) -> None:
+    packed = archive(class_folders(tmp_path / "images"), tmp_path / "x.tar")
+    with tarfile.open(packed) as tar:
+        place = tar.getmembers()[10].offset
+    data = bytearray(packed.read_bytes())
+    data[place : place + 8] = b"\xffgarbage"
+    packed.write_bytes(data)
+    with pytest.raises(UserError, match="damaged"):
+        open_source(packed)
+
+
+def test_the_last_of_a_name_counts_in_a_tar(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images")
+    packed = archive(folder, tmp_path / "x.tar")
+    with tarfile.open(packed, "a") as tar:
+        tar.add(folder / "train" / "b" / "1.png", "train/a/0.png")
+    assert read(packed)["train/a/0.png"] == (folder / "train" / "b" / "1.png").read_bytes()
+
+
+def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images")
+    before = open_source(folder).splits
+    (folder / "train" / "a").rename(tmp_path / "elsewhere")
+    (folder / "train" / "a").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "loop").symlink_to(folder)
+    (folder / "train" / "b" / "dangling.png").symlink_to("nowhere")
+    assert open_source(folder).splits == before
+    assert len(open_tree(folder).files) == 30

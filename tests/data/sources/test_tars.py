@@ -1,0 +1,194 @@
+import io
+import random
+import tarfile
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from alexnet.data.pack.prepare import prepare
+from alexnet.data.sources.folders import TarTree, contents, open_tree
+from alexnet.data.sources.layouts import open_source
+from alexnet.data.sources.listing import Listing
+from alexnet.data.sources.tars import Stored, stored_files, streamed_files
+from alexnet.errors import UserError
+from tests.data.replicas import TRAIN_PER_CLASS, WNIDS, class_tars, tar_of, train_images, unpack
+
+FORMS = {"gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT, "ustar": tarfile.USTAR_FORMAT}
+ODD_NAMES = ("plain", "with space", "nested/folder/file", "./dot//slashes", "é" * 40, f"{'long' * 20}/{'er' * 20}")
+
+
+def everything(path: Path) -> dict[str, bytes]:
+    tree = open_tree(path)
+    read = {name: contents(entry) for name, entry in zip(tree.files, tree.read(range(len(tree.files))), strict=True)}
+    assert isinstance(tree.files, Listing) and [len(data) for data in read.values()] == list(tree.files.sizes)
+    return read
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_files_are_those_that_tarfile_finds(tmp_path: Path, form: str) -> None:
+    rng = random.Random(0)
+    files = [(name, rng.randbytes(rng.choice([0, 1, 511, 512, 513, 5000]))) for name in ODD_NAMES]
+    (tmp_path / "x.tar").write_bytes(tar_of(files, form=FORMS[form]))
+    with tarfile.open(tmp_path / "x.tar", "a", format=FORMS[form]) as archive:
+        for kind, name in ((tarfile.DIRTYPE, "folder"), (tarfile.SYMTYPE, "link"), (tarfile.FIFOTYPE, "pipe")):
+            member = tarfile.TarInfo(name)
+            member.type = kind
+            archive.addfile(member)
+    with tarfile.open(tmp_path / "x.tar") as archive:
+        expected = [(member.offset_data, member.size) for member in archive if member.isfile()]
+    listed = list(stored_files(tmp_path / "x.tar"))
+    assert [(offset, size) for name, offset, size in listed if name != "folder/"] == expected
+    assert len(listed) == len(expected) + 1
+    names = ["plain", "with space", "nested/folder/file", "dot/slashes", *ODD_NAMES[4:]]
+    assert list(everything(tmp_path / "x.tar").items()) == list(zip(names, dict(files).values(), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["x.tar", "x.tar.gz", "x.tar.xz"])
+def test_tars_in_tars_are_folders(tmp_path: Path, kind: str) -> None:
+    inner = tar_of([("deep.tar", tar_of([("a.JPEG", b"a")])), ("b.JPEG", b"b")])
+    mode = {"tar": "w", "gz": "w:gz", "xz": "w:xz"}[kind.rpartition(".")[2]]
+    (tmp_path / kind).write_bytes(tar_of([("in/one.TAR", inner), ("none.tar", tar_of([])), ("c", b"c")], mode))
+    assert everything(tmp_path / kind) == {"in/one/deep/a.JPEG": b"a", "in/one/b.JPEG": b"b", "c": b"c"}
+
+
+def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "all.tar").write_bytes(tar_of(class_tars()))
+    source = open_source(tmp_path / "all.tar")
+    located = {source.splits[image.split].name(image.place): image.blob for image in source.locate()}
+    name, data = train_images(WNIDS[2])[1]
+    place = located[f"{WNIDS[2]}/{name}"]
+    assert isinstance(place, Stored) and place.size == len(data) and place.read_bytes() == data
+    archive = (tmp_path / "all.tar").read_bytes()
+    assert archive[place.offset :].startswith(data)
+    (tmp_path / "all.tar").write_bytes(archive[: place.offset + 10])
+    with pytest.raises(UserError, match=r"all\.tar has become shorter"):
+        place.read_bytes()
+    (tmp_path / "all.tar").unlink()
+    with pytest.raises(UserError, match=r"all\.tar: cannot be read"):
+        place.read_bytes()
+
+
+@pytest.mark.parametrize("layout", ["folder of tars", "one tar in a folder", "one tar", "compressed tars"])
+def test_class_tars_are_class_folders(tmp_path: Path, layout: str) -> None:
+    root = tmp_path / "fall11"
+    root.mkdir()
+    for name, data in class_tars():
+        if layout == "folder of tars":
+            (root / name).write_bytes(data)
+        elif layout == "compressed tars":
+            (root / name).write_bytes(tar_of(train_images(name[:-4]), "w:gz"))  # told by contents, not by name
+    if layout.startswith("one"):
+        (root / "fall11_whole.tar").write_bytes(tar_of(class_tars()))
+    source = open_source(root / "fall11_whole.tar" if layout == "one tar" else root)
+    assert source.class_names == sorted(WNIDS) and list(source.splits) == ["train"]
+    expected = {f"{wnid}/{name}": data for wnid in WNIDS for name, data in train_images(wnid)}
+    assert dict(source.read()) == expected
+
+
+def test_halves_of_class_tars_are_those_of_class_folders(tmp_path: Path) -> None:
+    """Fall 2009: half of each class for testing, drawn by the names of the images."""
+    (tmp_path / "all.tar").write_bytes(tar_of(class_tars()))
+    for wnid in WNIDS:
+        unpack(tmp_path / "folders" / wnid, train_images(wnid))
+    packs = [
+        prepare(tmp_path / name, tmp_path / f"pack-{name}", size=8, test_fraction=0.5, show_progress=False)
+        for name in ("all.tar", "folders")
+    ]
+    assert packs[0].fingerprint == packs[1].fingerprint
+    assert len(packs[0].splits["test"]) == round(TRAIN_PER_CLASS / 2) * len(WNIDS)
+
+
+def test_class_folders_beside_class_tars_are_refused(tmp_path: Path) -> None:
+    for name, data in class_tars():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / WNIDS[0]).mkdir()
+    (tmp_path / WNIDS[0] / "1.JPEG").write_bytes(b"?")
+    with pytest.raises(UserError, match="class folders as well as class tars"):
+        open_source(tmp_path)
+
+
+def test_other_tars_beside_class_folders_are_left_alone(tmp_path: Path) -> None:
+    for wnid in WNIDS:
+        (tmp_path / wnid).mkdir()
+        (tmp_path / wnid / "1.JPEG").write_bytes(b"?")
+    (tmp_path / "features.tar").write_bytes(b"?")
+    assert len(open_source(tmp_path).splits["train"]) == len(WNIDS)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+@pytest.mark.parametrize("outer", [True, False])
+def test_a_cut_class_tar_is_named(tmp_path: Path, share: float, outer: bool) -> None:
+    tars = dict(class_tars())
+    name = f"{WNIDS[3]}.tar"
+    with tarfile.open(fileobj=io.BytesIO(tars[name])) as archive:
+        length = archive.getmembers()[-1].offset_data + 512
+    tars[name] = tars[name][: int(share * length)]
+    if outer:
+        (tmp_path / "x.tar").write_bytes(tar_of(tars.items()))
+    else:
+        for file, data in tars.items():
+            (tmp_path / file).write_bytes(data)
+    with pytest.raises(UserError, match=rf"{name}.*(unexpected end|cut short)") as caught:
+        open_source(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_header_is_refused_wherever_it_is(tmp_path: Path) -> None:
+    sound = tar_of(class_tars()[:2])
+    headers = [offset - 512 for _, offset, _ in _listed(tmp_path, sound)]
+    for header in headers:
+        for place in (0, 124, 150, 156):
+            damaged = bytearray(sound)
+            damaged[header + place] ^= 0x55
+            (tmp_path / "x.tar").write_bytes(damaged)
+            with pytest.raises(UserError, match=r"x\.tar"):
+                open_tree(tmp_path / "x.tar")
+
+
+def _listed(folder: Path, data: bytes) -> list[tuple[str, int, int]]:
+    (folder / "sound.tar").write_bytes(data)
+    return list(stored_files(folder / "sound.tar"))
+
+
+def test_an_inner_tar_may_lack_the_zeros_at_its_end(tmp_path: Path) -> None:
+    image = tar_of([("1.JPEG", b"x" * 600)])[: 512 + 1024]
+    (tmp_path / "x.tar").write_bytes(tar_of([("a.tar", image), ("b.tar", b"")]))
+    assert everything(tmp_path / "x.tar") == {"a/1.JPEG": b"x" * 600}
+    (tmp_path / "a.tar").write_bytes(image)
+    with pytest.raises(UserError, match="unexpected end"):
+        open_tree(tmp_path / "a.tar")
+
+
+def test_the_last_of_a_name_counts_across_kinds(tmp_path: Path) -> None:
+    files = [("a", b"old"), ("b", b"b"), ("a", b"newer"), ("c", b"c"), ("b", b"newest")]
+    for kind, mode in (("x.tar", "w"), ("x.tar.gz", "w:gz")):
+        (tmp_path / kind).write_bytes(tar_of(files, mode))
+        assert everything(tmp_path / kind) == {"a": b"newer", "c": b"c", "b": b"newest"}
+
+
+def test_a_stream_is_listed_without_a_memory_of_headers(tmp_path: Path) -> None:
+    (tmp_path / "x.tar.gz").write_bytes(tar_of([(str(number), b"") for number in range(50)], "w:gz"))
+    readers = [reader for _, _, reader in streamed_files(tmp_path / "x.tar.gz")]
+    (archive,) = {reader.args[0] for reader in readers}  # type: ignore[attr-defined]
+    assert len(readers) == 50 and len(archive.members) <= 1
+
+
+def test_a_tar_tree_keeps_the_order_of_the_archive(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(tar_of(class_tars()))
+    tree = TarTree(tmp_path / "x.tar")
+    offsets = [entry.offset for entry in tree.read(range(len(tree.files))) if isinstance(entry, Stored)]
+    assert len(offsets) == len(tree.files) and offsets == sorted(offsets)
+
+
+def test_listing_takes_less_than_a_hundred_bytes_an_image(tmp_path: Path) -> None:
+    """At its peak, names of 30 letters included: 15 million images take 1.5 GB."""
+    wnids = [f"n{label:08d}" for label in range(20)]
+    tars = ((f"{wnid}.tar", tar_of((f"{wnid}_{number}.JPEG", b"") for number in range(500))) for wnid in wnids)
+    (tmp_path / "all.tar").write_bytes(tar_of(tars))
+    open_source(tmp_path / "all.tar")
+    tracemalloc.start()
+    source = open_source(tmp_path / "all.tar")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(source.splits["train"]) == 10_000 and peak < 100 * 10_000

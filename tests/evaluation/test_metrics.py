@@ -1,0 +1,38 @@
+"""Top-1 and top-5 errors against numpy, for any batching."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alexnet.evaluation.metrics import TopKErrors, top5
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(1, 60), classes=st.integers(5, 12), seed=st.integers(0, 10**6), data=st.data())
+def test_errors_are_numpy_s_however_the_images_come(n: int, classes: int, seed: int, data: st.DataObject) -> None:
+    rng = np.random.default_rng(seed)
+    scores, labels = rng.normal(size=(n, classes)), rng.integers(0, classes, n)
+    rank = (scores > scores[np.arange(n), labels][:, None]).sum(axis=1)  # classes that beat the right one
+    errors = TopKErrors()
+    cuts = sorted(data.draw(st.lists(st.integers(1, n), max_size=4))) if n > 1 else []
+    for part in np.split(np.arange(n), cuts):
+        errors.update(torch.from_numpy(scores[part]), torch.from_numpy(labels[part]))
+    rates = errors.compute()
+    assert int(errors.images) == n
+    assert float(rates["top1"]) == (rank >= 1).sum() / n
+    assert float(rates["top5"]) == (rank >= 5).sum() / n
+
+
+def test_counts_start_anew_after_a_reset() -> None:
+    errors = TopKErrors()
+    right, wrong = torch.eye(6)[:3], torch.eye(6)[3:]
+    errors.update(wrong, torch.zeros(3, dtype=torch.int64))
+    errors.reset()
+    errors.update(right, torch.arange(3))
+    assert int(errors.images) == 3 and float(errors.compute()["top1"]) == 0
+
+
+def test_the_most_probable_class_comes_first() -> None:
+    scores = torch.tensor([[0.1, 0.5, 0.2, 0.05, 0.03, 0.12]])
+    assert top5(scores).tolist() == [[1, 2, 5, 0, 3]]

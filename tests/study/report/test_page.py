@@ -1,0 +1,316 @@
+"""The page of made-up studies: whole HTML, the figures of the comparison, nothing unescaped, nothing from elsewhere."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from alexnet.runs.collect import collect
+from alexnet.runs.first_layer import FirstLayer, write_first_layer
+from alexnet.runs.result import Claim, GitState, Points, Target
+from alexnet.study.charts.delta_chart import picture
+from alexnet.study.charts.element import VOID
+from alexnet.study.comparison import Group, compare
+from alexnet.study.report.page import page
+from tests.study.made_up import predictions, result, save, study, unfinished
+
+HEADER = "epoch,step,rate,train_loss,train_top1_error,train_top5_error,val_loss,val_top1_error,val_top5_error"
+NASTY = (
+    "<script>alert(\"1\")</script> & 'x' \N{RIGHT-TO-LEFT OVERRIDE}\N{HEBREW LETTER ALEF} \N{PILE OF POO} é \x07 \ud800"
+)
+SHOWN = NASTY.replace("\x07", "\N{REPLACEMENT CHARACTER}").replace("\ud800", "\N{REPLACEMENT CHARACTER}")
+
+
+class Page(HTMLParser):
+    """What a browser would see: elements with their attributes, text, and rows of cells; fails where tags cross."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.text = ""
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs)
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "script" not in self.open and "style" not in self.open:
+            self.text += data
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += data
+
+    def attributes(self, name: str) -> list[str]:
+        return [value for _, attributes in self.elements if (value := attributes.get(name)) is not None]
+
+    def count(self, tag: str, kind: str = "") -> int:
+        return sum(one == tag and kind in (attributes.get("class") or "") for one, attributes in self.elements)
+
+
+def groups(folder: Path) -> list[Group]:
+    return compare(collect([folder]).runs, split=None, view="ten_crop")
+
+
+def source(folder: Path) -> str:
+    return page(groups(folder), collect([folder]).damaged, folder=folder)
+
+
+def add_curve(directory: Path, *errors: tuple[float, float | str], drop: int = 99) -> None:
+    lines = [
+        f"{epoch},{epoch + 1},{0.01 if epoch < drop else 0.001},4,{train},50,4,{val},50"
+        for epoch, (train, val) in enumerate(errors)
+    ]
+    (directory / "metrics.csv").write_text("\n".join([HEADER, *lines]) + "\n")
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """A study with everything that a page may hold."""
+    study(tmp_path, seeds=2)
+    for number, directory in enumerate(sorted(tmp_path.iterdir())):
+        add_curve(directory, (90, 91), (80, 82), (70, 75), drop=2)
+        kernels = np.random.default_rng(number).normal(size=(8, 3, 5, 5)).astype(np.float32)
+        write_first_layer(directory, FirstLayer(kernels=kernels, columns=1 if "one_column" in directory.name else 2))
+    save(tmp_path, unfinished(result("no_color", 7), "failed", "no memory"))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "result.json").write_text("{")
+    return tmp_path
+
+
+def test_it_is_whole_and_needs_nothing_else(whole: Path) -> None:
+    seen = Page(source(whole))
+    repeated = [name for name, count in Counter(seen.attributes("id")).items() if count > 1]
+    assert repeated == []
+    targets = {link.removeprefix("#") for link in seen.attributes("href")}
+    assert all(link.startswith("#") for link in seen.attributes("href"))
+    referred = {name for value in seen.attributes("aria-labelledby") for name in value.split()}
+    assert targets | referred <= set(seen.attributes("id"))
+    assert all(value.startswith("data:image/png;base64,") for value in seen.attributes("src"))
+    assert not re.search(r"https?://|@import|url\(", source(whole))
+    assert [tag for tag, _ in seen.elements if re.fullmatch(r"h[1-6]", tag)][:3] == ["h1", "h2", "h3"]
+    assert {attributes.get("scope") for tag, attributes in seen.elements if tag == "th"} <= {"col", "row", "rowgroup"}
+
+
+def test_it_is_the_same_when_made_again(whole: Path) -> None:
+    assert source(whole) == source(whole)
+
+
+def test_the_table_holds_the_figures_of_the_group(whole: Path) -> None:
+    (group,) = groups(whole)
+    rows = [[cell.replace("\N{MINUS SIGN}", "-") for cell in row] for row in Page(source(whole)).rows]
+    table = [row for row in rows if {"top-1", "top-5"} & set(row)]
+    assert len(table) == 2 * len(group.rows)
+    lines = iter(table)
+    for row in group.rows:
+        for measure, name in (("top1", "top-1"), ("top5", "top-5")):
+            line = next(lines)
+            figures = line[line.index(name) :]
+            assert figures[1] == f"{row.errors[measure]:.2f}"
+            if not row.deltas:
+                assert figures[2] == ""
+                continue
+            mean, judged = row.deltas[measure], row.judgements[measure]
+            assert figures[2] == f"{mean.delta:+.2f}"
+            assert figures[3] == f"[{mean.interval.low:+.2f}, {mean.interval.high:+.2f}]"
+            for shown, p in zip(figures[4:6], (mean.p, judged.holm_p), strict=True):
+                assert shown == ("<0.001" if p < 0.001 else f"{p:.3f}")
+            assert (judged.paper.value if judged.paper else "") in figures[6]
+            assert figures[6] == "" or judged.paper
+            assert figures[8] == ("" if judged.resolvable is None else f"{judged.resolvable:.2f}")
+
+
+def test_the_chart_puts_each_delta_where_the_axis_says(tmp_path: Path) -> None:
+    for seed in range(2):
+        save(tmp_path, result(seed=seed), predictions(300, 100))
+        save(tmp_path, result("no_lrn", seed), predictions(320, 110))
+        save(tmp_path, result("one_column", seed), predictions(280, 100))
+    root = ElementTree.fromstring(picture(groups(tmp_path)))
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [(text.text or "", float(text.get("x", "")), text.get("text-anchor")) for text in root.iter(f"{space}text")]
+    boundary = next(x for words, x, _ in texts if words == "delta")  # the right edge of the first panel
+    circles = [c for c in root.iter(f"{space}circle") if (c.get("class") or "").startswith("point")]
+    points = [x for circle in circles if (x := float(circle.get("cx", ""))) > 0]  # those of the legend stand at 0
+    for expected, is_second in (([-2.0, 2.0], False), ([0.0, 1.0], True)):
+        ticks = {
+            float(words.replace("\N{MINUS SIGN}", "-")): x
+            for words, x, anchor in texts
+            if anchor == "middle" and words != "baseline" and (x > boundary) == is_second
+        }
+        low, high = min(ticks), max(ticks)
+        pixels = (ticks[high] - ticks[low]) / (high - low)
+        shown = [x for x in points if (x > boundary) == is_second]
+        assert shown == pytest.approx([ticks[0] + pixels * delta for delta in expected], abs=0.02)
+
+
+def test_a_picture_is_xml_and_small(whole: Path) -> None:
+    drawn = picture(groups(whole))
+    ElementTree.fromstring(drawn)
+    assert len(drawn) < 100_000 and "var(" not in drawn and "$" not in drawn
+
+
+def test_an_effect_far_beyond_the_others_is_an_arrow(tmp_path: Path) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    for ablation, wrong in (("no_lrn", 310), ("no_color", 305), ("one_column", 312), ("no_dropout", 990)):
+        save(tmp_path, result(ablation), predictions(wrong, wrong // 3))
+    drawn = picture(groups(tmp_path))
+    assert drawn.count('class="beyond"') == 2  # once in each panel
+    assert ">+69.00<" in drawn
+
+
+def test_without_a_baseline_there_is_no_chart(tmp_path: Path) -> None:
+    save(tmp_path, result("no_lrn"), predictions(310, 100))
+    seen = Page(source(tmp_path))
+    assert seen.count("svg", "chart") == 0
+    assert "No baseline run with seed 0 for no_lrn" in seen.text and "31.00" in seen.text
+    assert "No ablation has a baseline" in picture(groups(tmp_path))
+
+
+def test_runs_that_all_failed_make_a_page(tmp_path: Path) -> None:
+    save(tmp_path, unfinished(result("no_lrn"), "failed", "no memory"))
+    seen = Page(source(tmp_path))
+    assert "1 run did not finish" in seen.text and "no memory" in seen.text
+    assert seen.count("table") == 1  # what the ablation changes
+
+
+def test_one_seed_is_marked(tmp_path: Path) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    save(tmp_path, result("no_lrn"), predictions(314, 112))
+    text = Page(source(tmp_path)).text
+    assert "agrees*" in text and "the spread between seeds is unknown" in text
+
+
+def test_targets_are_named(tmp_path: Path) -> None:
+    target = Target(paper=Points(top1=37.5, top5=17.0), log=Points())
+    save(tmp_path, replace(result(), target=target), predictions(300, 100))
+    assert "top-1 37.5 % (paper), top-5 17.0 % (paper)" in Page(source(tmp_path)).text
+
+
+def test_nothing_is_unescaped(tmp_path: Path) -> None:
+    claim = Claim(title=NASTY, section=NASTY, statement=NASTY, paper=Points(top1=1.0), log=Points(top1=1.0))
+    nasty = {
+        "experiment": NASTY,
+        "recipe": NASTY,
+        "device": NASTY,
+        "versions": {NASTY: NASTY},
+        "git": GitState(revision=NASTY, dirty=True),
+        "command": "python train.py '<script>' \"a b\"",
+        "pairing_key": NASTY,
+    }
+    data = replace(result().data, name=NASTY, fingerprint=NASTY)
+    folder = tmp_path / "<img src=x onerror=alert(1)>"
+    for number, name in enumerate(("baseline", NASTY)):
+        claims = {} if name == "baseline" else {name: claim}
+        changes = {} if name == "baseline" else {NASTY: (NASTY, None)}
+        run = replace(result(), ablation=name, run=f"r{number}", claims=claims, changes=changes, data=data, **nasty)
+        directory = save(folder, run, predictions(300 + 10 * number, 100))
+        (directory / "metrics.csv").write_text(f"{HEADER}\n{NASTY[:30]}\n")
+    save(folder, unfinished(replace(run, run="r2", seed=3), "failed", NASTY))
+    text = source(tmp_path)
+    text.encode()  # no lone surrogates
+    seen = Page(text)
+    assert seen.count("script") == 1 and seen.count("img") == 0
+    assert seen.text.count(SHOWN) > 10
+    assert "python train.py '<script>' \"a b\"" in seen.text
+    assert not any(name.startswith("on") for _, attributes in seen.elements for name in attributes)
+    ElementTree.fromstring(picture(groups(tmp_path)))
+
+
+def test_curves_of_what_can_be_read(tmp_path: Path) -> None:
+    first = save(tmp_path, result(), predictions(300, 100))
+    second = save(tmp_path, result("no_lrn"), predictions(310, 100))
+    save(tmp_path, result("one_column"), predictions(310, 100))
+    add_curve(first, (90, 91), (80, 82), (70, 72.5), drop=2)
+    add_curve(second, (95, ""), (85, ""))
+    with (second / "metrics.csv").open("a") as file:
+        file.write("2,half")
+    seen = Page(source(tmp_path))
+    kinds = Counter(attributes["class"] for tag, attributes in seen.elements if tag == "polyline")
+    assert kinds == {"curve train": 2, "curve val": 1, "curve behind": 1}
+    assert "metrics.csv: damaged after epoch 2" in seen.text
+    assert "shapes-one_column-seed0-1a2b: metrics.csv: missing" in seen.text
+    assert ["shapes-baseline-seed0-1a2b", "3", "70.00", "72.50", "72.50 after 3"] in seen.rows
+    assert ["shapes-no_lrn-seed0-1a2b", "2", "85.00", "", ""] in seen.rows
+    assert sum(attributes.get("class") == "drop" for tag, attributes in seen.elements if tag == "line") == 2
+
+
+def test_kernels_of_what_can_be_read(tmp_path: Path) -> None:
+    first = save(tmp_path, result(), predictions(300, 100))
+    second = save(tmp_path, result("one_column"), predictions(310, 100))
+    save(tmp_path, result("no_lrn"), predictions(310, 100))
+    grey = np.ones((2, 3, 2, 2), dtype=np.float32)
+    red = grey * np.array([1, 0, 0], dtype=np.float32)[:, None, None]
+    write_first_layer(first, FirstLayer(kernels=np.concatenate([grey, red]), columns=2))
+    write_first_layer(second, FirstLayer(kernels=red, columns=1))
+    seen = Page(source(tmp_path))
+    assert seen.count("img") == 3
+    # Two of the six splits of four kernels are this one and its mirror.
+    assert ["baseline", "0", "4", "0.000", "0.667", "+0.67", "0.333"] in seen.rows
+    assert ["one_column", "0", "2", "0.667", "", "", ""] in seen.rows
+    assert "1 finished run without a first layer" in seen.text
+
+
+def test_differences_between_runs_are_flagged(tmp_path: Path) -> None:
+    git = GitState(revision="abc", dirty=False)
+    first = replace(result(), git=git, versions={"torch": "2.11"}, precision="32-true")
+    save(tmp_path, first, predictions(300, 100))
+    other = replace(result("no_lrn"), git=replace(git, dirty=True), versions={"torch": "2.12"}, device="gpu")
+    other = replace(other, precision="bf16-mixed")
+    save(tmp_path, other, predictions(310, 100))
+    text = Page(source(tmp_path)).text
+    assert "These runs do not differ by ablation and seed alone" in text
+    assert "torch: 2.11 (baseline seed 0); 2.12 (no_lrn seed 0)" in text
+    assert "precision: 32-true (baseline seed 0); bf16-mixed (no_lrn seed 0)" in text
+    assert "device: cpu (baseline seed 0); gpu (no_lrn seed 0)" in text
+    assert "code: abc (baseline seed 0); abc with changes that are not in it (no_lrn seed 0)" in text
+    assert "lrn.layers" in text and "[1, 2]" in text
+
+
+def test_every_run_can_be_traced(whole: Path) -> None:
+    from hashlib import sha256
+
+    seen = Page(source(whole)).text
+    for run in collect([whole]).runs:
+        assert run.result.command in seen
+        assert sha256((run.directory / "result.json").read_bytes()).hexdigest() in seen
+    predicted = whole / "shapes-no_lrn-seed0-1a2b" / "predictions.npz"
+    assert sha256(predicted.read_bytes()).hexdigest() in seen
+    assert "Warning: 1 damaged run was skipped" in seen and str(whole / "broken") in seen
+
+
+def test_runs_of_one_name_in_two_folders_keep_their_own_anchors(tmp_path: Path) -> None:
+    for part, key in (("a", "k1"), ("b", "k2")):
+        save(tmp_path / part, replace(result(), pairing_key=key), predictions(300, 100))
+    seen = Page(source(tmp_path))
+    assert [name for name in seen.attributes("id") if name.startswith("run-")] == ["run-1", "run-2"]
+
+
+@pytest.mark.slow
+def test_a_hundred_runs_of_the_paper_s_size_stay_small(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(100):
+        ablation = "baseline" if number < 5 else f"change{number // 5}"
+        directory = save(tmp_path, result(ablation, number % 5), predictions(300 + number, 100))
+        add_curve(directory, *((90 - epoch / 2, 91 - epoch / 2) for epoch in range(90)))
+        kernels = rng.normal(size=(96, 3, 11, 11)).astype(np.float32)
+        write_first_layer(directory, FirstLayer(kernels=kernels, columns=2))
+    text = source(tmp_path)
+    assert len(text.encode()) < 3_000_000
+    assert "Further pictures are left out" in text or Page(text).count("img") == 40

@@ -1,0 +1,156 @@
+"""Batches of a pack: every image once per epoch in the planned order, and evaluation counted to the last image."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from alexnet.config.schema import Config
+from alexnet.data.batches.augment import Augmenter, Batch, ReadyBatch
+from alexnet.data.batches.loading import Loader, WholeImages, batch_parts
+from alexnet.data.batches.plan import draw_epoch
+from alexnet.data.pack.pack import Pack
+from alexnet.data.pack.writer import PackWriter
+from alexnet.training.datamodule import PackDataModule
+from tests.conftest import Compose
+
+COUNTS = {"train": 23, "val": 11, "test": 7}
+
+
+def numbered(number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """A 12 x 12 image that says which it is."""
+    return np.full((12, 12, 3), number, np.uint8)
+
+
+def write(path: Path, counts: dict[str, int]) -> Pack:
+    """A pack whose images hold their own number, with labels that follow from it."""
+    labels = {split: np.arange(count) * 3 % 5 for split, count in counts.items()}
+    with PackWriter(path, image_size=12, class_names=list("abcde"), labels=labels, shard_bytes=12 * 12 * 3 * 4) as to:
+        for split, count in counts.items():
+            for number in range(count):
+                to.put(split, number, to.encode(numbered(number)))
+        return to.finish({})
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    return write(tmp_path_factory.mktemp("packs") / "numbered", COUNTS)
+
+
+@pytest.fixture
+def config(compose: Compose) -> Config:
+    return compose("scale.image_size=12", "scale.crop_size=10", "optimizer.batch_size=5", "hardware.eval_batch_size=4")
+
+
+def training_batches(pack: Pack, config: Config, epoch: int) -> list[ReadyBatch]:
+    """What a network on the CPU gets."""
+    data = PackDataModule(pack, config)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(current_epoch=epoch, strategy=strategy)  # type: ignore[assignment]
+    batches = data.train_dataloader()
+    assert len(batches) == len(list(batches))
+    return list(batches)
+
+
+def epoch_of(pack: Pack, config: Config, epoch: int) -> list[Batch]:
+    """What a network elsewhere gets, whose device augments the images."""
+    make = WholeImages(pack.splits["train"], PackDataModule(pack, config).epoch_plan(epoch), torch.device("cpu"))
+    return list(Loader(make, parts=batch_parts(23, config.optimizer.batch_size), threads=3))
+
+
+def images_of(batches: list[Batch]) -> list[int]:
+    return [number for batch in batches for number in batch.images[:, 0, 0, 0].tolist()]
+
+
+def test_an_epoch_holds_every_image_once_with_its_label(pack: Pack, config: Config) -> None:
+    for epoch in (0, 1):
+        batches = epoch_of(pack, config, epoch)
+        assert [len(batch.labels) for batch in batches] == [5, 5, 5, 5, 3]
+        assert sorted(images_of(batches)) == list(range(23))
+        for batch in batches:
+            assert batch.labels.tolist() == [number * 3 % 5 for number in images_of([batch])]
+            assert batch.images.dtype == torch.uint8 and batch.images.shape[1:] == (12, 12, 3)
+            assert batch.labels.dtype == batch.offsets.dtype == torch.int64 and batch.flips.dtype == torch.bool
+
+
+def test_a_batch_carries_its_images_draws_from_the_epoch_s_plan(pack: Pack, config: Config) -> None:
+    plan = draw_epoch(seed=config.seed, epoch=3, images=23, positions=2)
+    batches = epoch_of(pack, config, 3)
+    assert images_of(batches) == plan.order.tolist()
+    assert torch.cat([batch.offsets for batch in batches]).tolist() == plan.offsets.tolist()
+    assert torch.cat([batch.flips for batch in batches]).tolist() == plan.flips.tolist()
+    assert torch.cat([batch.colors for batch in batches]).tolist() == plan.colors.tolist()
+    assert images_of(batches) != images_of(epoch_of(pack, config, 4))
+
+
+def test_paired_runs_see_the_same_images_in_the_same_order(pack: Pack, config: Config, compose: Compose) -> None:
+    sizes = ["scale.image_size=12", "scale.crop_size=10", "optimizer.batch_size=5"]
+    ablated = compose(*sizes, "+ablation=[no_lrn,no_crops_flips,no_color]")
+    other_seed = compose(*sizes, "seed=1")
+    assert images_of(epoch_of(pack, ablated, 2)) == images_of(epoch_of(pack, config, 2))
+    assert images_of(epoch_of(pack, other_seed, 2)) != images_of(epoch_of(pack, config, 2))
+
+
+@pytest.mark.parametrize("ablation", ["none", "no_crops_flips", "source/centred_mean", "source/color_rescaled"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_for_a_cpu_are_what_the_augmenter_would_make(
+    pack: Pack, compose: Compose, ablation: str, threads: int
+) -> None:
+    sizes = ["scale.image_size=12", "scale.crop_size=10", "optimizer.batch_size=5"]
+    config = compose(*sizes, f"+ablation={ablation}", f"hardware.loader_threads={threads}")
+    data = PackDataModule(pack, config)
+    augmenter = Augmenter(pack.statistics, data.geometry, crops=config.crops, color=config.color)
+    ready, whole = training_batches(pack, config, 2), epoch_of(pack, config, 2)
+    assert len(ready) == len(whole) == 5
+    for one, other in zip(ready, whole, strict=True):
+        assert torch.equal(one.labels, other.labels)
+        assert torch.equal(one.inputs, augmenter(other)) and one.inputs.stride() == augmenter(other).stride()
+
+
+def test_colour_noise_ends_where_the_source_ends_it(pack: Pack, compose: Compose) -> None:
+    sizes = ["scale.image_size=12", "scale.crop_size=10", "optimizer.batch_size=23", "shuffle.every_epoch=false"]
+    late = ["schedule.kind=epochs", "schedule.epochs=4", "late.of_epochs=4", "late.color_off=2", "crops=none"]
+    config = compose(*sizes, *late)
+    epochs = [training_batches(pack, config, epoch)[0].inputs for epoch in range(4)]
+    assert not torch.equal(epochs[0], epochs[1]) and torch.equal(epochs[2], epochs[3])
+
+
+def test_a_batch_that_is_held_is_not_written_over(pack: Pack, config: Config) -> None:
+    data = PackDataModule(pack, config)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(current_epoch=0, strategy=strategy)  # type: ignore[assignment]
+    held = [(batch.inputs, batch.inputs.clone()) for batch in data.train_dataloader()]
+    assert all(torch.equal(inputs, copy) for inputs, copy in held) and len(data._slots) == 5
+    del held
+    for _ in range(3):
+        for _ in data.train_dataloader():
+            pass
+    assert len(data._slots) == 5  # those that nobody holds are used again
+
+
+def test_evaluation_sees_every_image_once_in_order(pack: Pack, config: Config) -> None:
+    data = PackDataModule(pack, config)
+    (validation,) = data.val_dataloader()
+    assert [len(labels) for _, labels in validation] == [4, 4, 3] and len(validation) == 3
+    assert [number for images, _ in validation for number in images[:, 0, 0, 0].tolist()] == list(range(11))
+    assert [label for _, labels in validation for label in labels.tolist()] == [n * 3 % 5 for n in range(11)]
+
+
+def test_both_splits_are_tested_and_ten_crops_take_a_tenth_of_the_batch(pack: Pack, compose: Compose) -> None:
+    for eval_batch_size, expected in ((4, 1), (39, 3), (256, 25)):
+        config = compose("scale.image_size=12", "scale.crop_size=10", f"hardware.eval_batch_size={eval_batch_size}")
+        data = PackDataModule(pack, config)
+        assert data.evaluated == ["val", "test"]
+        for name, batches in zip(data.evaluated, data.test_dataloader(), strict=True):
+            sizes = [len(labels) for _, labels in batches]
+            assert sum(sizes) == COUNTS[name] and max(sizes) == min(expected, COUNTS[name])
+            assert [n for images, _ in batches for n in images[:, 5, 5, 1].tolist()] == list(range(COUNTS[name]))
+
+
+def test_splits_that_a_pack_does_not_have_are_not_evaluated(tmp_path: Path, config: Config) -> None:
+    data = PackDataModule(write(tmp_path / "bare", {"train": 5}), config)
+    assert data.val_dataloader() == [] and data.test_dataloader() == [] and data.evaluated == []
+    tested = PackDataModule(write(tmp_path / "tested", {"train": 5, "test": 6}), config)
+    assert tested.val_dataloader() == [] and tested.evaluated == ["test"]
