@@ -32,9 +32,9 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from alexnet.config.schema import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import CropGeometry
-from alexnet.data.batches.fused import FusedAugmentation
-from alexnet.data.batches.loading import AugmentedImages, Loader, WholeImages, batch_parts
-from alexnet.data.batches.nvjpeg import DeviceDecoder
+from alexnet.data.batches.fused import FusedAugmenter
+from alexnet.data.batches.loading import AugmentedBatches, Loader, RawBatches, batch_parts
+from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import draw_epoch
 from alexnet.data.batches.slots import Slots
 from alexnet.data.pack.pack import Pack
@@ -124,9 +124,9 @@ def _loader(pack: Pack, kind: str, threads: int | None) -> Any:
     crops = CropsConfig(random=True, flip=True, last_position=False)
     color = ColorConfig(coefficient=0.1, magnitude="std")
     geometry = CropGeometry(image_size=SIZE, crop_size=CROP)
-    augment = FusedAugmentation(pack.statistics, geometry, crops=crops, color=color, color_on=True)
-    ready = AugmentedImages(split, plan, augment, Slots((BATCH, CROP, CROP, 3)))
-    make: Any = ready if kind == "float32" else WholeImages(split, plan, torch.device("cpu"))
+    augment = FusedAugmenter(pack.statistics, geometry, crops=crops, color=color, color_on=True)
+    ready = AugmentedBatches(split, plan, augment, Slots((BATCH, CROP, CROP, 3)))
+    make: Any = ready if kind == "float32" else RawBatches(split, plan, torch.device("cpu"))
     if threads is not None:
         return Loader(make, parts=batch_parts(len(split), BATCH), threads=threads)
     parts = [slice(first, min(first + BATCH, len(split))) for first in range(0, len(split), BATCH)]
@@ -330,16 +330,16 @@ def _by_threads(packs: dict[str, Pack], rounds: int) -> None:
 
 def _by_decoder(pack: Pack, rounds: int, device: torch.device) -> None:
     """By the clock and in time on the host's processors: batches on the device, decoded by the host or by it."""
-    split, decoder = pack.splits["train"], DeviceDecoder(device)
+    split, decoder = pack.splits["train"], NvjpegDecoder(device)
     plan = draw_epoch(seed=0, epoch=0, images=len(split), positions=SIZE - CROP)
     parts = batch_parts(len(split), BATCH) * TIMES
-    cases: list[tuple[str, DeviceDecoder | None, int]]
+    cases: list[tuple[str, NvjpegDecoder | None, int]]
     cases = [("host", None, threads) for threads in sorted({1, 2, cores()})]
     cases += [("device", decoder, threads) for threads in (1, 2)]
     seconds = interleaved(
         {
             f"{name}, {threads} thread{'s' * (threads > 1)}": timed(
-                partial(_run_through, Loader(WholeImages(split, plan, device, by), parts=parts, threads=threads))
+                partial(_run_through, Loader(RawBatches(split, plan, device, by), parts=parts, threads=threads))
             )
             for name, by, threads in cases
         },

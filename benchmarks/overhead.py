@@ -29,7 +29,7 @@ from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.module import AlexNetModule
-from alexnet.training.momentum import Momentum2012
+from alexnet.training.momentum import SGD2012
 from alexnet.training.run import preflight, run
 from measuring import Seconds, as_plain, print_table, save
 
@@ -38,8 +38,8 @@ COMPUTE: list[tuple[type, str]] = [
     (SingleDeviceStrategy, "validation_step"),
     (SingleDeviceStrategy, "test_step"),
     (torch.Tensor, "backward"),
-    (Momentum2012, "_update"),
-    (Momentum2012, "zero_grad"),
+    (SGD2012, "_update"),
+    (SGD2012, "zero_grad"),
 ]
 DATA: list[tuple[type, str]] = [
     (PackDataModule, "train_dataloader"),

@@ -28,8 +28,8 @@ from alexnet.commands.layer_table import multiply_adds, total_parameters
 from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.specs import Conv, Full, Layer, Normalise, Pool
-from alexnet.training.momentum import Momentum2012, parameter_groups
+from alexnet.net.specs import Conv, Layer, LinearSpec, LRNSpec, Pool
+from alexnet.training.momentum import SGD2012, parameter_groups
 from measuring import (
     Parts,
     Stopwatch,
@@ -124,7 +124,7 @@ def _candidates(batch: int) -> tuple[dict[str, Candidate], tuple[Layer, ...]]:
     sgd = SGD(peer.parameters(), RATE, MOMENTUM, weight_decay=DECAY)
     fused = SGD(tuned_peer.parameters(), RATE, MOMENTUM, weight_decay=DECAY, fused=True)
     groups = parameter_groups(net, config.optimizer, [])
-    rule = Momentum2012(groups, lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+    rule = SGD2012(groups, lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
     candidates = {
         PEER: Candidate(peer, sgd, pixels),
         "ours": Candidate(net, rule, side_by_side),
@@ -170,9 +170,9 @@ def _outputs(layers: tuple[Layer, ...]) -> list[int]:
         match layer:
             case Conv() | Pool():
                 sizes.append(layer.maps * layer.size**2)
-            case Full():
+            case LinearSpec():
                 sizes.append(layer.units)
-            case Normalise():
+            case LRNSpec():
                 sizes.append(sizes[-1])
     return sizes
 

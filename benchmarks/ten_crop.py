@@ -14,7 +14,7 @@ import torch
 from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.data.batches.augment import Augmenter, CropGeometry
-from alexnet.data.pack.statistics import Statistics
+from alexnet.data.pack.statistics import PixelStats
 from alexnet.evaluation.views import probabilities
 from alexnet.net.alexnet import AlexNet
 from measuring import Parts, Stopwatch, as_plain, interleaved, one_core, print_table, save
@@ -44,7 +44,7 @@ def main() -> None:
 def _candidates(overrides: list[str]) -> dict[str, Callable[[], Parts]]:
     config = check(overrides).config
     size, crop = config.scale.image_size, config.scale.crop_size
-    statistics = Statistics(
+    statistics = PixelStats(
         mean_image=np.full((size, size, 3), 120, np.float32),
         covariance=np.eye(3),
         eigenvalues=np.ones(3),

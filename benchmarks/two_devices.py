@@ -30,8 +30,8 @@ from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.two_devices import BothHalves, HalfNet
-from alexnet.training.momentum import Momentum2012, parameter_groups
+from alexnet.net.two_devices import AllGatherColumns, ColumnShard
+from alexnet.training.momentum import SGD2012, parameter_groups
 from measuring import Parts, Stopwatch, interleaved, print_table, save
 
 CLASSES = 1000
@@ -78,16 +78,16 @@ class Candidate:
 
         return timed
 
-    def _rule_and_batch(self, net: nn.Module) -> tuple[Momentum2012, Tensor, Tensor]:
+    def _rule_and_batch(self, net: nn.Module) -> tuple[SGD2012, Tensor, Tensor]:
         net.to(self.device)
         groups = parameter_groups(net, self.config.optimizer, [])
-        rule = Momentum2012(groups, lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+        rule = SGD2012(groups, lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
         side = self.config.scale.crop_size
         pixels = 50 * torch.randn(self.work.batch, 3, side, side, generator=torch.Generator().manual_seed(0))
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         return rule, pixels.to(self.device), (torch.arange(self.work.batch) % CLASSES).to(self.device)
 
-    def _step(self, net: nn.Module, rule: Momentum2012, pixels: Tensor, labels: Tensor) -> None:
+    def _step(self, net: nn.Module, rule: SGD2012, pixels: Tensor, labels: Tensor) -> None:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.work.bfloat16):
             loss = F.cross_entropy(net(pixels).float(), labels)
         torch.autograd.backward(loss)
@@ -156,11 +156,11 @@ def measure(rank: int, work: Work) -> None:
 
 def _measured(rank: int, name: str, config: Config, device: torch.device, work: Work) -> list[dict[str, Any]]:
     whole = AlexNet(config, classes=CLASSES, seed=0)
-    halves = [HalfNet(whole, config, column=rank) for _ in range(2)]
+    halves = [ColumnShard(whole, config, column=rank) for _ in range(2)]
     with_exchanges, without = halves
     with_exchanges.connect(dist.group.WORLD, device)  # type: ignore[arg-type]
     for key, module in without.named_children():
-        if isinstance(module, BothHalves):
+        if isinstance(module, AllGatherColumns):
             setattr(without, key, OwnTwice())
     nets: dict[str, tuple[nn.Module | None, int]] = {TWO: (with_exchanges, 1), WITHOUT: (without, 1)}
     for threads in (1,) if work.cuda else (1, 2):

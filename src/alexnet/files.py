@@ -16,7 +16,7 @@ _POLL_SECONDS = 0.2
 
 
 @contextmanager
-def sole_use(directory: Path) -> Iterator[None]:
+def exclusive(directory: Path) -> Iterator[None]:
     """Keep every other process out of an existing run directory.
 
     Raises:

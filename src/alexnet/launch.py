@@ -22,9 +22,9 @@ from alexnet.config.command_line import read_command_line
 from alexnet.config.compose import one_line, register
 from alexnet.config.job import Job, check
 from alexnet.errors import UserError, exit_with, one_line_errors
-from alexnet.sweep.launcher import at_a_time
+from alexnet.sweep.launcher import max_parallel_jobs
 from alexnet.sweep.machine import stay_on_one_gpu
-from alexnet.sweep.run import print_lost_drops, run_sweep
+from alexnet.sweep.run import print_unreached_milestones, run_sweep
 
 SCREEN_FILE = "screen.log"
 """What a run prints that shares the terminal with others."""
@@ -54,9 +54,9 @@ def main(hydra_main: Callable[[], None]) -> None:
 
 
 def _refuse_to_be_one_of_several() -> None:
-    from alexnet.training.world import started_by_others
+    from alexnet.training.world import external_launch
 
-    if (world := started_by_others()) is not None:
+    if (world := external_launch()) is not None:
         raise UserError(
             f"a sweep is one process, and {world.size} were started: give the command by itself, with trainer=ddp for"
             " runs of several processes each"
@@ -68,7 +68,7 @@ def _preflight(job: Job) -> None:
     from alexnet.training.world import this_world
 
     if this_world(job.config).is_first:
-        print_lost_drops([job], Console())
+        print_unreached_milestones([job], Console())
     preflight(job)
 
 
@@ -78,13 +78,13 @@ def run_job(_: DictConfig) -> None:
     In a sweep an error is shown and raised, so that Hydra goes on with the other jobs; a single run just ends.
     """
     from alexnet.training.run import run
-    from alexnet.training.world import processes_wanted
+    from alexnet.training.world import requested_world_size
 
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
     job = check(list(hydra.overrides.task))
-    at_once = at_a_time(hydra) or 1
-    if at_once > 1 and processes_wanted(job.config) == 1:
+    at_once = max_parallel_jobs(hydra) or 1
+    if at_once > 1 and requested_world_size(job.config) == 1:
         stay_on_one_gpu(directory.parent)
     try:
         with _console(str(hydra.runtime.choices["hydra/launcher"]), directory) as console:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Shard:
     """`count` consecutive ones of `whole`, from `first` on."""
 
     first: int
@@ -17,10 +17,10 @@ class Part:
         return slice(self.first, self.first + self.count)
 
 
-def part_of(whole: int, *, index: int, parts: int) -> Part:
+def shard_of(whole: int, *, index: int, parts: int) -> Shard:
     """One of `parts` parts that differ by one at most; the two halves are those of `torch.chunk`."""
     first, end = (-(-number * whole // parts) for number in (index, index + 1))
-    return Part(first=first, count=end - first, whole=whole)
+    return Shard(first=first, count=end - first, whole=whole)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +30,10 @@ class Replica:
     index: int = 0
     of: int = 1
 
-    def part(self, images: int) -> Part:
+    def part(self, images: int) -> Shard:
         """The part of a batch of so many images that this copy sees; may be empty."""
-        return part_of(images, index=self.index, parts=self.of)
+        return shard_of(images, index=self.index, parts=self.of)
 
 
-ONLY = Replica()
+SINGLE_REPLICA = Replica()
 """A network that is trained alone."""

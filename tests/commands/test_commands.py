@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from alexnet.commands.main import main
 from alexnet.data.pack.pack import open_pack
 from alexnet.runs.predictions import read_predictions
-from alexnet.runs.probabilities import read_answers
+from alexnet.runs.probabilities import read_probabilities
 from alexnet.runs.result import read_result
 from alexnet.trained.network import load_trained, read_weights
 from tests.commands.test_main import error_of
@@ -38,7 +38,7 @@ def test_evaluate_says_what_the_run_said(trained: Path, pack: Path, capsys: pyte
 def test_evaluate_writes_what_the_run_wrote(trained: Path, pack: Path, tmp_path: Path) -> None:
     main(["evaluate", str(trained / "checkpoints" / "last.ckpt"), str(pack), "--predictions", str(tmp_path / "out")])
     for view in ("center", "ten_crop"):
-        ours, theirs = (read_answers(folder, "test", view) for folder in (tmp_path / "out", trained))
+        ours, theirs = (read_probabilities(folder, "test", view) for folder in (tmp_path / "out", trained))
         np.testing.assert_array_equal(ours.labels, theirs.labels)
         np.testing.assert_array_equal(ours.views[view], theirs.views[view])
         top = read_predictions(trained, "test", view)
@@ -178,7 +178,7 @@ def test_onnx_computes_the_net_s_logits_of_any_number_of_images(trained: Path, p
     file = tmp_path / "net.onnx"
     main(["export", str(trained), str(file)])
     session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    answers = read_answers(trained, "test", "center")
+    answers = read_probabilities(trained, "test", "center")
     images = open_pack(pack).splits["test"].gather(np.arange(7))
     for count in (1, 7):
         logits = session.run(["logits"], {"images": images[:count]})[0].astype(np.float64)
@@ -196,7 +196,7 @@ def test_export_refuses_what_it_cannot_write(trained: Path, tmp_path: Path, caps
 def test_ensemble_and_tables_of_runs(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["ensemble", str(runs / "runs"), "--output", str(tmp_path)])
     said = json.loads((tmp_path / "ensemble.json").read_text())
-    answers = [read_answers(runs / "runs" / name, "test", "ten_crop") for name in said["nets"]]
+    answers = [read_probabilities(runs / "runs" / name, "test", "ten_crop") for name in said["nets"]]
     mean = np.mean([one.views["ten_crop"].astype(np.float64) for one in answers], axis=0)
     wrong = mean.argmax(axis=1) != answers[0].labels
     assert said["ensembles"][0]["errors"]["top1"]["percent"] == pytest.approx(100 * wrong.mean())

@@ -8,7 +8,7 @@ import yaml
 
 from alexnet.config.command_line import expand
 from alexnet.config.compose import CONF
-from alexnet.config.job import lost_drops
+from alexnet.config.job import unreached_milestones
 from tests.config.conftest import job, leaves
 
 FILES = sorted(
@@ -73,7 +73,7 @@ def test_a_file_says_why(file: Path) -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_s_drops_are_made(experiment: str) -> None:
-    assert lost_drops(job(f"experiment={experiment}")) is None
+    assert unreached_milestones(job(f"experiment={experiment}")) is None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_an_experiment_s_drops_are_made(experiment: str) -> None:
     ],
 )
 def test_drops_after_the_end_of_training_are_said(shorter: list[str], said: list[str]) -> None:
-    line = lost_drops(job("schedule=epochs_30", *shorter))
+    line = unreached_milestones(job("schedule=epochs_30", *shorter))
     assert (line is not None) == bool(said)
     for words in said:
         assert line is not None and words in line

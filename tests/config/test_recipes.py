@@ -9,7 +9,7 @@ import pytest
 from alexnet.commands.layer_table import parameters, total_parameters
 from alexnet.config.compose import ABLATIONS, ablation_choices
 from alexnet.net.plan import plan
-from alexnet.net.specs import Activate, Conv, Full, Normalise, NormaliseSameMap, Pool
+from alexnet.net.specs import ActivationSpec, Conv, LinearSpec, LRNSpec, Pool, WithinChannelLRNSpec
 from tests.config.conftest import job, leaves
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -91,7 +91,7 @@ def test_the_source_as_an_ablation_is_the_recipe() -> None:
 
 def kinds(*arguments: str) -> list[str]:
     """The layers of the first two convolutions, in order, as a facts sheet would name them."""
-    names = {Conv: "conv", Normalise: "lrn", NormaliseSameMap: "same-map", Pool: "pool", Activate: "relu"}
+    names = {Conv: "conv", LRNSpec: "lrn", WithinChannelLRNSpec: "same-map", Pool: "pool", ActivationSpec: "relu"}
     layers = plan(job("scale=paper", *arguments).config, 1000)
     end = next(index for index, layer in enumerate(layers) if layer.name == "conv3")
     return [names[type(layer)] for layer in layers[:end]]
@@ -145,7 +145,7 @@ def test_a_net_of_the_record(net: str) -> None:
 
 def record_layers(net: str) -> list[str]:
     arguments = ("experiment=net_145_2012", "data.root=/data/pack", f"+ablation=record/{net}")
-    return [layer.name for layer in plan(job(*arguments).config, 1000) if not isinstance(layer, Full)]
+    return [layer.name for layer in plan(job(*arguments).config, 1000) if not isinstance(layer, LinearSpec)]
 
 
 def test_what_the_record_s_nets_are_made_of() -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from alexnet.config.schema import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import Augmenter, CropGeometry
-from alexnet.data.pack.statistics import Statistics
+from alexnet.data.pack.statistics import PixelStats
 from alexnet.evaluation.views import _inputs, center_logits, probabilities, view_offsets
 
 COLOR = ColorConfig(coefficient=0.1, magnitude="std")
@@ -19,7 +19,7 @@ CROPS = CropsConfig(random=True, flip=True, last_position=False)
 
 
 def augmenter(size: int, crop: int) -> Augmenter:
-    stats = Statistics(
+    stats = PixelStats(
         mean_image=np.random.default_rng(7).uniform(90, 150, (size, size, 3)).astype(np.float32),
         covariance=np.eye(3),
         eigenvalues=np.ones(3),

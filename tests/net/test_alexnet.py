@@ -6,7 +6,7 @@ from rich.console import Console
 
 from alexnet.commands.layer_table import layer_table, multiply_adds, parameters, total_parameters
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.plan import PAPER_SCALE, Conv, Full, Normalise, Pool, plan
+from alexnet.net.plan import PAPER_SCALE, Conv, LinearSpec, LRNSpec, Pool, plan
 from tests.conftest import Compose
 
 # Totals of layers-145, 145-half, 150 and 146-2012 (the record of the authors' source, and its derived counts).
@@ -49,7 +49,7 @@ def _uninitialised(config: object) -> AlexNet:
 @pytest.mark.parametrize(("columns", "expected"), [("two", LAYERS_145), ("isolated", LAYERS_150)])
 def test_parameters_layer_by_layer(compose: Compose, columns: str, expected: dict[str, int]) -> None:
     layers = plan(compose("scale=paper", f"columns={columns}"), 1000)
-    assert {layer.name: parameters(layer) for layer in layers if isinstance(layer, Conv | Full)} == expected
+    assert {layer.name: parameters(layer) for layer in layers if isinstance(layer, Conv | LinearSpec)} == expected
 
 
 def test_sixth_convolution(compose: Compose) -> None:
@@ -117,7 +117,7 @@ def test_multiply_adds_and_neurons(compose: Compose) -> None:
 def test_normalisation_stays_inside_a_column(compose: Compose) -> None:
     for columns, blocks in (("two", 2), ("isolated", 2), ("one", 1)):
         layers = plan(compose("scale=paper", f"columns={columns}"), 1000)
-        assert [layer.columns for layer in layers if isinstance(layer, Normalise)] == [blocks, blocks]
+        assert [layer.columns for layer in layers if isinstance(layer, LRNSpec)] == [blocks, blocks]
 
 
 @pytest.mark.parametrize("columns", ["two", "one", "isolated"])
@@ -151,7 +151,7 @@ def test_initial_weights_and_biases(compose: Compose) -> None:
 def test_a_narrow_net_keeps_each_layers_gain(compose: Compose) -> None:
     def gains(scale: str) -> list[float]:
         layers = plan(compose(f"scale={scale}", "init=source_2012"), 1000)
-        return [layer.std**2 * layer.fan_in for layer in layers if isinstance(layer, Conv | Full)]
+        return [layer.std**2 * layer.fan_in for layer in layers if isinstance(layer, Conv | LinearSpec)]
 
     assert gains("small") == pytest.approx(gains("paper"))
     assert gains("cifar") == pytest.approx(gains("paper"))

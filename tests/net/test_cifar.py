@@ -7,7 +7,7 @@ import torch
 from alexnet.commands.layer_table import parameters, total_parameters
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import plan
-from alexnet.net.specs import Conv, Full, Local, Pool, Weighted
+from alexnet.net.specs import Conv, LinearSpec, LocalSpec, Parametric, Pool
 from tests.conftest import Compose
 
 WHOLE = ("columns=one", "dropout=none", "lrn=none", "scale=cifar_whole")
@@ -49,9 +49,9 @@ def overrides(name: str) -> tuple[str, ...]:
 
 
 def shown(layer: object) -> str:
-    if isinstance(layer, Conv | Local | Pool):
+    if isinstance(layer, Conv | LocalSpec | Pool):
         return f"{layer.name} {layer.size}"
-    return f"{layer.name} {layer.units}" if isinstance(layer, Full) else str(layer.name).split("_")[0]  # type: ignore[attr-defined]
+    return f"{layer.name} {layer.units}" if isinstance(layer, LinearSpec) else str(layer.name).split("_")[0]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", TOTALS)
@@ -63,10 +63,10 @@ def test_parameters(compose: Compose, name: str) -> None:
 
 def test_parameters_of_the_local_nets_layer_by_layer(compose: Compose) -> None:
     layers = plan(compose(*overrides("cifar_13pct")), 10)
-    assert {layer.name: parameters(layer) for layer in layers if isinstance(layer, Weighted)} == LOCAL_LAYERS
+    assert {layer.name: parameters(layer) for layer in layers if isinstance(layer, Parametric)} == LOCAL_LAYERS
     wide = plan(compose(*overrides("cifar_11pct")), 10)
     expected = LOCAL_LAYERS | {"local3": 1_329_408, "local4": 664_704}
-    assert {layer.name: parameters(layer) for layer in wide if isinstance(layer, Weighted)} == expected
+    assert {layer.name: parameters(layer) for layer in wide if isinstance(layer, Parametric)} == expected
 
 
 @pytest.mark.parametrize("name", TOTALS)
@@ -74,7 +74,7 @@ def test_order_sizes_and_initial_weights(compose: Compose, name: str) -> None:
     config = compose(*overrides(name))
     layers = plan(config, 10)
     assert [shown(layer) for layer in layers] == ORDER[name]
-    weighted = [layer for layer in layers if isinstance(layer, Weighted)]
+    weighted = [layer for layer in layers if isinstance(layer, Parametric)]
     assert [layer.std for layer in weighted] == STDS[name]
     net = AlexNet(config, classes=10, seed=0)
     for layer in weighted:
@@ -84,7 +84,7 @@ def test_order_sizes_and_initial_weights(compose: Compose, name: str) -> None:
         assert abs(module.weight.std().item() / layer.std - 1) < 5 / (2 * module.weight.numel()) ** 0.5
         assert not module.bias.any()
     assert {layer.kernel for layer in weighted if isinstance(layer, Conv)} == {5}
-    assert {layer.kernel for layer in weighted if isinstance(layer, Local)} <= {3}
+    assert {layer.kernel for layer in weighted if isinstance(layer, LocalSpec)} <= {3}
 
 
 @pytest.mark.parametrize("name", ["cifar_80sec", "cifar_19pct"])

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.net.layers import Activation, ColumnLinear, LocallyConnected2d, OverhangingConv2d, PlainDropout
+from alexnet.net.layers import Activation, CeilModeConv2d, GroupedLinear, LocallyConnected2d, NonInvertedDropout
 
 
 @settings(max_examples=30, deadline=None)
@@ -20,7 +20,7 @@ from alexnet.net.layers import Activation, ColumnLinear, LocallyConnected2d, Ove
 def test_convolution_rounds_up_and_reads_zeros(size: int, kernel: int, stride: int, before: int, groups: int) -> None:
     out = 1 + -(-(2 * before + size - kernel) // stride)
     after = (out - 1) * stride + kernel - size - before
-    layer = OverhangingConv2d(4, 6, kernel=kernel, stride=stride, before=before, after=after, groups=groups).double()
+    layer = CeilModeConv2d(4, 6, kernel=kernel, stride=stride, before=before, after=after, groups=groups).double()
     x = torch.randn(2, 4, size, size, dtype=torch.float64)
     y = layer(x).detach().numpy()
     assert y.shape == (2, 6, out, out)
@@ -38,7 +38,7 @@ def test_convolution_rounds_up_and_reads_zeros(size: int, kernel: int, stride: i
 
 
 def test_conv1_hangs_three_pixels_over_the_right_and_bottom_edge_only() -> None:
-    layer = OverhangingConv2d(3, 1, kernel=11, stride=4, before=0, after=3, groups=1)
+    layer = CeilModeConv2d(3, 1, kernel=11, stride=4, before=0, after=3, groups=1)
     torch.nn.init.ones_(layer.weight)
     torch.nn.init.zeros_(layer.bias)
     y = layer(torch.ones(1, 3, 224, 224))[0, 0]
@@ -49,7 +49,7 @@ def test_conv1_hangs_three_pixels_over_the_right_and_bottom_edge_only() -> None:
 
 
 def test_dropout_masks_without_scaling_and_halves_at_test() -> None:
-    layer = PlainDropout(0.5)
+    layer = NonInvertedDropout(0.5)
     x = torch.full((400, 500), 3.0, requires_grad=True)
     torch.manual_seed(0)
     y = layer(x)
@@ -66,7 +66,7 @@ def test_column_linear_is_linear_with_one_group_and_block_diagonal_with_two() ->
     torch.manual_seed(0)
     x = torch.randn(5, 8, dtype=torch.float64)
     for groups in (1, 2):
-        layer = ColumnLinear(8, 6, groups=groups).double()
+        layer = GroupedLinear(8, 6, groups=groups).double()
         torch.nn.init.normal_(layer.weight)
         torch.nn.init.normal_(layer.bias)
         dense = torch.zeros(6, 8, dtype=torch.float64)
@@ -127,9 +127,9 @@ def test_the_gradient_of_a_local_layer_is_right() -> None:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_gradients_of_large_batches_of_pixels_are_those_of_small_ones(images: int, layout: torch.memory_format) -> None:
     """Computed in parts where oneDNN is slow; only weights get them, and float64 is never taken apart."""
-    layer = OverhangingConv2d(3, 8, kernel=5, stride=2, before=0, after=2, groups=1).to(memory_format=layout)
+    layer = CeilModeConv2d(3, 8, kernel=5, stride=2, before=0, after=2, groups=1).to(memory_format=layout)
     x = torch.randn(images, 3, 15, 15).contiguous(memory_format=layout)
-    exact = OverhangingConv2d(3, 8, kernel=5, stride=2, before=0, after=2, groups=1).double()
+    exact = CeilModeConv2d(3, 8, kernel=5, stride=2, before=0, after=2, groups=1).double()
     exact.load_state_dict({name: value.double() for name, value in layer.state_dict().items()})
     slope = torch.randn(images, 8, 7, 7).contiguous(memory_format=layout)
     output, expected = layer(x), exact(x.double())
@@ -143,7 +143,7 @@ def test_gradients_of_large_batches_of_pixels_are_those_of_small_ones(images: in
 
 
 def test_pixels_that_need_a_gradient_get_one() -> None:
-    layer = OverhangingConv2d(3, 8, kernel=5, stride=2, before=0, after=2, groups=1)
+    layer = CeilModeConv2d(3, 8, kernel=5, stride=2, before=0, after=2, groups=1)
     x = torch.randn(130, 3, 15, 15, requires_grad=True)
     layer(x).sum().backward()
     assert x.grad is not None and x.grad.abs().sum() > 0

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet.net import lrn, lrn_kernel
-from alexnet.net.lrn import LocalResponseNorm, SameMapNorm
+from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
 from alexnet.net.lrn_torch import Fused, Fusible
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -275,12 +275,12 @@ def test_the_norm_within_maps_is_its_formula(
     maps: int, size: int, height: int, width: int, alpha: float, beta: float, layout: torch.memory_format, seed: int
 ) -> None:
     a = np.random.default_rng(seed).normal(size=(2, maps, height, width))
-    output = SameMapNorm(size=size, alpha=alpha, beta=beta)(torch.from_numpy(a).contiguous(memory_format=layout))
+    output = WithinChannelLRN(size=size, alpha=alpha, beta=beta)(torch.from_numpy(a).contiguous(memory_format=layout))
     np.testing.assert_allclose(output.numpy(), within_maps(a, size, alpha, beta), rtol=1e-12, atol=1e-14)
 
 
 def test_the_gradient_within_maps_is_the_numerical_one() -> None:
     a = torch.randn(2, 3, 6, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(SameMapNorm(size=5, alpha=0.3, beta=0.75), (a,))
+    assert torch.autograd.gradcheck(WithinChannelLRN(size=5, alpha=0.3, beta=0.75), (a,))
     rows = a.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
-    assert torch.autograd.gradcheck(SameMapNorm(size=3, alpha=0.3, beta=0.6), (rows,))
+    assert torch.autograd.gradcheck(WithinChannelLRN(size=3, alpha=0.3, beta=0.6), (rows,))

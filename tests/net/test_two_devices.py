@@ -16,9 +16,9 @@ from alexnet.net.alexnet import AlexNet
 from alexnet.net.halves import check_two_devices, exchanges, half
 from alexnet.net.plan import plan
 from alexnet.net.precision import at_least_float32
-from alexnet.net.specs import Full
-from alexnet.net.two_devices import HalfNet
-from alexnet.training.momentum import Momentum2012, parameter_groups
+from alexnet.net.specs import LinearSpec
+from alexnet.net.two_devices import ColumnShard
+from alexnet.training.momentum import SGD2012, parameter_groups
 from tests.conftest import Compose
 from tests.net.pairs import in_two_processes
 
@@ -59,7 +59,7 @@ def compare(rank: int, cases: Mapping[str, Config]) -> dict[str, dict[str, Any]]
 
 def _compare(column: int, config: Config, dtype: torch.dtype = torch.float32) -> Seen:
     whole = AlexNet(config, classes=CLASSES, seed=3).to(dtype)
-    half = HalfNet(whole, config, column=column).to(dtype)
+    half = ColumnShard(whole, config, column=column).to(dtype)
     half.connect(dist.group.WORLD, torch.device("cpu"))
     rules = [_rule(net, config) for net in (whole, half)]
     generator = torch.Generator().manual_seed(4)
@@ -85,15 +85,15 @@ def _compare(column: int, config: Config, dtype: torch.dtype = torch.float32) ->
     return seen
 
 
-def _rule(net: AlexNet | HalfNet, config: Config) -> Momentum2012:
-    return Momentum2012(parameter_groups(net, config.optimizer, []), lr=1e-3, momentum=0.9, weight_decay=5e-4)
+def _rule(net: AlexNet | ColumnShard, config: Config) -> SGD2012:
+    return SGD2012(parameter_groups(net, config.optimizer, []), lr=1e-3, momentum=0.9, weight_decay=5e-4)
 
 
-def _gradients(net: AlexNet | HalfNet) -> dict[str, Tensor]:
+def _gradients(net: AlexNet | ColumnShard) -> dict[str, Tensor]:
     return {name: parameter.grad for name, parameter in net.named_parameters() if parameter.grad is not None}
 
 
-def _differences(half: HalfNet, own: dict[str, Tensor], whole: dict[str, Tensor], what: str) -> dict[str, float]:
+def _differences(half: ColumnShard, own: dict[str, Tensor], whole: dict[str, Tensor], what: str) -> dict[str, float]:
     return {f"{what}{name}": _difference(tensor, whole[name]) for name, tensor in half.gathered(own).items()}
 
 
@@ -145,7 +145,7 @@ def test_odd_numbers_are_halved_as_torch_halves_them(compose: Compose) -> None:
     units = [
         [half(layer, device=device) for layer in layers if layer.name in ("bottleneck", "fc8")] for device in (0, 1)
     ]
-    assert [[layer.units for layer in halves if isinstance(layer, Full)] for halves in units] == [[9, 4], [8, 3]]
+    assert [[layer.units for layer in halves if isinstance(layer, LinearSpec)] for halves in units] == [[9, 4], [8, 3]]
 
 
 @pytest.mark.parametrize(

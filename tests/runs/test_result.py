@@ -22,9 +22,9 @@ from alexnet.runs.result import (
     DataFacts,
     ErrorRates,
     GitState,
+    LrDrop,
     Points,
     PretrainedFacts,
-    RateDrop,
     Result,
     Target,
     TrainingFacts,
@@ -55,7 +55,7 @@ training = st.builds(
     steps=counts,
     seconds=numbers,
     images_per_second=numbers,
-    rate_drops=st.lists(st.builds(RateDrop, epoch=counts, rate=numbers), max_size=3).map(tuple),
+    rate_drops=st.lists(st.builds(LrDrop, epoch=counts, rate=numbers), max_size=3).map(tuple),
 )
 
 
@@ -156,7 +156,7 @@ def test_example_is_read(tmp_path: Path) -> None:
     assert result.claims["no_lrn"].log.top5 == 1.152
     assert result.errors["test"]["center"] == ErrorRates(images=1000, top1=0.31, top5=0.0)
     assert result.training is not None
-    assert result.training.rate_drops == (RateDrop(epoch=20, rate=0.001),)
+    assert result.training.rate_drops == (LrDrop(epoch=20, rate=0.001),)
 
 
 @pytest.mark.parametrize("field", ["pretrained", "precision"])

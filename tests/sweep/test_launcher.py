@@ -30,7 +30,7 @@ class Pool:
 
 def test_the_others_are_done_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs, pool = plan(tmp_path), Pool()
-    start_all(Launching(name="joblib", at_a_time=2, start=pool.start), lambda _: None, runs)
+    start_all(Launching(name="joblib", max_parallel_jobs=2, start=pool.start), lambda _: None, runs)
     assert pool.started == [[0, 1, 2], [2], [0], [1]]
     statuses = [run.outcome.status if run.outcome else None for run in runs]
     assert statuses == ["finished", "interrupted", "finished"]
@@ -43,4 +43,4 @@ def test_a_launcher_that_begins_nothing_is_not_tried_again(tmp_path: Path) -> No
         raise RuntimeError("no sbatch here")
 
     with pytest.raises(RuntimeError, match="no sbatch here"):
-        start_all(Launching(name="submitit_slurm", at_a_time=None, start=start), lambda _: None, plan(tmp_path))
+        start_all(Launching(name="submitit_slurm", max_parallel_jobs=None, start=start), lambda _: None, plan(tmp_path))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.sweep.machine import take_seat, visible_gpus
+from alexnet.sweep.machine import acquire_gpu_slot, visible_gpus
 
 TAKE = """
 import os, sys
@@ -45,7 +45,7 @@ def test_processes_spread_over_the_gpus_and_the_next_takes_a_freed_one(tmp_path:
 
 
 def test_seats_are_numbered_from_the_lowest(tmp_path: Path) -> None:
-    assert [take_seat(tmp_path / "runs") for _ in range(3)] == [0, 1, 2]
+    assert [acquire_gpu_slot(tmp_path / "runs") for _ in range(3)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("named", "expected"), [("", []), ("3", ["3"]), ("0,2", ["0", "2"])])

@@ -7,7 +7,7 @@ import torch
 from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.lrn import LocalResponseNorm, SameMapNorm
+from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
 from alexnet.trained.exchange import with_plain_norms
 
 
@@ -18,10 +18,10 @@ def test_a_net_with_plain_norms_is_the_same_net(recipe: str) -> None:
     # A strong norm, so that a wrong one shows.
     config = check([*small, f"recipe={recipe}", "lrn.alpha=0.05"]).config
     net = AlexNet(config, classes=5, seed=1).eval()
-    norms = [module for module in net if isinstance(module, LocalResponseNorm | SameMapNorm)]
+    norms = [module for module in net if isinstance(module, LocalResponseNorm | WithinChannelLRN)]
     assert len(norms) == (2 if recipe == "paper" else 3)
     plain = with_plain_norms(net)
-    assert not any(isinstance(module, LocalResponseNorm | SameMapNorm) for module in plain.children())
+    assert not any(isinstance(module, LocalResponseNorm | WithinChannelLRN) for module in plain.children())
     size = config.scale.crop_size
     pixels = torch.from_numpy(np.random.default_rng(0).normal(0, 60, (3, 3, size, size)).astype(np.float32))
     with torch.no_grad():

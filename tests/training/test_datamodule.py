@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from alexnet.config.schema import Config
-from alexnet.data.batches.augment import Augmenter, Batch, ReadyBatch
-from alexnet.data.batches.loading import Loader, WholeImages, batch_parts
+from alexnet.data.batches.augment import AugmentedBatch, Augmenter, RawBatch
+from alexnet.data.batches.loading import Loader, RawBatches, batch_parts
 from alexnet.data.batches.plan import draw_epoch
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.writer import PackWriter
@@ -44,7 +44,7 @@ def config(compose: Compose) -> Config:
     return compose("scale.image_size=12", "scale.crop_size=10", "optimizer.batch_size=5", "hardware.eval_batch_size=4")
 
 
-def training_batches(pack: Pack, config: Config, epoch: int) -> list[ReadyBatch]:
+def training_batches(pack: Pack, config: Config, epoch: int) -> list[AugmentedBatch]:
     """What a network on the CPU gets."""
     data = PackDataModule(pack, config)
     strategy = SimpleNamespace(root_device=torch.device("cpu"))
@@ -54,13 +54,13 @@ def training_batches(pack: Pack, config: Config, epoch: int) -> list[ReadyBatch]
     return list(batches)
 
 
-def epoch_of(pack: Pack, config: Config, epoch: int) -> list[Batch]:
+def epoch_of(pack: Pack, config: Config, epoch: int) -> list[RawBatch]:
     """What a network elsewhere gets, whose device augments the images."""
-    make = WholeImages(pack.splits["train"], PackDataModule(pack, config).epoch_plan(epoch), torch.device("cpu"))
+    make = RawBatches(pack.splits["train"], PackDataModule(pack, config).epoch_plan(epoch), torch.device("cpu"))
     return list(Loader(make, parts=batch_parts(23, config.optimizer.batch_size), threads=3))
 
 
-def images_of(batches: list[Batch]) -> list[int]:
+def images_of(batches: list[RawBatch]) -> list[int]:
     return [number for batch in batches for number in batch.images[:, 0, 0, 0].tolist()]
 
 

@@ -13,7 +13,7 @@ from alexnet.errors import UserError
 from alexnet.parts import Replica
 from alexnet.runs.result import read_result
 from alexnet.training.history import EpochRecord
-from alexnet.training.world import World, started_by_others, this_world
+from alexnet.training.world import DistributedContext, external_launch, this_world
 from tests.training.conftest import MakeJob, epochs, execute, state
 
 STEADY = ("optimizer.lr=0.001", "data.shapes.val_per_class=1", "hardware.threads=1", "optimizer.batch_size=17")
@@ -85,7 +85,7 @@ def test_an_error_of_the_user_in_any_process_is_one_line(tiny: MakeJob, tmp_path
         ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}, None),
         (
             {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"},
-            World(rank=5, size=8, local_rank=1, local_size=4),
+            DistributedContext(rank=5, size=8, local_rank=1, local_size=4),
         ),
         ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_JOB_ID": "77"}, None),  # a batch script without srun
         (
@@ -97,16 +97,16 @@ def test_an_error_of_the_user_in_any_process_is_one_line(tiny: MakeJob, tmp_path
                 "SLURM_STEP_NODELIST": "node[07-08]",
                 "SLURM_JOB_ID": "123456",
             },
-            World(rank=4, size=6, local_rank=1, local_size=3),
+            DistributedContext(rank=4, size=6, local_rank=1, local_size=3),
         ),
     ],
     ids=["nobody", "torchrun with one", "torchrun", "sbatch", "srun"],
 )
 def test_the_world_that_others_made(
-    environment: dict[str, str], expected: World | None, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], expected: DistributedContext | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "environ", environment)
-    assert started_by_others() == expected
+    assert external_launch() == expected
     if "SLURM_STEP_NODELIST" in environment:
         assert (environment["MASTER_ADDR"], environment["MASTER_PORT"]) == ("node07", "18456")
 
@@ -115,7 +115,7 @@ def test_unequal_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     step = {"SLURM_STEP_NUM_TASKS": "3", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_STEP_NODELIST": "a,b"}
     monkeypatch.setattr(os, "environ", {**step, "SLURM_STEP_TASKS_PER_NODE": "2,1", "SLURM_JOB_ID": "5"})
     with pytest.raises(UserError, match="equally many"):
-        started_by_others()
+        external_launch()
 
 
 def test_a_run_for_one_process_started_by_several_is_refused(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from alexnet.config.schema import HardwareConfig
-from alexnet.data.batches.loading import WholeImages
+from alexnet.data.batches.loading import RawBatches
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
@@ -121,7 +121,7 @@ def test_the_library_of_products_changes_rounding_alone(tiny: MakeJob, plain: Pa
     try:
         execute(tiny("hardware.matmul=onednn"), tmp_path)
     finally:
-        hardware.set_up_process(HardwareConfig())
+        hardware.configure_process(HardwareConfig())
     ours, theirs = state(tmp_path), state(plain)
     for key, value in ours.items():
         torch.testing.assert_close(value, theirs[key], rtol=1e-3, atol=1e-4 * float(theirs[key].abs().max()))
@@ -186,8 +186,8 @@ def test_on_a_cpu_the_device_s_decoder_changes_no_number(
 ) -> None:
     """Whole runs, trained from batches as a GPU gets them: both decoders are libjpeg-turbo here."""
 
-    def batches(data: PackDataModule, plan: EpochPlan, _epoch: int) -> WholeImages:
-        return WholeImages(data.pack.splits["train"], plan, torch.device("cpu"), data._decoder)
+    def batches(data: PackDataModule, plan: EpochPlan, _epoch: int) -> RawBatches:
+        return RawBatches(data.pack.splits["train"], plan, torch.device("cpu"), data._decoder)
 
     monkeypatch.setattr(running, "check_decoder", lambda _: None)  # which refuses it on a CPU
     monkeypatch.setattr(PackDataModule, "_augmented", batches)

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.data.batches.augment import Batch
-from alexnet.data.batches.loading import Loader, WholeImages, batch_parts
+from alexnet.data.batches.augment import RawBatch
+from alexnet.data.batches.loading import Loader, RawBatches, batch_parts
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.training.callbacks import ScheduledRate
@@ -44,7 +44,7 @@ class Reference:
     colors: Tensor
     """Rows: the principal directions, each as long as the standard deviation along it."""
 
-    def inputs(self, batch: Batch, epoch: int) -> Tensor:
+    def inputs(self, batch: RawBatch, epoch: int) -> Tensor:
         """Section 4.1 of the paper; convdata_jpeg.py of the release."""
         rows = []
         for image, (top, left), flip, draw in zip(*batch[:1], *batch[2:], strict=True):
@@ -87,7 +87,7 @@ class Reference:
         extra = 10 if name.startswith("conv1") and epoch >= SLOWED else 1
         return 0.02 / extra if name.endswith("bias") else 0.01 / 10**drops / extra
 
-    def update(self, batch: Batch, epoch: int, masks: tuple[Tensor, Tensor]) -> None:
+    def update(self, batch: RawBatch, epoch: int, masks: tuple[Tensor, Tensor]) -> None:
         for tensor in self.weights.values():
             tensor.requires_grad_(True)
         logits = self.logits(self.inputs(batch, epoch), masks)
@@ -141,10 +141,10 @@ def pack(tiny: MakeJob) -> Pack:
     return open_data(config.data, config.scale.image_size, show_progress=False)
 
 
-def whole_images(data: PackDataModule, epoch: int) -> Loader[Batch]:
+def whole_images(data: PackDataModule, epoch: int) -> Loader[RawBatch]:
     """The planned batches before anything has been done to the images: the network augments them in float64."""
     split = data.pack.splits["train"]
-    make = WholeImages(split, data.epoch_plan(epoch), torch.device("cpu"))
+    make = RawBatches(split, data.epoch_plan(epoch), torch.device("cpu"))
     return Loader(make, parts=batch_parts(len(split), data.config.optimizer.batch_size))
 
 

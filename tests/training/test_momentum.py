@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from alexnet.config.schema import OptimizerConfig
-from alexnet.training.momentum import Momentum2012, parameter_groups
+from alexnet.training.momentum import SGD2012, parameter_groups
 
 RATES = [0.01] * 20 + [0.001] * 15 + [0.0001] * 15
 DECAY = 0.0005
@@ -33,7 +33,7 @@ def gradient(weight: NDArray[np.float64], step: int, index: int) -> NDArray[np.f
 def trained(decay_biases: bool = True, rates: list[float] = RATES) -> list[NDArray[np.float64]]:
     model = net()
     groups = parameter_groups(model, settings(weight_decay=DECAY, decay_biases=decay_biases), [])
-    optimizer = Momentum2012(groups, lr=RATES[0], momentum=0.9, weight_decay=DECAY)
+    optimizer = SGD2012(groups, lr=RATES[0], momentum=0.9, weight_decay=DECAY)
     for step, rate in enumerate(rates):
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -100,7 +100,7 @@ def test_torch_s_sgd_as_it_is_differs_from_the_first_drop_on() -> None:
 def test_a_weight_without_a_gradient_stays() -> None:
     model = net()
     first, *others = model.parameters()
-    optimizer = Momentum2012(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    optimizer = SGD2012(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
     kept, value = first.detach().clone(), others[0].detach().clone()
     for weight in others:
         weight.grad = torch.ones_like(weight)
@@ -145,7 +145,7 @@ def test_late_layers_have_groups_of_their_own_behind_the_others() -> None:
 def test_a_rate_of_0_freezes() -> None:
     """Neither decay nor what is left of the velocity moves it, and the velocity waits."""
     model = net()
-    optimizer = Momentum2012(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    optimizer = SGD2012(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
     positions = []
     for rate in (0.1, 0.0, 0.1):
         optimizer.param_groups[0]["lr"] = rate
@@ -163,11 +163,11 @@ def test_velocities_survive_saving() -> None:
     ways = []
     for interrupted in (False, True):
         model = net()
-        optimizer = Momentum2012(model.parameters(), lr=0.01, momentum=0.9, weight_decay=DECAY)
+        optimizer = SGD2012(model.parameters(), lr=0.01, momentum=0.9, weight_decay=DECAY)
         for step in range(6):
             if interrupted and step == 3:
                 saved = optimizer.state_dict()
-                optimizer = Momentum2012(model.parameters(), lr=0.5, momentum=0.1, weight_decay=0.0)
+                optimizer = SGD2012(model.parameters(), lr=0.5, momentum=0.1, weight_decay=0.0)
                 optimizer.load_state_dict(saved)
             for index, weight in enumerate(model.parameters()):
                 weight.grad = torch.from_numpy(gradient(weight.detach().numpy(), step, index))
@@ -181,7 +181,7 @@ def test_the_order_of_the_numbers_in_memory_is_the_weight_s_own() -> None:
     ways = []
     for layout in (torch.contiguous_format, torch.channels_last):
         weight = nn.Parameter(torch.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5).clone(memory_format=layout))
-        optimizer = Momentum2012([weight], lr=0.1, momentum=0.9, weight_decay=0.01)
+        optimizer = SGD2012([weight], lr=0.1, momentum=0.9, weight_decay=0.01)
         weight.grad = torch.arange(120.0).reshape(2, 3, 4, 5)
         optimizer.step()
         optimizer.state[weight]["velocity"] = optimizer.state[weight]["velocity"].contiguous()  # of an old checkpoint
@@ -196,7 +196,7 @@ def test_float32_follows_the_rule_to_the_last_bits() -> None:
     for rate in (0.01, 1e-5, 1e-8):
         w, v, g = (torch.randn(1000, generator=generator) for _ in range(3))
         weight = nn.Parameter(w.clone())
-        optimizer = Momentum2012([weight], lr=rate, momentum=0.9, weight_decay=DECAY)
+        optimizer = SGD2012([weight], lr=rate, momentum=0.9, weight_decay=DECAY)
         optimizer.state[weight]["velocity"], weight.grad = v.clone(), g
         optimizer.step()
         velocity = 0.9 * v.double() - DECAY * rate * w.double() - rate * g.double()
@@ -206,7 +206,7 @@ def test_float32_follows_the_rule_to_the_last_bits() -> None:
 
 def test_a_small_rate_is_not_rounded_away() -> None:
     weight = nn.Parameter(torch.zeros(3))
-    optimizer = Momentum2012([weight], lr=1e-7, momentum=0.9, weight_decay=0.0)
+    optimizer = SGD2012([weight], lr=1e-7, momentum=0.9, weight_decay=0.0)
     weight.grad = torch.ones(3)
     optimizer.step()
     torch.testing.assert_close(weight.detach(), torch.full((3,), -1e-7), rtol=1e-6, atol=0)
@@ -217,7 +217,7 @@ def test_a_gpu_makes_the_same_steps() -> None:
     ways = []
     for device in ("cpu", "cuda"):
         model = net().float().to(device)
-        optimizer = Momentum2012(model.parameters(), lr=0.01, momentum=0.9, weight_decay=DECAY)
+        optimizer = SGD2012(model.parameters(), lr=0.01, momentum=0.9, weight_decay=DECAY)
         for step in range(5):
             for index, weight in enumerate(model.parameters()):
                 drawn = np.random.default_rng([step, index]).normal(size=weight.shape)

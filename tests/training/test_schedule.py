@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from alexnet.config.schema import ScheduleConfig
 from alexnet.errors import UserError
-from alexnet.training.schedule import count_plateaus, group_rate, progress, rate
+from alexnet.training.schedule import count_plateaus, group_lr, progress, rate
 from tests.conftest import Compose
 
 CURVES = st.lists(st.floats(0, 100, allow_nan=False) | st.integers(40, 44), max_size=40)
@@ -99,7 +99,7 @@ def course(compose: Compose, *overrides: str, is_bias: bool = False, is_late: bo
     changes: list[tuple[int, float]] = []
     for epoch in range(config.schedule.epochs):
         drops = progress(config.schedule, [50.0] * epoch).drops
-        now = group_rate(config, epoch, drops, is_bias=is_bias, is_late=is_late)
+        now = group_lr(config, epoch, drops, is_bias=is_bias, is_late=is_late)
         if not changes or now != changes[-1][1]:
             changes.append((epoch, now))
     return [(epoch, pytest.approx(rate, rel=1e-12)) for epoch, rate in changes]

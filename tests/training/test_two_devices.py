@@ -11,7 +11,7 @@ import torch
 from alexnet.errors import UserError
 from alexnet.runs.result import RESULT_FILE
 from alexnet.training.run import preflight
-from alexnet.training.world import check_gpus, processes_wanted, this_world
+from alexnet.training.world import check_gpus, requested_world_size, this_world
 from tests.training.conftest import MakeJob, checkpoint, execute, state
 
 TWO = "placement=two_devices"
@@ -104,7 +104,7 @@ def test_a_run_starts_two_processes_for_each_copy(
     overrides: tuple[str, ...], gpus: int, processes: int, tiny: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert processes_wanted(tiny(TWO, *overrides, "hardware.accelerator=auto").config) == processes
+    assert requested_world_size(tiny(TWO, *overrides, "hardware.accelerator=auto").config) == processes
 
 
 def test_one_gpu_does_not_hold_two_columns(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:

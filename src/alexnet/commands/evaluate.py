@@ -17,7 +17,7 @@ from alexnet.runs.result import RESULT_FILE, read_result
 if TYPE_CHECKING:
     from alexnet.data.pack.pack import Pack
     from alexnet.evaluation.collect import PredictionStore
-    from alexnet.trained.network import Trained
+    from alexnet.trained.network import TrainedModel
 
 
 def add(commands: Commands) -> None:
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
         console.print(errors_table(errors))
 
 
-def _check_folder(folder: Path, trained: "Trained", pack: "Pack") -> None:
+def _check_folder(folder: Path, trained: "TrainedModel", pack: "Pack") -> None:
     """Refuse a folder whose files say something about another net or other images, before any work is done."""
     ours = (trained.name, pack.fingerprint)
     if (folder / RESULT_FILE).is_file():
@@ -83,7 +83,7 @@ def _require_same(file: Path, theirs: tuple[str, str], ours: tuple[str, str]) ->
         raise UserError(f"{file} is about {what}: give another folder")
 
 
-def _write(folder: Path, trained: "Trained", pack: "Pack", store: "PredictionStore", splits: list[str]) -> None:
+def _write(folder: Path, trained: "TrainedModel", pack: "Pack", store: "PredictionStore", splits: list[str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_probabilities(

@@ -13,8 +13,8 @@ from alexnet.errors import UserError
 
 if TYPE_CHECKING:
     from alexnet.data.pack.pack import Pack, Split
-    from alexnet.study.paper.figure4 import Guessed
-    from alexnet.trained.network import Trained
+    from alexnet.study.paper.figure4 import PredictedImage
+    from alexnet.trained.network import TrainedModel
 
 KERNELS, GUESSES, NEIGHBOURS = "figure3.svg", "figure4_left.svg", "figure4_right.svg"
 GUESSED_IMAGES = 8
@@ -69,18 +69,18 @@ def _split(pack: "Pack", wanted: str | None) -> str:
     return chosen_splits(pack, wanted)[-1]
 
 
-def _figure3(trained: "Trained") -> str:
+def _figure3(trained: "TrainedModel") -> str:
     from alexnet.study.paper.figure3 import draw
     from alexnet.training.outcome import first_layer
 
     return draw(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")
 
 
-def _figure4_left(trained: "Trained", split: "Split", seed: int, *, mistakes: bool) -> str:
+def _figure4_left(trained: "TrainedModel", split: "Split", seed: int, *, mistakes: bool) -> str:
     from alexnet.study.paper.figure4 import draw_guesses
 
     order = np.random.default_rng(seed).permutation(len(split))
-    shown: list[Guessed] = []
+    shown: list[PredictedImage] = []
     for start in range(0, len(order), GUESSED_IMAGES):
         guessed = _guessed(trained, split, order[start : start + GUESSED_IMAGES])
         shown += [one for one in guessed if not mistakes or one.guesses[0][0] != one.truth]
@@ -92,20 +92,20 @@ def _figure4_left(trained: "Trained", split: "Split", seed: int, *, mistakes: bo
     return draw_guesses(shown[:GUESSED_IMAGES], f"The five most probable classes, {trained.name}; images {chosen}")
 
 
-def _guessed(trained: "Trained", split: "Split", chosen: "np.typing.NDArray[np.int64]") -> "list[Guessed]":
+def _guessed(trained: "TrainedModel", split: "Split", chosen: "np.typing.NDArray[np.int64]") -> "list[PredictedImage]":
     """Of the centre crop alone, as the authors' plotting tool."""
-    from alexnet.study.paper.figure4 import Guessed
+    from alexnet.study.paper.figure4 import PredictedImage
     from alexnet.trained.guesses import guess
 
     images = split.gather(chosen)
     truths = [trained.class_names[label] for label in split.labels[chosen]]
     return [
-        Guessed(image=image, guesses=guesses, truth=truth)
+        PredictedImage(image=image, guesses=guesses, truth=truth)
         for image, truth, guesses in zip(images, truths, guess(trained, images, view="center"), strict=True)
     ]
 
 
-def _figure4_right(trained: "Trained", split: "Split", train: "Split", seed: int, layer: str) -> str:
+def _figure4_right(trained: "TrainedModel", split: "Split", train: "Split", seed: int, layer: str) -> str:
     from alexnet.study.paper.figure4 import Neighbourhood, draw_neighbours
     from alexnet.trained.similar import nearest_training_images
 

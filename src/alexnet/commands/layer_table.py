@@ -3,7 +3,17 @@
 from rich.box import SIMPLE
 from rich.table import Table
 
-from alexnet.net.specs import Activate, Conv, Drop, Full, Layer, Local, Normalise, NormaliseSameMap, Pool
+from alexnet.net.specs import (
+    ActivationSpec,
+    Conv,
+    DropoutSpec,
+    Layer,
+    LinearSpec,
+    LocalSpec,
+    LRNSpec,
+    Pool,
+    WithinChannelLRNSpec,
+)
 
 
 def parameters(layer: Layer) -> int:
@@ -11,9 +21,9 @@ def parameters(layer: Layer) -> int:
     match layer:
         case Conv():
             return layer.maps * (layer.fan_in + 1)
-        case Local():
+        case LocalSpec():
             return layer.maps * layer.size**2 * (layer.fan_in + 1)
-        case Full():
+        case LinearSpec():
             return layer.units * (layer.fan_in + 1)
         case _:
             return 0
@@ -22,9 +32,9 @@ def parameters(layer: Layer) -> int:
 def multiply_adds(layer: Layer) -> int:
     """Multiplications with an addition that one image costs in the forward pass; biases not counted."""
     match layer:
-        case Conv() | Local():
+        case Conv() | LocalSpec():
             return layer.maps * layer.size**2 * layer.fan_in
-        case Full():
+        case LinearSpec():
             return layer.units * layer.fan_in
         case _:
             return 0
@@ -45,9 +55,9 @@ def layer_table(layers: tuple[Layer, ...]) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for position, layer in enumerate(layers):
-        if not isinstance(layer, Activate):
+        if not isinstance(layer, ActivationSpec):
             follower = layers[position + 1] if position + 1 < len(layers) else None
-            table.add_row(*_cells(layer, follower.function if isinstance(follower, Activate) else None))
+            table.add_row(*_cells(layer, follower.function if isinstance(follower, ActivationSpec) else None))
     table.columns[0].footer = "total"
     table.columns[4].footer = f"{total_parameters(layers):,}"
     table.columns[5].footer = f"{sum(multiply_adds(layer) for layer in layers):,}"
@@ -63,19 +73,19 @@ def _cells(layer: Layer, activation: str | None) -> tuple[str, ...]:
             padding = f"{layer.before}" if layer.before == layer.after else f"{layer.before},{layer.after}"
             window = f"{layer.kernel}/{layer.stride}/{padding}"
             return (name, window, str(layer.groups), _maps(layer.maps, layer.size), *counts)
-        case Local():
+        case LocalSpec():
             return (name, f"{layer.kernel}/1/{layer.padding}", "", _maps(layer.maps, layer.size), *counts)
         case Pool():
             return (name, f"{layer.kernel}/{layer.stride}/0", "", _maps(layer.maps, layer.size), *counts)
-        case Normalise():
+        case LRNSpec():
             return (name, "", str(layer.columns), "", *counts)
-        case NormaliseSameMap():
+        case WithinChannelLRNSpec():
             return (name, "", "", "", *counts)
-        case Full():
+        case LinearSpec():
             return (name, "", str(layer.groups), f"{layer.units}", *counts)
-        case Drop():
+        case DropoutSpec():
             return (name, f"p = {layer.probability:g}", "", "", *counts)
-        case Activate():
+        case ActivationSpec():
             raise AssertionError("non-linearities share the row of the layer that they follow")
 
 

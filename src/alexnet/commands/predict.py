@@ -17,7 +17,9 @@ from alexnet.commands.arguments import Commands, add_checkpoint, add_names, add_
 from alexnet.errors import UserError
 
 if TYPE_CHECKING:
-    from alexnet.trained.network import Trained
+    from alexnet.trained.network import TrainedModel
+
+    pass
 
 Guesses: TypeAlias = list[tuple[str, float]]
 BATCH = 25
@@ -87,7 +89,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _predicted(
-    trained: "Trained", paths: Sequence[Path], view: str
+    trained: "TrainedModel", paths: Sequence[Path], view: str
 ) -> Iterator[tuple[Predicted | Unreadable, NDArray[np.uint8] | None]]:
     """What the net makes of every path, with its square, or why it cannot be read."""
     from alexnet.data.sources.images import convert
@@ -129,9 +131,9 @@ def _json(outcomes: Sequence[Predicted | Unreadable]) -> str:
 
 
 def _draw(target: Path, pictured: Sequence[tuple[Predicted, NDArray[np.uint8]]], net: str) -> None:
-    from alexnet.study.paper.figure4 import Guessed, draw_guesses
+    from alexnet.study.paper.figure4 import PredictedImage, draw_guesses
 
-    shown = [Guessed(image=square, caption=one.path.name, guesses=one.guesses) for one, square in pictured]
+    shown = [PredictedImage(image=square, caption=one.path.name, guesses=one.guesses) for one, square in pictured]
     write_file(target, draw_guesses(shown, f"The five most probable classes, {net}"))
 
 

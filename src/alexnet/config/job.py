@@ -21,11 +21,11 @@ from alexnet.config.compose import (
 from alexnet.config.names import nearest
 from alexnet.config.schema import ALEXNET, Config, ConfigTree
 from alexnet.errors import UserError
-from alexnet.runs.result import NOT_COMPUTED
+from alexnet.runs.result import NON_IDENTITY_KEYS
 
-CLAIMED = ("ablations", "target")
+CLAIM_KEYS = ("ablations", "target")
 """Keys in which an ablation says what it tests, beside what it changes."""
-OF_ALEXNET = (
+ALEXNET_ONLY_KEYS = (
     "init",
     "scale.conv1_kernel",
     "scale.conv1_stride",
@@ -74,12 +74,12 @@ def check(overrides: list[str]) -> Job:
         config=config,
         tree=tree,
         changes=_changes(baseline, tree),
-        pairing_key=_digest(_without(_with_digest(baseline), *NOT_COMPUTED, "seed", "ablations", "data.root")),
+        pairing_key=_digest(_without(_with_digest(baseline), *NON_IDENTITY_KEYS, "seed", "ablations", "data.root")),
         command=shlex.join(["python", "train.py", *overrides]),
     )
 
 
-def lost_drops(job: Job) -> str | None:
+def unreached_milestones(job: Job) -> str | None:
     """A line about drops of the learning rate that would come after the end of training; None where all are made."""
     schedule, given = job.config.schedule, job.tree["schedule"]
     lost = [drop for drop in schedule.drops if drop >= schedule.epochs]
@@ -103,7 +103,7 @@ def _check_architecture(config: Config, overrides: list[str]) -> None:
         return
     ablated = [key for name in config.ablations if name in ablation_files() for key in declared_changes(name)]
     for key in [*map(_group, overrides), *ablated]:
-        if any(key == ignored or key.startswith(f"{ignored}.") for ignored in OF_ALEXNET):
+        if any(key == ignored or key.startswith(f"{ignored}.") for ignored in ALEXNET_ONLY_KEYS):
             raise UserError(f"{key} has no meaning for architecture={config.architecture.name}: its layers are fixed")
 
 
@@ -114,7 +114,7 @@ def _group(override: str) -> str:
 
 def declared_changes(name: str) -> dict[str, Any]:
     """What an ablation's file sets, by dotted key."""
-    return flatten({key: value for key, value in ablation_files()[name].items() if key not in CLAIMED})
+    return flatten({key: value for key, value in ablation_files()[name].items() if key not in CLAIM_KEYS})
 
 
 def _check_ablation(name: str, tree: ConfigTree, baseline: ConfigTree, others: list[str]) -> None:
@@ -161,7 +161,7 @@ def _text(value: object) -> str:
 
 
 def _changes(baseline: ConfigTree, tree: ConfigTree) -> dict[str, tuple[Any, Any]]:
-    before, after = (flatten(_without(side, *CLAIMED)) for side in (baseline, tree))
+    before, after = (flatten(_without(side, *CLAIM_KEYS)) for side in (baseline, tree))
     assert before.keys() == after.keys(), "an ablation changes values, never the set of keys"
     return {key: (before[key], after[key]) for key in before if before[key] != after[key]}
 
@@ -177,7 +177,7 @@ def run_name(tree: ConfigTree) -> str:
     identity["ablations"] = sorted(tree["ablations"])
     root = tree["data"]["root"]
     identity["data"]["root"] = str(Path(root).expanduser().resolve()) if root else None
-    digest = _digest(_without(identity, *NOT_COMPUTED))
+    digest = _digest(_without(identity, *NON_IDENTITY_KEYS))
     ablation = ablation_name(tree)[:LONGEST_ABLATION]
     return f"{tree['experiment']}-{ablation}-seed{tree['seed']}-{digest[:8]}"
 

@@ -15,7 +15,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_threads(
+def parallel_map(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int, *, ahead: int | None = None
 ) -> Generator[Result, None, None]:
     """`map(work, items)`, on up to `threads` threads; up to `ahead` results wait (None: two for each thread).

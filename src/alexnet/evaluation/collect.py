@@ -8,7 +8,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from alexnet.runs.predictions import ViewPredictions
-from alexnet.runs.probabilities import Answers
+from alexnet.runs.probabilities import SplitProbabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +66,14 @@ class PredictionStore:
             )
         return collected
 
-    def answers(self, splits: list[str]) -> dict[str, Answers]:
+    def answers(self, splits: list[str]) -> dict[str, SplitProbabilities]:
         """The probabilities of all classes by split; the store must be `whole`."""
         assert self.whole
         collected = {}
         for split, views in self.collect(splits).items():
             labels = next(iter(views.values())).labels
             arrays = {view: self._probabilities(splits.index(split), view) for view in views}
-            collected[split] = Answers(labels=labels, views=arrays)
+            collected[split] = SplitProbabilities(labels=labels, views=arrays)
         return collected
 
     def _probabilities(self, dataset: int, view: str) -> npt.NDArray[np.float32]:

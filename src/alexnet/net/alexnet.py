@@ -7,10 +7,21 @@ import torch
 from torch import nn
 
 from alexnet.config.schema import Config
-from alexnet.net.layers import Activation, ColumnLinear, LocallyConnected2d, OverhangingConv2d, PlainDropout
-from alexnet.net.lrn import LocalResponseNorm, SameMapNorm
+from alexnet.net.layers import Activation, CeilModeConv2d, GroupedLinear, LocallyConnected2d, NonInvertedDropout
+from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
 from alexnet.net.plan import plan
-from alexnet.net.specs import Activate, Conv, Drop, Full, Layer, Local, Normalise, NormaliseSameMap, Pool, Weighted
+from alexnet.net.specs import (
+    ActivationSpec,
+    Conv,
+    DropoutSpec,
+    Layer,
+    LinearSpec,
+    LocalSpec,
+    LRNSpec,
+    Parametric,
+    Pool,
+    WithinChannelLRNSpec,
+)
 
 
 class AlexNet(nn.Sequential):
@@ -29,7 +40,7 @@ class AlexNet(nn.Sequential):
         super().__init__(modules(self_plan, config))
         self.plan = self_plan
         for layer in self_plan:
-            if isinstance(layer, Weighted):
+            if isinstance(layer, Parametric):
                 _initialise(self.get_submodule(layer.name), layer, seed)
         # Convolutions and pooling run faster with the maps of a pixel side by side, on CPUs and on tensor cores.
         self.to(memory_format=torch.channels_last)
@@ -39,7 +50,7 @@ def modules(layers: tuple[Layer, ...], config: Config) -> OrderedDict[str, nn.Mo
     """The layers of a plan by name, ready to be drawn or filled, with a flattening one below the first full layer."""
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     for layer in layers:
-        if isinstance(layer, Full) and "flatten" not in modules:
+        if isinstance(layer, LinearSpec) and "flatten" not in modules:
             modules["flatten"] = nn.Flatten()
         modules[layer.name] = _module(layer, config)
     return modules
@@ -48,7 +59,7 @@ def modules(layers: tuple[Layer, ...], config: Config) -> OrderedDict[str, nn.Mo
 def _module(layer: Layer, config: Config) -> nn.Module:
     match layer:
         case Conv():
-            return OverhangingConv2d(
+            return CeilModeConv2d(
                 layer.in_maps,
                 layer.maps,
                 kernel=layer.kernel,
@@ -57,34 +68,34 @@ def _module(layer: Layer, config: Config) -> nn.Module:
                 after=layer.after,
                 groups=layer.groups,
             )
-        case Local():
+        case LocalSpec():
             return LocallyConnected2d(
                 layer.in_maps, layer.maps, kernel=layer.kernel, padding=layer.padding, size=layer.size
             )
-        case Activate():
+        case ActivationSpec():
             return Activation(layer.function)
-        case Normalise():
+        case LRNSpec():
             lrn = config.lrn
             # The source divides alpha by the window size when it reads its parameter file; the paper does not.
             alpha = lrn.alpha if lrn.alpha_over == "sum" else lrn.alpha / lrn.size
             return LocalResponseNorm(columns=layer.columns, size=lrn.size, k=lrn.k, alpha=alpha, beta=lrn.beta)
-        case NormaliseSameMap():
+        case WithinChannelLRNSpec():
             norm = config.same_map_norm
-            return SameMapNorm(size=norm.size, alpha=norm.alpha / norm.size**2, beta=norm.beta)
+            return WithinChannelLRN(size=norm.size, alpha=norm.alpha / norm.size**2, beta=norm.beta)
         case Pool():
             # ceil_mode: the last window is clipped at the border, as in the 2012 source; an average is that of the
             # pixels that are left.
             pooling = nn.MaxPool2d if layer.kind == "max" else nn.AvgPool2d
             return pooling(layer.kernel, layer.stride, ceil_mode=True)
-        case Full():
-            return ColumnLinear(layer.inputs, layer.units, groups=layer.groups)
-        case Drop():
-            return PlainDropout(layer.probability)
+        case LinearSpec():
+            return GroupedLinear(layer.inputs, layer.units, groups=layer.groups)
+        case DropoutSpec():
+            return NonInvertedDropout(layer.probability)
 
 
-def _initialise(module: nn.Module, layer: Weighted, seed: int) -> None:
+def _initialise(module: nn.Module, layer: Parametric, seed: int) -> None:
     """Normal weights of the planned std and constant biases (section 5)."""
-    assert isinstance(module, OverhangingConv2d | LocallyConnected2d | ColumnLinear) and module.bias is not None
+    assert isinstance(module, CeilModeConv2d | LocallyConnected2d | GroupedLinear) and module.bias is not None
     digest = sha256(f"{seed} {layer.name}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
     with torch.no_grad():

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from alexnet.config.schema import Config
-from alexnet.net.specs import Activate, Conv, Full, Layer, Local, Normalise, Pool, pooled_size
+from alexnet.net.specs import ActivationSpec, Conv, Layer, LinearSpec, LocalSpec, LRNSpec, Pool, pooled_size
 
 
 class Step(NamedTuple):
@@ -72,24 +72,28 @@ def _layers(config: Config, classes: int) -> Iterator[Layer]:
                 number += 1
                 units = step.maps or classes
                 # A full layer reads every pixel of the maps below it; its own output is one pixel.
-                yield Full(name=f"fc{number}", inputs=inputs * size**2, units=units, groups=1, std=step.std, bias=0.0)
+                yield LinearSpec(
+                    name=f"fc{number}", inputs=inputs * size**2, units=units, groups=1, std=step.std, bias=0.0
+                )
                 inputs, size = units, 1
             case "max" | "average":
                 kernel, stride = config.pooling.size, config.pooling.stride
                 size = pooled_size(size, kernel, stride)
                 yield Pool(name=f"pool{number}", kind=step.kind, kernel=kernel, stride=stride, size=size, maps=inputs)
             case "activate":
-                yield Activate(name=f"act{number}_{config.activation.name}", function=config.activation.name)
+                yield ActivationSpec(name=f"act{number}_{config.activation.name}", function=config.activation.name)
             case "normalise":
                 if number in config.lrn.layers:
-                    yield Normalise(name=f"lrn{number}", columns=1)
+                    yield LRNSpec(name=f"lrn{number}", columns=1)
 
 
-def _spatial(step: Step, number: int, in_maps: int, size: int) -> Conv | Local:
+def _spatial(step: Step, number: int, in_maps: int, size: int) -> Conv | LocalSpec:
     """A convolution or local layer that keeps the size of its maps."""
     name = f"{step.kind}{number}"
     if step.kind == "local":
-        return Local(name=name, in_maps=in_maps, maps=step.maps, kernel=3, padding=1, size=size, std=step.std, bias=0.0)
+        return LocalSpec(
+            name=name, in_maps=in_maps, maps=step.maps, kernel=3, padding=1, size=size, std=step.std, bias=0.0
+        )
     return Conv(
         name=name,
         in_maps=in_maps,

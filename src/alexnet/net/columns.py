@@ -13,7 +13,7 @@ from torch import Tensor
 
 from alexnet.config.schema import Config
 from alexnet.errors import UserError
-from alexnet.net.specs import Layer, Weighted
+from alexnet.net.specs import Layer, Parametric
 
 NAMES = ("a", "b")
 
@@ -49,4 +49,4 @@ def from_columns(tensors: Mapping[str, Tensor], layers: Iterable[Layer]) -> dict
 
 def _divided(layers: Iterable[Layer]) -> list[str]:
     """Names of the layers that both columns have a part of: all with weights but the classifier."""
-    return [layer.name for layer in layers if isinstance(layer, Weighted)][:-1]
+    return [layer.name for layer in layers if isinstance(layer, Parametric)][:-1]

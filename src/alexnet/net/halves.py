@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from alexnet.config.schema import ALEXNET, Config
 from alexnet.errors import UserError
-from alexnet.net.specs import Conv, Drop, Full, Layer, Local, Normalise, Pool, Weighted
-from alexnet.parts import Part, part_of
+from alexnet.net.specs import Conv, DropoutSpec, Layer, LinearSpec, LocalSpec, LRNSpec, Parametric, Pool
+from alexnet.parts import Shard, shard_of
 
 DEVICES = 2
 LOSS = "loss"
@@ -67,21 +67,21 @@ def exchanges(layers: tuple[Layer, ...]) -> tuple[Exchange, ...]:
 
 
 def _below_layers(layers: tuple[Layer, ...]) -> Iterator[Exchange]:
-    weighted = [layer for layer in layers if isinstance(layer, Weighted)]
+    weighted = [layer for layer in layers if isinstance(layer, Parametric)]
     for layer in weighted[1:]:
         match layer:
             case Conv(groups=1):
                 yield Exchange(reader=layer.name, numbers=layer.in_maps * layer.in_size**2, backward=True)
-            case Full(groups=1):
+            case LinearSpec(groups=1):
                 yield Exchange(reader=layer.name, numbers=layer.inputs, backward=True)
 
 
 def outputs(layer: Layer) -> int:
     """Maps, units or classes of a layer with weights."""
     match layer:
-        case Conv() | Local():
+        case Conv() | LocalSpec():
             return layer.maps
-        case Full():
+        case LinearSpec():
             return layer.units
         case _:
             raise AssertionError(f"{layer.name} has no outputs of its own")
@@ -89,32 +89,32 @@ def outputs(layer: Layer) -> int:
 
 def everywhere(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     """The same layers, each reading both halves: the network that would communicate below every one."""
-    return tuple(replace(layer, groups=1) if isinstance(layer, Conv | Full) else layer for layer in layers)
+    return tuple(replace(layer, groups=1) if isinstance(layer, Conv | LinearSpec) else layer for layer in layers)
 
 
 def half(layer: Layer, *, device: int) -> Layer:
     """What one device holds of a layer; those without maps or units of their own are the same on both."""
     match layer:
         case Conv():
-            maps = part_of(layer.maps, index=device, parts=DEVICES).count
+            maps = shard_of(layer.maps, index=device, parts=DEVICES).count
             return replace(layer, maps=maps, in_maps=layer.in_maps // layer.groups, groups=1)
-        case Full():
-            units = part_of(layer.units, index=device, parts=DEVICES).count
+        case LinearSpec():
+            units = shard_of(layer.units, index=device, parts=DEVICES).count
             return replace(layer, units=units, inputs=layer.inputs // layer.groups, groups=1)
         case Pool():
-            return replace(layer, maps=part_of(layer.maps, index=device, parts=DEVICES).count)
-        case Normalise():
+            return replace(layer, maps=shard_of(layer.maps, index=device, parts=DEVICES).count)
+        case LRNSpec():
             assert layer.columns == DEVICES, "a window that crosses columns is refused by check_two_devices"
             return replace(layer, columns=1)
         case _:
             return layer
 
 
-def dropped_units(layers: tuple[Layer, ...], *, device: int) -> dict[str, Part]:
+def dropped_units(layers: tuple[Layer, ...], *, device: int) -> dict[str, Shard]:
     """Which units each dropout masks on a device, of those that the layer below has on both."""
-    weighted = (layer for layer in layers if isinstance(layer, Weighted | Drop))
+    weighted = (layer for layer in layers if isinstance(layer, Parametric | DropoutSpec))
     return {
-        layer.name: part_of(outputs(below), index=device, parts=DEVICES)
+        layer.name: shard_of(outputs(below), index=device, parts=DEVICES)
         for below, layer in pairwise(weighted)
-        if isinstance(layer, Drop)
+        if isinstance(layer, DropoutSpec)
     }

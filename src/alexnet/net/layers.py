@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from alexnet.parts import Part, part_of
+from alexnet.parts import Shard, shard_of
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -34,7 +34,7 @@ class Activation(nn.Module):
         return self.name
 
 
-class OverhangingConv2d(nn.Conv2d):
+class CeilModeConv2d(nn.Conv2d):
     """Convolution with zeros on the left and top, and on the right and bottom as many as the last window needs.
 
     The 2012 source rounds map sizes up (alexnet-2012 size formula: 1 + ceil((2 * padding + input - kernel) / stride)),
@@ -131,7 +131,7 @@ class LocallyConnected2d(nn.Module):
         return f"{fan_in // self.kernel**2}, {maps}, kernel={self.kernel}, padding={self.padding}, size={self.size}"
 
 
-class PlainDropout(nn.Module):
+class NonInvertedDropout(nn.Module):
     """The paper's dropout (section 4.2): masked without scaling in training, outputs times the keep rate at test.
 
     `torch.nn.Dropout` scales up in training instead, which changes the effective learning rate and initialisation.
@@ -140,9 +140,9 @@ class PlainDropout(nn.Module):
     the masks are the same on any number of devices.
     """
 
-    images: Part | None = None
+    images: Shard | None = None
     """The images of the batch that this process sees; None: all."""
-    units: Part | None = None
+    units: Shard | None = None
     """The features that this process holds; None: all."""
 
     def __init__(self, probability: float) -> None:
@@ -163,11 +163,11 @@ class PlainDropout(nn.Module):
         return f"probability={self.probability}"
 
 
-def _all_of(x: Tensor, dimension: int) -> Part:
-    return part_of(x.shape[dimension], index=0, parts=1)
+def _all_of(x: Tensor, dimension: int) -> Shard:
+    return shard_of(x.shape[dimension], index=0, parts=1)
 
 
-class ColumnLinear(nn.Module):
+class GroupedLinear(nn.Module):
     """A fully connected layer, or one such layer per column on contiguous blocks of features.
 
     `weight` is [outputs, inputs / groups] and `bias` [outputs], the layout of a convolution with groups, so that

@@ -6,16 +6,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alexnet.net.lrn_kernel import COMPUTED_IN, PixelKernel, works
+from alexnet.net.lrn_kernel import COMPUTED_IN, NumbaLRN, works
 from alexnet.net.lrn_torch import (
-    Arithmetic,
     Blocks,
     Fused,
     Fusible,
-    fused_kernels_work,
+    LRNBackend,
     sum_of_pixels,
     sum_of_planes,
     sum_within_maps,
+    triton_available,
 )
 
 
@@ -48,15 +48,15 @@ class LocalResponseNorm(nn.Module):
         normalised = _Normalise.apply(by_column, self._arithmetic(by_column, maps_dim=1))
         return normalised.reshape(n, c, h, w)
 
-    def _arithmetic(self, x: Tensor, maps_dim: int) -> Arithmetic:
+    def _arithmetic(self, x: Tensor, maps_dim: int) -> LRNBackend:
         """The fastest that there is for this tensor; all agree up to rounding."""
         constants = (self.k, self.alpha, self.beta)
         if torch.compiler.is_compiling():
             return Fusible(self.size, maps_dim, *constants)
-        if x.device.type == "cuda" and fused_kernels_work():
+        if x.device.type == "cuda" and triton_available():
             return Fused(self.size, maps_dim, *constants)
         if x.device.type == "cpu" and maps_dim == 2 and x.dtype in COMPUTED_IN and works():
-            return PixelKernel(self.size, *constants)
+            return NumbaLRN(self.size, *constants)
         window = sum_of_pixels if maps_dim == 2 else sum_of_planes
         return Blocks(partial(window, size=self.size), *constants)
 
@@ -64,7 +64,7 @@ class LocalResponseNorm(nn.Module):
         return f"columns={self.columns}, size={self.size}, k={self.k}, alpha={self.alpha}, beta={self.beta}"
 
 
-class SameMapNorm(nn.Module):
+class WithinChannelLRN(nn.Module):
     """b = a / (1 + alpha * sum of a^2 over the size x size pixels around, in the same map)^beta.
 
     `alpha` multiplies the sum; the 2012 source gives alpha times size^2. Its kernel has the 1 built in, and pixels
@@ -92,7 +92,7 @@ class _Normalise(torch.autograd.Function):
     """Keeps only x for the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, arithmetic: Arithmetic) -> Tensor:
+    def forward(ctx: Any, x: Tensor, arithmetic: LRNBackend) -> Tensor:
         ctx.save_for_backward(x)
         ctx.arithmetic = arithmetic
         return arithmetic.normalise(x)

@@ -30,7 +30,7 @@ SMALLEST_PART = 2**16
 
 
 @dataclass(frozen=True)
-class PixelKernel:
+class NumbaLRN:
     """y = x / (k + alpha * window(x^2))^beta of [pixels, columns, maps], and its gradient.
 
     For contiguous tensors on a CPU of a type in `COMPUTED_IN`. Pixels are shared out among as many threads as torch

@@ -16,7 +16,7 @@ WindowSum: TypeAlias = Callable[[Tensor], Tensor]
 """For each entry of a tensor the sum over a window centred on it, which is cut off at the border."""
 
 
-class Arithmetic(Protocol):
+class LRNBackend(Protocol):
     """A way of computing y = x * d^-beta with d = k + alpha * window(x^2), and its gradient.
 
     With a symmetric window, dL/dx = g * d^-beta - 2 * alpha * beta * x * window(g * x * d^(-beta - 1)).
@@ -126,7 +126,7 @@ def _sized(x: Tensor) -> Tensor:
 
 
 @lru_cache
-def fused_kernels_work() -> bool:
+def triton_available() -> bool:
     """Whether torch can compile for the GPU here; else a warning says why not, once."""
     try:
         Fused(1, 2, 1.0, 1.0, 0.75).normalise(torch.ones(2, 1, 8, device="cuda"))

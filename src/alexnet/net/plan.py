@@ -13,15 +13,15 @@ from alexnet.config.schema import ALEXNET, POOLED, Config, ScaleConfig
 from alexnet.errors import UserError
 from alexnet.net.cifar import cifar_layers
 from alexnet.net.specs import (
-    Activate,
+    ActivationSpec,
     Conv,
-    Drop,
-    Full,
+    DropoutSpec,
     Layer,
-    Normalise,
-    NormaliseSameMap,
+    LinearSpec,
+    LRNSpec,
+    Parametric,
     Pool,
-    Weighted,
+    WithinChannelLRNSpec,
     convolved_size,
     pooled_size,
 )
@@ -57,7 +57,7 @@ def plan(config: Config, classes: int) -> tuple[Layer, ...]:
 
 
 def _check_layer_names(config: Config, layers: tuple[Layer, ...]) -> None:
-    names = [layer.name for layer in layers if isinstance(layer, Weighted)]
+    names = [layer.name for layer in layers if isinstance(layer, Parametric)]
     named = {
         "optimizer.decay_factors": config.optimizer.decay_factors,
         "optimizer.rate_factors": config.optimizer.rate_factors,
@@ -80,8 +80,8 @@ def _alexnet(config: Config, classes: int) -> tuple[Layer, ...]:
 
 def _keep_gain(layer: Layer, paper: Layer) -> Layer:
     """Scale a layer's std so that it passes on as much signal as its original at the paper's fan-in."""
-    if isinstance(layer, Conv | Full):
-        assert isinstance(paper, Conv | Full)
+    if isinstance(layer, Conv | LinearSpec):
+        assert isinstance(paper, Conv | LinearSpec)
         return replace(layer, std=layer.std * sqrt(paper.fan_in / layer.fan_in))
     return layer
 
@@ -97,7 +97,7 @@ def _layers(config: Config, classes: int) -> Iterator[Layer]:
         conv = _conv(config, number, maps, size, is_first=index == 0, pools=pools)
         maps, size = conv.maps, conv.size
         yield conv
-        activate = Activate(name=f"conv{number}_{config.activation.name}", function=config.activation.name)
+        activate = ActivationSpec(name=f"conv{number}_{config.activation.name}", function=config.activation.name)
         if number not in config.order.relu_last:
             yield activate
         yield from _norms(config, number)
@@ -117,7 +117,7 @@ def _layers(config: Config, classes: int) -> Iterator[Layer]:
         conv = _conv(config, 6, maps, size, is_first=False, pools=[])
         maps = conv.maps
         yield conv
-        yield Activate(name=f"conv6_{config.activation.name}", function=config.activation.name)
+        yield ActivationSpec(name=f"conv6_{config.activation.name}", function=config.activation.name)
     yield from _classifier(config, maps * size**2, classes)
 
 
@@ -125,9 +125,9 @@ def _norms(config: Config, number: int) -> Iterator[Layer]:
     """What normalises the output of a convolution: between maps, then within each."""
     if number in config.lrn.layers:
         in_columns = config.columns.kind != "one" and not config.lrn.across_columns
-        yield Normalise(name=f"lrn{number}", columns=2 if in_columns else 1)
+        yield LRNSpec(name=f"lrn{number}", columns=2 if in_columns else 1)
     if number in config.same_map_norm.layers:
-        yield NormaliseSameMap(name=f"same_map_norm{number}")
+        yield WithinChannelLRNSpec(name=f"same_map_norm{number}")
 
 
 def _convs(config: Config) -> list[int]:
@@ -214,7 +214,7 @@ def _classifier(config: Config, features: int, classes: int) -> Iterator[Layer]:
     # Net 150: each column has an fc6 as wide as the whole layer of the paper's net, and half of fc7.
     units = {6: 2 * hidden if isolated else hidden, 7: hidden}
     for number in (6, 7):
-        yield Full(
+        yield LinearSpec(
             name=f"fc{number}",
             inputs=features,
             units=units[number],
@@ -222,13 +222,13 @@ def _classifier(config: Config, features: int, classes: int) -> Iterator[Layer]:
             std=config.init.std,
             bias=config.init.bias,
         )
-        yield Activate(name=f"fc{number}_{config.activation.name}", function=config.activation.name)
+        yield ActivationSpec(name=f"fc{number}_{config.activation.name}", function=config.activation.name)
         if number in config.dropout.layers:
-            yield Drop(name=f"dropout{number}", probability=config.dropout.probability)
+            yield DropoutSpec(name=f"dropout{number}", probability=config.dropout.probability)
         features = units[number]
     if config.head.bottleneck:
         # Net 146-2011: two layers of 1024, one a column, but each reads both halves of fc7: together one of 2048.
         units_below = hidden // 2
-        yield Full(name="bottleneck", inputs=features, units=units_below, groups=1, std=config.init.std, bias=0.0)
+        yield LinearSpec(name="bottleneck", inputs=features, units=units_below, groups=1, std=config.init.std, bias=0.0)
         features = units_below
-    yield Full(name="fc8", inputs=features, units=classes, groups=1, std=config.init.std, bias=0.0)
+    yield LinearSpec(name="fc8", inputs=features, units=classes, groups=1, std=config.init.std, bias=0.0)

@@ -30,7 +30,7 @@ class Conv:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Local:
+class LocalSpec:
     """A locally connected layer: a convolution at stride 1 with kernels and biases of its own at each position."""
 
     name: str
@@ -49,13 +49,13 @@ class Local:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Activate:
+class ActivationSpec:
     name: str
     function: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Normalise:
+class LRNSpec:
     """Response normalisation between the maps of each column."""
 
     name: str
@@ -63,7 +63,7 @@ class Normalise:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NormaliseSameMap:
+class WithinChannelLRNSpec:
     """Response normalisation between the pixels of each map."""
 
     name: str
@@ -83,7 +83,7 @@ class Pool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Full:
+class LinearSpec:
     """A fully connected layer; with two groups each column sees its own half of the inputs."""
 
     name: str
@@ -99,14 +99,14 @@ class Full:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drop:
+class DropoutSpec:
     name: str
     probability: float
 
 
-Weighted = Conv | Local | Full
+Parametric = Conv | LocalSpec | LinearSpec
 """Layers with parameters."""
-Layer = Weighted | Activate | Normalise | NormaliseSameMap | Pool | Drop
+Layer = Parametric | ActivationSpec | LRNSpec | WithinChannelLRNSpec | Pool | DropoutSpec
 
 
 def convolved_size(size: int, kernel: int, stride: int, padding: int) -> int:

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet, modules
 from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, dropped_units, exchanges, half, outputs
-from alexnet.net.layers import PlainDropout
-from alexnet.net.specs import Weighted
-from alexnet.parts import Part, part_of
+from alexnet.net.layers import NonInvertedDropout
+from alexnet.net.specs import Parametric
+from alexnet.parts import Shard, shard_of
 
 
-class Link:
+class ColumnGroup:
     """The connection to the process that holds the other half."""
 
     def __init__(self, column: int) -> None:
@@ -66,13 +66,13 @@ class Link:
         return self._group
 
 
-class BothHalves(nn.Module):
+class AllGatherColumns(nn.Module):
     """Features of this process to those of both; backward, the gradients of both processes' readers are added up.
 
     Counts the bytes that this process sends, unless torch compiles it.
     """
 
-    def __init__(self, link: Link, exchange: Exchange) -> None:
+    def __init__(self, link: ColumnGroup, exchange: Exchange) -> None:
         super().__init__()
         self.link, self.exchange = link, exchange
         self.sent_forward = 0
@@ -106,7 +106,7 @@ def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-class HalfNet(nn.Sequential):
+class ColumnShard(nn.Sequential):
     """Pixels to all logits, as `AlexNet`, with half of every layer: float [N, 3, S, S] to float [N, classes].
 
     Both processes must see the same images at the same time. Parameters have the names that they have in the whole.
@@ -120,7 +120,7 @@ class HalfNet(nn.Sequential):
             UserError: the network has one column, or normalises across columns.
         """
         check_two_devices(config)
-        link = Link(column)
+        link = ColumnGroup(column)
         super().__init__(_modules(net, config, link))
         self.plan = net.plan
         """The layers of the whole network."""
@@ -135,9 +135,9 @@ class HalfNet(nn.Sequential):
         self.device = device
 
     @property
-    def exchanges(self) -> list[BothHalves]:
+    def exchanges(self) -> list[AllGatherColumns]:
         """From the image to the loss."""
-        return [module for module in self if isinstance(module, BothHalves)]
+        return [module for module in self if isinstance(module, AllGatherColumns)]
 
     def own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """This process's half of tensors that belong to parameters of the whole network, by name."""
@@ -152,23 +152,23 @@ class HalfNet(nn.Sequential):
         parts = self._parts
         return {name: self._gathered(tensor.detach(), parts[name]) for name, tensor in tensors.items()}
 
-    def _gathered(self, own: Tensor, rows: Part) -> Tensor:
+    def _gathered(self, own: Tensor, rows: Shard) -> Tensor:
         shape = (rows.whole - rows.count, *own.shape[1:])
         other = self.link.swapped_values(own.to(self.device), torch.Size(shape).numel())
         return self.link.both(own.cpu(), other.view(shape).cpu(), dimension=0)
 
     @property
-    def _parts(self) -> dict[str, Part]:
+    def _parts(self) -> dict[str, Shard]:
         """Which outputs of each layer, by parameter: they come first in weights and biases."""
         return {
-            f"{layer.name}.{kind}": part_of(outputs(layer), index=self.link.column, parts=DEVICES)
+            f"{layer.name}.{kind}": shard_of(outputs(layer), index=self.link.column, parts=DEVICES)
             for layer in self.plan
-            if isinstance(layer, Weighted)
+            if isinstance(layer, Parametric)
             for kind in ("weight", "bias")
         }
 
 
-def _modules(net: AlexNet, config: Config, link: Link) -> OrderedDict[str, nn.Module]:
+def _modules(net: AlexNet, config: Config, link: ColumnGroup) -> OrderedDict[str, nn.Module]:
     """The halves of the layers, and an exchange below each that reads both."""
     read = {exchange.reader: exchange for exchange in exchanges(net.plan)}
     masked = dropped_units(net.plan, device=link.column)
@@ -176,9 +176,9 @@ def _modules(net: AlexNet, config: Config, link: Link) -> OrderedDict[str, nn.Mo
     built: OrderedDict[str, nn.Module] = OrderedDict()
     for name, module in modules(layers, config).items():
         if name in read:
-            built[f"exchange_{name}"] = BothHalves(link, read[name])
-        if isinstance(module, PlainDropout):
+            built[f"exchange_{name}"] = AllGatherColumns(link, read[name])
+        if isinstance(module, NonInvertedDropout):
             module.units = masked[name]
         built[name] = module
-    built[f"exchange_{LOSS}"] = BothHalves(link, read[LOSS])
+    built[f"exchange_{LOSS}"] = AllGatherColumns(link, read[LOSS])
     return built

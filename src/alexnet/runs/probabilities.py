@@ -25,7 +25,7 @@ _DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFil
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Answers:
+class SplitProbabilities:
     """What one net said about the N images of one split, in the order of the pack."""
 
     labels: NDArray[np.int32]
@@ -35,7 +35,7 @@ class Answers:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Answered:
+class ProbabilitiesHeader:
     """Which net was asked about which images."""
 
     net: str
@@ -52,7 +52,7 @@ def bytes_needed(images: int, classes: int, views: int) -> int:
 
 
 def write_probabilities(
-    directory: Path, answers: Mapping[str, Answers], *, net: str, fingerprint: str, class_names: list[str]
+    directory: Path, answers: Mapping[str, SplitProbabilities], *, net: str, fingerprint: str, class_names: list[str]
 ) -> None:
     """Write `probabilities.npz` into `directory`, complete or not at all."""
     arrays: dict[str, NDArray[Any]] = {
@@ -70,10 +70,10 @@ def write_probabilities(
     replace_file(directory / PROBABILITIES_FILE, buffer.getvalue())
 
 
-def read_answered(directory: Path) -> Answered:
+def read_answered(directory: Path) -> ProbabilitiesHeader:
     """Who was asked about what; UserError if the file is missing, damaged or of an unknown version."""
     with _opened(directory / PROBABILITIES_FILE) as file:
-        return Answered(
+        return ProbabilitiesHeader(
             net=str(file["net"]),
             fingerprint=str(file["fingerprint"]),
             class_names=[str(name) for name in file["class_names"]],
@@ -81,7 +81,7 @@ def read_answered(directory: Path) -> Answered:
         )
 
 
-def read_answers(directory: Path, split: str, view: str) -> Answers:
+def read_probabilities(directory: Path, split: str, view: str) -> SplitProbabilities:
     """One split and view; UserError if the file is missing, damaged or without them."""
     path = directory / PROBABILITIES_FILE
     with _opened(path) as file:
@@ -93,7 +93,7 @@ def read_answers(directory: Path, split: str, view: str) -> Answers:
         require(labels.min() >= 0 and labels.max() < classes, "labels", "name no class")
         fits = probabilities.shape == (len(labels), classes) and probabilities.dtype == np.float32
         require(fits, f"{split}/{view}", f"not probabilities of {classes:,} classes for every image")
-        return Answers(labels=labels, views={view: probabilities})
+        return SplitProbabilities(labels=labels, views={view: probabilities})
 
 
 @contextmanager

@@ -18,7 +18,7 @@ RESULT_FILE = "result.json"
 CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.csv"
 BASELINE = "baseline"
-NOT_COMPUTED = ("runs", "fresh", "hardware", "trainer", "placement", "wandb", "target", "data.packs")
+NON_IDENTITY_KEYS = ("runs", "fresh", "hardware", "trainer", "placement", "wandb", "target", "data.packs")
 """Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
 
 Status = Literal["finished", "failed", "interrupted"]
@@ -77,7 +77,7 @@ class ErrorRates:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RateDrop:
+class LrDrop:
     """The learning rate from the start of an epoch (counted from 0) on."""
 
     epoch: int
@@ -92,7 +92,7 @@ class TrainingFacts:
     steps: int
     seconds: float
     images_per_second: float
-    rate_drops: tuple[RateDrop, ...]
+    rate_drops: tuple[LrDrop, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

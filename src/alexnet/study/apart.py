@@ -5,13 +5,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from alexnet.runs.collect import Run
-from alexnet.runs.result import NOT_COMPUTED
+from alexnet.runs.result import NON_IDENTITY_KEYS
 
-OF_RUNS = ("ablation", "seed", "experiment", "recipe", *NOT_COMPUTED)
+OF_RUNS = ("ablation", "seed", "experiment", "recipe", *NON_IDENTITY_KEYS)
 """Keys that differ within a table, stand in its title anyway, or have no part in what is computed."""
 
 
-def told_apart(groups: Sequence[Sequence[Run]]) -> list[str]:
+def distinguishing_overrides(groups: Sequence[Sequence[Run]]) -> list[str]:
     """For each group of runs the overrides that all its runs have and not all groups of its title; mostly none.
 
     Where these do not tell groups apart, as after a change of `conf/`, the pairing key and the data's fingerprint do.

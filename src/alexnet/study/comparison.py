@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
 from alexnet.runs.result import BASELINE, Claim, Points, Target
-from alexnet.study.apart import told_apart
-from alexnet.study.judgement import Judgement, judgement
+from alexnet.study.apart import distinguishing_overrides
+from alexnet.study.judgement import Assessment, judgement
 from alexnet.study.multiplicity import holm
 from alexnet.study.pairing import (
     Evaluated,
@@ -55,7 +55,7 @@ class Row:
     """Percent, mean over seeds."""
     deltas: Mapping[str, MeanDelta]
     """Empty for the baseline and where no run has a baseline."""
-    judgements: Mapping[str, Judgement]
+    judgements: Mapping[str, Assessment]
     """Empty where `deltas` is."""
     unpaired: tuple[Replicate, ...]
     """Runs left out of the means because they have no baseline, while others of this ablation have one."""
@@ -105,7 +105,7 @@ def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Group]
     finished = [run for run in runs if run.finished]
     groups = group_runs(runs)
     splits = [split or _default_split(group) for group in groups]
-    wanted = list(zip(groups, splits, told_apart(groups), strict=True))
+    wanted = list(zip(groups, splits, distinguishing_overrides(groups), strict=True))
     if finished and not any(view in run.result.errors.get(name, {}) for group, name, _ in wanted for run in group):
         present = sorted(
             {f"{name}/{seen}" for run in finished for name, views in run.result.errors.items() for seen in views}
@@ -179,7 +179,7 @@ def _judged(rows: Sequence[Row]) -> list[Row]:
     return [replace(row, judgements=judged.get(row.ablation, {})) for row in rows]
 
 
-def _judgement(row: Row, measure: str, holm_p: float) -> Judgement:
+def _judgement(row: Row, measure: str, holm_p: float) -> Assessment:
     paper, log = (claimed(row, source, measure) for source in ("paper", "log"))
     return judgement(row.deltas[measure], holm_p=holm_p, paper=paper, log=log)
 

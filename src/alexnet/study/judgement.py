@@ -9,7 +9,7 @@ from alexnet.study.verdict import Verdict, judge
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class Assessment:
     """Of one ablation and one measure. With one seed the verdicts rest on the images alone."""
 
     holm_p: float
@@ -26,10 +26,10 @@ class Judgement:
     """The smallest delta, in points, that the seeds at hand tell from 0 with 80 % power; None where unknown."""
 
 
-def judgement(mean: MeanDelta, *, holm_p: float, paper: float | None, log: float | None) -> Judgement:
+def judgement(mean: MeanDelta, *, holm_p: float, paper: float | None, log: float | None) -> Assessment:
     """Judge `mean` beside the deltas of the paper and the log, in points."""
     needed, reason = _seeds_needed(mean.components, paper)
-    return Judgement(
+    return Assessment(
         holm_p=holm_p,
         paper=judge(mean.interval, paper),
         log=judge(mean.interval, log),

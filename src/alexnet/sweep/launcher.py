@@ -28,7 +28,7 @@ class Launching:
 
     name: str
     """The choice of `hydra/launcher`."""
-    at_a_time: int | None
+    max_parallel_jobs: int | None
     """Jobs that run side by side on this machine; None where the launcher decides, here or elsewhere."""
     start: Callable[[TaskFunction, Sequence[PlannedRun]], None]
     """Runs them with a task function and returns when all have ended; an error means that a worker process died."""
@@ -55,14 +55,16 @@ def launching(to_hydra: list[str], first_job: Sequence[str]) -> Iterator[Launchi
             _launch(plugin, [list(run.overrides) for run in runs])
 
         yield Launching(
-            name=str(config.hydra.runtime.choices["hydra/launcher"]), at_a_time=at_a_time(config.hydra), start=start
+            name=str(config.hydra.runtime.choices["hydra/launcher"]),
+            max_parallel_jobs=max_parallel_jobs(config.hydra),
+            start=start,
         )
         context.callbacks.on_multirun_end(config=config, config_name="config")
     finally:
         GlobalHydra.instance().clear()
 
 
-def at_a_time(hydra: Any) -> int | None:
+def max_parallel_jobs(hydra: Any) -> int | None:
     """How many jobs run side by side on this machine, by Hydra's own settings; None where the launcher decides."""
     launcher = str(hydra.runtime.choices["hydra/launcher"])
     if launcher == "basic":

@@ -23,7 +23,7 @@ def stay_on_one_gpu(runs: Path) -> None:
     """
     gpus = visible_gpus()
     if gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[take_seat(runs) % len(gpus)]
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[acquire_gpu_slot(runs) % len(gpus)]
 
 
 def visible_gpus() -> list[str]:
@@ -36,7 +36,7 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
-def take_seat(runs: Path) -> int:
+def acquire_gpu_slot(runs: Path) -> int:
     """The lowest free number, which is this process's until it ends."""
     folder = runs / SEATS
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from alexnet.config.command_line import CommandLine
 from alexnet.config.compose import one_line
-from alexnet.config.job import Job, lost_drops
+from alexnet.config.job import Job, unreached_milestones
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import UserError
 from alexnet.runs.result import RESULT_FILE, Result
@@ -32,7 +32,7 @@ def run_sweep(command: CommandLine, jobs: Sequence[Job], task: TaskFunction) -> 
     console.print(_count(runs, missing), highlight=False)
     if warning := _other_precision([(run, finished[run.directory]) for run in runs if run.directory in finished]):
         console.print(warning, style="yellow", highlight=False, soft_wrap=True)
-    print_lost_drops(jobs, console)
+    print_unreached_milestones(jobs, console)
     try:
         if missing:
             with launching(command.hydra, missing[0].overrides) as how:
@@ -46,9 +46,9 @@ def run_sweep(command: CommandLine, jobs: Sequence[Job], task: TaskFunction) -> 
     _check_all_finished(missing, of=len(runs))
 
 
-def print_lost_drops(jobs: Sequence[Job], console: Console) -> None:
+def print_unreached_milestones(jobs: Sequence[Job], console: Console) -> None:
     """Say once of each schedule which of its drops training does not live to see."""
-    for line in dict.fromkeys(filter(None, map(lost_drops, jobs))):
+    for line in dict.fromkeys(filter(None, map(unreached_milestones, jobs))):
         console.print(line, style="yellow", highlight=False, soft_wrap=True)
 
 
@@ -91,10 +91,10 @@ def _forecast(runs: Sequence[PlannedRun], how: Launching, console: Console) -> P
     speeds = _speeds(runs, packs, how, console)
     weights = {place: one.weight * (speeds[place] if speeds else 1) for place, one in left.items()}
     expected = None
-    if speeds and how.at_a_time:
-        at_a_time = min(how.at_a_time, len(runs))
-        expected = sum(weights.values()) / at_a_time
-        console.print(_expected(expected, at_a_time, speeds), highlight=False, soft_wrap=True)
+    if speeds and how.max_parallel_jobs:
+        max_parallel_jobs = min(how.max_parallel_jobs, len(runs))
+        expected = sum(weights.values()) / max_parallel_jobs
+        console.print(_expected(expected, max_parallel_jobs, speeds), highlight=False, soft_wrap=True)
     return Progress(runs, weights=weights, expected_seconds=expected, console=console)
 
 
@@ -103,14 +103,14 @@ def _speeds(
 ) -> dict[Path, float] | None:
     """Seconds per image of each run; None where the runs go elsewhere, or no step can be made here."""
     from alexnet.sweep.cost import timed_speeds
-    from alexnet.training.world import processes_wanted
+    from alexnet.training.world import requested_world_size
 
-    if how.at_a_time is None:
+    if how.max_parallel_jobs is None:
         console.print(
             f"no forecast of the time: hydra/launcher={how.name} decides where the runs compute", soft_wrap=True
         )
         return None
-    if any(processes_wanted(run.job.config) > 1 for run in runs):
+    if any(requested_world_size(run.job.config) > 1 for run in runs):
         console.print("no forecast of the time: its runs are of several processes", highlight=False)
         return None
     try:
@@ -120,9 +120,13 @@ def _speeds(
         return None
 
 
-def _expected(seconds: float, at_a_time: int, speeds: Mapping[Path, float]) -> str:
+def _expected(seconds: float, max_parallel_jobs: int, speeds: Mapping[Path, float]) -> str:
     slowest, fastest = 1 / max(speeds.values()), 1 / min(speeds.values())
-    order = "one run at a time" if at_a_time == 1 else f"{at_a_time} runs at a time, each as fast as one alone"
+    order = (
+        "one run at a time"
+        if max_parallel_jobs == 1
+        else f"{max_parallel_jobs} runs at a time, each as fast as one alone"
+    )
     return f"about {shown_time(seconds)}: {order}, {slowest:,.0f} to {fastest:,.0f} images/s in a few steps timed now"
 
 

@@ -16,9 +16,9 @@ from alexnet.config.compose import validate
 from alexnet.errors import UserError
 from alexnet.evaluation.views import center_logits
 from alexnet.net.columns import check_two_columns, from_columns, to_columns
-from alexnet.net.lrn import LocalResponseNorm, SameMapNorm
+from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
 from alexnet.net.plan import plan
-from alexnet.trained.network import Trained, Weights
+from alexnet.trained.network import TrainedModel, Weights
 
 FORMAT = "alexnet weights"
 VERSION = "1"
@@ -92,7 +92,7 @@ def _with_metadata(tensors: dict[str, Tensor], metadata: dict[str, str]) -> Weig
 class FromImages(nn.Module):
     """Whole images to the logits of their centre crops, in operations that every runtime has."""
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: TrainedModel) -> None:
         super().__init__()
         self.register_buffer("mean_image", trained.augmenter.mean_image.cpu().clone())
         self.geometry = trained.augmenter.geometry
@@ -112,7 +112,7 @@ def with_plain_norms(net: nn.Module) -> nn.Module:
     for name, module in copy.named_children():
         if isinstance(module, LocalResponseNorm):
             setattr(copy, name, PlainLrn(module))
-        if isinstance(module, SameMapNorm):
+        if isinstance(module, WithinChannelLRN):
             setattr(copy, name, PlainSameMapNorm(module))
     return copy
 
@@ -135,7 +135,7 @@ class PlainLrn(nn.Module):
 class PlainSameMapNorm(nn.Module):
     """Normalisation between the pixels of each map."""
 
-    def __init__(self, norm: SameMapNorm) -> None:
+    def __init__(self, norm: WithinChannelLRN) -> None:
         super().__init__()
         self.norm = norm
 
@@ -146,7 +146,7 @@ class PlainSameMapNorm(nn.Module):
         return activity / (1.0 + norm.alpha * norm.size**2 * mean) ** norm.beta
 
 
-def onnx_bytes(trained: Trained) -> bytes:
+def onnx_bytes(trained: TrainedModel) -> bytes:
     """An ONNX model, `images` uint8 [n, S, S, 3] to `logits` float32 [n, classes], checked against the net itself.
 
     Class names and configuration are in its metadata.
@@ -186,7 +186,7 @@ def onnx_bytes(trained: Trained) -> bytes:
     return content
 
 
-def _check_close(theirs: NDArray[np.float32], trained: Trained, images: Tensor) -> None:
+def _check_close(theirs: NDArray[np.float32], trained: TrainedModel, images: Tensor) -> None:
     with torch.inference_mode():
         ours = center_logits(trained.net, trained.augmenter, images.to(trained.device)).cpu().numpy()
     apart = float(np.abs(theirs - ours).max())

@@ -13,7 +13,7 @@ from alexnet.data.batches.augment import Augmenter
 from alexnet.data.pack.pack import Split
 from alexnet.errors import UserError
 from alexnet.evaluation.views import center_logits
-from alexnet.net.layers import Activation, PlainDropout
+from alexnet.net.layers import Activation, NonInvertedDropout
 
 LAST_HIDDEN = "fc7"
 """The paper's "last, 4096-dimensional hidden layer"."""
@@ -65,5 +65,5 @@ def up_to(net: nn.Sequential, layer: str) -> nn.Sequential:
     if layer not in names:
         raise UserError(f"the net has no layer {layer}{nearest(layer, names)}")
     end = names.index(layer) + 1
-    following = takewhile(lambda child: isinstance(child[1], Activation | PlainDropout), children[end:])
+    following = takewhile(lambda child: isinstance(child[1], Activation | NonInvertedDropout), children[end:])
     return nn.Sequential(OrderedDict([*children[:end], *following]))

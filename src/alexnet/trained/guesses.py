@@ -5,10 +5,12 @@ import torch
 from numpy.typing import NDArray
 
 from alexnet.evaluation.views import probabilities
-from alexnet.trained.network import Trained
+from alexnet.trained.network import TrainedModel
 
 
-def guess(trained: Trained, images: NDArray[np.uint8], *, view: str, most: int = 5) -> list[list[tuple[str, float]]]:
+def guess(
+    trained: TrainedModel, images: NDArray[np.uint8], *, view: str, most: int = 5
+) -> list[list[tuple[str, float]]]:
     """The most probable classes with their probabilities, most probable first, of uint8 images [n, S, S, 3]."""
     batch = torch.from_numpy(np.ascontiguousarray(images)).to(trained.device)
     with torch.inference_mode():

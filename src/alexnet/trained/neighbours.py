@@ -17,7 +17,7 @@ _ELEMENTS = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Neighbours:
+class Neighbors:
     """The k rows of a database that are nearest to each of q queries, nearest first, on the CPU."""
 
     indices: Tensor
@@ -26,7 +26,7 @@ class Neighbours:
     """float64 [q, k]"""
 
 
-def nearest_neighbours(queries: Tensor, database: Tensor, *, k: int, own: Tensor | None = None) -> Neighbours:
+def nearest_neighbours(queries: Tensor, database: Tensor, *, k: int, own: Tensor | None = None) -> Neighbors:
     """The k nearest rows of `database`, float32 [n, d], to each of `queries`, float32 [q, d].
 
     `own`, int64 [q], are rows to leave out: the queries themselves, where they are part of the database. Products in
@@ -45,7 +45,7 @@ def nearest_neighbours(queries: Tensor, database: Tensor, *, k: int, own: Tensor
         for start in range(0, len(queries), _QUERIES)
     ]
     indices, squared = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
-    return Neighbours(indices=indices, distances=squared.sqrt())
+    return Neighbors(indices=indices, distances=squared.sqrt())
 
 
 def _search(queries: Tensor, database: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from alexnet.config.compose import validate
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.batches.augment import Augmenter, CropGeometry
 from alexnet.data.pack.pack import Pack
-from alexnet.data.pack.statistics import Statistics
+from alexnet.data.pack.statistics import PixelStats
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 
@@ -52,7 +52,7 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainedModel:
     """A trained network in evaluation mode, on its device."""
 
     net: AlexNet
@@ -76,7 +76,7 @@ class Trained:
         return self.directory.name if self.path.resolve().parent.name == CHECKPOINTS else self.path.stem
 
 
-def load_trained(path: Path, device: torch.device | None = None) -> Trained:
+def load_trained(path: Path, device: torch.device | None = None) -> TrainedModel:
     """Load a run directory (its last checkpoint) or a file of weights; without a `device` onto a GPU if there is one.
 
     Raises:
@@ -94,7 +94,7 @@ def load_trained(path: Path, device: torch.device | None = None) -> Trained:
         raise UserError(f"{file}: made by another version of this program: {error}") from None
     except (RuntimeError, KeyError, TypeError) as error:
         raise UserError(f"{file}: its weights do not fit its configuration") from error
-    return Trained(
+    return TrainedModel(
         net=net.to(device).eval().requires_grad_(False),
         augmenter=augmenter.to(device),
         config=config,
@@ -180,7 +180,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     return saved
 
 
-def check_classes(trained: Trained, pack: Pack) -> None:
+def check_classes(trained: TrainedModel, pack: Pack) -> None:
     """Refuse a pack whose classes are not those of the network, in the same order."""
     ours, theirs = trained.class_names, pack.class_names
     if len(ours) != len(theirs):
@@ -199,7 +199,7 @@ def check_classes(trained: Trained, pack: Pack) -> None:
 def _augmenter(config: Config, tensors: Mapping[str, Tensor]) -> Augmenter:
     """The run's own: its statistics are those in the file, not those of the images that it is about to see."""
     size = config.scale.image_size
-    blank = Statistics(
+    blank = PixelStats(
         mean_image=np.zeros((size, size, 3), np.float32),
         covariance=np.zeros((3, 3)),
         eigenvalues=np.zeros(3),

@@ -33,7 +33,7 @@ from alexnet.trained.codes import (
 )
 from alexnet.trained.features import features
 from alexnet.trained.neighbours import nearest_neighbours
-from alexnet.trained.network import Trained, load_trained, weights_digest
+from alexnet.trained.network import TrainedModel, load_trained, weights_digest
 from alexnet.trained.similar import nearest_training_images, query_features
 
 PRECISION_AT = (1, 10, 50)
@@ -110,14 +110,14 @@ def make_codes(
     return compared
 
 
-def _opened(run: Path, source: Path) -> tuple[Trained, Pack]:
+def _opened(run: Path, source: Path) -> tuple[TrainedModel, Pack]:
     trained = load_trained(run)
     # Any source of images will do; a pack of another size is refused.
     data = DataConfig(name="folder", root=str(source))
     return trained, open_data(data, trained.config.scale.image_size)
 
 
-def _compare(trained: Trained, pack: Pack, database: NDArray[np.float32], codes: Codes) -> Comparison:
+def _compare(trained: TrainedModel, pack: Pack, database: NDArray[np.float32], codes: Codes) -> Comparison:
     split = pack.splits.get("test", pack.splits.get("val"))
     assert split is not None
     found = features(trained.net, trained.augmenter, split, layer=codes.layer)
@@ -241,7 +241,7 @@ def _by_codes(words: Words, database: Words, k: int) -> tuple[Indices, NDArray[n
     return np.stack([rows for rows, _ in near]), np.stack([far for _, far in near]).astype(np.float64)
 
 
-def _codes_of(trained: Trained, pack: Pack, layer: str, bits: int) -> Codes:
+def _codes_of(trained: TrainedModel, pack: Pack, layer: str, bits: int) -> Codes:
     """The codes beside the run; refused where they are of other weights or images."""
     path = codes_file(trained.directory, layer, bits)
     codes = load_codes(path, trained.device)

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from alexnet.config.schema import Config
 from alexnet.trained.network import CHECKPOINTS, LAST
 from alexnet.training.history import History
-from alexnet.training.schedule import fits, group_rate, progress
+from alexnet.training.schedule import fits, group_lr, progress
 
 BEST = "best"
 
@@ -30,7 +30,7 @@ class ScheduledRate(L.Callback):
         for group in trainer.optimizers[0].param_groups:
             # Checkpoints from before a key existed hold groups without it, of runs in which it had no effect.
             schedule = {"is_bias": group.get("is_bias", False), "is_late": group.get("is_late", False)}
-            scheduled = group_rate(self.config, trainer.current_epoch, drops, **schedule)
+            scheduled = group_lr(self.config, trainer.current_epoch, drops, **schedule)
             group["lr"] = group.get("rate_factor", 1.0) * scheduled
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

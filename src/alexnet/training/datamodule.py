@@ -9,35 +9,35 @@ import torch
 from torch import Tensor
 
 from alexnet.config.schema import Config
-from alexnet.data.batches.augment import Batch, CropGeometry, ReadyBatch
-from alexnet.data.batches.fused import FusedAugmentation
+from alexnet.data.batches.augment import AugmentedBatch, CropGeometry, RawBatch
+from alexnet.data.batches.fused import FusedAugmenter
 from alexnet.data.batches.loading import (
-    AugmentedImages,
+    AugmentedBatches,
+    EvalBatches,
     Loader,
     Made,
-    PlainImages,
-    WholeImages,
+    RawBatches,
     batch_parts,
     loader_threads,
 )
-from alexnet.data.batches.nvjpeg import DeviceDecoder
+from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan, draw_epoch
 from alexnet.data.batches.slots import Slots
 from alexnet.data.pack.integrity import Watch
 from alexnet.data.pack.pack import Pack
-from alexnet.parts import ONLY, Replica
+from alexnet.parts import SINGLE_REPLICA, Replica
 
-TrainingBatches: TypeAlias = Loader[Batch | ReadyBatch]
+TrainingBatches: TypeAlias = Loader[RawBatch | AugmentedBatch]
 EvaluationBatches: TypeAlias = Loader[tuple[Tensor, Tensor]]
 
 
-def validated_splits(pack: Pack, config: Config) -> list[str]:
+def val_splits(pack: Pack, config: Config) -> list[str]:
     """Splits that the network is evaluated on after every epoch, in order; `train` only where the schedule asks."""
     wanted = ["val", *(["train"] if config.schedule.until_train_error is not None else [])]
     return [name for name in wanted if name in pack.splits]
 
 
-def evaluated_splits(pack: Pack) -> list[str]:
+def test_splits(pack: Pack) -> list[str]:
     """Splits that a trained network is judged on."""
     return [name for name in ("val", "test") if name in pack.splits]
 
@@ -49,7 +49,7 @@ class PackDataModule(L.LightningDataModule):
     The trainer must reload the training batches every epoch, since each epoch has a plan of its own.
     """
 
-    def __init__(self, pack: Pack, config: Config, replica: Replica = ONLY, *, processes: int = 1) -> None:
+    def __init__(self, pack: Pack, config: Config, replica: Replica = SINGLE_REPLICA, *, processes: int = 1) -> None:
         """`processes` is the number of those that load on this machine at once."""
         super().__init__()
         self.pack, self.config = pack, config
@@ -62,7 +62,7 @@ class PackDataModule(L.LightningDataModule):
     @property
     def evaluated(self) -> list[str]:
         """Splits that a finished run is evaluated on."""
-        return evaluated_splits(self.pack)
+        return test_splits(self.pack)
 
     def epoch_plan(self, epoch: int) -> EpochPlan:
         """What happens to the training images in an epoch, counted from 0."""
@@ -81,24 +81,24 @@ class PackDataModule(L.LightningDataModule):
         split = self.pack.splits["train"]
         epoch, device = self.trainer.current_epoch, self._device
         plan = self.epoch_plan(epoch)
-        make: Callable[[slice], Batch | ReadyBatch] = (
-            self._augmented(plan, epoch) if device.type == "cpu" else WholeImages(split, plan, device, self._decoder)
+        make: Callable[[slice], RawBatch | AugmentedBatch] = (
+            self._augmented(plan, epoch) if device.type == "cpu" else RawBatches(split, plan, device, self._decoder)
         )
         return self._loader(make, len(split), self.config.optimizer.batch_size)
 
-    def _augmented(self, plan: EpochPlan, epoch: int) -> AugmentedImages:
-        augment = FusedAugmentation(
+    def _augmented(self, plan: EpochPlan, epoch: int) -> AugmentedBatches:
+        augment = FusedAugmenter(
             self.pack.statistics,
             self.geometry,
             crops=self.config.crops,
             color=self.config.color,
             color_on=self.config.color_is_on(epoch),
         )
-        return AugmentedImages(self.pack.splits["train"], plan, augment, self._slots)
+        return AugmentedBatches(self.pack.splits["train"], plan, augment, self._slots)
 
     def val_dataloader(self) -> list[EvaluationBatches]:
         batch_size = self.config.hardware.eval_batch_size
-        return [self._plain(name, batch_size) for name in validated_splits(self.pack, self.config)]
+        return [self._plain(name, batch_size) for name in val_splits(self.pack, self.config)]
 
     def test_dataloader(self) -> list[EvaluationBatches]:
         batch_size = max(1, self.config.hardware.eval_batch_size // 10)  # ten crops of each image
@@ -106,7 +106,7 @@ class PackDataModule(L.LightningDataModule):
 
     def _plain(self, name: str, batch_size: int) -> EvaluationBatches:
         split = self.pack.splits[name]
-        return self._loader(PlainImages(split, self._decoder), len(split), batch_size)
+        return self._loader(EvalBatches(split, self._decoder), len(split), batch_size)
 
     def _loader(self, make: Callable[[slice], Made], images: int, batch_size: int) -> Loader[Made]:
         threads = loader_threads(
@@ -116,13 +116,13 @@ class PackDataModule(L.LightningDataModule):
             device_decodes=self._decoder is not None,
         )
         parts = batch_parts(images, batch_size, self.replica)
-        return Loader(make, parts=parts, threads=threads, stop=self.watch.raise_damage)
+        return Loader(make, parts=parts, threads=threads, stop=self.watch.raise_if_damaged)
 
     @property
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
     @cached_property
-    def _decoder(self) -> DeviceDecoder | None:
+    def _decoder(self) -> NvjpegDecoder | None:
         """The device's, for all splits; None where the host decodes."""
-        return DeviceDecoder(self._device) if self.config.data.decoder == "device" else None
+        return NvjpegDecoder(self._device) if self.config.data.decoder == "device" else None

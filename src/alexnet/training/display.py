@@ -12,7 +12,7 @@ from alexnet.evaluation.table import VIEW_NAMES, errors_table
 from alexnet.runs.result import BASELINE, Result
 from alexnet.training.history import EpochRecord, History
 from alexnet.training.module import AlexNetModule
-from alexnet.training.schedule import scheduled_rate
+from alexnet.training.schedule import scheduled_lr
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
@@ -54,7 +54,7 @@ class LiveBar(RichProgressBar):
             shown["train"] = f"{100 * float(errors['top1']):.1f}/{100 * float(errors['top5']):.1f} %"
         if self.history.records:
             shown["val"] = _errors(self.history.records[-1].val_top1_error, self.history.records[-1].val_top5_error)
-        shown["rate"] = f"{scheduled_rate(pl_module.config, self.history.schedule_errors):g}"
+        shown["rate"] = f"{scheduled_lr(pl_module.config, self.history.schedule_errors):g}"
         shown["images/s"] = f"{self.history.images_per_second:,.0f}"
         shown["waiting"] = f"{self.history.waiting_percent(trainer):.0f} %"
         return shown

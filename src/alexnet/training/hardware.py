@@ -12,9 +12,9 @@ from torch import nn
 from alexnet.config.schema import Config, HardwareConfig
 from alexnet.data.threads import cores
 from alexnet.errors import UserError
-from alexnet.net.lrn_torch import fused_kernels_work
+from alexnet.net.lrn_torch import triton_available
 from alexnet.training.two_devices import TwoDevicesStrategy
-from alexnet.training.world import ALONE, World
+from alexnet.training.world import SINGLE_PROCESS, DistributedContext
 
 MALLOPT = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 2**28)}
 """Parameters of glibc's allocator (malloc.h) and their values: no memory of its own for a large tensor, none given back
@@ -44,7 +44,7 @@ def check_decoder(config: Config) -> None:
         raise UserError("data.decoder=device decodes on an NVIDIA GPU, and this run has none; choose host")
 
 
-def set_up_process(hardware: HardwareConfig, world: World = ALONE) -> None:
+def configure_process(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> None:
     """Threads, allocator and library of matrix products, which belong to the whole process."""
     _set_matmul(hardware.matmul)
     if hardware.threads is not None:
@@ -58,7 +58,7 @@ def set_up_process(hardware: HardwareConfig, world: World = ALONE) -> None:
             mallopt(parameter, value)
 
 
-def trainer_options(hardware: HardwareConfig, world: World = ALONE) -> dict[str, Any]:
+def trainer_options(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> dict[str, Any]:
     """Options of Lightning's trainer."""
     options: dict[str, Any] = {"accelerator": hardware.accelerator, "precision": hardware.precision}
     if world.size == 1:
@@ -85,9 +85,9 @@ def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
         net.compile(mode=hardware.compile_mode)
 
 
-def fuse_on_gpu(augmenter: nn.Module, device: torch.device) -> None:
+def compile_augmenter(augmenter: nn.Module, device: torch.device) -> None:
     """Let torch's compiler make one kernel of the augmentation, which is bound by memory, where it can."""
-    if device.type == "cuda" and fused_kernels_work():
+    if device.type == "cuda" and triton_available():
         augmenter.compile()
 
 

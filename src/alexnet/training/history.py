@@ -16,7 +16,7 @@ from alexnet.errors import UserError
 from alexnet.evaluation.metrics import TopKErrors
 from alexnet.runs.result import METRICS_FILE
 from alexnet.training.module import AlexNetModule
-from alexnet.training.schedule import scheduled_rate
+from alexnet.training.schedule import scheduled_lr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ class History(L.Callback):
         return EpochRecord(
             epoch=trainer.current_epoch,
             step=trainer.global_step,
-            rate=scheduled_rate(module.config, self.schedule_errors),
+            rate=scheduled_lr(module.config, self.schedule_errors),
             train_loss=float(module.train_loss.compute()),
             train_top1_error=train["top1"],
             train_top5_error=train["top5"],

@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from alexnet.config.schema import Config, ConfigTree
-from alexnet.data.batches.augment import Augmenter, Batch, CropGeometry, ReadyBatch
+from alexnet.data.batches.augment import AugmentedBatch, Augmenter, CropGeometry, RawBatch
 from alexnet.data.pack.pack import Pack
 from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.loss import MeanLoss
 from alexnet.evaluation.metrics import TopKErrors
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.layers import PlainDropout
+from alexnet.net.layers import NonInvertedDropout
 from alexnet.net.precision import at_least_float32
-from alexnet.net.two_devices import HalfNet
-from alexnet.parts import ONLY, Part, Replica
+from alexnet.net.two_devices import ColumnShard
+from alexnet.parts import SINGLE_REPLICA, Replica, Shard
 from alexnet.runs.probabilities import bytes_needed
-from alexnet.training.datamodule import evaluated_splits, validated_splits
-from alexnet.training.hardware import fuse_on_gpu
-from alexnet.training.momentum import Momentum2012, parameter_groups
+from alexnet.training.datamodule import test_splits, val_splits
+from alexnet.training.hardware import compile_augmenter
+from alexnet.training.momentum import SGD2012, parameter_groups
 
 LONG_ENOUGH = 0.2
 """Seconds of updates between two turns of Lightning's loop: short enough for a live display and for signals."""
@@ -39,7 +39,7 @@ KEPT_BYTES = 2**26
 class AlexNetModule(L.LightningModule):
     """Trains on the planned batches, augmenting those that are not; tests on the centre crop and the ten patches."""
 
-    def __init__(self, config: Config, tree: ConfigTree, pack: Pack, replica: Replica = ONLY) -> None:
+    def __init__(self, config: Config, tree: ConfigTree, pack: Pack, replica: Replica = SINGLE_REPLICA) -> None:
         super().__init__()
         self.automatic_optimization = False  # Lightning's own is one update a turn of its loop
         self.config = config
@@ -52,13 +52,13 @@ class AlexNetModule(L.LightningModule):
             "class_names": pack.class_names,
             "data_fingerprint": pack.fingerprint,
         }
-        self.net: AlexNet | HalfNet = AlexNet(config, classes=len(pack.class_names), seed=config.seed)
+        self.net: AlexNet | ColumnShard = AlexNet(config, classes=len(pack.class_names), seed=config.seed)
         geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.train_errors, self.val_errors, self.train_set_errors = TopKErrors(), TopKErrors(), TopKErrors()
         self.predictions = PredictionStore(whole=_fits_a_file(pack))
-        self.validated = validated_splits(pack, config)
+        self.validated = val_splits(pack, config)
         self.turn_ends = False
         """Whether Lightning's loop is wanted back after the update under way; all processes must want it together."""
         self._updates = 1
@@ -69,13 +69,13 @@ class AlexNetModule(L.LightningModule):
         Both see the same images, and the first alone counts them.
         """
         assert isinstance(self.net, AlexNet)
-        self.net = HalfNet(self.net, self.config, column=column)
+        self.net = ColumnShard(self.net, self.config, column=column)
         self.counts = column == 0
 
-    def configure_optimizers(self) -> Momentum2012:
+    def configure_optimizers(self) -> SGD2012:
         optimizer = self.config.optimizer
         groups = parameter_groups(self.net, optimizer, [f"conv{number}" for number in self.config.late.layers])
-        return Momentum2012(groups, lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay)
+        return SGD2012(groups, lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay)
 
     @property
     def epoch_metrics(self) -> dict[str, Metric]:
@@ -83,7 +83,7 @@ class AlexNetModule(L.LightningModule):
         return {"loss": self.train_loss, "errors": self.train_errors}
 
     def on_fit_start(self) -> None:
-        fuse_on_gpu(self.augmenter, self.device)
+        compile_augmenter(self.augmenter, self.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Plain values only, so that torch loads the file without running code from it.
@@ -100,7 +100,7 @@ class AlexNetModule(L.LightningModule):
     def _switch_color(self) -> None:
         self.augmenter.color_on = self.config.color_is_on(self.current_epoch)
 
-    def training_step(self, dataloader_iter: Iterator[tuple[Batch | ReadyBatch, int, int]]) -> None:
+    def training_step(self, dataloader_iter: Iterator[tuple[RawBatch | AugmentedBatch, int, int]]) -> None:
         """Several updates in one turn of Lightning's loop, as many as take about `LONG_ENOUGH`.
 
         A turn has some fifty hooks, most of them empty: together as long as the update of a small network, or as a
@@ -108,7 +108,7 @@ class AlexNetModule(L.LightningModule):
         """
         start = time.perf_counter()
         optimizer, strategy = self.optimizers(use_pl_optimizer=False), self.trainer.strategy
-        assert isinstance(optimizer, Momentum2012)
+        assert isinstance(optimizer, SGD2012)
         loop = self.trainer.fit_loop.epoch_loop
         first = batch_idx = loop.batch_idx
         batches = islice(dataloader_iter, self._updates)
@@ -129,19 +129,19 @@ class AlexNetModule(L.LightningModule):
         short = time.perf_counter() - start < LONG_ENOUGH
         self._updates = strategy.broadcast(2 * self._updates if short else self._updates)
 
-    def loss(self, batch: Batch | ReadyBatch, batch_idx: int) -> Tensor:
+    def loss(self, batch: RawBatch | AugmentedBatch, batch_idx: int) -> Tensor:
         """What this step's gradient is of: the mean loss of the batch's images, under this step's dropout masks.
 
         Counts the loss and the errors. A copy of the network has its share of the loss, scaled for the mean over all.
         """
         # Dropout masks follow from the seed and the step alone: the same after a resume, and the same for two
         # ablations as far as their layers are.
-        _seed_masks(self.device, _step_seed(self.config.seed, self.global_step))
+        seed_dropout(self.device, _step_seed(self.config.seed, self.global_step))
         whole = self.images_in(batch_idx)
         part = self.replica.part(whole)
         if self.replica.of > 1:
-            share_masks(self.net, part)
-        inputs = batch.inputs if isinstance(batch, ReadyBatch) else self.augmenter(batch)
+            set_dropout_shard(self.net, part)
+        inputs = batch.inputs if isinstance(batch, AugmentedBatch) else self.augmenter(batch)
         logits = at_least_float32(self.net(inputs))
         if part.count == 0:  # fewer images than copies of the network; the others wait for a gradient from this one too
             return logits.sum()
@@ -194,18 +194,18 @@ class AlexNetModule(L.LightningModule):
 
 def _fits_a_file(pack: Pack) -> bool:
     """Whether the probabilities of all classes for all evaluated images are small enough to be kept with the run."""
-    images = sum(len(pack.splits[split]) for split in evaluated_splits(pack))
+    images = sum(len(pack.splits[split]) for split in test_splits(pack))
     return bytes_needed(images, len(pack.class_names), len(VIEWS)) <= KEPT_BYTES
 
 
-def share_masks(net: nn.Module, images: Part) -> None:
+def set_dropout_shard(net: nn.Module, images: Shard) -> None:
     """Give every dropout layer the part of the batch that this copy of the network sees."""
     for layer in net.modules():
-        if isinstance(layer, PlainDropout):
+        if isinstance(layer, NonInvertedDropout):
             layer.images = images
 
 
-def _seed_masks(device: torch.device, seed: int) -> None:
+def seed_dropout(device: torch.device, seed: int) -> None:
     """Seed the generator that this device's dropout masks are drawn with.
 
     `torch.manual_seed` seeds all devices that there might be, for a third of a millisecond.

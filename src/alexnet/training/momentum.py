@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from alexnet.config.schema import OptimizerConfig
 
 
-class Momentum2012(Optimizer):
+class SGD2012(Optimizer):
     """v := momentum * v - weight_decay * lr * w - lr * g;  w := w + v.
 
     The rate is inside the velocity, so that after a drop the old velocity keeps its old size. `torch.optim.SGD`

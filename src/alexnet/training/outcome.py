@@ -12,16 +12,16 @@ from alexnet.config.schema import Errors
 from alexnet.data.pack.pack import Pack
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import plan
-from alexnet.net.specs import Conv, Full, Weighted
-from alexnet.net.two_devices import HalfNet
+from alexnet.net.specs import Conv, LinearSpec, Parametric
+from alexnet.net.two_devices import ColumnShard
 from alexnet.runs.first_layer import FirstLayer
 from alexnet.runs.predictions import ViewPredictions
-from alexnet.runs.result import Claim, DataFacts, ErrorRates, Points, RateDrop, Result, Target, TrainingFacts
+from alexnet.runs.result import Claim, DataFacts, ErrorRates, LrDrop, Points, Result, Target, TrainingFacts
 from alexnet.training.environment import git_state, versions
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
 
-UNFINISHED = "still running, or stopped without a word; repeat the command to continue"
+UNFINISHED_MESSAGE = "still running, or stopped without a word; repeat the command to continue"
 
 
 def begun(job: Job, directory: Path, pack: Pack) -> Result:
@@ -30,7 +30,7 @@ def begun(job: Job, directory: Path, pack: Pack) -> Result:
     layers = plan(config, len(pack.class_names))
     return Result(
         status="interrupted",
-        message=UNFINISHED,
+        message=UNFINISHED_MESSAGE,
         run=directory.name,
         ablation=ablation_name(job.tree),
         recipe=config.recipe,
@@ -62,7 +62,7 @@ def begun(job: Job, directory: Path, pack: Pack) -> Result:
         device="",
         git=git_state(),
         command=job.command,
-        pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Weighted)]),
+        pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
         precision=config.hardware.precision,
     )
 
@@ -86,7 +86,7 @@ def training_facts(history: History, images: int) -> TrainingFacts:
         seconds=seconds,
         images_per_second=images * len(records) / seconds,
         rate_drops=tuple(
-            RateDrop(epoch=after.epoch, rate=after.rate)
+            LrDrop(epoch=after.epoch, rate=after.rate)
             for before, after in pairwise(records)
             if after.rate != before.rate
         ),
@@ -97,14 +97,14 @@ def error_rates(predictions: dict[str, dict[str, ViewPredictions]]) -> dict[str,
     return {split: {view: seen.error_rates() for view, seen in views.items()} for split, views in predictions.items()}
 
 
-def first_layer(net: AlexNet | HalfNet) -> FirstLayer:
+def first_layer(net: AlexNet | ColumnShard) -> FirstLayer:
     """The kernels of the first convolution, whichever that is, and the columns that the layers above it see.
 
     Both processes that hold a half must ask.
     """
-    connected = [layer for layer in net.plan if isinstance(layer, Conv | Full)]
+    connected = [layer for layer in net.plan if isinstance(layer, Conv | LinearSpec)]
     name = f"{connected[0].name}.weight"
     weight = net.get_parameter(name).detach()
-    whole = net.gathered({name: weight})[name] if isinstance(net, HalfNet) else weight
+    whole = net.gathered({name: weight})[name] if isinstance(net, ColumnShard) else weight
     kernels = whole.cpu().numpy().astype(np.float32)
     return FirstLayer(kernels=kernels, columns=max(layer.groups for layer in connected))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from alexnet.trained.network import CHECKPOINTS, LAST
 from alexnet.training.module import AlexNetModule
-from alexnet.training.world import of_all
+from alexnet.training.world import all_gather_objects
 
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 """What schedulers send ahead of a kill: Slurm SIGTERM, or what `sbatch --signal` names; submitit asks for SIGUSR2."""
@@ -132,7 +132,7 @@ def _gathered(module: AlexNetModule) -> list[dict[str, dict[str, Tensor]]]:
         name: {key: value.cpu() for key, value in metric.metric_state.items() if isinstance(value, Tensor)}
         for name, metric in module.epoch_metrics.items()
     }
-    return of_all(mine)
+    return all_gather_objects(mine)
 
 
 def _add(module: AlexNetModule, states: dict[str, dict[str, Tensor]]) -> None:

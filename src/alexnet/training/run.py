@@ -18,7 +18,7 @@ from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
-from alexnet.files import sole_use
+from alexnet.files import exclusive
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import plan
 from alexnet.runs.first_layer import FIRST_LAYER_FILE, FirstLayer, write_first_layer
@@ -40,14 +40,20 @@ from alexnet.training.callbacks import ScheduledRate, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.display import display_callback, result_table
 from alexnet.training.environment import device_name
-from alexnet.training.hardware import check_decoder, check_hardware, compile_if_wanted, set_up_process, trainer_options
+from alexnet.training.hardware import (
+    check_decoder,
+    check_hardware,
+    compile_if_wanted,
+    configure_process,
+    trainer_options,
+)
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.outcome import begun, error_rates, first_layer, stopped, training_facts
 from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.ranks import run_in_ranks
-from alexnet.training.world import World, check_gpus, of_all, processes_wanted, this_world
+from alexnet.training.world import DistributedContext, all_gather_objects, check_gpus, requested_world_size, this_world
 
 
 def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
@@ -98,12 +104,12 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
         return _shown_again(done, job, directory, console)
     pack = preflight(job)
     directory.mkdir(parents=True, exist_ok=True)
-    with sole_use(directory):
+    with exclusive(directory):
         if job.config.fresh:
             _discard(directory)
         elif (done := finished_result(directory)) is not None:  # by another process, since we looked
             return _shown_again(done, job, directory, console)
-        if world.size == 1 and (processes := processes_wanted(job.config)) > 1:
+        if world.size == 1 and (processes := requested_world_size(job.config)) > 1:
             return _run_in_ranks(job, directory, pack, processes, console, at_once)
         return _run(job, directory, pack, world, console)
 
@@ -124,7 +130,7 @@ def _run_in_ranks(job: Job, directory: Path, pack: Pack, processes: int, console
     return read_result(directory)
 
 
-def _run(job: Job, directory: Path, pack: Pack, world: World, console: Console) -> Result:
+def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, console: Console) -> Result:
     """Every process of a run computes its result; the first alone writes."""
     result = begun(job, directory, pack)
     if not world.is_first:
@@ -173,10 +179,16 @@ def _ctrl_c_kept() -> Iterator[None]:
 
 
 def _train_and_test(
-    job: Job, directory: Path, pack: Pack, world: World, result: Result, logger: WandbLogger | None, console: Console
+    job: Job,
+    directory: Path,
+    pack: Pack,
+    world: DistributedContext,
+    result: Result,
+    logger: WandbLogger | None,
+    console: Console,
 ) -> Result:
-    quieten_lightning()
-    set_up_process(job.config.hardware, world)
+    silence_lightning()
+    configure_process(job.config.hardware, world)
     data = PackDataModule(pack, job.config, world.replica, processes=world.neighbours)
     module = AlexNetModule(job.config, job.tree, pack, world.replica)
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
@@ -191,7 +203,7 @@ def _train_and_test(
     trainer.fit(module, data, ckpt_path=None if job.config.fresh else _checkpoint(directory, pack))
     result = replace(result, training=training_facts(history, len(pack.splits["train"])))
     trainer.test(module, data, verbose=False)
-    module.predictions.merge(of_all(module.predictions))
+    module.predictions.merge(all_gather_objects(module.predictions))
     predictions = module.predictions.collect(data.evaluated)
     kernels = first_layer(module.net)
     if world.is_first:
@@ -222,7 +234,7 @@ def _write_files(
 def _trainer(
     job: Job,
     directory: Path,
-    world: World,
+    world: DistributedContext,
     history: History,
     loggers: list[Logger],
     console: Console,
@@ -282,7 +294,7 @@ def _kept(pretrained: PretrainedFacts) -> str:
     return ", ".join(f"{verb} {' '.join(layers)}" for verb, layers in parts.items() if layers)
 
 
-def quieten_lightning() -> None:
+def silence_lightning() -> None:
     """Send Lightning's messages to the run's log file instead of between the lines of the display.
 
     Lightning installs a handler of its own and stops propagation when it is imported.

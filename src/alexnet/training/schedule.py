@@ -58,7 +58,7 @@ def rate(schedule: ScheduleConfig, lr: float, drops: int) -> float:
     return float(lr / schedule.factor**drops)
 
 
-def group_rate(config: Config, epoch: int, drops: int, *, is_bias: bool, is_late: bool) -> float:
+def group_lr(config: Config, epoch: int, drops: int, *, is_bias: bool, is_late: bool) -> float:
     """The rate in an epoch of weights or biases, of a layer that is slowed and frozen late or not.
 
     `drops` is how often the schedule has divided the rate of the weights so far. 2012 source: weights and biases are
@@ -74,6 +74,6 @@ def group_rate(config: Config, epoch: int, drops: int, *, is_bias: bool, is_late
     return rate(config.schedule, config.optimizer.lr, drops)
 
 
-def scheduled_rate(config: Config, errors: list[float]) -> float:
+def scheduled_lr(config: Config, errors: list[float]) -> float:
     """The rate of the epoch that follows those with `errors`, before the factors of layers and biases."""
     return rate(config.schedule, config.optimizer.lr, progress(config.schedule, errors).drops)

@@ -11,9 +11,9 @@ import torch
 from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.training.datamodule import PackDataModule
-from alexnet.training.hardware import compile_if_wanted, set_up_process, trainer_options
+from alexnet.training.hardware import compile_if_wanted, configure_process, trainer_options
 from alexnet.training.module import AlexNetModule
-from alexnet.training.run import quieten_lightning
+from alexnet.training.run import silence_lightning
 
 
 def seconds_per_image(job: Job, pack: Pack, *, allowed: float) -> float:
@@ -22,9 +22,9 @@ def seconds_per_image(job: Job, pack: Pack, *, allowed: float) -> float:
     Everything of a training step is in it, evaluation is not. It is the median of the steps without the first, which
     sets things up, unless that one has used up the time by itself.
     """
-    quieten_lightning()
+    silence_lightning()
     threads = torch.get_num_threads()
-    set_up_process(job.config.hardware)
+    configure_process(job.config.hardware)
     stopwatch = _Stopwatch(allowed)
     trainer = L.Trainer(
         **trainer_options(job.config.hardware),

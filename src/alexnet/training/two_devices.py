@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from alexnet.net.halves import DEVICES
-from alexnet.net.two_devices import HalfNet
+from alexnet.net.two_devices import ColumnShard
 
 NET = "net."
 """Prefix of the network's parameters in the module's state."""
@@ -26,7 +26,7 @@ Change = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 class TwoDevicesStrategy(DDPStrategy):
     """Processes in a mesh of copies x columns; the gradients of a column are averaged over its copies.
 
-    The module's `net` is a `HalfNet`. Saving a checkpoint takes all processes, as Lightning does it.
+    The module's `net` is a `ColumnShard`. Saving a checkpoint takes all processes, as Lightning does it.
     """
 
     _mesh: DeviceMesh | None = None
@@ -53,10 +53,10 @@ class TwoDevicesStrategy(DDPStrategy):
         return ddp
 
     @property
-    def _net(self) -> HalfNet:
+    def _net(self) -> ColumnShard:
         assert self.lightning_module is not None
         net = self.lightning_module.net
-        assert isinstance(net, HalfNet)
+        assert isinstance(net, ColumnShard)
         return net
 
     def lightning_module_state_dict(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ REPLICAS_ON_CPU = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class DistributedContext:
     """This process among those that train one network."""
 
     rank: int = 0
@@ -61,10 +61,10 @@ class World:
         return self.rank % self.devices
 
 
-ALONE = World()
+SINGLE_PROCESS = DistributedContext()
 
 
-def processes_wanted(config: Config) -> int:
+def requested_world_size(config: Config) -> int:
     """How many processes the configuration asks for; where it leaves that open, one for each GPU, or two networks on a
     CPU."""
     devices, replicas = config.placement.devices, config.trainer.replicas
@@ -77,8 +77,8 @@ def check_gpus(config: Config) -> None:
     Raises:
         UserError: there are some, but too few.
     """
-    gpus, wanted = _gpus(config), processes_wanted(config)
-    if 0 < gpus < wanted and started_by_others() is None:
+    gpus, wanted = _gpus(config), requested_world_size(config)
+    if 0 < gpus < wanted and external_launch() is None:
         found = "is 1" if gpus == 1 else f"are {gpus}"
         raise UserError(
             f"placement={config.placement.kind}, trainer.replicas={config.trainer.replicas}: this takes {wanted} GPUs,"
@@ -90,15 +90,15 @@ def _gpus(config: Config) -> int:
     return 0 if config.hardware.accelerator == "cpu" else torch.cuda.device_count()
 
 
-def this_world(config: Config) -> World:
-    """The world that torchrun or srun has put this process in; `ALONE` without them.
+def this_world(config: Config) -> DistributedContext:
+    """The world that torchrun or srun has put this process in; `SINGLE_PROCESS` without them.
 
     Raises:
         UserError: it is not of the size that the configuration asks for.
     """
-    world = started_by_others()
+    world = external_launch()
     if world is None:
-        return ALONE
+        return SINGLE_PROCESS
     replicas, devices = config.trainer.replicas, config.placement.devices
     if replicas is not None and replicas * devices != world.size:
         raise UserError(
@@ -110,7 +110,7 @@ def this_world(config: Config) -> World:
     return replace(world, devices=devices)
 
 
-def of_all(mine: Held) -> list[Held]:
+def all_gather_objects(mine: Held) -> list[Held]:
     """What each process that trains the network holds, in the order of ranks; all of them must ask."""
     if not dist.is_initialized():
         return [mine]
@@ -119,7 +119,7 @@ def of_all(mine: Held) -> list[Held]:
     return everybody
 
 
-def started_by_others() -> World | None:
+def external_launch() -> DistributedContext | None:
     """This process's place as torchrun's or srun's variables tell it; None where they do not, or tell of one alone."""
     _translate_slurm()
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
@@ -128,7 +128,7 @@ def started_by_others() -> World | None:
     rank, size, local_rank, local_size = (int(os.environ[name]) for name in names)
     if size == 1:
         return None
-    return World(rank=rank, size=size, local_rank=local_rank, local_size=local_size)
+    return DistributedContext(rank=rank, size=size, local_rank=local_rank, local_size=local_size)
 
 
 def _translate_slurm() -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from alexnet.config.schema import ColorConfig, CropsConfig
-from alexnet.data.batches.augment import Augmenter, Batch, CropGeometry
-from alexnet.data.pack.statistics import Statistics
+from alexnet.data.batches.augment import Augmenter, CropGeometry, RawBatch
+from alexnet.data.pack.statistics import PixelStats
 
 ON = CropsConfig(random=True, flip=True, last_position=False)
 OFF = CropsConfig(random=False, flip=False, last_position=False)
@@ -18,13 +18,13 @@ EIGENVALUE = ColorConfig(coefficient=0.1, magnitude="eigenvalue")
 NO_COLOR = ColorConfig(coefficient=0.0, magnitude="std")
 
 
-def statistics(size: int, seed: int = 0) -> Statistics:
+def statistics(size: int, seed: int = 0) -> PixelStats:
     """Made-up statistics with three clearly different principal directions."""
     rng = np.random.default_rng(seed)
     factor = rng.normal(0, 1, (3, 3)) * np.array([60.0, 25.0, 9.0])
     covariance = factor @ factor.T
     values, vectors = np.linalg.eigh(covariance)
-    return Statistics(
+    return PixelStats(
         mean_image=rng.uniform(90, 150, (size, size, 3)).astype(np.float32),
         covariance=covariance,
         eigenvalues=values[::-1].copy(),
@@ -32,9 +32,9 @@ def statistics(size: int, seed: int = 0) -> Statistics:
     )
 
 
-def batch(n: int, size: int, crop: int, seed: int) -> Batch:
+def batch(n: int, size: int, crop: int, seed: int) -> RawBatch:
     rng = np.random.default_rng(seed)
-    return Batch(
+    return RawBatch(
         images=torch.from_numpy(rng.integers(0, 256, (n, size, size, 3), np.uint8)),
         labels=torch.from_numpy(rng.integers(0, 5, n)),
         offsets=torch.from_numpy(rng.integers(0, size - crop + 1, (n, 2))),
@@ -43,7 +43,9 @@ def batch(n: int, size: int, crop: int, seed: int) -> Batch:
     )
 
 
-def expected(batch: Batch, stats: Statistics, crop: int, crops: CropsConfig, color: ColorConfig) -> NDArray[np.float64]:
+def expected(
+    batch: RawBatch, stats: PixelStats, crop: int, crops: CropsConfig, color: ColorConfig
+) -> NDArray[np.float64]:
     """Sections 2 and 4.1, image by image: mean image away, crop, mirror, colours added."""
     size = batch.images.shape[1]
     outputs = []
@@ -90,7 +92,7 @@ def test_everything_off_is_the_centre_crop_and_never_mirrored() -> None:
     np.testing.assert_array_equal(augmenter(images).numpy(), centre)
 
 
-def colours_added(color: ColorConfig, draws: int) -> tuple[NDArray[np.float64], Statistics]:
+def colours_added(color: ColorConfig, draws: int) -> tuple[NDArray[np.float64], PixelStats]:
     """The colour that each of many images gets, from draws of its own: float64 [draws, 3]."""
     stats = statistics(4)
     rng = np.random.default_rng(5)
@@ -157,7 +159,7 @@ def test_compiled_into_one_kernel_it_computes_the_same(device: str) -> None:
     eager, compiled = (Augmenter(statistics(20), geometry, crops=ON, color=STD).to(device) for _ in range(2))
     compiled.compile()
     for n, color_on in ((8, True), (5, True), (8, False)):
-        images = Batch(*(tensor.to(device) for tensor in batch(n, 20, 16, n)))
+        images = RawBatch(*(tensor.to(device) for tensor in batch(n, 20, 16, n)))
         eager.color_on = compiled.color_on = color_on
         torch.testing.assert_close(compiled(images), eager(images), rtol=1e-6, atol=1e-4)
         assert compiled(images).stride() == eager(images).stride()

@@ -9,13 +9,13 @@ from numba import njit
 
 from alexnet.config.schema import ColorConfig, CropsConfig
 from alexnet.data.batches import fused
-from alexnet.data.batches.augment import Augmenter, Batch, CropGeometry
-from alexnet.data.batches.fused import FusedAugmentation
+from alexnet.data.batches.augment import Augmenter, CropGeometry, RawBatch
+from alexnet.data.batches.fused import FusedAugmenter
 from alexnet.data.batches.past_cache import VALUES, settle, store_past_cache
 from alexnet.data.batches.plan import draw_epoch
 from alexnet.data.batches.slots import Slots
 from alexnet.data.pack.splits import RawSplit
-from alexnet.data.pack.statistics import PixelSums
+from alexnet.data.pack.statistics import RunningPixelStats
 
 SIZE, IMAGES = 20, 13
 
@@ -40,7 +40,7 @@ def test_every_way_into_memory_gives_what_the_augmenter_gives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fused, "_CACHED_BYTES", cached_bytes)
-    sums = PixelSums(SIZE)
+    sums = RunningPixelStats(SIZE)
     sums.add(split.gather(np.arange(IMAGES)))
     geometry = CropGeometry(image_size=SIZE, crop_size=crop)
     crops = CropsConfig(random=True, flip=True, last_position=False, centred_mean=centred_mean)
@@ -48,10 +48,10 @@ def test_every_way_into_memory_gives_what_the_augmenter_gives(
     plan = draw_epoch(seed=0, epoch=0, images=IMAGES, positions=geometry.positions(crops))
     augmenter = Augmenter(sums.statistics(), geometry, crops=crops, color=color)
     drawn = (torch.from_numpy(draws) for draws in (plan.offsets, plan.flips, plan.colors))
-    expected = augmenter(Batch(torch.from_numpy(split.gather(plan.order)), torch.zeros(IMAGES), *drawn))
+    expected = augmenter(RawBatch(torch.from_numpy(split.gather(plan.order)), torch.zeros(IMAGES), *drawn))
     out = Slots((IMAGES, crop, crop, 3)).take()
     assert fused._goes_past_cache(out) == past_cache
-    augment = FusedAugmentation(sums.statistics(), geometry, crops=crops, color=color, color_on=True)
+    augment = FusedAugmenter(sums.statistics(), geometry, crops=crops, color=color, color_on=True)
     assert torch.equal(augment(split, plan, slice(0, IMAGES), out), expected)
 
 

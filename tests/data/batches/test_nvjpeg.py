@@ -12,8 +12,8 @@ import torchvision.io
 from PIL import Image
 
 from alexnet.config.schema import Config
-from alexnet.data.batches.loading import Loader, WholeImages, batch_parts, loader_threads
-from alexnet.data.batches.nvjpeg import DeviceDecoder
+from alexnet.data.batches.loading import Loader, RawBatches, batch_parts, loader_threads
+from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan, draw_epoch
 from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack.pack import Pack
@@ -74,7 +74,7 @@ def test_the_pixels_are_the_host_s_within_the_decoder_s_rounding_and_colours(pac
     """On a CPU both are libjpeg-turbo: the same. nvJPEG may repeat colours, and round otherwise."""
     split, indices = pack.splits["train"], np.array([22, 3, 3, 0, 17])
     assert isinstance(split, JpegSplit)
-    images = DeviceDecoder(device).gather(split, indices)
+    images = NvjpegDecoder(device).gather(split, indices)
     assert images.device == device and images.dtype == torch.uint8 and images.is_contiguous()
     host = split.gather(indices).astype(int)
     difference = np.abs(images.cpu().numpy() - host)
@@ -98,10 +98,10 @@ def test_repeated_colours_are_far_from_rounding_unless_there_are_as_many_as_pixe
 @pytest.mark.parametrize("device", DEVICES)
 def test_training_batches_come_in_order_with_the_host_s_draws(pack: Pack, device: torch.device) -> None:
     split, plan = pack.splits["train"], planned()
-    parts, decoder = batch_parts(COUNTS["train"], 5), DeviceDecoder(device)
-    batches = list(Loader(WholeImages(split, plan, device, decoder), parts=parts, threads=3))
+    parts, decoder = batch_parts(COUNTS["train"], 5), NvjpegDecoder(device)
+    batches = list(Loader(RawBatches(split, plan, device, decoder), parts=parts, threads=3))
     assert [len(batch.labels) for batch in batches] == [5, 5, 5, 5, 3]
-    for one, other in zip(batches, Loader(WholeImages(split, plan, device), parts=parts), strict=True):
+    for one, other in zip(batches, Loader(RawBatches(split, plan, device), parts=parts), strict=True):
         assert {tensor.device for tensor in one} == {device}
         assert (one.images.float() - other.images.float()).abs().mean() < 15  # two of these images differ by about 70
         for mine, hosts in zip(one[1:], other[1:], strict=True):
@@ -109,7 +109,7 @@ def test_training_batches_come_in_order_with_the_host_s_draws(pack: Pack, device
 
 
 def test_a_copy_of_the_network_may_have_no_part_of_a_batch(pack: Pack) -> None:
-    images = DeviceDecoder(CPU).gather(pack.splits["train"], np.arange(0))
+    images = NvjpegDecoder(CPU).gather(pack.splits["train"], np.arange(0))
     assert images.shape == (0, SIZE, SIZE, 3) and images.dtype == torch.uint8
 
 
@@ -158,7 +158,7 @@ def overwrite(split: JpegSplit, index: int, data: bytes) -> JpegSplit:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_damaged_image_is_named(split: JpegSplit, device: torch.device) -> None:
-    damaged, decoder = overwrite(split, 22, b"damaged"), DeviceDecoder(device)
+    damaged, decoder = overwrite(split, 22, b"damaged"), NvjpegDecoder(device)
     with pytest.raises(UserError, match=r"train-0000[1-9]\.jpeg: image 22 is damaged .*alexnet verify") as caught:
         decoder.gather(damaged, np.array([4, 22, 5]))
     assert "\n" not in str(caught.value)
@@ -169,7 +169,7 @@ def test_a_damaged_image_is_named(split: JpegSplit, device: torch.device) -> Non
 def test_an_image_of_another_size_is_named(split: JpegSplit, others: list[int]) -> None:
     small = encode(np.zeros((SIZE // 2, SIZE, 3), np.uint8), JpegQuality())
     with pytest.raises(UserError, match=rf"image 22 is damaged \(it is {SIZE} x {SIZE // 2} pixels\)"):
-        DeviceDecoder(CPU).gather(overwrite(split, 22, small), np.array([*others, 22]))
+        NvjpegDecoder(CPU).gather(overwrite(split, 22, small), np.array([*others, 22]))
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
 
 
 def test_a_failure_that_is_no_image_s_is_told_apart(split: JpegSplit, failing: list[Exception]) -> None:
-    decoder = DeviceDecoder(CPU)
+    decoder = NvjpegDecoder(CPU)
     failing.append(RuntimeError("Failed to decode batch: 6\nException raised from"))
     with pytest.raises(UserError, match=r"data.decoder=device: nvJPEG failed .*\(Failed .*: 6\); choose host"):
         decoder.gather(split, np.arange(3))
@@ -200,20 +200,20 @@ def test_a_failure_that_is_no_image_s_is_told_apart(split: JpegSplit, failing: l
 def test_a_torchvision_without_nvjpeg_is_refused(failing: list[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     failing.append(RuntimeError("decode_jpegs_cuda: torchvision not compiled with nvJPEG support"))
     with pytest.raises(UserError, match=r"data.decoder=device: .*not compiled with nvJPEG.*or choose host"):
-        DeviceDecoder(CPU)
+        NvjpegDecoder(CPU)
     monkeypatch.delattr(torchvision.io, "decode_jpeg")  # as its successors will
     with pytest.raises(UserError, match=r"data.decoder=device: .*cannot import name 'decode_jpeg'.*or choose host"):
-        DeviceDecoder(CPU)
+        NvjpegDecoder(CPU)
 
 
 @NEEDS_GPU
 def test_no_batch_is_written_over_while_the_network_still_reads_it(pack: Pack) -> None:
     """nvJPEG does not wait for the stream that its memory is of; the network is far behind when batches are freed."""
     device, split, plan = torch.device("cuda", 0), pack.splits["train"], planned()
-    decoder, parts = DeviceDecoder(device), batch_parts(COUNTS["train"], 5) * 40
+    decoder, parts = NvjpegDecoder(device), batch_parts(COUNTS["train"], 5) * 40
     expected = [int(decoder.gather(split, plan.order[part]).long().sum()) for part in parts[:5]] * 40
     slow, sums = torch.randn(2048, 2048, device=device), []
-    for batch in Loader(WholeImages(split, plan, device, decoder), parts=parts, threads=3):
+    for batch in Loader(RawBatches(split, plan, device, decoder), parts=parts, threads=3):
         slow = (slow @ slow).tanh()
         sums.append(batch.images.long().sum())
     assert torch.stack(sums).tolist() == expected

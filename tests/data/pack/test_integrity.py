@@ -69,16 +69,16 @@ def test_a_large_pack_is_watched_while_it_is_used(pack: Pack) -> None:
         watch = Watch(open_pack(pack.path))  # too large to be read at the start
         watch.start()
         with pytest.raises(UserError, match=f"val-00000.{pack.encoding}.*contents have changed"):
-            watch.raise_damage(wait=True)
+            watch.raise_if_damaged(wait=True)
 
 
 def test_a_sound_or_small_pack_raises_nothing(pack: Pack) -> None:
     watch = Watch(pack)
     watch.start()
-    watch.raise_damage(wait=True)
+    watch.raise_if_damaged(wait=True)
     with patch.object(packs, "FULL_CHECK_BYTES", 0):
         watch.start()
-        watch.raise_damage(wait=True)
+        watch.raise_if_damaged(wait=True)
 
 
 def test_fifteen_million_images_open_at_once(tmp_path: Path) -> None:

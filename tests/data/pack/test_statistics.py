@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.data.pack.statistics import PixelSums
+from alexnet.data.pack.statistics import RunningPixelStats
 
 
 @settings(max_examples=30, deadline=None)
@@ -10,7 +10,7 @@ from alexnet.data.pack.statistics import PixelSums
 def test_streaming_equals_numpy_on_the_whole_set(pieces: list[int], size: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (sum(pieces), size, size, 3), np.uint8)
-    sums = PixelSums(size)
+    sums = RunningPixelStats(size)
     for piece in np.split(images, np.cumsum(pieces)[:-1]):
         sums.add(piece)
     statistics = sums.statistics()
@@ -24,7 +24,7 @@ def test_directions_rebuild_the_covariance() -> None:
     rng = np.random.default_rng(0)
     mixing = np.array([[40, 30, 20], [10, 40, 30], [5, 10, 40]])
     images = (128 + rng.normal(size=(50, 8, 8, 3)) @ mixing).clip(0, 255).astype(np.uint8)
-    sums = PixelSums(8)
+    sums = RunningPixelStats(8)
     sums.add(images)
     found = sums.statistics()
     assert (np.diff(found.eigenvalues) < 0).all()
@@ -35,7 +35,7 @@ def test_directions_rebuild_the_covariance() -> None:
 
 
 def test_images_of_one_colour_have_no_spread() -> None:
-    sums = PixelSums(4)
+    sums = RunningPixelStats(4)
     sums.add(np.full((3, 4, 4, 3), 255, np.uint8))
     assert (sums.statistics().covariance == 0).all()
     assert (sums.statistics().eigenvalues == 0).all()

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexnet.data.sources.holdout import hold_out
+from alexnet.data.sources.holdout import stratified_holdout
 from alexnet.data.sources.listing import Items
 
 
@@ -12,7 +12,7 @@ from alexnet.data.sources.listing import Items
 )
 def test_every_class_is_divided(counts: list[int], fraction: float, seed: int) -> None:
     items = [(f"{label}/{index}", label) for label, count in enumerate(counts) for index in range(count)]
-    train, val = map(list, hold_out(Items.of(items), fraction, seed))
+    train, val = map(list, stratified_holdout(Items.of(items), fraction, seed))
     assert sorted(train + val) == sorted(items)
     assert train == [item for item in items if item in train] and val == [item for item in items if item in val]
     for label, count in enumerate(counts):
@@ -23,10 +23,12 @@ def test_every_class_is_divided(counts: list[int], fraction: float, seed: int) -
 
 def test_the_seed_draws() -> None:
     items = Items.of((f"{index}", 0) for index in range(50))
-    assert hold_out(items, 0.2, 1) == hold_out(items, 0.2, 1) != hold_out(items, 0.2, 2)
+    assert stratified_holdout(items, 0.2, 1) == stratified_holdout(items, 0.2, 1) != stratified_holdout(items, 0.2, 2)
 
 
 def test_the_draw_does_not_hang_on_the_listing() -> None:
     items = [(f"{index}", index // 20) for index in range(60)]
     turned = sorted(items, key=lambda item: (item[1], -int(item[0])))
-    assert turned != items and set(hold_out(Items.of(items), 0.2, 1)[1]) == set(hold_out(Items.of(turned), 0.2, 1)[1])
+    assert turned != items and set(stratified_holdout(Items.of(items), 0.2, 1)[1]) == set(
+        stratified_holdout(Items.of(turned), 0.2, 1)[1]
+    )

@@ -10,7 +10,7 @@ from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources.folders import TarTree, contents, open_tree
 from alexnet.data.sources.layouts import open_source
 from alexnet.data.sources.listing import Listing
-from alexnet.data.sources.tars import Stored, stored_files, streamed_files
+from alexnet.data.sources.tars import FileRange, stored_files, streamed_files
 from alexnet.errors import UserError
 from tests.data.replicas import TRAIN_PER_CLASS, WNIDS, class_tars, tar_of, train_images, unpack
 
@@ -58,7 +58,7 @@ def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
     located = {source.splits[image.split].name(image.place): image.blob for image in source.locate()}
     name, data = train_images(WNIDS[2])[1]
     place = located[f"{WNIDS[2]}/{name}"]
-    assert isinstance(place, Stored) and place.size == len(data) and place.read_bytes() == data
+    assert isinstance(place, FileRange) and place.size == len(data) and place.read_bytes() == data
     archive = (tmp_path / "all.tar").read_bytes()
     assert archive[place.offset :].startswith(data)
     (tmp_path / "all.tar").write_bytes(archive[: place.offset + 10])
@@ -177,7 +177,7 @@ def test_a_stream_is_listed_without_a_memory_of_headers(tmp_path: Path) -> None:
 def test_a_tar_tree_keeps_the_order_of_the_archive(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(tar_of(class_tars()))
     tree = TarTree(tmp_path / "x.tar")
-    offsets = [entry.offset for entry in tree.read(range(len(tree.files))) if isinstance(entry, Stored)]
+    offsets = [entry.offset for entry in tree.read(range(len(tree.files))) if isinstance(entry, FileRange)]
     assert len(offsets) == len(tree.files) and offsets == sorted(offsets)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from alexnet.errors import UserError
-from alexnet.runs.probabilities import Answers, read_answers, write_probabilities
+from alexnet.runs.probabilities import SplitProbabilities, read_probabilities, write_probabilities
 from alexnet.study.paper.ensemble import START, ensemble, ranks, single_errors, tuned_weights
 from alexnet.study.paper.members import common_split, read_members, read_nets
 from alexnet.study.statistics import error_interval, mean_interval
@@ -100,7 +100,7 @@ def save(folder: Path, name: str, *, seed: int, splits: tuple[str, ...] = ("val"
     answers = {}
     for number, split in enumerate(splits):
         (probabilities,), _ = drawn(seed + number, 1, 20, 7)
-        answers[split] = Answers(labels=drawn(number, 1, 20, 7)[1], views={"ten_crop": probabilities})
+        answers[split] = SplitProbabilities(labels=drawn(number, 1, 20, 7)[1], views={"ten_crop": probabilities})
     names = [f"class {number}" for number in range(7)]
     write_probabilities(directory, answers, net=name, fingerprint=print_, class_names=names)
     return directory
@@ -138,7 +138,7 @@ def test_damaged_probabilities_are_named(tmp_path: Path) -> None:
     directory = save(tmp_path, "one", seed=0)
     file = directory / "probabilities.npz"
     with pytest.raises(UserError, match="no probabilities for test/center"):
-        read_answers(directory, "test", "center")
+        read_probabilities(directory, "test", "center")
     content = file.read_bytes()
     for damage in (content[:-100], b"", content.replace(b"version", b"velsion")):
         file.write_bytes(damage)

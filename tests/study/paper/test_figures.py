@@ -11,7 +11,7 @@ from PIL import Image
 from alexnet.runs.first_layer import FirstLayer
 from alexnet.study.charts.palette import COLORS
 from alexnet.study.paper import figure3
-from alexnet.study.paper.figure4 import SIDE, Guessed, Neighbourhood, draw_guesses, draw_neighbours
+from alexnet.study.paper.figure4 import SIDE, Neighbourhood, PredictedImage, draw_guesses, draw_neighbours
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -52,7 +52,7 @@ def test_one_column_is_not_compared_and_equal_weights_are_drawn() -> None:
 def test_bars_are_as_long_as_probable_and_the_true_one_has_its_colour() -> None:
     pixels = np.full((300, 300, 3), 200, np.uint8)
     guesses = [("cat, tabby", 0.5), ("<dog> & wolf", 0.25), ("a name that is by far too long", 0.125)]
-    drawn = draw_guesses([Guessed(image=pixels, guesses=guesses, truth="<dog> & wolf")], "A net")
+    drawn = draw_guesses([PredictedImage(image=pixels, guesses=guesses, truth="<dog> & wolf")], "A net")
     bars = [
         (float(bar.attrib["width"]), bar.attrib["fill"])
         for bar in ET.fromstring(drawn.encode()).iter(f"{SVG}rect")

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.config.schema import ColorConfig, CropsConfig
-from alexnet.data.pack.pack import Statistics
+from alexnet.data.pack.pack import PixelStats
 
 
-class Batch(NamedTuple):
+class RawBatch(NamedTuple):
     """Training images with what the epoch plan drew for them; images are uint8 [n, S, S, 3]."""
 
     images: Tensor
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     """float32 [n, 3]: standard normal"""
 
 
-class ReadyBatch(NamedTuple):
+class AugmentedBatch(NamedTuple):
     """Training images that have been augmented while they were loaded (`alexnet.data.batches.fused`)."""
 
     inputs: Tensor
@@ -63,21 +63,21 @@ class Augmenter(nn.Module):
     """
 
     mean_image: Tensor
-    color_directions: Tensor
+    pca_directions: Tensor
     color_on: bool = True
     """Whether training images get their colour noise now: the 2012 source switches it off late in training."""
 
     def __init__(
-        self, statistics: Statistics, geometry: CropGeometry, *, crops: CropsConfig, color: ColorConfig
+        self, statistics: PixelStats, geometry: CropGeometry, *, crops: CropsConfig, color: ColorConfig
     ) -> None:
         super().__init__()
         self.geometry = geometry
         self.crops = crops
         self.color_scale = color_scale(color)
         self.register_buffer("mean_image", torch.from_numpy(statistics.mean_image.copy()))
-        self.register_buffer("color_directions", color_directions(statistics, color))
+        self.register_buffer("color_directions", pca_directions(statistics, color))
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: RawBatch) -> Tensor:
         """Augment a training batch with its own draws."""
         offsets = batch.offsets if self.crops.random else torch.full_like(batch.offsets, self.geometry.centre)
         flips = batch.flips if self.crops.flip else torch.zeros_like(batch.flips)
@@ -85,7 +85,7 @@ class Augmenter(nn.Module):
         if not self.color_on:
             return crops
         # Once per image and use, the same for all of its pixels.
-        noisy = crops + (batch.colors @ self.color_directions)[:, :, None, None]
+        noisy = crops + (batch.colors @ self.pca_directions)[:, :, None, None]
         return noisy if self.color_scale == 1.0 else noisy * self.color_scale
 
     def crop(self, images: Tensor, offsets: Tensor, flips: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ def color_scale(color: ColorConfig) -> float:
     return 1.0 / (1.0 + color.coefficient) if color.rescale else 1.0
 
 
-def color_directions(statistics: Statistics, color: ColorConfig) -> Tensor:
+def pca_directions(statistics: PixelStats, color: ColorConfig) -> Tensor:
     """Rows: the colour that a draw of 1 along each principal direction adds, float32 [3, 3].
 
     `std`: coefficient * sqrt(eigenvalue), the 2012 source (alexnet-2012 section 4.4); `eigenvalue`: as printed.

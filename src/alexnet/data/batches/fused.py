@@ -12,26 +12,26 @@ from numba import njit
 from torch import Tensor
 
 from alexnet.config.schema import ColorConfig, CropsConfig
-from alexnet.data.batches.augment import CropGeometry, color_directions, color_scale
+from alexnet.data.batches.augment import CropGeometry, color_scale, pca_directions
 from alexnet.data.batches.past_cache import LINE_BYTES, VALUES, fetch_ahead, settle, store_past_cache
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.splits import Split
-from alexnet.data.pack.statistics import Statistics
+from alexnet.data.pack.statistics import PixelStats
 
 _CACHED_BYTES = 2**24
 """Batches up to this size may well still lie in a cache when the network reads them, and are stored there."""
 
 
-class FusedAugmentation:
+class FusedAugmenter:
     """Crop, mirror, mean image and colour noise (sections 2 and 4.1); may be used from several threads at once."""
 
     def __init__(
-        self, statistics: Statistics, geometry: CropGeometry, *, crops: CropsConfig, color: ColorConfig, color_on: bool
+        self, statistics: PixelStats, geometry: CropGeometry, *, crops: CropsConfig, color: ColorConfig, color_on: bool
     ) -> None:
         """`color_on` is whether images get their colour noise now."""
         self.geometry, self.crops = geometry, crops
         self.mean_images = np.stack([statistics.mean_image, statistics.mean_image[:, ::-1]]).reshape(-1)
-        self.directions = color_directions(statistics, color) if color_on else None
+        self.directions = pca_directions(statistics, color) if color_on else None
         self.scale = np.float32(color_scale(color) if color_on else 1.0)
 
     def __call__(self, split: Split, plan: EpochPlan, part: slice, out: npt.NDArray[np.float32]) -> Tensor:

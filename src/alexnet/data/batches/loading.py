@@ -12,19 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet.data.batches.augment import Batch, ReadyBatch
-from alexnet.data.batches.fused import FusedAugmentation
-from alexnet.data.batches.nvjpeg import DeviceDecoder
+from alexnet.data.batches.augment import AugmentedBatch, RawBatch
+from alexnet.data.batches.fused import FusedAugmenter
+from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.batches.slots import Slots
 from alexnet.data.pack.splits import Indices, Split
-from alexnet.data.threads import cores, in_threads
-from alexnet.parts import ONLY, Replica
+from alexnet.data.threads import cores, parallel_map
+from alexnet.parts import SINGLE_REPLICA, Replica
 
 Made = TypeVar("Made")
 
 
-def batch_parts(images: int, batch_size: int, replica: Replica = ONLY) -> list[slice]:
+def batch_parts(images: int, batch_size: int, replica: Replica = SINGLE_REPLICA) -> list[slice]:
     """What a copy of the network sees of each batch, as places in the order of the images.
 
     The last batch may be smaller, as in 2012, and the part of one copy empty.
@@ -68,7 +68,7 @@ class Loader(Generic[Made]):
     def __iter__(self) -> Iterator[Made]:
         self._done, self._first = self._first, 0
         with closing(
-            in_threads(self._make, self._parts[self._done :], self._threads, ahead=self._threads + 1)
+            parallel_map(self._make, self._parts[self._done :], self._threads, ahead=self._threads + 1)
         ) as batches:
             while True:
                 start = time.perf_counter()
@@ -91,37 +91,37 @@ def loader_threads(
     return 2 if device_decodes else max(1, cores() // processes)
 
 
-class AugmentedImages:
+class AugmentedBatches:
     """Makes batches for a network on the CPU: augmented in one pass."""
 
-    def __init__(self, split: Split, plan: EpochPlan, augment: FusedAugmentation, slots: Slots) -> None:
+    def __init__(self, split: Split, plan: EpochPlan, augment: FusedAugmenter, slots: Slots) -> None:
         self._split, self._plan, self._augment, self._slots = split, plan, augment, slots
 
-    def __call__(self, part: slice) -> ReadyBatch:
+    def __call__(self, part: slice) -> AugmentedBatch:
         labels = torch.from_numpy(self._split.labels[self._plan.order[part]])
-        return ReadyBatch(self._augment(self._split, self._plan, part, self._slots.take()), labels)
+        return AugmentedBatch(self._augment(self._split, self._plan, part, self._slots.take()), labels)
 
 
-class WholeImages:
+class RawBatches:
     """Makes batches for a network elsewhere: the host moves bytes, the device augments, and decodes where it can."""
 
     def __init__(
-        self, split: Split, plan: EpochPlan, device: torch.device, decoder: DeviceDecoder | None = None
+        self, split: Split, plan: EpochPlan, device: torch.device, decoder: NvjpegDecoder | None = None
     ) -> None:
         """`decoder` is the device's, for JPEG packs; None leaves decoding to the host."""
         self._split, self._plan, self._device, self._decoder = split, plan, device, decoder
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
-    def __call__(self, part: slice) -> Batch:
+    def __call__(self, part: slice) -> RawBatch:
         indices, plan = self._plan.order[part], self._plan
-        batch = Batch(
+        batch = RawBatch(
             images=self._images(indices) if self._decoder is None else self._decoder.gather(self._split, indices),
             labels=torch.from_numpy(self._split.labels[indices]),
             offsets=torch.from_numpy(plan.offsets[part]),
             flips=torch.from_numpy(plan.flips[part]),
             colors=torch.from_numpy(plan.colors[part]),
         )
-        return batch if self._stream is None else Batch(*self._copied(batch, self._stream))
+        return batch if self._stream is None else RawBatch(*self._copied(batch, self._stream))
 
     def _images(self, indices: Indices) -> Tensor:
         shape = (len(indices), self._split.image_size, self._split.image_size, 3)
@@ -129,7 +129,7 @@ class WholeImages:
         self._split.gather(indices, images.numpy())
         return images
 
-    def _copied(self, batch: Batch, stream: torch.cuda.Stream) -> list[Tensor]:
+    def _copied(self, batch: RawBatch, stream: torch.cuda.Stream) -> list[Tensor]:
         """The batch on the GPU, copied beside the computation; waits for the copy, on the loader's thread."""
         with torch.cuda.stream(stream):
             copies = [tensor.to(self._device, non_blocking=True) for tensor in batch]
@@ -139,10 +139,10 @@ class WholeImages:
         return copies
 
 
-class PlainImages:
+class EvalBatches:
     """Makes batches for evaluation: uint8 images [n, S, S, 3] in order, and their labels, int64 [n]."""
 
-    def __init__(self, split: Split, decoder: DeviceDecoder | None = None) -> None:
+    def __init__(self, split: Split, decoder: NvjpegDecoder | None = None) -> None:
         """`decoder` is that of a device, for JPEG packs; its images are there, the labels on the host."""
         self._split, self._decoder = split, decoder
 

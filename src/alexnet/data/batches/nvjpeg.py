@@ -19,7 +19,7 @@ from alexnet.errors import UserError
 CHOSEN = "data.decoder=device"
 
 
-class DeviceDecoder:
+class NvjpegDecoder:
     """Reads the images of JPEG packs. May be used from several threads; one at a time decodes."""
 
     def __init__(self, device: torch.device) -> None:

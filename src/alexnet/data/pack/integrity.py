@@ -8,7 +8,7 @@ from typing import Any
 
 from alexnet.data.pack.pack import Pack, checked_in_full, file_damage, open_pack, read_header, total_bytes
 from alexnet.data.progress import progress
-from alexnet.data.threads import cores, in_threads
+from alexnet.data.threads import cores, parallel_map
 from alexnet.errors import UserError
 
 
@@ -41,7 +41,7 @@ def _damage(path: Path, files: dict[str, dict[str, Any]], threads: int, done: Ca
         return name, file_damage(path, name, files[name], contents=True)
 
     damage = {}
-    for name, what in in_threads(check, iter(files), threads):
+    for name, what in parallel_map(check, iter(files), threads):
         done(name)
         if what:
             damage[name] = what
@@ -66,7 +66,7 @@ class Watch:
             self._thread = threading.Thread(target=self._run, name="pack check", daemon=True)
             self._thread.start()
 
-    def raise_damage(self, *, wait: bool = False) -> None:
+    def raise_if_damaged(self, *, wait: bool = False) -> None:
         """Raise if damage has been found; with `wait`, not before everything has been looked at.
 
         Raises:

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from alexnet.data.pack.splits import JpegSplit, RawSplit, Split
-from alexnet.data.pack.statistics import Statistics
+from alexnet.data.pack.statistics import PixelStats
 from alexnet.errors import UserError
 
-__all__ = ["FORMAT", "VERSION", "Pack", "Split", "Statistics", "is_pack", "open_pack", "open_split"]
+__all__ = ["FORMAT", "VERSION", "Pack", "PixelStats", "Split", "is_pack", "open_pack", "open_split"]
 
 FORMAT = "alexnet pack"
 VERSION = 2
@@ -51,7 +51,7 @@ class Pack:
     class_names: list[str]
     splits: dict[str, Split]
     """By name: "train", and "val" and "test" where the pack has them."""
-    statistics: Statistics
+    statistics: PixelStats
     fingerprint: str
     """Hexadecimal; equal for equal images, labels and class names in the same order and splits."""
     files: dict[str, dict[str, Any]]
@@ -117,11 +117,11 @@ def _load(file: Path) -> Any:
     return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
 
-def _statistics(path: Path, size: int, entry: dict[str, Any]) -> Statistics:
+def _statistics(path: Path, size: int, entry: dict[str, Any]) -> PixelStats:
     mean_image = np.load(path / "mean.npy", allow_pickle=False)
     if mean_image.dtype != np.float32 or mean_image.shape != (size, size, 3):
         raise ValueError("mean.npy is no image of this size")
-    return Statistics(
+    return PixelStats(
         mean_image=mean_image,
         covariance=np.array(entry["covariance"], np.float64).reshape(3, 3),
         eigenvalues=np.array(entry["eigenvalues"], np.float64).reshape(3),

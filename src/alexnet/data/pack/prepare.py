@@ -19,11 +19,11 @@ from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack.pack import Pack, is_pack, open_pack
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.progress import progress, say
-from alexnet.data.sources.holdout import hold_out
+from alexnet.data.sources.holdout import stratified_holdout
 from alexnet.data.sources.images import RESIZE, Blob, convert_file, quiet
 from alexnet.data.sources.layouts import Source, open_source
 from alexnet.data.sources.listing import Items
-from alexnet.data.threads import cores, in_threads
+from alexnet.data.threads import cores, parallel_map
 from alexnet.errors import UserError
 from alexnet.files import locked
 
@@ -162,7 +162,7 @@ def _with_test(source: Source, fraction: float, seed: int) -> Source:
         return source
     if "test" in source.splits:
         raise UserError(f"test_fraction={fraction}: the source has a test split already; leave test_fraction out")
-    train, test = hold_out(source.splits["train"], fraction, seed)
+    train, test = stratified_holdout(source.splits["train"], fraction, seed)
     return _with_splits(source, train=train, test=test)
 
 
@@ -170,7 +170,7 @@ def _with_validation(source: Source, fraction: float, seed: int, show: bool) -> 
     """The source itself, or with validation images held out of its training images."""
     if "val" in source.splits:
         return source
-    train, val = hold_out(source.splits["train"], fraction, seed)
+    train, val = stratified_holdout(source.splits["train"], fraction, seed)
     without = len(source.class_names) - len(val.by_class())
     if without:
         what = "no validation split is made" if not len(val) else f"{without} classes have no validation image"
@@ -209,7 +209,7 @@ def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) 
     work = partial(_convert_batch, writer=writer)
     with (
         progress(f"preparing {writer.path.name}", total, show=show) as advance,
-        closing(in_threads(work, batches, threads)) as converted,
+        closing(parallel_map(work, batches, threads)) as converted,
         quiet(),
     ):
         advance(writer.done)

@@ -18,7 +18,7 @@ _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Statistics:
+class PixelStats:
     """Over the training images, on the 0-255 scale; S is the side of the images, channels are R, G, B."""
 
     mean_image: npt.NDArray[np.float32]
@@ -37,7 +37,7 @@ class Statistics:
         return means
 
 
-class PixelSums:
+class RunningPixelStats:
     """Sums over images of one size that are handed over in pieces."""
 
     def __init__(self, image_size: int) -> None:
@@ -50,18 +50,18 @@ class PixelSums:
         self.images += len(images)
         _add_up(images.reshape(len(images), len(self._sum)), self._sum, self._products)
 
-    def merge(self, other: "PixelSums") -> None:
+    def merge(self, other: "RunningPixelStats") -> None:
         """Count what `other` has counted."""
         self.images += other.images
         self._sum += other._sum
         self._products += other._products
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> PixelStats:
         """The statistics of all images so far; there must be one at least."""
         assert self.images > 0
         covariance = self._covariance()
         eigenvalues, eigenvectors = _directions(covariance)
-        return Statistics(
+        return PixelStats(
             mean_image=(self._sum / self.images).astype(np.float32).reshape(self._side, self._side, 3),
             covariance=covariance,
             eigenvalues=eigenvalues,

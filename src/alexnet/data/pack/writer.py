@@ -25,9 +25,9 @@ from alexnet.config.records import replace_file
 from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
 from alexnet.data.pack.splits import place_in_shards
-from alexnet.data.pack.statistics import PixelSums, Statistics
+from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
 from alexnet.data.sources.scratch import full, parts
-from alexnet.data.threads import in_threads
+from alexnet.data.threads import parallel_map
 from alexnet.errors import UserError
 
 SHARD_BYTES = 2**30
@@ -307,19 +307,19 @@ class PackWriter:
             entry["in_order"] = shards.contents_in_order()
         return {**entry, "shards": [path.name for path in shards.paths]}
 
-    def _measure(self, splits: dict[str, Any], threads: int, advance: Callable[[int], None]) -> Statistics:
+    def _measure(self, splits: dict[str, Any], threads: int, advance: Callable[[int], None]) -> PixelStats:
         """Over the training images as the pack holds them."""
         split = open_split(self._folder, splits["train"], self.encoding, self.image_size)
 
-        def sums_of(indices: npt.NDArray[np.int64]) -> PixelSums:
-            sums = PixelSums(self.image_size)
+        def sums_of(indices: npt.NDArray[np.int64]) -> RunningPixelStats:
+            sums = RunningPixelStats(self.image_size)
             for block in split.blocks(indices):
                 sums.add(block.images[block.rows])
             return sums
 
         pieces = (np.arange(part.start, part.stop) for part in parts(len(split), most=_PIECE))
-        total = PixelSums(self.image_size)
-        for sums in in_threads(sums_of, pieces, threads):
+        total = RunningPixelStats(self.image_size)
+        for sums in parallel_map(sums_of, pieces, threads):
             total.merge(sums)
             advance(sums.images)
         return total.statistics()
@@ -331,9 +331,9 @@ class PackWriter:
                 lines = "".join(f"{name}\t{what}\n" for name, what in sorted(entries.items()))
                 (self._folder / file).write_text(lines, encoding="utf-8", errors="backslashreplace")
 
-    def _write_header(self, splits: dict[str, Any], statistics: Statistics, made: dict[str, Any], threads: int) -> None:
+    def _write_header(self, splits: dict[str, Any], statistics: PixelStats, made: dict[str, Any], threads: int) -> None:
         files = [file for file in sorted(self._folder.iterdir()) if file.name not in LISTS]
-        sums = in_threads(file_sha256, iter(files), threads)
+        sums = parallel_map(file_sha256, iter(files), threads)
         header: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,

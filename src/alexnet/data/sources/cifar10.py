@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.sources.folders import Tree, read_named
+from alexnet.data.sources.folders import FileTree, read_named
 from alexnet.data.sources.listing import Items
 from alexnet.errors import UserError
 
@@ -32,7 +32,7 @@ def is_pickled(names: Iterable[str]) -> bool:
     return any(_file(name) == "data_batch_1" for name in names)
 
 
-def labels(tree: Tree) -> tuple[list[str], dict[str, Items]]:
+def labels(tree: FileTree) -> tuple[list[str], dict[str, Items]]:
     """Class names, and the images of train and test sorted by class and name; `UserError` if something is missing.
 
     The name of an image is `<file>#<number in the file>`.
@@ -51,14 +51,14 @@ def _items(names: list[str], images: list[tuple[int, str, int]]) -> Items:
     return Items(names, np.array([number for *_, number in images]), np.array([label for label, *_ in images]))
 
 
-def images(tree: Tree) -> Iterator[npt.NDArray[np.uint8]]:
+def images(tree: FileTree) -> Iterator[npt.NDArray[np.uint8]]:
     """Every image in the order of its number, uint8 [32, 32, 3]."""
     for _, records in _batches(tree):
         planes = records[:, 1:].reshape(-1, 3, _SIDE, _SIDE)
         yield from np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
 
 
-def _batches(tree: Tree) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+def _batches(tree: FileTree) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
     """Name and records, uint8 [n, 3073], of each of the six files."""
     members = {_file(name): name for name in tree.files}
     missing = [file for file in (*_TRAIN, _TEST, _META) if file not in members]
@@ -72,7 +72,7 @@ def _batches(tree: Tree) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
         yield _file(name), data.reshape(-1, _RECORD)
 
 
-def _class_names(tree: Tree) -> list[str]:
+def _class_names(tree: FileTree) -> list[str]:
     ((name, contents),) = read_named(tree, lambda name: _file(name) == _META)
     names = contents.decode(errors="replace").split()
     if len(names) != _CLASSES:

@@ -17,7 +17,7 @@ import zstandard
 from alexnet.data.sources.listing import Chained, Listing, Names
 from alexnet.data.sources.scratch import Column
 from alexnet.data.sources.tars import (
-    Stored,
+    FileRange,
     StrictHeader,
     first_bytes,
     folder_of,
@@ -42,11 +42,11 @@ _DAMAGE = (
 )
 
 
-Entry: TypeAlias = Path | Stored | bytes
+Entry: TypeAlias = Path | FileRange | bytes
 """A file on disk, a part of one, or contents that had to be decompressed."""
 
 
-class Tree(Protocol):
+class FileTree(Protocol):
     """Files under a root, by their '/'-separated names relative to it."""
 
     path: Path
@@ -66,7 +66,7 @@ class Tree(Protocol):
         ...
 
 
-def open_tree(path: Path) -> Tree:
+def open_tree(path: Path) -> FileTree:
     """List a folder or an archive; a `UserError` where there is none or an archive is damaged."""
     if path.is_dir():
         return FolderTree(path)
@@ -176,7 +176,7 @@ class TarTree:
             if is_compressed(path):
                 yield from _unpacked(path, (self._places[number] for number in group))
             else:
-                yield from (Stored(path, self._places[number], self.files.sizes[number]) for number in group)
+                yield from (FileRange(path, self._places[number], self.files.sizes[number]) for number in group)
 
 
 def _listed(tar: Path) -> Iterator[tuple[str, int, int]]:
@@ -198,7 +198,7 @@ def _unpacked(tar: Path, wanted: Iterator[int]) -> Iterator[bytes]:
                 return
 
 
-class WithTars:
+class FolderWithTars:
     """A folder in which some tars are folders too."""
 
     def __init__(self, folder: FolderTree, tars: Iterable[str]) -> None:
@@ -225,7 +225,7 @@ def reading(path: Path) -> Iterator[None]:
         raise UserError(f"{path} is no readable archive ({ARCHIVES}), or is damaged or incomplete: {what}") from None
 
 
-def read_named(tree: Tree, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+def read_named(tree: FileTree, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     """Names and contents of the few files whose names are wanted."""
     named = {number: name for number, name in enumerate(tree.files) if wanted(name)}
     return ((name, contents(entry)) for name, entry in zip(named.values(), tree.read(named), strict=True))

@@ -8,7 +8,7 @@ from alexnet.data.sources.listing import Items
 from alexnet.data.sources.scratch import full
 
 
-def hold_out(items: Items, fraction: float, seed: int) -> tuple[Items, Items]:
+def stratified_holdout(items: Items, fraction: float, seed: int) -> tuple[Items, Items]:
     """Divide images into training and validation, class by class.
 
     Of each class the share `fraction`, rounded, is held out: at least one image, and never the last one, so a class

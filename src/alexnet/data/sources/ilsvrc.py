@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from alexnet.data.sources.folders import Tree, read_named, tar_contents
+from alexnet.data.sources.folders import FileTree, read_named, tar_contents
 from alexnet.errors import UserError
 
 IMAGES = re.compile(r"ILSVRC(?P<year>20\d\d)_(?:img|images)_(?:(?P<split>train|val)|(?P<test>test)\w*)")
@@ -54,13 +54,13 @@ class Kit:
     """int64 [n]: ILSVRC IDs of the images, by year and split ("val", "test")."""
 
 
-def find_kit(tree: Tree) -> Kit | None:
+def find_kit(tree: FileTree) -> Kit | None:
     """The development kit in a folder or archive, if there is one; a `UserError` where it cannot be understood."""
     files = _files(tree)
     return _published_kit(tree, files) or _kaggle_kit(tree, files)
 
 
-def _published_kit(tree: Tree, files: dict[str, bytes]) -> Kit | None:
+def _published_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
     metas = [data for name, data in files.items() if _META.fullmatch(name)]
     if not metas or not any(_LABELS.fullmatch(name) for name in files):
         return None
@@ -79,7 +79,7 @@ def is_kit_file(name: str) -> bool:
     return any(pattern.fullmatch(name) for pattern in (_KIT, _META, _LABELS, _SOLUTION, _MAPPING))
 
 
-def _files(tree: Tree) -> dict[str, bytes]:
+def _files(tree: FileTree) -> dict[str, bytes]:
     """The files of the kit by name, from where they lie or out of the kit's own archive; the archive's go first."""
     loose = dict(read_named(tree, is_kit_file))
     packed = {name: data for name, data in loose.items() if _KIT.fullmatch(name)}
@@ -89,11 +89,11 @@ def _files(tree: Tree) -> dict[str, bytes]:
     return loose | inside
 
 
-def _unpacked(tree: Tree, kit: str, archive: bytes) -> Iterable[tuple[str, bytes]]:
+def _unpacked(tree: FileTree, kit: str, archive: bytes) -> Iterable[tuple[str, bytes]]:
     return tar_contents(tree.path / kit, archive, is_kit_file)
 
 
-def _kaggle_kit(tree: Tree, files: dict[str, bytes]) -> Kit | None:
+def _kaggle_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
     solutions = {name: data for name, data in files.items() if _SOLUTION.fullmatch(name)}
     if not solutions:
         return None

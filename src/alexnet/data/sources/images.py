@@ -30,9 +30,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from alexnet.data.jpeg import MAX_PIXELS, decode_photograph
 from alexnet.data.sources.resample import centre_square
-from alexnet.data.sources.tars import Stored
+from alexnet.data.sources.tars import FileRange
 
-Blob = Path | Stored | bytes | npt.NDArray[np.uint8]
+Blob = Path | FileRange | bytes | npt.NDArray[np.uint8]
 """An encoded image in a file, in an archive or in memory, or its pixels, uint8 [H, W, 3]."""
 Square = npt.NDArray[np.uint8]
 """uint8 [S, S, 3]."""

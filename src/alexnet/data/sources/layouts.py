@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.data.sources import cifar10, ilsvrc
-from alexnet.data.sources.folders import FolderTree, Tree, WithTars, open_tree, read_named
+from alexnet.data.sources.folders import FileTree, FolderTree, FolderWithTars, open_tree, read_named
 from alexnet.data.sources.images import SUFFIXES, Blob
 from alexnet.data.sources.listing import Items, Numbers
 from alexnet.data.sources.scratch import Column, filled, full, parts
-from alexnet.data.sources.tars import Stored, is_tar
+from alexnet.data.sources.tars import FileRange, is_tar
 from alexnet.errors import UserError
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -40,12 +40,12 @@ MIN_CLASSES = 5
 
 
 @dataclass(frozen=True)
-class Located:
+class SourceImage:
     """An image of a source: number `place` of its split, and where it is to be read."""
 
     split: str
     place: int
-    blob: Blob | Stored
+    blob: Blob | FileRange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +56,12 @@ class Source:
     splits: dict[str, Items]
     """"train", and "val" and "test" where there are such; sorted by class, then name. Names are '/'-separated and
     without a wrapping directory."""
-    blobs: Callable[[Iterator[int]], Iterator[Blob | Stored]]
+    blobs: Callable[[Iterator[int]], Iterator[Blob | FileRange]]
     """Images by the numbers that the splits give them, ascending; read only where they are compressed."""
     notes: tuple[str, ...] = ()
     """What was left out, a line each."""
 
-    def locate(self) -> Iterator[Located]:
+    def locate(self) -> Iterator[SourceImage]:
         """Every image of the splits once, in the order that is quickest."""
         splits = list(self.splits)
         starts = [0, *accumulate(len(self.splits[split]) for split in splits)]
@@ -70,7 +70,7 @@ class Source:
         for number, blob in zip(numbers, self.blobs(asked_for), strict=True):
             place = int(places[number])
             split = bisect_right(starts, place) - 1
-            yield Located(splits[split], place - starts[split], blob)
+            yield SourceImage(splits[split], place - starts[split], blob)
 
     def _places(self, starts: list[int]) -> Numbers:
         """By number of the source, the place of the image among those of all splits, int64; -1 for what is none."""
@@ -84,7 +84,10 @@ class Source:
         """The same by name, those that are parts of an archive read when their turn comes."""
         for image in self.locate():
             blob = image.blob
-            yield self.splits[image.split].name(image.place), (blob.read_bytes() if isinstance(blob, Stored) else blob)
+            yield (
+                self.splits[image.split].name(image.place),
+                (blob.read_bytes() if isinstance(blob, FileRange) else blob),
+            )
 
 
 def open_source(path: Path) -> Source:
@@ -133,7 +136,7 @@ def _split(folder: str) -> str | None:
     return (published["split"] or "test") if published else _SPLITS.get(folder)
 
 
-def _with_tars(tree: Tree) -> Tree:
+def _with_tars(tree: FileTree) -> FileTree:
     """A folder with those of its tars opened that take the place of folders of images."""
     if not isinstance(tree, FolderTree):
         return tree  # a tar's tars are listed with it
@@ -146,7 +149,7 @@ def _with_tars(tree: Tree) -> Tree:
     doubled = {tar.rpartition("/")[0] for tar in of_classes} & {folder.rpartition("/")[0] for folder in folders}
     if doubled:
         raise UserError(f"{tree.path / min(doubled)} holds class folders as well as class tars; keep one of the two")
-    return WithTars(tree, sorted(wanted + of_classes)) if wanted or of_classes else tree
+    return FolderWithTars(tree, sorted(wanted + of_classes)) if wanted or of_classes else tree
 
 
 def _stem(tar: str) -> str:
@@ -181,14 +184,14 @@ _Numbered = tuple[int, str]
 """An image's number in the tree, and its name without the wrapping directory."""
 
 
-def _folders_of_splits(tree: Tree, prefix: str) -> dict[str, str]:
+def _folders_of_splits(tree: FileTree, prefix: str) -> dict[str, str]:
     """Folders and the splits that they hold; none where all images are for training."""
     folders = {name.split("/", 1)[0] for _, name in _inside(tree, prefix)}
     return {folder: split for folder in sorted(folders) if (split := _split(folder))}
 
 
 def _labelled(
-    tree: Tree, prefix: str, splits: dict[str, str], kit: ilsvrc.Kit | None
+    tree: FileTree, prefix: str, splits: dict[str, str], kit: ilsvrc.Kit | None
 ) -> tuple[_Labelled, tuple[str, ...]]:
     """Sort images into splits by the folders that they lie in; and notes of what was left out."""
     if not splits:
@@ -214,14 +217,14 @@ def _labelled(
     return labelled, tuple(notes)
 
 
-def _inside(tree: Tree, prefix: str) -> Iterator[_Numbered]:
+def _inside(tree: FileTree, prefix: str) -> Iterator[_Numbered]:
     """Images in folders below the wrapping directory."""
     for number, name in enumerate(tree.files):
         if name.startswith(prefix) and name.count("/", len(prefix)) and _is_image(name):
             yield number, name.removeprefix(prefix)
 
 
-def _of_split(tree: Tree, prefix: str, splits: dict[str, str], split: str) -> Iterator[_Numbered]:
+def _of_split(tree: FileTree, prefix: str, splits: dict[str, str], split: str) -> Iterator[_Numbered]:
     """`splits`: folders and what they hold."""
     return ((number, name) for number, name in _inside(tree, prefix) if splits.get(name.split("/", 1)[0]) == split)
 
@@ -243,7 +246,7 @@ def _grouped(labelled: Iterable[tuple[int, str]]) -> _Grouped:
     return _Grouped(folders=list(folders), numbers=numbers.array().data, within=within.array().data)
 
 
-def _without_images(tree: Tree, prefix: str, splits: dict[str, str]) -> Iterator[str]:
+def _without_images(tree: FileTree, prefix: str, splits: dict[str, str]) -> Iterator[str]:
     """A note of class folders that nobody would miss."""
 
     def of_class(folders: list[str]) -> str:
@@ -287,14 +290,14 @@ def _check_folders(path: Path, splits: dict[str, str]) -> None:
         )
 
 
-def _annotated(tree: Tree, prefix: str) -> Iterator[tuple[int, str]]:
+def _annotated(tree: FileTree, prefix: str) -> Iterator[tuple[int, str]]:
     """Tiny-ImageNet's validation images: lines of file name, tab, class folder, tab, and a bounding box."""
     lines = (line.split("\t") for line in _text(tree, prefix + _ANNOTATIONS).splitlines())
     folders = {f"{prefix}val/images/{fields[0]}": fields[1] for fields in lines if len(fields) > 1}
     return ((number, folders[name]) for number, name in enumerate(tree.files) if name in folders)
 
 
-def _number(tree: Tree, prefix: str, labelled: _Labelled) -> tuple[list[str], dict[str, Items]]:
+def _number(tree: FileTree, prefix: str, labelled: _Labelled) -> tuple[list[str], dict[str, Items]]:
     """Folder names to class numbers."""
     classes = sorted(labelled["train"].folders)
     for split, grouped in labelled.items():
@@ -308,7 +311,7 @@ def _number(tree: Tree, prefix: str, labelled: _Labelled) -> tuple[list[str], di
     return classes, {split: _items(tree, prefix, classes, labelled[split]) for split in there}
 
 
-def _items(tree: Tree, prefix: str, classes: list[str], grouped: _Grouped) -> Items:
+def _items(tree: FileTree, prefix: str, classes: list[str], grouped: _Grouped) -> Items:
     """Sorted by class, then name."""
     labels = {folder: label for label, folder in enumerate(classes)}
     label_of = [labels[folder] for folder in grouped.folders]
@@ -336,7 +339,7 @@ def _too_few(path: Path, names: Iterable[str], classes: list[str]) -> str:
     return f"{path} has {len(classes)} class(es) ({found}); top-5 errors need at least {MIN_CLASSES}: add class folders"
 
 
-def _readable(tree: Tree, prefix: str, classes: list[str], kit: ilsvrc.Kit | None) -> list[str]:
+def _readable(tree: FileTree, prefix: str, classes: list[str], kit: ilsvrc.Kit | None) -> list[str]:
     """Names for people, where a file beside the splits or a development kit gives them; the folder names otherwise.
 
     Two synsets can have the same words (ILSVRC-2012 has two cranes); their folders then tell them apart.
@@ -352,6 +355,6 @@ def _readable(tree: Tree, prefix: str, classes: list[str], kit: ilsvrc.Kit | Non
     return [name if times[name] == 1 else f"{name} ({folder})" for name, folder in zip(called, classes, strict=True)]
 
 
-def _text(tree: Tree, name: str) -> str:
+def _text(tree: FileTree, name: str) -> str:
     ((_, data),) = read_named(tree, lambda other: other == name)
     return data.decode(errors="replace")

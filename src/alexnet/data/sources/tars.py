@@ -27,7 +27,7 @@ _Bytes: TypeAlias = IO[bytes] | gzip.GzipFile | lzma.LZMAFile | bz2.BZ2File
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class FileRange:
     """Bytes that lie in a file, not yet read."""
 
     file: Path

@@ -22,7 +22,7 @@ CAPTION = 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Guessed:
+class PredictedImage:
     """An image and what a net makes of it."""
 
     image: NDArray[np.uint8]
@@ -43,7 +43,7 @@ class Neighbourhood:
     neighbours: Sequence[tuple[NDArray[np.uint8], str]]
 
 
-def draw_guesses(shown: Sequence[Guessed], title: str) -> str:
+def draw_guesses(shown: Sequence[PredictedImage], title: str) -> str:
     """An SVG document of images, four in a row, with a bar for each of their most probable classes."""
     height = SIDE + CAPTION + 8 + BAR * max((len(one.guesses) for one in shown), default=0) + 20
     cells = [
@@ -61,7 +61,7 @@ def first_synonym(name: str) -> str:
     return name.partition(",")[0]
 
 
-def _cell(one: Guessed) -> list[Markup]:
+def _cell(one: PredictedImage) -> list[Markup]:
     label = first_synonym(one.truth) if one.truth else one.caption
     caption = words(shortened(label, 24), SIDE / 2, SIDE + 15, "name", anchor="middle")
     bars = [

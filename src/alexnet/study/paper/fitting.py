@@ -17,7 +17,7 @@ import yaml
 from alexnet.config.compose import flatten, schema_defaults
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.result import CONFIG_FILE, METRICS_FILE, NOT_COMPUTED
+from alexnet.runs.result import CONFIG_FILE, METRICS_FILE, NON_IDENTITY_KEYS
 from alexnet.study.statistics import Interval, seed_interval
 
 ERROR = "train_set_top1_error"
@@ -137,7 +137,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _is_beside(key: str) -> bool:
     """Whether a key may differ between runs of one figure."""
-    ignored = (*NOT_COMPUTED, *UNDER_STUDY, "ablations", "experiment")
+    ignored = (*NON_IDENTITY_KEYS, *UNDER_STUDY, "ablations", "experiment")
     return any(key == name or key.startswith(f"{name}.") for name in ignored)
 
 

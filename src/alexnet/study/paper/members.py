@@ -8,7 +8,7 @@ import numpy as np
 
 from alexnet.errors import UserError
 from alexnet.runs.collect import directories_with
-from alexnet.runs.probabilities import PROBABILITIES_FILE, Answered, read_answered, read_answers
+from alexnet.runs.probabilities import PROBABILITIES_FILE, ProbabilitiesHeader, read_answered, read_probabilities
 from alexnet.runs.result import RESULT_FILE
 from alexnet.study.paper.ensemble import Member
 
@@ -18,7 +18,7 @@ class Net:
     """A folder with probabilities, and what they are of."""
 
     directory: Path
-    answered: Answered
+    answered: ProbabilitiesHeader
 
     def __str__(self) -> str:
         return self.answered.net
@@ -38,7 +38,7 @@ def read_nets(paths: Sequence[Path]) -> list[Net]:
     return nets
 
 
-def _answered(directory: Path) -> Answered:
+def _answered(directory: Path) -> ProbabilitiesHeader:
     if not (directory / PROBABILITIES_FILE).is_file():
         raise UserError(
             f"{directory} holds the five most probable classes only, and an average needs all: "
@@ -70,7 +70,7 @@ def common_split(nets: Sequence[Net], wanted: str | None) -> str:
 
 def read_members(nets: Sequence[Net], split: str, view: str) -> tuple[list[Member], "np.typing.NDArray[np.int32]"]:
     """The probabilities of every net, and the labels of the images."""
-    answers = [read_answers(net.directory, split, view) for net in nets]
+    answers = [read_probabilities(net.directory, split, view) for net in nets]
     labels = answers[0].labels
     for net, said in zip(nets, answers, strict=True):
         if not np.array_equal(said.labels, labels):

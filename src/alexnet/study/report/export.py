@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alexnet.runs.collect import Run
 from alexnet.study.comparison import MEASURES, Group, Replicate, Row, claimed
-from alexnet.study.judgement import Judgement
+from alexnet.study.judgement import Assessment
 
 Record = dict[str, object]
 
@@ -75,7 +75,7 @@ def row_record(row: Row) -> Record:
     return record
 
 
-def _judgement_record(judged: Judgement) -> Record:
+def _judgement_record(judged: Assessment) -> Record:
     names = ("holm_p", "seeds_needed", "no_seeds", "resolvable")
     verdicts = {"paper_verdict": judged.paper, "log_verdict": judged.log}
     return {name: getattr(judged, name) for name in names} | verdicts
