@@ -19,7 +19,6 @@ from alexnet.errors import UserError
 if TYPE_CHECKING:
     from alexnet.trained.network import TrainedModel
 
-    pass
 
 Guesses: TypeAlias = list[tuple[str, float]]
 BATCH = 25

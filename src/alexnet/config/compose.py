@@ -32,8 +32,6 @@ def _folder(name: str) -> Path:
 
 CONF = _folder("conf")
 ABLATIONS = _folder("ablations")
-RESULTS = "results"
-"""The subfolder of `ablations/` that holds no ablations."""
 
 
 def register() -> None:
@@ -49,8 +47,8 @@ def register() -> None:
 
 @cache
 def ablation_choices() -> dict[str, ConfigTree]:
-    """The content of the files of `ablations/` and of its subfolders but the results, by what chooses each."""
-    files = [file for file in sorted(ABLATIONS.glob("**/*.yaml")) if RESULTS not in file.relative_to(ABLATIONS).parts]
+    """The content of the files of `ablations/` and of its subfolders, by what chooses each."""
+    files = sorted(ABLATIONS.glob("**/*.yaml"))
     choices = [file.relative_to(ABLATIONS).with_suffix("").as_posix() for file in files]
     return {choice: _ablation_file(file, _ablation_name(choice)) for choice, file in zip(choices, files, strict=True)}
 

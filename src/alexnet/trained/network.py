@@ -29,7 +29,7 @@ CHECKPOINTS = "checkpoints"
 LAST = "last"
 """The checkpoint of it that the run's errors are of."""
 SAFETENSORS = ".safetensors"
-BUFFERS = ("mean_image", "color_directions")
+BUFFERS = ("mean_image", "pca_directions")
 """Tensors of `Weights` that are not the net's: what the augmentation took from the training images."""
 
 

@@ -75,7 +75,7 @@ class Augmenter(nn.Module):
         self.crops = crops
         self.color_scale = color_scale(color)
         self.register_buffer("mean_image", torch.from_numpy(statistics.mean_image.copy()))
-        self.register_buffer("color_directions", pca_directions(statistics, color))
+        self.register_buffer("pca_directions", pca_directions(statistics, color))
 
     def forward(self, batch: RawBatch) -> Tensor:
         """Augment a training batch with its own draws."""

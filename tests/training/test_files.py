@@ -13,8 +13,8 @@ from tests.training.conftest import MakeJob, execute
 HOLD = """
 import sys, time
 from pathlib import Path
-from alexnet.files import sole_use
-with sole_use(Path(sys.argv[1])):
+from alexnet.files import exclusive
+with exclusive(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(100)
 """
