@@ -20,7 +20,7 @@ from alexnet.data.pack.pack import Pack, open_pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources import scratch
 from alexnet.errors import UserError
-from alexnet.files import locked
+from alexnet.files import exclusive
 from tests.data.samples import archive, class_folders, contents, noise
 
 
@@ -228,7 +228,7 @@ def test_what_another_job_left_is_not_gone_on_with(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
 def test_a_second_process_waits_for_the_first(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with ThreadPoolExecutor(1) as pool, locked(tmp_path / ".pack.lock", "pack"):
+    with ThreadPoolExecutor(1) as pool, exclusive(tmp_path / ".pack.lock", "pack"):
         waiting = pool.submit(prepare, folder, tmp_path / "pack", size=8)
         while "waiting for it" not in capsys.readouterr().err:
             assert not waiting.done()
