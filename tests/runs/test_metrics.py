@@ -13,6 +13,7 @@ HEADER = (
     "images_per_second"
 )
 FIRST = "0,10,0.01,4.5,95.5,80,4.1,94.25,79,3,500"
+FLOATS = ("rate", "train_loss", "train_top1_error", "train_top5_error", "seconds", "images_per_second")
 SECOND = "1,20,0.001,4.1,90,75,3.9,89,70,3,500"
 
 
@@ -73,17 +74,7 @@ def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:
             EpochRecord,
             epoch=st.integers(0, 999),
             step=st.integers(0, 10**6),
-            **{
-                name: st.floats(0, 1e9)
-                for name in [
-                    "rate",
-                    "train_loss",
-                    "train_top1_error",
-                    "train_top5_error",
-                    "seconds",
-                    "images_per_second",
-                ]
-            },
+            **{name: st.floats(0, 1e9) for name in FLOATS},
             **{name: st.none() | st.floats(0, 100) for name in ("val_loss", "val_top1_error", "val_top5_error")},
         ),
         unique_by=lambda record: record.epoch,

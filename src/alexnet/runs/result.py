@@ -17,9 +17,6 @@ from alexnet.runs.directory import RESULT_FILE
 
 SCHEMA_VERSION = 1
 BASELINE = "baseline"
-NON_IDENTITY_KEYS = ("runs", "fresh", "hardware", "trainer", "placement", "wandb", "target", "data.packs")
-"""Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
-
 Status = Literal["finished", "failed", "interrupted"]
 
 

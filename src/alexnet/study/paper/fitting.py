@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from alexnet.config.compose import flatten, schema_defaults
+from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
 from alexnet.runs.directory import CONFIG_FILE, METRICS_FILE
 from alexnet.runs.metrics import read_metrics
-from alexnet.runs.result import NON_IDENTITY_KEYS
 from alexnet.study.statistics import Interval, seed_interval
 
 UNDER_STUDY = ("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.until_train_error")
