@@ -33,7 +33,7 @@ import scipy.fft
 import simplejpeg
 
 from alexnet.data.progress import progress, say
-from alexnet.data.threads import cores
+from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError, one_line_errors
 
 TEXTURES = 40
@@ -73,7 +73,7 @@ def synthesize(
     """
     _check(target, images, classes, val, seed)
     start = time.perf_counter()
-    with ThreadPoolExecutor(workers or cores()) as pool, _new(target) as write:
+    with ThreadPoolExecutor(workers or available_cpus()) as pool, _new(target) as write:
         textures = list(pool.map(partial(texture, seed), range(min(classes, TEXTURES))))
         splits = {"train/": images, "val/": val} if val else {"": images}
         with progress(f"drawing {target.name}", images + val, show=True) as advance:
