@@ -1,6 +1,6 @@
 """The `alexnet` command: prepare images, describe networks, compare runs, save dashboards, look into trained networks.
 
-Training is `python train.py`.
+Training is `alexnet train`, or `python train.py` in a checkout.
 """
 
 import argparse
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> None:
     """Run one subcommand; mistakes of the user become one line and exit code 1."""
     given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["train"]:  # Hydra's command line, which argparse must not see
+        from alexnet.commands.train import main as train
+
+        train(given[1:])
+        return
     parser, commands = _parser()
     if given and not given[0].startswith("-") and given[0] not in commands:
         parser.error(f"{given[0]}: there is no such command{did_you_mean(given[0], commands)}")
@@ -134,15 +139,11 @@ def _prepare(options: argparse.Namespace) -> None:
 def _describe(options: argparse.Namespace) -> None:
     from alexnet.commands.exchange_table import exchange_tables
     from alexnet.commands.layer_table import layer_table
-    from alexnet.config.command_line import expand
-    from alexnet.config.compose import register
     from alexnet.config.job import check
     from alexnet.net.plan import plan
 
-    register()
     chosen = any(override.startswith(("scale=", "experiment=")) for override in options.overrides)
-    (overrides,) = expand([*options.overrides, *([] if chosen else ["scale=paper"])], sweep=False)
-    config = check(overrides).config
+    config = check([*options.overrides, *([] if chosen else ["scale=paper"])]).config
     shown = [layer_table(plan(config, options.classes))]
     if config.placement.kind == "two_devices":
         shown += exchange_tables(config, options.classes)

@@ -18,6 +18,7 @@ from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
+from alexnet.evaluation.table import result_table
 from alexnet.files import exclusive
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import plan
@@ -38,7 +39,7 @@ from alexnet.trained.network import CHECKPOINTS, LAST, read_checkpoint
 from alexnet.training import tracking
 from alexnet.training.callbacks import ScheduledRate, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
-from alexnet.training.display import display_callback, result_table
+from alexnet.training.display import display_callback
 from alexnet.training.environment import device_name
 from alexnet.training.hardware import (
     check_decoder,
