@@ -309,5 +309,4 @@ def silence_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* is not empty.*")  # a resumed run's is not
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")  # no validation images
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*dataloader_iter.*")  # "experimental": so it is
     warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")  # its successor is newer than torch 2.11
