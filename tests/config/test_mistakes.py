@@ -11,9 +11,8 @@ from hydra.core.config_store import ConfigStore
 from alexnet.config import compose as composing
 from alexnet.config.command_line import expand
 from alexnet.config.compose import ablation_choices, register, validate
-from alexnet.config.names import nearest
 from alexnet.config.schema import ConfigTree
-from alexnet.errors import UserError
+from alexnet.errors import UserError, did_you_mean
 from tests.config.conftest import job
 
 
@@ -269,9 +268,9 @@ def test_what_has_no_meaning_for_a_cifar_net_is_refused(arguments: str, part: st
 
 
 def test_all_names_are_listed_where_none_is_near() -> None:
-    assert nearest("zzz", ["b", "a"]) == "; choose from: a, b"
-    assert nearest("relus", ["relu", "tanh"]) == ": did you mean relu?"
-    assert nearest("x", []) == ""
+    assert did_you_mean("zzz", ["b", "a"]) == "; choose from: a, b"
+    assert did_you_mean("relus", ["relu", "tanh"]) == ": did you mean relu?"
+    assert did_you_mean("x", []) == ""
 
 
 @pytest.fixture

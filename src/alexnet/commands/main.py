@@ -13,8 +13,7 @@ from rich.console import Console
 
 from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, synthesize, tables, verify
 from alexnet.commands.arguments import add_split, add_view
-from alexnet.config.names import nearest
-from alexnet.errors import UserError, one_line_errors
+from alexnet.errors import UserError, did_you_mean, one_line_errors
 
 if TYPE_CHECKING:
     from alexnet.runs.wandb_names import Destination
@@ -25,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     parser, commands = _parser()
     if given and not given[0].startswith("-") and given[0] not in commands:
-        parser.error(f"{given[0]}: there is no such command{nearest(given[0], commands)}")
+        parser.error(f"{given[0]}: there is no such command{did_you_mean(given[0], commands)}")
     options = parser.parse_args(given)
     with one_line_errors():
         options.command(options)

@@ -14,14 +14,10 @@ from alexnet.config.compose import (
     ablation_files,
     compose_tree,
     default_choices,
-    flatten,
-    schema_defaults,
     validate,
 )
-from alexnet.config.names import nearest
-from alexnet.config.schema import ALEXNET, Config, ConfigTree
-from alexnet.errors import UserError
-from alexnet.runs.result import NON_IDENTITY_KEYS
+from alexnet.config.schema import ALEXNET, NON_IDENTITY_KEYS, Config, ConfigTree, flatten, schema_defaults
+from alexnet.errors import UserError, did_you_mean
 
 CLAIM_KEYS = ("ablations", "target")
 """Keys in which an ablation says what it tests, beside what it changes."""
@@ -68,7 +64,7 @@ def check(overrides: list[str]) -> Job:
         baseline = compose_tree(others)
         for name in config.ablations:
             if name not in ablation_files():
-                raise UserError(f"ablations.{name}: there is no such ablation{nearest(name, ablation_files())}")
+                raise UserError(f"ablations.{name}: there is no such ablation{did_you_mean(name, ablation_files())}")
             _check_ablation(name, tree, baseline, others)
     return Job(
         config=config,

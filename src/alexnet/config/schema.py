@@ -4,13 +4,13 @@ The values live in `conf/`; this file holds only names, types and limits. A key 
 exist: `alexnet.config.compose` refuses it before data or model are touched.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, get_type_hints
 
 from omegaconf import MISSING
 
-from alexnet.config.names import nearest
-from alexnet.errors import UserError
+from alexnet.errors import UserError, did_you_mean
 
 CONV_LAYERS = (1, 2, 3, 4, 5)
 FC_LAYERS = (6, 7)
@@ -30,7 +30,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
-    _require(value in allowed, f"{key}={value}: there is no such choice{nearest(value, allowed)}")
+    _require(value in allowed, f"{key}={value}: there is no such choice{did_you_mean(value, allowed)}")
 
 
 def _subset(key: str, values: list[int], allowed: tuple[int, ...]) -> None:
@@ -651,3 +651,31 @@ class Config:
 
 ConfigTree = dict[str, Any]
 """A configuration as plain nested dicts, lists, numbers and strings."""
+
+NON_IDENTITY_KEYS = ("runs", "fresh", "hardware", "trainer", "placement", "wandb", "target", "data.packs")
+"""Keys that say where or how a run computes, not what: they are no part of its identity."""
+
+
+def schema_defaults(node: Any = Config, prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> the schema's default, for the keys that have one."""
+    hints = get_type_hints(node)
+    defaults: dict[str, Any] = {}
+    for entry in fields(node):
+        if is_dataclass(hints[entry.name]):
+            defaults |= schema_defaults(hints[entry.name], f"{prefix}{entry.name}.")
+        elif entry.default is not NO_DEFAULT and entry.default != MISSING:
+            defaults[prefix + entry.name] = entry.default
+        elif entry.default_factory is not NO_DEFAULT:
+            defaults[prefix + entry.name] = entry.default_factory()
+    return defaults
+
+
+def flatten(tree: ConfigTree, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts to dotted keys; lists and empty dicts are values."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from alexnet.data.progress import progress, say
 from alexnet.data.sources.layouts import MIN_CLASSES
 from alexnet.data.synthetic import TEXTURES, Texture, picture, texture
-from alexnet.data.threads import cores
+from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError
 
 _CHUNK = 256
@@ -47,7 +47,7 @@ def synthesize(
     """
     _check(target, images, classes, val, seed, workers)
     start = time.perf_counter()
-    with ThreadPoolExecutor(workers or cores()) as pool, _new(target) as write:
+    with ThreadPoolExecutor(workers or available_cpus()) as pool, _new(target) as write:
         textures = _textures(pool, seed, min(classes, TEXTURES), show_progress)
         splits = {"train/": images, "val/": val} if val else {"": images}
         with progress(f"drawing {target.name}", images + val, show=show_progress) as advance:
