@@ -44,12 +44,12 @@ from torchvision.datasets import ImageFolder
 from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.synthesize import synthesize
 from alexnet.net.alexnet import AlexNet
 from alexnet.training import run as running
 from alexnet.training.module import AlexNetModule
 from measuring import copying_bandwidth, multiplying_rate, print_table, save
 from step import floor
+from synthesize import synthesize
 
 PEER = "script"
 FAST = ["hardware.precision=bf16-mixed", "hardware.allocator=tuned"]
@@ -79,7 +79,7 @@ class Stopwatch(L.Callback):
     ) -> None:
         assert isinstance(pl_module, AlexNetModule)
         _wait()
-        now, seen = time.perf_counter(), pl_module.images_before(trainer.fit_loop.batch_idx + 1)
+        now, seen = time.perf_counter(), pl_module.images_before(batch_idx + 1)
         waited = float(getattr(trainer.train_dataloader, "waited", 0.0))
         if self._begun:
             self.spent += now - self._last

@@ -20,6 +20,7 @@ from alexnet.config.job import Job, check_composed
 from alexnet.config.overrides import explain
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors
 from alexnet.evaluation.table import result_table
+from alexnet.runs.directory import TERMINAL_LOG
 from alexnet.runs.result import Result, finished_result
 from alexnet.sweep.planned import objective
 from alexnet.sweep.study import max_parallel_jobs, print_unreached_milestones
@@ -37,8 +38,6 @@ Train AlexNet, without some of its ingredients if you like, and compare. `alexne
 
 Groups and their choices (files in conf/ and ablations/; subfolders such as ablation=source/init besides):
 """
-TERMINAL_LOG = "terminal.log"
-"""What a run prints that shares the terminal with others."""
 TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 

@@ -10,7 +10,7 @@ from alexnet.commands.layer_table import multiply_adds
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import first_line
 from alexnet.net.plan import plan
-from alexnet.runs.result import METRICS_FILE
+from alexnet.runs.directory import METRICS_FILE
 from alexnet.sweep.planned import PlannedRun
 from alexnet.sweep.progress import shown_time
 from alexnet.training.run import preflight

@@ -7,12 +7,12 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from alexnet.config.job import Job, unreached_milestones
 from alexnet.errors import UserError, first_line
-from alexnet.files import exclusive
-from alexnet.runs.result import RESULT_FILE
+from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
 from alexnet.sweep.planned import PlannedRun
 from alexnet.sweep.progress import Progress
 
@@ -155,7 +155,9 @@ def start_all(start: Start, runs: Sequence[PlannedRun]) -> None:
 
 def _in_use(run: PlannedRun) -> bool:
     try:
-        with exclusive(run.directory):
+        with FileLock(run.directory / LOCK_FILE, timeout=0):
             return False
-    except UserError:
+    except Timeout:
         return True
+    except OSError:  # a file system without locks
+        return False
