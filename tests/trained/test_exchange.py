@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
@@ -13,7 +12,6 @@ from alexnet.trained.exchange import with_plain_norms
 
 @pytest.mark.parametrize("recipe", ["paper", "source_2012"])
 def test_a_net_with_plain_norms_is_the_same_net(recipe: str) -> None:
-    register()
     small = ("scale=cifar", "scale.maps=[8,16,24,24,16]", "scale.hidden_units=32")
     # A strong norm, so that a wrong one shows.
     config = check([*small, f"recipe={recipe}", "lrn.alpha=0.05"]).config

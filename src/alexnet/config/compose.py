@@ -107,31 +107,41 @@ def compose_config(overrides: list[str]) -> DictConfig:
 
 @lru_cache(maxsize=1024)  # the jobs of a study share their baselines, and composing takes a quarter of a second
 def compose_tree(overrides: tuple[str, ...]) -> ConfigTree:
-    """Compose a configuration as plain nested values; callers share the result and must not change it."""
-    return task_tree(compose_config(list(overrides)))
+    """Compose a configuration as values in their normal form; callers share the result and must not change it."""
+    return in_normal_form(plain_values(compose_config(list(overrides))))[0]
 
 
-def task_tree(composed: DictConfig) -> ConfigTree:
-    """Return a composed configuration as plain nested values in their normal form, without Hydra's own part.
+def plain_values(composed: DictConfig) -> ConfigTree:
+    """Return a composed configuration as nested dicts, with interpolations resolved and without Hydra's own part."""
+    task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    return cast(ConfigTree, OmegaConf.to_container(task, resolve=True))
+
+
+def in_normal_form(values: ConfigTree) -> tuple[ConfigTree, DictConfig]:
+    """Return the values with the types and the defaults of the schema, as plain values and as a structured config.
 
     Raises:
-        UserError: it does not fit the schema.
+        UserError: a key is unknown or missing, or a value has the wrong type.
     """
-    task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    tree = cast(ConfigTree, OmegaConf.to_container(task, resolve=True))
-    return cast(ConfigTree, OmegaConf.to_container(_merged(tree)))
+    merged = _merged(values)
+    return cast(ConfigTree, OmegaConf.to_container(merged)), merged
 
 
 def validate(tree: ConfigTree) -> Config:
-    """Check a resolved configuration against the schema and its limits.
+    """Check a configuration of plain values against the schema and its limits.
 
     Raises:
         UserError: a key is unknown or missing, a value has the wrong type or is outside its limits.
     """
+    return checked_limits(*in_normal_form(tree))
+
+
+def checked_limits(tree: ConfigTree, structured: DictConfig) -> Config:
+    """Return the typed configuration; UserError where a value is outside its limits."""
     for key, value in flatten(tree).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{key}={value}: a finite number is needed")
-    return cast(Config, OmegaConf.to_object(_merged(tree)))
+    return cast(Config, OmegaConf.to_object(structured))
 
 
 def _merged(tree: ConfigTree) -> DictConfig:

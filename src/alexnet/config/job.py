@@ -20,10 +20,12 @@ from alexnet.config.compose import (
     ablation_choices,
     ablation_content,
     ablation_name_of,
+    checked_limits,
     compose_config,
     compose_tree,
     default_choices,
-    task_tree,
+    in_normal_form,
+    plain_values,
     validate,
 )
 from alexnet.config.overrides import explain
@@ -73,11 +75,11 @@ def check(overrides: list[str], *, weights_digest: WeightsDigest = str) -> Job:
     """
     try:
         composed = compose_config(overrides)
+        return check_composed(composed, composed.hydra, weights_digest=weights_digest)
     except Exception as error:
         if (text := explain(error, overrides)) is None:
             raise
         raise UserError(text) from error
-    return check_composed(composed, composed.hydra, weights_digest=weights_digest)
 
 
 def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: WeightsDigest = str) -> Job:
@@ -86,17 +88,17 @@ def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: Weig
     `weights_digest` makes pre-trained weights a part of the run's identity, in place of the path to them.
     """
     search_path = [one for one in hydra.overrides.hydra if one.startswith("hydra.searchpath=")]
-    tree = task_tree(config)
-    return _checked(json.dumps(tree), tuple(hydra.overrides.task), tuple(search_path), weights_digest)
+    values = plain_values(config)
+    checkpoint = values.get("pretrained", {}).get("checkpoint")
+    weights = weights_digest(str(checkpoint)) if checkpoint else None
+    return _checked(json.dumps(values), tuple(hydra.overrides.task), tuple(search_path), weights)
 
 
 @lru_cache(maxsize=1024)  # Hydra asks for the name of a run that has been checked before
-def _checked(
-    composed: str, overrides: tuple[str, ...], search_path: tuple[str, ...], weights_digest: WeightsDigest
-) -> Job:
-    tree = json.loads(composed)
+def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ...], weights: str | None) -> Job:
     _check_overrides(overrides)
-    config = validate(tree)
+    tree, structured = in_normal_form(json.loads(values))
+    config = checked_limits(tree, structured)
     others = tuple(one for one in overrides if _group(one) != "ablation")
     contents = _ablations(overrides, search_path)
     for name in config.ablations:
@@ -110,16 +112,12 @@ def _checked(
         baseline = compose_tree((*search_path, *others))
         for name, keys in declared.items():
             _check_ablation(name, keys, tree, baseline, others, search_path)
-    checkpoint = config.pretrained.checkpoint
-    identity = _identity(tree, checkpoint and weights_digest(checkpoint))
-    partners = _identity(baseline, checkpoint and weights_digest(checkpoint))
-    ablation = ablation_name(tree)[:LONGEST_ABLATION]
     return Job(
         config=config,
         tree=tree,
         changes=_changes(baseline, tree),
-        name=f"{config.experiment}-{ablation}-seed{config.seed}-{_digest(identity)[:8]}",
-        pairing_key=_digest(_without(partners, "seed", "ablations", "data.root")),
+        name=run_name(tree, weights),
+        pairing_key=_digest(_without(_identity(baseline, weights), "seed", "ablations", "data.root")),
         command=shlex.join(["python", "train.py", *overrides]),
     )
 
@@ -245,6 +243,12 @@ def _changes(baseline: ConfigTree, tree: ConfigTree) -> dict[str, tuple[Any, Any
 def ablation_name(config: ConfigTree) -> str:
     """`baseline`, or the names of the ablations in alphabetical order, joined by +."""
     return "+".join(sorted(config["ablations"])) or "baseline"
+
+
+def run_name(tree: ConfigTree, weights: str | None = None) -> str:
+    """Return the name of a run's directory; `weights` is the digest of the pre-trained weights, if it has any."""
+    ablation = ablation_name(tree)[:LONGEST_ABLATION]
+    return f"{tree['experiment']}-{ablation}-seed{tree['seed']}-{_digest(_identity(tree, weights))[:8]}"
 
 
 def _identity(tree: ConfigTree, weights: str | None) -> ConfigTree:

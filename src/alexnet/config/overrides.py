@@ -1,7 +1,8 @@
 """What is wrong with a command line, in one line, and the patterns of choices in a sweep."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
+from functools import cache
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
@@ -34,7 +35,7 @@ def explain(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
     said, cause = first_line(error), first_line(chain[-1])
     if said.startswith("Config group override"):  # a plain ValueError of Hydra's
         groups = [argument for argument in arguments if "." not in argument.partition("=")[0]]
-        return f"cannot read the command line: a group needs the name of a choice: {' '.join(groups)}"
+        return f"cannot read the command line: a group needs the name of a choice, such as none: {' '.join(groups)}"
     if "full_key: hydra." in str(error):  # in Hydra's own configuration, which it does not check
         return f"cannot use {str(error).partition('full_key: ')[2].split()[0]}: {said}"
     if isinstance(error, NotADirectoryError | FileExistsError | PermissionError):  # the run's directory
@@ -78,16 +79,17 @@ def expanded(arguments: list[str], loader: ConfigLoader, search_path: list[str])
 
     Hydra itself knows a pattern only alone and for one folder: `glob(*)`, but not `none,glob(source/*)`.
     """
-    return [_expanded(one, loader, search_path) for one in OverridesParser.create(loader).parse_overrides(arguments)]
+    choices = cache(lambda group: _choices(group, loader, search_path))
+    return [_expanded(one, choices) for one in OverridesParser.create(loader).parse_overrides(arguments)]
 
 
-def _expanded(override: Override, loader: ConfigLoader, search_path: list[str]) -> str:
+def _expanded(override: Override, choices_of: Callable[[str], list[str]]) -> str:
     line, value = override.input_line, override.value()
     assert line is not None
     items = [value] if isinstance(value, Glob) else list(getattr(value, "list", []))
     if not any(isinstance(item, Glob) for item in items):
         return line
-    choices = _choices(override.key_or_group, loader, search_path)
+    choices = choices_of(override.key_or_group)
     values: list[str] = []
     for item in items:
         found = _matching(item, choices) if isinstance(item, Glob) else [str(Transformer.encode(item))]
