@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -16,7 +15,6 @@ from alexnet.config.compose import validate
 from alexnet.errors import UserError
 from alexnet.evaluation.views import center_logits
 from alexnet.net.columns import check_two_columns, from_columns, to_columns
-from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
 from alexnet.net.plan import plan
 from alexnet.trained.network import TrainedModel, Weights
 
@@ -95,51 +93,11 @@ class FromImages(nn.Module):
     def __init__(self, trained: TrainedModel) -> None:
         super().__init__()
         self.augmenter = deepcopy(trained.augmenter).cpu()
-        self.net = with_plain_norms(trained.net)
+        self.net = deepcopy(trained.net).cpu()
 
     def forward(self, images: Tensor) -> Tensor:
         """Images uint8 [n, S, S, 3] to logits float32 [n, classes]."""
         return center_logits(self.net, self.augmenter, images)
-
-
-def with_plain_norms(net: nn.Module) -> nn.Module:
-    """A copy of a net on the CPU whose norms are torch's own operations, which exporters know."""
-    copy = deepcopy(net).cpu()
-    for name, module in copy.named_children():
-        if isinstance(module, LocalResponseNorm):
-            setattr(copy, name, PlainLrn(module))
-        if isinstance(module, WithinChannelLRN):
-            setattr(copy, name, PlainSameMapNorm(module))
-    return copy
-
-
-class PlainLrn(nn.Module):
-    """Normalisation between the maps of each column; torch's alpha is divided by the size of the window."""
-
-    def __init__(self, norm: LocalResponseNorm) -> None:
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, activity: Tensor) -> Tensor:
-        """Normalise float maps [N, C, H, W]."""
-        norm = self.norm
-        parts = activity.chunk(norm.columns, dim=1)
-        done = [F.local_response_norm(part, norm.size, norm.alpha * norm.size, norm.beta, norm.k) for part in parts]
-        return torch.cat(done, dim=1)
-
-
-class PlainSameMapNorm(nn.Module):
-    """Normalisation between the pixels of each map."""
-
-    def __init__(self, norm: WithinChannelLRN) -> None:
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, activity: Tensor) -> Tensor:
-        """Normalise float maps [N, C, H, W]."""
-        norm = self.norm
-        mean = F.avg_pool2d(activity * activity, norm.size, stride=1, padding=norm.size // 2)  # zeros beyond the border
-        return activity / (1.0 + norm.alpha * norm.size**2 * mean) ** norm.beta
 
 
 def onnx_bytes(trained: TrainedModel) -> bytes:
