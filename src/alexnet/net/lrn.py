@@ -187,6 +187,6 @@ def _sum_across_channels(x: Tensor, size: int, dim: int) -> Tensor:
 
 def _sum_within_channel(x: Tensor, size: int) -> Tensor:
     """Sum the size x size pixels around each, [N, C, H, W], with zeros beyond the border."""
-    if torch.compiler.is_exporting():  # ONNX has no such divisor, and onnxscript 0.5 ignores it
+    if torch.compiler.is_exporting():  # onnxscript 0.7 ignores the divisor
         return F.avg_pool2d(x, size, stride=1, padding=size // 2) * size**2
     return F.avg_pool2d(x, size, stride=1, padding=size // 2, divisor_override=1)
