@@ -4,7 +4,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from alexnet.commands.layer_table import layer_table, multiply_adds, parameters, total_parameters
+from alexnet.commands.describe import layer_table
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import PAPER_SCALE, Conv, LinearSpec, LRNSpec, Pool, plan
 from tests.conftest import Compose

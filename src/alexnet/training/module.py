@@ -13,8 +13,7 @@ from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.batches.augment import AugmentedBatch, Augmenter, CropGeometry, RawBatch
 from alexnet.data.pack.pack import Pack
 from alexnet.evaluation.collect import PredictionStore
-from alexnet.evaluation.loss import MeanLoss
-from alexnet.evaluation.metrics import TopKErrors
+from alexnet.evaluation.metrics import MeanLoss, TopKErrors
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.layers import NonInvertedDropout
@@ -50,7 +49,7 @@ class AlexNetModule(L.LightningModule):
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.train_errors, self.val_errors, self.train_set_errors = TopKErrors(), TopKErrors(), TopKErrors()
-        self.predictions = PredictionStore(whole=_fits_a_file(pack))
+        self.predictions = PredictionStore(keep_probabilities=_fits_a_file(pack))
         self.validated = val_splits(pack, config)
 
     def keep_half(self, column: int) -> None:

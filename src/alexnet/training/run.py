@@ -32,6 +32,7 @@ from alexnet.runs.directory import (
     PROBABILITIES_FILE,
     RESULT_FILE,
 )
+from alexnet.evaluation.collect import error_rates, first_layer
 from alexnet.runs.first_layer import FirstLayer, write_first_layer
 from alexnet.runs.predictions import ViewPredictions, write_predictions
 from alexnet.runs.probabilities import write_probabilities
@@ -52,7 +53,7 @@ from alexnet.training.hardware import (
 )
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
-from alexnet.training.outcome import begun, error_rates, first_layer, stopped, training_facts
+from alexnet.training.outcome import begun, stopped, training_facts
 from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.ranks import run_in_ranks
@@ -226,7 +227,7 @@ def _write_files(
     if module.predictions.whole:
         write_probabilities(
             directory,
-            module.predictions.answers(data.evaluated),
+            module.predictions.collect_probabilities(data.evaluated),
             net=directory.name,
             fingerprint=data.pack.fingerprint,
             class_names=data.pack.class_names,
