@@ -78,7 +78,9 @@ class PredictionStore:
         collected = {}
         for number, (split, views) in enumerate(self.collect(splits).items()):
             labels = next(iter(views.values())).labels
-            arrays = {view: np.concatenate([batch.probabilities for batch in self._batches[number, view]]) for view in views}
+            arrays = {
+                view: np.concatenate([batch.probabilities for batch in self._batches[number, view]]) for view in views
+            }
             collected[split] = SplitProbabilities(labels=labels, views=arrays)
         return collected
 

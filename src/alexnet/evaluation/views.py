@@ -14,7 +14,7 @@ def view_crops(view: str, geometry: CropGeometry) -> list[tuple[int, int, bool]]
 
     Ten crops in the order of the 2012 source: top left, top right, center, bottom left, bottom right, then flipped.
     """
-    center, last = geometry.centre, geometry.margin
+    center, last = geometry.center, geometry.margin
     if view == "center":
         return [(center, center, False)]
     assert view == "ten_crop"
@@ -42,16 +42,5 @@ def center_logits(net: nn.Module, augmenter: Augmenter, images: Tensor) -> Tenso
 
 
 def _logits(net: nn.Module, augmenter: Augmenter, images: Tensor, crop: tuple[int, int, bool]) -> Tensor:
-    logits: Tensor = net(_inputs(augmenter, images, crop))
+    logits: Tensor = net(augmenter.crop_at(images, *crop))
     return at_least_float32(logits)
-
-
-def _inputs(augmenter: Augmenter, images: Tensor, patch: tuple[int, int, bool]) -> Tensor:
-    """What `Augmenter.crop` makes of them, sliced: gathering pixel by pixel took a quarter of a small net's time."""
-    row, column, mirrored = patch
-    side = augmenter.geometry.crop_size
-    pixels = images[:, row : row + side, column : column + side]
-    pixels = pixels.flip(2) if mirrored else pixels
-    offsets, flips = (torch.tensor([values], device=images.device) for values in ([row, column], mirrored))
-    minus_mean = augmenter.crop(torch.zeros_like(images[:1]), offsets, flips)  # of a black image
-    return pixels.float().add_(minus_mean.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

@@ -11,6 +11,7 @@ from torchmetrics import Metric
 
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.batches.augment import AugmentedBatch, Augmenter, CropGeometry, RawBatch
+from alexnet.data.batches.loading import test_splits, val_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.metrics import MeanLoss, TopKErrors
@@ -21,7 +22,6 @@ from alexnet.net.precision import at_least_float32
 from alexnet.net.two_devices import ColumnShard
 from alexnet.parts import SINGLE_REPLICA, Replica, Shard
 from alexnet.runs.probabilities import bytes_needed
-from alexnet.training.datamodule import test_splits, val_splits
 from alexnet.training.hardware import compile_augmenter
 from alexnet.training.momentum import SGD2012, parameter_groups
 

@@ -4,18 +4,12 @@ from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
 from alexnet.config.job import Job, ablation_name
 from alexnet.config.schema import Errors
 from alexnet.data.pack.pack import Pack
-from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import plan
 from alexnet.net.specs import Parametric, total_parameters
-from alexnet.net.two_devices import ColumnShard
-from alexnet.runs.first_layer import FirstLayer
-from alexnet.runs.predictions import ViewPredictions
-from alexnet.runs.result import Claim, DataFacts, ErrorRates, LrDrop, Points, Result, Target, TrainingFacts
+from alexnet.runs.result import Claim, DataFacts, LrDrop, Points, Result, Target, TrainingFacts
 from alexnet.training.environment import git_state, versions
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
