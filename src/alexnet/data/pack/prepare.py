@@ -25,7 +25,7 @@ from alexnet.data.sources.layouts import Source, open_source
 from alexnet.data.sources.listing import Items
 from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.errors import UserError
-from alexnet.files import locked
+from alexnet.files import exclusive
 
 RAW_BYTES = 2**32
 """Up to this size `auto` keeps pixels as they are: they stay in the page cache, and reading them costs nothing."""
@@ -122,7 +122,7 @@ def _alone(pack: Path, show: bool) -> Iterator[None]:
 
     try:
         pack.parent.mkdir(parents=True, exist_ok=True)
-        with locked(pack.parent / f".{pack.name}.lock", str(pack), wait=wait):
+        with exclusive(pack.parent / f".{pack.name}.lock", str(pack), wait=wait):
             yield
     except OSError as error:
         raise UserError(f"the pack {pack} cannot be written: {error.strerror or error}") from error

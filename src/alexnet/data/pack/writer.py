@@ -21,7 +21,6 @@ from typing import IO, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.config.records import replace_file
 from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
 from alexnet.data.pack.splits import place_in_shards
@@ -29,6 +28,7 @@ from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
 from alexnet.data.sources.scratch import full, parts
 from alexnet.data.threads import ParallelMap
 from alexnet.errors import UserError
+from alexnet.files import replace_file
 
 SHARD_BYTES = 2**30
 JOURNAL_SECONDS = 2.0
