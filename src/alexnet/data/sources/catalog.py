@@ -121,9 +121,7 @@ class Catalog:
         number = "row_number() OVER (PARTITION BY split ORDER BY label, name) - 1"
         columns = f"split, {number}, name, size, archive, place"
         rows = self._rows(f"SELECT {columns} FROM file WHERE split IS NOT NULL ORDER BY id")
-        return (
-            (split, number, self._inside(name), File(_to_name(name), *rest)) for split, number, name, *rest in rows
-        )
+        return ((split, number, self._inside(name), File(_to_name(name), *rest)) for split, number, name, *rest in rows)
 
     def _inside(self, name: bytes) -> str:
         return _to_name(name).removeprefix(self._prefix)

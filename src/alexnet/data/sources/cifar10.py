@@ -78,4 +78,3 @@ def _class_names(tree: FileTree) -> list[str]:
 
 def _file(name: str) -> str:
     return name.rsplit("/", 1)[-1]
-

@@ -117,6 +117,7 @@ class FileTree:
         if tar:
             self.folders.append(prefix[:-1])
         with reading(path):
+            files: Iterator[tuple[str, int, int]]
             if is_compressed(path):
                 files = ((name, place, size) for place, (name, size, _) in enumerate(streamed_files(path)))
             else:

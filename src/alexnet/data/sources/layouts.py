@@ -10,8 +10,8 @@ The layouts, recognized by what is there; folders that wrap everything are skipp
 * Tiny-ImageNet as published: `val/images/` with `val/val_annotations.txt`; its unlabeled `test/` is left out;
 * CIFAR-10 in its published binary form (`alexnet.data.sources.cifar10`).
 
-Classes are numbered in the order of their sorted folder names. Hidden files and `__MACOSX` do not count. A new layout of
-class folders is a function in `_LAYOUTS`.
+Classes are numbered in the order of their sorted folder names. Hidden files and `__MACOSX` do not count. A new layout
+is a new function in `_LAYOUTS`.
 """
 
 import re
