@@ -14,11 +14,11 @@ def view_offsets(view: str, geometry: CropGeometry) -> list[tuple[int, int, bool
 
     Ten patches in the order of the 2012 source: top left, top right, centre, bottom left, bottom right, and mirrored.
     """
-    centre, last = geometry.centre, geometry.margin
+    center, last = geometry.center, geometry.margin
     if view == "center":
-        return [(centre, centre, False)]
+        return [(center, center, False)]
     assert view == "ten_crop"
-    corners = [(0, 0), (0, last), (centre, centre), (last, 0), (last, last)]
+    corners = [(0, 0), (0, last), (center, center), (last, 0), (last, last)]
     return [(row, column, mirrored) for mirrored in (False, True) for row, column in corners]
 
 
@@ -44,16 +44,5 @@ def _softmax(net: nn.Module, augmenter: Augmenter, images: Tensor, patch: tuple[
 
 
 def _logits(net: nn.Module, augmenter: Augmenter, images: Tensor, patch: tuple[int, int, bool]) -> Tensor:
-    logits: Tensor = net(_inputs(augmenter, images, patch))
+    logits: Tensor = net(augmenter.crop_at(images, *patch))
     return at_least_float32(logits)
-
-
-def _inputs(augmenter: Augmenter, images: Tensor, patch: tuple[int, int, bool]) -> Tensor:
-    """What `Augmenter.crop` makes of them, sliced: gathering pixel by pixel took a quarter of a small net's time."""
-    row, column, mirrored = patch
-    side = augmenter.geometry.crop_size
-    pixels = images[:, row : row + side, column : column + side]
-    pixels = pixels.flip(2) if mirrored else pixels
-    offsets, flips = (torch.tensor([values], device=images.device) for values in ([row, column], mirrored))
-    minus_mean = augmenter.crop(torch.zeros_like(images[:1]), offsets, flips)  # of a black image
-    return pixels.float().add_(minus_mean.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

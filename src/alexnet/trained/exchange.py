@@ -90,20 +90,16 @@ def _with_metadata(tensors: dict[str, Tensor], metadata: dict[str, str]) -> Weig
 
 
 class FromImages(nn.Module):
-    """Whole images to the logits of their centre crops, in operations that every runtime has."""
+    """Whole images to the logits of their center crops, in operations that every runtime has."""
 
     def __init__(self, trained: TrainedModel) -> None:
         super().__init__()
-        self.register_buffer("mean_image", trained.augmenter.mean_image.cpu().clone())
-        self.geometry = trained.augmenter.geometry
+        self.augmenter = deepcopy(trained.augmenter).cpu()
         self.net = with_plain_norms(trained.net)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images uint8 [n, S, S, 3] to logits float32 [n, classes]."""
-        inside = slice(self.geometry.centre, self.geometry.centre + self.geometry.crop_size)
-        pixels = images.float() - self.get_buffer("mean_image")
-        logits: Tensor = self.net(pixels[:, inside, inside].permute(0, 3, 1, 2))
-        return logits
+        return center_logits(self.net, self.augmenter, images)
 
 
 def with_plain_norms(net: nn.Module) -> nn.Module:
