@@ -103,7 +103,7 @@ def _predicted(
             if isinstance(result, str):
                 yield Unreadable(path=path, reason=result if path.is_file() else _no_file(path)), None
             else:
-                yield Predicted(path=path, guesses=next(guessed), unusual=result.unusual), result.square
+                yield Predicted(path=path, guesses=next(guessed), unusual=result.notes), result.square
 
 
 def _print(predicted: Sequence[Predicted]) -> None:
