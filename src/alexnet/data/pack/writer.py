@@ -1,6 +1,6 @@
 """The writer of packs: appends images as they come under a temporary name, and renames the complete pack.
 
-A journal lists what the shards hold. A writer that is killed leaves both behind; the next writer of the same job resumes
+A journal lists what the shards hold. A killed writer leaves both behind, and the next writer of the same job resumes
 after the last image in the journal, so that the finished pack has the same bytes.
 """
 
@@ -106,12 +106,11 @@ class _Shards:
         there = self._spans[:, 0] >= 0
         return self.labels[there], self._spans[there]
 
-    def contents_in_order(self) -> list[str]:
-        """The checksums that the shards would have, had the images come in the order of their slots."""
+    def contents_in_order(self, spans: npt.NDArray[np.int64]) -> list[str]:
+        """Checksums that the shards would have, had the images with these spans come in the order of their slots."""
         held = [np.memmap(path, np.uint8, "r") for path in self.paths]
         starts = np.concatenate([[0], np.cumsum(self._sizes)])
         digests, size = [hashlib.sha256()], 0
-        _, spans = self.kept()
         for start, length in zip(spans[:, 0].data, spans[:, 1].data, strict=True):  # without lists of millions
             if size + length > self._shard_bytes and size:
                 digests.append(hashlib.sha256())
@@ -212,8 +211,7 @@ class PackWriter:
 
     def kept_per_class(self, split: str) -> npt.NDArray[np.int64]:
         """Count the images kept so far, int64 [classes]."""
-        labels, _ = self._shards[split].kept()
-        return np.bincount(labels, minlength=len(self.class_names))
+        return np.bincount(self._shards[split].kept()[0], minlength=len(self.class_names))
 
     def finish(
         self, made: dict[str, Any], *, threads: int = 1, advance: Callable[[int], None] = lambda _: None
@@ -278,7 +276,7 @@ class PackWriter:
     def _finish_split(self, shards: _Shards) -> dict[str, Any]:
         """Write labels and index; returns the split's entry of `pack.json`."""
         labels, spans = shards.kept()
-        in_order = bool((np.diff(spans[:, 0]) >= 0).all())
+        in_order = bool((spans[1:, 0] >= spans[:-1, 0]).all())
         arrays = {"labels": labels}
         if self.encoding == "jpeg":
             arrays["spans"] = spans
@@ -289,7 +287,7 @@ class PackWriter:
             entry[name] = f"{shards.split}-{name}.npy"
             np.save(self._folder / entry[name], array)
         if not in_order:
-            entry["in_order"] = shards.contents_in_order()
+            entry["in_order"] = shards.contents_in_order(spans)
         return {**entry, "shards": [path.name for path in shards.paths]}
 
     def _measure(self, splits: dict[str, Any], threads: int, advance: Callable[[int], None]) -> PixelStats:
