@@ -13,7 +13,7 @@ from rich.console import Console
 
 from alexnet.config.job import Job, check
 from alexnet.runs.result import Result
-from alexnet.trained.network import weights_digest
+from alexnet.trained.weights import weights_digest
 from alexnet.training.run import run
 
 NARROW = ("scale=cifar", "scale.maps=[8,8,16,16,8]", "scale.hidden_units=32")

@@ -11,7 +11,7 @@ import torch
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.result import read_result
-from alexnet.trained.network import weights_digest
+from alexnet.trained.weights import weights_digest
 from alexnet.training.run import preflight
 from tests.training.conftest import MakeJob, checkpoint, execute
 

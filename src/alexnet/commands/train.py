@@ -87,7 +87,7 @@ def checked(config: DictConfig, of_hydra: HydraConf) -> Job:
 
 
 def _weights_digest(checkpoint: str) -> str:
-    from alexnet.trained.network import weights_digest  # torch, which other command lines do not wait for
+    from alexnet.trained.weights import weights_digest  # torch, which other command lines do not wait for
 
     return weights_digest(checkpoint)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alexnet.commands.layer_table import multiply_adds
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import first_line
 from alexnet.net.plan import plan
+from alexnet.net.specs import multiply_adds
 from alexnet.runs.directory import METRICS_FILE
 from alexnet.sweep.planned import PlannedRun
 from alexnet.sweep.progress import shown_time
