@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from alexnet.data.threads import cores
+from alexnet.data.threads import available_cpus
 from measuring import print_table, save
 
 SCALES = {
@@ -54,7 +54,7 @@ def ways(processes: list[int]) -> list[Way]:
         return [
             Way(processes=number, threads=None) for number in processes or _powers_of_two(torch.cuda.device_count())
         ]
-    shared = [Way(processes=number, threads=max(1, cores() // number)) for number in processes or [1, 2]]
+    shared = [Way(processes=number, threads=max(1, available_cpus() // number)) for number in processes or [1, 2]]
     single = Way(processes=1, threads=1)
     return shared if single in shared else [*shared, single]
 

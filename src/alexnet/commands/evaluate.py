@@ -11,8 +11,9 @@ from rich.text import Text
 
 from alexnet.commands.arguments import Commands, add_checkpoint, add_split
 from alexnet.errors import UserError
-from alexnet.runs.probabilities import PROBABILITIES_FILE, read_answered, write_probabilities
-from alexnet.runs.result import RESULT_FILE, read_result
+from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
+from alexnet.runs.probabilities import read_answered, write_probabilities
+from alexnet.runs.result import read_result
 
 if TYPE_CHECKING:
     from alexnet.data.pack.pack import Pack

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, synthesize, tables, verify
+from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, tables, verify
 from alexnet.commands.arguments import add_split, add_view
 from alexnet.errors import UserError, did_you_mean, one_line_errors
 
@@ -39,7 +39,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     _add_report(commands)
     _add_workspace(commands)
     _add_figure1(commands)
-    for module in (verify, synthesize, evaluate, predict, figures, codes, ensemble, tables, export):
+    for module in (verify, evaluate, predict, figures, codes, ensemble, tables, export):
         module.add(commands)
     return parser, commands.choices
 

@@ -198,7 +198,7 @@ def _assess(row: AblationRow, measure: str, holm_p: float) -> Assessment:
 
 
 def _correct(one: Evaluated, measure: str) -> NDArray[np.bool_]:
-    return one.predictions.top1_right if measure == "top1" else one.predictions.top5_right
+    return one.predictions.top1_correct if measure == "top1" else one.predictions.top5_correct
 
 
 def _stack(members: Sequence[Evaluated], measure: str) -> NDArray[np.bool_]:

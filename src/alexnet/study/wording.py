@@ -262,6 +262,11 @@ def explanation(table: ComparisonTable) -> str:
     return " ".join(sentences)
 
 
+def limits(table: ComparisonTable) -> list[str]:
+    """Explain the columns of the files, which have more of them than the terminal."""
+    return [explanation(table), *([FILE_COLUMNS] if any(row.assessments for row in table.rows) else [])]
+
+
 def unfinished_lines(table: ComparisonTable) -> list[str]:
     """Return one line for each failed or interrupted run."""
     return [f"{run}: {run.result.status}: {run.result.message}" for run in table.unfinished]

@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from alexnet.config.records import replace_file
 from alexnet.config.schema import DataConfig
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.data.sources.images import convert
 from alexnet.errors import UserError
+from alexnet.files import replace_file
 from alexnet.trained.codes import (
     Codes,
     Words,

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from alexnet.evaluation.table import VIEW_NAMES, errors_table
+from alexnet.runs.metrics import EpochRecord
 from alexnet.runs.result import BASELINE, Result
-from alexnet.training.history import EpochRecord, History
+from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.schedule import scheduled_lr
 

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from alexnet.trained.network import CHECKPOINTS, LAST
+from alexnet.runs.directory import CHECKPOINTS, LAST
 from alexnet.training.module import AlexNetModule
 from alexnet.training.world import all_gather_objects
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from alexnet.config.schema import Config, PretrainedConfig
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
+from alexnet.runs.directory import CHECKPOINTS
 from alexnet.runs.result import PretrainedFacts
-from alexnet.trained.network import CHECKPOINTS, Weights, read_weights, weights_digest, weights_file
+from alexnet.trained.network import Weights, read_weights, weights_digest, weights_file
 
 
 @dataclass(frozen=True, kw_only=True)

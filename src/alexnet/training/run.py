@@ -21,20 +21,23 @@ from alexnet.errors import UserError
 from alexnet.files import exclusive
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import plan
-from alexnet.runs.first_layer import FIRST_LAYER_FILE, FirstLayer, write_first_layer
-from alexnet.runs.predictions import PREDICTIONS_FILE, ViewPredictions, write_predictions
-from alexnet.runs.probabilities import PROBABILITIES_FILE, write_probabilities
-from alexnet.runs.result import (
+from alexnet.runs.directory import (
+    CHECKPOINTS,
     CONFIG_FILE,
+    FIRST_LAYER_FILE,
+    LAST,
+    LOCK_FILE,
     METRICS_FILE,
+    PREDICTIONS_FILE,
+    PROBABILITIES_FILE,
     RESULT_FILE,
-    PretrainedFacts,
-    Result,
-    finished_result,
-    read_result,
 )
+from alexnet.runs.first_layer import FirstLayer, write_first_layer
+from alexnet.runs.predictions import ViewPredictions, write_predictions
+from alexnet.runs.probabilities import write_probabilities
+from alexnet.runs.result import PretrainedFacts, Result, finished_result, read_result
 from alexnet.runs.wandb_names import check_login
-from alexnet.trained.network import CHECKPOINTS, LAST, read_checkpoint
+from alexnet.trained.network import read_checkpoint
 from alexnet.training import tracking
 from alexnet.training.callbacks import ScheduledRate, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
@@ -104,7 +107,7 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
         return _shown_again(done, job, directory, console)
     pack = preflight(job)
     directory.mkdir(parents=True, exist_ok=True)
-    with exclusive(directory):
+    with exclusive(directory / LOCK_FILE, str(directory)):
         if job.config.fresh:
             _discard(directory)
         elif (done := finished_result(directory)) is not None:  # by another process, since we looked

@@ -50,6 +50,7 @@ class Canvas:
         from matplotlib.figure import Figure
 
         self.width, self.height = width, height
+        self._photographs = False
         self.figure = Figure(figsize=(width / 72, height / 72), dpi=72, facecolor=LIGHT["paper"])
 
     def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
@@ -57,7 +58,7 @@ class Canvas:
         w, h = self.width, self.height
         axes = self.figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h), facecolor="none")
         axes.spines[:].set_visible(False)
-        axes.tick_params(length=0, labelsize=12)
+        axes.tick_params(length=0, pad=7, labelsize=12)
         return axes
 
     def text(self, words: str, x: float, y: float, *, most: int = 1000, color: str = "ink", **style: Any) -> None:
@@ -66,8 +67,29 @@ class Canvas:
         shown = words if len(words) <= most else f"{words[: most - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
         self.figure.text(x / self.width, 1 - y / self.height, shown, color=LIGHT[color], va="baseline", **style)
 
+    def rectangle(self, left: float, top: float, width: float, height: float, *, color: str, alpha: float = 1) -> None:
+        """Fill a rectangle."""
+        from matplotlib.patches import Rectangle
+
+        w, h = self.width, self.height
+        corner = (left / w, 1 - (top + height) / h)
+        self.figure.add_artist(Rectangle(corner, width / w, height / h, color=LIGHT[color], alpha=alpha, linewidth=0))
+
+    def image(self, pixels: NDArray[np.uint8], left: float, top: float, width: float, height: float) -> None:
+        """Show pixels [height, width, 3 or 4] with sharp edges."""
+        axes = self.axes(left, top, width, height)
+        axes.set_axis_off()
+        axes.imshow(pixels, interpolation="none", aspect="auto")
+
+    def photograph(self, pixels: NDArray[np.uint8], left: float, top: float, side: float, *, sharpest: int) -> None:
+        """Show a photograph [S, S, 3]; embed at most `sharpest` pixels a side, as JPEG to save space."""
+        self._photographs = True
+        image = Image.fromarray(pixels)
+        image.thumbnail((sharpest, sharpest))
+        self.image(np.asarray(image), left, top, side, side)
+
     def svg(self, title: str, description: str = "", *, inline: str | None = None) -> str:
-        """Return the SVG document; with `inline`, a name unique on its HTML page, an element that follows its colors."""
+        """Return the SVG document, or with `inline`, a unique name, an element of HTML that follows its colors."""
         import matplotlib
 
         file = io.BytesIO()
@@ -76,6 +98,9 @@ class Canvas:
             self.figure.savefig(file, format="svg", facecolor="none" if inline else LIGHT["paper"], metadata=metadata)
         root = ElementTree.fromstring(file.getvalue())
         _tidy(root, inline=inline is not None)
+        for image in root.iter("image") if self._photographs else ():
+            png = io.BytesIO(base64.b64decode(image.attrib["href"].partition(",")[2]))
+            image.set("href", data_url(np.asarray(Image.open(png).convert("RGB")), "JPEG", quality=90, subsampling=0))
         for place, (tag, words) in enumerate((("title", title), ("desc", description))):
             if words:
                 element = ElementTree.Element(tag)
@@ -85,7 +110,7 @@ class Canvas:
         if inline:
             del root.attrib["width"], root.attrib["height"]
             return ElementTree.tostring(root, encoding="unicode")
-        root.set("xmlns", "http://www.w3.org/2000/svg")
+        root.attrib |= {"xmlns": "http://www.w3.org/2000/svg", "width": f"{self.width:g}", "height": f"{self.height:g}"}
         style = ElementTree.Element("style")
         style.text = "*{stroke-linejoin:round}text{unicode-bidi:isolate}"
         root.insert(0, style)

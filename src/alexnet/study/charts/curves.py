@@ -30,7 +30,9 @@ def error_chart(
     canvas = Canvas(340, 220)
     axes = canvas.axes(40, 12, 290, 166)
     epochs = [epoch for curve in drawn for epoch in curve.metrics.epochs]
-    errors = [error for epoch in epochs for error in (epoch.train_error, epoch.val_error) if error is not None]
+    errors = [
+        error for epoch in epochs for error in (epoch.train_top1_error, epoch.val_top1_error) if error is not None
+    ]
     low, high = max(min(errors) - 2, 0), min(max(errors) + 2, 100)
     axes.set(xlim=(0, max(epoch.epoch for epoch in epochs) + 1), ylim=(low, max(high, low + 1)))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -38,24 +40,27 @@ def error_chart(
     axes.grid(axis="y", color=LIGHT["rule"], linewidth=1, alpha=0.7)
     axes.spines["bottom"].set(visible=True, color=LIGHT["ink"])
     canvas.text("epochs", 185, 212, size=12, color="muted", ha="center")
-    for epoch in sorted({drop for curve in curves for drop in curve.metrics.rate_drops}):
+    for epoch in sorted({drop for curve in curves for drop in curve.metrics.lr_drops}):
         style: dict[str, Any] = {"color": LIGHT["log"], "clip_on": False, "transform": axes.get_xaxis_transform()}
         axes.plot([epoch] * 2, [0, 1], linestyle=":", linewidth=1.2, **style)
-        axes.plot(epoch, 1, marker=7, markersize=7, **style)
-    kinds = [(one, "val_error", {"color": LIGHT["muted"], "alpha": 0.45, "linewidth": 1.2}) for one in baseline]
-    kinds += [(one, "train_error", {"color": LIGHT["claim"], "linestyle": (0, (3, 2))}) for one in curves]
-    kinds += [(one, "val_error", {"color": LIGHT["ours"]}) for one in curves]
+        axes.plot(epoch, 1, marker=7, markersize=7, linestyle="none", **style)
+    kinds: list[tuple[RunCurve, str, dict[str, Any]]] = [
+        (one, "val_top1_error", {"color": LIGHT["muted"], "alpha": 0.45, "linewidth": 1.2}) for one in baseline
+    ]
+    kinds += [(one, "train_top1_error", {"color": LIGHT["claim"], "linestyle": (0, (3, 2))}) for one in curves]
+    kinds += [(one, "val_top1_error", {"color": LIGHT["ours"]}) for one in curves]
     for curve, name, line in kinds:
         # An epoch's errors belong to its end; a single epoch is a dot.
         known = [(one.epoch + 1, value) for one in curve.metrics.epochs if (value := getattr(one, name)) is not None]
         if known:
-            marker = {"marker": "o", "markersize": 4} if len(known) == 1 else {}
-            axes.plot(*zip(*known, strict=True), **{"linewidth": 1.8, "clip_on": False, **line, **marker})
+            marker = "o" if len(known) == 1 else ""
+            xs, ys = zip(*known, strict=True)
+            axes.plot(xs, ys, **{"linewidth": 1.8, **line}, clip_on=False, marker=marker, markersize=4)
     ends = " ".join(f"Seed {one.run.result.seed} ends at {_end(one)}." for one in curves)
     return canvas.svg(f"Errors over the epochs: {curves[0].run.result.ablation}", ends, inline=inline)
 
 
 def _end(curve: RunCurve) -> str:
     last = curve.metrics.epochs[-1]
-    val = "" if last.val_error is None else f", validation error {last.val_error:.1f} %"
-    return f"training error {last.train_error:.1f} %{val}"
+    val = "" if last.val_top1_error is None else f", validation error {last.val_top1_error:.1f} %"
+    return f"training error {last.train_top1_error:.1f} %{val}"

@@ -119,7 +119,8 @@ def _draw_deltas(canvas: Canvas, table: ComparisonTable, layout: Layout, left: f
             canvas.text(signed(row.deltas[measure].delta), x + width, y + middle * layout.line + 4.5, size=14,
                         weight="bold", ha="right")  # fmt: skip
             if not layout.labels:
-                canvas.text(row_title(row), left, line + 17, size=14, weight="bold", most=44)
+                over_grid = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1}
+                canvas.text(row_title(row), left, line + 17, size=14, weight="bold", most=44, bbox=over_grid)
             elif index == 0:
                 named = ", ".join(part for part in (row.ablation, section(row)) if part)
                 canvas.text(row_title(row), left, line + layout.line / 2 - 3, size=14, weight="bold", most=29)
@@ -171,7 +172,8 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, reach: Interval, y: 
     Claims are arrowheads that point at their value from either side, since they mostly coincide, with each other and
     with what is measured.
     """
-    mean, style = row.deltas[measure], {"clip_on": False, "linestyle": "none"}
+    mean = row.deltas[measure]
+    style: dict[str, Any] = {"clip_on": False, "linestyle": "none"}
     stub = 0.04 * (reach.high - reach.low)
     low = min(max(mean.interval.low, reach.low), reach.high - stub)
     high = max(min(mean.interval.high, reach.high), reach.low + stub)
@@ -189,8 +191,8 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, reach: Interval, y: 
     if reach.low <= mean.delta <= reach.high:
         axes.plot(mean.delta, y, **(_POINT if _excludes_zero(mean.interval) else _OPEN_POINT), **style)
     for source, marks, offset in (("paper", _PAPER, -above), ("log", _LOG, above)):
-        if (value := row.expected_delta(source, measure)) is not None:
-            axes.plot(value, y + offset, **marks, **style)
+        if (claim := row.expected_delta(source, measure)) is not None:
+            axes.plot(claim, y + offset, **marks, **style)
 
 
 def _excludes_zero(interval: Interval) -> bool:
@@ -217,7 +219,7 @@ def _draw_legend(canvas: Canvas, rows: Sequence[AblationRow], layout: Layout, le
     excluding = {_excludes_zero(mean.interval) for row in rows for mean in row.deltas.values()}
     claimed = {s for row in rows for s in ("paper", "log") for k in MEASURES if row.expected_delta(s, k) is not None}
     band = [Line2D([], [], **line) for line in _BAND]
-    entries = [
+    entries: list[tuple[bool, Any, str]] = [
         (True in excluding, (*band, Line2D([], [], **_POINT)), "measured, with 95 % interval"),
         (False in excluding, (*band, Line2D([], [], **_OPEN_POINT)), "95 % interval includes 0"),
         (any(len(row.pairs) > 1 for row in rows), Line2D([], [], linestyle="none", **_SEEDS), "single seeds"),
@@ -226,7 +228,8 @@ def _draw_legend(canvas: Canvas, rows: Sequence[AblationRow], layout: Layout, le
     ]
     canvas.figure.legend(
         [mark for occurs, mark, _ in entries if occurs], [words for occurs, _, words in entries if occurs],
-        loc="upper left", bbox_to_anchor=(left / canvas.width, 1 - top / canvas.height), ncols=5 * layout.side_by_side or 1,
+        loc="upper left", bbox_to_anchor=(left / canvas.width, 1 - top / canvas.height),
+        ncols=5 if layout.side_by_side else 1,
         borderaxespad=0, borderpad=0, columnspacing=1.6, handletextpad=0.6, frameon=False, fontsize=12,
         labelcolor=LIGHT["muted"],
     )  # fmt: skip

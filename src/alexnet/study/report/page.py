@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -14,10 +15,10 @@ import numpy as np
 
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.first_layer import FIRST_LAYER_FILE, FirstLayer, read_first_layer
+from alexnet.runs.directory import FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.first_layer import FirstLayer, read_first_layer
 from alexnet.runs.metrics import read_metrics
-from alexnet.runs.predictions import PREDICTIONS_FILE
-from alexnet.runs.result import BASELINE, METRICS_FILE, RESULT_FILE
+from alexnet.runs.result import BASELINE
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
 from alexnet.study.charts.curves import RunCurve, error_chart
 from alexnet.study.charts.deltas import NARROW, WIDE, delta_chart, has_deltas
@@ -26,15 +27,14 @@ from alexnet.study.pairing import differences, environment
 from alexnet.study.selectivity import color_selectivity, column_contrast
 from alexnet.study.verdict import Verdict
 from alexnet.study.wording import (
-    FILE_COLUMNS,
     MEASURE_NAMES,
     MINUS,
     SHOWN_COLUMNS,
     cell_of,
     clean,
     counted_images,
-    explanation,
     heading,
+    limits,
     plural,
     row_title,
     section,
@@ -96,7 +96,7 @@ def _templates(*, html: bool) -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters |= {"signed": signed, "p": shown_p, "seeds": shown_seeds, "plural": plural}
-    environment.filters |= {"markdown": _markdown, "fence": _fence}
+    environment.filters |= {"line": _one_line, "markdown": _escape, "fence": _fence, "code": _code}
     environment.globals |= {
         "columns": SHOWN_COLUMNS,
         "measures": MEASURE_NAMES,
@@ -105,21 +105,29 @@ def _templates(*, html: bool) -> "Environment":
         "title": title,
         "counted_images": counted_images,
         "target_line": target_line,
-        "explanation": explanation,
-        "file_columns": FILE_COLUMNS,
+        "limits": limits,
         "unfinished_lines": unfinished_lines,
     }
     return environment
 
 
-def _markdown(text: str) -> str:
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _escape(text: str) -> str:
     """Escape a name or message for a line of Markdown."""
-    return "".join(f"\\{one}" if one in "\\|<[`*" else one for one in " ".join(text.split()))
+    return re.sub(r"[\\|<\[`*]", r"\\\g<0>", _one_line(text))
 
 
-def _fence(commands: Sequence[str]) -> str:
-    """Return a fence of code that none of the commands can close."""
-    return next("`" * count for count in range(3, 10_000) if not any("`" * count in one for one in commands))
+def _fence(text: str, least: int = 3) -> str:
+    """Return a fence of code that the text cannot close."""
+    return "`" * max(least, *(len(run) + 1 for run in re.findall("`+", text)), 0)
+
+
+def _code(text: str) -> str:
+    fence = _fence(text, least=1)
+    return f"{fence}{_one_line(text)}{fence}" if fence == "`" else f"{fence} {_one_line(text)} {fence}"
 
 
 def _context(
@@ -142,7 +150,6 @@ def _context(
         "finding": _finding(table),
         "charts": charts,
         "lines": [_line(row) for row in table.rows],
-        "limits": [explanation(table), *([FILE_COLUMNS] if has_deltas(table) else [])],
         "curves": _curves(table, name),
         "kernels": _kernels(table, budget),
         "changes": {
@@ -255,12 +262,12 @@ def _curves(table: ComparisonTable, name: str) -> dict[str, Any]:
 
 def _ends(curve: RunCurve) -> tuple[str, str, str, str]:
     epochs = curve.metrics.epochs
-    known = {epoch.epoch: epoch.val_error for epoch in epochs if epoch.val_error is not None}
+    known = {epoch.epoch: epoch.val_top1_error for epoch in epochs if epoch.val_top1_error is not None}
     lowest = min(known, key=lambda epoch: known[epoch], default=None)
-    last = epochs[-1].val_error
+    last = epochs[-1].val_top1_error
     return (
         str(len(epochs)),
-        f"{epochs[-1].train_error:.2f}",
+        f"{epochs[-1].train_top1_error:.2f}",
         "" if last is None else f"{last:.2f}",
         "" if lowest is None else f"{known[lowest]:.2f} after {lowest + 1}",
     )
