@@ -55,7 +55,7 @@ class History(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, AlexNetModule)
-        self._images = pl_module.images_before(trainer.fit_loop.batch_idx + 1)
+        self._images = pl_module.images_before(batch_idx + 1)
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # an epoch is over when its kernels are, not when they are queued
         self._training_seconds = time.perf_counter() - self._started

@@ -18,7 +18,6 @@ from PIL import Image
 from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack.pack import Pack, open_pack
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.sources import scratch
 from alexnet.errors import UserError
 from alexnet.files import exclusive
 from tests.data.samples import archive, class_folders, contents, noise
@@ -215,7 +214,7 @@ def test_an_interrupted_job_goes_on_and_ends_with_the_same_bytes(
         assert job.returncode == -stop and (stop == signal.SIGKILL or said.strip().endswith(b"KeyboardInterrupt"))
         assert not (tmp_path / "pack").exists()
     prepare(folder, tmp_path / "pack", size=300, encoding=encoding)
-    assert "of 750 images are there from an earlier attempt" in capsys.readouterr().err
+    assert "of 750 images are done already" in capsys.readouterr().err
     assert contents(tmp_path / "pack") == contents(tmp_path / "whole")
     assert left(tmp_path) == ["images", "pack", "whole"]
 
@@ -282,25 +281,10 @@ def test_oddities_are_counted_and_listed(folder: Path, tmp_path: Path, capsys: p
     assert "2 images were unusual (1 PNG, 1 greyscale)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
-def test_what_is_kept_on_disk_and_seen_in_parts_is_the_same(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
-) -> None:
-    sources = [folder, archive(folder, tmp_path / "x.tar"), archive(folder, tmp_path / "x.tar.gz")]
-    whole = [make(source, tmp_path / f"whole{at}", encoding=encoding) for at, source in enumerate(sources)]
-    monkeypatch.setattr(scratch, "IN_MEMORY", 8)
-    monkeypatch.setattr(scratch, "PART", 4)
-    for at, source in enumerate(sources):
-        divided = make(source, tmp_path / f"divided{at}", encoding=encoding)
-        assert contents(divided.path) == contents(whole[at].path)
-
-
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From listing an archive to the finished pack: 90,000 more images, each with a name of 30 letters, take no 16
     bytes each; those are the names of one class, which are sorted together."""
-    monkeypatch.setattr(scratch, "IN_MEMORY", 2**14)
-    monkeypatch.setattr(scratch, "PART", 2**10)
     monkeypatch.setattr("alexnet.data.pack.writer.JOURNAL_SECONDS", 0.05)  # what has come since is in memory
     jpeg = encode(np.zeros((8, 8, 3), np.uint8), JpegQuality())
 
