@@ -12,7 +12,8 @@ from alexnet.commands.arguments import Commands, add_checkpoint, add_names, add_
 from alexnet.errors import UserError
 
 if TYPE_CHECKING:
-    from alexnet.data.pack.pack import Pack, Split
+    from alexnet.data.pack.pack import Pack
+    from alexnet.data.pack.splits import Split
     from alexnet.study.paper.figures import PredictedImage
     from alexnet.trained.network import TrainedModel
 
