@@ -15,25 +15,25 @@ from tests.config.conftest import job, leaves
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
 # Number of the difference -> key -> (what the text has, what the source has).
 DIFFERENCES: dict[int, dict[str, tuple[Any, Any]]] = {
-    1: {"order.relu_last": ([], [1])},
-    2: {"lrn.alpha_over": ("sum", "mean")},
-    4: {"same_map_norm.layers": ([], [2])},
+    1: {"relu_position.after_pooling": ([], [1])},
+    2: {"lrn.divide_alpha": ("sum", "mean")},
+    4: {"within_channel_lrn.layers": ([], [2])},
     5: {"init.std_conv3_to_5": (0.01, 0.03)},
-    6: {"optimizer.bias_rate": (1.0, 2.0), "late.bias_drops": (None, [])},
-    7: {"late.layers": ([], [1])},
+    6: {"optimizer.bias_lr_multiplier": (1.0, 2.0), "late_changes.bias_milestones": (None, [])},
+    7: {"late_changes.layers": ([], [1])},
     8: {"optimizer.decay_biases": (True, False)},
-    9: {"late.color_off": (None, 67)},
+    9: {"late_changes.color_off_epoch": (None, 67)},
     11: {"color.rescale": (False, True)},
-    12: {"crops.last_position": (False, True)},
-    13: {"crops.images_per_draw": (1, 32)},
-    14: {"crops.centred_mean": (False, True)},
-    15: {"shuffle.every_epoch": (True, False)},
+    12: {"crops.include_last_offset": (False, True)},
+    13: {"crops.images_per_crop": (1, 32)},
+    14: {"crops.center_mean": (False, True)},
+    15: {"shuffle.each_epoch": (True, False)},
 }
 # What both have alike, so that the row is a statement and no choice.
 ALIKE: dict[int, dict[str, Any]] = {
     3: {"lrn.across_columns": False},
-    7: {"late.slowed": 67, "late.frozen": 72, "late.of_epochs": 91},
-    10: {"color.magnitude": "std", "color.coefficient": 0.1},
+    7: {"late_changes.lr_drop_epoch": 67, "late_changes.freeze_epoch": 72, "late_changes.of_epochs": 91},
+    10: {"color.magnitude": "std", "color.std": 0.1},
     32: {"optimizer.momentum": 0.9, "optimizer.weight_decay": 0.0005, "optimizer.lr": 0.01},
 }
 KEYS = [key for keys in (*DIFFERENCES.values(), *ALIKE.values()) for key in keys]

@@ -15,7 +15,7 @@ from alexnet.data.pack.statistics import PixelStats
 from alexnet.evaluation.views import _inputs, center_logits, probabilities, view_offsets
 
 COLOR = ColorConfig(coefficient=0.1, magnitude="std")
-CROPS = CropsConfig(random=True, flip=True, last_position=False)
+CROPS = CropsConfig(random=True, flip=True, include_last_offset=False)
 
 
 def augmenter(size: int, crop: int) -> Augmenter:
@@ -68,11 +68,11 @@ def test_ten_crops_are_the_mean_of_the_softmax_of_ten_patches(crop: int, margin:
     np.testing.assert_allclose(seen["ten_crop"].sum(dim=1).numpy(), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("centred_mean", [False, True])
-def test_patches_are_the_augmenter_s_crops(centred_mean: bool) -> None:
+@pytest.mark.parametrize("center_mean", [False, True])
+def test_patches_are_the_augmenter_s_crops(center_mean: bool) -> None:
     """Bit for bit and in its layout, also where the mean image is that of the centre and is not mirrored."""
     views = augmenter(9, 6)
-    views.crops = replace(CROPS, centred_mean=centred_mean)
+    views.crops = replace(CROPS, center_mean=center_mean)
     images = torch.randint(0, 256, (4, 9, 9, 3), dtype=torch.uint8)
     for row, column, mirrored in view_offsets("ten_crop", views.geometry):
         offsets, flips = torch.tensor([[row, column]]).expand(4, 2), torch.full((4,), mirrored)

@@ -14,7 +14,7 @@ from alexnet.trained.exchange import with_plain_norms
 @pytest.mark.parametrize("recipe", ["paper", "source_2012"])
 def test_a_net_with_plain_norms_is_the_same_net(recipe: str) -> None:
     register()
-    small = ("scale=cifar", "scale.maps=[8,16,24,24,16]", "scale.hidden_units=32")
+    small = ("scale=cifar", "scale.channels=[8,16,24,24,16]", "scale.fc_width=32")
     # A strong norm, so that a wrong one shows.
     config = check([*small, f"recipe={recipe}", "lrn.alpha=0.05"]).config
     net = AlexNet(config, classes=5, seed=1).eval()

@@ -26,7 +26,7 @@ def test_the_second_is_told_who_the_first_is_until_that_one_dies(tmp_path: Path,
     with pytest.raises(UserError, match=f"in use by process {holder.pid} on "), exclusive(tmp_path):
         pytest.fail("two at once")
     with pytest.raises(UserError, match="in use"):
-        execute(tiny("fresh=true"), tmp_path)
+        execute(tiny("restart=true"), tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == [".lock"]
     holder.kill()
     holder.communicate()

@@ -148,7 +148,7 @@ def test_without_glibc_a_tuned_allocator_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_device_that_cannot_decode_is_refused(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    device = "data.decoder=device"
+    device = "data.decoder=nvjpeg"
     with pytest.raises(UserError, match=rf"{device} .*NVIDIA GPU.*choose host"):
         execute(tiny(f"+{device}"), tmp_path / "run")  # hardware.accelerator=cpu
     assert not (tmp_path / "run").exists()
@@ -162,8 +162,8 @@ def test_a_device_that_cannot_decode_is_refused(tiny: MakeJob, tmp_path: Path, m
 
 def test_raw_images_have_nothing_to_decode(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "check_decoder", lambda _: None)  # as where there is a GPU
-    with pytest.raises(UserError, match=r"data.decoder=device: .* are raw, .*; choose host, .*--encoding jpeg"):
-        execute(tiny("+data.decoder=device"), tmp_path / "run")
+    with pytest.raises(UserError, match=r"data.decoder=nvjpeg: .* are raw, .*; choose host, .*--encoding jpeg"):
+        execute(tiny("+data.decoder=nvjpeg"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -223,4 +223,4 @@ def test_no_step_waits_for_the_gpu(tiny: MakeJob, tmp_path: Path, monkeypatch: p
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(AlexNetModule, "training_step", watched)
-    execute(tiny("hardware.accelerator=gpu", "schedule.epochs=1", "schedule.drops=[]"), tmp_path)
+    execute(tiny("hardware.accelerator=gpu", "schedule.epochs=1", "schedule.milestones=[]"), tmp_path)

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint to append to an error message: the closest known name, or all of them where none is close.
 
-    Of names in folders, such as `source/order`, the folder stands for all, as `source/*`.
+    Of names in folders, such as `source/relu_position`, the folder stands for all, as `source/*`.
     """
     names = sorted(set(known))
     close = get_close_matches(word, names, n=1, cutoff=0.6)

@@ -55,7 +55,7 @@ def open_packs(runs: Iterable[PlannedRun]) -> dict[Path, Pack]:
 
 def work(run: PlannedRun, pack: Pack) -> Work:
     """What is left of a run; for a schedule that ends by itself, the most that can be."""
-    epochs = run.job.config.schedule.epochs - (0 if run.job.config.fresh else _epochs_done(run.directory))
+    epochs = run.job.config.schedule.epochs - (0 if run.job.config.restart else _epochs_done(run.directory))
     images = {name: len(split) for name, split in pack.splits.items()}
     validated = images.get("val", 0)
     final = FINAL_CROPS * (validated + images.get("test", 0))

@@ -33,7 +33,7 @@ EvaluationBatches: TypeAlias = Loader[tuple[Tensor, Tensor]]
 
 def val_splits(pack: Pack, config: Config) -> list[str]:
     """Splits that the network is evaluated on after every epoch, in order; `train` only where the schedule asks."""
-    wanted = ["val", *(["train"] if config.schedule.until_train_error is not None else [])]
+    wanted = ["val", *(["train"] if config.schedule.stop_at_train_error is not None else [])]
     return [name for name in wanted if name in pack.splits]
 
 
@@ -71,8 +71,8 @@ class PackDataModule(L.LightningDataModule):
             epoch=epoch,
             images=len(self.pack.splits["train"]),
             positions=self.geometry.positions(self.config.crops),
-            images_per_draw=self.config.crops.images_per_draw,
-            reshuffle=self.config.shuffle.every_epoch,
+            images_per_crop=self.config.crops.images_per_crop,
+            reshuffle=self.config.shuffle.each_epoch,
         )
 
     def train_dataloader(self) -> TrainingBatches:
@@ -125,4 +125,4 @@ class PackDataModule(L.LightningDataModule):
     @cached_property
     def _decoder(self) -> NvjpegDecoder | None:
         """The device's, for all splits; None where the host decodes."""
-        return NvjpegDecoder(self._device) if self.config.data.decoder == "device" else None
+        return NvjpegDecoder(self._device) if self.config.data.decoder == "nvjpeg" else None

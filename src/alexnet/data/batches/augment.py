@@ -51,14 +51,14 @@ class CropGeometry:
 
     def positions(self, crops: CropsConfig) -> int:
         """Offsets per axis that random crops are drawn from: 32 of the 33 that fit, as the paper counts them."""
-        return self.margin + 1 if crops.last_position else max(1, self.margin)
+        return self.margin + 1 if crops.include_last_offset else max(1, self.margin)
 
 
 class Augmenter(nn.Module):
     """uint8 images to the network's input, float32 [n, 3, crop, crop], channels last: 0-255 minus the mean image.
 
     The mean image is that of the training set, subtracted pixel by pixel before cropping (section 2), or its centre
-    after it (`crops.centred_mean`, 2012 source). Never divided by a standard deviation. The statistics are part of the
+    after it (`crops.center_mean`, 2012 source). Never divided by a standard deviation. The statistics are part of the
     checkpoint, so that a checkpoint is complete in itself.
     """
 
@@ -100,7 +100,7 @@ class Augmenter(nn.Module):
 
     def _mean(self, rows: Tensor, columns: Tensor) -> Tensor:
         """The part of the mean image to subtract from the pixels at these rows and columns, [n or 1, crop, crop, 3]."""
-        if not self.crops.centred_mean:
+        if not self.crops.center_mean:
             return self.mean_image[rows, columns]
         centre = slice(self.geometry.centre, self.geometry.centre + self.geometry.crop_size)
         return self.mean_image[None, centre, centre]
@@ -108,7 +108,7 @@ class Augmenter(nn.Module):
 
 def color_scale(color: ColorConfig) -> float:
     """What noisy images are multiplied by: the 2012 source divides them by 1.1."""
-    return 1.0 / (1.0 + color.coefficient) if color.rescale else 1.0
+    return 1.0 / (1.0 + color.std) if color.rescale else 1.0
 
 
 def pca_directions(statistics: PixelStats, color: ColorConfig) -> Tensor:
@@ -119,4 +119,4 @@ def pca_directions(statistics: PixelStats, color: ColorConfig) -> Tensor:
     eigenvalues = torch.from_numpy(statistics.eigenvalues.copy()).clamp(min=0)
     magnitudes = eigenvalues.sqrt() if color.magnitude == "std" else eigenvalues
     directions = torch.from_numpy(statistics.eigenvectors.copy()).T
-    return (color.coefficient * magnitudes[:, None] * directions).float()
+    return (color.std * magnitudes[:, None] * directions).float()

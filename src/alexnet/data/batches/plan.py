@@ -30,11 +30,11 @@ class EpochPlan:
 
 
 def draw_epoch(
-    *, seed: int, epoch: int, images: int, positions: int, images_per_draw: int = 1, reshuffle: bool = True
+    *, seed: int, epoch: int, images: int, positions: int, images_per_crop: int = 1, reshuffle: bool = True
 ) -> EpochPlan:
     """Draw one epoch over `images` images with `positions` possible crop offsets per axis.
 
-    `images_per_draw` images that follow one another share an offset and a flip. Without `reshuffle` the images come in
+    `images_per_crop` images that follow one another share an offset and a flip. Without `reshuffle` the images come in
     the order of epoch 0.
     """
     streams = {name: np.random.default_rng([seed, epoch, key]) for key, name in enumerate(STREAMS)}
@@ -42,18 +42,18 @@ def draw_epoch(
         streams["order"] = np.random.default_rng([seed, 0, STREAMS.index("order")])
     order = filled(np.arange(part.start, part.stop) for part in parts(images))
     streams["order"].shuffle(order)
-    whole_draws = max(1, PART // images_per_draw) * images_per_draw
+    whole_draws = max(1, PART // images_per_crop) * images_per_crop
     counts = [part.stop - part.start for part in parts(images, most=whole_draws)]
     return EpochPlan(
         order=order,
         offsets=filled(
-            _shared(streams["offsets"].integers(0, positions, size=(count, 2)), images_per_draw) for count in counts
+            _shared(streams["offsets"].integers(0, positions, size=(count, 2)), images_per_crop) for count in counts
         ),
-        flips=filled(_shared(streams["flips"].random(count) < 0.5, images_per_draw) for count in counts),
+        flips=filled(_shared(streams["flips"].random(count) < 0.5, images_per_crop) for count in counts),
         colors=filled(streams["colors"].standard_normal((count, 3), dtype=np.float32) for count in counts),
     )
 
 
-def _shared(draws: NDArray[Scalar], images_per_draw: int) -> NDArray[Scalar]:
+def _shared(draws: NDArray[Scalar], images_per_crop: int) -> NDArray[Scalar]:
     """Of so many that follow one another, the first."""
-    return draws[np.arange(len(draws)) // images_per_draw * images_per_draw]
+    return draws[np.arange(len(draws)) // images_per_crop * images_per_crop]

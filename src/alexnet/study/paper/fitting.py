@@ -21,7 +21,7 @@ from alexnet.runs.result import CONFIG_FILE, METRICS_FILE, NON_IDENTITY_KEYS
 from alexnet.study.statistics import Interval, seed_interval
 
 ERROR = "train_set_top1_error"
-UNDER_STUDY = ("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.until_train_error")
+UNDER_STUDY = ("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.stop_at_train_error")
 """Keys in which the runs of one figure may differ."""
 
 
