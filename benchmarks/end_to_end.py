@@ -44,12 +44,12 @@ from torchvision.datasets import ImageFolder
 from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.synthesize import synthesize
 from alexnet.net.alexnet import AlexNet
 from alexnet.training import run as running
 from alexnet.training.module import AlexNetModule
 from measuring import copying_bandwidth, multiplying_rate, print_table, save
 from step import floor
+from synthesize import synthesize
 
 PEER = "script"
 FAST = ["hardware.precision=bf16-mixed", "hardware.allocator=tuned"]

@@ -40,7 +40,7 @@ from alexnet.data.batches.slots import Slots
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.pack.splits import Split
-from alexnet.data.threads import cores
+from alexnet.data.threads import available_cpus
 from alexnet.training.environment import device_name
 from measuring import copied, interleaved, one_core, photographs, print_table, save, timed
 
@@ -334,7 +334,7 @@ def _by_decoder(pack: Pack, rounds: int, device: torch.device) -> None:
     plan = draw_epoch(seed=0, epoch=0, images=len(split), positions=SIZE - CROP)
     parts = batch_parts(len(split), BATCH) * TIMES
     cases: list[tuple[str, NvjpegDecoder | None, int]]
-    cases = [("host", None, threads) for threads in sorted({1, 2, cores()})]
+    cases = [("host", None, threads) for threads in sorted({1, 2, available_cpus()})]
     cases += [("device", decoder, threads) for threads in (1, 2)]
     seconds = interleaved(
         {

@@ -47,8 +47,8 @@ def main() -> None:
     alexnet = [str(Path(sys.executable).with_name("alexnet"))]
     steps = []
     if not tar.exists():
-        drawing = ["synthesize", str(tar), "--images", str(options.images), "--val", str(options.val)]
-        steps.append(_step("draw", [*alexnet, *drawing], tar))
+        drawing = [str(tar), "--images", str(options.images), "--val", str(options.val)]
+        steps.append(_step("draw", [sys.executable, str(Path(__file__).with_name("synthesize.py")), *drawing], tar))
     steps.append(_step("prepare", [*alexnet, "prepare", str(tar), str(pack), "--encoding", "jpeg"], pack))
     steps.append(_step("verify", [*alexnet, "verify", str(pack)], None))
     train = [sys.executable, str(Path(__file__).parent.parent / "train.py")]

@@ -19,14 +19,20 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from alexnet.data.threads import cores
+from alexnet.data.threads import available_cpus
 from measuring import print_table, save
 
 SCALES = {
     "small": ["data.shapes.train_per_class=150", "optimizer.batch_size=128"],
     "paper": ["scale=paper", "data.shapes.train_per_class=16", "optimizer.batch_size=32"],
 }
-BRIEF = ["schedule=epochs_20", "schedule.epochs=2", "schedule.milestones=[]", "optimizer.lr=0.001", "wandb.mode=disabled"]
+BRIEF = [
+    "schedule=epochs_20",
+    "schedule.epochs=2",
+    "schedule.milestones=[]",
+    "optimizer.lr=0.001",
+    "wandb.mode=disabled",
+]
 FEW = ["data.shapes.val_per_class=1", "data.shapes.test_per_class=1", "hardware.progress_bar=false", "restart=true"]
 
 
@@ -54,7 +60,7 @@ def ways(processes: list[int]) -> list[Way]:
         return [
             Way(processes=number, threads=None) for number in processes or _powers_of_two(torch.cuda.device_count())
         ]
-    shared = [Way(processes=number, threads=max(1, cores() // number)) for number in processes or [1, 2]]
+    shared = [Way(processes=number, threads=max(1, available_cpus() // number)) for number in processes or [1, 2]]
     single = Way(processes=1, threads=1)
     return shared if single in shared else [*shared, single]
 

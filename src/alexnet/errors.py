@@ -1,8 +1,9 @@
 """The one exception that users see: what is wrong, where, and what to do, in one line."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import NoReturn
 
 INTERRUPTED = 130
@@ -31,3 +32,21 @@ def exit_with(error: UserError) -> NoReturn:
     """End the process with the error's line."""
     print(f"error: {error}", file=sys.stderr)
     sys.exit(1)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a hint to append to an error message: the closest known name, or all names if none is close.
+
+    Names in folders, such as `source/relu_position`, are listed by their folder: `source/*`.
+    """
+    names = sorted(set(known))
+    if close := get_close_matches(word, names, n=1, cutoff=0.6):
+        return f": did you mean {close[0]}?"
+    shown = dict.fromkeys(f"{folder}/*" if folder else name for name in names for folder in [name.rpartition("/")[0]])
+    return f"; choose from: {', '.join(shown)}" if shown else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, or the exception's type if it has no message."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

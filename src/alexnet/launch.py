@@ -19,9 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from alexnet.config.command_line import read_command_line
-from alexnet.config.compose import one_line, register
+from alexnet.config.compose import register
 from alexnet.config.job import Job, check
-from alexnet.errors import UserError, exit_with, one_line_errors
+from alexnet.errors import UserError, exit_with, first_line, one_line_errors
 from alexnet.sweep.launcher import max_parallel_jobs
 from alexnet.sweep.machine import stay_on_one_gpu
 from alexnet.sweep.run import print_unreached_milestones, run_sweep
@@ -116,7 +116,7 @@ def _show_failure(job: Job, error: Exception) -> None:
         print(f"error: {job.command}: {error}", file=sys.stderr)
     else:
         logging.getLogger(__name__).exception(job.command)  # into the run's log file
-        print(f"error: {job.command}: {type(error).__name__}: {one_line(error)}", file=sys.stderr)
+        print(f"error: {job.command}: {type(error).__name__}: {first_line(error)}", file=sys.stderr)
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def _lightning_and_hydra_errors() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
-        raise UserError(one_line(error)) from error
+        raise UserError(first_line(error)) from error
     except SystemExit as stop:
         if type(stop).__name__ == "SIGTERMException":  # Lightning's, which may not be imported yet
             sys.exit(TERMINATED)

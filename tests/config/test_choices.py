@@ -55,7 +55,7 @@ def test_a_choice_on_the_command_line_beats_the_experiment_s(schedule: str) -> N
         job(f"experiment={experiment}", f"schedule={schedule}").config.schedule for experiment in ("demo", "ilsvrc2012")
     ]
     assert chosen[0] == chosen[1]
-    assert chosen[0].kind == ("plateau" if schedule == "plateau" else "epochs")
+    assert chosen[0].kind == ("plateau" if schedule == "plateau" else "multistep")
 
 
 def test_two_choices_of_one_group_differ() -> None:
@@ -79,10 +79,19 @@ def test_an_experiment_s_drops_are_made(experiment: str) -> None:
 @pytest.mark.parametrize(
     ("shorter", "said"),
     [
-        (["schedule.epochs=10"], ["schedule.epochs=10 ends before", "at epoch 20 and 26:", "rescale_to_epochs=10 in its"]),
-        (["schedule.epochs=26"], ["epoch 26:", "schedule.rescale_to_epochs=26 in its"]),  # epochs count from 0: the last is 25
+        (
+            ["schedule.epochs=10"],
+            ["schedule.epochs=10 ends before", "at epoch 20 and 26:", "rescale_to_epochs=10 in its"],
+        ),
+        (
+            ["schedule.epochs=26"],
+            ["epoch 26:", "schedule.rescale_to_epochs=26 in its"],
+        ),  # epochs count from 0: the last is 25
         (["schedule.epochs=10", "schedule.rescale_to_epochs=10"], ["schedule.epochs=10 ends before"]),
-        (["schedule.rescale_to_epochs=3"], ["schedule.rescale_to_epochs=3 is too short for 1 of the 2 drops"]),  # 26 x 3 / 30 is 3
+        (
+            ["schedule.rescale_to_epochs=3"],
+            ["schedule.rescale_to_epochs=3 is too short for 1 of the 2 drops"],
+        ),  # 26 x 3 / 30 is 3
         (["schedule.epochs=27"], []),
         (["schedule.rescale_to_epochs=10"], []),
         (["schedule.epochs=10", "schedule.milestones=[]"], []),
@@ -112,7 +121,7 @@ def test_the_paper_s_experiments_hold_the_paper_s_values() -> None:
     config = job("experiment=ilsvrc2012", "data.root=/data/pack").config
     assert config.scale.channels == [96, 256, 384, 384, 256] and config.scale.fc_width == 4096
     assert (config.lrn.size, config.lrn.k, config.lrn.alpha, config.lrn.beta) == (5, 2.0, 1e-4, 0.75)
-    assert config.lrn.layers == [1, 2] and config.lrn.divide_alpha == "sum"
+    assert config.lrn.layers == [1, 2] and not config.lrn.divide_alpha
     assert (config.pooling.size, config.pooling.stride) == (3, 2)
     assert (config.dropout.layers, config.dropout.probability) == ([6, 7], 0.5)
     optimizer = config.optimizer

@@ -11,9 +11,8 @@ from hydra.core.config_store import ConfigStore
 from alexnet.config import compose as composing
 from alexnet.config.command_line import expand
 from alexnet.config.compose import ablation_choices, register, validate
-from alexnet.config.names import nearest
 from alexnet.config.schema import ConfigTree
-from alexnet.errors import UserError
+from alexnet.errors import UserError, did_you_mean
 from tests.config.conftest import job
 
 
@@ -45,8 +44,8 @@ def refusal(*arguments: str) -> str:
         ("data.shapes.sed=1", "data.shapes.sed", "seed"),
         ("columns.kind=isolate", "isolate", "isolated"),
         ("activation.name=rely", "rely", "relu"),
-        ("wandb=ofline", "ofline", "offline"),
-        ("lrn.divide_alpha=men", "men", "mean"),
+        ("wandb.mode=ofline", "ofline", "offline"),
+        ("lrn.divide_alfa=true", "divide_alfa", "divide_alpha"),
         ("sed=1", "sed", "seed"),
     ],
 )
@@ -99,7 +98,7 @@ def test_a_value_that_cannot_be_is_refused(argument: str, part: str) -> None:
         ("schedule.epochs=abc", "a whole number"),
         ("devices.replicas=two", "a whole number or null"),
         ("schedule.stop_at_train_error=low", "a number or null"),
-        ("fresh=maybe", "true or false"),
+        ("restart=maybe", "true or false"),
         ("crops.flip=null", "true or false"),
         ("data.root=[1]", "a text or null"),
         ("columns.kind=null", "a text"),
@@ -269,9 +268,9 @@ def test_what_has_no_meaning_for_a_cifar_net_is_refused(arguments: str, part: st
 
 
 def test_all_names_are_listed_where_none_is_near() -> None:
-    assert nearest("zzz", ["b", "a"]) == "; choose from: a, b"
-    assert nearest("relus", ["relu", "tanh"]) == ": did you mean relu?"
-    assert nearest("x", []) == ""
+    assert did_you_mean("zzz", ["b", "a"]) == "; choose from: a, b"
+    assert did_you_mean("relus", ["relu", "tanh"]) == ": did you mean relu?"
+    assert did_you_mean("x", []) == ""
 
 
 @pytest.fixture

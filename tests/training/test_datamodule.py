@@ -111,7 +111,13 @@ def test_batches_for_a_cpu_are_what_the_augmenter_would_make(
 
 def test_colour_noise_ends_where_the_source_ends_it(pack: Pack, compose: Compose) -> None:
     sizes = ["scale.image_size=12", "scale.crop_size=10", "optimizer.batch_size=23", "shuffle.each_epoch=false"]
-    late = ["schedule.kind=multistep", "schedule.epochs=4", "late_changes.of_epochs=4", "late_changes.color_off_epoch=2", "crops=none"]
+    late = [
+        "schedule.kind=multistep",
+        "schedule.epochs=4",
+        "late_changes.of_epochs=4",
+        "late_changes.color_off_epoch=2",
+        "crops=none",
+    ]
     config = compose(*sizes, *late)
     epochs = [training_batches(pack, config, epoch)[0].inputs for epoch in range(4)]
     assert not torch.equal(epochs[0], epochs[1]) and torch.equal(epochs[2], epochs[3])

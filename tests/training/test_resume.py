@@ -15,7 +15,13 @@ from alexnet.training.module import AlexNetModule
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, epochs, execute
 
 FIXED = ("schedule.epochs=3", "schedule.milestones=[1,2]")
-PLATEAU = ("schedule=plateau", "schedule.epochs=9", "schedule.milestones=[]", "schedule.patience=1", "schedule.max_lr_drops=2")
+PLATEAU = (
+    "schedule=plateau",
+    "schedule.epochs=9",
+    "schedule.milestones=[]",
+    "schedule.patience=1",
+    "schedule.max_lr_drops=2",
+)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,9 @@ CURVES = st.lists(st.floats(0, 100, allow_nan=False) | st.integers(40, 44), max_
 
 
 def plateau(patience: int = 2, max_lr_drops: int = 3, epochs: int = 120) -> ScheduleConfig:
-    return ScheduleConfig(kind="plateau", factor=10.0, epochs=epochs, drops=[], max_lr_drops=max_lr_drops, patience=patience)
+    return ScheduleConfig(
+        kind="plateau", factor=10.0, epochs=epochs, drops=[], max_lr_drops=max_lr_drops, patience=patience
+    )
 
 
 def fixed(drops: list[int], epochs: int) -> ScheduleConfig:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, synthesize, tables, verify
+from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, tables, verify
 from alexnet.commands.arguments import add_split, add_view
-from alexnet.config.names import nearest
-from alexnet.errors import UserError, one_line_errors
+from alexnet.errors import UserError, did_you_mean, one_line_errors
 
 if TYPE_CHECKING:
     from alexnet.runs.wandb_names import Destination
@@ -25,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     parser, commands = _parser()
     if given and not given[0].startswith("-") and given[0] not in commands:
-        parser.error(f"{given[0]}: there is no such command{nearest(given[0], commands)}")
+        parser.error(f"{given[0]}: there is no such command{did_you_mean(given[0], commands)}")
     options = parser.parse_args(given)
     with one_line_errors():
         options.command(options)
@@ -40,7 +39,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     _add_report(commands)
     _add_workspace(commands)
     _add_figure1(commands)
-    for module in (verify, synthesize, evaluate, predict, figures, codes, ensemble, tables, export):
+    for module in (verify, evaluate, predict, figures, codes, ensemble, tables, export):
         module.add(commands)
     return parser, commands.choices
 
@@ -62,7 +61,9 @@ def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="raw: pixels; jpeg: a tenth of the room, decoded when used; auto: raw up to 4 GiB (default)",
     )
     parser.add_argument("--quality", type=int, default=90, help="of JPEG, 1 to 100 (default 90)")
-    parser.add_argument("--chroma-subsampling", choices=("444", "422", "420"), default="420", help="of JPEG (default 420)")
+    parser.add_argument(
+        "--chroma-subsampling", choices=("444", "422", "420"), default="420", help="of JPEG (default 420)"
+    )
     parser.add_argument("--workers", type=int, default=None, help="threads (default: one per core)")
     parser.add_argument("--md5", action="store_true", help="first compare archives with their published MD5 (minutes)")
     parser.set_defaults(command=_prepare)

@@ -20,12 +20,10 @@ from alexnet.config.compose import (
     VERSION_BASE,
     ablation_choices,
     compose_tree,
-    one_line,
     schema_keys,
     takes_any_key,
 )
-from alexnet.config.names import nearest
-from alexnet.errors import UserError
+from alexnet.errors import UserError, did_you_mean, first_line
 
 LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")
 """Hydra's launchers; all but the first come with the extra `sweeps`."""
@@ -90,7 +88,7 @@ def _parsed(arguments: Iterable[str]) -> list[Override]:
     try:
         return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(arguments))
     except HydraException as error:
-        raise UserError(f"cannot read the command line: {one_line(error)}") from error
+        raise UserError(f"cannot read the command line: {first_line(error)}") from error
 
 
 def _is_hydra(key: str) -> bool:
@@ -137,7 +135,7 @@ def _composed_study(experiment: tuple[str, ...], to_hydra: tuple[str, ...]) -> _
     try:
         composed = compose("config", [*experiment, *to_hydra], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(one_line(error)) from error
+        raise UserError(first_line(error)) from error
     parameters = composed.hydra.sweeper.get("params") or {}
     if (
         parameters
@@ -200,7 +198,7 @@ def _check_launcher(override: Override) -> None:
 def _check_choices(override: Override, options: list[str]) -> None:
     for choice in _named(override.value()):
         if choice not in options:
-            raise UserError(f"{override.key_or_group}={choice}: there is no such choice{nearest(choice, options)}")
+            raise UserError(f"{override.key_or_group}={choice}: there is no such choice{did_you_mean(choice, options)}")
 
 
 def _named(value: object) -> list[str]:
@@ -225,7 +223,7 @@ def _check_key(key: str) -> None:
         known = schema_keys(parent)
         if part not in known:
             names = known if parent else [*known, *group_names()]
-            raise UserError(f"unknown key {key}{nearest(part, names)}")
+            raise UserError(f"unknown key {key}{did_you_mean(part, names)}")
         parent = f"{parent}.{part}" if parent else part
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields, is_dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -12,12 +11,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import MISSING, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-from alexnet.config.names import nearest
-from alexnet.config.schema import Config, ConfigTree
-from alexnet.errors import UserError
+from alexnet.config.schema import Config, ConfigTree, flatten
+from alexnet.errors import UserError, did_you_mean, first_line
 
 VERSION_BASE = "1.3"
 """The Hydra behaviour that `conf/` is written for."""
@@ -66,7 +64,7 @@ def _ablation_file(file: Path, name: str) -> ConfigTree:
     try:
         tree = OmegaConf.to_container(OmegaConf.load(file))
     except Exception as error:
-        raise UserError(f"{file}: not readable as YAML: {one_line(error)}") from error
+        raise UserError(f"{file}: not readable as YAML: {first_line(error)}") from error
     claims = tree.get("ablations") if isinstance(tree, dict) else None
     if not isinstance(claims, dict) or (set(claims) or {name}) != {name}:
         raise UserError(f"{file}: it must hold the claim `ablations.{name}` and no other")
@@ -101,7 +99,7 @@ def _compose_tree(overrides: tuple[str, ...]) -> ConfigTree:
                 composed = compose("config", list(overrides))
         return cast(ConfigTree, OmegaConf.to_container(composed, resolve=True))
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(one_line(error)) from error
+        raise UserError(first_line(error)) from error
 
 
 def validate(tree: ConfigTree) -> Config:
@@ -128,13 +126,13 @@ def validate(tree: ConfigTree) -> Config:
 
 def _explain(error: OmegaConfBaseException, tree: ConfigTree) -> str:
     """Turn OmegaConf's message into: key, what is wrong, what is expected or the nearest valid name."""
-    message = one_line(error)
+    message = first_line(error)
     if error.full_key and isinstance(error, ValidationError):
         key, _, _ = str(error.full_key).partition("[")  # `schedule.milestones` for `schedule.milestones[0]`
         return f"{key}={_value_text(tree, key)}: {_expected(_schema_node(key))} is needed"
     if error.full_key and "not in" in message:
         parent, _, key = str(error.full_key).rpartition(".")
-        return f"unknown key {error.full_key}{nearest(key, schema_keys(parent))}"
+        return f"unknown key {error.full_key}{did_you_mean(key, schema_keys(parent))}"
     return f"{error.full_key}: {message}" if error.full_key else message
 
 
@@ -160,12 +158,6 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 _LISTS = {int: "[1,2]", str: "[fc7,fc8]"}
 
 
-def one_line(error: BaseException) -> str:
-    """The first sentence of an exception's message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
 def schema_keys(parent: str) -> list[str]:
     """Names that the schema knows directly under a dotted key, the root for the empty string; none under a value."""
     node = _schema_node(parent)
@@ -173,7 +165,7 @@ def schema_keys(parent: str) -> list[str]:
 
 
 def takes_any_key(parent: str) -> bool:
-    """Whether what stands under a dotted key is named freely, such as the layers of `optimizer.weight_decay_multipliers`."""
+    """Whether names under a dotted key are free, such as the layers of `optimizer.lr_multipliers`."""
     return get_origin(_schema_node(parent)) is dict and not schema_keys(f"{parent}.any")
 
 
@@ -186,28 +178,3 @@ def _schema_node(parent: str) -> Any:
         else:
             node = get_type_hints(node).get(part) if is_dataclass(node) else None
     return node
-
-
-def schema_defaults(node: Any = Config, prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> the schema's default, for the keys that have one."""
-    hints = get_type_hints(node)
-    defaults: dict[str, Any] = {}
-    for entry in fields(node):
-        if is_dataclass(hints[entry.name]):
-            defaults |= schema_defaults(hints[entry.name], f"{prefix}{entry.name}.")
-        elif entry.default is not NO_DEFAULT and entry.default != MISSING:
-            defaults[prefix + entry.name] = entry.default
-        elif entry.default_factory is not NO_DEFAULT:
-            defaults[prefix + entry.name] = entry.default_factory()
-    return defaults
-
-
-def flatten(tree: ConfigTree, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts to dotted keys; lists and empty dicts are values."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -14,14 +14,10 @@ from alexnet.config.compose import (
     ablation_files,
     compose_tree,
     default_choices,
-    flatten,
-    schema_defaults,
     validate,
 )
-from alexnet.config.names import nearest
-from alexnet.config.schema import ALEXNET, Config, ConfigTree
-from alexnet.errors import UserError
-from alexnet.runs.result import NON_IDENTITY_KEYS
+from alexnet.config.schema import ALEXNET, NON_IDENTITY_KEYS, Config, ConfigTree, flatten, schema_defaults
+from alexnet.errors import UserError, did_you_mean
 
 CLAIM_KEYS = ("ablations", "target")
 """Keys in which an ablation says what it tests, beside what it changes."""
@@ -68,7 +64,7 @@ def check(overrides: list[str]) -> Job:
         baseline = compose_tree(others)
         for name in config.ablations:
             if name not in ablation_files():
-                raise UserError(f"ablations.{name}: there is no such ablation{nearest(name, ablation_files())}")
+                raise UserError(f"ablations.{name}: there is no such ablation{did_you_mean(name, ablation_files())}")
             _check_ablation(name, tree, baseline, others)
     return Job(
         config=config,
@@ -87,13 +83,13 @@ def unreached_milestones(job: Job) -> str | None:
         return None
     if given["rescale_to_epochs"] not in (None, given["epochs"]):
         return (
-            f"note: schedule.rescale_to_epochs={schedule.epochs} is too short for {len(lost)} of the {len(schedule.milestones)}"
-            " drops of the learning rate: they are never made"
+            f"note: schedule.rescale_to_epochs={schedule.epochs} is too short for {len(lost)} of the"
+            f" {len(schedule.milestones)} drops of the learning rate: they are never made"
         )
     return (
         f"note: schedule.epochs={schedule.epochs} ends before the learning rate drops at epoch"
-        f" {' and '.join(map(str, lost))}: schedule.rescale_to_epochs={schedule.epochs} in its place moves all drops along"
-        " (schedule.milestones=[] if none is wanted)"
+        f" {' and '.join(map(str, lost))}: schedule.rescale_to_epochs={schedule.epochs} in its place moves all drops"
+        " along (schedule.milestones=[] if none is wanted)"
     )
 
 

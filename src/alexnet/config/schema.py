@@ -4,13 +4,13 @@ The values live in `conf/`; this file holds only names, types and limits. A key 
 exist: `alexnet.config.compose` refuses it before data or model are touched.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, get_type_hints
 
 from omegaconf import MISSING
 
-from alexnet.config.names import nearest
-from alexnet.errors import UserError
+from alexnet.errors import UserError, did_you_mean
 
 CONV_LAYERS = (1, 2, 3, 4, 5)
 FC_LAYERS = (6, 7)
@@ -30,7 +30,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
-    _require(value in allowed, f"{key}={value}: there is no such choice{nearest(value, allowed)}")
+    _require(value in allowed, f"{key}={value}: there is no such choice{did_you_mean(value, allowed)}")
 
 
 def _subset(key: str, values: list[int], allowed: tuple[int, ...]) -> None:
@@ -227,7 +227,9 @@ class PretrainedConfig:
     """Layers that are initialized as usual instead, such as `fc8` for other classes."""
 
     def __post_init__(self) -> None:
-        _require(len(set(self.reinit)) == len(self.reinit), f"pretrained.reinit={list(self.reinit)} names a layer twice")
+        _require(
+            len(set(self.reinit)) == len(self.reinit), f"pretrained.reinit={list(self.reinit)} names a layer twice"
+        )
 
 
 @dataclass(kw_only=True)
@@ -317,7 +319,9 @@ class OptimizerConfig:
             _require(factor >= 0, f"optimizer.weight_decay_multipliers.{layer}={factor} is negative")
         for layer, factor in self.lr_multipliers.items():
             _require(factor >= 0, f"optimizer.lr_multipliers.{layer}={factor} is negative")
-        _require(self.bias_lr_multiplier > 0, f"optimizer.bias_lr_multiplier={self.bias_lr_multiplier} must be positive")
+        _require(
+            self.bias_lr_multiplier > 0, f"optimizer.bias_lr_multiplier={self.bias_lr_multiplier} must be positive"
+        )
         _require(self.batch_size >= 1, f"optimizer.batch_size={self.batch_size} must be at least 1")
 
 
@@ -363,7 +367,7 @@ class ScheduleConfig:
     def _scale(self, epochs: int) -> None:
         _require(
             self.kind == "multistep" and epochs >= 1,
-            f"schedule.rescale_to_epochs={epochs}: only a schedule of fixed epochs can be scaled, and to one epoch at least",
+            f"schedule.rescale_to_epochs={epochs}: only a schedule of fixed epochs can be scaled, to one epoch at least",
         )
         self.milestones = [max(1, scaled_epoch(drop, of=self.epochs, to=epochs)) for drop in self.milestones]
         # The values of a scaled schedule are no longer to be scaled: a copy of this one stays as it is.
@@ -605,8 +609,8 @@ class Config:
         _require(0 <= self.seed < 2**31, f"seed={self.seed} must lie between 0 and 2147483647")
         _require(
             self.schedule.kind == "multistep" or not self.late_changes.names_epochs,
-            f"late_changes.of_epochs={self.late_changes.of_epochs}: late changes need a schedule of fixed epochs, such as"
-            " schedule=log_2012",
+            f"late_changes.of_epochs={self.late_changes.of_epochs}: late changes need a schedule of fixed epochs, such"
+            " as schedule=log_2012",
         )
         if self.architecture.name != ALEXNET:
             self._check_cifar()
@@ -637,3 +641,31 @@ class Config:
 
 ConfigTree = dict[str, Any]
 """A configuration as plain nested dicts, lists, numbers and strings."""
+
+NON_IDENTITY_KEYS = ("runs", "restart", "hardware", "devices", "wandb", "target", "data.packs")
+"""Keys that say where or how a run computes, not what: they are no part of its identity."""
+
+
+def schema_defaults(node: Any = Config, prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> the schema's default, for the keys that have one."""
+    hints = get_type_hints(node)
+    defaults: dict[str, Any] = {}
+    for entry in fields(node):
+        if is_dataclass(hints[entry.name]):
+            defaults |= schema_defaults(hints[entry.name], f"{prefix}{entry.name}.")
+        elif entry.default is not NO_DEFAULT and entry.default != MISSING:
+            defaults[prefix + entry.name] = entry.default
+        elif entry.default_factory is not NO_DEFAULT:
+            defaults[prefix + entry.name] = entry.default_factory()
+    return defaults
+
+
+def flatten(tree: ConfigTree, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts to dotted keys; lists and empty dicts are values."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -53,8 +53,7 @@ def check_two_devices(config: Config) -> None:
         )
     if config.lrn.layers and config.lrn.across_columns:
         raise UserError(
-            "devices=model_parallel normalises each column where it is: lrn.across_columns=true needs"
-            " devices=single"
+            "devices=model_parallel normalises each column where it is: lrn.across_columns=true needs devices=single"
         )
 
 

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import sqrt
 
-from alexnet.config.names import nearest
 from alexnet.config.schema import ALEXNET, POOLED, Config, ScaleConfig
-from alexnet.errors import UserError
+from alexnet.errors import UserError, did_you_mean
 from alexnet.net.cifar import cifar_layers
 from alexnet.net.specs import (
     ActivationSpec,
@@ -66,7 +65,7 @@ def _check_layer_names(config: Config, layers: tuple[Layer, ...]) -> None:
     for key, layers_of_key in named.items():
         for name in layers_of_key:
             if name not in names:
-                raise UserError(f"{key}: there is no layer {name}{nearest(name, names)}")
+                raise UserError(f"{key}: there is no layer {name}{did_you_mean(name, names)}")
 
 
 def _alexnet(config: Config, classes: int) -> tuple[Layer, ...]:

@@ -18,9 +18,6 @@ RESULT_FILE = "result.json"
 CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.csv"
 BASELINE = "baseline"
-NON_IDENTITY_KEYS = ("runs", "restart", "hardware", "devices", "wandb", "target", "data.packs")
-"""Keys that say where, how or beside what a run computes, not what: they have no part in its identity."""
-
 Status = Literal["finished", "failed", "interrupted"]
 
 

@@ -4,8 +4,8 @@ import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 
+from alexnet.config.schema import NON_IDENTITY_KEYS
 from alexnet.runs.collect import Run
-from alexnet.runs.result import NON_IDENTITY_KEYS
 
 OF_RUNS = ("ablation", "seed", "experiment", "recipe", *NON_IDENTITY_KEYS)
 """Keys that differ within a table, stand in its title anyway, or have no part in what is computed."""

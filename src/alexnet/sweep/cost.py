@@ -20,7 +20,7 @@ EVALUATION_SHARE = 1 / 3
 """Time to evaluate a crop over time to train on one: a forward pass without a backward one, which costs about two."""
 FINAL_CROPS = 11
 """Crops that the final evaluation sees of every image: the centre and ten."""
-_WITHOUT_SPEED = ("seed", "ablations", "recipe", "experiment", "target", "runs", "fresh", "wandb", "init", "schedule")
+_WITHOUT_SPEED = ("seed", "ablations", "recipe", "experiment", "target", "runs", "restart", "wandb", "init", "schedule")
 """Configuration that does not change how long an image takes."""
 
 

@@ -18,7 +18,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode, TaskFunction
 
-from alexnet.config.compose import CONF, one_line
+from alexnet.config.compose import CONF
+from alexnet.errors import first_line
 from alexnet.sweep.planned import PlannedRun
 
 
@@ -111,7 +112,7 @@ class _Awaited:
         try:
             results: list[Any] = self.job.results()
         except Exception as error:
-            print(f"error: job {self.job.job_id} died: {one_line(error)}", file=sys.stderr)
+            print(f"error: job {self.job.job_id} died: {first_line(error)}", file=sys.stderr)
             return [error]
         return results
 
@@ -130,11 +131,11 @@ def start_all(launching: Launching, task: TaskFunction, runs: Sequence[PlannedRu
             begun = [run for run in waiting if run.outcome is not None]
             if not begun:
                 raise
-            print(f"error: a worker process died: {one_line(error)}", file=sys.stderr)
+            print(f"error: a worker process died: {first_line(error)}", file=sys.stderr)
             suspects += [run for run in begun if not run.is_settled]
             waiting = [run for run in waiting if run not in begun]
     for run in suspects:
         try:
             launching.start(task, [run])
         except Exception as error:
-            print(f"error: {run}: its process died: {one_line(error)}", file=sys.stderr)
+            print(f"error: {run}: its process died: {first_line(error)}", file=sys.stderr)

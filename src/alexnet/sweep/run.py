@@ -8,10 +8,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from alexnet.config.command_line import CommandLine
-from alexnet.config.compose import one_line
 from alexnet.config.job import Job, unreached_milestones
 from alexnet.data.pack.pack import Pack
-from alexnet.errors import UserError
+from alexnet.errors import UserError, first_line
 from alexnet.runs.result import RESULT_FILE, Result
 from alexnet.study.report.report import report
 from alexnet.sweep.launcher import Launching, launching, start_all
@@ -116,7 +115,7 @@ def _speeds(
     try:
         return timed_speeds(runs, packs)
     except Exception as error:  # whatever is wrong with a run, it says so itself, and the others go on
-        console.print(f"no forecast of the time: {one_line(error)}", highlight=False)
+        console.print(f"no forecast of the time: {first_line(error)}", highlight=False)
         return None
 
 

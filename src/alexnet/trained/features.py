@@ -8,10 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alexnet.config.names import nearest
 from alexnet.data.batches.augment import Augmenter
 from alexnet.data.pack.pack import Split
-from alexnet.errors import UserError
+from alexnet.errors import UserError, did_you_mean
 from alexnet.evaluation.views import center_logits
 from alexnet.net.layers import Activation, NonInvertedDropout
 
@@ -63,7 +62,7 @@ def up_to(net: nn.Sequential, layer: str) -> nn.Sequential:
     children = list(net.named_children())
     names = [name for name, _ in children]
     if layer not in names:
-        raise UserError(f"the net has no layer {layer}{nearest(layer, names)}")
+        raise UserError(f"the net has no layer {layer}{did_you_mean(layer, names)}")
     end = names.index(layer) + 1
     following = takewhile(lambda child: isinstance(child[1], Activation | NonInvertedDropout), children[end:])
     return nn.Sequential(OrderedDict([*children[:end], *following]))

@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from alexnet.config.schema import Config, HardwareConfig
-from alexnet.data.threads import cores
+from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError
 from alexnet.net.lrn_torch import triton_available
 from alexnet.training.two_devices import TwoDevicesStrategy
@@ -50,7 +50,7 @@ def configure_process(hardware: HardwareConfig, world: DistributedContext = SING
     if hardware.threads is not None:
         torch.set_num_threads(hardware.threads)
     elif world.neighbours > 1:
-        torch.set_num_threads(max(1, cores() // world.neighbours))
+        torch.set_num_threads(max(1, available_cpus() // world.neighbours))
     if hardware.allocator == "tuned":
         mallopt = _mallopt()
         assert mallopt is not None

@@ -37,7 +37,7 @@ class EpochRecord:
     val_top1_error: float | None
     val_top5_error: float | None
     train_set_top1_error: float | None = None
-    """Over all training images, unaugmented and in evaluation mode; None unless `schedule.stop_at_train_error` is set."""
+    """Over all training images, unaugmented, in evaluation mode; None unless `schedule.stop_at_train_error` is set."""
     seconds: float
     """Training time of this epoch, validation left out."""
     images_per_second: float

@@ -62,10 +62,10 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
             )
 
 
-def start_from(net: nn.Module, pretrained: Pretrained, fresh: list[str]) -> None:
-    """Replace the weights of every layer that is not `fresh`; they must fit (`check_fits`)."""
+def start_from(net: nn.Module, pretrained: Pretrained, reinit: list[str]) -> None:
+    """Replace the weights of every layer except those in `reinit`; they must fit (`check_fits`)."""
     given = pretrained.weights.of_net
-    taken = {name: given[name] for name in net.state_dict() if name.rpartition(".")[0] not in fresh}
+    taken = {name: given[name] for name in net.state_dict() if name.rpartition(".")[0] not in reinit}
     net.load_state_dict(taken, strict=False)
 
 

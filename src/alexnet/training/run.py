@@ -91,7 +91,7 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
 def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Result:
     """Train and evaluate one job in its run directory, continuing where an earlier attempt stopped.
 
-    A finished run is not repeated: its result is read and shown again, unless `fresh` is set. `at_once` is the number
+    A finished run is not repeated: its result is read and shown again, unless `restart` is set. `at_once` is the number
     of runs at work on this machine, which share its cores.
 
     Raises:
@@ -154,7 +154,9 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
 def _shown_again(result: Result, job: Job, directory: Path, console: Console) -> Result:
     wanted = job.config.hardware.precision
     other = f" at precision {result.precision}, not {wanted}" if result.has_other_precision(wanted) else ""
-    console.print(f"already finished in {directory}{other} (restart=true runs it again)", highlight=False, soft_wrap=True)
+    console.print(
+        f"already finished in {directory}{other} (restart=true runs it again)", highlight=False, soft_wrap=True
+    )
     console.print(result_table(result))
     return result
 

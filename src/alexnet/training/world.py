@@ -81,8 +81,8 @@ def check_gpus(config: Config) -> None:
     if 0 < gpus < wanted and external_launch() is None:
         found = "is 1" if gpus == 1 else f"are {gpus}"
         raise UserError(
-            f"devices.replicas={config.devices.replicas}, {config.devices.per_replica} for each: this takes {wanted} GPUs,"
-            f" and there {found}: choose devices=single, fewer devices.replicas, or hardware.accelerator=cpu"
+            f"devices.replicas={config.devices.replicas}, {config.devices.per_replica} for each: this takes {wanted}"
+            f" GPUs, and there {found}: choose devices=single, fewer devices.replicas, or hardware.accelerator=cpu"
         )
 
 

@@ -5,7 +5,6 @@ Nothing here is random or depends on timing: which images are in a batch, and wh
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -18,7 +17,7 @@ from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.batches.slots import Slots
 from alexnet.data.pack.splits import Indices, Split
-from alexnet.data.threads import cores, parallel_map
+from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.parts import SINGLE_REPLICA, Replica
 
 Made = TypeVar("Made")
@@ -50,6 +49,7 @@ class Loader(Generic[Made]):
         """`stop` is called before each batch, to raise where what is loaded can no longer be trusted."""
         self._make, self._parts = make, parts
         self._threads, self._stop = threads, stop
+        self._batches: ParallelMap[slice, Made] | None = None
         self._first = self._done = 0
         self.waited = 0.0
         """Seconds that the network has waited for batches."""
@@ -66,19 +66,28 @@ class Loader(Generic[Made]):
         self._first = state_dict["batches"]
 
     def __iter__(self) -> Iterator[Made]:
+        """Start an epoch, which ends the one before."""
+        self.close()
         self._done, self._first = self._first, 0
-        with closing(
-            parallel_map(self._make, self._parts[self._done :], self._threads, ahead=self._threads + 1)
-        ) as batches:
-            while True:
-                start = time.perf_counter()
-                batch = next(batches, None)
-                self.waited += time.perf_counter() - start
-                if batch is None:
-                    return
-                self._stop()
-                self._done += 1
-                yield batch
+        parts = self._parts[self._done :]
+        self._batches = ParallelMap(self._make, parts, self._threads, ahead=self._threads + 1)
+        return self._hand_out(self._batches)
+
+    def _hand_out(self, batches: Iterator[Made]) -> Iterator[Made]:
+        while True:
+            start = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - start
+            if batch is None:
+                return
+            self._stop()
+            self._done += 1
+            yield batch
+
+    def close(self) -> None:
+        """Stop the threads of an unfinished epoch."""
+        if self._batches is not None:
+            self._batches.close()
 
 
 def loader_threads(
@@ -88,7 +97,7 @@ def loader_threads(
     if wanted is not None or device.type == "cpu":
         return wanted or 1
     # Where the device decodes, one thread waits for it while another has the next files ready.
-    return 2 if device_decodes else max(1, cores() // processes)
+    return 2 if device_decodes else max(1, available_cpus() // processes)
 
 
 class AugmentedBatches:

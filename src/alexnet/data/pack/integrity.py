@@ -8,7 +8,7 @@ from typing import Any
 
 from alexnet.data.pack.pack import Pack, checked_in_full, file_damage, open_pack, read_header, total_bytes
 from alexnet.data.progress import progress
-from alexnet.data.threads import cores, parallel_map
+from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.errors import UserError
 
 
@@ -30,7 +30,7 @@ def verify(path: Path, *, show_progress: bool = True) -> Checked:
     """
     files: dict[str, dict[str, Any]] = read_header(path)["files"]
     with progress(f"verifying {path.name}", total_bytes(files), show=show_progress, in_bytes=True) as advance:
-        damage = _damage(path, files, cores(), lambda name: advance(files[name]["bytes"]))
+        damage = _damage(path, files, available_cpus(), lambda name: advance(files[name]["bytes"]))
     if not damage:
         open_pack(path)
     return Checked(files=len(files), bytes=total_bytes(files), damage=damage)
@@ -41,7 +41,7 @@ def _damage(path: Path, files: dict[str, dict[str, Any]], threads: int, done: Ca
         return name, file_damage(path, name, files[name], contents=True)
 
     damage = {}
-    for name, what in parallel_map(check, iter(files), threads):
+    for name, what in ParallelMap(check, iter(files), threads):
         done(name)
         if what:
             damage[name] = what

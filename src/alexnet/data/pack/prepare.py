@@ -23,7 +23,7 @@ from alexnet.data.sources.holdout import stratified_holdout
 from alexnet.data.sources.images import RESIZE, Blob, convert_file, quiet
 from alexnet.data.sources.layouts import Source, open_source
 from alexnet.data.sources.listing import Items
-from alexnet.data.threads import cores, parallel_map
+from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.errors import UserError
 from alexnet.files import locked
 
@@ -57,7 +57,7 @@ def prepare(
     target that cannot be used.
     """
     _check_arguments(source, pack, size, val_fraction, test_fraction, encoding, workers)
-    threads = workers or cores()
+    threads = workers or available_cpus()
     start = time.perf_counter()
     listed = _with_test(open_source(source), test_fraction, seed)
     listed = _with_validation(listed, val_fraction, seed, show_progress)
@@ -209,7 +209,7 @@ def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) 
     work = partial(_convert_batch, writer=writer)
     with (
         progress(f"preparing {writer.path.name}", total, show=show) as advance,
-        closing(parallel_map(work, batches, threads)) as converted,
+        closing(ParallelMap(work, batches, threads)) as converted,
         quiet(),
     ):
         advance(writer.done)

@@ -27,7 +27,7 @@ from alexnet.data.pack.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, he
 from alexnet.data.pack.splits import place_in_shards
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
 from alexnet.data.sources.scratch import full, parts
-from alexnet.data.threads import parallel_map
+from alexnet.data.threads import ParallelMap
 from alexnet.errors import UserError
 
 SHARD_BYTES = 2**30
@@ -319,7 +319,7 @@ class PackWriter:
 
         pieces = (np.arange(part.start, part.stop) for part in parts(len(split), most=_PIECE))
         total = RunningPixelStats(self.image_size)
-        for sums in parallel_map(sums_of, pieces, threads):
+        for sums in ParallelMap(sums_of, pieces, threads):
             total.merge(sums)
             advance(sums.images)
         return total.statistics()
@@ -333,7 +333,7 @@ class PackWriter:
 
     def _write_header(self, splits: dict[str, Any], statistics: PixelStats, made: dict[str, Any], threads: int) -> None:
         files = [file for file in sorted(self._folder.iterdir()) if file.name not in LISTS]
-        sums = parallel_map(file_sha256, iter(files), threads)
+        sums = ParallelMap(file_sha256, iter(files), threads)
         header: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,

@@ -14,14 +14,21 @@ from typing import Any
 import numpy as np
 import yaml
 
-from alexnet.config.compose import flatten, schema_defaults
+from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.result import CONFIG_FILE, METRICS_FILE, NON_IDENTITY_KEYS
+from alexnet.runs.result import CONFIG_FILE, METRICS_FILE
 from alexnet.study.statistics import Interval, seed_interval
 
 ERROR = "train_set_top1_error"
-UNDER_STUDY = ("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.stop_at_train_error")
+UNDER_STUDY = (
+    "activation.name",
+    "optimizer.lr",
+    "seed",
+    "data.root",
+    "schedule.epochs",
+    "schedule.stop_at_train_error",
+)
 """Keys in which the runs of one figure may differ."""
 
 
