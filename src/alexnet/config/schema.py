@@ -367,7 +367,7 @@ class ScheduleConfig:
     def _scale(self, epochs: int) -> None:
         _require(
             self.kind == "multistep" and epochs >= 1,
-            f"schedule.rescale_to_epochs={epochs}: only a schedule of fixed epochs can be scaled, to one epoch at least",
+            f"schedule.rescale_to_epochs={epochs}: only a schedule of fixed epochs can be scaled, to at least one",
         )
         self.milestones = [max(1, scaled_epoch(drop, of=self.epochs, to=epochs)) for drop in self.milestones]
         # The values of a scaled schedule are no longer to be scaled: a copy of this one stays as it is.
