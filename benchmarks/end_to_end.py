@@ -79,7 +79,7 @@ class Stopwatch(L.Callback):
     ) -> None:
         assert isinstance(pl_module, AlexNetModule)
         _wait()
-        now, seen = time.perf_counter(), pl_module.images_before(trainer.fit_loop.batch_idx + 1)
+        now, seen = time.perf_counter(), pl_module.images_before(batch_idx + 1)
         waited = float(getattr(trainer.train_dataloader, "waited", 0.0))
         if self._begun:
             self.spent += now - self._last

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from alexnet.config.records import FieldError
 from alexnet.errors import UserError
-from alexnet.runs.predictions import PREDICTIONS_FILE, ViewPredictions, read_predictions, write_predictions
+from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.predictions import ViewPredictions, read_predictions, write_predictions
 from alexnet.runs.result import (
-    RESULT_FILE,
     Claim,
     DataFacts,
     ErrorRates,
@@ -294,7 +294,7 @@ def test_predictions_come_back_as_written(written: ViewPredictions) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_predictions(Path(folder), {"test": {"center": written, "ten_crop": written}})
         read = read_predictions(Path(folder), "test", "ten_crop")
-    for name in ("labels", "top5_classes", "top5_probabilities", "top1_right", "top5_right"):
+    for name in ("labels", "top5_classes", "top5_probabilities", "top1_correct", "top5_correct"):
         array, original = getattr(read, name), getattr(written, name)
         assert array.dtype == original.dtype
         np.testing.assert_array_equal(array, original)
@@ -306,8 +306,8 @@ def small() -> ViewPredictions:
 
 def test_right_and_wrong_by_hand() -> None:
     view = small()
-    assert view.top1_right.tolist() == [True, False, False]
-    assert view.top5_right.tolist() == [True, True, False]
+    assert view.top1_correct.tolist() == [True, False, False]
+    assert view.top5_correct.tolist() == [True, True, False]
     assert view.top5_classes[0].tolist() == [0, 1, 2, -1, -1]
     assert view.top5_probabilities[0, 3:].tolist() == [0, 0]
     assert view.error_rates() == ErrorRates(images=3, top1=2 / 3, top5=1 / 3)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.runs.predictions import ViewPredictions, write_predictions
 from alexnet.runs.result import Claim, DataFacts, ErrorRates, Points, Result, Target
 
@@ -139,8 +140,7 @@ def fitted(
         data=DataFacts(name="cifar10", fingerprint="c10", classes=10, images={"train": 45000, "test": IMAGES}),
     )
     directory = save(folder, run, predictions(300, 30))
-    rows = [f"{epoch},{352 * (epoch + 1)},{error}" for epoch, error in enumerate(errors)]
-    (directory / "metrics.csv").write_text("\n".join(["epoch,step,train_set_top1_error", *rows, ""]))
+    write_metrics(directory, [epoch_record(epoch, train_set=error) for epoch, error in enumerate(errors)])
     tree = {
         "activation": {"name": activation},
         "optimizer": {"lr": rate, "momentum": 0.9, "batch_size": 128} | (settings or {}).get("optimizer", {}),
@@ -148,3 +148,20 @@ def fitted(
     }
     (directory / "config.yaml").write_text(yaml.safe_dump(tree))
     return directory
+
+
+def epoch_record(epoch: int, *, train_set: float | None) -> EpochRecord:
+    return EpochRecord(
+        epoch=epoch,
+        step=352 * (epoch + 1),
+        rate=0.01,
+        train_loss=2.0,
+        train_top1_error=50.0,
+        train_top5_error=20.0,
+        val_loss=None,
+        val_top1_error=None,
+        val_top5_error=None,
+        train_set_top1_error=train_set,
+        seconds=3.0,
+        images_per_second=500.0,
+    )

@@ -9,8 +9,8 @@ import pytest
 
 from alexnet.errors import UserError
 from alexnet.runs.collect import collect
-from alexnet.runs.predictions import PREDICTIONS_FILE, ViewPredictions, write_predictions
-from alexnet.runs.result import RESULT_FILE
+from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.predictions import ViewPredictions, write_predictions
 from alexnet.study.comparison import Group, compare
 from alexnet.study.pairing import baseline_command
 from tests.study.made_up import IMAGES, predictions, result, save, study, unfinished

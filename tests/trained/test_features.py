@@ -51,7 +51,7 @@ def test_fc7_is_what_the_classifier_reads(net: AlexNet, views: Augmenter, images
     found = features(net, views, images, batch_size=batch_size)  # type: ignore[arg-type]
     assert net.training and all(module.training for module in net)
 
-    crop, centre = views.geometry.crop_size, views.geometry.centre
+    crop, centre = views.geometry.crop_size, views.geometry.center
     pixels = images.images.astype(np.float32) - views.mean_image.numpy()
     cut = pixels[:, centre : centre + crop, centre : centre + crop].transpose(0, 3, 1, 2)
     read: list[torch.Tensor] = []

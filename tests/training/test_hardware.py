@@ -15,7 +15,7 @@ from alexnet.data.batches.loading import RawBatches
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
-from alexnet.trained.evaluate import evaluate
+from alexnet.trained.evaluate import evaluate_pack
 from alexnet.trained.network import load_trained
 from alexnet.training import hardware
 from alexnet.training import run as running
@@ -53,7 +53,9 @@ def test_the_final_errors_of_a_bfloat16_run_are_those_of_its_checkpoint(tiny: Ma
     execute(job, tmp_path)
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
     trained = load_trained(tmp_path, torch.device("cpu"))
-    seen = evaluate(trained, pack, ["test"], whole=True, show=False).answers(["test"])["test"]
+    seen = evaluate_pack(trained, pack, ["test"], keep_probabilities=True, show=False).collect_probabilities(["test"])[
+        "test"
+    ]
     with np.load(tmp_path / "probabilities.npz") as written:
         kept = [written[name] for name in written.files if name.startswith("test") and "ten_crop" in name]
     assert len(kept) == 1
@@ -149,12 +151,12 @@ def test_without_glibc_a_tuned_allocator_is_refused(monkeypatch: pytest.MonkeyPa
 
 def test_a_device_that_cannot_decode_is_refused(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device = "data.decoder=nvjpeg"
-    with pytest.raises(UserError, match=rf"{device} .*NVIDIA GPU.*choose host"):
+    with pytest.raises(UserError, match=rf"{device} .*NVIDIA GPU.*choose cpu"):
         execute(tiny(f"+{device}"), tmp_path / "run")  # hardware.accelerator=cpu
     assert not (tmp_path / "run").exists()
     wanted = tiny(f"+{device}", "hardware.accelerator=auto").config
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=rf"{device} .*choose host"):
+    with pytest.raises(UserError, match=rf"{device} .*choose cpu"):
         hardware.check_decoder(wanted)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     hardware.check_decoder(wanted)
@@ -162,7 +164,7 @@ def test_a_device_that_cannot_decode_is_refused(tiny: MakeJob, tmp_path: Path, m
 
 def test_raw_images_have_nothing_to_decode(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "check_decoder", lambda _: None)  # as where there is a GPU
-    with pytest.raises(UserError, match=r"data.decoder=nvjpeg: .* are raw, .*; choose host, .*--encoding jpeg"):
+    with pytest.raises(UserError, match=r"data.decoder=nvjpeg: .* are raw, .*; choose cpu, .*--encoding jpeg"):
         execute(tiny("+data.decoder=nvjpeg"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

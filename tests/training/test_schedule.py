@@ -16,12 +16,12 @@ CURVES = st.lists(st.floats(0, 100, allow_nan=False) | st.integers(40, 44), max_
 
 def plateau(patience: int = 2, max_lr_drops: int = 3, epochs: int = 120) -> ScheduleConfig:
     return ScheduleConfig(
-        kind="plateau", factor=10.0, epochs=epochs, drops=[], max_lr_drops=max_lr_drops, patience=patience
+        kind="plateau", factor=10.0, epochs=epochs, milestones=[], max_lr_drops=max_lr_drops, patience=patience
     )
 
 
 def fixed(drops: list[int], epochs: int) -> ScheduleConfig:
-    return ScheduleConfig(kind="epochs", factor=10.0, epochs=epochs, drops=drops, max_lr_drops=0, patience=1)
+    return ScheduleConfig(kind="multistep", factor=10.0, epochs=epochs, milestones=drops, max_lr_drops=0, patience=1)
 
 
 @pytest.mark.parametrize(

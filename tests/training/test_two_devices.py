@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from alexnet.errors import UserError
-from alexnet.runs.result import RESULT_FILE
+from alexnet.runs.directory import RESULT_FILE
 from alexnet.training.run import preflight
 from alexnet.training.world import check_gpus, requested_world_size, this_world
 from tests.training.conftest import MakeJob, checkpoint, execute, state

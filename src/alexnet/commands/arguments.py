@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TypeAlias
 
-from alexnet.config.records import replace_file
 from alexnet.errors import UserError
+from alexnet.files import replace_file
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 

@@ -70,8 +70,8 @@ def _split(pack: "Pack", wanted: str | None) -> str:
 
 
 def _figure3(trained: "TrainedModel") -> str:
+    from alexnet.evaluation.collect import first_layer
     from alexnet.study.paper.figure3 import draw
-    from alexnet.training.outcome import first_layer
 
     return draw(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")
 
@@ -95,13 +95,13 @@ def _figure4_left(trained: "TrainedModel", split: "Split", seed: int, *, mistake
 def _guessed(trained: "TrainedModel", split: "Split", chosen: "np.typing.NDArray[np.int64]") -> "list[PredictedImage]":
     """Of the centre crop alone, as the authors' plotting tool."""
     from alexnet.study.paper.figure4 import PredictedImage
-    from alexnet.trained.guesses import guess
+    from alexnet.trained.evaluate import top_predictions
 
     images = split.gather(chosen)
     truths = [trained.class_names[label] for label in split.labels[chosen]]
     return [
         PredictedImage(image=image, guesses=guesses, truth=truth)
-        for image, truth, guesses in zip(images, truths, guess(trained, images, view="center"), strict=True)
+        for image, truth, guesses in zip(images, truths, top_predictions(trained, images, view="center"), strict=True)
     ]
 
 

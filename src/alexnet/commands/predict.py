@@ -92,18 +92,18 @@ def _predicted(
 ) -> Iterator[tuple[Predicted | Unreadable, NDArray[np.uint8] | None]]:
     """What the net makes of every path, with its square, or why it cannot be read."""
     from alexnet.data.sources.images import convert
-    from alexnet.trained.guesses import guess
+    from alexnet.trained.evaluate import top_predictions
 
     for start in range(0, len(paths), BATCH):
         part = paths[start : start + BATCH]
         results = convert(list(part), trained.config.scale.image_size)
         readable = [result.square for result in results if not isinstance(result, str)]
-        guessed = iter(guess(trained, np.stack(readable), view=view) if readable else [])
+        guessed = iter(top_predictions(trained, np.stack(readable), view=view) if readable else [])
         for path, result in zip(part, results, strict=True):
             if isinstance(result, str):
                 yield Unreadable(path=path, reason=result if path.is_file() else _no_file(path)), None
             else:
-                yield Predicted(path=path, guesses=next(guessed), unusual=result.unusual), result.square
+                yield Predicted(path=path, guesses=next(guessed), unusual=result.notes), result.square
 
 
 def _print(predicted: Sequence[Predicted]) -> None:

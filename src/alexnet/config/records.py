@@ -1,9 +1,7 @@
-"""Plain JSON into typed records, strictly (every field present, of its type, none besides), and files whole or not."""
+"""Plain JSON into typed records, strictly: every field present, of its type, and no other."""
 
 import math
-import os
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 ADDED_LATER = {"added_later": True}
@@ -46,16 +44,6 @@ def require(condition: bool, field: str, problem: str) -> None:
     """Raise FieldError unless the condition holds."""
     if not condition:
         raise FieldError(field, problem)
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that no reader ever meets half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _join(field: str, name: str) -> str:

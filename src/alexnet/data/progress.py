@@ -28,7 +28,7 @@ def progress(what: str, total: int | None, *, show: bool, in_bytes: bool = False
         yield lambda steps: bar.advance(task, steps)
 
 
-def say(text: str, *, show: bool) -> None:
+def print_status(text: str, *, show: bool) -> None:
     """One line on standard error, where the bar was."""
     if show:
         print(text, file=sys.stderr)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet.errors import UserError
-from alexnet.runs.result import BASELINE, RESULT_FILE, Result, read_result
+from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.result import BASELINE, Result, read_result
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from alexnet.config.records import ADDED_LATER, FieldError, decode, replace_file, require
+from alexnet.config.records import ADDED_LATER, FieldError, decode, require
 from alexnet.errors import UserError
+from alexnet.files import replace_file
+from alexnet.runs.directory import RESULT_FILE
 
 SCHEMA_VERSION = 1
-RESULT_FILE = "result.json"
-CONFIG_FILE = "config.yaml"
-METRICS_FILE = "metrics.csv"
 BASELINE = "baseline"
 Status = Literal["finished", "failed", "interrupted"]
 

@@ -208,7 +208,7 @@ def _errors(one: Evaluated) -> dict[str, float]:
 
 
 def _right(one: Evaluated, measure: str) -> NDArray[np.bool_]:
-    return one.predictions.top1_right if measure == "top1" else one.predictions.top5_right
+    return one.predictions.top1_correct if measure == "top1" else one.predictions.top5_correct
 
 
 def _stack(members: Sequence[Evaluated], measure: str) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from statistics import mean
 
 from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
-from alexnet.runs.result import METRICS_FILE
+from alexnet.runs.directory import METRICS_FILE
 from alexnet.sweep.planned import PlannedRun
 from alexnet.training.run import preflight
 from alexnet.training.speed import seconds_per_image

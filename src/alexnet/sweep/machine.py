@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from alexnet.errors import UserError
-from alexnet.files import locked
+from alexnet.files import exclusive
 
 SEATS = ".seats"
 """Folder of the lock files beside the runs."""
@@ -42,7 +42,7 @@ def acquire_gpu_slot(runs: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for number in count():
         try:
-            _HELD.enter_context(locked(folder / str(number), f"seat {number}"))
+            _HELD.enter_context(exclusive(folder / str(number), f"seat {number}"))
         except UserError:  # another's
             continue
         return number

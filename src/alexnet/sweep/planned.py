@@ -6,7 +6,8 @@ from pathlib import Path
 
 from alexnet.config.job import Job, ablation_name, run_name
 from alexnet.errors import UserError
-from alexnet.runs.result import RESULT_FILE, Result, finished_result, read_result
+from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.result import Result, finished_result, read_result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from alexnet.config.command_line import CommandLine
 from alexnet.config.job import Job, unreached_milestones
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import UserError, first_line
-from alexnet.runs.result import RESULT_FILE, Result
+from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.result import Result
 from alexnet.study.report.report import report
 from alexnet.sweep.launcher import Launching, launching, start_all
 from alexnet.sweep.planned import PlannedRun, planned_runs

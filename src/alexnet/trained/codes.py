@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alexnet.config.records import replace_file
 from alexnet.errors import UserError
+from alexnet.files import replace_file
 
 VERSION = 1
 WORD = 64

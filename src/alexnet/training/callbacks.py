@@ -7,7 +7,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from alexnet.config.schema import Config
-from alexnet.trained.network import CHECKPOINTS, LAST
+from alexnet.runs.directory import CHECKPOINTS, LAST
 from alexnet.training.history import History
 from alexnet.training.schedule import fits, group_lr, progress
 

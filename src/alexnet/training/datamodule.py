@@ -19,6 +19,8 @@ from alexnet.data.batches.loading import (
     RawBatches,
     batch_parts,
     loader_threads,
+    test_splits,
+    val_splits,
 )
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan, draw_epoch
@@ -29,17 +31,6 @@ from alexnet.parts import SINGLE_REPLICA, Replica
 
 TrainingBatches: TypeAlias = Loader[RawBatch | AugmentedBatch]
 EvaluationBatches: TypeAlias = Loader[tuple[Tensor, Tensor]]
-
-
-def val_splits(pack: Pack, config: Config) -> list[str]:
-    """Splits that the network is evaluated on after every epoch, in order; `train` only where the schedule asks."""
-    wanted = ["val", *(["train"] if config.schedule.stop_at_train_error is not None else [])]
-    return [name for name in wanted if name in pack.splits]
-
-
-def test_splits(pack: Pack) -> list[str]:
-    """Splits that a trained network is judged on."""
-    return [name for name in ("val", "test") if name in pack.splits]
 
 
 class PackDataModule(L.LightningDataModule):

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from alexnet.evaluation.table import VIEW_NAMES, errors_table
+from alexnet.runs.metrics import EpochRecord
 from alexnet.runs.result import BASELINE, Result
-from alexnet.training.history import EpochRecord, History
+from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.schedule import scheduled_lr
 
@@ -31,12 +32,6 @@ class LiveBar(RichProgressBar):
         self._shown: dict[str, Any] = {}
         self._next_look = 0.0
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Lightning's own count starts anew when a run goes on in the middle of an epoch."""
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.fit_loop.batch_idx)
-
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """Looks at the counts of errors now and then, for which a GPU has to finish what it is at."""
         assert isinstance(pl_module, AlexNetModule)
@@ -50,7 +45,7 @@ class LiveBar(RichProgressBar):
     def _figures(self, trainer: L.Trainer, pl_module: AlexNetModule) -> dict[str, Any]:
         shown = {}
         if int(pl_module.train_errors.images):
-            errors = pl_module.train_errors.rates()
+            errors = pl_module.train_errors.local_rates()
             shown["train"] = f"{100 * float(errors['top1']):.1f}/{100 * float(errors['top5']):.1f} %"
         if self.history.records:
             shown["val"] = _errors(self.history.records[-1].val_top1_error, self.history.records[-1].val_top5_error)

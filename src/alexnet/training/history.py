@@ -1,55 +1,26 @@
 """What happened in each epoch: kept in the checkpoint, written to `metrics.csv`, sent to the loggers."""
 
-import csv
-import io
 import math
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 
-from alexnet.config.records import replace_file
 from alexnet.errors import UserError
 from alexnet.evaluation.metrics import TopKErrors
-from alexnet.runs.result import METRICS_FILE
+from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.training.module import AlexNetModule
 from alexnet.training.schedule import scheduled_lr
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochRecord:
-    """One finished epoch; errors in percent, of augmented training crops and of validation images' centre crops."""
-
-    epoch: int
-    """Counted from 0."""
-    step: int
-    """Updates since the start of training."""
-    rate: float
-    """The scheduled one, before the factors of layers and biases."""
-    train_loss: float
-    train_top1_error: float
-    train_top5_error: float
-    val_loss: float | None
-    """None where there are no validation images."""
-    val_top1_error: float | None
-    val_top5_error: float | None
-    train_set_top1_error: float | None = None
-    """Over all training images, unaugmented, in evaluation mode; None unless `schedule.stop_at_train_error` is set."""
-    seconds: float
-    """Training time of this epoch, validation left out."""
-    images_per_second: float
-    waiting_percent: float = 0.0
-    """Share of `seconds` in which the network waited for its images."""
 
 
 class History(L.Callback):
     """Keeps an `EpochRecord` per epoch. Must come before the callbacks that read it."""
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / METRICS_FILE
+        self.directory = directory
         self.records: list[EpochRecord] = []
         self._started = 0.0
         self._images = 0
@@ -84,7 +55,7 @@ class History(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, AlexNetModule)
-        self._images = pl_module.images_before(trainer.fit_loop.batch_idx + 1)
+        self._images = pl_module.images_before(batch_idx + 1)
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # an epoch is over when its kernels are, not when they are queued
         self._training_seconds = time.perf_counter() - self._started
@@ -109,7 +80,7 @@ class History(L.Callback):
             )
         self.records.append(record)
         if trainer.is_global_zero:
-            self._write()
+            write_metrics(self.directory, self.records)
         logged = {name: float(value) for name, value in asdict(record).items() if value is not None}
         metrics = {_metric_name(name): value for name, value in logged.items() if name != "step"}
         for logger in trainer.loggers:
@@ -135,14 +106,6 @@ class History(L.Callback):
             images_per_second=self.images_per_second,
             waiting_percent=self.waiting_percent(trainer),
         )
-
-    def _write(self) -> None:
-        """Rewrite `metrics.csv` whole: after a resume it must not hold epochs that were lost and done again."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [field.name for field in fields(EpochRecord)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(record) for record in self.records)
-        replace_file(self.path, text.getvalue().encode())
 
 
 def _percent(errors: TopKErrors) -> dict[str, float]:

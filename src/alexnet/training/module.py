@@ -1,9 +1,6 @@
 """The LightningModule: the network, its augmentation on the device, its optimiser, and exact counts of its errors."""
 
-import time
-from collections.abc import Iterator
 from hashlib import sha256
-from itertools import islice
 from typing import Any
 
 import lightning as L
@@ -14,10 +11,10 @@ from torchmetrics import Metric
 
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.batches.augment import AugmentedBatch, Augmenter, CropGeometry, RawBatch
+from alexnet.data.batches.loading import test_splits, val_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.evaluation.collect import PredictionStore
-from alexnet.evaluation.loss import MeanLoss
-from alexnet.evaluation.metrics import TopKErrors
+from alexnet.evaluation.metrics import MeanLoss, TopKErrors
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.layers import NonInvertedDropout
@@ -25,12 +22,8 @@ from alexnet.net.precision import at_least_float32
 from alexnet.net.two_devices import ColumnShard
 from alexnet.parts import SINGLE_REPLICA, Replica, Shard
 from alexnet.runs.probabilities import bytes_needed
-from alexnet.training.datamodule import test_splits, val_splits
 from alexnet.training.hardware import compile_augmenter
 from alexnet.training.momentum import SGD2012, parameter_groups
-
-LONG_ENOUGH = 0.2
-"""Seconds of updates between two turns of Lightning's loop: short enough for a live display and for signals."""
 
 KEPT_BYTES = 2**26
 """Runs keep the probabilities of all classes up to this size; `alexnet evaluate` writes them where there are more."""
@@ -41,7 +34,6 @@ class AlexNetModule(L.LightningModule):
 
     def __init__(self, config: Config, tree: ConfigTree, pack: Pack, replica: Replica = SINGLE_REPLICA) -> None:
         super().__init__()
-        self.automatic_optimization = False  # Lightning's own is one update a turn of its loop
         self.config = config
         self.replica = replica
         self.counts = True
@@ -57,11 +49,8 @@ class AlexNetModule(L.LightningModule):
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.train_errors, self.val_errors, self.train_set_errors = TopKErrors(), TopKErrors(), TopKErrors()
-        self.predictions = PredictionStore(whole=_fits_a_file(pack))
+        self.predictions = PredictionStore(keep_probabilities=_fits_a_file(pack))
         self.validated = val_splits(pack, config)
-        self.turn_ends = False
-        """Whether Lightning's loop is wanted back after the update under way; all processes must want it together."""
-        self._updates = 1
 
     def keep_half(self, column: int) -> None:
         """Keep the half of the network, with its present weights, that belongs to one of two processes.
@@ -100,34 +89,8 @@ class AlexNetModule(L.LightningModule):
     def _switch_color(self) -> None:
         self.augmenter.color_on = self.config.color_is_on(self.current_epoch)
 
-    def training_step(self, dataloader_iter: Iterator[tuple[RawBatch | AugmentedBatch, int, int]]) -> None:
-        """Several updates in one turn of Lightning's loop, as many as take about `LONG_ENOUGH`.
-
-        A turn has some fifty hooks, most of them empty: together as long as the update of a small network, or as a
-        GPU's of a large one.
-        """
-        start = time.perf_counter()
-        optimizer, strategy = self.optimizers(use_pl_optimizer=False), self.trainer.strategy
-        assert isinstance(optimizer, SGD2012)
-        loop = self.trainer.fit_loop.epoch_loop
-        first = batch_idx = loop.batch_idx
-        batches = islice(dataloader_iter, self._updates)
-        with torch.autocast(self.device.type, enabled=False):  # Lightning's is on, and would be for gradients as well
-            for batch_idx, (batch, _, _) in enumerate(batches, start=first):
-                with self.trainer.precision_plugin.forward_context():
-                    loss = self.loss(batch, batch_idx)
-                optimizer.zero_grad()
-                strategy.pre_backward(loss)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                loop.manual_optimization.optim_step_progress.increment_by(1)
-                if self.turn_ends:
-                    break
-        self.turn_ends = False
-        loop.batch_progress.increment_by(batch_idx - first)  # Lightning counts a turn as one batch
-        # Processes that train together take their turns together.
-        short = time.perf_counter() - start < LONG_ENOUGH
-        self._updates = strategy.broadcast(2 * self._updates if short else self._updates)
+    def training_step(self, batch: RawBatch | AugmentedBatch, batch_idx: int) -> Tensor:
+        return self.loss(batch, batch_idx)
 
     def loss(self, batch: RawBatch | AugmentedBatch, batch_idx: int) -> Tensor:
         """What this step's gradient is of: the mean loss of the batch's images, under this step's dropout masks.

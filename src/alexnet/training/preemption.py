@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from alexnet.trained.network import CHECKPOINTS, LAST
+from alexnet.runs.directory import CHECKPOINTS, LAST
 from alexnet.training.module import AlexNetModule
 from alexnet.training.world import all_gather_objects
 
@@ -42,7 +42,6 @@ class Preemption(L.Callback):
     def __init__(self, directory: Path) -> None:
         self.path = directory / CHECKPOINTS / f"{LAST}.ckpt"
         self._signal = 0
-        self._alone: AlexNetModule | None = None
         self._others = {number: signal.getsignal(number) for number in SIGNALS}
         self._next_look = 0
         self._last_look = (0, time.monotonic())
@@ -54,17 +53,8 @@ class Preemption(L.Callback):
             for number in SIGNALS:
                 signal.signal(number, self._told)
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        assert isinstance(pl_module, AlexNetModule)
-        self._alone = pl_module if trainer.world_size == 1 else None
-        if trainer.world_size > 1:
-            # A broadcast after every step, and a host that waits for it.
-            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
-
     def _told(self, number: int, _: FrameType | None) -> None:
         self._signal = number
-        if self._alone is not None:
-            self._alone.turn_ends = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, AlexNetModule)

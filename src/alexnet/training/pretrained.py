@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from alexnet.config.schema import Config, PretrainedConfig
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
+from alexnet.runs.directory import CHECKPOINTS
 from alexnet.runs.result import PretrainedFacts
-from alexnet.trained.network import CHECKPOINTS, Weights, read_weights, weights_digest, weights_file
+from alexnet.trained.weights import Weights, read_weights, weights_digest, weights_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
     """
     with torch.device("meta"):
         net = AlexNet(config, classes=classes, seed=config.seed)
-    given = pretrained.weights.of_net
+    given = pretrained.weights.model_state
     for name, wanted in net.state_dict().items():
         layer = name.rpartition(".")[0]
         if layer in config.pretrained.reinit:
@@ -64,7 +65,7 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
 
 def start_from(net: nn.Module, pretrained: Pretrained, reinit: list[str]) -> None:
     """Replace the weights of every layer except those in `reinit`; they must fit (`check_fits`)."""
-    given = pretrained.weights.of_net
+    given = pretrained.weights.model_state
     taken = {name: given[name] for name in net.state_dict() if name.rpartition(".")[0] not in reinit}
     net.load_state_dict(taken, strict=False)
 
@@ -75,7 +76,7 @@ def pretrained_facts(config: Config, net_layers: list[str]) -> PretrainedFacts |
     if pretrained is None:
         return None
     assert config.pretrained.checkpoint is not None
-    theirs = dict.fromkeys(name.rpartition(".")[0] for name in pretrained.weights.of_net)
+    theirs = dict.fromkeys(name.rpartition(".")[0] for name in pretrained.weights.model_state)
     return PretrainedFacts(
         run=pretrained.name,
         data_fingerprint=pretrained.weights.data_fingerprint,

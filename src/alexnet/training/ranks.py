@@ -23,7 +23,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, 
 
 from alexnet.config.job import Job
 from alexnet.errors import UserError
-from alexnet.files import locked
+from alexnet.files import exclusive
 from alexnet.training.preemption import SIGNALS, Preempted
 
 GRACE_SECONDS = 60
@@ -188,7 +188,7 @@ def _first_alone(rank: int, directory: Path) -> Iterator[None]:
     if rank > 0:
         yield
         return
-    with locked(directory / FIRST_LOCK, str(directory), wait=lambda _: None):
+    with exclusive(directory / FIRST_LOCK, str(directory), wait=lambda _: None):
         yield
 
 

@@ -18,23 +18,27 @@ from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
+from alexnet.evaluation.collect import error_rates, first_layer
 from alexnet.files import exclusive
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import plan
-from alexnet.runs.first_layer import FIRST_LAYER_FILE, FirstLayer, write_first_layer
-from alexnet.runs.predictions import PREDICTIONS_FILE, ViewPredictions, write_predictions
-from alexnet.runs.probabilities import PROBABILITIES_FILE, write_probabilities
-from alexnet.runs.result import (
+from alexnet.runs.directory import (
+    CHECKPOINTS,
     CONFIG_FILE,
+    FIRST_LAYER_FILE,
+    LAST,
+    LOCK_FILE,
     METRICS_FILE,
+    PREDICTIONS_FILE,
+    PROBABILITIES_FILE,
     RESULT_FILE,
-    PretrainedFacts,
-    Result,
-    finished_result,
-    read_result,
 )
+from alexnet.runs.first_layer import FirstLayer, write_first_layer
+from alexnet.runs.predictions import ViewPredictions, write_predictions
+from alexnet.runs.probabilities import write_probabilities
+from alexnet.runs.result import PretrainedFacts, Result, finished_result, read_result
 from alexnet.runs.wandb_names import check_login
-from alexnet.trained.network import CHECKPOINTS, LAST, read_checkpoint
+from alexnet.trained.weights import read_checkpoint
 from alexnet.training import tracking
 from alexnet.training.callbacks import ScheduledRate, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
@@ -49,7 +53,7 @@ from alexnet.training.hardware import (
 )
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
-from alexnet.training.outcome import begun, error_rates, first_layer, stopped, training_facts
+from alexnet.training.outcome import begun, stopped, training_facts
 from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.ranks import run_in_ranks
@@ -104,7 +108,7 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
         return _shown_again(done, job, directory, console)
     pack = preflight(job)
     directory.mkdir(parents=True, exist_ok=True)
-    with exclusive(directory):
+    with exclusive(directory / LOCK_FILE, str(directory)):
         if job.config.restart:
             _discard(directory)
         elif (done := finished_result(directory)) is not None:  # by another process, since we looked
@@ -222,10 +226,10 @@ def _write_files(
 ) -> None:
     """What the network says about every image, and its first kernels."""
     write_predictions(directory, predictions)
-    if module.predictions.whole:
+    if module.predictions.keep_probabilities:
         write_probabilities(
             directory,
-            module.predictions.answers(data.evaluated),
+            module.predictions.collect_probabilities(data.evaluated),
             net=directory.name,
             fingerprint=data.pack.fingerprint,
             class_names=data.pack.class_names,
@@ -311,5 +315,4 @@ def silence_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* is not empty.*")  # a resumed run's is not
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")  # no validation images
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*dataloader_iter.*")  # "experimental": so it is
     warnings.filterwarnings("ignore", message=".*broadcast_buffers.*")  # its successor is newer than torch 2.11

@@ -13,9 +13,9 @@ from alexnet.data.pack.statistics import PixelStats
 
 ON = CropsConfig(random=True, flip=True, include_last_offset=False)
 OFF = CropsConfig(random=False, flip=False, include_last_offset=False)
-STD = ColorConfig(coefficient=0.1, magnitude="std")
-EIGENVALUE = ColorConfig(coefficient=0.1, magnitude="eigenvalue")
-NO_COLOR = ColorConfig(coefficient=0.0, magnitude="std")
+STD = ColorConfig(std=0.1, magnitude="std")
+EIGENVALUE = ColorConfig(std=0.1, magnitude="eigenvalue")
+NO_COLOR = ColorConfig(std=0.0, magnitude="std")
 
 
 def statistics(size: int, seed: int = 0) -> PixelStats:
@@ -129,7 +129,7 @@ def test_the_covariance_of_the_colour_noise(color: ColorConfig) -> None:
 def test_the_source_subtracts_the_centre_of_the_mean_image_and_divides_noisy_images() -> None:
     """convdata_jpeg.py: crop, mirror, subtract the mean's centre as it stands, add the noise, divide by 1.1."""
     crops = CropsConfig(random=True, flip=True, include_last_offset=True, center_mean=True)
-    color = ColorConfig(coefficient=0.1, magnitude="std", rescale=True)
+    color = ColorConfig(std=0.1, magnitude="std", rescale=True)
     stats, images = statistics(12), batch(20, 12, 8, 1)
     augmenter = Augmenter(stats, CropGeometry(image_size=12, crop_size=8), crops=crops, color=color)
     noisy = augmenter(images).numpy()
@@ -142,10 +142,23 @@ def test_the_source_subtracts_the_centre_of_the_mean_image_and_divides_noisy_ima
         noise = stats.eigenvectors @ (images.colors[index].numpy() * 0.1 * np.sqrt(stats.eigenvalues))
         np.testing.assert_allclose(plain[index], pixels.transpose(2, 0, 1), rtol=1e-5, atol=1e-4)
         np.testing.assert_allclose(noisy[index], ((pixels + noise) / 1.1).transpose(2, 0, 1), rtol=1e-5, atol=1e-4)
-    centre = torch.full((20, 2), 2)
-    views = augmenter.crop(images.images, centre, torch.zeros(20, dtype=torch.bool)).numpy()
+    views = augmenter.crop_at(images.images, 2, 2, flipped=False).numpy()
     expected_views = images.images.numpy()[:, 2:10, 2:10] - stats.mean_image[2:10, 2:10]
     np.testing.assert_allclose(views, expected_views.transpose(0, 3, 1, 2), atol=1e-4)  # neither noise nor division
+
+
+@pytest.mark.parametrize("center_mean", [False, True])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_crop_at_equals_a_batch_with_that_offset_and_flip_for_all(center_mean: bool, flipped: bool) -> None:
+    """Bit for bit and in its layout, also where the mean image is that of the center and is not flipped."""
+    crops = CropsConfig(random=True, flip=True, include_last_offset=True, center_mean=center_mean)
+    augmenter = Augmenter(statistics(9), CropGeometry(image_size=9, crop_size=6), crops=crops, color=STD)
+    augmenter.color_on = False
+    images = batch(4, 9, 6, 0)._replace(flips=torch.full((4,), flipped))
+    for row, column in ((0, 0), (3, 1)):
+        expected = augmenter(images._replace(offsets=torch.tensor([[row, column]]).expand(4, 2)))
+        found = augmenter.crop_at(images.images, row, column, flipped)
+        assert torch.equal(found, expected) and found.stride() == expected.stride()
 
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -167,7 +180,7 @@ def test_compiled_into_one_kernel_it_computes_the_same(device: str) -> None:
 
 def test_positions_are_the_paper_s_32_of_33() -> None:
     paper = CropGeometry(image_size=256, crop_size=224)
-    assert (paper.margin, paper.centre) == (32, 16)
+    assert (paper.margin, paper.center) == (32, 16)
     assert paper.positions(ON) == 32
     assert paper.positions(CropsConfig(random=True, flip=True, include_last_offset=True)) == 33
     whole = CropGeometry(image_size=32, crop_size=32)

@@ -44,7 +44,7 @@ def test_every_way_into_memory_gives_what_the_augmenter_gives(
     sums.add(split.gather(np.arange(IMAGES)))
     geometry = CropGeometry(image_size=SIZE, crop_size=crop)
     crops = CropsConfig(random=True, flip=True, include_last_offset=False, center_mean=center_mean)
-    color = ColorConfig(coefficient=0.1, magnitude="std", rescale=True)
+    color = ColorConfig(std=0.1, magnitude="std", rescale=True)
     plan = draw_epoch(seed=0, epoch=0, images=IMAGES, positions=geometry.positions(crops))
     augmenter = Augmenter(sums.statistics(), geometry, crops=crops, color=color)
     drawn = (torch.from_numpy(draws) for draws in (plan.offsets, plan.flips, plan.colors))

@@ -190,7 +190,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Exception]]:
 def test_a_failure_that_is_no_image_s_is_told_apart(split: JpegSplit, failing: list[Exception]) -> None:
     decoder = NvjpegDecoder(CPU)
     failing.append(RuntimeError("Failed to decode batch: 6\nException raised from"))
-    with pytest.raises(UserError, match=r"data.decoder=nvjpeg: nvJPEG failed .*\(Failed .*: 6\); choose host"):
+    with pytest.raises(UserError, match=r"data.decoder=nvjpeg: nvJPEG failed .*\(Failed .*: 6\); choose cpu"):
         decoder.gather(split, np.arange(3))
     failing[0] = torch.OutOfMemoryError("a smaller batch would do")
     with pytest.raises(torch.OutOfMemoryError):
@@ -199,10 +199,10 @@ def test_a_failure_that_is_no_image_s_is_told_apart(split: JpegSplit, failing: l
 
 def test_a_torchvision_without_nvjpeg_is_refused(failing: list[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     failing.append(RuntimeError("decode_jpegs_cuda: torchvision not compiled with nvJPEG support"))
-    with pytest.raises(UserError, match=r"data.decoder=nvjpeg: .*not compiled with nvJPEG.*or choose host"):
+    with pytest.raises(UserError, match=r"data.decoder=nvjpeg: .*not compiled with nvJPEG.*or choose cpu"):
         NvjpegDecoder(CPU)
     monkeypatch.delattr(torchvision.io, "decode_jpeg")  # as its successors will
-    with pytest.raises(UserError, match=r"data.decoder=nvjpeg: .*cannot import name 'decode_jpeg'.*or choose host"):
+    with pytest.raises(UserError, match=r"data.decoder=nvjpeg: .*cannot import name 'decode_jpeg'.*or choose cpu"):
         NvjpegDecoder(CPU)
 
 

@@ -11,9 +11,10 @@ from rich.console import Console
 
 from alexnet.commands.main import main
 from alexnet.errors import UserError
+from alexnet.runs.metrics import write_metrics
 from alexnet.runs.result import read_result
 from alexnet.study.paper.figure1 import figure1
-from tests.study.made_up import fitted, unfinished
+from tests.study.made_up import epoch_record, fitted, unfinished
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -94,7 +95,7 @@ def test_runs_that_cannot_count_are_named(runs: Path) -> None:
     directory = fitted(runs, "tanh", 0.1, seed=0, errors=[80])
     unfinished(read_result(directory), "failed", "training diverged in epoch 1").write(directory)
     bare = fitted(runs, "relu", 0.003, seed=9, errors=[80])
-    (bare / "metrics.csv").write_text("epoch,step\n0,352\n")
+    write_metrics(bare, [epoch_record(0, train_set=None)])
     text = shown(runs)
     assert "failed: training diverged in epoch 1" in text and "was not measured" in text
     assert "0.1 " not in text.split("Epochs until")[0]

@@ -19,7 +19,10 @@ from alexnet.study.comparison import Group, compare
 from alexnet.study.report.page import page
 from tests.study.made_up import predictions, result, save, study, unfinished
 
-HEADER = "epoch,step,rate,train_loss,train_top1_error,train_top5_error,val_loss,val_top1_error,val_top5_error"
+HEADER = (
+    "epoch,step,rate,train_loss,train_top1_error,train_top5_error,val_loss,val_top1_error,val_top5_error,"
+    "seconds,images_per_second"
+)
 NASTY = (
     "<script>alert(\"1\")</script> & 'x' \N{RIGHT-TO-LEFT OVERRIDE}\N{HEBREW LETTER ALEF} \N{PILE OF POO} é \x07 \ud800"
 )
@@ -75,7 +78,7 @@ def source(folder: Path) -> str:
 
 def add_curve(directory: Path, *errors: tuple[float, float | str], drop: int = 99) -> None:
     lines = [
-        f"{epoch},{epoch + 1},{0.01 if epoch < drop else 0.001},4,{train},50,4,{val},50"
+        f"{epoch},{epoch + 1},{0.01 if epoch < drop else 0.001},4,{train},50,4,{val},50,3,500"
         for epoch, (train, val) in enumerate(errors)
     ]
     (directory / "metrics.csv").write_text("\n".join([HEADER, *lines]) + "\n")

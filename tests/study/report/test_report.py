@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from alexnet.errors import UserError
-from alexnet.runs.result import RESULT_FILE, GitState, Points, Target
+from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.result import GitState, Points, Target
 from alexnet.study.report.export import COMPARISON_COLUMNS, RUN_COLUMNS
 from alexnet.study.report.report import report
 from alexnet.study.wording import shown_points, shown_seeds

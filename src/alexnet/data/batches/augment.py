@@ -46,7 +46,7 @@ class CropGeometry:
         return self.image_size - self.crop_size
 
     @property
-    def centre(self) -> int:
+    def center(self) -> int:
         return self.margin // 2
 
     def positions(self, crops: CropsConfig) -> int:
@@ -79,31 +79,40 @@ class Augmenter(nn.Module):
 
     def forward(self, batch: RawBatch) -> Tensor:
         """Augment a training batch with its own draws."""
-        offsets = batch.offsets if self.crops.random else torch.full_like(batch.offsets, self.geometry.centre)
+        offsets = batch.offsets if self.crops.random else torch.full_like(batch.offsets, self.geometry.center)
         flips = batch.flips if self.crops.flip else torch.zeros_like(batch.flips)
-        crops = self.crop(batch.images, offsets, flips)
+        crops = self._crop(batch.images, offsets, flips)
         if not self.color_on:
             return crops
         # Once per image and use, the same for all of its pixels.
         noisy = crops + (batch.colors @ self.pca_directions)[:, :, None, None]
         return noisy if self.color_scale == 1.0 else noisy * self.color_scale
 
-    def crop(self, images: Tensor, offsets: Tensor, flips: Tensor) -> Tensor:
-        """Cut crops at their offsets, mirror some, subtract the mean image: the deterministic part."""
+    def crop_at(self, images: Tensor, row: int, column: int, flipped: bool) -> Tensor:
+        """Cut the same crop out of every image and subtract the mean image; for views, without color noise."""
+        size, center = self.geometry.crop_size, self.geometry.center
+        pixels = images[:, row : row + size, column : column + size]
+        if self.crops.center_mean:
+            mean = self.mean_image[center : center + size, center : center + size]
+        else:
+            mean = self.mean_image[row : row + size, column : column + size]
+            mean = mean.flip(1) if flipped else mean
+        pixels = pixels.flip(2) if flipped else pixels
+        return pixels.float().sub_(mean).permute(0, 3, 1, 2)
+
+    def _crop(self, images: Tensor, offsets: Tensor, flips: Tensor) -> Tensor:
+        """Gather a crop of each image at its own offset, and subtract the mean image."""
         steps = torch.arange(self.geometry.crop_size, device=images.device)
         rows = offsets[:, 0, None] + steps
         columns = offsets[:, 1, None] + torch.where(flips[:, None], steps.flip(0), steps)
         chosen = torch.arange(len(images), device=images.device)[:, None, None]
         rows, columns = rows[:, :, None], columns[:, None, :]
-        crops = images[chosen, rows, columns].float() - self._mean(rows, columns)
-        return crops.permute(0, 3, 1, 2)
-
-    def _mean(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """The part of the mean image to subtract from the pixels at these rows and columns, [n or 1, crop, crop, 3]."""
-        if not self.crops.center_mean:
-            return self.mean_image[rows, columns]
-        centre = slice(self.geometry.centre, self.geometry.centre + self.geometry.crop_size)
-        return self.mean_image[None, centre, centre]
+        if self.crops.center_mean:
+            center = slice(self.geometry.center, self.geometry.center + self.geometry.crop_size)
+            mean = self.mean_image[None, center, center]
+        else:
+            mean = self.mean_image[rows, columns]
+        return (images[chosen, rows, columns].float() - mean).permute(0, 3, 1, 2)
 
 
 def color_scale(color: ColorConfig) -> float:

@@ -40,7 +40,7 @@ class FusedAugmenter:
         `out` is float32 [m, crop, crop, 3] with m >= n.
         """
         indices = plan.order[part]
-        n, centre = len(indices), self.geometry.centre
+        n, centre = len(indices), self.geometry.center
         offsets = plan.offsets[part] if self.crops.random else np.full((n, 2), centre)
         flips = plan.flips[part] if self.crops.flip else np.zeros(n, np.bool_)
         shifts, size = self._shifts(plan, part), self.geometry.image_size

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.data.sources.scratch import PART, Scalar, filled, parts
-
 STREAMS = ("order", "offsets", "flips", "colors")
 """Independent random streams of an epoch: switching one form of augmentation off leaves the others as they were."""
 
@@ -40,20 +38,10 @@ def draw_epoch(
     streams = {name: np.random.default_rng([seed, epoch, key]) for key, name in enumerate(STREAMS)}
     if not reshuffle:
         streams["order"] = np.random.default_rng([seed, 0, STREAMS.index("order")])
-    order = filled(np.arange(part.start, part.stop) for part in parts(images))
-    streams["order"].shuffle(order)
-    whole_draws = max(1, PART // images_per_crop) * images_per_crop
-    counts = [part.stop - part.start for part in parts(images, most=whole_draws)]
+    shared = np.arange(images) // images_per_crop * images_per_crop
     return EpochPlan(
-        order=order,
-        offsets=filled(
-            _shared(streams["offsets"].integers(0, positions, size=(count, 2)), images_per_crop) for count in counts
-        ),
-        flips=filled(_shared(streams["flips"].random(count) < 0.5, images_per_crop) for count in counts),
-        colors=filled(streams["colors"].standard_normal((count, 3), dtype=np.float32) for count in counts),
+        order=streams["order"].permutation(images),
+        offsets=streams["offsets"].integers(0, positions, size=(images, 2))[shared],
+        flips=streams["flips"].random(images)[shared] < 0.5,
+        colors=streams["colors"].standard_normal((images, 3), dtype=np.float32),
     )
-
-
-def _shared(draws: NDArray[Scalar], images_per_crop: int) -> NDArray[Scalar]:
-    """Of so many that follow one another, the first."""
-    return draws[np.arange(len(draws)) // images_per_crop * images_per_crop]

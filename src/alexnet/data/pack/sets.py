@@ -4,6 +4,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -15,7 +16,7 @@ from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources import shapes
 from alexnet.data.sources.checksums import PUBLISHED
 from alexnet.data.sources.downloads import fetch
-from alexnet.data.sources.folders import FolderTree
+from alexnet.data.sources.folders import FileTree
 from alexnet.errors import UserError
 
 _ADDRESSES = {
@@ -72,11 +73,13 @@ def _open_root(data: DataConfig, root: Path, size: int, show: bool) -> Pack:
 
 def _listing(root: Path) -> Iterator[str]:
     """What tells whether a source has changed: names and sizes, of an archive its own, as pieces of JSON."""
-    files = FolderTree(root).files if root.is_dir() else None
-    sizes = [(root.name, root.stat().st_size)] if files is None else zip(files, files.sizes, strict=True)
     yield "{"
-    for place, (name, size) in enumerate(sizes):
-        yield f"{', ' if place else ''}{json.dumps(name)}: {size}"
+    if root.is_dir():
+        with closing(FileTree(root)) as tree:
+            for place, file in enumerate(tree.files.files()):
+                yield f"{', ' if place else ''}{json.dumps(file.name)}: {file.size}"
+    else:
+        yield f"{json.dumps(root.name)}: {root.stat().st_size}"
     yield "}"
 
 

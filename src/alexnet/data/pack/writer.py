@@ -10,10 +10,9 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -21,14 +20,13 @@ from typing import IO, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.config.records import replace_file
 from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
 from alexnet.data.pack.splits import place_in_shards
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
-from alexnet.data.sources.scratch import full, parts
 from alexnet.data.threads import ParallelMap
 from alexnet.errors import UserError
+from alexnet.files import replace_file
 
 SHARD_BYTES = 2**30
 JOURNAL_SECONDS = 2.0
@@ -60,7 +58,7 @@ class _Shards:
 
     def __init__(self, folder: Path, split: str, suffix: str, labels: npt.NDArray[np.int64], shard_bytes: int) -> None:
         self.split, self.labels, self.suffix = split, labels, suffix
-        self._spans = full(2 * len(labels), np.int64(-1)).reshape(-1, 2)
+        self._spans = np.full((len(labels), 2), -1, np.int64)
         """First byte and length of the image of each slot; -1 where there is none."""
         self._folder, self._shard_bytes = folder, shard_bytes
         self._sizes: list[int] = []
@@ -103,28 +101,20 @@ class _Shards:
             self._file.close()
             self._file = None
 
-    def kept(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-        """Labels [n] and spans [n, 2] of the slots that have an image, some at a time."""
-        for part in parts(len(self.labels)):
-            there = self._spans[part, 0] >= 0
-            yield self.labels[part][there], self._spans[part][there]
-
-    def in_order(self) -> bool:
-        """Whether the images came in the order of their slots."""
-        last = -1
-        for _, spans in self.kept():
-            starts = np.concatenate([[last], spans[:, 0]])
-            if (np.diff(starts) < 0).any():
-                return False
-            last = starts[-1]
-        return True
+    def kept(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Labels [n] and spans [n, 2] of the slots that have an image."""
+        there = self._spans[:, 0] >= 0
+        return self.labels[there], self._spans[there]
 
     def contents_in_order(self) -> list[str]:
         """The checksums that the shards would have, had the images come in the order of their slots."""
         held = [np.memmap(path, np.uint8, "r") for path in self.paths]
         starts = np.concatenate([[0], np.cumsum(self._sizes)])
         digests, size = [hashlib.sha256()], 0
-        for start, length in chain.from_iterable(spans.tolist() for _, spans in self.kept()):
+        _, spans = self.kept()
+        for start, length in zip(
+            spans[:, 0].data, spans[:, 1].data, strict=True
+        ):  # one at a time: no lists of millions
             if size + length > self._shard_bytes and size:
                 digests.append(hashlib.sha256())
                 size = 0
@@ -222,10 +212,8 @@ class PackWriter:
 
     def kept_per_class(self, split: str) -> npt.NDArray[np.int64]:
         """int64 [classes]: images kept so far."""
-        counts = np.zeros(len(self.class_names), np.int64)
-        for labels, _ in self._shards[split].kept():
-            counts += np.bincount(labels, minlength=len(counts))
-        return counts
+        labels, _ = self._shards[split].kept()
+        return np.bincount(labels, minlength=len(self.class_names))
 
     def finish(
         self, made: dict[str, Any], *, threads: int = 1, advance: Callable[[int], None] = lambda _: None
@@ -291,18 +279,17 @@ class PackWriter:
 
     def _finish_split(self, shards: _Shards) -> dict[str, Any]:
         """Write labels and index; returns the split's entry of `pack.json`."""
-        in_order, bytes_each = shards.in_order(), self.image_size**2 * 3
-        entry: dict[str, Any] = {"images": sum(len(labels) for labels, _ in shards.kept())}
-
-        def save(name: str, pieces: Iterator[npt.NDArray[np.int64]]) -> None:
-            entry[name] = f"{shards.split}-{name}.npy"
-            _save(self._folder / entry[name], entry["images"], pieces)
-
-        save("labels", (labels for labels, _ in shards.kept()))
+        labels, spans = shards.kept()
+        in_order = bool((np.diff(spans[:, 0]) >= 0).all())
+        arrays = {"labels": labels}
         if self.encoding == "jpeg":
-            save("spans", (spans for _, spans in shards.kept()))
+            arrays["spans"] = spans
         elif not in_order:
-            save("order", (spans[:, 0] // bytes_each for _, spans in shards.kept()))
+            arrays["order"] = spans[:, 0] // (self.image_size**2 * 3)
+        entry: dict[str, Any] = {"images": len(labels)}
+        for name, array in arrays.items():
+            entry[name] = f"{shards.split}-{name}.npy"
+            np.save(self._folder / entry[name], array)
         if not in_order:
             entry["in_order"] = shards.contents_in_order()
         return {**entry, "shards": [path.name for path in shards.paths]}
@@ -317,7 +304,7 @@ class PackWriter:
                 sums.add(block.images[block.rows])
             return sums
 
-        pieces = (np.arange(part.start, part.stop) for part in parts(len(split), most=_PIECE))
+        pieces = (np.arange(first, min(first + _PIECE, len(split))) for first in range(0, len(split), _PIECE))
         total = RunningPixelStats(self.image_size)
         for sums in ParallelMap(sums_of, pieces, threads):
             total.merge(sums)
@@ -384,13 +371,3 @@ def _digest(*parts: Any) -> str:
             digest.update(f"\n{name}:".encode())
             digest.update(value.data if isinstance(value, np.ndarray) else json.dumps(value, sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def _save(path: Path, length: int, pieces: Iterable[npt.NDArray[np.int64]]) -> None:
-    """What `np.save` writes of the pieces one behind the other: `length` numbers or rows."""
-    with path.open("wb") as file:
-        for place, piece in enumerate(pieces):
-            if place == 0:
-                form = np.lib.format.header_data_from_array_1_0(piece)
-                np.lib.format.write_array_header_1_0(file, form | {"shape": (length, *piece.shape[1:])})
-            file.write(piece.tobytes())

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from alexnet.data.progress import progress, say
+from alexnet.data.progress import print_status, progress
 from alexnet.errors import UserError
 
 PUBLISHED = {
@@ -34,7 +34,7 @@ def check(source: Path, *, show_progress: bool = True) -> None:
                 f"{archive} is incomplete or altered: MD5 {found} instead of {PUBLISHED[archive.name]}; "
                 "download it again"
             )
-        say(f"{archive.name}: MD5 as published", show=show_progress)
+        print_status(f"{archive.name}: MD5 as published", show=show_progress)
 
 
 def _archives(source: Path) -> list[Path]:

@@ -13,7 +13,7 @@ and boxes of each validation image, and the words of the classes.
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,27 +149,30 @@ def _by_number(classes: list[Any], number: str) -> dict[int, str]:
     return {int(synset[number]): str(synset["WNID"]) for synset in classes}
 
 
-def label(path: Path, split: str, images: list[str], kit: Kit | None) -> list[str]:
-    """The WordNet IDs of the classes of flat images, of which `images` are the names.
+def labels_by_name(path: Path, split: str, images: Iterable[str], kit: Kit | None) -> Callable[[str], str]:
+    """Return a function from the names of flat images, which are `images`, to the WordNet IDs of their classes.
 
     Raises:
         UserError: there is no kit or it lacks the labels, the images are not those that the labels are about, or a
             label is none of the kit's classes.
     """
-    found = {name: FLAT.fullmatch(name) for name in images}
-    numbers = {name: (match["year"], int(match["number"])) for name, match in found.items() if match}
-    years = {year for year, _ in numbers.values()}
+    found = [(match["year"], int(match["number"])) if (match := FLAT.fullmatch(name)) else ("", 0) for name in images]
+    years = {year for year, _ in found} - {""}
     if len(years) != 1:
         raise UserError(f"{path}: {split} mixes images of {' and '.join(sorted(years))}; keep one year")
-    year = years.pop()
-    labels = _labels(path, year, split, len(images), kit)
-    if sorted(number for _, number in numbers.values()) != list(range(1, len(labels) + 1)):
+    labels = _labels(path, years.pop(), split, len(found), kit)
+    if sorted(number for _, number in found) != list(range(1, len(labels) + 1)):
         raise UserError(
-            f"{path}: {len(images):,} {split} images but {len(labels):,} labels, for the images from 1 on; "
+            f"{path}: {len(found):,} {split} images but {len(labels):,} labels, for the images from 1 on; "
             "some are missing or doubled: copy or download them again"
         )
-    assert kit is not None
-    return [kit.wordnet_ids[int(labels[number - 1])] for _, number in numbers.values()]
+
+    def wordnet_id(name: str) -> str:
+        match = FLAT.fullmatch(name)
+        assert match is not None and kit is not None
+        return kit.wordnet_ids[int(labels[int(match["number"]) - 1])]
+
+    return wordnet_id
 
 
 def _labels(path: Path, year: str, split: str, images: int, kit: Kit | None) -> npt.NDArray[np.int64]:

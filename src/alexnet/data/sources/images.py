@@ -29,7 +29,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from alexnet.data.jpeg import MAX_PIXELS, decode_photograph
-from alexnet.data.sources.resample import centre_square
+from alexnet.data.sources.resample import center_square
 from alexnet.data.sources.tars import FileRange
 
 Blob = Path | FileRange | bytes | npt.NDArray[np.uint8]
@@ -56,18 +56,18 @@ class Converted:
     """An image that could be used."""
 
     square: Square
-    unusual: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     """What is out of the ordinary about its file, in the words of the module's docstring."""
 
 
 def convert(blobs: list[Blob], size: int) -> list[Converted | str]:
     """Each image as a uint8 [size, size, 3] square, or the reason, one line, why there is none."""
-    with quiet():
+    with suppress_pil_warnings():
         return [convert_file(blob, size, blob.name if isinstance(blob, Path) else "") for blob in blobs]
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def suppress_pil_warnings() -> Iterator[None]:
     """Without PIL's warnings of odd metadata, which is not used. For one thread: filters belong to the process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -78,7 +78,7 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
     """An image as a uint8 [size, size, 3] square, or the reason, one line, why there is none.
 
     `name` tells what the file claims to be, where its suffix says so. May be called from several threads, within one
-    `quiet`.
+    `suppress_pil_warnings`.
     """
     try:
         return _convert(blob, size, name)
@@ -92,7 +92,7 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
 
 def _convert(blob: Blob, size: int, name: str) -> Converted:
     if isinstance(blob, np.ndarray):
-        return Converted(centre_square(blob, size))
+        return Converted(center_square(blob, size))
     data = blob if isinstance(blob, bytes) else blob.read_bytes()
     if not data:
         raise RejectedError("empty file")
@@ -100,7 +100,7 @@ def _convert(blob: Blob, size: int, name: str) -> Converted:
     if compressed:
         data = _unzipped(data)
     pixels, notes = _decode(data, name)
-    return Converted(centre_square(pixels, size), (*(["gzip-compressed"] if compressed else []), *notes))
+    return Converted(center_square(pixels, size), (*(["gzip-compressed"] if compressed else []), *notes))
 
 
 def _unzipped(data: bytes) -> bytes:
@@ -120,7 +120,7 @@ def _decode(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8], list[str]]:
         pixels, grey = photograph
         return pixels, [*(["greyscale"] if grey else []), *_orientation(data)]
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        return _rgb(image), _unusual(image, name)
+        return _rgb(image), _notes(image, name)
 
 
 def _orientation(data: bytes) -> list[str]:
@@ -145,7 +145,7 @@ _MODES = {
 }
 
 
-def _unusual(image: Image.Image, name: str) -> list[str]:
+def _notes(image: Image.Image, name: str) -> list[str]:
     notes = []
     claimed = Path(name).suffix.lower()
     if claimed in _JPEG_NAMES and image.format not in ("JPEG", "MPO"):

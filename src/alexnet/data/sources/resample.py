@@ -1,4 +1,4 @@
-"""The centre square of an image at another size: Pillow's antialiased bilinear filter, pixel for pixel.
+"""The center square of an image at another size: Pillow's antialiased bilinear filter, pixel for pixel.
 
 Pillow's algorithm (Resample.c, 8 bits a channel): the weights of every target pixel are the triangle filter as wide as
 the reduction, in 22-bit fixed point; rows are filtered first, rounded to 8 bits, then columns. Pillow 13 swaps the two
@@ -18,7 +18,7 @@ _Taps = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32
 """First source pixel [S] and number of source pixels [S] of each target pixel, and their weights [S, K]."""
 
 
-def centre_square(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+def center_square(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
     """uint8 [H, W, 3] to uint8 [size, size, 3]: the shorter side becomes `size`, the longer one loses its ends."""
     height, width = pixels.shape[:2]
     side = min(height, width)
@@ -44,12 +44,12 @@ def _taps(pixels: int, start: float, stop: float, size: int) -> _Taps:
     weights = np.zeros((size, int(np.ceil(support)) * 2 + 1), np.int32)
     line = np.empty(weights.shape[1])
     for target in range(size):
-        centre = start + (target + 0.5) * scale
-        low = max(0, int(centre - support + 0.5))
-        high = min(pixels, int(centre + support + 0.5))
+        center = start + (target + 0.5) * scale
+        low = max(0, int(center - support + 0.5))
+        high = min(pixels, int(center + support + 0.5))
         total = 0.0
         for tap in range(high - low):
-            distance = abs((tap + low - centre + 0.5) * (1.0 / support))
+            distance = abs((tap + low - center + 0.5) * (1.0 / support))
             line[tap] = max(0.0, 1.0 - distance)
             total += line[tap]
         for tap in range(high - low):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from alexnet.runs.collect import Run
-from alexnet.runs.metrics import Epoch, Metrics, read_metrics
+from alexnet.runs.metrics import EpochRecord, Metrics, read_metrics
 from alexnet.runs.result import BASELINE
 from alexnet.study.charts.axis import Axis
 from alexnet.study.charts.element import Child, Markup, element, header_row, scrolling
@@ -50,7 +50,9 @@ def curves_section(curves: Sequence[RunCurve], *, name: str) -> list[Child]:
 def _axes(curves: Sequence[RunCurve]) -> tuple[Axis, Axis]:
     """The same for all charts, so that they can be compared."""
     epochs = [epoch for curve in curves for epoch in curve.metrics.epochs]
-    errors = [error for epoch in epochs for error in (epoch.train_error, epoch.val_error) if error is not None]
+    errors = [
+        error for epoch in epochs for error in (epoch.train_top1_error, epoch.val_top1_error) if error is not None
+    ]
     # An epoch's errors belong to its end; room for a single epoch and for a flat line.
     low, high = max(min(errors) - 2, 0), min(max(errors) + 2, 100)
     return (
@@ -69,10 +71,10 @@ def _figure(
         element("title", f"Errors over the epochs: {caption}", id=f"{name}-title"),
         element("desc", _description(curves), id=f"{name}-text"),
         _frame(x, y),
-        [_drop(epoch, x) for epoch in sorted({drop for curve in curves for drop in curve.metrics.rate_drops})],
-        [_curve(curve.metrics.epochs, "val_error", "curve behind", x, y) for curve in behind],
-        [_curve(curve.metrics.epochs, "train_error", "curve train", x, y) for curve in curves],
-        [_curve(curve.metrics.epochs, "val_error", "curve val", x, y) for curve in curves],
+        [_drop(epoch, x) for epoch in sorted({drop for curve in curves for drop in curve.metrics.lr_drops})],
+        [_curve(curve.metrics.epochs, "val_top1_error", "curve behind", x, y) for curve in behind],
+        [_curve(curve.metrics.epochs, "train_top1_error", "curve train", x, y) for curve in curves],
+        [_curve(curve.metrics.epochs, "val_top1_error", "curve val", x, y) for curve in curves],
         class_="chart",
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
@@ -86,9 +88,9 @@ def _description(curves: Sequence[RunCurve]) -> str:
     return " ".join(f"Seed {curve.run.result.seed} ends at {_end(curve.metrics.epochs[-1])}." for curve in curves)
 
 
-def _end(epoch: Epoch) -> str:
-    val = "" if epoch.val_error is None else f", validation error {epoch.val_error:.1f} %"
-    return f"training error {epoch.train_error:.1f} %{val}"
+def _end(epoch: EpochRecord) -> str:
+    val = "" if epoch.val_top1_error is None else f", validation error {epoch.val_top1_error:.1f} %"
+    return f"training error {epoch.train_top1_error:.1f} %{val}"
 
 
 def _frame(x: Axis, y: Axis) -> list[Markup]:
@@ -113,7 +115,7 @@ def _drop(epoch: int, x: Axis) -> Markup:
     return element("g", element("line", x1=at, y1=TOP, x2=at, y2=HEIGHT - BOTTOM, class_="drop"), mark)
 
 
-def _curve(epochs: Sequence[Epoch], error: str, kind: str, x: Axis, y: Axis) -> Markup | None:
+def _curve(epochs: Sequence[EpochRecord], error: str, kind: str, x: Axis, y: Axis) -> Markup | None:
     """A line through the ends of the epochs; a single epoch is a dot, as a line of no length with round ends."""
     known = [(epoch.epoch + 1, value) for epoch in epochs if (value := getattr(epoch, error)) is not None]
     step = -(-len(known) // MOST_POINTS)
@@ -163,13 +165,15 @@ def _table(curves: Sequence[RunCurve]) -> Markup:
 
 def _cells(curve: RunCurve) -> list[Markup]:
     epochs = curve.metrics.epochs
-    known: Mapping[int, float] = {epoch.epoch: epoch.val_error for epoch in epochs if epoch.val_error is not None}
+    known: Mapping[int, float] = {
+        epoch.epoch: epoch.val_top1_error for epoch in epochs if epoch.val_top1_error is not None
+    }
     last = epochs[-1]
     lowest = min(known, key=lambda epoch: known[epoch], default=None)
     figures = (
         str(len(epochs)),
-        f"{last.train_error:.2f}",
-        "" if last.val_error is None else f"{last.val_error:.2f}",
+        f"{last.train_top1_error:.2f}",
+        "" if last.val_top1_error is None else f"{last.val_top1_error:.2f}",
         "" if lowest is None else f"{known[lowest]:.2f} after {lowest + 1}",
     )
     name = element("th", code(curve.run.result.run), scope="row")

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from alexnet.config.records import replace_file
 from alexnet.errors import UserError
+from alexnet.files import replace_file
 from alexnet.study.paper.ensemble import MEASURES, Contrast, Ensemble, Error, ensemble, single_errors, tuned_weights
 from alexnet.study.paper.members import Net, common_split, read_members, read_nets
 from alexnet.study.wording import MEASURE_NAMES, shown_interval, shown_p

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from alexnet.config.records import replace_file
 from alexnet.errors import UserError
+from alexnet.files import replace_file
 from alexnet.runs.collect import Run, collect
 from alexnet.study.paper.fitting import FittedRun, Network, Ratio, check_comparable, fastest, networks, ratio, read_fit
 from alexnet.study.report.training_curves import draw

@@ -4,7 +4,6 @@ Reads `result.json`, `config.yaml` and `metrics.csv`. Errors are in percent of a
 at the end of each epoch; between two epochs the error is taken to fall in a straight line, from chance at epoch 0.
 """
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ import yaml
 from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.result import CONFIG_FILE, METRICS_FILE
+from alexnet.runs.directory import CONFIG_FILE, METRICS_FILE
+from alexnet.runs.metrics import read_metrics
 from alexnet.study.statistics import Interval, seed_interval
 
-ERROR = "train_set_top1_error"
 UNDER_STUDY = (
     "activation.name",
     "optimizer.lr",
@@ -105,8 +104,11 @@ def read_fit(run: Run) -> FittedRun | None:
 
     UserError if one of its files is missing or damaged.
     """
-    rows = _rows(run.directory / METRICS_FILE)
-    if not rows or any(not row.get(ERROR) for row in rows):
+    metrics = read_metrics(run.directory)
+    if metrics.damaged:
+        raise UserError(f"{run.directory}: {metrics.problem}")
+    errors = [epoch.train_set_top1_error for epoch in metrics.epochs if epoch.train_set_top1_error is not None]
+    if not errors or len(errors) < len(metrics.epochs):
         return None
     values = schema_defaults() | _config(run.directory / CONFIG_FILE)
     try:
@@ -115,21 +117,11 @@ def read_fit(run: Run) -> FittedRun | None:
             activation=str(values["activation.name"]),
             rate=float(values["optimizer.lr"]),
             settings={key: value for key, value in values.items() if not _is_beside(key)},
-            errors=tuple(float(row[ERROR]) for row in rows),
-            steps=int(rows[0]["step"]),
+            errors=tuple(errors),
+            steps=metrics.epochs[0].step,
         )
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{run.directory}: {CONFIG_FILE} or {METRICS_FILE} is damaged: {error}") from None
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except FileNotFoundError:
-        return []  # stopped in its first epoch
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from alexnet.errors import UserError
 from alexnet.runs.collect import directories_with
-from alexnet.runs.probabilities import PROBABILITIES_FILE, ProbabilitiesHeader, read_answered, read_probabilities
-from alexnet.runs.result import RESULT_FILE
+from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
+from alexnet.runs.probabilities import ProbabilitiesHeader, read_answered, read_probabilities
 from alexnet.study.paper.ensemble import Member
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from alexnet.config.records import replace_file
 from alexnet.errors import UserError
+from alexnet.files import replace_file
 from alexnet.runs.collect import Run, collect
-from alexnet.runs.probabilities import PROBABILITIES_FILE
+from alexnet.runs.directory import PROBABILITIES_FILE
 from alexnet.study.pairing import drop_duplicates, group_runs
 from alexnet.study.paper.ensemble import MEASURES, ensemble
 from alexnet.study.paper.members import Net, read_members, read_nets

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from alexnet.runs.collect import Run
-from alexnet.runs.first_layer import FIRST_LAYER_FILE
-from alexnet.runs.predictions import PREDICTIONS_FILE
-from alexnet.runs.result import METRICS_FILE, RESULT_FILE, Result
+from alexnet.runs.directory import FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.result import Result
 from alexnet.study.charts.element import Child, Markup, element, header_row, scrolling
 from alexnet.study.charts.words import code, plural, signed
 from alexnet.study.comparison import MEASURES, Group, Replicate

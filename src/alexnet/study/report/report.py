@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from alexnet.config.records import replace_file
 from alexnet.errors import UserError
+from alexnet.files import replace_file
 from alexnet.runs.collect import Collection, Run, collect
 from alexnet.runs.wandb_names import Destination
 from alexnet.study.charts.delta_chart import CHART_FILE, picture

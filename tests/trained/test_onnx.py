@@ -8,7 +8,7 @@ from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
-from alexnet.trained.exchange import with_plain_norms
+from alexnet.trained.onnx import with_plain_norms
 
 
 @pytest.mark.parametrize("recipe", ["paper", "source_2012"])
