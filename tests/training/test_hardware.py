@@ -193,15 +193,15 @@ def test_on_a_cpu_the_device_s_decoder_changes_no_number(
 
     monkeypatch.setattr(running, "check_decoder", lambda _: None)  # which refuses it on a CPU
     monkeypatch.setattr(PackDataModule, "_augmented", batches)
-    for decoder in ("host", "device"):
+    for decoder in ("cpu", "nvjpeg"):
         execute(tiny("+data.encoding=jpeg", f"+data.decoder={decoder}"), tmp_path / decoder)
-    assert_same_training(tmp_path / "device", tmp_path / "host")
+    assert_same_training(tmp_path / "nvjpeg", tmp_path / "cpu")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_that_decodes_trains_like_one_that_does_not(tiny: MakeJob, tmp_path: Path) -> None:
     """Pixels are others by some levels; images, crops and masks are the same."""
-    for decoder in ("host", "device"):
+    for decoder in ("cpu", "nvjpeg"):
         switches = ("+data.encoding=jpeg", "hardware.accelerator=gpu", f"+data.decoder={decoder}")
         result, _ = execute(tiny(*switches), tmp_path / decoder)
         assert result.status == "finished"
