@@ -106,7 +106,7 @@ def _add_figure1(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _prepare(options: argparse.Namespace) -> None:
     from alexnet.data.jpeg import JpegQuality
     from alexnet.data.pack.prepare import prepare
-    from alexnet.data.sources.checksums import check
+    from alexnet.data.sources.downloads import check
 
     if options.md5:
         check(options.source)

@@ -25,8 +25,7 @@ from alexnet.data.batches.loading import (
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan, draw_epoch
 from alexnet.data.batches.slots import Slots
-from alexnet.data.pack.integrity import Watch
-from alexnet.data.pack.pack import Pack
+from alexnet.data.pack.pack import BackgroundVerifier, Pack
 from alexnet.parts import SINGLE_REPLICA, Replica
 
 TrainingBatches: TypeAlias = Loader[RawBatch | AugmentedBatch]
@@ -46,7 +45,7 @@ class PackDataModule(L.LightningDataModule):
         self.pack, self.config = pack, config
         self.replica, self.processes = replica, processes
         self.geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
-        self.watch = Watch(pack)
+        self.watch = BackgroundVerifier(pack)
         crop, largest = self.geometry.crop_size, min(config.optimizer.batch_size, len(pack.splits["train"]))
         self._slots = Slots((-(-largest // replica.of), crop, crop, 3))
 
