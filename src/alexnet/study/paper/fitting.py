@@ -20,7 +20,7 @@ from alexnet.runs.metrics import read_metrics
 from alexnet.study.statistics import Interval, seed_interval
 
 FREE_KEYS = (
-    *("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.until_train_error"),
+    *("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.stop_at_train_error"),
     *("ablations", "experiment"),
 )
 """Keys in which the runs of one figure may differ, besides those that have no part in a run's identity."""
