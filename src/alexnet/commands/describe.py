@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     chosen = any(override.startswith(("scale=", "experiment=")) for override in options.overrides)
     config = check([*options.overrides, *([] if chosen else ["scale=paper"])]).config
     tables = [layer_table(plan(config, options.classes))]
-    if config.placement.kind == "two_devices":
+    if config.devices.model_parallel:
         tables += exchange_tables(config, options.classes)
     Console().print(*tables)
 

@@ -122,11 +122,11 @@ def run_job(config: DictConfig) -> float | None:
 
 def _result(job: Job, directory: Path, of_hydra: HydraConf, console: Console) -> Result:
     """Train, or show a finished run again, for which torch is not imported."""
-    if not job.config.fresh and (done := finished_result(directory)) is not None:
+    if not job.config.restart and (done := finished_result(directory)) is not None:
         wanted = job.config.hardware.precision
         other = f" at precision {done.precision}, not {wanted}" if done.has_other_precision(wanted) else ""
         console.print(
-            f"already finished in {directory}{other} (fresh=true runs it again)", highlight=False, soft_wrap=True
+            f"already finished in {directory}{other} (restart=true runs it again)", highlight=False, soft_wrap=True
         )
         console.print(result_table(done))
         return done

@@ -164,7 +164,7 @@ def _unfit(error: OmegaConfBaseException, tree: ConfigTree) -> str:
     if not error.full_key:
         return first_line(error)
     if isinstance(error, ValidationError):
-        key, _, _ = str(error.full_key).partition("[")  # `schedule.drops` for `schedule.drops[0]`
+        key, _, _ = str(error.full_key).partition("[")  # `schedule.milestones` for `schedule.milestones[0]`
         value: Any = tree
         for part in key.split("."):
             value = value[part]

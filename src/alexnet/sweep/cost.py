@@ -71,7 +71,7 @@ def forecast(
 
 def _left(run: PlannedRun, pack: Pack) -> tuple[int, int]:
     """Return what is left of a run: images to train on and crops to evaluate, at most."""
-    epochs = run.job.config.schedule.epochs - (0 if run.job.config.fresh else _epochs_done(run.directory))
+    epochs = run.job.config.schedule.epochs - (0 if run.job.config.restart else _epochs_done(run.directory))
     images = {name: len(split) for name, split in pack.splits.items()}
     val = images.get("val", 0)
     return epochs * images["train"], epochs * val + FINAL_CROPS * (val + images.get("test", 0))

@@ -38,15 +38,14 @@ class Study:
         self.runs |= new
         finished = {directory: done for directory, run in new.items() if (done := run.finished_before)}
         missing = [run for directory, run in new.items() if directory not in finished]
-        resumed = sum(run.written_before is not None and not run.job.config.fresh for run in missing)
+        resumed = sum(run.written_before is not None and not run.job.config.restart for run in missing)
         begun = f" ({resumed} of them begun before)" if resumed else ""
         self._say(f"{len(new)} runs: {len(finished)} finished before, {len(missing)} to do{begun}")
         wanted = {directory: run.job.config.hardware.precision for directory, run in new.items()}
         others = [done.precision for directory, done in finished.items() if done.has_other_precision(wanted[directory])]
         if others:
-            self._say(
-                f"note: {len(others)} of those finished before are at precision {others[0]}: fresh=true runs them again"
-            )
+            count = f"{len(others)} of those finished before are"
+            self._say(f"note: {count} at precision {others[0]}: restart=true runs them again")
         print_unreached_milestones([run.job for run in new.values()], self.console)
         return missing
 
@@ -57,7 +56,7 @@ class Study:
 
         if (world := external_launch()) is not None:
             raise UserError(
-                f"a sweep is one process, and {world.size} were started: give the command by itself, with trainer=ddp"
+                f"a sweep is one process, and {world.size} were started: give the command by itself, with devices=ddp"
                 " for runs of several processes each"
             )
         weights, seconds = forecast(runs, self._launcher, self._parallel_jobs, self.console)
