@@ -17,8 +17,7 @@ from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.metrics import MeanLoss, TopKErrors
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.layers import NonInvertedDropout
-from alexnet.net.precision import at_least_float32
+from alexnet.net.layers import NonInvertedDropout, at_least_float32
 from alexnet.net.two_devices import ColumnShard
 from alexnet.parts import SINGLE_REPLICA, Replica, Shard
 from alexnet.runs.probabilities import bytes_needed
