@@ -130,10 +130,12 @@ def _json(outcomes: Sequence[Predicted | Unreadable]) -> str:
 
 
 def _draw(target: Path, pictured: Sequence[tuple[Predicted, NDArray[np.uint8]]], net: str) -> None:
-    from alexnet.study.paper.figure4 import PredictedImage, draw_guesses
+    from alexnet.study.paper.figures import PredictedImage, draw_predictions
 
-    shown = [PredictedImage(image=square, caption=one.path.name, guesses=one.guesses) for one, square in pictured]
-    write_file(target, draw_guesses(shown, f"The five most probable classes, {net}"))
+    shown = [
+        PredictedImage(image=square, caption=one.path.name, top_predictions=one.guesses) for one, square in pictured
+    ]
+    write_file(target, draw_predictions(shown, f"The five most probable classes, {net}"))
 
 
 def _no_file(path: Path) -> str:
