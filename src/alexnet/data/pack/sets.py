@@ -103,7 +103,7 @@ def _downloaded(data: DataConfig, url: str, md5: str, show: bool) -> Iterator[Pa
 def _place(data: DataConfig, name: str, size: int, identity: Iterable[str]) -> Path:
     """Name the place of a pack by its source (`identity`, pieces of JSON), fractions and format."""
     shares = [data.val_fraction, *([data.test_fraction] if data.test_fraction else [])]
-    form = {key: getattr(data, key) for key in ("encoding", "quality", "subsampling")}
+    form = {key: getattr(data, key) for key in ("encoding", "quality", "chroma_subsampling")}
     others = {key: value for key, value in form.items() if value != getattr(DataConfig, key)}
     form_of_pack = json.dumps([VERSION, *shares, *([others] if others else [])])
     digest = hashlib.sha256(form_of_pack.removesuffix("]").encode())
