@@ -24,11 +24,10 @@ import torchvision
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from alexnet.commands.layer_table import multiply_adds, total_parameters
 from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.specs import Conv, Layer, LinearSpec, LRNSpec, Pool
+from alexnet.net.specs import Conv, Layer, LinearSpec, LRNSpec, Pool, multiply_adds, total_parameters
 from alexnet.training.momentum import SGD2012, parameter_groups
 from measuring import (
     Parts,

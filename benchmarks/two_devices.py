@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
-from alexnet.commands.exchange_table import traffic
+from alexnet.commands.describe import traffic
 from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.config.schema import Config

@@ -15,7 +15,8 @@ from alexnet.data.pack.pack import open_pack
 from alexnet.runs.predictions import read_predictions
 from alexnet.runs.probabilities import read_probabilities
 from alexnet.runs.result import read_result
-from alexnet.trained.network import load_trained, read_weights
+from alexnet.trained.network import load_trained
+from alexnet.trained.weights import read_weights
 from tests.commands.test_main import error_of
 from tests.data.samples import class_folders
 
@@ -52,7 +53,7 @@ def test_evaluate_refuses_other_classes_and_other_folders(
 ) -> None:
     main(["prepare", str(class_folders(tmp_path / "other")), str(tmp_path / "pack"), "--size", "32"])
     capsys.readouterr()
-    assert "tells 20 classes apart" in error_of(capsys, "evaluate", str(trained), str(tmp_path / "pack"))
+    assert "has 20 classes, but" in error_of(capsys, "evaluate", str(trained), str(tmp_path / "pack"))
     other = str(runs / "runs" / "seed1")
     assert "is about seed1: give another folder" in error_of(
         capsys, "evaluate", str(trained), str(pack), "--predictions", other
@@ -60,7 +61,7 @@ def test_evaluate_refuses_other_classes_and_other_folders(
     assert "no checkpoints/last.ckpt" in error_of(capsys, "evaluate", str(tmp_path), str(pack))
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes((trained / "checkpoints" / "last.ckpt").read_bytes()[:5000])
-    assert "damaged or no checkpoint" in error_of(capsys, "evaluate", str(damaged), str(pack))
+    assert "is damaged, or not a checkpoint" in error_of(capsys, "evaluate", str(damaged), str(pack))
 
 
 def test_predict_agrees_with_the_pack(

@@ -6,10 +6,18 @@ from typing import Any
 
 import pytest
 
-from alexnet.commands.layer_table import parameters, total_parameters
 from alexnet.config.compose import ABLATIONS, ablation_choices
 from alexnet.net.plan import plan
-from alexnet.net.specs import ActivationSpec, Conv, LinearSpec, LRNSpec, Pool, WithinChannelLRNSpec
+from alexnet.net.specs import (
+    ActivationSpec,
+    Conv,
+    LinearSpec,
+    LRNSpec,
+    Pool,
+    WithinChannelLRNSpec,
+    parameters,
+    total_parameters,
+)
 from tests.config.conftest import job, leaves
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from torch import nn
 from alexnet.config.schema import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import Augmenter, CropGeometry
 from alexnet.data.pack.statistics import PixelStats
-from alexnet.evaluation.views import center_logits, probabilities, view_offsets
+from alexnet.evaluation.views import center_logits, probabilities, view_crops
 
 COLOR = ColorConfig(coefficient=0.1, magnitude="std")
 CROPS = CropsConfig(random=True, flip=True, last_position=False)
@@ -68,11 +68,11 @@ def test_ten_crops_are_the_mean_of_the_softmax_of_ten_patches(crop: int, margin:
 def test_the_ten_patches_stand_in_the_documented_order() -> None:
     paper = CropGeometry(image_size=256, crop_size=224)
     corners = [(0, 0), (0, 32), (16, 16), (32, 0), (32, 32)]
-    assert view_offsets("ten_crop", paper) == [
+    assert view_crops("ten_crop", paper) == [
         *((row, column, False) for row, column in corners),
         *((row, column, True) for row, column in corners),
     ]
-    assert view_offsets("center", paper) == [(16, 16, False)]
+    assert view_crops("center", paper) == [(16, 16, False)]
 
 
 def test_an_average_of_probabilities_is_not_one_of_logits() -> None:

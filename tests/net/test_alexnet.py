@@ -4,9 +4,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from alexnet.commands.layer_table import layer_table, multiply_adds, parameters, total_parameters
+from alexnet.commands.describe import layer_table
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import PAPER_SCALE, Conv, LinearSpec, LRNSpec, Pool, plan
+from alexnet.net.specs import multiply_adds, parameters, total_parameters
 from tests.conftest import Compose
 
 # Totals of layers-145, 145-half, 150 and 146-2012 (the record of the authors' source, and its derived counts).

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.commands.layer_table import parameters, total_parameters
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import plan
-from alexnet.net.specs import Conv, LinearSpec, LocalSpec, Parametric, Pool
+from alexnet.net.specs import Conv, LinearSpec, LocalSpec, Parametric, Pool, parameters, total_parameters
 from tests.conftest import Compose
 
 WHOLE = ("columns=one", "dropout=none", "lrn=none", "scale=cifar_whole")

@@ -14,8 +14,8 @@ from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.halves import check_two_devices, exchanges, half
+from alexnet.net.layers import at_least_float32
 from alexnet.net.plan import plan
-from alexnet.net.precision import at_least_float32
 from alexnet.net.specs import LinearSpec
 from alexnet.net.two_devices import ColumnShard
 from alexnet.training.momentum import SGD2012, parameter_groups

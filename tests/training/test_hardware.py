@@ -15,7 +15,7 @@ from alexnet.data.batches.loading import RawBatches
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
-from alexnet.trained.evaluate import evaluate
+from alexnet.trained.evaluate import evaluate_pack
 from alexnet.trained.network import load_trained
 from alexnet.training import fit as running
 from alexnet.training import hardware
@@ -53,7 +53,9 @@ def test_the_final_errors_of_a_bfloat16_run_are_those_of_its_checkpoint(tiny: Ma
     execute(job, tmp_path)
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
     trained = load_trained(tmp_path, torch.device("cpu"))
-    seen = evaluate(trained, pack, ["test"], whole=True, show=False).answers(["test"])["test"]
+    seen = evaluate_pack(trained, pack, ["test"], keep_probabilities=True, show=False).collect_probabilities(["test"])[
+        "test"
+    ]
     with np.load(tmp_path / "probabilities.npz") as written:
         kept = [written[name] for name in written.files if name.startswith("test") and "ten_crop" in name]
     assert len(kept) == 1

@@ -12,7 +12,7 @@ from alexnet.config.job import run_name
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.result import read_result
-from alexnet.trained.network import weights_digest
+from alexnet.trained.weights import weights_digest
 from alexnet.training.fit import preflight
 from tests.training.conftest import MakeJob, checkpoint, execute
 

@@ -15,11 +15,11 @@ from alexnet.config.compose import validate
 from alexnet.data.batches.augment import Augmenter, CropGeometry
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
+from alexnet.evaluation.collect import first_layer
 from alexnet.evaluation.views import probabilities
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.first_layer import read_first_layer
 from alexnet.runs.result import Result, read_result
-from alexnet.training.outcome import first_layer
 from tests.conftest import Compose
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, epochs, execute, state
 

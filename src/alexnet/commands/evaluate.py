@@ -41,8 +41,9 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Evaluate, print, and write on demand."""
     from alexnet.data.pack.pack import open_pack
+    from alexnet.evaluation.collect import error_rates
     from alexnet.evaluation.table import errors_table
-    from alexnet.trained.evaluate import chosen_splits, evaluate
+    from alexnet.trained.evaluate import chosen_splits, evaluate_pack
     from alexnet.trained.network import load_trained
 
     pack = open_pack(options.pack)
@@ -50,11 +51,8 @@ def run(options: argparse.Namespace) -> None:
     splits = chosen_splits(pack, options.split)
     if options.predictions is not None:
         _check_folder(options.predictions, trained, pack)
-    store = evaluate(trained, pack, splits, whole=options.predictions is not None)
-    errors = {
-        split: {view: seen.error_rates() for view, seen in views.items()}
-        for split, views in store.collect(splits).items()
-    }
+    store = evaluate_pack(trained, pack, splits, keep_probabilities=options.predictions is not None)
+    errors = error_rates(store.collect(splits))
     if options.predictions is not None:
         _write(options.predictions, trained, pack, store, splits)
     if options.json:
@@ -89,7 +87,7 @@ def _write(folder: Path, trained: "TrainedModel", pack: "Pack", store: "Predicti
         folder.mkdir(parents=True, exist_ok=True)
         write_probabilities(
             folder,
-            store.answers(splits),
+            store.collect_probabilities(splits),
             net=trained.name,
             fingerprint=pack.fingerprint,
             class_names=pack.class_names,

@@ -25,8 +25,9 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Convert, check and write."""
-    from alexnet.trained.exchange import onnx_bytes, safetensors_bytes
-    from alexnet.trained.network import SAFETENSORS, load_trained
+    from alexnet.trained.network import load_trained
+    from alexnet.trained.onnx import onnx_bytes
+    from alexnet.trained.weights import SAFETENSORS, safetensors_bytes
 
     suffix = options.out.suffix
     if suffix not in (SAFETENSORS, ".onnx"):

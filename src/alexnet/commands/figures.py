@@ -12,8 +12,9 @@ from alexnet.commands.arguments import Commands, add_checkpoint, add_names, add_
 from alexnet.errors import UserError
 
 if TYPE_CHECKING:
-    from alexnet.data.pack.pack import Pack, Split
-    from alexnet.study.paper.figure4 import PredictedImage
+    from alexnet.data.pack.pack import Pack
+    from alexnet.data.pack.splits import Split
+    from alexnet.study.paper.figures import PredictedImage
     from alexnet.trained.network import TrainedModel
 
 KERNELS, GUESSES, NEIGHBOURS = "figure3.svg", "figure4_left.svg", "figure4_right.svg"
@@ -70,43 +71,43 @@ def _split(pack: "Pack", wanted: str | None) -> str:
 
 
 def _figure3(trained: "TrainedModel") -> str:
-    from alexnet.study.paper.figure3 import draw
-    from alexnet.training.outcome import first_layer
+    from alexnet.evaluation.collect import first_layer
+    from alexnet.study.paper.figures import draw_kernels
 
-    return draw(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")
+    return draw_kernels(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")
 
 
 def _figure4_left(trained: "TrainedModel", split: "Split", seed: int, *, mistakes: bool) -> str:
-    from alexnet.study.paper.figure4 import draw_guesses
+    from alexnet.study.paper.figures import draw_predictions
 
     order = np.random.default_rng(seed).permutation(len(split))
     shown: list[PredictedImage] = []
     for start in range(0, len(order), GUESSED_IMAGES):
         guessed = _guessed(trained, split, order[start : start + GUESSED_IMAGES])
-        shown += [one for one in guessed if not mistakes or one.guesses[0][0] != one.truth]
+        shown += [one for one in guessed if not mistakes or one.top_predictions[0][0] != one.truth]
         if len(shown) >= GUESSED_IMAGES:
             break
     if not shown:
         raise UserError(f"{trained.name} makes no mistake on these {len(split):,} images: leave out --mistakes")
     chosen = "drawn at random among its mistakes" if mistakes else "drawn at random"
-    return draw_guesses(shown[:GUESSED_IMAGES], f"The five most probable classes, {trained.name}; images {chosen}")
+    return draw_predictions(shown[:GUESSED_IMAGES], f"The five most probable classes, {trained.name}; images {chosen}")
 
 
 def _guessed(trained: "TrainedModel", split: "Split", chosen: "np.typing.NDArray[np.int64]") -> "list[PredictedImage]":
     """Of the centre crop alone, as the authors' plotting tool."""
-    from alexnet.study.paper.figure4 import PredictedImage
-    from alexnet.trained.guesses import guess
+    from alexnet.study.paper.figures import PredictedImage
+    from alexnet.trained.evaluate import top_predictions
 
     images = split.gather(chosen)
     truths = [trained.class_names[label] for label in split.labels[chosen]]
     return [
-        PredictedImage(image=image, guesses=guesses, truth=truth)
-        for image, truth, guesses in zip(images, truths, guess(trained, images, view="center"), strict=True)
+        PredictedImage(image=image, top_predictions=guesses, truth=truth)
+        for image, truth, guesses in zip(images, truths, top_predictions(trained, images, view="center"), strict=True)
     ]
 
 
 def _figure4_right(trained: "TrainedModel", split: "Split", train: "Split", seed: int, layer: str) -> str:
-    from alexnet.study.paper.figure4 import Neighbourhood, draw_neighbours
+    from alexnet.study.paper.figures import Neighborhood, draw_neighbors
     from alexnet.trained.similar import nearest_training_images
 
     order = np.random.default_rng(seed).permutation(len(split))
@@ -115,12 +116,12 @@ def _figure4_right(trained: "TrainedModel", split: "Split", train: "Split", seed
     nearest = nearest_training_images(trained, split.gather(queries), train, layer=layer, k=k).indices.numpy()
     names = trained.class_names
     rows = [
-        Neighbourhood(
+        Neighborhood(
             query=(split.gather(queries[[place]])[0], names[split.labels[query]]),
-            neighbours=[
+            neighbors=[
                 (image, names[label]) for image, label in zip(train.gather(found), train.labels[found], strict=True)
             ],
         )
         for place, (query, found) in enumerate(zip(queries, nearest, strict=True))
     ]
-    return draw_neighbours(rows, f"Nearest training images in the last hidden layer, {trained.name}")
+    return draw_neighbors(rows, f"Nearest training images in the last hidden layer, {trained.name}")

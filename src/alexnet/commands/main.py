@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from alexnet.commands import codes, ensemble, evaluate, export, figures, predict, tables, verify
+from alexnet.commands import codes, describe, ensemble, evaluate, export, figures, predict, tables, verify
 from alexnet.commands.arguments import add_split, add_view
 from alexnet.errors import UserError, did_you_mean, one_line_errors
 
@@ -35,7 +35,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     parser = argparse.ArgumentParser(prog="alexnet", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_prepare(commands)
-    _add_describe(commands)
+    describe.add(commands)
     _add_report(commands)
     _add_workspace(commands)
     _add_figure1(commands)
@@ -65,16 +65,6 @@ def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--workers", type=int, default=None, help="threads (default: one per core)")
     parser.add_argument("--md5", action="store_true", help="first compare archives with their published MD5 (minutes)")
     parser.set_defaults(command=_prepare)
-
-
-def _add_describe(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = commands.add_parser(
-        "describe",
-        help="layer table of any configuration, at the paper's scale unless scale= or experiment= says otherwise",
-    )
-    parser.add_argument("overrides", nargs="*", help="as for train.py, such as columns=one lrn=none +ablation=conv6")
-    parser.add_argument("--classes", type=int, default=1000, help="classes to tell apart (default 1000)")
-    parser.set_defaults(command=_describe)
 
 
 def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -114,7 +104,7 @@ def _add_figure1(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _prepare(options: argparse.Namespace) -> None:
     from alexnet.data.jpeg import JpegQuality
     from alexnet.data.pack.prepare import prepare
-    from alexnet.data.sources.checksums import check
+    from alexnet.data.sources.downloads import check
 
     if options.md5:
         check(options.source)
@@ -129,24 +119,6 @@ def _prepare(options: argparse.Namespace) -> None:
         jpeg=JpegQuality(quality=options.quality, subsampling=options.subsampling),
         workers=options.workers,
     )
-
-
-def _describe(options: argparse.Namespace) -> None:
-    from alexnet.commands.exchange_table import exchange_tables
-    from alexnet.commands.layer_table import layer_table
-    from alexnet.config.command_line import expand
-    from alexnet.config.compose import register
-    from alexnet.config.job import check
-    from alexnet.net.plan import plan
-
-    register()
-    chosen = any(override.startswith(("scale=", "experiment=")) for override in options.overrides)
-    (overrides,) = expand([*options.overrides, *([] if chosen else ["scale=paper"])], sweep=False)
-    config = check(overrides).config
-    shown = [layer_table(plan(config, options.classes))]
-    if config.placement.kind == "two_devices":
-        shown += exchange_tables(config, options.classes)
-    Console().print(*shown)
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -92,13 +92,13 @@ def _predicted(
 ) -> Iterator[tuple[Predicted | Unreadable, NDArray[np.uint8] | None]]:
     """What the net makes of every path, with its square, or why it cannot be read."""
     from alexnet.data.sources.images import convert
-    from alexnet.trained.guesses import guess
+    from alexnet.trained.evaluate import top_predictions
 
     for start in range(0, len(paths), BATCH):
         part = paths[start : start + BATCH]
         results = convert(list(part), trained.config.scale.image_size)
         readable = [result.square for result in results if not isinstance(result, str)]
-        guessed = iter(guess(trained, np.stack(readable), view=view) if readable else [])
+        guessed = iter(top_predictions(trained, np.stack(readable), view=view) if readable else [])
         for path, result in zip(part, results, strict=True):
             if isinstance(result, str):
                 yield Unreadable(path=path, reason=result if path.is_file() else _no_file(path)), None
@@ -130,10 +130,12 @@ def _json(outcomes: Sequence[Predicted | Unreadable]) -> str:
 
 
 def _draw(target: Path, pictured: Sequence[tuple[Predicted, NDArray[np.uint8]]], net: str) -> None:
-    from alexnet.study.paper.figure4 import PredictedImage, draw_guesses
+    from alexnet.study.paper.figures import PredictedImage, draw_predictions
 
-    shown = [PredictedImage(image=square, caption=one.path.name, guesses=one.guesses) for one, square in pictured]
-    write_file(target, draw_guesses(shown, f"The five most probable classes, {net}"))
+    shown = [
+        PredictedImage(image=square, caption=one.path.name, top_predictions=one.guesses) for one, square in pictured
+    ]
+    write_file(target, draw_predictions(shown, f"The five most probable classes, {net}"))
 
 
 def _no_file(path: Path) -> str:

@@ -15,10 +15,10 @@ def add(commands: Commands) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from alexnet.data.pack.integrity import verify
+    from alexnet.data.pack.pack import verify
 
-    checked = verify(options.pack)
-    if checked.damage:
-        files = "; ".join(f"{name}: {what}" for name, what in checked.damage.items())
-        raise UserError(f"{options.pack}: {len(checked.damage):,} of {checked.files:,} files are damaged ({files})")
-    print(f"{options.pack}: {checked.files:,} files, {checked.bytes / 1e9:,.2f} GB, all as they were written")
+    report = verify(options.pack)
+    if report.damage:
+        files = "; ".join(f"{name}: {what}" for name, what in report.damage.items())
+        raise UserError(f"{options.pack}: {len(report.damage):,} of {report.files:,} files are damaged ({files})")
+    print(f"{options.pack}: {report.files:,} files, {report.bytes / 1e9:,.2f} GB, all as they were written")

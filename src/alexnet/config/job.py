@@ -183,7 +183,7 @@ def _with_digest(tree: ConfigTree) -> ConfigTree:
     identity = deepcopy(tree)
     # Runs from before there were pre-trained nets have no such group.
     if (checkpoint := tree.get("pretrained", {}).get("checkpoint")) is not None:
-        from alexnet.trained.network import weights_digest  # torch, which other command lines do not wait for
+        from alexnet.trained.weights import weights_digest  # torch, which other command lines do not wait for
 
         identity["pretrained"]["checkpoint"] = weights_digest(checkpoint)
     return identity

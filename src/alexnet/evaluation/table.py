@@ -1,4 +1,4 @@
-"""Errors by split and view, for the screen."""
+"""The table of errors by split and view."""
 
 from collections.abc import Mapping
 
@@ -6,11 +6,11 @@ from rich.table import Table
 
 from alexnet.runs.result import ErrorRates
 
-VIEW_NAMES = {"center": "centre crop", "ten_crop": "ten crops"}
+VIEW_NAMES = {"center": "center crop", "ten_crop": "ten crops"}
 
 
 def errors_table(errors: Mapping[str, Mapping[str, ErrorRates]], *, title: str | None = None) -> Table:
-    """One row for each split and view."""
+    """Make a table with one row per split and view."""
     table = Table("images", "view", "top-1 error", "top-5 error", title=title, title_justify="left")
     for column in table.columns[2:]:
         column.justify = "right"

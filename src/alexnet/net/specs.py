@@ -117,3 +117,31 @@ def convolved_size(size: int, kernel: int, stride: int, padding: int) -> int:
 def pooled_size(size: int, kernel: int, stride: int) -> int:
     """Side of the maps of a pooling layer over maps of side `size`."""
     return 1 + ceil((size - kernel) / stride) if size >= kernel else 1
+
+
+def parameters(layer: Layer) -> int:
+    """Count a layer's weights and biases."""
+    match layer:
+        case Conv():
+            return layer.maps * (layer.fan_in + 1)
+        case LocalSpec():
+            return layer.maps * layer.size**2 * (layer.fan_in + 1)
+        case LinearSpec():
+            return layer.units * (layer.fan_in + 1)
+        case _:
+            return 0
+
+
+def multiply_adds(layer: Layer) -> int:
+    """Count the multiply-adds of one image's forward pass, without biases."""
+    match layer:
+        case Conv() | LocalSpec():
+            return layer.maps * layer.size**2 * layer.fan_in
+        case LinearSpec():
+            return layer.units * layer.fan_in
+        case _:
+            return 0
+
+
+def total_parameters(layers: tuple[Layer, ...]) -> int:
+    return sum(parameters(layer) for layer in layers)

@@ -22,7 +22,7 @@ def power(components: Components, seeds: int, delta: float) -> float:
     evenly spaced quantiles; that between images is as good as known. A significant mean of the wrong sign does not
     count.
     """
-    of_seeds = (components.seed + components.rest / components.images) / seeds
+    of_seeds = (components.seed + components.residual / components.images) / seeds
     of_images = components.image / components.images
     seen = MeanError(seeds=seeds, of_seeds=of_seeds * _scaled_chi_squared(seeds - 1), of_images=of_images)
     beyond = (delta - seen.half_width(1 - CONFIDENCE)) / np.sqrt(of_seeds + of_images)
@@ -30,13 +30,13 @@ def power(components: Components, seeds: int, delta: float) -> float:
 
 
 @cache
-def _scaled_chi_squared(freedom: int) -> NDArray[np.float64]:
+def _scaled_chi_squared(dof: int) -> NDArray[np.float64]:
     """Quantiles of chi-squared over its degrees of freedom, evenly spaced in probability."""
     ranks = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    return np.asarray(special.chdtri(freedom, 1 - ranks) / freedom, dtype=np.float64)
+    return np.asarray(special.chdtri(dof, 1 - ranks) / dof, dtype=np.float64)
 
 
-def resolvable_delta(components: Components, seeds: int) -> float:
+def min_detectable_effect(components: Components, seeds: int) -> float:
     """The smallest delta, in points, that `seeds` seeds (2 or more) tell from 0 with a probability of 80 %.
 
     At most 100, which no delta exceeds.

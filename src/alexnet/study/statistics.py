@@ -5,6 +5,7 @@ minus baseline`: above 0 the ablation made the error worse. All differences are 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -97,11 +98,11 @@ def mean_interval(differences: NDArray[np.float64]) -> Interval:
     return Interval(max(float(differences.mean()) - half, -100.0), min(float(differences.mean()) + half, 100.0))
 
 
-def paired_delta(baseline_right: NDArray[np.bool_], run_right: NDArray[np.bool_]) -> PairedDelta:
+def paired_delta(baseline_correct: NDArray[np.bool_], run_correct: NDArray[np.bool_]) -> PairedDelta:
     """One pair; both arrays [N] say for each test image whether it was classified correctly."""
-    only_run_wrong = int((baseline_right & ~run_right).sum())
-    only_baseline_wrong = int((~baseline_right & run_right).sum())
-    images = len(baseline_right)
+    only_run_wrong = int((baseline_correct & ~run_correct).sum())
+    only_baseline_wrong = int((~baseline_correct & run_correct).sum())
+    images = len(baseline_correct)
     return PairedDelta(
         images=images,
         delta=100 * (only_run_wrong - only_baseline_wrong) / images,
@@ -119,18 +120,18 @@ def seed_interval(deltas: NDArray[np.float64]) -> Interval:
     return Interval(float(mean - half), float(mean + half))
 
 
-def mean_delta(baseline_right: NDArray[np.bool_], run_right: NDArray[np.bool_]) -> MeanDelta:
+def mean_delta(baseline_correct: NDArray[np.bool_], run_correct: NDArray[np.bool_]) -> MeanDelta:
     """All pairs of one ablation; both arrays are [S, N], seeds by test images.
 
     With one seed, what `paired_delta` says. With more, seeds and images are both random samples: see
     `alexnet.study.crossed`.
     """
-    pairs = [paired_delta(baseline, run) for baseline, run in zip(baseline_right, run_right, strict=True)]
+    pairs = [paired_delta(baseline, run) for baseline, run in zip(baseline_correct, run_correct, strict=True)]
     if len(pairs) == 1:
         only = pairs[0]
         return MeanDelta(seeds=1, delta=only.delta, interval=only.interval, p=only.p)
     deltas = np.array([pair.delta for pair in pairs])
-    differences = 100 * (baseline_right.astype(np.float64) - run_right.astype(np.float64))
+    differences = 100 * (baseline_correct.astype(np.float64) - run_correct.astype(np.float64))
     # No spread, typically not one discordant image at any seed: the variance seen is 0, but the test set is finite.
     squares = mean_squares(differences) if len(differences[0]) > 1 and np.ptp(differences) > 0 else None
     interval, p = crossed_interval(float(deltas.mean()), squares) if squares else (pairs[0].interval, pairs[0].p)
@@ -150,3 +151,17 @@ def crossed_interval(mean: float, squares: MeanSquares) -> tuple[Interval, float
     error = mean_error(squares)
     half = float(error.half_width(1 - CONFIDENCE))
     return Interval(max(mean - half, -100.0), min(mean + half, 100.0)), two_sided_p(error, mean)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of ablations tested together, in the order given: Holm (1979).
+
+    With m tests, the k-th smallest p-value (from 0) counts m - k times, and never less than one before it. Rejecting
+    those below 0.05 makes any false rejection at all at most 5 % likely, however the tests depend on each other.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p)
+    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    result = np.empty_like(p)
+    result[order] = np.minimum(adjusted, 1.0)
+    return [float(value) for value in result]

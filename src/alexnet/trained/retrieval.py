@@ -33,8 +33,9 @@ from alexnet.trained.codes import (
 )
 from alexnet.trained.features import features
 from alexnet.trained.neighbours import nearest_neighbours
-from alexnet.trained.network import TrainedModel, load_trained, weights_digest
+from alexnet.trained.network import TrainedModel, load_trained
 from alexnet.trained.similar import nearest_training_images, query_features
+from alexnet.trained.weights import weights_digest
 
 PRECISION_AT = (1, 10, 50)
 """Numbers of neighbours among which those of the query's class are counted."""

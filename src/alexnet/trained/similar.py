@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet.data.pack.pack import Split
+from alexnet.data.pack.splits import Split
 from alexnet.net.specs import LinearSpec
 from alexnet.trained.features import LAST_HIDDEN, features, image_features, up_to
 from alexnet.trained.neighbours import Neighbors, nearest_neighbours

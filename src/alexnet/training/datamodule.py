@@ -19,27 +19,17 @@ from alexnet.data.batches.loading import (
     RawBatches,
     batch_parts,
     loader_threads,
+    test_splits,
+    val_splits,
 )
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan, draw_epoch
 from alexnet.data.batches.slots import Slots
-from alexnet.data.pack.integrity import Watch
-from alexnet.data.pack.pack import Pack
+from alexnet.data.pack.pack import BackgroundVerifier, Pack
 from alexnet.parts import SINGLE_REPLICA, Replica
 
 TrainingBatches: TypeAlias = Loader[RawBatch | AugmentedBatch]
 EvaluationBatches: TypeAlias = Loader[tuple[Tensor, Tensor]]
-
-
-def val_splits(pack: Pack, config: Config) -> list[str]:
-    """Splits that the network is evaluated on after every epoch, in order; `train` only where the schedule asks."""
-    wanted = ["val", *(["train"] if config.schedule.until_train_error is not None else [])]
-    return [name for name in wanted if name in pack.splits]
-
-
-def test_splits(pack: Pack) -> list[str]:
-    """Splits that a trained network is judged on."""
-    return [name for name in ("val", "test") if name in pack.splits]
 
 
 class PackDataModule(L.LightningDataModule):
@@ -57,7 +47,7 @@ class PackDataModule(L.LightningDataModule):
         self.pack, self.config = pack, config
         self.replica, self.processes = replica, processes
         self.geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
-        self.watch = Watch(pack)
+        self.watch = BackgroundVerifier(pack)
         crop, largest = self.geometry.crop_size, min(config.optimizer.batch_size, len(pack.splits["train"]))
         self._slots = Slots((-(-largest // replica.of), crop, crop, 3))
         self._loaders: dict[str, Loader[Any]] = {}

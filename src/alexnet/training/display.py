@@ -51,7 +51,7 @@ class LiveBar(RichProgressBar):
     def _figures(self, trainer: L.Trainer, pl_module: AlexNetModule) -> dict[str, Any]:
         shown = {}
         if int(pl_module.train_errors.images):
-            errors = pl_module.train_errors.rates()
+            errors = pl_module.train_errors.local_rates()
             shown["train"] = f"{100 * float(errors['top1']):.1f}/{100 * float(errors['top5']):.1f} %"
         if self.history.records:
             shown["val"] = _errors(self.history.records[-1].val_top1_error, self.history.records[-1].val_top5_error)

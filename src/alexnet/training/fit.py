@@ -14,6 +14,7 @@ from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
+from alexnet.evaluation.collect import error_rates, first_layer
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import plan
 from alexnet.runs.directory import last_checkpoint
@@ -22,7 +23,7 @@ from alexnet.runs.predictions import write_predictions
 from alexnet.runs.probabilities import write_probabilities
 from alexnet.runs.result import PretrainedFacts, Result
 from alexnet.runs.wandb_names import check_login
-from alexnet.trained.network import read_checkpoint
+from alexnet.trained.weights import read_checkpoint
 from alexnet.training.callbacks import LrSchedule, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.display import display_callback
@@ -35,7 +36,7 @@ from alexnet.training.hardware import (
 )
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
-from alexnet.training.outcome import device_name, error_rates, first_layer, training_facts
+from alexnet.training.outcome import device_name, training_facts
 from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.world import DistributedContext, all_gather_objects, check_gpus, detect
@@ -109,8 +110,8 @@ def train_and_test(
     kernels = first_layer(module.net)
     if world.is_rank_zero:
         write_predictions(directory, predictions)
-        if module.predictions.whole:
-            answers = module.predictions.answers(data.evaluated)
+        if module.predictions.keep_probabilities:
+            answers = module.predictions.collect_probabilities(data.evaluated)
             origin = {"net": directory.name, "fingerprint": pack.fingerprint}
             write_probabilities(directory, answers, **origin, class_names=pack.class_names)
         write_first_layer(directory, kernels)

@@ -1,6 +1,8 @@
 """How a run computes: device, threads, memory, precision and compilation (`hardware.*`, docs/speed.md)."""
 
 import ctypes
+import warnings
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -12,7 +14,6 @@ from torch import nn
 from alexnet.config.schema import Config, HardwareConfig
 from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError
-from alexnet.net.lrn_torch import triton_available
 from alexnet.training.two_devices import DDP_OPTIONS, TwoDevicesStrategy
 from alexnet.training.world import SINGLE_PROCESS, DistributedContext
 
@@ -81,6 +82,18 @@ def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
 
         config.fallback_random = True  # dropout masks must be those that the seed and the step give without a compiler
         net.compile(mode=hardware.compile_mode)
+
+
+@lru_cache
+def triton_available() -> bool:
+    """Return whether torch can compile for the GPU; if not, warn once."""
+    try:
+        torch.compile(lambda x: x + 1)(torch.ones(1, device="cuda"))
+    except Exception as error:  # of the machine's compiler, of triton, or of torch
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(f"augmentation is slower here, in several kernels: {reason}", stacklevel=2)
+        return False
+    return True
 
 
 def compile_augmenter(augmenter: nn.Module, device: torch.device) -> None:

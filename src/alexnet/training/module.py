@@ -11,18 +11,16 @@ from torchmetrics import Metric
 
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.batches.augment import AugmentedBatch, Augmenter, CropGeometry, RawBatch
+from alexnet.data.batches.loading import test_splits, val_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.evaluation.collect import PredictionStore
-from alexnet.evaluation.loss import MeanLoss
-from alexnet.evaluation.metrics import TopKErrors
+from alexnet.evaluation.metrics import MeanLoss, TopKErrors
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.layers import NonInvertedDropout
-from alexnet.net.precision import at_least_float32
+from alexnet.net.layers import NonInvertedDropout, at_least_float32
 from alexnet.net.two_devices import ColumnShard
 from alexnet.parts import SINGLE_REPLICA, Replica, Shard
 from alexnet.runs.probabilities import bytes_needed
-from alexnet.training.datamodule import test_splits, val_splits
 from alexnet.training.hardware import compile_augmenter
 from alexnet.training.momentum import SGD2012, parameter_groups
 
@@ -50,7 +48,7 @@ class AlexNetModule(L.LightningModule):
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.train_errors, self.val_errors, self.train_set_errors = TopKErrors(), TopKErrors(), TopKErrors()
-        self.predictions = PredictionStore(whole=_fits_a_file(pack))
+        self.predictions = PredictionStore(keep_probabilities=_fits_a_file(pack))
         self.validated = val_splits(pack, config)
 
     def keep_half(self, column: int) -> None:

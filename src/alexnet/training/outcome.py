@@ -7,21 +7,15 @@ from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from alexnet import __version__
-from alexnet.commands.layer_table import total_parameters
 from alexnet.config.job import Job, ablation_name
 from alexnet.config.schema import Errors
 from alexnet.data.pack.pack import Pack
-from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import plan
-from alexnet.net.specs import Conv, LinearSpec, Parametric
-from alexnet.net.two_devices import ColumnShard
-from alexnet.runs.first_layer import FirstLayer
-from alexnet.runs.predictions import ViewPredictions
-from alexnet.runs.result import Claim, DataFacts, ErrorRates, GitState, LrDrop, Points, Result, Target, TrainingFacts
+from alexnet.net.specs import Parametric, total_parameters
+from alexnet.runs.result import Claim, DataFacts, GitState, LrDrop, Points, Result, Target, TrainingFacts
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
 
@@ -96,23 +90,6 @@ def training_facts(history: History, images: int) -> TrainingFacts:
             if after.rate != before.rate
         ),
     )
-
-
-def error_rates(predictions: dict[str, dict[str, ViewPredictions]]) -> dict[str, dict[str, ErrorRates]]:
-    return {split: {view: seen.error_rates() for view, seen in views.items()} for split, views in predictions.items()}
-
-
-def first_layer(net: AlexNet | ColumnShard) -> FirstLayer:
-    """Return the kernels of the first convolution and the columns that the layers above it see.
-
-    Both processes that hold a half must call it.
-    """
-    connected = [layer for layer in net.plan if isinstance(layer, Conv | LinearSpec)]
-    name = f"{connected[0].name}.weight"
-    weight = net.get_parameter(name).detach()
-    whole = net.gathered({name: weight})[name] if isinstance(net, ColumnShard) else weight
-    kernels = whole.cpu().numpy().astype(np.float32)
-    return FirstLayer(kernels=kernels, columns=max(layer.groups for layer in connected))
 
 
 def versions() -> dict[str, str]:

@@ -11,7 +11,7 @@ from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.directory import CHECKPOINTS
 from alexnet.runs.result import PretrainedFacts
-from alexnet.trained.network import Weights, read_weights, weights_digest, weights_file
+from alexnet.trained.weights import Weights, read_weights, weights_digest, weights_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
     """
     with torch.device("meta"):
         net = AlexNet(config, classes=classes, seed=config.seed)
-    given = pretrained.weights.of_net
+    given = pretrained.weights.model_state
     for name, wanted in net.state_dict().items():
         layer = name.rpartition(".")[0]
         if layer in config.pretrained.fresh:
@@ -65,7 +65,7 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
 
 def start_from(net: nn.Module, pretrained: Pretrained, fresh: list[str]) -> None:
     """Replace the weights of every layer that is not `fresh`; they must fit (`check_fits`)."""
-    given = pretrained.weights.of_net
+    given = pretrained.weights.model_state
     taken = {name: given[name] for name in net.state_dict() if name.rpartition(".")[0] not in fresh}
     net.load_state_dict(taken, strict=False)
 
@@ -76,7 +76,7 @@ def pretrained_facts(config: Config, net_layers: list[str]) -> PretrainedFacts |
     if pretrained is None:
         return None
     assert config.pretrained.checkpoint is not None
-    theirs = dict.fromkeys(name.rpartition(".")[0] for name in pretrained.weights.of_net)
+    theirs = dict.fromkeys(name.rpartition(".")[0] for name in pretrained.weights.model_state)
     return PretrainedFacts(
         run=pretrained.name,
         data_fingerprint=pretrained.weights.data_fingerprint,

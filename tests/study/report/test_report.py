@@ -14,7 +14,7 @@ from rich.console import Console
 from alexnet.errors import UserError
 from alexnet.runs.directory import RESULT_FILE
 from alexnet.runs.result import GitState, Points, Target
-from alexnet.study.report.export import COMPARISON_COLUMNS, RUN_COLUMNS
+from alexnet.study.report.export import COMPARISON_COLUMNS, RUNS_COLUMNS
 from alexnet.study.report.report import report
 from alexnet.study.wording import shown_points, shown_seeds
 from tests.study.made_up import predictions, result, save, study, unfinished
@@ -65,7 +65,7 @@ def test_what_one_seed_cannot_say_is_said(tmp_path: Path) -> None:
     assert warning in " ".join(printed(small_study(tmp_path / "one", seeds=1)).split())
     text = " ".join(printed(small_study(tmp_path / "two", seeds=2)).split())
     assert warning not in text
-    assert "other seeds and other images could be drawn" in text
+    assert "if other seeds and other images were drawn" in text
 
 
 def test_a_verdict_on_one_seed_is_marked(tmp_path: Path) -> None:
@@ -89,10 +89,10 @@ def test_unfinished_unpaired_and_damaged_runs_are_shown(tmp_path: Path) -> None:
     assert "no_color seed 0 (shapes-no_color-seed0-1a2b): failed: loss [inf] is not a number\n" in text
     assert "No baseline run with seed 5 for no_lrn. To make it:\n    python train.py seed=5\n" in text
     last = text.splitlines()[-1]
-    assert last.startswith("Warning: 2 damaged runs were skipped: ")
+    assert last.startswith("Warning: 2 unreadable runs were skipped: ")
     assert "seed7" in last
     assert "seed8" in last
-    assert "2 damaged runs were skipped" in (tmp_path / "comparison.md").read_text()
+    assert "2 unreadable runs were skipped" in (tmp_path / "comparison.md").read_text()
 
 
 def test_targets_of_the_paper_are_named(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_targets_of_the_paper_are_named(tmp_path: Path) -> None:
 
 def test_nothing_readable_is_refused(tmp_path: Path) -> None:
     (save(tmp_path, result(), predictions(300, 100)) / RESULT_FILE).write_text("{")
-    with pytest.raises(UserError, match="1 damaged run was skipped"):
+    with pytest.raises(UserError, match="1 unreadable run was skipped"):
         printed(tmp_path)
 
 
@@ -149,7 +149,7 @@ def test_runs_csv(tmp_path: Path) -> None:
     save(tmp_path, result("no_lrn", 5), predictions(310, 100))
     printed(tmp_path)
     found = rows(tmp_path / "comparison_runs.csv")
-    assert list(found[0]) == list(RUN_COLUMNS)
+    assert list(found[0]) == list(RUNS_COLUMNS)
     runs = {(row["ablation"], row["seed"]): row for row in found}
     assert len(found) == len(runs) == 6
     pair = runs["no_lrn", "1"]
@@ -164,7 +164,7 @@ def test_runs_csv(tmp_path: Path) -> None:
 def test_document_names_every_column() -> None:
     section = DOCUMENT.read_text().split("## Files of a comparison")[1].split("\n## ")[0]
     common, comparison, runs = (re.findall(r"`([a-z_<>0-9]+)`", part) for part in blocks(section))
-    for documented, columns in ((comparison, COMPARISON_COLUMNS), (runs, RUN_COLUMNS)):
+    for documented, columns in ((comparison, COMPARISON_COLUMNS), (runs, RUNS_COLUMNS)):
         spelled = {name.replace("<k>", k) for name in (*common, *documented) for k in ("top1", "top5")}
         assert spelled == set(columns)
 
@@ -187,7 +187,7 @@ def test_markdown_holds_the_table_and_the_commands(tmp_path: Path) -> None:
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in table} == {15}
     assert "| +1.4 | +1.37 | agrees | agrees | " in text
-    assert "Seeds needed: to tell the paper's number from 0" in text
+    assert "Seeds needed: to separate the paper's number from 0" in text
 
 
 @pytest.mark.parametrize(

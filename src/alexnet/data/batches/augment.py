@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.config.schema import ColorConfig, CropsConfig
-from alexnet.data.pack.pack import PixelStats
+from alexnet.data.pack.statistics import PixelStats
 
 
 class RawBatch(NamedTuple):

@@ -11,16 +11,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alexnet.config.schema import Config
 from alexnet.data.batches.augment import AugmentedBatch, RawBatch
 from alexnet.data.batches.fused import FusedAugmenter
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.batches.slots import Slots
+from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.splits import Indices, Split
 from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.parts import SINGLE_REPLICA, Replica
 
 Made = TypeVar("Made")
+
+
+def val_splits(pack: Pack, config: Config) -> list[str]:
+    """Return the splits evaluated after every epoch; `train` only if the schedule depends on its error."""
+    wanted = ["val", *(["train"] if config.schedule.until_train_error is not None else [])]
+    return [name for name in wanted if name in pack.splits]
+
+
+def test_splits(pack: Pack) -> list[str]:
+    """Return the splits that a trained network is evaluated on."""
+    return [name for name in ("val", "test") if name in pack.splits]
 
 
 def batch_parts(images: int, batch_size: int, replica: Replica = SINGLE_REPLICA) -> list[slice]:

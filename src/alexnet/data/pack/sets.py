@@ -14,8 +14,7 @@ from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack.pack import VERSION, Pack, is_pack, open_pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources import shapes
-from alexnet.data.sources.checksums import PUBLISHED
-from alexnet.data.sources.downloads import fetch
+from alexnet.data.sources.downloads import PUBLISHED, fetch
 from alexnet.data.sources.folders import FileTree
 from alexnet.errors import UserError
 

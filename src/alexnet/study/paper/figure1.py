@@ -14,9 +14,9 @@ from rich.text import Text
 from alexnet.errors import UserError
 from alexnet.files import replace_file
 from alexnet.runs.collect import Run, collect
+from alexnet.study.paper.figures import draw_training_curves
 from alexnet.study.paper.fitting import FittedRun, Network, Ratio, check_comparable, fastest, networks, ratio, read_fit
-from alexnet.study.report.training_curves import draw
-from alexnet.study.wording import damage_line, shown_seeds
+from alexnet.study.wording import shown_seeds, unreadable_line
 
 CSV_FILE, SVG_FILE = "figure1.csv", "figure1.svg"
 PAPER = (
@@ -49,7 +49,7 @@ def figure1(paths: Sequence[Path], *, target: float, output: Path | None, consol
     folder = output or Path(os.path.commonpath([fit.run.directory.parent for fit in fits]))
     _write(folder, nets, target)
     console.print(Text(f"Written to {folder}: {CSV_FILE}, {SVG_FILE}"), soft_wrap=True)
-    if warning := damage_line(found.damaged):
+    if warning := unreadable_line(found.damaged):
         console.print(Text(warning, style="red"))
 
 
@@ -124,7 +124,7 @@ def _write(folder: Path, nets: Sequence[Network], target: float) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / CSV_FILE, _csv(nets, target).encode())
-        replace_file(folder / SVG_FILE, draw(fastest(nets), target).encode())
+        replace_file(folder / SVG_FILE, draw_training_curves(fastest(nets), target).encode())
     except OSError as error:
         raise UserError(f"{folder}: the figure cannot be written there: {error.strerror}") from None
 

@@ -18,7 +18,7 @@ from alexnet.runs.directory import PROBABILITIES_FILE
 from alexnet.study.pairing import drop_duplicates, group_runs
 from alexnet.study.paper.ensemble import MEASURES, ensemble
 from alexnet.study.paper.members import Net, read_members, read_nets
-from alexnet.study.wording import MEASURE_NAMES, damage_line, shown_seeds
+from alexnet.study.wording import MEASURE_NAMES, shown_seeds, unreadable_line
 
 FILE = "tables.md"
 VIEW = "ten_crop"
@@ -121,7 +121,7 @@ def report_tables(paths: Sequence[Path], *, output: Path | None, console: Consol
     distinct = [run for group in group_runs(found.runs) for run in drop_duplicates(group)[0]]
     usable = [run for run in distinct if run.finished and run.is_baseline]
     if not usable:
-        raise UserError(damage_line(found.damaged) or "no finished run without an ablation")
+        raise UserError(unreadable_line(found.damaged) or "no finished run without an ablation")
     text = markdown(usable)
     console.print(Text(text), soft_wrap=True)
     folder = output or Path(os.path.commonpath([run.directory.parent for run in found.runs]))
@@ -131,7 +131,7 @@ def report_tables(paths: Sequence[Path], *, output: Path | None, console: Consol
     except OSError as error:
         raise UserError(f"{folder}: the tables cannot be written there: {error.strerror}") from None
     console.print(Text(f"Written to {folder / FILE}"), soft_wrap=True)
-    if warning := damage_line(found.damaged):
+    if warning := unreadable_line(found.damaged):
         console.print(Text(warning, style="red"))
 
 

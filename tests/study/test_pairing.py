@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from alexnet.runs.collect import collect
-from alexnet.study.charts.words import heading
-from alexnet.study.comparison import Group, compare
-from alexnet.study.wording import title
+from alexnet.study.comparison import ComparisonTable, compare
+from alexnet.study.wording import heading, title
 from tests.study.made_up import predictions, result, save
 
 
-def groups(folder: Path, *commands: str) -> list[Group]:
+def groups(folder: Path, *commands: str) -> list[ComparisonTable]:
     """A table for each command, of two seeds; `,` parts what differs between the seeds."""
     for number, command in enumerate(commands):
         for seed, more in enumerate((command.split(", ") * 2)[:2]):
@@ -35,7 +34,7 @@ def groups(folder: Path, *commands: str) -> list[Group]:
 )
 def test_what_not_all_commands_say_is_in_the_title(tmp_path: Path, commands: list[str], apart: list[str]) -> None:
     found = groups(tmp_path, *commands)
-    assert [group.apart for group in found] == apart
+    assert [group.distinguished_by for group in found] == apart
     assert len({heading(group) for group in found}) == len({title(group) for group in found}) == len(commands)
 
 

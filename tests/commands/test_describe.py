@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from alexnet.commands.exchange_table import exchange_tables, traffic
+from alexnet.commands.describe import exchange_tables, traffic
 from alexnet.errors import UserError
 from alexnet.net.halves import Exchange, everywhere, exchanges
 from alexnet.net.plan import plan
