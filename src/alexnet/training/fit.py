@@ -52,7 +52,7 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
             devices, there is no such device, decoder or allocator, or nobody is logged in.
     """
     config = job.config
-    if config.placement.devices > 1:
+    if config.devices.per_replica > 1:
         check_two_devices(config)
     detect(config)
     check_gpus(config)
@@ -63,9 +63,9 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
         pack = open_data(config.data, config.scale.image_size)
     if config.schedule.kind == "plateau" and "val" not in pack.splits:
         raise UserError(f"schedule=plateau judges validation images, but {pack.path} has none; use schedule=log_2012")
-    if config.data.decoder == "device" and pack.encoding != "jpeg":
+    if config.data.decoder == "nvjpeg" and pack.encoding != "jpeg":
         raise UserError(
-            f"data.decoder=device: the images of {pack.path} are raw, with nothing to decode; choose host, or"
+            f"data.decoder=nvjpeg: the images of {pack.path} are raw, with nothing to decode; choose cpu, or"
             " a pack prepared with --encoding jpeg"
         )
     classes = len(pack.class_names)
@@ -94,7 +94,7 @@ def train_and_test(
     data = PackDataModule(pack, job.config, world.replica, processes=world.processes_on_host)
     module = AlexNetModule(job.config, job.tree, pack, world.replica)
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
-        start_from(module.net, pretrained, job.config.pretrained.fresh)
+        start_from(module.net, pretrained, job.config.pretrained.reinit)
     if world.devices > 1:
         module.keep_half(world.column)
     compile_if_wanted(module.net, job.config.hardware)
@@ -102,7 +102,7 @@ def train_and_test(
     trainer = _trainer(job, directory, world, history, loggers, console)
     result = replace(result, device=device_name(trainer.strategy.root_device, processes=world.size))
     console.print(_headline(result, directory), highlight=False, soft_wrap=True)
-    trainer.fit(module, data, ckpt_path=None if job.config.fresh else _checkpoint(directory, pack))
+    trainer.fit(module, data, ckpt_path=None if job.config.restart else _checkpoint(directory, pack))
     result = replace(result, training=training_facts(history, len(pack.splits["train"])))
     trainer.test(module, data, verbose=False)
     module.predictions.merge(all_gather_objects(module.predictions))
@@ -159,9 +159,9 @@ def _checkpoint(directory: Path, pack: Pack) -> Path | None:
     try:
         fingerprint = read_checkpoint(path)["alexnet"]["data_fingerprint"]
     except UserError as error:
-        raise UserError(f"{error}; start over with fresh=true") from error
+        raise UserError(f"{error}; start over with restart=true") from error
     if fingerprint != pack.fingerprint:
-        raise UserError(f"{path} was trained on other images than {pack.path} holds now; start over with fresh=true")
+        raise UserError(f"{path} was trained on other images than {pack.path} holds now; start over with restart=true")
     return path
 
 

@@ -25,7 +25,7 @@ from alexnet.training.world import DistributedContext, detect, requested_world_s
 def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Result:
     """Train and evaluate one job in its run directory, continuing where an earlier attempt stopped.
 
-    A finished run is not repeated: its result is read and shown again, unless `fresh` is set. `at_once` is the number
+    A finished run is not repeated: its result is read and shown again, unless `restart` is set. `at_once` is the number
     of runs that share this machine's cores.
 
     Raises:
@@ -34,12 +34,12 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
     world = replace(detect(job.config), runs=at_once)
     if not world.is_rank_zero:
         return _run(job, directory, preflight(job), world, Console(file=io.StringIO()))
-    if not job.config.fresh and (done := finished_result(directory)) is not None:
+    if not job.config.restart and (done := finished_result(directory)) is not None:
         return _shown_again(done, job, directory, console)
     pack = preflight(job)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / LOCK_FILE, str(directory)):
-        if job.config.fresh:
+        if job.config.restart:
             _discard(directory)
         elif (done := finished_result(directory)) is not None:  # by another process in the meantime
             return _shown_again(done, job, directory, console)
@@ -85,7 +85,9 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
 def _shown_again(result: Result, job: Job, directory: Path, console: Console) -> Result:
     wanted = job.config.hardware.precision
     other = f" at precision {result.precision}, not {wanted}" if result.has_other_precision(wanted) else ""
-    console.print(f"already finished in {directory}{other} (fresh=true runs it again)", highlight=False, soft_wrap=True)
+    console.print(
+        f"already finished in {directory}{other} (restart=true runs it again)", highlight=False, soft_wrap=True
+    )
     console.print(result_table(result))
     return result
 

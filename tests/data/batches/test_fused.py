@@ -30,21 +30,21 @@ def split(tmp_path: Path) -> RawSplit:
 
 # Lines of 48 values are stored sixteen at a time; those of 45 cannot be.
 @pytest.mark.parametrize(("crop", "cached_bytes", "past_cache"), [(16, 0, True), (16, 2**24, False), (15, 0, False)])
-@pytest.mark.parametrize("centred_mean", [False, True])
+@pytest.mark.parametrize("center_mean", [False, True])
 def test_every_way_into_memory_gives_what_the_augmenter_gives(
     split: RawSplit,
     crop: int,
     cached_bytes: int,
     past_cache: bool,
-    centred_mean: bool,
+    center_mean: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fused, "_CACHED_BYTES", cached_bytes)
     sums = RunningPixelStats(SIZE)
     sums.add(split.gather(np.arange(IMAGES)))
     geometry = CropGeometry(image_size=SIZE, crop_size=crop)
-    crops = CropsConfig(random=True, flip=True, last_position=False, centred_mean=centred_mean)
-    color = ColorConfig(coefficient=0.1, magnitude="std", rescale=True)
+    crops = CropsConfig(random=True, flip=True, include_last_offset=False, center_mean=center_mean)
+    color = ColorConfig(std=0.1, magnitude="std", rescale=True)
     plan = draw_epoch(seed=0, epoch=0, images=IMAGES, positions=geometry.positions(crops))
     augmenter = Augmenter(sums.statistics(), geometry, crops=crops, color=color)
     drawn = (torch.from_numpy(draws) for draws in (plan.offsets, plan.flips, plan.colors))

@@ -47,7 +47,7 @@ class FusedAugmenter:
         for images, rows, places in split.blocks(indices):
             _augment(
                 images.reshape(-1), rows, places, offsets, flips, self.mean_images, shifts, self.scale,
-                centre if self.crops.centred_mean else -1, size, out, _goes_past_cache(out),
+                centre if self.crops.center_mean else -1, size, out, _goes_past_cache(out),
             )  # fmt: skip
         return torch.from_numpy(out[:n]).permute(0, 3, 1, 2)
 

@@ -61,7 +61,7 @@ def _fits(runs: Sequence[Run]) -> tuple[list[FittedRun], list[str]]:
     for run in sorted(finished, key=lambda run: run.written):
         fit = read_fit(run)
         if fit is None:
-            notes.append(f"{run}: left out, its training error was not measured (schedule.until_train_error).")
+            notes.append(f"{run}: left out, its training error was not measured (schedule.stop_at_train_error).")
             continue
         key = (fit.activation, fit.rate, fit.seed)
         if key in fits:

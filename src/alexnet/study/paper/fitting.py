@@ -20,7 +20,14 @@ from alexnet.runs.directory import CONFIG_FILE, METRICS_FILE
 from alexnet.runs.metrics import read_metrics
 from alexnet.study.statistics import Interval, seed_interval
 
-UNDER_STUDY = ("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.until_train_error")
+UNDER_STUDY = (
+    "activation.name",
+    "optimizer.lr",
+    "seed",
+    "data.root",
+    "schedule.epochs",
+    "schedule.stop_at_train_error",
+)
 """Keys in which the runs of one figure may differ."""
 
 
