@@ -95,7 +95,7 @@ def _open_shapes(data: DataConfig, size: int, show: bool) -> Pack:
 def _place(data: DataConfig, name: str, size: int, identity: Iterable[str]) -> Path:
     """Where the pack is kept; another source (`identity`, pieces of JSON), fraction or format gets another place."""
     shares = [data.val_fraction, *([data.test_fraction] if data.test_fraction else [])]
-    form = {key: getattr(data, key) for key in ("encoding", "quality", "subsampling")}
+    form = {key: getattr(data, key) for key in ("encoding", "quality", "chroma_subsampling")}
     others = {key: value for key, value in form.items() if value != getattr(DataConfig, key)}
     form_of_pack = json.dumps([VERSION, *shares, *([others] if others else [])])
     digest = hashlib.sha256(form_of_pack.removesuffix("]").encode())
