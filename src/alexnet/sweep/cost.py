@@ -13,7 +13,7 @@ from alexnet.net.specs import multiply_adds
 from alexnet.runs.directory import METRICS_FILE
 from alexnet.sweep.planned import PlannedRun
 from alexnet.sweep.progress import shown_time
-from alexnet.training.run import preflight
+from alexnet.training.fit import preflight
 from alexnet.training.speed import seconds_per_image
 from alexnet.training.world import requested_world_size
 
