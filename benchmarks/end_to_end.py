@@ -162,8 +162,8 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
 
 def ours(pack: Path, batch: int, seconds: float, overrides: list[str]) -> dict[str, float]:
     """A run, ended after a while."""
-    fixed = ["experiment=ilsvrc2012", f"data.root={pack}", f"optimizer.batch_size={batch}", "wandb=disabled"]
-    job = check([*fixed, "schedule=epochs_30", "schedule.epochs=1000", "schedule.drops=[]", *overrides])
+    fixed = ["experiment=ilsvrc2012", f"data.root={pack}", f"optimizer.batch_size={batch}", "wandb.mode=disabled"]
+    job = check([*fixed, "schedule=epochs_30", "schedule.epochs=1000", "schedule.milestones=[]", *overrides])
     stopwatch = Stopwatch(seconds)
     checkpoints = patch.object(running, "checkpoint_callbacks", lambda *_, **__: [stopwatch])
     with tempfile.TemporaryDirectory() as folder, checkpoints, suppress(Enough):

@@ -120,8 +120,8 @@ def _loader(pack: Pack, kind: str, threads: int | None) -> Any:
     """Batches as training gets them; `threads` None makes them in the calling thread."""
     split = pack.splits["train"]
     plan = draw_epoch(seed=0, epoch=0, images=len(split), positions=SIZE - CROP)
-    crops = CropsConfig(random=True, flip=True, last_position=False)
-    color = ColorConfig(coefficient=0.1, magnitude="std")
+    crops = CropsConfig(random=True, flip=True, include_last_offset=False)
+    color = ColorConfig(std=0.1, magnitude="std")
     geometry = CropGeometry(image_size=SIZE, crop_size=CROP)
     augment = FusedAugmenter(pack.statistics, geometry, crops=crops, color=color, color_on=True)
     ready = AugmentedBatches(split, plan, augment, batch_size=BATCH, threads=threads or 1)

@@ -58,7 +58,7 @@ def _refuse_to_be_one_of_several() -> None:
 
     if (world := external_launch()) is not None:
         raise UserError(
-            f"a sweep is one process, and {world.size} were started: give the command by itself, with trainer=ddp for"
+            f"a sweep is one process, and {world.size} were started: give the command by itself, with devices=ddp for"
             " runs of several processes each"
         )
 

@@ -132,7 +132,7 @@ def test_a_pattern_may_name_a_folder_and_stand_in_a_list() -> None:
 
 
 EXPERIMENTS = {
-    "cifar10": ["experiment=cifar10_normalisation"],
+    "cifar10": ["experiment=cifar10_normalization"],
     "figure1": ["experiment=figure1"],
     "record": ["experiment=net_145_2012", "data.root=/data/pack"],
     "source": ["experiment=ilsvrc2012", "data.root=/data/pack", "schedule=log_2012"],
@@ -147,7 +147,7 @@ NESTED = sorted(
 
 def test_ablations_in_subfolders_are_chosen_by_path_and_by_no_glob() -> None:
     assert {folder.name for folder in ABLATIONS.iterdir() if folder.is_dir()} == set(EXPERIMENTS)
-    assert {"figure1/tanh", "record/net_148", "source/order"} < set(NESTED)
+    assert {"figure1/tanh", "record/net_148", "source/relu_position"} < set(NESTED)
     jobs = expand(["+ablation=glob(*)"], sweep=True)
     assert not any("/" in argument for (argument,) in jobs)
     mixed = expand(["+ablation=none,figure1/tanh,[figure1/tanh,no_lrn]"], sweep=True)
@@ -171,15 +171,15 @@ def test_an_ablation_in_a_subfolder_changes_what_it_declares_in_its_experiment(c
 
 def test_the_normalisation_pairs_are_the_released_nets() -> None:
     """The published pair with its two differences besides the norm, and the pair that differs in the norm alone."""
-    experiment = "experiment=cifar10_normalisation"
+    experiment = "experiment=cifar10_normalization"
     clean = job(experiment, "+ablation=cifar10/norm_clean")
     assert {key.partition(".")[0] for key in clean.changes} == {"lrn"}
-    assert clean.config.lrn == job("lrn=cifar_5_maps").config.lrn
+    assert clean.config.lrn == job("lrn=cifar_5_channels").config.lrn
     published = job(experiment, "+ablation=cifar10/norm_published")
-    assert published.config.lrn == job("lrn=cifar_9_maps").config.lrn
+    assert published.config.lrn == job("lrn=cifar_9_channels").config.lrn
     assert published.config.architecture.name == "cifar_11pct"
     optimizer = published.config.optimizer
-    assert optimizer.weight_decay * optimizer.decay_factors["fc5"] == pytest.approx(0.01)
+    assert optimizer.weight_decay * optimizer.weight_decay_multipliers["fc5"] == pytest.approx(0.01)
     assert {claim.paper.top1 for pair in (clean, published) for claim in pair.config.ablations.values()} == {-2.0}
 
 
@@ -197,11 +197,11 @@ def test_a_list_of_choices_and_combinations_is_one_job_each() -> None:
         ("+ablation=one_column columns=isolated", ["columns.kind=one", "columns.kind=isolated"]),
         ("+ablation=one_column columns.kind=isolated", ["columns.kind=one", "columns.kind=isolated"]),
         ("+ablation=[one_column,isolated_columns]", ["columns.kind=one", "columns.kind=isolated", "another ablation"]),
-        ("+ablation=[no_conv2,no_conv3]", ["depth.without=[2]", "depth.without=[3]"]),
+        ("+ablation=[no_conv2,no_conv3]", ["depth.remove=[2]", "depth.remove=[3]"]),
         ("+ablation=no_lrn lrn=none", ["changes nothing", "lrn.layers=[]"]),
         ("+ablation=one_column columns=one", ["changes nothing", "columns.kind=one"]),
         ("+ablation=one_column columns.kind=one", ["changes nothing", "columns.kind=one"]),
-        ("+ablation=no_color color.coefficient=0", ["changes nothing", "color.coefficient=0.0"]),
+        ("+ablation=no_color color.std=0", ["changes nothing", "color.std=0.0"]),
     ],
 )
 def test_a_contradiction_is_refused(arguments: str, parts: list[str]) -> None:

@@ -48,8 +48,8 @@ def test_the_paper_s_studies_hold_every_claim_with_a_number(study: str) -> None:
 
 
 def test_a_study_s_run_is_the_run_of_its_experiment() -> None:
-    overrides = read("experiment=study_small", "wandb=disabled").jobs[7]
-    assert overrides == ["experiment=small", "seed=1", "+ablation=no_lrn", "wandb=disabled"]
+    overrides = read("experiment=study_small", "wandb.mode=disabled").jobs[7]
+    assert overrides == ["experiment=small", "seed=1", "+ablation=no_lrn", "wandb.mode=disabled"]
     assert run_name(check(overrides).tree) == run_name(job("experiment=small", "ablation=no_lrn", "seed=1").tree)
 
 
@@ -70,7 +70,7 @@ def test_what_hydra_is_told_stands_apart() -> None:
 
 
 def test_of_a_value_given_twice_the_last_counts() -> None:
-    assert read("seed=0,1", "wandb=disabled", "seed=3", multirun=True).jobs == [["seed=3", "wandb=disabled"]]
+    assert read("seed=0,1", "wandb.mode=disabled", "seed=3", multirun=True).jobs == [["seed=3", "wandb.mode=disabled"]]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.columns import check_two_columns, from_columns, to_columns
 
-SMALL = ("scale=cifar", "scale.maps=[8,16,24,24,16]", "scale.hidden_units=32")
-VARIANTS = ((), ("columns=isolated",), ("depth=six",), ("depth.without=[3]",), ("depth.without=[1]",))
+SMALL = ("scale=cifar", "scale.channels=[8,16,24,24,16]", "scale.fc_width=32")
+VARIANTS = ((), ("columns=isolated",), ("depth=six",), ("depth.remove=[3]",), ("depth.remove=[1]",))
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def groups(folder: Path, *commands: str) -> list[ComparisonTable]:
         (["optimizer.lr=0.02"], [""]),
         (["optimizer.lr=0.02", ""], ["optimizer.lr=0.02", ""]),
         (["schedule.epochs=5 +lrn.k=1", "schedule.epochs=5 lrn.k=3"], ["lrn.k=1", "lrn.k=3"]),
-        (["lrn.k=1 runs=a hardware.threads=1", "trainer=ddp data.packs=b '+ablation=[none]'"], ["lrn.k=1", ""]),
+        (["lrn.k=1 runs=a hardware.threads=1", "devices=ddp data.packs=b '+ablation=[none]'"], ["lrn.k=1", ""]),
         (["lrn.k=1 data.root=x, lrn.k=1 data.root=y", "data.root=x"], ["lrn.k=1", "data.root=x"]),
         (["", "", "lrn.k=1"], ["pairing key k0, images d1", "pairing key k1, images d1", "lrn.k=1"]),
     ],

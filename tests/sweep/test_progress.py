@@ -96,7 +96,7 @@ def test_what_stood_there_before_is_no_outcome_of_this_sweep(tmp_path: Path) -> 
     runs = plan(tmp_path)
     assert [run.finished_before is not None for run in runs] == [True, False, False]
     assert [run.outcome for run in runs] == [None] * 3 and not any(run.is_settled for run in runs)
-    assert [run.finished_before for run in plan(tmp_path, "fresh=true")] == [None] * 3
+    assert [run.finished_before for run in plan(tmp_path, "restart=true")] == [None] * 3
     leave(runs[1], "finished")
     leave(runs[2], "interrupted")
     assert [run.outcome.status if run.outcome else None for run in runs] == [None, "finished", "interrupted"]

@@ -11,7 +11,7 @@ from alexnet.trained.features import features, up_to
 from tests.conftest import Compose
 from tests.evaluation.test_views import augmenter
 
-NARROW = ("scale=cifar", "scale.maps=[8,8,16,16,8]", "scale.hidden_units=32")
+NARROW = ("scale=cifar", "scale.channels=[8,8,16,16,8]", "scale.fc_width=32")
 
 
 class Images:

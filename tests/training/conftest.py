@@ -16,15 +16,15 @@ from alexnet.config.job import Job, check
 from alexnet.runs.result import Result
 from alexnet.training.run import run
 
-NARROW = ("scale=cifar", "scale.maps=[8,8,16,16,8]", "scale.hidden_units=32")
+NARROW = ("scale=cifar", "scale.channels=[8,8,16,16,8]", "scale.fc_width=32")
 FEW = (
     "data.shapes.train_per_class=3",
     "data.shapes.val_per_class=1",
     "data.shapes.test_per_class=2",
     "optimizer.batch_size=16",
     "schedule.epochs=2",
-    "schedule.drops=[1]",
-    "wandb=disabled",
+    "schedule.milestones=[1]",
+    "wandb.mode=disabled",
     "hardware.accelerator=cpu",
     "hardware.eval_batch_size=64",
 )

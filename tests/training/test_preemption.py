@@ -11,7 +11,15 @@ from alexnet.training.module import AlexNetModule
 from alexnet.training.preemption import Preempted
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, execute
 
-NOISY = ("schedule.epochs=3", "schedule.drops=[1,2]", "recipe=source_2012", "late=none", "schedule.until_train_error=0")
+NOISY = (
+    "schedule.epochs=3",
+    "schedule.milestones=[1,2]",
+    "recipe=source_2012",
+    "late_changes.layers=[]",
+    "late_changes.color_off_epoch=null",
+    "late_changes.bias_milestones=null",
+    "schedule.stop_at_train_error=0",
+)
 """With everything that a step could depend on besides its number: two schedules of rates, noise, a measured fit."""
 
 

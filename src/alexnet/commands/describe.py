@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     (overrides,) = expand([*options.overrides, *([] if chosen else ["scale=paper"])], sweep=False)
     config = check(overrides).config
     tables = [layer_table(plan(config, options.classes))]
-    if config.placement.kind == "two_devices":
+    if config.devices.model_parallel:
         tables += exchange_tables(config, options.classes)
     Console().print(*tables)
 

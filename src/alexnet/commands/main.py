@@ -61,7 +61,9 @@ def _add_prepare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="raw: pixels; jpeg: a tenth of the room, decoded when used; auto: raw up to 4 GiB (default)",
     )
     parser.add_argument("--quality", type=int, default=90, help="of JPEG, 1 to 100 (default 90)")
-    parser.add_argument("--subsampling", choices=("444", "422", "420"), default="420", help="of JPEG (default 420)")
+    parser.add_argument(
+        "--chroma-subsampling", choices=("444", "422", "420"), default="420", help="of JPEG (default 420)"
+    )
     parser.add_argument("--workers", type=int, default=None, help="threads (default: one per core)")
     parser.add_argument("--md5", action="store_true", help="first compare archives with their published MD5 (minutes)")
     parser.set_defaults(command=_prepare)
@@ -116,7 +118,7 @@ def _prepare(options: argparse.Namespace) -> None:
         test_fraction=options.test_fraction,
         seed=options.seed,
         encoding=options.encoding,
-        jpeg=JpegQuality(quality=options.quality, subsampling=options.subsampling),
+        jpeg=JpegQuality(quality=options.quality, subsampling=options.chroma_subsampling),
         workers=options.workers,
     )
 

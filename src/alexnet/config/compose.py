@@ -128,7 +128,7 @@ def _explain(error: OmegaConfBaseException, tree: ConfigTree) -> str:
     """Turn OmegaConf's message into: key, what is wrong, what is expected or the nearest valid name."""
     message = first_line(error)
     if error.full_key and isinstance(error, ValidationError):
-        key, _, _ = str(error.full_key).partition("[")  # `schedule.drops` for `schedule.drops[0]`
+        key, _, _ = str(error.full_key).partition("[")  # `schedule.milestones` for `schedule.milestones[0]`
         return f"{key}={_value_text(tree, key)}: {_expected(_schema_node(key))} is needed"
     if error.full_key and "not in" in message:
         parent, _, key = str(error.full_key).rpartition(".")
@@ -165,7 +165,7 @@ def schema_keys(parent: str) -> list[str]:
 
 
 def takes_any_key(parent: str) -> bool:
-    """Whether what stands under a dotted key is named freely, such as the layers of `optimizer.decay_factors`."""
+    """Whether names under a dotted key are free, such as the layers of `optimizer.lr_multipliers`."""
     return get_origin(_schema_node(parent)) is dict and not schema_keys(f"{parent}.any")
 
 

@@ -26,8 +26,8 @@ ALEXNET_ONLY_KEYS = (
     "scale.conv1_kernel",
     "scale.conv1_stride",
     "scale.conv1_padding",
-    "scale.maps",
-    "scale.hidden_units",
+    "scale.channels",
+    "scale.fc_width",
 )
 """Keys without a part in the CIFAR-10 nets, whose layers and initial weights are fixed."""
 LONGEST_ABLATION = 80
@@ -78,18 +78,18 @@ def check(overrides: list[str]) -> Job:
 def unreached_milestones(job: Job) -> str | None:
     """A line about drops of the learning rate that would come after the end of training; None where all are made."""
     schedule, given = job.config.schedule, job.tree["schedule"]
-    lost = [drop for drop in schedule.drops if drop >= schedule.epochs]
-    if schedule.kind != "epochs" or not lost:
+    lost = [drop for drop in schedule.milestones if drop >= schedule.epochs]
+    if schedule.kind != "multistep" or not lost:
         return None
-    if given["scaled_to"] not in (None, given["epochs"]):
+    if given["rescale_to_epochs"] not in (None, given["epochs"]):
         return (
-            f"note: schedule.scaled_to={schedule.epochs} is too short for {len(lost)} of the {len(schedule.drops)}"
-            " drops of the learning rate: they are never made"
+            f"note: schedule.rescale_to_epochs={schedule.epochs} is too short for {len(lost)} of the"
+            f" {len(schedule.milestones)} drops of the learning rate: they are never made"
         )
     return (
         f"note: schedule.epochs={schedule.epochs} ends before the learning rate drops at epoch"
-        f" {' and '.join(map(str, lost))}: schedule.scaled_to={schedule.epochs} in its place moves all drops along"
-        " (schedule.drops=[] if none is wanted)"
+        f" {' and '.join(map(str, lost))}: schedule.rescale_to_epochs={schedule.epochs} in its place moves all drops"
+        " along (schedule.milestones=[] if none is wanted)"
     )
 
 

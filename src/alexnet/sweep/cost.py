@@ -20,7 +20,7 @@ EVALUATION_SHARE = 1 / 3
 """Time to evaluate a crop over time to train on one: a forward pass without a backward one, which costs about two."""
 FINAL_CROPS = 11
 """Crops that the final evaluation sees of every image: the centre and ten."""
-_WITHOUT_SPEED = ("seed", "ablations", "recipe", "experiment", "target", "runs", "fresh", "wandb", "init", "schedule")
+_WITHOUT_SPEED = ("seed", "ablations", "recipe", "experiment", "target", "runs", "restart", "wandb", "init", "schedule")
 """Configuration that does not change how long an image takes."""
 
 
@@ -55,7 +55,7 @@ def open_packs(runs: Iterable[PlannedRun]) -> dict[Path, Pack]:
 
 def work(run: PlannedRun, pack: Pack) -> Work:
     """What is left of a run; for a schedule that ends by itself, the most that can be."""
-    epochs = run.job.config.schedule.epochs - (0 if run.job.config.fresh else _epochs_done(run.directory))
+    epochs = run.job.config.schedule.epochs - (0 if run.job.config.restart else _epochs_done(run.directory))
     images = {name: len(split) for name, split in pack.splits.items()}
     validated = images.get("val", 0)
     final = FINAL_CROPS * (validated + images.get("test", 0))

@@ -27,7 +27,7 @@ class PlannedRun:
     def finished_before(self) -> Result | None:
         """Its result where there is nothing to do: it was finished before, and is not to be done afresh."""
         try:
-            return None if self.job.config.fresh else finished_result(self.directory)
+            return None if self.job.config.restart else finished_result(self.directory)
         except UserError:  # the run itself will say what is wrong with its result file
             return None
 

@@ -53,7 +53,7 @@ def print_unreached_milestones(jobs: Sequence[Job], console: Console) -> None:
 
 
 def _count(runs: Sequence[PlannedRun], missing: Sequence[PlannedRun]) -> str:
-    resumed = sum(run.written_before is not None and not run.job.config.fresh for run in missing)
+    resumed = sum(run.written_before is not None and not run.job.config.restart for run in missing)
     begun = f" ({resumed} of them begun before)" if resumed else ""
     return f"{len(runs)} runs: {len(runs) - len(missing)} finished before, {len(missing)} to do{begun}"
 
@@ -63,7 +63,7 @@ def _other_precision(finished: Iterable[tuple[PlannedRun, Result]]) -> str | Non
     others = [one.precision for run, one in finished if one.has_other_precision(run.job.config.hardware.precision)]
     if not others:
         return None
-    return f"note: {len(others)} of those finished before are at precision {others[0]}: fresh=true runs them again"
+    return f"note: {len(others)} of those finished before are at precision {others[0]}: restart=true runs them again"
 
 
 def _run(runs: Sequence[PlannedRun], how: Launching, task: TaskFunction, console: Console) -> None:

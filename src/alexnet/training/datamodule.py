@@ -58,8 +58,8 @@ class PackDataModule(L.LightningDataModule):
             epoch=epoch,
             images=len(self.pack.splits["train"]),
             positions=self.geometry.positions(self.config.crops),
-            images_per_draw=self.config.crops.images_per_draw,
-            reshuffle=self.config.shuffle.every_epoch,
+            images_per_crop=self.config.crops.images_per_crop,
+            reshuffle=self.config.shuffle.each_epoch,
         )
 
     def train_dataloader(self) -> TrainingBatches:
@@ -113,4 +113,4 @@ class PackDataModule(L.LightningDataModule):
     @cached_property
     def _decoder(self) -> NvjpegDecoder | None:
         """The device's, for all splits; None where the host decodes."""
-        return NvjpegDecoder(self._device) if self.config.data.decoder == "device" else None
+        return NvjpegDecoder(self._device) if self.config.data.decoder == "nvjpeg" else None

@@ -41,8 +41,8 @@ def check_hardware(hardware: HardwareConfig) -> None:
 
 def check_decoder(config: Config) -> None:
     """Refuse to decode where there is no decoder; a `UserError`."""
-    if config.data.decoder == "device" and (config.hardware.accelerator == "cpu" or not torch.cuda.is_available()):
-        raise UserError("data.decoder=device decodes on an NVIDIA GPU, and this run has none; choose host")
+    if config.data.decoder == "nvjpeg" and (config.hardware.accelerator == "cpu" or not torch.cuda.is_available()):
+        raise UserError("data.decoder=nvjpeg decodes on an NVIDIA GPU, and this run has none; choose cpu")
 
 
 def configure_process(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> None:

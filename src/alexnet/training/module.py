@@ -62,7 +62,7 @@ class AlexNetModule(L.LightningModule):
 
     def configure_optimizers(self) -> SGD2012:
         optimizer = self.config.optimizer
-        groups = parameter_groups(self.net, optimizer, [f"conv{number}" for number in self.config.late.layers])
+        groups = parameter_groups(self.net, optimizer, [f"conv{number}" for number in self.config.late_changes.layers])
         return SGD2012(groups, lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay)
 
     @property

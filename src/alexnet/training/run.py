@@ -69,7 +69,7 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
         UserError: the data cannot be used, the network does not fit the images, the pre-trained weights or two
             devices, there is no such device, decoder or allocator, or nobody is logged in.
     """
-    if job.config.placement.devices > 1:
+    if job.config.devices.per_replica > 1:
         check_two_devices(job.config)
     this_world(job.config)
     check_gpus(job.config)
@@ -80,9 +80,9 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
         pack = open_data(job.config.data, job.config.scale.image_size)
     if job.config.schedule.kind == "plateau" and "val" not in pack.splits:
         raise UserError(f"schedule=plateau judges validation images, and {pack.path} has none: use schedule=log_2012")
-    if job.config.data.decoder == "device" and pack.encoding != "jpeg":
+    if job.config.data.decoder == "nvjpeg" and pack.encoding != "jpeg":
         raise UserError(
-            f"data.decoder=device: the images of {pack.path} are raw, with nothing to decode; choose host, or"
+            f"data.decoder=nvjpeg: the images of {pack.path} are raw, with nothing to decode; choose cpu, or"
             " a pack prepared with --encoding jpeg"
         )
     classes = len(pack.class_names)
@@ -95,7 +95,7 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
 def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Result:
     """Train and evaluate one job in its run directory, continuing where an earlier attempt stopped.
 
-    A finished run is not repeated: its result is read and shown again, unless `fresh` is set. `at_once` is the number
+    A finished run is not repeated: its result is read and shown again, unless `restart` is set. `at_once` is the number
     of runs at work on this machine, which share its cores.
 
     Raises:
@@ -104,12 +104,12 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
     world = replace(this_world(job.config), runs=at_once)
     if not world.is_first:
         return _run(job, directory, preflight(job), world, Console(file=io.StringIO()))
-    if not job.config.fresh and (done := finished_result(directory)) is not None:
+    if not job.config.restart and (done := finished_result(directory)) is not None:
         return _shown_again(done, job, directory, console)
     pack = preflight(job)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / LOCK_FILE, str(directory)):
-        if job.config.fresh:
+        if job.config.restart:
             _discard(directory)
         elif (done := finished_result(directory)) is not None:  # by another process, since we looked
             return _shown_again(done, job, directory, console)
@@ -158,7 +158,9 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
 def _shown_again(result: Result, job: Job, directory: Path, console: Console) -> Result:
     wanted = job.config.hardware.precision
     other = f" at precision {result.precision}, not {wanted}" if result.has_other_precision(wanted) else ""
-    console.print(f"already finished in {directory}{other} (fresh=true runs it again)", highlight=False, soft_wrap=True)
+    console.print(
+        f"already finished in {directory}{other} (restart=true runs it again)", highlight=False, soft_wrap=True
+    )
     console.print(result_table(result))
     return result
 
@@ -196,7 +198,7 @@ def _train_and_test(
     data = PackDataModule(pack, job.config, world.replica, processes=world.neighbours)
     module = AlexNetModule(job.config, job.tree, pack, world.replica)
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
-        start_from(module.net, pretrained, job.config.pretrained.fresh)
+        start_from(module.net, pretrained, job.config.pretrained.reinit)
     if world.devices > 1:
         module.keep_half(world.column)
     compile_if_wanted(module.net, job.config.hardware)
@@ -204,7 +206,7 @@ def _train_and_test(
     trainer = _trainer(job, directory, world, history, [logger] if logger else [], console)
     result = replace(result, device=device_name(trainer.strategy.root_device, processes=world.size))
     console.print(_headline(result, directory), highlight=False, soft_wrap=True)
-    trainer.fit(module, data, ckpt_path=None if job.config.fresh else _checkpoint(directory, pack))
+    trainer.fit(module, data, ckpt_path=None if job.config.restart else _checkpoint(directory, pack))
     result = replace(result, training=training_facts(history, len(pack.splits["train"])))
     trainer.test(module, data, verbose=False)
     module.predictions.merge(all_gather_objects(module.predictions))
@@ -276,9 +278,9 @@ def _checkpoint(directory: Path, pack: Pack) -> Path | None:
     try:
         fingerprint = read_checkpoint(path)["alexnet"]["data_fingerprint"]
     except UserError as error:
-        raise UserError(f"{error}: start over with fresh=true") from error
+        raise UserError(f"{error}: start over with restart=true") from error
     if fingerprint != pack.fingerprint:
-        raise UserError(f"{path} was trained on other images than {pack.path} now holds: start over with fresh=true")
+        raise UserError(f"{path} was trained on other images than {pack.path} now holds: start over with restart=true")
     return path
 
 

@@ -18,7 +18,7 @@ from alexnet.parts import Replica
 
 Held = TypeVar("Held")
 REPLICAS_ON_CPU = 2
-"""Copies of the network that `trainer=ddp` trains where there is no GPU to count: enough to try it."""
+"""Copies of the network that `devices=ddp` trains where there is no GPU to count: enough to try it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ SINGLE_PROCESS = DistributedContext()
 def requested_world_size(config: Config) -> int:
     """How many processes the configuration asks for; where it leaves that open, one for each GPU, or two networks on a
     CPU."""
-    devices, replicas = config.placement.devices, config.trainer.replicas
+    devices, replicas = config.devices.per_replica, config.devices.replicas
     return devices * (replicas if replicas is not None else _gpus(config) // devices or REPLICAS_ON_CPU)
 
 
@@ -81,8 +81,8 @@ def check_gpus(config: Config) -> None:
     if 0 < gpus < wanted and external_launch() is None:
         found = "is 1" if gpus == 1 else f"are {gpus}"
         raise UserError(
-            f"placement={config.placement.kind}, trainer.replicas={config.trainer.replicas}: this takes {wanted} GPUs,"
-            f" and there {found}: choose placement=one_device, fewer trainer.replicas, or hardware.accelerator=cpu"
+            f"devices.replicas={config.devices.replicas}, {config.devices.per_replica} for each: this takes {wanted}"
+            f" GPUs, and there {found}: choose devices=single, fewer devices.replicas, or hardware.accelerator=cpu"
         )
 
 
@@ -99,14 +99,14 @@ def this_world(config: Config) -> DistributedContext:
     world = external_launch()
     if world is None:
         return SINGLE_PROCESS
-    replicas, devices = config.trainer.replicas, config.placement.devices
+    replicas, devices = config.devices.replicas, config.devices.per_replica
     if replicas is not None and replicas * devices != world.size:
         raise UserError(
-            f"{world.size} processes were started for a run that wants trainer.replicas={replicas}, {devices} for each:"
-            " add trainer=ddp to train one network with all of them"
+            f"{world.size} processes were started for a run that wants devices.replicas={replicas}, {devices} for each:"
+            " add devices=ddp to train one network with all of them"
         )
     if world.size % devices:
-        raise UserError(f"{world.size} processes cannot be divided into pairs for placement={config.placement.kind}")
+        raise UserError(f"{world.size} processes cannot be divided into pairs for devices=model_parallel")
     return replace(world, devices=devices)
 
 

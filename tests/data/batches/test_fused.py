@@ -31,8 +31,8 @@ def test_one_pass_makes_what_the_augmenter_makes(split: RawSplit, center_mean: b
     sums = RunningPixelStats(SIZE)
     sums.add(split.gather(np.arange(IMAGES)))
     geometry = CropGeometry(image_size=SIZE, crop_size=crop)
-    crops = CropsConfig(random=augmented, flip=augmented, last_position=False, centred_mean=center_mean)
-    color = ColorConfig(coefficient=0.1, magnitude="std", rescale=True)
+    crops = CropsConfig(random=augmented, flip=augmented, include_last_offset=False, center_mean=center_mean)
+    color = ColorConfig(std=0.1, magnitude="std", rescale=True)
     plan = draw_epoch(seed=0, epoch=0, images=IMAGES, positions=geometry.positions(crops))
     augmenter = Augmenter(sums.statistics(), geometry, crops=crops, color=color)
     augmenter.color_on = augmented

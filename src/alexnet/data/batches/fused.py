@@ -43,7 +43,7 @@ class FusedAugmenter:
         for images, rows, places in split.blocks(indices):
             _augment(
                 images.reshape(-1), rows, places, offsets, flips, self.mean_images, shifts, self.scale,
-                center if self.crops.centred_mean else -1, self.geometry.image_size, out,
+                center if self.crops.center_mean else -1, self.geometry.image_size, out,
             )  # fmt: skip
         return torch.from_numpy(out[:n]).permute(0, 3, 1, 2)
 

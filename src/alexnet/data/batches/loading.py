@@ -27,7 +27,7 @@ Made = TypeVar("Made")
 
 def val_splits(pack: Pack, config: Config) -> list[str]:
     """Return the splits evaluated after every epoch; `train` only if the schedule depends on its error."""
-    wanted = ["val", *(["train"] if config.schedule.until_train_error is not None else [])]
+    wanted = ["val", *(["train"] if config.schedule.stop_at_train_error is not None else [])]
     return [name for name in wanted if name in pack.splits]
 
 

@@ -116,6 +116,6 @@ def _prepare(source: Path, pack: Path, data: DataConfig, size: int, show: bool) 
         val_fraction=data.val_fraction,
         test_fraction=data.test_fraction,
         encoding=data.encoding,
-        jpeg=JpegQuality(quality=data.quality, subsampling=data.subsampling),
+        jpeg=JpegQuality(quality=data.quality, subsampling=data.chroma_subsampling),
         show_progress=show,
     )
