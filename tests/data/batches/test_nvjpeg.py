@@ -116,7 +116,7 @@ def test_a_copy_of_the_network_may_have_no_part_of_a_batch(pack: Pack) -> None:
 @pytest.fixture
 def config(compose: Compose) -> Config:
     sizes = [f"scale.image_size={SIZE}", "scale.crop_size=56", "optimizer.batch_size=5", "hardware.eval_batch_size=40"]
-    return compose(*sizes, "+data.decoder=nvjpeg")
+    return compose(*sizes, "data.decoder=nvjpeg")
 
 
 @pytest.mark.parametrize("device", DEVICES)
