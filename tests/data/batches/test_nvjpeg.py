@@ -142,12 +142,12 @@ def test_the_host_decodes_unless_the_device_is_asked(pack: Pack, compose: Compos
 
 def overwrite(split: JpegSplit, index: int, data: bytes) -> JpegSplit:
     """The split with other bytes at the beginning of an image's file."""
-    start, _ = split.spans[index].tolist()
+    start, _ = split.byte_ranges[index].tolist()
     shard = int(np.searchsorted(split._starts, start, "right")) - 1
     with split._paths[shard].open("r+b") as file:
         file.seek(start - int(split._starts[shard]))
         file.write(data)
-    return JpegSplit(split._paths, SIZE, np.asarray(split.labels), np.asarray(split.spans))
+    return JpegSplit(split._paths, SIZE, np.asarray(split.labels), np.asarray(split.byte_ranges))
 
 
 @pytest.mark.parametrize("device", DEVICES)
