@@ -17,8 +17,8 @@ from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
 from alexnet.trained.evaluate import evaluate_pack
 from alexnet.trained.network import load_trained
+from alexnet.training import fit as running
 from alexnet.training import hardware
-from alexnet.training import run as running
 from alexnet.training.datamodule import PackDataModule
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, execute, state
 from tests.training.test_resume import stop_in
