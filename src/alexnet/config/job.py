@@ -16,7 +16,8 @@ from alexnet.config.compose import (
     default_choices,
     validate,
 )
-from alexnet.config.schema import ALEXNET, NON_IDENTITY_KEYS, Config, ConfigTree, flatten, schema_defaults
+from alexnet.config.groups import ALEXNET
+from alexnet.config.schema import NON_IDENTITY_KEYS, Config, ConfigTree, flatten, schema_defaults
 from alexnet.errors import UserError, did_you_mean
 
 CLAIM_KEYS = ("ablations", "target")

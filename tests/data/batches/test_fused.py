@@ -7,7 +7,7 @@ import pytest
 import torch
 from numba import njit
 
-from alexnet.config.schema import ColorConfig, CropsConfig
+from alexnet.config.groups import ColorConfig, CropsConfig
 from alexnet.data.batches import fused
 from alexnet.data.batches.augment import Augmenter, CropGeometry, RawBatch
 from alexnet.data.batches.fused import FusedAugmenter
