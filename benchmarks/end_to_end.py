@@ -45,8 +45,9 @@ from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.data.pack.prepare import prepare
 from alexnet.net.alexnet import AlexNet
-from alexnet.training import run as running
+from alexnet.training import fit as fitting
 from alexnet.training.module import AlexNetModule
+from alexnet.training.run import run
 from measuring import copying_bandwidth, multiplying_rate, print_table, save
 from step import floor
 from synthesize import synthesize
@@ -165,9 +166,9 @@ def ours(pack: Path, batch: int, seconds: float, overrides: list[str]) -> dict[s
     fixed = ["experiment=ilsvrc2012", f"data.root={pack}", f"optimizer.batch_size={batch}", "wandb.mode=disabled"]
     job = check([*fixed, "schedule=epochs_30", "schedule.epochs=1000", "schedule.milestones=[]", *overrides])
     stopwatch = Stopwatch(seconds)
-    checkpoints = patch.object(running, "checkpoint_callbacks", lambda *_, **__: [stopwatch])
+    checkpoints = patch.object(fitting, "checkpoint_callbacks", lambda *_, **__: [stopwatch])
     with tempfile.TemporaryDirectory() as folder, checkpoints, suppress(Enough):
-        running.run(job, Path(folder) / "run", console=Console(file=sys.stderr))
+        run(job, Path(folder) / "run", console=Console(file=sys.stderr))
     return _rates(stopwatch.images, stopwatch.spent, stopwatch.waited)
 
 

@@ -28,9 +28,10 @@ from rich.console import Console
 from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.training.datamodule import PackDataModule
+from alexnet.training.fit import preflight
 from alexnet.training.module import AlexNetModule
 from alexnet.training.momentum import SGD2012
-from alexnet.training.run import preflight, run
+from alexnet.training.run import run
 from measuring import Seconds, as_plain, print_table, save
 
 COMPUTE: list[tuple[type, str]] = [

@@ -64,10 +64,10 @@ def _refuse_to_be_one_of_several() -> None:
 
 
 def _preflight(job: Job) -> None:
-    from alexnet.training.run import preflight
-    from alexnet.training.world import this_world
+    from alexnet.training.fit import preflight
+    from alexnet.training.world import detect
 
-    if this_world(job.config).is_first:
+    if detect(job.config).is_rank_zero:
         print_unreached_milestones([job], Console())
     preflight(job)
 

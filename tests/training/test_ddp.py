@@ -13,7 +13,7 @@ from alexnet.errors import UserError
 from alexnet.parts import Replica
 from alexnet.runs.result import read_result
 from alexnet.training.history import EpochRecord
-from alexnet.training.world import DistributedContext, external_launch, this_world
+from alexnet.training.world import DistributedContext, detect, external_launch
 from tests.training.conftest import MakeJob, epochs, execute, state
 
 STEADY = ("optimizer.lr=0.001", "data.shapes.val_per_class=1", "hardware.threads=1", "optimizer.batch_size=17")
@@ -114,12 +114,12 @@ def test_the_world_that_others_made(
 def test_unequal_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     step = {"SLURM_STEP_NUM_TASKS": "3", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_STEP_NODELIST": "a,b"}
     monkeypatch.setattr(os, "environ", {**step, "SLURM_STEP_TASKS_PER_NODE": "2,1", "SLURM_JOB_ID": "5"})
-    with pytest.raises(UserError, match="equally many"):
+    with pytest.raises(UserError, match="the same number on each"):
         external_launch()
 
 
 def test_a_run_for_one_process_started_by_several_is_refused(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})
     with pytest.raises(UserError, match="devices=ddp"):
-        this_world(tiny().config)
-    assert this_world(tiny("devices=ddp").config).rank == 1
+        detect(tiny().config)
+    assert detect(tiny("devices=ddp").config).rank == 1

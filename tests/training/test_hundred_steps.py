@@ -18,7 +18,7 @@ from alexnet.data.batches.augment import RawBatch
 from alexnet.data.batches.loading import Loader, RawBatches, batch_parts
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
-from alexnet.training.callbacks import ScheduledRate
+from alexnet.training.callbacks import LrSchedule
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
@@ -154,7 +154,7 @@ def test_a_hundred_updates_follow_the_recipe(recipe: str, tiny: MakeJob, pack: P
     module = AlexNetModule(job.config, job.tree, pack).double()
     data = PackDataModule(pack, job.config)
     optimizer = module.configure_optimizers()
-    scheduled = ScheduledRate(job.config, history := History(tmp_path))
+    scheduled = LrSchedule(job.config, history := History(tmp_path))
     masks: list[Tensor] = []
     for name in ("dropout6", "dropout7"):
         # A unit that was 0 anyway counts as dropped: the same outputs and gradients.

@@ -13,7 +13,7 @@ from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.result import read_result
 from alexnet.trained.weights import weights_digest
-from alexnet.training.run import preflight
+from alexnet.training.fit import preflight
 from tests.training.conftest import MakeJob, checkpoint, execute
 
 LAYERS = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]

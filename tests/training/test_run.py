@@ -42,6 +42,7 @@ def test_it_leaves_what_it_promises(finished: Finished, tiny: MakeJob) -> None:
     directory, result, screen = finished
     names = {str(file.relative_to(directory)) for file in directory.rglob("*") if file.is_file()}
     assert names == {
+        ".lock",
         "config.yaml",
         "result.json",
         "predictions.npz",
@@ -201,7 +202,7 @@ def test_an_ablation_s_result_holds_its_change_and_claim(finished: Finished, tin
 
 
 def test_a_run_that_diverges_says_so(tiny: MakeJob, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"diverged in epoch 0.*optimizer\.lr"):
+    with pytest.raises(UserError, match=r"diverged in epoch 1.*optimizer\.lr"):
         execute(tiny("optimizer.lr=1e9"), tmp_path)
     result = read_result(tmp_path)
     assert result.status == "failed" and result.message is not None and "diverged" in result.message
@@ -214,7 +215,7 @@ def test_a_failure_of_the_program_is_written_down(
     def fail(*_: object) -> None:
         raise OSError("disk full\nand more")
 
-    monkeypatch.setattr("alexnet.training.run.write_predictions", fail)
+    monkeypatch.setattr("alexnet.training.fit.write_predictions", fail)
     with pytest.raises(OSError, match="disk full"):
         execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), tmp_path)
     result = read_result(tmp_path)
@@ -239,7 +240,7 @@ def test_plateau_needs_validation_images(tiny: MakeJob, tmp_path: Path, monkeypa
     job = tiny("schedule=plateau")
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
     bare = replace(pack, splits={name: split for name, split in pack.splits.items() if name != "val"})
-    monkeypatch.setattr("alexnet.training.run.open_data", lambda *_, **__: bare)
+    monkeypatch.setattr("alexnet.training.fit.open_data", lambda *_, **__: bare)
     with pytest.raises(UserError, match="schedule=log_2012"):
         execute(job, tmp_path / "run")
     assert not (tmp_path / "run").exists()

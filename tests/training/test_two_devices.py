@@ -10,8 +10,8 @@ import torch
 
 from alexnet.errors import UserError
 from alexnet.runs.directory import RESULT_FILE
-from alexnet.training.run import preflight
-from alexnet.training.world import check_gpus, requested_world_size, this_world
+from alexnet.training.fit import preflight
+from alexnet.training.world import check_gpus, detect, requested_world_size
 from tests.training.conftest import MakeJob, checkpoint, execute, state
 
 TWO = "devices=model_parallel"
@@ -119,7 +119,7 @@ def test_neighbours_hold_one_network(tiny: MakeJob, monkeypatch: pytest.MonkeyPa
     places = []
     for rank in range(4):
         monkeypatch.setattr(os, "environ", started(rank, 4))
-        world = this_world(tiny(TWO, "devices=ddp").config)
+        world = detect(tiny(TWO, "devices=ddp").config)
         places.append((world.replica.index, world.replica.of, world.column))
     assert places == [(0, 2, 0), (0, 2, 1), (1, 2, 0), (1, 2, 1)]
 
@@ -133,7 +133,7 @@ def test_processes_that_are_no_pairs_are_refused(
 ) -> None:
     monkeypatch.setattr(os, "environ", started(0, size))
     with pytest.raises(UserError, match=wrong):
-        this_world(tiny(TWO, *overrides).config)
+        detect(tiny(TWO, *overrides).config)
 
 
 def started(rank: int, size: int) -> dict[str, str]:

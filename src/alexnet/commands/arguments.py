@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from alexnet.errors import UserError
-from alexnet.files import replace_file
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -54,16 +53,3 @@ def called(class_names: list[str], names: Path | None) -> list[str]:
     if not words.keys() & set(class_names):
         raise UserError(f"--names {names}: no line begins with a class of the network, such as {class_names[0]}")
     return [words.get(name, name) for name in class_names]
-
-
-def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file that a command was asked for, with its folder, complete or not at all.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, content.encode() if isinstance(content, str) else content)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alexnet.commands.arguments import Commands, add_checkpoint, write_file
+from alexnet.commands.arguments import Commands, add_checkpoint
 from alexnet.errors import UserError
+from alexnet.files import write_file
 
 
 def add(commands: Commands) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
-from alexnet.commands.arguments import Commands, add_checkpoint, add_names, add_split, called, write_file
+from alexnet.commands.arguments import Commands, add_checkpoint, add_names, add_split, called
 from alexnet.errors import UserError
+from alexnet.files import write_file
 
 if TYPE_CHECKING:
     from alexnet.data.pack.pack import Pack

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
-from alexnet.commands.arguments import Commands, add_checkpoint, add_names, add_view, called, write_file
+from alexnet.commands.arguments import Commands, add_checkpoint, add_names, add_view, called
 from alexnet.errors import UserError
+from alexnet.files import write_file
 
 if TYPE_CHECKING:
     from alexnet.trained.network import TrainedModel

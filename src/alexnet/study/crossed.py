@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import special  # scipy.stats has the same functions, and takes seconds to import
 
 SEED_VARIANCE_FLOOR = 0.025
-"""Seeds that agree more closely than chance lets them this often are taken to agree that closely."""
+"""Seeds that agree more closely than chance allows this often count as agreeing that closely."""
 
 Values = float | NDArray[np.float64]
 
@@ -42,7 +42,7 @@ class MeanSquares:
     residual: Values
 
     def components(self) -> Components:
-        """The parts of the variance of one study; a part that would come out below 0 is 0."""
+        """Return the parts of the variance of one study; a negative estimate is 0."""
         return Components(
             images=self.images,
             seed=max(float(self.seed - self.residual), 0.0) / self.images,
@@ -76,11 +76,11 @@ class MeanError:
     """Stays however many seeds there are: the test set is finite."""
 
     def standard_error(self) -> Values:
-        """In points."""
+        """Return it in points."""
         return np.sqrt(self.of_seeds + self.of_images)
 
     def critical_value(self, p: float) -> Values:
-        """How many standard errors the mean is from its truth with probability `p`, both sides together.
+        """Return how many standard errors the mean is from its truth with probability `p`, both sides together.
 
         The variance between seeds is known from S - 1 degrees of freedom, that between images from thousands. For two
         seeds this is the average of the two quantiles, Student's and the normal one, with the two variances as weights
@@ -93,12 +93,12 @@ class MeanError:
         return weight * student + (1 - weight) * normal
 
     def half_width(self, p: float) -> Values:
-        """Of the interval that leaves the truth out with probability `p`, in points."""
+        """Return that of the interval that excludes the truth with probability `p`, in points."""
         return self.critical_value(p) * self.standard_error()
 
 
 def mean_error(squares: MeanSquares) -> MeanError:
-    """The error of the mean delta.
+    """Return the error of the mean delta.
 
     Two or three seeds agree by chance now and then, and their spread then says nothing: it counts at least as much as
     the closest of `SEED_VARIANCE_FLOOR` of all studies would give had the seeds no effect of their own at all.
@@ -114,13 +114,13 @@ def mean_error(squares: MeanSquares) -> MeanError:
 
 
 def two_sided_p(error: MeanError, mean: float) -> float:
-    """Probability of a mean at least as far from 0 as `mean` (points) where the truth is 0; at least 1e-15."""
+    """Return the probability of a mean at least as far from 0 as `mean` (points) if the truth is 0; at least 1e-15."""
     wanted = abs(mean) / float(error.standard_error())
     return math.exp(root(lambda log_p: wanted - float(error.critical_value(math.exp(log_p))), math.log(1e-15), 0.0))
 
 
 def root(rising: Callable[[float], float], low: float, high: float) -> float:
-    """Where a `rising` function passes 0 between `low` and `high`, by halving; an end if it does not."""
+    """Find where a `rising` function passes 0 between `low` and `high`, by halving; an end if it does not."""
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (low, middle) if rising(middle) > 0 else (middle, high)

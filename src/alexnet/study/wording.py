@@ -1,7 +1,7 @@
 """Words and figures of a comparison, the same in the terminal, in files and in charts: the one list of columns."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -145,6 +145,17 @@ RUN_COLUMNS: Mapping[str, Callable[[SeedPair, str], object]] = {
 def clean(text: str) -> str:
     """Replace the characters that must not reach a terminal, HTML or XML: names and messages may be a stranger's."""
     return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def escape_markdown(text: str) -> str:
+    """Escape a name or message for a line of Markdown."""
+    return re.sub(r"[\\|<\[`*]", r"\\\g<0>", " ".join(clean(text).split()))
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
+    """Return a table of cells in Markdown; the columns in `left` hold words, the others numbers."""
+    rules = ["---" if place in left else "---:" for place in range(len(header))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rules, *rows))
 
 
 def signed(value: float) -> str:

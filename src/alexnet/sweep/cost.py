@@ -11,7 +11,7 @@ from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.runs.directory import METRICS_FILE
 from alexnet.sweep.planned import PlannedRun
-from alexnet.training.run import preflight
+from alexnet.training.fit import preflight
 from alexnet.training.speed import seconds_per_image
 
 TIMING_SECONDS = 8.0

@@ -116,7 +116,7 @@ def test_a_copy_of_the_network_may_have_no_part_of_a_batch(pack: Pack) -> None:
 @pytest.fixture
 def config(compose: Compose) -> Config:
     sizes = [f"scale.image_size={SIZE}", "scale.crop_size=56", "optimizer.batch_size=5", "hardware.eval_batch_size=40"]
-    return compose(*sizes, "+data.decoder=nvjpeg")
+    return compose(*sizes, "data.decoder=nvjpeg")
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -148,12 +148,12 @@ def test_one_thread_waits_for_the_device_while_another_reads() -> None:
 
 def overwrite(split: JpegSplit, index: int, data: bytes) -> JpegSplit:
     """The split with other bytes at the beginning of an image's file."""
-    start, _ = split.spans[index].tolist()
+    start, _ = split.byte_ranges[index].tolist()
     shard = int(np.searchsorted(split._starts, start, "right")) - 1
     with split._paths[shard].open("r+b") as file:
         file.seek(start - int(split._starts[shard]))
         file.write(data)
-    return JpegSplit(split._paths, SIZE, np.asarray(split.labels), np.asarray(split.spans))
+    return JpegSplit(split._paths, SIZE, np.asarray(split.labels), np.asarray(split.byte_ranges))
 
 
 @pytest.mark.parametrize("device", DEVICES)

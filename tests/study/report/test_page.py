@@ -75,7 +75,7 @@ def tables(folder: Path) -> list[ComparisonTable]:
 
 
 def source(folder: Path) -> str:
-    return page(tables(folder), collect([folder]).damaged, folder=folder)
+    return page(tables(folder), collect([folder]).unreadable, folder=folder)
 
 
 def add_curve(directory: Path, *errors: tuple[float, float | str], drop: int = 99) -> None:

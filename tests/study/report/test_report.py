@@ -115,7 +115,7 @@ def test_output_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "runs").glob("comparison*")) == names
     printed(*(tmp_path / "runs").glob("shapes*"), output=tmp_path / "new" / "folder")
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == names
-    with pytest.raises(UserError, match="the comparison cannot be written there"):
+    with pytest.raises(UserError, match="cannot be written"):
         printed(tmp_path / "runs", output=tmp_path / "runs" / "comparison.md")
 
 

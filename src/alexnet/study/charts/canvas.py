@@ -100,7 +100,7 @@ class Canvas:
         _tidy(root, inline=inline is not None)
         for image in root.iter("image") if self._photographs else ():
             png = io.BytesIO(base64.b64decode(image.attrib["href"].partition(",")[2]))
-            image.set("href", data_url(np.asarray(Image.open(png).convert("RGB")), "JPEG", quality=90, subsampling=0))
+            image.set("href", data_url(np.asarray(Image.open(png).convert("RGB")), "JPEG", quality=85))
         for place, (tag, words) in enumerate((("title", title), ("desc", description))):
             if words:
                 element = ElementTree.Element(tag)

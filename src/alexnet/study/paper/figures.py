@@ -63,7 +63,7 @@ def draw_training_curves(nets: Sequence[Network], target: float) -> str:
             axes.plot(range(1, len(errors) + 1), errors, alpha=0.25, linewidth=1, **style)
         # As far as every seed reaches: beyond, the mean would jump where a seed ends.
         mean = [sum(errors) / len(errors) for errors in zip(*seeds, strict=False)]
-        label = f"{net.activation}, lr {net.rate:g}"
+        label = f"{net.activation}, lr {net.lr:g}"
         axes.plot(range(1, len(mean) + 1), mean, linewidth=2, label=label, **style)
     axes.legend(loc="upper right", frameon=False, handlelength=3)
     return canvas.svg("Training error against epochs")

@@ -33,6 +33,7 @@ from alexnet.study.wording import (
     cell_of,
     clean,
     counted_images,
+    escape_markdown,
     heading,
     limits,
     plural,
@@ -96,7 +97,7 @@ def _templates(*, html: bool) -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters |= {"signed": signed, "p": shown_p, "seeds": shown_seeds, "plural": plural}
-    environment.filters |= {"line": _one_line, "markdown": _escape, "fence": _fence, "code": _code}
+    environment.filters |= {"line": _one_line, "markdown": escape_markdown, "fence": _fence, "code": _code}
     environment.globals |= {
         "columns": SHOWN_COLUMNS,
         "measures": MEASURE_NAMES,
@@ -113,11 +114,6 @@ def _templates(*, html: bool) -> "Environment":
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _escape(text: str) -> str:
-    """Escape a name or message for a line of Markdown."""
-    return re.sub(r"[\\|<\[`*]", r"\\\g<0>", _one_line(text))
 
 
 def _fence(text: str, least: int = 3) -> str:

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.text import Text
 
 from alexnet.errors import UserError
-from alexnet.files import replace_file
+from alexnet.files import write_file
 from alexnet.runs.collect import Collection, collect
 from alexnet.runs.wandb_names import Destination
 from alexnet.study.charts.deltas import CHART_FILE, comparison_figure
-from alexnet.study.comparison import ComparisonTable, compare
+from alexnet.study.comparison import compare
 from alexnet.study.report.dashboard import publish
 from alexnet.study.report.export import COMPARISON_FILE, RUNS_FILE, comparison_csv, runs_csv
 from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, markdown, page
@@ -42,12 +42,20 @@ def report(
     found = collect_some(paths)
     tables = compare(found.runs, split=split, view=view)
     folder = output or Path(os.path.commonpath([run.directory.parent for run in found.runs]))
-    _write(folder, tables, found.damaged)
+    texts = {
+        COMPARISON_FILE: comparison_csv(tables),
+        RUNS_FILE: runs_csv(tables),
+        MARKDOWN_FILE: markdown(tables, found.unreadable),
+        PAGE_FILE: page(tables, found.unreadable, folder=folder.resolve()),
+        CHART_FILE: comparison_figure(tables),
+    }
+    for name, text in texts.items():
+        write_file(folder / name, text)
     for table in tables:
         print_table(table, console)
         console.print()
     console.print(Text(f"Written to {folder}: {', '.join(FILES)}"), soft_wrap=True)
-    if warning := unreadable_line(found.damaged):
+    if warning := unreadable_line(found.unreadable):
         console.print(Text(clean(warning), style="red"))
     if wandb is not None and wandb.mode != "disabled":
         publish(tables, [folder / name for name in FILES], wandb, console)
@@ -61,21 +69,5 @@ def collect_some(paths: Sequence[Path]) -> Collection:
     """
     found = collect(paths)
     if not found.runs:
-        raise UserError(unreadable_line(found.damaged) or "no runs")
+        raise UserError(unreadable_line(found.unreadable) or "no runs")
     return found
-
-
-def _write(folder: Path, tables: Sequence[ComparisonTable], unreadable: Sequence[str]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        texts = {
-            COMPARISON_FILE: comparison_csv(tables),
-            RUNS_FILE: runs_csv(tables),
-            MARKDOWN_FILE: markdown(tables, unreadable),
-            PAGE_FILE: page(tables, unreadable, folder=folder.resolve()),
-            CHART_FILE: comparison_figure(tables),
-        }
-        for name, text in texts.items():
-            replace_file(folder / name, text.encode())
-    except OSError as error:
-        raise UserError(f"{folder}: the comparison cannot be written there: {error.strerror}") from None
