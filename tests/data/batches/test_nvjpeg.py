@@ -12,7 +12,7 @@ import torchvision.io
 from PIL import Image
 
 from alexnet.config.schema import Config
-from alexnet.data.batches.loading import Loader, RawBatches, batch_parts, loader_threads
+from alexnet.data.batches.loading import Loader, RawBatches, batch_parts
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan, draw_epoch
 from alexnet.data.jpeg import JpegQuality, encode
@@ -102,8 +102,8 @@ def test_training_batches_come_in_order_with_the_host_s_draws(pack: Pack, device
     batches = list(Loader(RawBatches(split, plan, device, decoder), parts=parts, threads=3))
     assert [len(batch.labels) for batch in batches] == [5, 5, 5, 5, 3]
     for one, other in zip(batches, Loader(RawBatches(split, plan, device), parts=parts), strict=True):
-        assert {tensor.device for tensor in one} == {device}
-        assert (one.images.float() - other.images.float()).abs().mean() < 15  # two of these images differ by about 70
+        assert one.images.device == device
+        assert (one.images.cpu().float() - other.images.float()).abs().mean() < 15  # two of them differ by about 70
         for mine, hosts in zip(one[1:], other[1:], strict=True):
             assert torch.equal(mine, hosts)
 
@@ -138,12 +138,6 @@ def test_a_run_is_evaluated_by_the_decoder_that_it_is_trained_by(
 
 def test_the_host_decodes_unless_the_device_is_asked(pack: Pack, compose: Compose) -> None:
     assert PackDataModule(pack, compose())._decoder is None
-
-
-def test_one_thread_waits_for_the_device_while_another_reads() -> None:
-    gpu = torch.device("cuda", 0)
-    assert loader_threads(None, gpu, device_decodes=True) == 2
-    assert loader_threads(5, gpu, device_decodes=True) == 5 and loader_threads(None, CPU, device_decodes=True) == 1
 
 
 def overwrite(split: JpegSplit, index: int, data: bytes) -> JpegSplit:
