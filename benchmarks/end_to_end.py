@@ -41,7 +41,6 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
-from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.data.pack.prepare import prepare
 from alexnet.net.alexnet import AlexNet
@@ -152,7 +151,6 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-cores:])
     torch.set_num_threads(cores)
-    register()
     if way.startswith(PEER):
         rates = script(options.images, batch, cores, options.seconds, bfloat16=way != PEER)
     else:

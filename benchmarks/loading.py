@@ -36,7 +36,6 @@ from alexnet.data.batches.fused import FusedAugmenter
 from alexnet.data.batches.loading import AugmentedBatches, Loader, RawBatches, batch_parts
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import draw_epoch
-from alexnet.data.batches.slots import Slots
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.pack.splits import Split
@@ -125,7 +124,7 @@ def _loader(pack: Pack, kind: str, threads: int | None) -> Any:
     color = ColorConfig(std=0.1, magnitude="std")
     geometry = CropGeometry(image_size=SIZE, crop_size=CROP)
     augment = FusedAugmenter(pack.statistics, geometry, crops=crops, color=color, color_on=True)
-    ready = AugmentedBatches(split, plan, augment, Slots((BATCH, CROP, CROP, 3)))
+    ready = AugmentedBatches(split, plan, augment, batch_size=BATCH, threads=threads or 1)
     make: Any = ready if kind == "float32" else RawBatches(split, plan, torch.device("cpu"))
     if threads is not None:
         return Loader(make, parts=batch_parts(len(split), BATCH), threads=threads)

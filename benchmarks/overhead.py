@@ -25,7 +25,6 @@ from lightning.pytorch.loops.fetchers import _DataFetcher
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from rich.console import Console
 
-from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight
@@ -92,7 +91,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*")
     overrides = parser.parse_args().overrides
-    register()
     job = check(overrides)
     preflight(job)  # draws the images of the demo, if that has not been done
     ledger = Ledger()

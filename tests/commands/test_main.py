@@ -122,7 +122,7 @@ def test_mistakes_with_wandb_are_one_line(
 
 
 def test_an_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in ([], ["train"], ["report", "x", "--view", "eleven_crop"]):
+    for arguments in ([], ["trian"], ["report", "x", "--view", "eleven_crop"]):
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 2

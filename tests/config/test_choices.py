@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from alexnet.config.command_line import expand
 from alexnet.config.compose import CONF
 from alexnet.config.job import unreached_milestones
 from tests.config.conftest import job, leaves
@@ -113,8 +112,7 @@ def test_an_experiment_s_command_runs_it(experiment: str) -> None:
     assert words[:2] == ["python", "train.py"]
     # A checkpoint is looked at when the command is read; the others' places are not.
     words = [word for word in words if word != "pretrained.checkpoint=RUN"]
-    (overrides,) = expand(words[2:], sweep=False)
-    assert job(*overrides).config.experiment == experiment
+    assert job(*words[2:]).config.experiment == experiment
 
 
 def test_the_paper_s_experiments_hold_the_paper_s_values() -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from alexnet.config.compose import register
 from alexnet.config.job import Job, check
 from alexnet.runs.result import Result
+from alexnet.trained.weights import weights_digest
 from alexnet.training.run import run
 
 NARROW = ("scale=cifar", "scale.channels=[8,8,16,16,8]", "scale.fc_width=32")
@@ -47,9 +47,8 @@ def few_images(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
 
 
 def _few_images(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
-    register()
     packs = tmp_path_factory.getbasetemp() / "packs"
-    return lambda *overrides: check([*FEW, f"data.packs={packs}", *overrides])
+    return lambda *overrides: check([*FEW, f"data.packs={packs}", *overrides], weights_digest=weights_digest)
 
 
 @pytest.fixture(autouse=True)

@@ -123,19 +123,6 @@ def test_colour_noise_ends_where_the_source_ends_it(pack: Pack, compose: Compose
     assert not torch.equal(epochs[0], epochs[1]) and torch.equal(epochs[2], epochs[3])
 
 
-def test_a_batch_that_is_held_is_not_written_over(pack: Pack, config: Config) -> None:
-    data = PackDataModule(pack, config)
-    strategy = SimpleNamespace(root_device=torch.device("cpu"))
-    data.trainer = SimpleNamespace(current_epoch=0, strategy=strategy)  # type: ignore[assignment]
-    held = [(batch.inputs, batch.inputs.clone()) for batch in data.train_dataloader()]
-    assert all(torch.equal(inputs, copy) for inputs, copy in held) and len(data._slots) == 5
-    del held
-    for _ in range(3):
-        for _ in data.train_dataloader():
-            pass
-    assert len(data._slots) == 5  # those that nobody holds are used again
-
-
 def test_evaluation_sees_every_image_once_in_order(pack: Pack, config: Config) -> None:
     data = PackDataModule(pack, config)
     (validation,) = data.val_dataloader()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.config.job import run_name
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.result import read_result
@@ -84,7 +83,7 @@ def test_the_digest_is_of_names_shapes_and_values(source: Path) -> None:
 def test_a_run_is_named_after_the_weights_and_not_after_their_path(source: Path, tiny: MakeJob, tmp_path: Path) -> None:
     def identity(path: Path, *overrides: str) -> tuple[str, str]:
         job = tiny(f"pretrained.checkpoint={path}", *NEW_FC8, *overrides)
-        return run_name(job.tree), job.pairing_key
+        return job.name, job.pairing_key
 
     first = identity(source)
     file = source / "checkpoints" / "last.ckpt"
@@ -100,7 +99,7 @@ def test_a_run_is_named_after_the_weights_and_not_after_their_path(source: Path,
     torch.save(saved, moved)
     other = identity(moved)
     drawn = tiny("seed=5", "schedule.epochs=1", "schedule.milestones=[]")
-    assert len({first[0], other[0], run_name(drawn.tree)}) == 3
+    assert len({first[0], other[0], drawn.name}) == 3
     assert len({first[1], other[1], drawn.pairing_key}) == 3
 
 

@@ -1,6 +1,6 @@
 """The `alexnet` command: prepare images, describe networks, compare runs, save dashboards, look into trained networks.
 
-Training is `python train.py`.
+Training is `alexnet train`, or `python train.py` in a checkout.
 """
 
 import argparse
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> None:
     """Run one subcommand; mistakes of the user become one line and exit code 1."""
     given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["train"]:  # Hydra's command line, which argparse must not see
+        from alexnet.commands.train import main as train
+
+        train(given[1:])
+        return
     parser, commands = _parser()
     if given and not given[0].startswith("-") and given[0] not in commands:
         parser.error(f"{given[0]}: there is no such command{did_you_mean(given[0], commands)}")

@@ -24,7 +24,6 @@ from alexnet.data.batches.loading import (
 )
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan, draw_epoch
-from alexnet.data.batches.slots import Slots
 from alexnet.data.pack.pack import BackgroundVerifier, Pack
 from alexnet.parts import SINGLE_REPLICA, Replica
 
@@ -48,8 +47,6 @@ class PackDataModule(L.LightningDataModule):
         self.replica, self.processes = replica, processes
         self.geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
         self.watch = BackgroundVerifier(pack)
-        crop, largest = self.geometry.crop_size, min(config.optimizer.batch_size, len(pack.splits["train"]))
-        self._slots = Slots((-(-largest // replica.of), crop, crop, 3))
         self._loaders: dict[str, Loader[Any]] = {}
 
     @property
@@ -87,7 +84,8 @@ class PackDataModule(L.LightningDataModule):
             color=self.config.color,
             color_on=self.config.color_is_on(epoch),
         )
-        return AugmentedBatches(self.pack.splits["train"], plan, augment, self._slots)
+        batch_size, threads = self.config.optimizer.batch_size, self.config.hardware.loader_threads or 1
+        return AugmentedBatches(self.pack.splits["train"], plan, augment, batch_size=batch_size, threads=threads)
 
     def val_dataloader(self) -> list[EvaluationBatches]:
         batch_size = self.config.hardware.eval_batch_size
@@ -109,7 +107,7 @@ class PackDataModule(L.LightningDataModule):
             self.config.hardware.loader_threads,
             self._device,
             processes=self.processes,
-            device_decodes=self._decoder is not None,
+            nvjpeg=self._decoder is not None,
         )
         parts = batch_parts(images, batch_size, self.replica)
         loader = Loader(make, parts=parts, threads=threads, stop=self.watch.raise_if_damaged)

@@ -6,11 +6,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
-from rich.table import Table
 
-from alexnet.evaluation.table import VIEW_NAMES, errors_table
 from alexnet.runs.metrics import EpochRecord
-from alexnet.runs.result import BASELINE, Result
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.schedule import scheduled_lr
@@ -87,12 +84,3 @@ def _line(record: EpochRecord, epochs: int) -> str:
 
 def _errors(top1: float | None, top5: float | None) -> str:
     return "-" if top1 is None or top5 is None else f"{top1:.1f}/{top5:.1f} %"
-
-
-def result_table(result: Result) -> Table:
-    """Tabulate the errors of a finished run by split and view, with the paper's if the experiment is the paper's."""
-    target = result.target.paper
-    table = errors_table(result.errors, title=f"{result.ablation}, seed {result.seed}")
-    if result.ablation == BASELINE and target.top1 is not None and target.top5 is not None:
-        table.add_row("the paper", VIEW_NAMES["ten_crop"], f"{target.top1:.1f} %", f"{target.top5:.1f} %")
-    return table

@@ -10,11 +10,11 @@ from rich.console import Console
 
 from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
+from alexnet.evaluation.table import result_table
 from alexnet.files import exclusive
 from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE, WANDB
 from alexnet.runs.result import Result, finished_result, read_result
 from alexnet.training import tracking
-from alexnet.training.display import result_table
 from alexnet.training.fit import preflight, train_and_test
 from alexnet.training.outcome import aborted_result, initial_result
 from alexnet.training.preemption import keyboard_interrupt_kept

@@ -58,18 +58,18 @@ class _Shards:
 
     def __init__(self, folder: Path, split: str, suffix: str, labels: npt.NDArray[np.int64], shard_bytes: int) -> None:
         self.split, self.labels = split, labels
-        self._spans = np.full((len(labels), 2), -1, np.int64)
+        self._byte_ranges = np.full((len(labels), 2), -1, np.int64)
         """First byte and length of the image of each slot; -1 where there is none."""
         self._folder, self._suffix, self._shard_bytes = folder, suffix, shard_bytes
         self._sizes: list[int] = []
         self._file: IO[bytes] | None = None
 
     def place(self, slot: int, length: int) -> bool:
-        """Give the next image its span; whether it begins a new shard."""
+        """Place the next image behind the others; whether it begins a new shard."""
         begins = not self._sizes or self._sizes[-1] + length > self._shard_bytes
         if begins:
             self._sizes.append(0)
-        self._spans[slot] = sum(self._sizes), length
+        self._byte_ranges[slot] = sum(self._sizes), length
         self._sizes[-1] += length
         return begins
 
@@ -81,7 +81,7 @@ class _Shards:
         self._file.write(data)
 
     def cut(self) -> None:
-        """Cut off whatever lies behind the images that have been placed."""
+        """Cut off what lies behind the images that have been placed."""
         for file in self._folder.glob(f"{self.split}-*{self._suffix}"):
             if file not in self.paths:
                 file.unlink()
@@ -102,16 +102,18 @@ class _Shards:
             self._file = None
 
     def kept(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Labels [n] and spans [n, 2] of the slots that have an image."""
-        there = self._spans[:, 0] >= 0
-        return self.labels[there], self._spans[there]
+        """Labels [n] and byte ranges [n, 2] of the slots that have an image."""
+        there = self._byte_ranges[:, 0] >= 0
+        return self.labels[there], self._byte_ranges[there]
 
-    def contents_in_order(self, spans: npt.NDArray[np.int64]) -> list[str]:
-        """Checksums that the shards would have, had the images with these spans come in the order of their slots."""
+    def contents_in_order(self, byte_ranges: npt.NDArray[np.int64]) -> list[str]:
+        """Compute the checksums that the shards would have if the images had come in the order of their slots."""
         held = [np.memmap(path, np.uint8, "r") for path in self.paths]
         starts = np.concatenate([[0], np.cumsum(self._sizes)])
         digests, size = [hashlib.sha256()], 0
-        for start, length in zip(spans[:, 0].data, spans[:, 1].data, strict=True):  # without lists of millions
+        for start, length in zip(
+            byte_ranges[:, 0].data, byte_ranges[:, 1].data, strict=True
+        ):  # without lists of millions
             if size + length > self._shard_bytes and size:
                 digests.append(hashlib.sha256())
                 size = 0
@@ -275,19 +277,19 @@ class PackWriter:
 
     def _finish_split(self, shards: _Shards) -> dict[str, Any]:
         """Write labels and index; returns the split's entry of `pack.json`."""
-        labels, spans = shards.kept()
-        in_order = bool((spans[1:, 0] >= spans[:-1, 0]).all())
+        labels, byte_ranges = shards.kept()
+        in_order = bool((byte_ranges[1:, 0] >= byte_ranges[:-1, 0]).all())
         arrays = {"labels": labels}
         if self.encoding == "jpeg":
-            arrays["spans"] = spans
+            arrays["spans"] = byte_ranges
         elif not in_order:
-            arrays["order"] = spans[:, 0] // (self.image_size**2 * 3)
+            arrays["order"] = byte_ranges[:, 0] // (self.image_size**2 * 3)
         entry: dict[str, Any] = {"images": len(labels)}
         for name, array in arrays.items():
             entry[name] = f"{shards.split}-{name}.npy"
             np.save(self._folder / entry[name], array)
         if not in_order:
-            entry["in_order"] = shards.contents_in_order(spans)
+            entry["in_order"] = shards.contents_in_order(byte_ranges)
         return {**entry, "shards": [path.name for path in shards.paths]}
 
     def _measure(self, splits: dict[str, Any], threads: int, advance: Callable[[int], None]) -> PixelStats:
