@@ -17,7 +17,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from alexnet.config.schema import ALEXNET, Config
+from alexnet.config.groups import ALEXNET
+from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.specs import ConvSpec, DropoutSpec, Layer, LinearSpec, LocalSpec, LRNSpec, Parametric, PoolSpec
 from alexnet.parts import Shard, shard_of
