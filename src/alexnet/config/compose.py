@@ -82,7 +82,7 @@ def ablation_content(choice: str, search_path: tuple[str, ...]) -> ConfigTree:
     """
     if choice in ablation_choices():
         return ablation_choices()[choice]
-    tree = OmegaConf.to_container(compose(f"ablation/{choice}", [*search_path]))
+    tree = OmegaConf.to_container(compose(overrides=[*search_path, f"+ablation={choice}"]))
     return _with_its_claim(tree, choice, f"ablation {choice}")
 
 
