@@ -85,22 +85,28 @@ def add_curve(directory: Path, *errors: tuple[float, float | str], drop: int = 9
     (directory / "metrics.csv").write_text("\n".join([HEADER, *lines]) + "\n")
 
 
-@pytest.fixture
-def whole(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with everything that a page may hold."""
-    study(tmp_path, seeds=2)
-    for number, directory in enumerate(sorted(tmp_path.iterdir())):
+    folder = tmp_path_factory.mktemp("study")
+    study(folder, seeds=2)
+    for number, directory in enumerate(sorted(folder.iterdir())):
         add_curve(directory, (90, 91), (80, 82), (70, 75), drop=2)
         kernels = np.random.default_rng(number).normal(size=(8, 3, 5, 5)).astype(np.float32)
         write_first_layer(directory, FirstLayer(kernels=kernels, columns=1 if "one_column" in directory.name else 2))
-    save(tmp_path, unfinished(result("no_color", 7), "failed", "no memory"))
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "result.json").write_text("{")
-    return tmp_path
+    save(folder, unfinished(result("no_color", 7), "failed", "no memory"))
+    (folder / "broken").mkdir()
+    (folder / "broken" / "result.json").write_text("{")
+    return folder
 
 
-def test_it_is_whole_and_needs_nothing_else(whole: Path) -> None:
-    seen = Page(source(whole))
+@pytest.fixture(scope="module")
+def written(whole: Path) -> str:
+    return source(whole)
+
+
+def test_it_is_whole_and_needs_nothing_else(written: str) -> None:
+    seen = Page(written)
     repeated = [name for name, count in Counter(seen.attributes("id")).items() if count > 1]
     assert repeated == []
     targets = {link.removeprefix("#") for link in seen.attributes("href")}
@@ -108,18 +114,18 @@ def test_it_is_whole_and_needs_nothing_else(whole: Path) -> None:
     referred = {name for value in seen.attributes("aria-labelledby") for name in value.split()}
     assert targets | referred <= set(seen.attributes("id"))
     assert all(value.startswith("data:image/png;base64,") for value in seen.attributes("src"))
-    assert not re.search(r"https?://|@import|url\((?!#)", source(whole))
+    assert not re.search(r"https?://|@import|url\((?!#)", written)
     assert [tag for tag, _ in seen.elements if re.fullmatch(r"h[1-6]", tag)][:3] == ["h1", "h2", "h3"]
     assert {attributes.get("scope") for tag, attributes in seen.elements if tag == "th"} <= {"col", "row", "rowgroup"}
 
 
-def test_it_is_the_same_when_made_again(whole: Path) -> None:
-    assert source(whole) == source(whole)
+def test_it_is_the_same_when_made_again(whole: Path, written: str) -> None:
+    assert source(whole) == written
 
 
-def test_the_table_holds_the_figures_of_the_group(whole: Path) -> None:
+def test_the_table_holds_the_figures_of_the_group(whole: Path, written: str) -> None:
     (group,) = tables(whole)
-    rows = [[cell.replace("\N{MINUS SIGN}", "-") for cell in row] for row in Page(source(whole)).rows]
+    rows = [[cell.replace("\N{MINUS SIGN}", "-") for cell in row] for row in Page(written).rows]
     table = [row for row in rows if {"top-1", "top-5"} & set(row)]
     assert len(table) == 2 * len(group.rows)
     lines = iter(table)
@@ -294,10 +300,10 @@ def test_differences_between_runs_are_flagged(tmp_path: Path) -> None:
     assert "lrn.layers" in text and "[1, 2]" in text
 
 
-def test_every_run_can_be_traced(whole: Path) -> None:
+def test_every_run_can_be_traced(whole: Path, written: str) -> None:
     from hashlib import sha256
 
-    seen = Page(source(whole)).text
+    seen = Page(written).text
     for run in collect([whole]).runs:
         assert run.result.command in seen
         assert sha256((run.directory / "result.json").read_bytes()).hexdigest() in seen

@@ -12,10 +12,13 @@ import pytest
 from rich.console import Console
 
 from alexnet.errors import UserError
+from alexnet.runs.collect import collect
 from alexnet.runs.directory import RESULT_FILE
 from alexnet.runs.result import GitState, Points, Target
+from alexnet.study.comparison import compare
 from alexnet.study.report.export import COMPARISON_COLUMNS, RUNS_COLUMNS
-from alexnet.study.report.report import report
+from alexnet.study.report.report import FILES, report
+from alexnet.study.report.table import print_table
 from alexnet.study.wording import shown_points, shown_seeds
 from tests.study.made_up import predictions, result, save, study, unfinished
 
@@ -37,17 +40,20 @@ def small_study(folder: Path, seeds: int = 2) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 140])
-def test_no_figure_is_cut_at_any_width(tmp_path: Path, width: int) -> None:
-    text = printed(study(tmp_path), width=width)
-    assert "\N{HORIZONTAL ELLIPSIS}" not in text
-    assert "\x1b" not in text
-    rows = [line for line in text.splitlines() if re.search(r"top-[15]\b.*\d\.\d\d ", line)]
-    assert len(rows) == 14
-    for line in rows[2:]:
-        assert re.search(r" \d+\.\d\d +[+-]\d+\.\d\d +\[[+-]\d+\.\d\d, [+-]\d+\.\d\d\] +(<0\.001|[01]\.\d{3})", line)
-    table = [line for line in text.splitlines() if line in rows]
-    assert max(map(len, table)) <= max(width, 80)
+def test_no_figure_is_cut_at_any_width(tmp_path: Path) -> None:
+    (table,) = compare(collect([study(tmp_path)]).runs, split=None, view="ten_crop")
+    for width in (60, 80, 100, 140):
+        buffer = io.StringIO()
+        print_table(table, Console(file=buffer, width=width))
+        text = buffer.getvalue()
+        assert "\N{HORIZONTAL ELLIPSIS}" not in text
+        assert "\x1b" not in text
+        rows = [line for line in text.splitlines() if re.search(r"top-[15]\b.*\d\.\d\d ", line)]
+        assert len(rows) == 14
+        interval = r"\[[+-]\d+\.\d\d, [+-]\d+\.\d\d\]"
+        for line in rows[2:]:
+            assert re.search(rf" \d+\.\d\d +[+-]\d+\.\d\d +{interval} +(<0\.001|[01]\.\d{{3}})", line)
+        assert max(map(len, rows)) <= max(width, 80)
 
 
 def test_row_of_known_figures(tmp_path: Path) -> None:
@@ -205,6 +211,27 @@ def test_shown_points(value: float | None, shown: str) -> None:
     assert shown_points(value) == shown
 
 
-def test_a_report_does_not_wait_for_wandb() -> None:
-    code = "import sys, alexnet.study.report.report; sys.exit('wandb' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_a_report_imports_no_framework_and_draws_only_when_it_must() -> None:
+    heavy = "torch lightning hydra numba wandb matplotlib jinja2"
+    code = "import sys, alexnet.study.report.report, alexnet.study.paper.tables, alexnet.study.paper.figure1;"
+    code += f"sys.exit(' '.join(name for name in '{heavy}'.split() if name in sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (found.returncode, found.stderr.strip()) == (1, "")
+
+
+def test_files_are_written_before_anything_is_printed(tmp_path: Path) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        report(
+            [small_study(tmp_path)], output=None, split=None, view="ten_crop", console=Console(file=Closed(), width=80)
+        )
+    assert sorted(path.name for path in tmp_path.glob("comparison*")) == sorted(FILES)
+
+
+def test_a_stranger_s_message_does_not_reach_the_terminal_as_an_escape_sequence(tmp_path: Path) -> None:
+    small_study(tmp_path)
+    save(tmp_path, unfinished(result("no_color"), "failed", "\x1b[31mred\x1b]0;title\x07"))
+    assert "\x1b" not in printed(tmp_path)

@@ -46,7 +46,13 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
     if data.root is not None:
         root = Path(data.root).expanduser()
         if is_pack(root):
-            return _open_pack_of_size(root, image_size)
+            pack = open_pack(root)
+            if pack.image_size != image_size:
+                raise UserError(
+                    f"{root} holds images of {pack.image_size} pixels, but scale.image_size={image_size}; make a pack "
+                    f"of that size from its source: alexnet prepare SOURCE PACK --size {image_size}"
+                )
+            return pack
         if not root.exists():
             raise UserError(f"data.root={root}: there is no such pack, folder or archive")
         name, identity, source = root.resolve().name.split(".")[0], _listing(root), nullcontext(root)
@@ -63,17 +69,16 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
     if is_pack(place):
         return open_pack(place)
     with source as path:
-        return _prepare(path, place, data, image_size, show_progress)
-
-
-def _open_pack_of_size(path: Path, size: int) -> Pack:
-    pack = open_pack(path)
-    if pack.image_size != size:
-        raise UserError(
-            f"{path} holds images of {pack.image_size} pixels, but scale.image_size={size}; make a pack of that "
-            f"size from its source: alexnet prepare SOURCE PACK --size {size}"
+        return prepare(
+            path,
+            place,
+            size=image_size,
+            val_fraction=data.val_fraction,
+            test_fraction=data.test_fraction,
+            encoding=data.encoding,
+            jpeg=JpegQuality(quality=data.quality, subsampling=data.chroma_subsampling),
+            show_progress=show_progress,
         )
-    return pack
 
 
 def _listing(root: Path) -> Iterator[str]:
@@ -110,16 +115,3 @@ def _place(data: DataConfig, name: str, size: int, identity: Iterable[str]) -> P
     for piece in chain([", "], identity, ["]"]):
         digest.update(piece.encode())
     return Path(data.packs) / f"{name}-{size}-{digest.hexdigest()[:10]}"
-
-
-def _prepare(source: Path, pack: Path, data: DataConfig, size: int, show: bool) -> Pack:
-    return prepare(
-        source,
-        pack,
-        size=size,
-        val_fraction=data.val_fraction,
-        test_fraction=data.test_fraction,
-        encoding=data.encoding,
-        jpeg=JpegQuality(quality=data.quality, subsampling=data.chroma_subsampling),
-        show_progress=show,
-    )

@@ -81,7 +81,7 @@ class _Shards:
         self._file.write(data)
 
     def cut(self) -> None:
-        """Cut off whatever lies behind the images that have been placed."""
+        """Cut off what lies behind the images that have been placed."""
         for file in self._folder.glob(f"{self.split}-*{self._suffix}"):
             if file not in self.paths:
                 file.unlink()

@@ -174,10 +174,10 @@ def _labels(path: Path, year: str, split: str, images: int, kit: Kit | None) -> 
         archive = {"2012": "ILSVRC2012_devkit_t12.tar.gz", "2010": "ILSVRC2010_devkit-1.0.tar.gz"}.get(year, "kit")
         raise UserError(
             f"{path} has {images:,} {split} images without class folders and no development kit to label them: "
-            f"put {archive} {'or LOC_val_solution.csv ' if year == '2012' else ''}beside them"
+            f"put {archive} {'or LOC_val_solution.csv ' if year == '2012' else ''}next to them"
         )
     if (year, split) not in kit.labels:
-        raise UserError(f"{path}: {file} is missing; it belongs to the development kit of {year} or beside it")
+        raise UserError(f"{path}: {file} is missing; it belongs to the development kit of {year} or next to it")
     labels = kit.labels[year, split]
     for line, number in enumerate(labels.tolist(), 1):
         if number not in kit.wordnet_ids:

@@ -88,7 +88,7 @@ def markdown(tables: Iterable[ComparisonTable], unreadable: Sequence[str]) -> st
 def _templates(*, html: bool) -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    templates = Environment(
         loader=PackageLoader("alexnet.study.report"),
         autoescape=html,
         finalize=lambda value: clean(value) if type(value) is str else value,
@@ -96,9 +96,9 @@ def _templates(*, html: bool) -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"signed": signed, "p": shown_p, "seeds": shown_seeds, "plural": plural}
-    environment.filters |= {"line": _one_line, "markdown": escape_markdown, "fence": _fence, "code": _code}
-    environment.globals |= {
+    templates.filters |= {"signed": signed, "p": shown_p, "seeds": shown_seeds, "plural": plural}
+    templates.filters |= {"line": _one_line, "markdown": escape_markdown, "fence": _fence, "code": _code}
+    templates.globals |= {
         "columns": SHOWN_COLUMNS,
         "measures": MEASURE_NAMES,
         "cell_of": cell_of,
@@ -106,10 +106,11 @@ def _templates(*, html: bool) -> "Environment":
         "title": title,
         "counted_images": counted_images,
         "target_line": target_line,
+        "environment": environment,
         "limits": limits,
         "unfinished_lines": unfinished_lines,
     }
-    return environment
+    return templates
 
 
 def _one_line(text: str) -> str:
@@ -137,6 +138,9 @@ def _context(
         if has_deltas(table)
     }
     changes = {run.result.ablation: run.result.changes for run in reversed(table.runs) if run.result.changes}
+    pairs = {pair.run.directory: pair for row in table.rows for pair in row.runs if pair.baseline}
+    facts = {fact: value for run in table.runs for fact, value in environment(run.result).items()}
+    different = differences(table.runs)
     return {
         "table": table,
         "name": name,
@@ -152,9 +156,17 @@ def _context(
             ablation: [(key, *(json.dumps(value, ensure_ascii=False) for value in pair)) for key, pair in keys.items()]
             for ablation, keys in reversed(changes.items())
         },
-        "differences": [(one.fact, [_who(*item) for item in one.values.items()]) for one in differences(table.runs)],
-        "facts": _common_facts(table),
-        "runs": [_run(run, table, anchors, folder) for run in table.runs],
+        "differences": [(one.fact, [_who(*item) for item in one.values.items()]) for one in different],
+        "shared": {fact: value for fact, value in facts.items() if fact not in {one.fact for one in different}},
+        "runs": [
+            {
+                "run": run,
+                "pair": pairs.get(run.directory),
+                "folder": Path(os.path.relpath(run.directory, folder)).as_posix(),
+                "files": {name: _hash(run.directory / name) for name in FILES},
+            }
+            for run in table.runs
+        ],
     }
 
 
@@ -314,60 +326,6 @@ def _who(value: str, runs: Sequence[Run]) -> tuple[str, str]:
     names = [f"{run.result.ablation} seed {run.result.seed}" for run in runs]
     shown = names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"]
     return value, ", ".join(shown)
-
-
-def _common_facts(table: ComparisonTable) -> dict[str, str]:
-    """Return what identifies the table: data, pairing key, split, and the environment that all runs share."""
-    differing = {one.fact for one in differences(table.runs)}
-    shared = {fact: value for run in table.runs for fact, value in environment(run.result).items()}
-    return {
-        "data": f"{table.data}, fingerprint {table.fingerprint}",
-        "pairing key": table.pairing_key,
-        "evaluated": f"{table.split}/{table.view}, {table.images:,} images",
-        **{fact: value for fact, value in shared.items() if fact not in differing},
-    }
-
-
-def _run(run: Run, table: ComparisonTable, anchors: Mapping[Path, str], folder: Path) -> dict[str, Any]:
-    """Return everything that the report says of one run."""
-    result, training = run.result, run.result.training
-    facts = [("message", result.message)] if result.message else []
-    facts += [("code", environment(result)["code"]), ("device", result.device or "unknown")]
-    facts += [("precision", result.precision)] if result.precision else []
-    facts += [
-        ("versions", ", ".join(f"{name} {version}" for name, version in result.versions.items())),
-        ("data", f"{result.data.name}, fingerprint {result.data.fingerprint}"),
-        ("pairing key", result.pairing_key),
-        ("parameters", f"{result.parameters:,}"),
-    ]
-    if training:
-        drops = "".join(f"; lr {drop.rate:g} from epoch {drop.epoch + 1} on" for drop in training.rate_drops)
-        done = f"{plural(training.epochs, 'epoch')}, {plural(training.steps, 'update')}"
-        speed = f"{training.seconds / 60:,.1f} min, {training.images_per_second:,.0f} images/s"
-        facts.append(("training", f"{done}, {speed}{drops}"))
-    facts += [
-        (f"{split}/{view}", f"top-1 {100 * seen.top1:.2f} %, top-5 {100 * seen.top5:.2f} % of {seen.images:,} images")
-        for split, views in result.errors.items()
-        for view, seen in views.items()
-    ]
-    pair = next((one for row in table.rows for one in row.runs if one.baseline and one.run is run), None)
-    if pair:
-        facts += [
-            (
-                f"{MEASURE_NAMES[measure]} delta",
-                f"{signed(delta.delta)} points; {delta.only_run_wrong:,} images wrong here alone, "
-                f"{delta.only_baseline_wrong:,} wrong in the baseline alone; McNemar p {shown_p(delta.p)}",
-            )
-            for measure, delta in pair.deltas.items()
-        ]
-    facts += [(name, _hash(run.directory / name)) for name in FILES]
-    return {
-        "run": run,
-        "id": anchors[run.directory],
-        "folder": Path(os.path.relpath(run.directory, folder)).as_posix(),
-        "facts": facts,
-        "baseline": pair.baseline.run if pair and pair.baseline else None,
-    }
 
 
 def _hash(path: Path) -> str:
