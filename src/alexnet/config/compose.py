@@ -141,6 +141,8 @@ def checked_limits(tree: ConfigTree, structured: DictConfig) -> Config:
     for key, value in flatten(tree).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{key}={value}: a finite number is needed")
+        if value == "":  # a variable of the shell that is not set, say
+            raise UserError(f"{key} is empty: give a value, or leave it out")
     return cast(Config, OmegaConf.to_object(structured))
 
 
