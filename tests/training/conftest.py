@@ -52,9 +52,9 @@ def _few_images(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
 
 
 @pytest.fixture(autouse=True)
-def ctrl_c_still_works() -> Iterator[None]:
-    """Lightning ignores further SIGINTs once it has seen one."""
-    handler = signal.getsignal(signal.SIGINT)
+def ctrl_c_works() -> Iterator[None]:
+    """Under nohup Ctrl-C is ignored, and Lightning ignores further SIGINTs once it has seen one."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, handler)
 

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from alexnet.commands.arguments import Commands
-from alexnet.config.schema import ColumnsConfig, Config
+from alexnet.config.groups import ColumnsConfig
+from alexnet.config.schema import Config
 from alexnet.net.halves import Exchange, check_two_devices, everywhere, exchanges
 from alexnet.net.plan import plan
 from alexnet.net.specs import (

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from alexnet.config.schema import ALEXNET, Config
+from alexnet.config.groups import ALEXNET
+from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.specs import Conv, DropoutSpec, Layer, LinearSpec, LocalSpec, LRNSpec, Parametric, Pool
 from alexnet.parts import Shard, shard_of

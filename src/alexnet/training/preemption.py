@@ -1,5 +1,6 @@
 """Ending a run on a signal, so that it resumes from the very step it was at."""
 
+import os
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from alexnet.training.world import all_gather_objects
 
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 """What schedulers send ahead of a kill: Slurm SIGTERM, or what `sbatch --signal` names; submitit asks for SIGUSR2."""
+STOPPING = b"\nCtrl-C: saving after this step, or after the validation in progress; again to stop at once\n"
 ASK_EVERY_SECONDS = 1.0
 """Time between two questions of the processes to each other whether one of them has been signaled."""
 
@@ -32,10 +34,10 @@ class Preempted(SystemExit):
 
 
 class Preemption(L.Callback):
-    """On a signal, saves the last checkpoint after the step under way, and ends the process.
+    """On a signal, Ctrl-C included, saves the last checkpoint after the step under way, and ends the process.
 
-    A handler that was there before, such as submitit's, which requeues the job, is called after the checkpoint is
-    saved, and decides.
+    A second Ctrl-C ends it at once; where Ctrl-C is ignored, as under nohup, it stays ignored. A handler that was there
+    before, such as submitit's, which requeues the job, is called after the checkpoint is saved, and decides.
 
     All processes that train one network must stop at the same step. They ask each other about once a second: a
     question after every step would have the CPU wait for the GPU.
@@ -44,7 +46,8 @@ class Preemption(L.Callback):
     def __init__(self, directory: Path) -> None:
         self.path = last_checkpoint(directory)
         self._signal = 0
-        self._previous_handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        ctrl_c = [] if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else [signal.SIGINT]
+        self._previous_handlers = {number: signal.getsignal(number) for number in [*ctrl_c, *SIGNALS]}
         self._ask_at_step = 0
         self._asked = (0, time.monotonic())
         self._partial_epoch: list[dict[str, dict[str, Tensor]]] | None = None
@@ -52,11 +55,14 @@ class Preemption(L.Callback):
     def _listen(self) -> None:
         """Replace the handlers that Lightning has registered by now; it restores the former ones."""
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            for number in self._previous_handlers:
                 signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         self._signal = number
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            os.write(2, STOPPING)  # unlike print, safe in a handler
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, AlexNetModule)

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from alexnet.config.schema import Config, PretrainedConfig
+from alexnet.config.groups import PretrainedConfig
+from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.directory import CHECKPOINTS
