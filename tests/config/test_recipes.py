@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from alexnet.config.compose import ABLATIONS, ablation_choices
-from alexnet.net.plan import plan
+from alexnet.net.plan import layer_specs
 from alexnet.net.specs import (
     ActivationSpec,
-    Conv,
+    ConvSpec,
     LinearSpec,
     LRNSpec,
-    Pool,
+    PoolSpec,
     WithinChannelLRNSpec,
     parameters,
     total_parameters,
@@ -100,8 +100,14 @@ def test_the_source_as_an_ablation_is_the_recipe() -> None:
 
 def kinds(*arguments: str) -> list[str]:
     """The layers of the first two convolutions, in order, as a facts sheet would name them."""
-    names = {Conv: "conv", LRNSpec: "lrn", WithinChannelLRNSpec: "same-map", Pool: "pool", ActivationSpec: "relu"}
-    layers = plan(job("scale=paper", *arguments).config, 1000)
+    names = {
+        ConvSpec: "conv",
+        LRNSpec: "lrn",
+        WithinChannelLRNSpec: "same-map",
+        PoolSpec: "pool",
+        ActivationSpec: "relu",
+    }
+    layers = layer_specs(job("scale=paper", *arguments).config, 1000)
     end = next(index for index, layer in enumerate(layers) if layer.name == "conv3")
     return [names[type(layer)] for layer in layers[:end]]
 
@@ -133,7 +139,7 @@ def test_net_145_has_the_log_s_target_and_schedule(experiment: str) -> None:
     config = job(f"experiment={experiment}", "data.root=/data/pack").config
     assert (config.target.log.top1, config.target.log.top5) == LOG_145[experiment]
     assert config.recipe == "source_2012" and config.schedule.epochs == (91 if experiment.endswith("2012") else 93)
-    assert total_parameters(plan(config, 1000)) == 60_965_224
+    assert total_parameters(layer_specs(config, 1000)) == 60_965_224
 
 
 @pytest.mark.parametrize("net", RECORD)
@@ -141,7 +147,7 @@ def test_a_net_of_the_record(net: str) -> None:
     experiment = "net_145_2010" if net == "net_145_half" else "net_145_2012"
     one = job(f"experiment={experiment}", "data.root=/data/pack", f"+ablation=record/{net}").config
     errors, size = RECORD[net]
-    assert total_parameters(plan(one, 1000)) == size
+    assert total_parameters(layer_specs(one, 1000)) == size
     claim = one.ablations[f"record_{net}"]
     if errors is None:
         assert (one.target.log.top1, claim.log.top1) == (None if claim.log.top1 else one.target.log.top1, None)
@@ -154,7 +160,7 @@ def test_a_net_of_the_record(net: str) -> None:
 
 def record_layers(net: str) -> list[str]:
     arguments = ("experiment=net_145_2012", "data.root=/data/pack", f"+ablation=record/{net}")
-    return [layer.name for layer in plan(job(*arguments).config, 1000) if not isinstance(layer, LinearSpec)]
+    return [layer.name for layer in layer_specs(job(*arguments).config, 1000) if not isinstance(layer, LinearSpec)]
 
 
 def test_what_the_record_s_nets_are_made_of() -> None:
@@ -174,6 +180,6 @@ def test_every_record_and_source_file_is_looked_at() -> None:
 
 def test_shares_of_the_parameters() -> None:
     """Row 18: 1.452 % in conv3 and 1.089 % in conv4, not "no more than 1 %"."""
-    layers = plan(job("scale=paper").config, 1000)
+    layers = layer_specs(job("scale=paper").config, 1000)
     shares = {layer.name: 100 * parameters(layer) / total_parameters(layers) for layer in layers}
     assert (round(shares["conv3"], 3), round(shares["conv4"], 3)) == (1.452, 1.089)
