@@ -1,4 +1,4 @@
-"""Comparison tables: every ablation with its baseline, whatever they are printed as."""
+"""Comparison tables: every ablation with its baseline, before any formatting."""
 
 import re
 from collections import defaultdict

@@ -12,7 +12,7 @@ import torch
 from alexnet import __version__
 from alexnet.config.job import Job, ablation_name
 from alexnet.data.pack.pack import Pack
-from alexnet.net.plan import plan
+from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
 from alexnet.runs.result import DataFacts, GitState, LrDrop, Result, TrainingFacts
 from alexnet.training.history import History
@@ -25,7 +25,7 @@ UNFINISHED_MESSAGE = "still running, or stopped without a word; repeat the comma
 def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
     """Return the result of a run that has only begun: what its file says if the process is killed."""
     config = job.config
-    layers = plan(config, len(pack.class_names))
+    layers = layer_specs(config, len(pack.class_names))
     return Result(
         status="interrupted",
         message=UNFINISHED_MESSAGE,

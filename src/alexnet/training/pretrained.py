@@ -48,7 +48,7 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
         UserError: names the layer and both shapes.
     """
     with torch.device("meta"):
-        net = AlexNet(config, classes=classes, seed=config.seed)
+        net = AlexNet(config, num_classes=classes, seed=config.seed)
     given = pretrained.weights.model_state
     for name, wanted in net.state_dict().items():
         layer = name.rpartition(".")[0]

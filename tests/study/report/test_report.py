@@ -81,7 +81,7 @@ def test_a_verdict_on_one_seed_is_marked(tmp_path: Path) -> None:
     text = printed(tmp_path)
     assert re.search(r"\+1\.4 +\+1\.37 +agrees\*", text)
     assert "* With one seed, interval, p and verdict allow for other images only" in " ".join(text.split())
-    assert "whatever the data here" in " ".join(text.split())
+    assert "for ImageNet even if the data here are not" in " ".join(text.split())
     markdown = (tmp_path / "comparison.md").read_text()
     assert "| agrees* | agrees* | the spread between seeds is unknown | unknown |" in markdown
 
