@@ -119,8 +119,8 @@ def test_a_sweep_ends_with_its_table_whatever_fails(tmp_path: Path, mine: Path) 
 
     With an ablation and an experiment of the user's own, in any folder.
     """
-    own = ["--config-dir", str(mine), "experiment=mine"]
-    done = train(tmp_path, *own, "-m", "+ablation=none,glob(my_*)", "optimizer.lr=0.01,1e9", *TINY)
+    own = ["-m", "--config-dir", str(mine), "experiment=mine"]
+    done = train(tmp_path, *own, "+ablation=none,glob(my_*)", "optimizer.lr=0.01,1e9", *TINY)
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
     assert done.stderr.count("diverged") >= 1 and "error: 2 of 4 runs did not finish: baseline seed 0" in done.stderr
