@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from alexnet.config.schema import Config, PretrainedConfig
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
-from alexnet.runs.directory import CHECKPOINTS
+from alexnet.runs.directory import CHECKPOINTS, weights_file
 from alexnet.runs.result import PretrainedFacts
-from alexnet.trained.weights import Weights, read_weights, weights_digest, weights_file
+from alexnet.trained.weights import Weights, read_weights, weights_digest
 
 
 @dataclass(frozen=True, kw_only=True)
