@@ -24,7 +24,6 @@ import torchvision
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.specs import Conv, Layer, LinearSpec, LRNSpec, Pool, multiply_adds, total_parameters
@@ -117,7 +116,6 @@ def _candidates(batch: int) -> tuple[dict[str, Candidate], tuple[Layer, ...]]:
     side_by_side = pixels.contiguous(memory_format=torch.channels_last)
     peer, tuned_peer = (torchvision.models.alexnet(num_classes=CLASSES) for _ in range(2))
     tuned_peer.to(memory_format=torch.channels_last)
-    register()
     config = check(["experiment=ilsvrc2012", "data.root=none"]).config
     net = AlexNet(config, classes=CLASSES, seed=0)
     sgd = SGD(peer.parameters(), RATE, MOMENTUM, weight_decay=DECAY)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.data.batches.augment import Augmenter, CropGeometry
 from alexnet.data.pack.statistics import PixelStats
@@ -28,7 +27,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     one_core()
-    register()
     rows = []
     for scale, overrides in SCALES.items():
         medians = interleaved(_candidates(overrides), rounds)

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
 from alexnet.commands.describe import traffic
-from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet
@@ -115,7 +114,6 @@ def main() -> None:
     parser.add_argument("--scales", nargs="+", default=["small", "paper"])
     parser.add_argument("--bfloat16", action="store_true")
     options = parser.parse_args()
-    register()
     configs = {
         f"{scale}, {columns}": check([f"scale={scale}", f"columns={columns}"]).config
         for scale in options.scales

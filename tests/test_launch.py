@@ -88,7 +88,7 @@ def test_a_sweep_in_which_all_is_well_ends_with_0(tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs").rglob(COMPARISON_FILE))) == 1
     again = train(tmp_path, "-m", "+ablation=none,no_lrn", *TINY, "hardware.precision=bf16-mixed")
     assert again.returncode == 0 and "2 runs: 2 finished before, 0 to do" in again.stdout
-    assert "note: 2 of those finished before are at precision 32-true: fresh=true" in again.stdout
+    assert "note: 2 of those finished before are at precision 32-true: restart=true" in again.stdout
     assert "epoch " not in again.stdout and "95 % interval" in again.stdout
 
 
@@ -149,8 +149,8 @@ def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launc
 @pytest.mark.slow
 def test_a_sweep_leaves_its_comparison_for_wandb(tmp_path: Path) -> None:
     """An ablation and the baseline, two seeds, one epoch: four trainings and their comparison."""
-    arguments = [argument for argument in TINY if argument != "wandb=disabled"]
-    few = ["wandb=offline", "schedule.epochs=1", "schedule.drops=[]"]
+    arguments = [argument for argument in TINY if argument != "wandb.mode=disabled"]
+    few = ["wandb.mode=offline", "schedule.epochs=1", "schedule.milestones=[]"]
     done = train(tmp_path, "-m", "+ablation=none,no_lrn", "seed=0,1", *arguments, *few)
     assert done.returncode == 0 and complaints(done) == []
     found = records(tmp_path / "runs" / "wandb")
@@ -178,7 +178,7 @@ def test_data_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     (four / "train" / "e").rmdir()
     noise(0).save(four / "train" / "a" / "more.png")
     for number, root in enumerate(("/nowhere", str(empty), str(texts), str(four))):
-        message = refused(tmp_path / f"here{number}", "data=folder", f"data.root={root}", "wandb=disabled")
+        message = refused(tmp_path / f"here{number}", "data=folder", f"data.root={root}", "wandb.mode=disabled")
         assert root in message
     assert "data.root" in refused(tmp_path / "here9", "data=folder")
 
@@ -186,7 +186,7 @@ def test_data_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("sweep", [["seed=0"], ["-m", "seed=0,1"]], ids=["run", "sweep"])
 def test_drops_that_will_not_be_made_are_said_once_and_first(tmp_path: Path, sweep: list[str]) -> None:
-    arguments = ["data=folder", "data.root=/nowhere", "wandb=disabled", "schedule=epochs_30", "schedule.epochs=9"]
+    arguments = ["data=folder", "data.root=/nowhere", "wandb.mode=disabled", "schedule=epochs_30", "schedule.epochs=9"]
     said = train(tmp_path, *sweep, *arguments).stdout
     assert said.count("note: schedule.epochs=9 ends before the learning rate drops at epoch 20 and 26") == 1
 
@@ -204,7 +204,7 @@ def test_the_configuration_can_be_shown_instead_of_run(tmp_path: Path) -> None:
     ("stop", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=lambda value: str(value)
 )
 def test_a_run_that_is_stopped_continues_where_it_was(tmp_path: Path, stop: signal.Signals, code: int) -> None:
-    arguments = [*TINY, "data.shapes.train_per_class=30", "schedule.epochs=8", "schedule.drops=[2,6]"]
+    arguments = [*TINY, "data.shapes.train_per_class=30", "schedule.epochs=8", "schedule.milestones=[2,6]"]
     arguments += [f"data.packs={tmp_path}/packs"]
     whole = train(tmp_path, *arguments, "runs=whole")
     assert whole.returncode == 0 and complaints(whole) == []

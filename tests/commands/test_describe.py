@@ -25,9 +25,9 @@ def sizes(found: tuple[Exchange, ...]) -> dict[str, int]:
         ((), {"conv3": POOL2, "fc6": POOL5, "fc7": 4096, "fc8": 4096, "loss": 1000}),
         (("columns=isolated",), {"fc8": 4096, "loss": 1000}),
         (("depth=six",), {"conv3": POOL2, "conv6": POOL5, "fc6": POOL5, "fc7": 4096, "fc8": 4096, "loss": 1000}),
-        (("depth.without=[3]",), {"conv4": POOL2, "fc6": POOL5, "fc7": 4096, "fc8": 4096, "loss": 1000}),
+        (("depth.remove=[3]",), {"conv4": POOL2, "fc6": POOL5, "fc7": 4096, "fc8": 4096, "loss": 1000}),
         (
-            ("head=bottleneck",),
+            ("classifier.bottleneck=true",),
             {"conv3": POOL2, "fc6": POOL5, "fc7": 4096, "bottleneck": 4096, "fc8": 2048, "loss": 1000},
         ),
     ],

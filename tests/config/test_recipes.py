@@ -23,25 +23,25 @@ from tests.config.conftest import job, leaves
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
 # Number of the difference -> key -> (what the text has, what the source has).
 DIFFERENCES: dict[int, dict[str, tuple[Any, Any]]] = {
-    1: {"order.relu_last": ([], [1])},
-    2: {"lrn.alpha_over": ("sum", "mean")},
-    4: {"same_map_norm.layers": ([], [2])},
+    1: {"relu_position.after_pooling": ([], [1])},
+    2: {"lrn.divide_alpha": (False, True)},
+    4: {"within_channel_lrn.layers": ([], [2])},
     5: {"init.std_conv3_to_5": (0.01, 0.03)},
-    6: {"optimizer.bias_rate": (1.0, 2.0), "late.bias_drops": (None, [])},
-    7: {"late.layers": ([], [1])},
+    6: {"optimizer.bias_lr_multiplier": (1.0, 2.0), "late_changes.bias_milestones": (None, [])},
+    7: {"late_changes.layers": ([], [1])},
     8: {"optimizer.decay_biases": (True, False)},
-    9: {"late.color_off": (None, 67)},
+    9: {"late_changes.color_off_epoch": (None, 67)},
     11: {"color.rescale": (False, True)},
-    12: {"crops.last_position": (False, True)},
-    13: {"crops.images_per_draw": (1, 32)},
-    14: {"crops.centred_mean": (False, True)},
-    15: {"shuffle.every_epoch": (True, False)},
+    12: {"crops.include_last_offset": (False, True)},
+    13: {"crops.images_per_crop": (1, 32)},
+    14: {"crops.center_mean": (False, True)},
+    15: {"shuffle.each_epoch": (True, False)},
 }
 # What both have alike, so that the row is a statement and no choice.
 ALIKE: dict[int, dict[str, Any]] = {
     3: {"lrn.across_columns": False},
-    7: {"late.slowed": 67, "late.frozen": 72, "late.of_epochs": 91},
-    10: {"color.magnitude": "std", "color.coefficient": 0.1},
+    7: {"late_changes.lr_drop_epoch": 67, "late_changes.freeze_epoch": 72, "late_changes.of_epochs": 91},
+    10: {"color.magnitude": "std", "color.std": 0.1},
     32: {"optimizer.momentum": 0.9, "optimizer.weight_decay": 0.0005, "optimizer.lr": 0.01},
 }
 KEYS = [key for keys in (*DIFFERENCES.values(), *ALIKE.values()) for key in keys]
@@ -81,9 +81,9 @@ def test_each_difference_can_be_switched_alone_on_either_recipe() -> None:
         one = job(f"+ablation={choice}", *PRINTED)
         switched |= {key: (before, after) for key, (before, after) in one.changes.items()}
     assert switched == {key: pair for keys in DIFFERENCES.values() for key, pair in keys.items()}
-    for group in ("order", "lrn", "init", "crops", "color"):
+    printed = values(*PRINTED)
+    for group in ("lrn", "init", "crops", "color"):
         recipe = values("recipe=source_2012", *PRINTED, f"{group}=paper")
-        printed = values(*PRINTED)
         for key in KEYS:
             assert (recipe[key] == printed[key]) or key.partition(".")[0] != group
 
@@ -162,7 +162,7 @@ def test_what_the_record_s_nets_are_made_of() -> None:
     tail = record_layers("net_149")
     assert tail[tail.index("conv5") :][:4] == ["conv5", "lrn5", "pool5", "conv5_relu"]
     second = record_layers("net_166")
-    assert second[second.index("conv2") :][:5] == ["conv2", "lrn2", "same_map_norm2", "pool2", "conv2_relu"]
+    assert second[second.index("conv2") :][:5] == ["conv2", "lrn2", "within_channel_lrn2", "pool2", "conv2_relu"]
     second = record_layers("net_167")
     assert second[second.index("conv2") :][:3] == ["conv2", "conv2_relu", "pool2"] and "lrn1" in second
 

@@ -11,8 +11,8 @@ from alexnet.data.batches.augment import Augmenter, CropGeometry
 from alexnet.data.pack.statistics import PixelStats
 from alexnet.evaluation.views import center_logits, probabilities, view_crops
 
-COLOR = ColorConfig(coefficient=0.1, magnitude="std")
-CROPS = CropsConfig(random=True, flip=True, last_position=False)
+COLOR = ColorConfig(std=0.1, magnitude="std")
+CROPS = CropsConfig(random=True, flip=True, include_last_offset=False)
 
 
 def augmenter(size: int, crop: int) -> Augmenter:

@@ -63,7 +63,7 @@ def test_sixth_convolution(compose: Compose) -> None:
     ("overrides", "classes", "total"),
     [
         (("depth=six",), 10_184, 99_182_152),  # layers-146-2009
-        (("depth=six", "head=bottleneck"), 21_843, 110_605_267),  # layers-146-2011
+        (("depth=six", "classifier.bottleneck=true"), 21_843, 110_605_267),  # layers-146-2011
         (("depth=six",), 1000, 61_555_304),  # layers-146-2012-2011, fine-tuned
     ],
 )
@@ -75,7 +75,7 @@ def test_the_nets_of_pre_training(compose: Compose, overrides: tuple[str, ...], 
 
 
 def test_the_bottleneck_is_linear(compose: Compose) -> None:
-    config = compose("scale=cifar", "scale.hidden_units=32", "head=bottleneck")
+    config = compose("scale=cifar", "scale.fc_width=32", "classifier.bottleneck=true")
     names = [layer.name for layer in plan(config, 10)]
     assert names[-3:] == ["dropout7", "bottleneck", "fc8"]
     net = AlexNet(config, classes=10, seed=1)

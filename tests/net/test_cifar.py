@@ -113,16 +113,16 @@ def test_an_average_is_that_of_the_pixels_inside_the_maps(compose: Compose) -> N
     ],
 )
 def test_where_the_norms_stand(compose: Compose, name: str, order: list[str]) -> None:
-    with_norms = compose(*(o for o in overrides(name) if o != "lrn=none"), "lrn=cifar_9_maps")
+    with_norms = compose(*(o for o in overrides(name) if o != "lrn=none"), "lrn=cifar_9_channels")
     layers = plan(with_norms, 10)
     assert [layer.name.split("_")[0] for layer in layers][:8] == order
     assert total_parameters(layers) == TOTALS[name]
-    without = compose(*(o for o in overrides(name) if o != "lrn=none"), "lrn=cifar_9_maps", "+ablation=no_lrn")
+    without = compose(*(o for o in overrides(name) if o != "lrn=none"), "lrn=cifar_9_channels", "+ablation=no_lrn")
     assert plan(without, 10) == plan(compose(*overrides(name)), 10)
 
 
 def test_the_published_norm_divides_alpha_by_its_nine_maps(compose: Compose) -> None:
-    config = compose("experiment=cifar10_normalisation", "+ablation=cifar10/norm_published")
+    config = compose("experiment=cifar10_normalization", "+ablation=cifar10/norm_published")
     net = AlexNet(config, classes=10, seed=0)
     x = torch.randn(2, 64, 12, 12, dtype=torch.float64) * 30
     squares = torch.nn.functional.pad(x**2, (0, 0, 0, 0, 4, 4)).unfold(1, 9, 1).sum(-1)

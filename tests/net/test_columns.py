@@ -8,20 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.columns import check_two_columns, from_columns, to_columns
 
-SMALL = ("scale=cifar", "scale.maps=[8,16,24,24,16]", "scale.hidden_units=32")
-VARIANTS = ((), ("columns=isolated",), ("depth=six",), ("depth.without=[3]",), ("depth.without=[1]",))
+SMALL = ("scale=cifar", "scale.channels=[8,16,24,24,16]", "scale.fc_width=32")
+VARIANTS = ((), ("columns=isolated",), ("depth=six",), ("depth.remove=[3]",), ("depth.remove=[1]",))
 
 
 @pytest.fixture(scope="module")
 def configs() -> list[Config]:
-    register()
     return [check([*SMALL, *variant]).config for variant in VARIANTS]
 
 
@@ -74,6 +72,5 @@ def test_column_tensors_compute_the_net_column_by_column(configs: list[Config]) 
 
 
 def test_one_column_has_no_two_column_layout() -> None:
-    register()
     with pytest.raises(UserError, match="one column"):
         check_two_columns(check([*SMALL, "columns=one"]).config)

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and the files that they write.
+"""Arguments that several commands share.
 
 Commands import torch when they run, not at the top: help and refusals do not wait for it.
 """
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from alexnet.errors import UserError
-from alexnet.files import replace_file
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -57,16 +56,3 @@ def display_names(class_names: list[str], file: Path | None) -> list[str]:
     if not names.keys() & set(class_names):
         raise UserError(f"--class-names {file}: no line begins with a class of the network, such as {class_names[0]}")
     return [names.get(name, name) for name in class_names]
-
-
-def write_file(path: Path, content: str | bytes) -> None:
-    """Write an output file and its folder, complete or not at all.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, content.encode() if isinstance(content, str) else content)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None

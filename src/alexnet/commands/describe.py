@@ -44,16 +44,12 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the layers of a configuration, and the exchanges if each column has a device."""
-    from alexnet.config.command_line import expand
-    from alexnet.config.compose import register
     from alexnet.config.job import check
 
-    register()
     chosen = any(override.startswith(("scale=", "experiment=")) for override in options.overrides)
-    (overrides,) = expand([*options.overrides, *([] if chosen else ["scale=paper"])], sweep=False)
-    config = check(overrides).config
+    config = check([*options.overrides, *([] if chosen else ["scale=paper"])]).config
     tables = [layer_table(plan(config, options.classes))]
-    if config.placement.kind == "two_devices":
+    if config.devices.model_parallel:
         tables += exchange_tables(config, options.classes)
     Console().print(*tables)
 

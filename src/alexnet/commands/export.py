@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from alexnet.commands.arguments import Commands, add_checkpoint, write_file
+from alexnet.commands.arguments import Commands, add_checkpoint
 from alexnet.errors import UserError
+from alexnet.files import write_file
 from alexnet.runs.directory import weights_file
 
 

@@ -14,13 +14,13 @@ from alexnet.commands.arguments import (
     add_class_names,
     add_split,
     display_names,
-    write_file,
 )
 from alexnet.errors import UserError
+from alexnet.files import write_file
 from alexnet.runs.directory import weights_file
 
 if TYPE_CHECKING:
-    from alexnet.data.pack.pack import Split
+    from alexnet.data.pack.splits import Split
     from alexnet.trained.network import TrainedModel
 
 KERNELS, PREDICTIONS, NEIGHBORS = "figure3.svg", "figure4_left.svg", "figure4_right.svg"
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
 
     from alexnet.data.pack.pack import open_pack
     from alexnet.evaluation.collect import first_layer
-    from alexnet.study.paper.figure3 import draw
+    from alexnet.study.paper.figures import draw_kernels
     from alexnet.trained.evaluate import chosen_splits
     from alexnet.trained.features import last_hidden
     from alexnet.trained.network import check_classes, load_trained
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     pack = None if options.pack is None else open_pack(options.pack)
     trained = load_trained(file)
     folder = options.output or trained.directory / "figures"
-    figures = {KERNELS: draw(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")}
+    figures = {KERNELS: draw_kernels(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")}
     if pack is not None:
         check_classes(trained, pack)
         trained = replace(trained, class_names=display_names(trained.class_names, options.class_names))
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _predictions(trained: "TrainedModel", split: "Split", order: NDArray[np.int64], *, mistakes: bool) -> str:
     """Draw Figure 4, left, from center crops as the authors' plotting tool does."""
-    from alexnet.study.paper.figure4 import PredictedImage, draw_guesses
+    from alexnet.study.paper.figures import PredictedImage, draw_predictions
     from alexnet.trained.evaluate import top_predictions
 
     shown: list[PredictedImage] = []
@@ -88,31 +88,31 @@ def _predictions(trained: "TrainedModel", split: "Split", order: NDArray[np.int6
         for image, label, predictions in zip(images, split.labels[chosen], predicted, strict=True):
             truth = trained.class_names[label]
             if not mistakes or predictions[0][0] != truth:
-                shown.append(PredictedImage(image=image, guesses=predictions, truth=truth))
+                shown.append(PredictedImage(image=image, top_predictions=predictions, truth=truth))
         if len(shown) >= PREDICTED_IMAGES:
             break
     if not shown:
         raise UserError(f"{trained.name} makes no mistake on these {len(split):,} images: leave out --mistakes")
     chosen_by = "drawn at random among its mistakes" if mistakes else "drawn at random"
     title = f"The five most probable classes, {trained.name}; images {chosen_by}"
-    return draw_guesses(shown[:PREDICTED_IMAGES], title)
+    return draw_predictions(shown[:PREDICTED_IMAGES], title)
 
 
 def _neighbors(trained: "TrainedModel", split: "Split", queries: NDArray[np.int64], train: "Split", layer: str) -> str:
     """Draw Figure 4, right."""
-    from alexnet.study.paper.figure4 import Neighbourhood, draw_neighbours
+    from alexnet.study.paper.figures import Neighborhood, draw_neighbors
     from alexnet.trained.similar import nearest_training_images
 
     images, names = split.gather(queries), trained.class_names
     found = nearest_training_images(trained, images, train, layer=layer, k=min(NEAREST, len(train)))
     rows = [
-        Neighbourhood(
+        Neighborhood(
             query=(image, names[label]),
-            neighbours=[
+            neighbors=[
                 (neighbor, names[label])
                 for neighbor, label in zip(train.gather(indices), train.labels[indices], strict=True)
             ],
         )
         for image, label, indices in zip(images, split.labels[queries], found.indices, strict=True)
     ]
-    return draw_neighbours(rows, f"Nearest training images in the last hidden layer, {trained.name}")
+    return draw_neighbors(rows, f"Nearest training images in the last hidden layer, {trained.name}")

@@ -1,6 +1,6 @@
 """The `alexnet` command: prepare images, describe networks, compare runs, look inside trained networks.
 
-Training is `python train.py`.
+Training is `alexnet train`, or `python train.py` in a checkout.
 """
 
 import argparse
@@ -15,6 +15,11 @@ MODULES = (prepare, describe, report, evaluate, predict, figures, similar, expor
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. A user's mistake becomes one line and exit code 1."""
     given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["train"]:  # Hydra's command line, which argparse must not see
+        from alexnet.commands.train import main as train
+
+        train(given[1:])
+        return
     parser = argparse.ArgumentParser(prog="alexnet", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
     for module in MODULES:

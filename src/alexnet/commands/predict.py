@@ -19,9 +19,9 @@ from alexnet.commands.arguments import (
     add_class_names,
     add_view,
     display_names,
-    write_file,
 )
 from alexnet.errors import UserError
+from alexnet.files import write_file
 from alexnet.runs.directory import weights_file
 
 if TYPE_CHECKING:
@@ -89,10 +89,13 @@ def run(options: argparse.Namespace) -> None:
                 for name, probability in one.top_predictions:
                     console.print(Text(f"{100 * probability:7.1f} %  {name}"), soft_wrap=True)
     if options.picture is not None and drawn:
-        from alexnet.study.paper.figure4 import PredictedImage, draw_guesses
+        from alexnet.study.paper.figures import PredictedImage, draw_predictions
 
-        shown = [PredictedImage(image=one.square, caption=one.path.name, guesses=one.top_predictions) for one in drawn]
-        write_file(options.picture, draw_guesses(shown, f"The five most probable classes, {trained.name}"))
+        shown = [
+            PredictedImage(image=one.square, caption=one.path.name, top_predictions=one.top_predictions)
+            for one in drawn
+        ]
+        write_file(options.picture, draw_predictions(shown, f"The five most probable classes, {trained.name}"))
     if any(one.error is not None for one in predictions):
         sys.exit(1)
 

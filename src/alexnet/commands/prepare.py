@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     """Make a pack."""
     from alexnet.data.jpeg import JpegQuality
     from alexnet.data.pack.prepare import prepare
-    from alexnet.data.sources.checksums import check
+    from alexnet.data.sources.downloads import check
 
     if options.md5:
         check(options.source)
@@ -59,10 +59,10 @@ def run(options: argparse.Namespace) -> None:
 
 def run_verify(options: argparse.Namespace) -> None:
     """Check a pack; UserError names the damaged files."""
-    from alexnet.data.pack.integrity import verify
+    from alexnet.data.pack.pack import verify
 
-    checked = verify(options.pack)
-    if checked.damage:
-        files = "; ".join(f"{name}: {what}" for name, what in checked.damage.items())
-        raise UserError(f"{options.pack}: {len(checked.damage):,} of {checked.files:,} files are damaged ({files})")
-    print(f"{options.pack}: {checked.files:,} files, {checked.bytes / 1e9:,.2f} GB, all as they were written")
+    report = verify(options.pack)
+    if report.damage:
+        files = "; ".join(f"{name}: {what}" for name, what in report.damage.items())
+        raise UserError(f"{options.pack}: {len(report.damage):,} of {report.files:,} files are damaged ({files})")
+    print(f"{options.pack}: {report.files:,} files, {report.bytes / 1e9:,.2f} GB, all as they were written")

@@ -61,9 +61,9 @@ class ScaleConfig:
     conv1_stride: int = MISSING
     conv1_padding: int = MISSING
     """Zeros added on the left and the top; the right and bottom follow from rounding the map size up."""
-    maps: list[int] = MISSING
+    channels: list[int] = MISSING
     """Kernels of conv1 to conv5, both columns together."""
-    hidden_units: int = MISSING
+    fc_width: int = MISSING
     """Units of fc6 and of fc7, both columns together."""
 
     def __post_init__(self) -> None:
@@ -72,12 +72,12 @@ class ScaleConfig:
             f"scale.crop_size={self.crop_size} is larger than scale.image_size={self.image_size}",
         )
         _require(
-            len(self.maps) == len(CONV_LAYERS) and all(n > 0 and n % 8 == 0 for n in self.maps),
-            f"scale.maps={list(self.maps)}: give five numbers of kernels, each a multiple of 8",
+            len(self.channels) == len(CONV_LAYERS) and all(n > 0 and n % 8 == 0 for n in self.channels),
+            f"scale.channels={list(self.channels)}: give five numbers of kernels, each a multiple of 8",
         )
         _require(
-            self.hidden_units > 0 and self.hidden_units % 2 == 0,
-            f"scale.hidden_units={self.hidden_units}: an even number is needed",
+            self.fc_width > 0 and self.fc_width % 2 == 0,
+            f"scale.fc_width={self.fc_width}: an even number is needed",
         )
         _require(self.conv1_kernel >= 1, f"scale.conv1_kernel={self.conv1_kernel} must be at least 1")
         _require(self.conv1_stride >= 1, f"scale.conv1_stride={self.conv1_stride} must be at least 1")
@@ -106,14 +106,13 @@ class LrnConfig:
     k: float = MISSING
     alpha: float = MISSING
     beta: float = MISSING
-    alpha_over: str = MISSING
-    """`sum`: alpha multiplies the sum of squares, as printed; `mean`: the sum divided by n, as in the 2012 source."""
+    divide_alpha: bool = MISSING
+    """Whether alpha is divided by n, as in the 2012 source, or multiplies the sum of squares itself, as printed."""
     across_columns: bool = False
     """Whether windows cross from one column into the other; the 2012 source normalises each column by itself."""
 
     def __post_init__(self) -> None:
         _subset("lrn.layers", self.layers, CONV_LAYERS)
-        _one_of("lrn.alpha_over", self.alpha_over, ("sum", "mean"))
         _require(
             self.size >= 1 and self.size % 2 == 1, f"lrn.size={self.size}: the window is centred, give an odd number"
         )
@@ -122,7 +121,7 @@ class LrnConfig:
 
 
 @dataclass(kw_only=True)
-class SameMapNormConfig:
+class WithinChannelLrnConfig:
     """The normalisation within a map that the 2012 source adds and the paper does not mention: each activity is
     divided by (1 + alpha / size^2 * sum of the squares in the size x size pixels around it)^beta."""
 
@@ -134,26 +133,26 @@ class SameMapNormConfig:
     beta: float = 0.75
 
     def __post_init__(self) -> None:
-        _subset("same_map_norm.layers", self.layers, CONV_LAYERS)
+        _subset("within_channel_lrn.layers", self.layers, CONV_LAYERS)
         _require(
             self.size >= 1 and self.size % 2 == 1,
-            f"same_map_norm.size={self.size}: the window is centred, give an odd number",
+            f"within_channel_lrn.size={self.size}: the window is centred, give an odd number",
         )
         _require(
             self.alpha >= 0 and self.beta >= 0,
-            f"same_map_norm.alpha={self.alpha} and same_map_norm.beta={self.beta}: not below 0",
+            f"within_channel_lrn.alpha={self.alpha} and within_channel_lrn.beta={self.beta}: not below 0",
         )
 
 
 @dataclass(kw_only=True)
-class OrderConfig:
+class ReluPositionConfig:
     """Where the non-linearity stands among a layer's norm and pooling."""
 
-    relu_last: list[int] = field(default_factory=list)
+    after_pooling: list[int] = field(default_factory=list)
     """Convolutions whose non-linearity follows their norm and pooling instead of the convolution itself."""
 
     def __post_init__(self) -> None:
-        _subset("order.relu_last", self.relu_last, POOLED)
+        _subset("relu_position.after_pooling", self.after_pooling, POOLED)
 
 
 @dataclass(kw_only=True)
@@ -200,18 +199,18 @@ class DropoutConfig:
 class DepthConfig:
     """Which convolutions exist (sections 1, 6 and 7)."""
 
-    without: list[int] = MISSING
+    remove: list[int] = MISSING
     """Convolutions left out."""
-    sixth: bool = MISSING
+    sixth_conv: bool = MISSING
     """Whether a sixth convolution sits over the last pooling layer."""
 
     def __post_init__(self) -> None:
-        _subset("depth.without", self.without, CONV_LAYERS)
-        _require(len(self.without) <= 1, f"depth.without={list(self.without)}: at most one layer can be left out")
+        _subset("depth.remove", self.remove, CONV_LAYERS)
+        _require(len(self.remove) <= 1, f"depth.remove={list(self.remove)}: at most one layer can be left out")
 
 
 @dataclass(kw_only=True)
-class HeadConfig:
+class ClassifierConfig:
     """What lies between fc7 and the classes."""
 
     bottleneck: bool = False
@@ -224,11 +223,13 @@ class PretrainedConfig:
 
     checkpoint: str | None = None
     """Run directory or checkpoint that the weights come from; None draws all of them."""
-    fresh: list[str] = field(default_factory=list)
-    """Layers that are drawn all the same, such as `fc8` where the classes are others."""
+    reinit: list[str] = field(default_factory=list)
+    """Layers that are initialized as usual instead, such as `fc8` for other classes."""
 
     def __post_init__(self) -> None:
-        _require(len(set(self.fresh)) == len(self.fresh), f"pretrained.fresh={list(self.fresh)} names a layer twice")
+        _require(
+            len(set(self.reinit)) == len(self.reinit), f"pretrained.reinit={list(self.reinit)} names a layer twice"
+        )
 
 
 @dataclass(kw_only=True)
@@ -239,7 +240,7 @@ class InitConfig:
     """Standard deviation of the normal weights in every layer but conv3 to conv5, at the paper's fan-in."""
     std_conv3_to_5: float = MISSING
     """The same for conv3, conv4 and conv5, and for a sixth convolution."""
-    keep_gain: bool = MISSING
+    preserve_gain: bool = MISSING
     """Scale each std by sqrt(paper's fan-in / this network's), so that a narrow net passes on as much signal."""
     bias: float = MISSING
     """Bias of conv2, conv4, conv5, fc6 and fc7 (and of a sixth convolution); 0 elsewhere."""
@@ -256,22 +257,22 @@ class CropsConfig:
     """Random position in training; the centre otherwise."""
     flip: bool = MISSING
     """Mirror left and right with probability 1/2 in training."""
-    last_position: bool = MISSING
+    include_last_offset: bool = MISSING
     """Whether random crops also start at the last offset that fits: 33 x 33 positions of 224 in 256, not 32 x 32."""
-    images_per_draw: int = 1
+    images_per_crop: int = 1
     """Consecutive images of an epoch that share one position and one mirroring."""
-    centred_mean: bool = False
+    center_mean: bool = False
     """Whether the centre of the mean image is subtracted from every crop, wherever it was cut and however mirrored."""
 
     def __post_init__(self) -> None:
-        _require(self.images_per_draw >= 1, f"crops.images_per_draw={self.images_per_draw} must be at least 1")
+        _require(self.images_per_crop >= 1, f"crops.images_per_crop={self.images_per_crop} must be at least 1")
 
 
 @dataclass(kw_only=True)
 class ShuffleConfig:
     """The order of the training images."""
 
-    every_epoch: bool = True
+    each_epoch: bool = True
     """Whether each epoch has an order of its own; else all have one, and batches keep their images."""
 
 
@@ -279,16 +280,16 @@ class ShuffleConfig:
 class ColorConfig:
     """The second form of augmentation: noise along the principal directions of the pixels' colours (section 4.1)."""
 
-    coefficient: float = MISSING
+    std: float = MISSING
     """Standard deviation of the random multiplier; 0 switches the noise off."""
     magnitude: str = MISSING
     """What is multiplied: `std` along each direction (2012 source), or the `eigenvalue` as printed."""
     rescale: bool = False
-    """Whether images with noise are divided by 1 + coefficient, so that their scale does not grow."""
+    """Whether images with noise are divided by 1 + std, so that their scale does not grow."""
 
     def __post_init__(self) -> None:
         _one_of("color.magnitude", self.magnitude, ("std", "eigenvalue"))
-        _require(self.coefficient >= 0, f"color.coefficient={self.coefficient} is negative")
+        _require(self.std >= 0, f"color.std={self.std} is negative")
 
 
 @dataclass(kw_only=True)
@@ -301,11 +302,11 @@ class OptimizerConfig:
     weight_decay: float = MISSING
     decay_biases: bool = MISSING
     """Whether the decay also acts on biases (the paper prints one rule for every weight)."""
-    decay_factors: dict[str, float] = field(default_factory=dict)
+    weight_decay_multipliers: dict[str, float] = field(default_factory=dict)
     """Layer -> what `weight_decay` is multiplied by in it; 1 for layers that are not named."""
-    bias_rate: float = 1.0
+    bias_lr_multiplier: float = 1.0
     """What `lr` is multiplied by for biases."""
-    rate_factors: dict[str, float] = field(default_factory=dict)
+    lr_multipliers: dict[str, float] = field(default_factory=dict)
     """Layer -> what `lr` is multiplied by in it; 1 for layers that are not named, 0 for one that does not learn."""
     batch_size: int = MISSING
     """Images per update."""
@@ -314,11 +315,13 @@ class OptimizerConfig:
         _require(self.lr > 0, f"optimizer.lr={self.lr} must be positive")
         _require(0 <= self.momentum < 1, f"optimizer.momentum={self.momentum} must lie in [0, 1)")
         _require(self.weight_decay >= 0, f"optimizer.weight_decay={self.weight_decay} is negative")
-        for layer, factor in self.decay_factors.items():
-            _require(factor >= 0, f"optimizer.decay_factors.{layer}={factor} is negative")
-        for layer, factor in self.rate_factors.items():
-            _require(factor >= 0, f"optimizer.rate_factors.{layer}={factor} is negative")
-        _require(self.bias_rate > 0, f"optimizer.bias_rate={self.bias_rate} must be positive")
+        for layer, factor in self.weight_decay_multipliers.items():
+            _require(factor >= 0, f"optimizer.weight_decay_multipliers.{layer}={factor} is negative")
+        for layer, factor in self.lr_multipliers.items():
+            _require(factor >= 0, f"optimizer.lr_multipliers.{layer}={factor} is negative")
+        _require(
+            self.bias_lr_multiplier > 0, f"optimizer.bias_lr_multiplier={self.bias_lr_multiplier} must be positive"
+        )
         _require(self.batch_size >= 1, f"optimizer.batch_size={self.batch_size} must be at least 1")
 
 
@@ -327,48 +330,48 @@ class ScheduleConfig:
     """When the learning rate is divided, and when training stops."""
 
     kind: str = MISSING
-    """`epochs`: at given epochs; `plateau`: when the validation error stops improving."""
+    """`multistep`: at given epochs; `plateau`: when the validation error stops improving."""
     factor: float = MISSING
     """What the rate is divided by at each drop."""
     epochs: int = MISSING
     """Length of training; for `plateau` the most there can be."""
-    drops: list[int] = MISSING
-    """`epochs`: epochs, counted from 0, at whose start the rate drops."""
-    max_drops: int = MISSING
+    milestones: list[int] = MISSING
+    """`multistep`: epochs, counted from 0, at whose start the rate drops."""
+    max_lr_drops: int = MISSING
     """`plateau`: drops before training ends at the next plateau."""
     patience: int = MISSING
     """`plateau`: epochs without a new best validation error that make a plateau."""
-    scaled_to: int | None = None
+    rescale_to_epochs: int | None = None
     """Stretch or shrink a schedule of fixed epochs to this many; its drops move along."""
-    until_train_error: float | None = None
+    stop_at_train_error: float | None = None
     """Stop after the epoch at whose end the top-1 error over all training images, unaugmented and in evaluation mode,
     has come down to this many percent. None neither stops nor measures that error."""
 
     def __post_init__(self) -> None:
-        _one_of("schedule.kind", self.kind, ("epochs", "plateau"))
+        _one_of("schedule.kind", self.kind, ("multistep", "plateau"))
         _require(self.factor > 1, f"schedule.factor={self.factor} must exceed 1")
         _require(self.epochs >= 1, f"schedule.epochs={self.epochs} must be at least 1")
         _require(self.patience >= 1, f"schedule.patience={self.patience} must be at least 1")
         _require(
-            self.until_train_error is None or 0 <= self.until_train_error < 100,
-            f"schedule.until_train_error={self.until_train_error} must lie in [0, 100)",
+            self.stop_at_train_error is None or 0 <= self.stop_at_train_error < 100,
+            f"schedule.stop_at_train_error={self.stop_at_train_error} must lie in [0, 100)",
         )
-        _require(self.max_drops >= 0, f"schedule.max_drops={self.max_drops} is negative")
+        _require(self.max_lr_drops >= 0, f"schedule.max_lr_drops={self.max_lr_drops} is negative")
         _require(
-            list(self.drops) == sorted(set(self.drops)) and all(drop > 0 for drop in self.drops),
-            f"schedule.drops={list(self.drops)}: give rising epochs, the first above 0",
+            list(self.milestones) == sorted(set(self.milestones)) and all(drop > 0 for drop in self.milestones),
+            f"schedule.milestones={list(self.milestones)}: give rising epochs, the first above 0",
         )
-        if self.scaled_to is not None:
-            self._scale(self.scaled_to)
+        if self.rescale_to_epochs is not None:
+            self._scale(self.rescale_to_epochs)
 
     def _scale(self, epochs: int) -> None:
         _require(
-            self.kind == "epochs" and epochs >= 1,
-            f"schedule.scaled_to={epochs}: only a schedule of fixed epochs can be scaled, and to one epoch at least",
+            self.kind == "multistep" and epochs >= 1,
+            f"schedule.rescale_to_epochs={epochs}: only a schedule of fixed epochs can be scaled, to at least one",
         )
-        self.drops = [max(1, scaled_epoch(drop, of=self.epochs, to=epochs)) for drop in self.drops]
+        self.milestones = [max(1, scaled_epoch(drop, of=self.epochs, to=epochs)) for drop in self.milestones]
         # The values of a scaled schedule are no longer to be scaled: a copy of this one stays as it is.
-        self.epochs, self.scaled_to = epochs, None
+        self.epochs, self.rescale_to_epochs = epochs, None
 
 
 def scaled_epoch(epoch: int, *, of: int, to: int) -> int:
@@ -377,32 +380,32 @@ def scaled_epoch(epoch: int, *, of: int, to: int) -> int:
 
 
 @dataclass(kw_only=True)
-class LateConfig:
+class LateChangesConfig:
     """What the 2012 source changes in the last part of training, beside the rate (its parameter files' notes)."""
 
     of_epochs: int = 91
     """Length of the training that the epochs below belong to; they are scaled to `schedule.epochs`."""
     layers: list[int] = field(default_factory=list)
     """Convolutions that are slowed, then frozen."""
-    slowed: int = 67
+    lr_drop_epoch: int = 67
     """Epoch at whose start the rate of these layers is divided by `schedule.factor` once more."""
-    frozen: int = 72
+    freeze_epoch: int = 72
     """Epoch from which on they are not updated at all."""
-    color_off: int | None = None
+    color_off_epoch: int | None = None
     """Epoch from which on there is no colour noise; None: it lasts."""
-    bias_drops: list[int] | None = None
+    bias_milestones: list[int] | None = None
     """Epochs at whose start the biases' rate is divided; None: together with that of the weights."""
 
     def __post_init__(self) -> None:
-        _subset("late.layers", self.layers, CONV_LAYERS)
-        _require(self.of_epochs >= 1, f"late.of_epochs={self.of_epochs} must be at least 1")
-        epochs = [self.slowed, self.frozen, self.color_off or 0, *(self.bias_drops or [])]
+        _subset("late_changes.layers", self.layers, CONV_LAYERS)
+        _require(self.of_epochs >= 1, f"late_changes.of_epochs={self.of_epochs} must be at least 1")
+        epochs = [self.lr_drop_epoch, self.freeze_epoch, self.color_off_epoch or 0, *(self.bias_milestones or [])]
         _require(min(epochs) >= 0, f"late: epochs are counted from 0, not from {min(epochs)}")
 
     @property
     def names_epochs(self) -> bool:
         """Whether anything happens at a given epoch, for which the length of training must be known."""
-        return bool(self.layers or self.bias_drops) or self.color_off is not None
+        return bool(self.layers or self.bias_milestones) or self.color_off_epoch is not None
 
 
 @dataclass(kw_only=True)
@@ -443,11 +446,11 @@ class DataConfig:
     follows says which pixels a run sees, so runs that differ in it are different runs."""
     quality: int = 90
     """Of its JPEG files, 1 to 100."""
-    subsampling: str = "420"
+    chroma_subsampling: str = "420"
     """Of their colours: `444`, `422` or `420`."""
-    decoder: str = "host"
-    """Of JPEG packs, in training and in the run's own evaluation: `host`, or `device`, an NVIDIA GPU's nvJPEG, whose
-    pixels differ by more than rounding."""
+    decoder: str = "cpu"
+    """Of JPEG packs, in training and in the run's own evaluation: `cpu`, or `nvjpeg` on an NVIDIA GPU, whose pixels
+    differ by more than rounding."""
     shapes: ShapesConfig = field(default_factory=ShapesConfig)
 
     def __post_init__(self) -> None:
@@ -456,8 +459,8 @@ class DataConfig:
         _require(0 <= self.test_fraction < 1, f"data.test_fraction={self.test_fraction} must lie in [0, 1)")
         _one_of("data.encoding", self.encoding, ENCODINGS)
         _require(1 <= self.quality <= 100, f"data.quality={self.quality} must lie between 1 and 100")
-        _one_of("data.subsampling", self.subsampling, SUBSAMPLINGS)
-        _one_of("data.decoder", self.decoder, ("host", "device"))
+        _one_of("data.chroma_subsampling", self.chroma_subsampling, SUBSAMPLINGS)
+        _one_of("data.decoder", self.decoder, ("cpu", "nvjpeg"))
 
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
@@ -501,34 +504,22 @@ class HardwareConfig:
 
 
 @dataclass(kw_only=True)
-class TrainerConfig:
-    """How many processes train one network together, each on a device of its own (data parallelism).
-
-    Batches, images and masks are those of one device: nothing changes but rounding.
-    """
+class DevicesConfig:
+    """How many processes, each with a device, train one network; changes nothing in what is computed but rounding."""
 
     replicas: int | None = 1
-    """Copies of the network, each of which sees its part of every batch. None: one for each GPU, two on a CPU, or as
-    many as torchrun or srun has started."""
+    """Copies of the network, each of which sees its part of every batch (data parallelism). None: one for each GPU, two
+    on a CPU, or as many as torchrun or srun has started."""
+    model_parallel: bool = False
+    """Whether each copy is divided among two devices, a column on each, as in 2012 (section 3.2)."""
 
     def __post_init__(self) -> None:
-        _require(self.replicas is None or self.replicas >= 1, f"trainer.replicas={self.replicas} must be at least 1")
-
-
-@dataclass(kw_only=True)
-class PlacementConfig:
-    """Where the columns are (section 3.2); changes nothing in what is computed, beyond rounding."""
-
-    kind: str = "one_device"
-    """`one_device`: both columns on each device; `two_devices`: one on each, as in 2012."""
-
-    def __post_init__(self) -> None:
-        _one_of("placement.kind", self.kind, ("one_device", "two_devices"))
+        _require(self.replicas is None or self.replicas >= 1, f"devices.replicas={self.replicas} must be at least 1")
 
     @property
-    def devices(self) -> int:
+    def per_replica(self) -> int:
         """How many devices hold one network."""
-        return 2 if self.kind == "two_devices" else 1
+        return 2 if self.model_parallel else 1
 
 
 @dataclass(kw_only=True)
@@ -586,13 +577,13 @@ class Config:
     scale: ScaleConfig = MISSING
     columns: ColumnsConfig = MISSING
     lrn: LrnConfig = MISSING
-    same_map_norm: SameMapNormConfig = field(default_factory=SameMapNormConfig)
-    order: OrderConfig = field(default_factory=OrderConfig)
+    within_channel_lrn: WithinChannelLrnConfig = field(default_factory=WithinChannelLrnConfig)
+    relu_position: ReluPositionConfig = field(default_factory=ReluPositionConfig)
     pooling: PoolingConfig = MISSING
     activation: ActivationConfig = MISSING
     dropout: DropoutConfig = MISSING
     depth: DepthConfig = MISSING
-    head: HeadConfig = field(default_factory=HeadConfig)
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     init: InitConfig = MISSING
     pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
     crops: CropsConfig = MISSING
@@ -600,11 +591,10 @@ class Config:
     shuffle: ShuffleConfig = field(default_factory=ShuffleConfig)
     optimizer: OptimizerConfig = MISSING
     schedule: ScheduleConfig = MISSING
-    late: LateConfig = field(default_factory=LateConfig)
+    late_changes: LateChangesConfig = field(default_factory=LateChangesConfig)
     data: DataConfig = MISSING
     hardware: HardwareConfig = MISSING
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    placement: PlacementConfig = field(default_factory=PlacementConfig)
+    devices: DevicesConfig = field(default_factory=DevicesConfig)
     wandb: WandbConfig = MISSING
     target: Target = field(default_factory=Target)
     """The paper's own errors, where the experiment is one of the paper's."""
@@ -612,26 +602,26 @@ class Config:
     """The claims under test, by ablation; each chosen ablation adds its own."""
     runs: str = "runs"
     """Folder of run directories."""
-    fresh: bool = False
+    restart: bool = False
     """Start over even if this very run has been begun or finished before."""
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**31, f"seed={self.seed} must lie between 0 and 2147483647")
         _require(
-            self.schedule.kind == "epochs" or not self.late.names_epochs,
-            f"late.of_epochs={self.late.of_epochs}: late changes need a schedule of fixed epochs, such as"
-            " schedule=log_2012; late=none has no changes",
+            self.schedule.kind == "multistep" or not self.late_changes.names_epochs,
+            f"late_changes.of_epochs={self.late_changes.of_epochs}: late changes need a schedule of fixed epochs, such"
+            " as schedule=log_2012",
         )
         if self.architecture.name != ALEXNET:
             self._check_cifar()
 
     def late_epoch(self, epoch: int) -> int:
-        """The epoch of this run that corresponds to one of the schedule from which `late` is."""
-        return scaled_epoch(epoch, of=self.late.of_epochs, to=self.schedule.epochs)
+        """The epoch of this run that corresponds to one of the schedule that `late_changes` speaks of."""
+        return scaled_epoch(epoch, of=self.late_changes.of_epochs, to=self.schedule.epochs)
 
     def color_is_on(self, epoch: int) -> bool:
         """Whether training images get their colour noise in this epoch; the 2012 source switches it off late."""
-        return self.late.color_off is None or epoch < self.late_epoch(self.late.color_off)
+        return self.late_changes.color_off_epoch is None or epoch < self.late_epoch(self.late_changes.color_off_epoch)
 
     def _check_cifar(self) -> None:
         """The CIFAR-10 nets have neither columns nor dropout, and their layers are fixed."""
@@ -639,10 +629,10 @@ class Config:
         fixed = {
             "columns=one": self.columns.kind == "one",
             "dropout=none": not self.dropout.layers,
-            "depth=five": not self.depth.without and not self.depth.sixth,
-            "order=paper": not self.order.relu_last,
-            "same_map_norm=none": not self.same_map_norm.layers,
-            "head=direct": not self.head.bottleneck,
+            "depth=five": not self.depth.remove and not self.depth.sixth_conv,
+            "relu_position.after_pooling=[]": not self.relu_position.after_pooling,
+            "within_channel_lrn.layers=[]": not self.within_channel_lrn.layers,
+            "classifier.bottleneck=false": not self.classifier.bottleneck,
         }
         wanted = " ".join(choice for choice, holds in fixed.items() if not holds)
         _require(not wanted, f"{name} has one column, no dropout and fixed layers: add {wanted}")
@@ -652,7 +642,7 @@ class Config:
 ConfigTree = dict[str, Any]
 """A configuration as plain nested dicts, lists, numbers and strings."""
 
-NON_IDENTITY_KEYS = ("runs", "fresh", "hardware", "trainer", "placement", "wandb", "target", "data.packs")
+NON_IDENTITY_KEYS = ("runs", "restart", "hardware", "devices", "wandb", "target", "data.packs")
 """Keys that say where or how a run computes, not what: they are no part of its identity."""
 
 

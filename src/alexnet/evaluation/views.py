@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.data.batches.augment import Augmenter, CropGeometry
-from alexnet.net.precision import at_least_float32
+from alexnet.net.layers import at_least_float32
 
 VIEWS = ("center", "ten_crop")
 

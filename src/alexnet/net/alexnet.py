@@ -77,10 +77,10 @@ def _module(layer: Layer, config: Config) -> nn.Module:
         case LRNSpec():
             lrn = config.lrn
             # The source divides alpha by the window size when it reads its parameter file; the paper does not.
-            alpha = lrn.alpha if lrn.alpha_over == "sum" else lrn.alpha / lrn.size
+            alpha = lrn.alpha / lrn.size if lrn.divide_alpha else lrn.alpha
             return LocalResponseNorm(columns=layer.columns, size=lrn.size, k=lrn.k, alpha=alpha, beta=lrn.beta)
         case WithinChannelLRNSpec():
-            norm = config.same_map_norm
+            norm = config.within_channel_lrn
             return WithinChannelLRN(size=norm.size, alpha=norm.alpha / norm.size**2, beta=norm.beta)
         case Pool():
             # ceil_mode: the last window is clipped at the border, as in the 2012 source; an average is that of the

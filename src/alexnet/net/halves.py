@@ -43,18 +43,17 @@ def check_two_devices(config: Config) -> None:
     """Refuse a net that cannot be halved; UserError."""
     if config.architecture.name != ALEXNET:
         raise UserError(
-            f"placement=two_devices puts a column on each device, and architecture={config.architecture.name} has one"
-            " column: add placement=one_device"
+            f"devices=model_parallel puts a column on each device, and architecture={config.architecture.name} has one"
+            " column: add devices=single"
         )
     if config.columns.kind == "one":
         raise UserError(
-            "placement=two_devices puts a column on each device, and columns=one has one: choose columns=two or"
-            " columns=isolated, or add placement=one_device"
+            "devices=model_parallel puts a column on each device, and columns=one has one: choose columns=two or"
+            " columns=isolated, or add devices=single"
         )
     if config.lrn.layers and config.lrn.across_columns:
         raise UserError(
-            "placement=two_devices normalises each column where it is: lrn.across_columns=true needs"
-            " placement=one_device"
+            "devices=model_parallel normalises each column where it is: lrn.across_columns=true needs devices=single"
         )
 
 

@@ -11,6 +11,12 @@ from torch.autograd.function import once_differentiable
 
 from alexnet.parts import Shard, shard_of
 
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Convert 16-bit numbers to float32; leave others."""
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "tanh": torch.tanh,

@@ -31,8 +31,8 @@ PAPER_SCALE = ScaleConfig(
     conv1_kernel=11,
     conv1_stride=4,
     conv1_padding=0,
-    maps=[96, 256, 384, 384, 256],
-    hidden_units=4096,
+    channels=[96, 256, 384, 384, 256],
+    fc_width=4096,
 )
 """The paper's sizes (section 3.5): the fan-ins that initial weights refer to."""
 
@@ -58,9 +58,9 @@ def plan(config: Config, classes: int) -> tuple[Layer, ...]:
 def _check_layer_names(config: Config, layers: tuple[Layer, ...]) -> None:
     names = [layer.name for layer in layers if isinstance(layer, Parametric)]
     named = {
-        "optimizer.decay_factors": config.optimizer.decay_factors,
-        "optimizer.rate_factors": config.optimizer.rate_factors,
-        "pretrained.fresh": config.pretrained.fresh,
+        "optimizer.weight_decay_multipliers": config.optimizer.weight_decay_multipliers,
+        "optimizer.lr_multipliers": config.optimizer.lr_multipliers,
+        "pretrained.reinit": config.pretrained.reinit,
     }
     for key, layers_of_key in named.items():
         for name in layers_of_key:
@@ -70,7 +70,7 @@ def _check_layer_names(config: Config, layers: tuple[Layer, ...]) -> None:
 
 def _alexnet(config: Config, classes: int) -> tuple[Layer, ...]:
     layers = tuple(_layers(config, classes))
-    if not config.init.keep_gain:
+    if not config.init.preserve_gain:
         return layers
     # The two plans differ in scale alone, so they pair up layer by layer whatever the variant.
     paper = tuple(_layers(replace(config, scale=PAPER_SCALE), classes))
@@ -97,7 +97,7 @@ def _layers(config: Config, classes: int) -> Iterator[Layer]:
         maps, size = conv.maps, conv.size
         yield conv
         activate = ActivationSpec(name=f"conv{number}_{config.activation.name}", function=config.activation.name)
-        if number not in config.order.relu_last:
+        if number not in config.relu_position.after_pooling:
             yield activate
         yield from _norms(config, number)
         for pooled in pools:
@@ -110,9 +110,9 @@ def _layers(config: Config, classes: int) -> Iterator[Layer]:
                 size=size,
                 maps=maps,
             )
-        if number in config.order.relu_last:
+        if number in config.relu_position.after_pooling:
             yield activate
-    if config.depth.sixth:
+    if config.depth.sixth_conv:
         conv = _conv(config, 6, maps, size, is_first=False, pools=[])
         maps = conv.maps
         yield conv
@@ -125,12 +125,12 @@ def _norms(config: Config, number: int) -> Iterator[Layer]:
     if number in config.lrn.layers:
         in_columns = config.columns.kind != "one" and not config.lrn.across_columns
         yield LRNSpec(name=f"lrn{number}", columns=2 if in_columns else 1)
-    if number in config.same_map_norm.layers:
-        yield WithinChannelLRNSpec(name=f"same_map_norm{number}")
+    if number in config.within_channel_lrn.layers:
+        yield WithinChannelLRNSpec(name=f"within_channel_lrn{number}")
 
 
 def _convs(config: Config) -> list[int]:
-    return [number for number in (1, 2, 3, 4, 5) if number not in config.depth.without]
+    return [number for number in (1, 2, 3, 4, 5) if number not in config.depth.remove]
 
 
 def _conv(config: Config, number: int, in_maps: int, in_size: int, *, is_first: bool, pools: list[int]) -> Conv:
@@ -161,7 +161,7 @@ def _conv(config: Config, number: int, in_maps: int, in_size: int, *, is_first: 
 
 
 def _maps(config: Config, number: int) -> int:
-    maps = config.scale.maps[min(number, 5) - 1]
+    maps = config.scale.channels[min(number, 5) - 1]
     if config.columns.kind == "one" and number <= 4:
         return maps // 2  # footnote 2 of the paper: conv5 and the fully connected layers keep their width
     if config.columns.kind == "isolated" and number == 2:
@@ -176,7 +176,7 @@ def _groups(config: Config, number: int) -> int:
     if config.columns.kind == "isolated":
         return 2
     # The columns exchange their maps below layer 3; without it, the layer that takes its place does so.
-    exchanging = {3, 6} if 3 not in config.depth.without else {4, 6}
+    exchanging = {3, 6} if 3 not in config.depth.remove else {4, 6}
     return 1 if number in exchanging else 2
 
 
@@ -208,7 +208,7 @@ def _reference_sizes(scale: ScaleConfig) -> dict[str, int]:
 
 
 def _classifier(config: Config, features: int, classes: int) -> Iterator[Layer]:
-    hidden = config.scale.hidden_units
+    hidden = config.scale.fc_width
     isolated = config.columns.kind == "isolated"
     # Net 150: each column has an fc6 as wide as the whole layer of the paper's net, and half of fc7.
     units = {6: 2 * hidden if isolated else hidden, 7: hidden}
@@ -225,7 +225,7 @@ def _classifier(config: Config, features: int, classes: int) -> Iterator[Layer]:
         if number in config.dropout.layers:
             yield DropoutSpec(name=f"dropout{number}", probability=config.dropout.probability)
         features = units[number]
-    if config.head.bottleneck:
+    if config.classifier.bottleneck:
         # Net 146-2011: two layers of 1024, one a column, but each reads both halves of fc7: together one of 2048.
         units_below = hidden // 2
         yield LinearSpec(name="bottleneck", inputs=features, units=units_below, groups=1, std=config.init.std, bias=0.0)

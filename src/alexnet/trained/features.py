@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alexnet.data.pack.pack import Split
+from alexnet.data.pack.splits import Split
 from alexnet.errors import UserError, did_you_mean
 from alexnet.evaluation.views import center_logits
 from alexnet.net.layers import Activation, NonInvertedDropout

@@ -6,12 +6,10 @@ from copy import deepcopy
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.errors import UserError
 from alexnet.evaluation.views import center_logits
-from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
 from alexnet.trained.network import TrainedModel
 from alexnet.trained.weights import not_installed
 
@@ -26,52 +24,11 @@ class FromImages(nn.Module):
     def __init__(self, trained: TrainedModel) -> None:
         super().__init__()
         self.augmenter = deepcopy(trained.augmenter).cpu()
-        self.net = with_plain_norms(trained.net)
+        self.net = deepcopy(trained.net).cpu()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits float32 [N, K] of images uint8 [N, S, S, 3]."""
         return center_logits(self.net, self.augmenter, images)
-
-
-def with_plain_norms(net: nn.Module) -> nn.Module:
-    """Copy a net to the CPU with its LRN layers written in torch's own operations, which exporters know."""
-    copy = deepcopy(net).cpu()
-    for name, module in copy.named_children():
-        if isinstance(module, LocalResponseNorm):
-            setattr(copy, name, PlainLRN(module))
-        if isinstance(module, WithinChannelLRN):
-            setattr(copy, name, PlainWithinChannelLRN(module))
-    return copy
-
-
-class PlainLRN(nn.Module):
-    """LRN across the channels of each column; torch divides its alpha by the window size."""
-
-    def __init__(self, norm: LocalResponseNorm) -> None:
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalize floats [N, C, H, W]."""
-        norm = self.norm
-        columns = x.chunk(norm.columns, dim=1)
-        return torch.cat(
-            [F.local_response_norm(one, norm.size, norm.alpha * norm.size, norm.beta, norm.k) for one in columns], dim=1
-        )
-
-
-class PlainWithinChannelLRN(nn.Module):
-    """LRN across the pixels of each channel."""
-
-    def __init__(self, norm: WithinChannelLRN) -> None:
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalize floats [N, C, H, W]."""
-        norm = self.norm
-        mean = F.avg_pool2d(x * x, norm.size, stride=1, padding=norm.size // 2)  # zeros beyond the border
-        return x / (1.0 + norm.alpha * norm.size**2 * mean) ** norm.beta
 
 
 def onnx_bytes(trained: TrainedModel) -> bytes:

@@ -14,8 +14,9 @@ from rich.text import Text
 from torch import Tensor
 
 from alexnet.config.schema import DataConfig
-from alexnet.data.pack.pack import Pack, Split
+from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
+from alexnet.data.pack.splits import Split
 from alexnet.data.sources.images import convert
 from alexnet.errors import UserError
 from alexnet.files import replace_file

@@ -1,4 +1,4 @@
-"""The LightningModule: the network, its augmentation on the device, its optimiser, and exact counts of its errors."""
+"""The LightningModule: the network, its augmentation on a GPU, its optimizer, and exact counts of its errors."""
 
 from hashlib import sha256
 from typing import Any
@@ -17,8 +17,7 @@ from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.metrics import MeanLoss, TopKErrors
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.layers import NonInvertedDropout
-from alexnet.net.precision import at_least_float32
+from alexnet.net.layers import NonInvertedDropout, at_least_float32
 from alexnet.net.two_devices import ColumnShard
 from alexnet.parts import SINGLE_REPLICA, Replica, Shard
 from alexnet.runs.probabilities import bytes_needed
@@ -26,11 +25,11 @@ from alexnet.training.hardware import compile_augmenter
 from alexnet.training.momentum import SGD2012, parameter_groups
 
 KEPT_BYTES = 2**26
-"""Runs keep the probabilities of all classes up to this size; `alexnet evaluate` writes them where there are more."""
+"""Runs keep the probabilities of all classes up to this size; `alexnet evaluate` writes larger ones."""
 
 
 class AlexNetModule(L.LightningModule):
-    """Trains on the planned batches, augmenting those that are not; tests on the centre crop and the ten patches."""
+    """Trains on the planned batches, augmenting raw ones; tests on the center crop and the ten patches."""
 
     def __init__(self, config: Config, tree: ConfigTree, pack: Pack, replica: Replica = SINGLE_REPLICA) -> None:
         super().__init__()
@@ -63,12 +62,12 @@ class AlexNetModule(L.LightningModule):
 
     def configure_optimizers(self) -> SGD2012:
         optimizer = self.config.optimizer
-        groups = parameter_groups(self.net, optimizer, [f"conv{number}" for number in self.config.late.layers])
+        groups = parameter_groups(self.net, optimizer, [f"conv{number}" for number in self.config.late_changes.layers])
         return SGD2012(groups, lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay)
 
     @property
     def epoch_metrics(self) -> dict[str, Metric]:
-        """What is counted over the batches of a training epoch."""
+        """Metrics over the batches of a training epoch."""
         return {"loss": self.train_loss, "errors": self.train_errors}
 
     def on_fit_start(self) -> None:
@@ -79,7 +78,7 @@ class AlexNetModule(L.LightningModule):
         checkpoint["alexnet"] = self.description
 
     def on_train_start(self) -> None:
-        self._switch_color()  # a run that goes on in the middle of an epoch has no start of it
+        self._switch_color()  # a run resumed in the middle of an epoch does not start one
 
     def on_train_epoch_start(self) -> None:
         for metric in self.epoch_metrics.values():
@@ -93,12 +92,12 @@ class AlexNetModule(L.LightningModule):
         return self.loss(batch, batch_idx)
 
     def loss(self, batch: RawBatch | AugmentedBatch, batch_idx: int) -> Tensor:
-        """What this step's gradient is of: the mean loss of the batch's images, under this step's dropout masks.
+        """Return the mean loss over the batch's images, under this step's dropout masks; count it and the errors.
 
-        Counts the loss and the errors. A copy of the network has its share of the loss, scaled for the mean over all.
+        A copy of the network returns its share of the loss, scaled for the mean over all copies.
         """
         # Dropout masks follow from the seed and the step alone: the same after a resume, and the same for two
-        # ablations as far as their layers are.
+        # ablations in the layers that they share.
         seed_dropout(self.device, _step_seed(self.config.seed, self.global_step))
         whole = self.images_in(batch_idx)
         part = self.replica.part(whole)
@@ -106,21 +105,21 @@ class AlexNetModule(L.LightningModule):
             set_dropout_shard(self.net, part)
         inputs = batch.inputs if isinstance(batch, AugmentedBatch) else self.augmenter(batch)
         logits = at_least_float32(self.net(inputs))
-        if part.count == 0:  # fewer images than copies of the network; the others wait for a gradient from this one too
+        if part.count == 0:  # fewer images than copies of the network; the others still wait for its gradient
             return logits.sum()
         loss = F.cross_entropy(logits, batch.labels)
         if self.counts:
             self.train_loss.update(loss, part.count)
             self.train_errors.update(logits.detach(), batch.labels)
-        # The gradient is the mean over the copies of the network, and is to be that over the images.
+        # DDP takes the mean over the copies; what is wanted is the mean over the images.
         return loss * (self.replica.of * part.count / whole) if self.replica.of > 1 else loss
 
     def images_before(self, batch_idx: int) -> int:
-        """Training images in the batches of an epoch before this one."""
+        """Count the training images in the batches of an epoch before this one."""
         return min(batch_idx * self.config.optimizer.batch_size, self.training_images)
 
     def images_in(self, batch_idx: int) -> int:
-        """Training images in a batch of an epoch, those of all copies of the network."""
+        """Count the training images in a batch, over all copies of the network."""
         return self.images_before(batch_idx + 1) - self.images_before(batch_idx)
 
     def on_validation_epoch_start(self) -> None:
@@ -148,7 +147,7 @@ class AlexNetModule(L.LightningModule):
         images, labels = batch
         if not len(labels):
             return
-        # In float32 whatever trained the net: the errors of a run are those that `alexnet evaluate` finds.
+        # Always in float32, so that the errors of a run are those that `alexnet evaluate` finds.
         with torch.autocast(self.device.type, enabled=False):
             seen = probabilities(self.net, self.augmenter, images)
         for view, scores in seen.items() if self.counts else ():
@@ -156,7 +155,7 @@ class AlexNetModule(L.LightningModule):
 
 
 def _fits_a_file(pack: Pack) -> bool:
-    """Whether the probabilities of all classes for all evaluated images are small enough to be kept with the run."""
+    """Whether the probabilities of all classes for all evaluated images are small enough to keep with the run."""
     images = sum(len(pack.splits[split]) for split in test_splits(pack))
     return bytes_needed(images, len(pack.class_names), len(VIEWS)) <= KEPT_BYTES
 
@@ -169,9 +168,9 @@ def set_dropout_shard(net: nn.Module, images: Shard) -> None:
 
 
 def seed_dropout(device: torch.device, seed: int) -> None:
-    """Seed the generator that this device's dropout masks are drawn with.
+    """Seed the generator that draws this device's dropout masks.
 
-    `torch.manual_seed` seeds all devices that there might be, for a third of a millisecond.
+    `torch.manual_seed` seeds every device that there might be, which takes a third of a millisecond.
     """
     match device.type:
         case "cpu":

@@ -1,24 +1,30 @@
-"""What a run's result file says: when it has only begun, when it is finished, and when something stopped it."""
+"""The contents of a run's result file, and the environment that it records."""
 
+import platform
+import subprocess
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
+import torch
+
+from alexnet import __version__
 from alexnet.config.job import Job, ablation_name
 from alexnet.config.schema import Errors
 from alexnet.data.pack.pack import Pack
 from alexnet.net.plan import plan
 from alexnet.net.specs import Parametric, total_parameters
-from alexnet.runs.result import Claim, DataFacts, LrDrop, Points, Result, Target, TrainingFacts
-from alexnet.training.environment import git_state, versions
+from alexnet.runs.result import Claim, DataFacts, GitState, LrDrop, Points, Result, Target, TrainingFacts
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
 
+PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
 UNFINISHED_MESSAGE = "still running, or stopped without a word; repeat the command to continue"
 
 
-def begun(job: Job, directory: Path, pack: Pack) -> Result:
-    """The result file of a run that has only begun: what it says if the process is killed."""
+def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
+    """Return the result of a run that has only begun: what its file says if the process is killed."""
     config = job.config
     layers = plan(config, len(pack.class_names))
     return Result(
@@ -64,7 +70,7 @@ def _points(errors: Errors) -> Points:
     return Points(**asdict(errors))
 
 
-def stopped(result: Result, error: BaseException) -> Result:
+def aborted_result(result: Result, error: BaseException) -> Result:
     if isinstance(error, Exception):
         return replace(result, status="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
     return replace(result, status="interrupted", message=f"interrupted ({type(error).__name__})")
@@ -84,3 +90,50 @@ def training_facts(history: History, images: int) -> TrainingFacts:
             if after.rate != before.rate
         ),
     )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a result depends on."""
+    return {
+        "python": platform.python_version(),
+        "alexnet": __version__,
+        **{package: version(package) for package in PACKAGES},
+    }
+
+
+def device_name(device: torch.device, *, processes: int = 1) -> str:
+    """Describe the device, as in `cpu: AMD EPYC 7B13, 2 threads`, and the number of processes if each has one."""
+    match device.type:
+        case "cuda":
+            name = f"cuda: {torch.cuda.get_device_name(device)}"
+        case "cpu":
+            name = f"cpu: {_processor()}, {torch.get_num_threads()} threads"
+        case other:
+            name = f"{other}: {_processor()}"
+    return name if processes == 1 else f"{processes} processes, each on {name}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
+def git_state() -> GitState | None:
+    """Return the revision of the checkout that this code runs from; None outside of one."""
+    folder = Path(__file__).parent
+    revision = _git(folder, "rev-parse", "HEAD")
+    if not revision:
+        return None
+    return GitState(revision=revision, dirty=bool(_git(folder, "status", "--porcelain", "--untracked-files=no")))
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

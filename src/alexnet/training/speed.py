@@ -11,9 +11,9 @@ import torch
 from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.training.datamodule import PackDataModule
+from alexnet.training.fit import silence_lightning
 from alexnet.training.hardware import compile_if_wanted, configure_process, trainer_options
 from alexnet.training.module import AlexNetModule
-from alexnet.training.run import silence_lightning
 
 
 def seconds_per_image(job: Job, pack: Pack, *, allowed: float) -> float:

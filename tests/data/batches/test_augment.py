@@ -11,11 +11,11 @@ from alexnet.config.schema import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import Augmenter, CropGeometry, RawBatch
 from alexnet.data.pack.statistics import PixelStats
 
-ON = CropsConfig(random=True, flip=True, last_position=False)
-OFF = CropsConfig(random=False, flip=False, last_position=False)
-STD = ColorConfig(coefficient=0.1, magnitude="std")
-EIGENVALUE = ColorConfig(coefficient=0.1, magnitude="eigenvalue")
-NO_COLOR = ColorConfig(coefficient=0.0, magnitude="std")
+ON = CropsConfig(random=True, flip=True, include_last_offset=False)
+OFF = CropsConfig(random=False, flip=False, include_last_offset=False)
+STD = ColorConfig(std=0.1, magnitude="std")
+EIGENVALUE = ColorConfig(std=0.1, magnitude="eigenvalue")
+NO_COLOR = ColorConfig(std=0.0, magnitude="std")
 
 
 def statistics(size: int, seed: int = 0) -> PixelStats:
@@ -57,7 +57,7 @@ def expected(
             pixels = pixels[:, ::-1]
         for i, draw in enumerate(draws.tolist()):
             scale = stats.eigenvalues[i] ** (0.5 if color.magnitude == "std" else 1.0)
-            pixels = pixels + draw * color.coefficient * scale * stats.eigenvectors[:, i]
+            pixels = pixels + draw * color.std * scale * stats.eigenvectors[:, i]
         outputs.append(pixels.transpose(2, 0, 1))
     return np.stack(outputs)
 
@@ -75,7 +75,7 @@ def expected(
 def test_a_batch_is_its_images_one_by_one(
     crop: int, margin: int, n: int, seed: int, random: bool, flip: bool, color: ColorConfig
 ) -> None:
-    size, crops = crop + margin, CropsConfig(random=random, flip=flip, last_position=False)
+    size, crops = crop + margin, CropsConfig(random=random, flip=flip, include_last_offset=False)
     stats, images = statistics(size, seed), batch(n, size, crop, seed)
     augmenter = Augmenter(stats, CropGeometry(image_size=size, crop_size=crop), crops=crops, color=color)
     output = augmenter(images)
@@ -128,8 +128,8 @@ def test_the_covariance_of_the_colour_noise(color: ColorConfig) -> None:
 
 def test_the_source_subtracts_the_centre_of_the_mean_image_and_divides_noisy_images() -> None:
     """convdata_jpeg.py: crop, mirror, subtract the mean's centre as it stands, add the noise, divide by 1.1."""
-    crops = CropsConfig(random=True, flip=True, last_position=True, centred_mean=True)
-    color = ColorConfig(coefficient=0.1, magnitude="std", rescale=True)
+    crops = CropsConfig(random=True, flip=True, include_last_offset=True, center_mean=True)
+    color = ColorConfig(std=0.1, magnitude="std", rescale=True)
     stats, images = statistics(12), batch(20, 12, 8, 1)
     augmenter = Augmenter(stats, CropGeometry(image_size=12, crop_size=8), crops=crops, color=color)
     noisy = augmenter(images).numpy()
@@ -151,7 +151,7 @@ def test_the_source_subtracts_the_centre_of_the_mean_image_and_divides_noisy_ima
 @pytest.mark.parametrize("flipped", [False, True])
 def test_crop_at_equals_a_batch_with_that_offset_and_flip_for_all(center_mean: bool, flipped: bool) -> None:
     """Bit for bit and in its layout, also where the mean image is that of the center and is not flipped."""
-    crops = CropsConfig(random=True, flip=True, last_position=True, centred_mean=center_mean)
+    crops = CropsConfig(random=True, flip=True, include_last_offset=True, center_mean=center_mean)
     augmenter = Augmenter(statistics(9), CropGeometry(image_size=9, crop_size=6), crops=crops, color=STD)
     augmenter.color_on = False
     images = batch(4, 9, 6, 0)._replace(flips=torch.full((4,), flipped))
@@ -182,9 +182,9 @@ def test_positions_are_the_paper_s_32_of_33() -> None:
     paper = CropGeometry(image_size=256, crop_size=224)
     assert (paper.margin, paper.center) == (32, 16)
     assert paper.positions(ON) == 32
-    assert paper.positions(CropsConfig(random=True, flip=True, last_position=True)) == 33
+    assert paper.positions(CropsConfig(random=True, flip=True, include_last_offset=True)) == 33
     whole = CropGeometry(image_size=32, crop_size=32)
-    assert whole.positions(ON) == whole.positions(CropsConfig(random=True, flip=True, last_position=True)) == 1
+    assert whole.positions(ON) == whole.positions(CropsConfig(random=True, flip=True, include_last_offset=True)) == 1
 
 
 def test_the_statistics_travel_with_the_checkpoint() -> None:

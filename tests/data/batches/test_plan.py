@@ -32,13 +32,13 @@ def test_a_plan_uses_every_image_once_and_every_draw_fits(seed: int, epoch: int,
     assert all(same(plan, draw_epoch(seed=seed, epoch=epoch, images=images, positions=positions)))
 
 
-@pytest.mark.parametrize("images_per_draw", [1, 32, 100_000])
-def test_a_large_plan_is_drawn_as_if_at_once(images_per_draw: int) -> None:
+@pytest.mark.parametrize("images_per_crop", [1, 32, 100_000])
+def test_a_large_plan_is_drawn_as_if_at_once(images_per_crop: int) -> None:
     """In parts, and kept on disk; the draws are those of one call for each stream."""
     images = 140_000
-    plan = draw_epoch(seed=5, epoch=7, images=images, positions=33, images_per_draw=images_per_draw)
+    plan = draw_epoch(seed=5, epoch=7, images=images, positions=33, images_per_crop=images_per_crop)
     order, offsets, flips, colors = (np.random.default_rng([5, 7, stream]) for stream in range(4))
-    shared = np.arange(images) // images_per_draw * images_per_draw
+    shared = np.arange(images) // images_per_crop * images_per_crop
     np.testing.assert_array_equal(plan.order, order.permutation(images))
     np.testing.assert_array_equal(plan.offsets, offsets.integers(0, 33, (images, 2))[shared])
     np.testing.assert_array_equal(plan.flips, (flips.random(images) < 0.5)[shared])
@@ -92,7 +92,7 @@ def test_switching_one_augmentation_off_leaves_the_other_draws() -> None:
 @settings(max_examples=40, deadline=None)
 @given(images=st.integers(1, 150), per_draw=st.integers(1, 40), epoch=st.integers(0, 5))
 def test_images_in_a_row_share_a_crop_and_a_flip_but_no_colour(images: int, per_draw: int, epoch: int) -> None:
-    plan = draw_epoch(seed=3, epoch=epoch, images=images, positions=33, images_per_draw=per_draw)
+    plan = draw_epoch(seed=3, epoch=epoch, images=images, positions=33, images_per_crop=per_draw)
     single = draw_epoch(seed=3, epoch=epoch, images=images, positions=33)
     for index in range(images):
         first = index - index % per_draw
@@ -102,7 +102,7 @@ def test_images_in_a_row_share_a_crop_and_a_flip_but_no_colour(images: int, per_
 
 
 def test_a_batch_of_128_has_four_draws_of_32_images() -> None:
-    plan = draw_epoch(seed=1, epoch=0, images=1024, positions=33, images_per_draw=32)
+    plan = draw_epoch(seed=1, epoch=0, images=1024, positions=33, images_per_crop=32)
     for start in range(0, 1024, 128):
         assert len({tuple(offset) for offset in plan.offsets[start : start + 128].tolist()}) == 4
     assert plan.offsets.max() == 32 and draw_epoch(seed=1, epoch=0, images=1024, positions=32).offsets.max() == 31

@@ -104,7 +104,7 @@ def test_a_wrong_table_of_kaggle_s_is_refused(tmp_path: Path, row: str, message:
 
 
 def test_kaggle_s_images_alone_have_no_labels(tmp_path: Path) -> None:
-    assert "or LOC_val_solution.csv beside them" in error_of(kaggle(tmp_path) / "ILSVRC" / "Data")
+    assert "or LOC_val_solution.csv next to them" in error_of(kaggle(tmp_path) / "ILSVRC" / "Data")
 
 
 def test_ilsvrc2010_as_published_has_test_images_with_labels(tmp_path: Path) -> None:
@@ -171,8 +171,8 @@ def test_unlabelled_test_images_are_left_out_with_a_note(tmp_path: Path) -> None
     ("missing", "said"),
     [
         ("ILSVRC2012_img_train.tar", "no train/"),
-        ("ILSVRC2012_img_val.tar", "put ILSVRC2012_img_val.tar and the development kit beside it"),
-        ("ILSVRC2012_devkit_t12.tar.gz", "put ILSVRC2012_devkit_t12.tar.gz or LOC_val_solution.csv beside them"),
+        ("ILSVRC2012_img_val.tar", "put ILSVRC2012_img_val.tar and the development kit next to it"),
+        ("ILSVRC2012_devkit_t12.tar.gz", "put ILSVRC2012_devkit_t12.tar.gz or LOC_val_solution.csv next to them"),
     ],
 )
 def test_a_missing_archive_is_named(tmp_path: Path, missing: str, said: str) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.config.schema import ColorConfig, CropsConfig
-from alexnet.data.pack.pack import PixelStats
+from alexnet.data.pack.statistics import PixelStats
 
 
 class RawBatch(NamedTuple):
@@ -51,14 +51,14 @@ class CropGeometry:
 
     def positions(self, crops: CropsConfig) -> int:
         """Offsets per axis that random crops are drawn from: 32 of the 33 that fit, as the paper counts them."""
-        return self.margin + 1 if crops.last_position else max(1, self.margin)
+        return self.margin + 1 if crops.include_last_offset else max(1, self.margin)
 
 
 class Augmenter(nn.Module):
     """uint8 images to the network's input, float32 [n, 3, crop, crop], channels last: 0-255 minus the mean image.
 
     The mean image is that of the training set, subtracted pixel by pixel before cropping (section 2), or its centre
-    after it (`crops.centred_mean`, 2012 source). Never divided by a standard deviation. The statistics are part of the
+    after it (`crops.center_mean`, 2012 source). Never divided by a standard deviation. The statistics are part of the
     checkpoint, so that a checkpoint is complete in itself.
     """
 
@@ -92,7 +92,7 @@ class Augmenter(nn.Module):
         """Cut the same crop out of every image and subtract the mean image; for views, without color noise."""
         size, center = self.geometry.crop_size, self.geometry.center
         pixels = images[:, row : row + size, column : column + size]
-        if self.crops.centred_mean:
+        if self.crops.center_mean:
             mean = self.mean_image[center : center + size, center : center + size]
         else:
             mean = self.mean_image[row : row + size, column : column + size]
@@ -107,7 +107,7 @@ class Augmenter(nn.Module):
         columns = offsets[:, 1, None] + torch.where(flips[:, None], steps.flip(0), steps)
         chosen = torch.arange(len(images), device=images.device)[:, None, None]
         rows, columns = rows[:, :, None], columns[:, None, :]
-        if self.crops.centred_mean:
+        if self.crops.center_mean:
             center = slice(self.geometry.center, self.geometry.center + self.geometry.crop_size)
             mean = self.mean_image[None, center, center]
         else:
@@ -117,7 +117,7 @@ class Augmenter(nn.Module):
 
 def color_scale(color: ColorConfig) -> float:
     """What noisy images are multiplied by: the 2012 source divides them by 1.1."""
-    return 1.0 / (1.0 + color.coefficient) if color.rescale else 1.0
+    return 1.0 / (1.0 + color.std) if color.rescale else 1.0
 
 
 def pca_directions(statistics: PixelStats, color: ColorConfig) -> Tensor:
@@ -128,4 +128,4 @@ def pca_directions(statistics: PixelStats, color: ColorConfig) -> Tensor:
     eigenvalues = torch.from_numpy(statistics.eigenvalues.copy()).clamp(min=0)
     magnitudes = eigenvalues.sqrt() if color.magnitude == "std" else eigenvalues
     directions = torch.from_numpy(statistics.eigenvectors.copy()).T
-    return (color.coefficient * magnitudes[:, None] * directions).float()
+    return (color.std * magnitudes[:, None] * directions).float()

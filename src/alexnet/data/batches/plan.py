@@ -28,17 +28,17 @@ class EpochPlan:
 
 
 def draw_epoch(
-    *, seed: int, epoch: int, images: int, positions: int, images_per_draw: int = 1, reshuffle: bool = True
+    *, seed: int, epoch: int, images: int, positions: int, images_per_crop: int = 1, reshuffle: bool = True
 ) -> EpochPlan:
     """Draw one epoch over `images` images with `positions` possible crop offsets per axis.
 
-    `images_per_draw` images that follow one another share an offset and a flip. Without `reshuffle` the images come in
+    `images_per_crop` images that follow one another share an offset and a flip. Without `reshuffle` the images come in
     the order of epoch 0.
     """
     streams = {name: np.random.default_rng([seed, epoch, key]) for key, name in enumerate(STREAMS)}
     if not reshuffle:
         streams["order"] = np.random.default_rng([seed, 0, STREAMS.index("order")])
-    shared = np.arange(images) // images_per_draw * images_per_draw
+    shared = np.arange(images) // images_per_crop * images_per_crop
     return EpochPlan(
         order=streams["order"].permutation(images),
         offsets=streams["offsets"].integers(0, positions, size=(images, 2))[shared],

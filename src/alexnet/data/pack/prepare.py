@@ -1,4 +1,4 @@
-"""Images to a pack: what `alexnet prepare SOURCE PACK` does."""
+"""The making of a pack: what `alexnet prepare SOURCE PACK` does."""
 
 import hashlib
 import time
@@ -24,7 +24,7 @@ from alexnet.errors import UserError
 from alexnet.files import exclusive
 
 RAW_BYTES = 2**32
-"""Up to this size `auto` keeps pixels as they are: they stay in the page cache, and reading them costs nothing."""
+"""Up to this size `auto` stores pixels: they stay in the page cache, and reading them costs nothing."""
 _BATCH = 32
 """Images that a thread converts at a time."""
 
@@ -44,13 +44,15 @@ def prepare(
 ) -> Pack:
     """Make a pack of `size` x `size` images from a folder or an archive (layouts: `data.sources.layouts`).
 
-    Where the source has no test split, `test_fraction` of each class is held out of the training images first; where
-    it has no validation split, `val_fraction` of those that remain. Both are drawn by `seed`. `encoding` is `raw`,
-    `jpeg` (compressed by `jpeg`) or `auto`: raw where that is small. `workers` threads convert images (None: one for
-    each core); the pack has the same bytes for any number. Images that cannot be read are left out and listed in
-    `rejected.txt`; oddities are listed in `unusual.txt`. Whatever interrupts it, the same call goes on where it
-    stopped; where another process is at the same pack, it waits and opens that. Raises `UserError` for a source or
-    target that cannot be used.
+    If the source has no test split, `test_fraction` of each class is held out of the training images first; if it has
+    no validation split, `val_fraction` of those that remain. Both are drawn by `seed`. `encoding` is `raw`, `jpeg`
+    (compressed by `jpeg`) or `auto`: raw if that is small. `workers` threads convert images (None: one per CPU); the
+    pack has the same bytes for any number. Unreadable images are left out and listed in `rejected.txt`, unusual ones in
+    `unusual.txt`. After an interruption the same call resumes; if another process makes the same pack, it waits and
+    opens that.
+
+    Raises:
+        UserError: the source or the target cannot be used.
     """
     _check_arguments(source, pack, size, val_fraction, test_fraction, encoding, workers)
     start = time.perf_counter()
@@ -140,7 +142,7 @@ def _alone(pack: Path, show: bool) -> Iterator[None]:
 def _check_arguments(
     source: Path, pack: Path, size: int, val_fraction: float, test_fraction: float, encoding: str, workers: int | None
 ) -> None:
-    """Refuse at once what would fail, or surprise, after hours."""
+    """Refuse at once what would fail or surprise after hours."""
     if size < 1:
         raise UserError(f"size={size}: the side of the images must be at least 1 pixel")
     if not 0 < val_fraction < 1:

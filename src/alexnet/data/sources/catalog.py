@@ -63,8 +63,9 @@ class Catalog:
 
     def drop_superseded(self) -> None:
         """Keep the last file of each name: tar appends a new version of a file and leaves the old one."""
-        again = "SELECT id, name IS lead(name) OVER (ORDER BY name, id) AS again FROM file"
-        self._change(f"DELETE FROM file WHERE id IN (SELECT id FROM ({again}) WHERE again)", [()])
+        twice = "SELECT name, max(id) AS last FROM file GROUP BY name HAVING count(*) > 1"
+        superseded = f"SELECT id FROM file JOIN ({twice}) USING (name) WHERE id < last"
+        self._change(f"DELETE FROM file WHERE id IN ({superseded})", [()])
 
     def names(self) -> Iterator[str]:
         """All names, in the order of the files."""
@@ -131,7 +132,9 @@ class Catalog:
 
     def _rows(self, query: str, *values: Any) -> Iterator[Any]:
         with _temporary_file():
-            yield from self._table.execute(query, values)
+            cursor = self._table.execute(query, values)
+            while rows := cursor.fetchmany(1000):
+                yield from rows
 
     def _change(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         with _temporary_file():

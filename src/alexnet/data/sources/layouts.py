@@ -259,8 +259,8 @@ def _check_splits(found: _Found) -> None:
     if "val" not in splits.values() and ilsvrc.IMAGES.fullmatch(train) and path.is_dir():
         wanted = f"{train.replace('_train', '_val')}.tar"
         raise UserError(
-            f"{path} has {train} but no validation images: put {wanted} and the development kit beside it, or give the "
-            "training archive itself to hold validation images out of it"
+            f"{path} has {train} but no validation images: put {wanted} and the development kit next to it, or give "
+            "the training archive itself to hold validation images out of it"
         )
 
 
