@@ -34,7 +34,7 @@ class Images:
 
 @pytest.fixture(scope="module")
 def net(compose: Compose) -> AlexNet:
-    return AlexNet(compose(*NARROW), classes=7, seed=3).eval()
+    return AlexNet(compose(*NARROW), num_classes=7, seed=3).eval()
 
 
 @pytest.fixture(scope="module")

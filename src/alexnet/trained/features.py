@@ -70,5 +70,5 @@ def truncate_at(net: nn.Sequential, layer: str) -> nn.Sequential:
 
 def last_hidden(trained: TrainedModel) -> str | None:
     """Return the paper's fc7, or another net's last fully connected layer before the classifier; None without one."""
-    hidden = [layer.name for layer in trained.net.plan if isinstance(layer, LinearSpec)][:-1]
+    hidden = [layer.name for layer in trained.net.specs if isinstance(layer, LinearSpec)][:-1]
     return LAST_HIDDEN if LAST_HIDDEN in hidden else next(reversed(hidden), None)

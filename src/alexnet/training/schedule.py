@@ -3,7 +3,8 @@ the validation errors so far."""
 
 from dataclasses import dataclass
 
-from alexnet.config.schema import Config, ScheduleConfig
+from alexnet.config.groups import ScheduleConfig
+from alexnet.config.schema import Config
 
 
 @dataclass(frozen=True, kw_only=True)
