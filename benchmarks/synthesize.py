@@ -32,7 +32,7 @@ import numpy.typing as npt
 import scipy.fft
 import simplejpeg
 
-from alexnet.data.progress import progress, say
+from alexnet.data.progress import print_status, progress
 from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError, one_line_errors
 
@@ -92,7 +92,7 @@ def synthesize(
                     write(f"{folder}n{_FIRST_ID + label:08d}", drawn(split, label, count))
     seconds = time.perf_counter() - start
     rate = f"{seconds:.1f} s, {(images + val) / seconds:.0f} images/s"
-    say(f"{target}: {images:,} + {val:,} images of {classes:,} classes, in {rate}", show=True)
+    print_status(f"{target}: {images:,} + {val:,} images of {classes:,} classes, in {rate}", show=True)
 
 
 def _check(target: Path, images: int, classes: int, val: int, seed: int) -> None:

@@ -26,6 +26,19 @@ def replace_file(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file that the user asked for, and its folder, complete or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
 @contextmanager
 def exclusive(path: Path, what: str, *, wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the lock file `path`, which guards `what`. If another process holds it, call `wait` once, then wait.

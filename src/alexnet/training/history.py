@@ -28,12 +28,12 @@ class History(L.Callback):
 
     @property
     def schedule_errors(self) -> list[float]:
-        """One error per epoch for the schedule to judge: validation where there is one."""
+        """One error per epoch for the schedule to judge: of validation if there is any."""
         return [r.train_top1_error if r.val_top1_error is None else r.val_top1_error for r in self.records]
 
     @property
     def train_set_error(self) -> float | None:
-        """The last epoch's error over all training images, in percent; None where it is not measured."""
+        """The last epoch's error over all training images, in percent; None if it is not measured."""
         return self.records[-1].train_set_top1_error if self.records else None
 
     def state_dict(self) -> dict[str, Any]:
@@ -55,19 +55,19 @@ class History(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, AlexNetModule)
-        self._images = pl_module.images_before(trainer.fit_loop.batch_idx + 1)
+        self._images = pl_module.images_before(batch_idx + 1)
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # an epoch is over when its kernels are, not when they are queued
         self._training_seconds = time.perf_counter() - self._started
 
     @property
     def images_per_second(self) -> float:
-        """Training speed in the epoch under way."""
+        """Training speed in the current epoch."""
         return self._images / self._training_seconds if self._training_seconds else 0.0
 
-    def waiting_percent(self, trainer: L.Trainer) -> float:
-        """Share of the epoch under way in which the network has waited for its images, in percent."""
-        waited = float(getattr(trainer.train_dataloader, "waited", 0.0))
+    def data_wait_percent(self, trainer: L.Trainer) -> float:
+        """Return the share of the current epoch in which the network has waited for its images."""
+        waited = float(getattr(trainer.train_dataloader, "data_wait_seconds", 0.0))
         return min(100.0, 100 * waited / self._training_seconds) if self._training_seconds else 0.0
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -75,7 +75,7 @@ class History(L.Callback):
         record = self._record(trainer, pl_module)
         if not math.isfinite(record.train_loss):
             raise UserError(
-                f"training diverged in epoch {record.epoch}: the loss is no longer finite;"
+                f"training diverged in epoch {record.epoch + 1}: the loss is no longer finite;"
                 f" try a lower optimizer.lr than {pl_module.config.optimizer.lr:g}"
             )
         self.records.append(record)
@@ -88,7 +88,7 @@ class History(L.Callback):
 
     def _record(self, trainer: L.Trainer, module: AlexNetModule) -> EpochRecord:
         train = _percent(module.train_errors)
-        # Not by the images seen: of a small set this process may have seen none.
+        # By the splits, not by the images seen: of a small set this process may have seen none.
         validated, fitted = ("val" in module.validated, "train" in module.validated)
         val = _percent(module.val_errors) if validated else {"top1": None, "top5": None}
         return EpochRecord(
@@ -104,7 +104,7 @@ class History(L.Callback):
             train_set_top1_error=_percent(module.train_set_errors)["top1"] if fitted else None,
             seconds=self._training_seconds,
             images_per_second=self.images_per_second,
-            waiting_percent=self.waiting_percent(trainer),
+            waiting_percent=self.data_wait_percent(trainer),
         )
 
 

@@ -69,7 +69,7 @@ def test_the_curve_has_the_target_s_height_where_it_is_met(errors: list[float], 
 def test_what_a_run_directory_says_is_read(tmp_path: Path) -> None:
     fitted(tmp_path, "tanh", 0.01, seed=3, errors=[60, 40, 20])
     (fit,) = fits(tmp_path)
-    assert (fit.activation, fit.rate, fit.seed, fit.errors, fit.steps) == ("tanh", 0.01, 3, (60, 40, 20), 352)
+    assert (fit.activation, fit.lr, fit.seed, fit.errors, fit.steps) == ("tanh", 0.01, 3, (60, 40, 20), 352)
     assert fit.chance == 90
     assert "optimizer.momentum" in fit.settings and "activation.name" not in fit.settings
 
@@ -114,12 +114,12 @@ def test_networks_stand_with_relu_first_and_their_fastest_rate_first(tmp_path: P
         ("sigmoid", 0.02, [70, 50]),  # nearer
     ):
         fitted(tmp_path, activation, rate, seed=0, errors=errors)
-    order = [(net.activation, net.rate) for net in nets(tmp_path)]
+    order = [(net.activation, net.lr) for net in nets(tmp_path)]
     assert order == [
         *(("relu", 0.003), ("relu", 0.001), ("abs_tanh", 0.01), ("sigmoid", 0.02), ("sigmoid", 0.01)),
         *(("tanh", 0.01), ("tanh", 0.03), ("tanh", 0.003)),
     ]
-    best = [(net.activation, net.rate) for net in fastest(nets(tmp_path))]
+    best = [(net.activation, net.lr) for net in fastest(nets(tmp_path))]
     assert best == [("relu", 0.003), ("abs_tanh", 0.01), ("sigmoid", 0.02), ("tanh", 0.01)]
 
 
