@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -278,11 +277,19 @@ def read_trace(case: str) -> dict[str, Any]:
 
 
 def write_trace(case: str, recorded: dict[str, Any]) -> None:
-    """One line for each list of numbers."""
+    """One line for each figure, so that a difference can be read."""
     TRACES.mkdir(exist_ok=True)
-    text = json.dumps(recorded, indent=1, sort_keys=True)
-    text = re.sub(r"\[[-+.\de,\s]+\]", lambda numbers: " ".join(numbers[0].split()), text)
-    (TRACES / f"{case}.json").write_text(text + "\n", encoding="utf-8")
+    (TRACES / f"{case}.json").write_text(_lines(recorded, levels=3) + "\n", encoding="utf-8")
+
+
+def _lines(value: Any, *, levels: int, indent: str = "") -> str:
+    """JSON whose outer levels have a line for each entry."""
+    if levels == 0 or not isinstance(value, dict) or not value:
+        return json.dumps(value, sort_keys=True, separators=(", ", ": "))
+    inner = indent + " "
+    texts = {key: _lines(value[key], levels=levels - 1, indent=inner) for key in sorted(value)}
+    entries = (f"{inner}{json.dumps(key)}: {text}" for key, text in texts.items())
+    return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
 
 
 def keep(outcome: Outcome) -> None:
