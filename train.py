@@ -6,16 +6,7 @@ python train.py -m '+ablation=glob(*)' seed=0,1,2  the study, ending with the co
 python train.py experiment=study_small             a study that names its own ablations and seeds
 """
 
-import hydra
-from omegaconf import DictConfig
-
-from alexnet import launch
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def job(config: DictConfig) -> None:
-    launch.run_job(config)
-
+from alexnet.commands.train import main
 
 if __name__ == "__main__":
-    launch.main(job)
+    main()

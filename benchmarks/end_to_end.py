@@ -41,15 +41,15 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
-from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.synthesize import synthesize
 from alexnet.net.alexnet import AlexNet
-from alexnet.training import run as running
+from alexnet.training import fit as fitting
 from alexnet.training.module import AlexNetModule
+from alexnet.training.run import run
 from measuring import copying_bandwidth, multiplying_rate, print_table, save
 from step import floor
+from synthesize import synthesize
 
 PEER = "script"
 FAST = ["hardware.precision=bf16-mixed", "hardware.allocator=tuned"]
@@ -79,8 +79,8 @@ class Stopwatch(L.Callback):
     ) -> None:
         assert isinstance(pl_module, AlexNetModule)
         _wait()
-        now, seen = time.perf_counter(), pl_module.images_before(trainer.fit_loop.batch_idx + 1)
-        waited = float(getattr(trainer.train_dataloader, "waited", 0.0))
+        now, seen = time.perf_counter(), pl_module.images_before(batch_idx + 1)
+        waited = float(getattr(trainer.train_dataloader, "data_wait_seconds", 0.0))
         if self._begun:
             self.spent += now - self._last
             self.images += seen - self._seen
@@ -151,7 +151,6 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-cores:])
     torch.set_num_threads(cores)
-    register()
     if way.startswith(PEER):
         rates = script(options.images, batch, cores, options.seconds, bfloat16=way != PEER)
     else:
@@ -162,12 +161,12 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
 
 def ours(pack: Path, batch: int, seconds: float, overrides: list[str]) -> dict[str, float]:
     """A run, ended after a while."""
-    fixed = ["experiment=ilsvrc2012", f"data.root={pack}", f"optimizer.batch_size={batch}", "wandb=disabled"]
-    job = check([*fixed, "schedule=epochs_30", "schedule.epochs=1000", "schedule.drops=[]", *overrides])
+    fixed = ["experiment=ilsvrc2012", f"data.root={pack}", f"optimizer.batch_size={batch}", "wandb.mode=disabled"]
+    job = check([*fixed, "schedule=epochs_30", "schedule.epochs=1000", "schedule.milestones=[]", *overrides])
     stopwatch = Stopwatch(seconds)
-    checkpoints = patch.object(running, "checkpoint_callbacks", lambda *_, **__: [stopwatch])
+    checkpoints = patch.object(fitting, "checkpoint_callbacks", lambda *_, **__: [stopwatch])
     with tempfile.TemporaryDirectory() as folder, checkpoints, suppress(Enough):
-        running.run(job, Path(folder) / "run", console=Console(file=sys.stderr))
+        run(job, Path(folder) / "run", console=Console(file=sys.stderr))
     return _rates(stopwatch.images, stopwatch.spent, stopwatch.waited)
 
 
@@ -223,14 +222,14 @@ def _most_memory() -> int:
 
 def _floor(batch: int, dtype: torch.dtype, cores: int) -> float:
     """Seconds of a step of the paper's network; 0 where the machine's rates are not known."""
-    net = AlexNet(check(["experiment=ilsvrc2012", "data.root=none"]).config, classes=1000, seed=0)
+    net = AlexNet(check(["experiment=ilsvrc2012", "data.root=none"]).config, num_classes=1000, seed=0)
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
-        return floor(net.plan, batch, dtype, cores * multiplying_rate(dtype), copying_bandwidth())["all"]
+        return floor(net.specs, batch, dtype, cores * multiplying_rate(dtype), copying_bandwidth())["all"]
     sheet = next((rates for name, rates in DATA_SHEETS.items() if name in torch.cuda.get_device_name()), None)
     if sheet is None or dtype != torch.bfloat16:
         return 0.0
-    return floor(net.plan, batch, dtype, sheet[0] / 2, sheet[1])["all"]
+    return floor(net.specs, batch, dtype, sheet[0] / 2, sheet[1])["all"]
 
 
 def _device() -> str:

@@ -30,18 +30,17 @@ import torchvision.transforms as T
 from torchvision.datasets import ImageFolder
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from alexnet.config.schema import ColorConfig, CropsConfig
+from alexnet.config.groups import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import CropGeometry
 from alexnet.data.batches.fused import FusedAugmenter
 from alexnet.data.batches.loading import AugmentedBatches, Loader, RawBatches, batch_parts
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import draw_epoch
-from alexnet.data.batches.slots import Slots
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.pack.splits import Split
-from alexnet.data.threads import cores
-from alexnet.training.environment import device_name
+from alexnet.data.threads import available_cpus
+from alexnet.training.outcome import device_name
 from measuring import copied, interleaved, one_core, photographs, print_table, save, timed
 
 SIZE, CROP, BATCH = 256, 224, 128
@@ -121,11 +120,11 @@ def _loader(pack: Pack, kind: str, threads: int | None) -> Any:
     """Batches as training gets them; `threads` None makes them in the calling thread."""
     split = pack.splits["train"]
     plan = draw_epoch(seed=0, epoch=0, images=len(split), positions=SIZE - CROP)
-    crops = CropsConfig(random=True, flip=True, last_position=False)
-    color = ColorConfig(coefficient=0.1, magnitude="std")
+    crops = CropsConfig(random=True, flip=True, include_last_offset=False)
+    color = ColorConfig(std=0.1, magnitude="std")
     geometry = CropGeometry(image_size=SIZE, crop_size=CROP)
     augment = FusedAugmenter(pack.statistics, geometry, crops=crops, color=color, color_on=True)
-    ready = AugmentedBatches(split, plan, augment, Slots((BATCH, CROP, CROP, 3)))
+    ready = AugmentedBatches(split, plan, augment, batch_size=BATCH, threads=threads or 1)
     make: Any = ready if kind == "float32" else RawBatches(split, plan, torch.device("cpu"))
     if threads is not None:
         return Loader(make, parts=batch_parts(len(split), BATCH), threads=threads)
@@ -334,7 +333,7 @@ def _by_decoder(pack: Pack, rounds: int, device: torch.device) -> None:
     plan = draw_epoch(seed=0, epoch=0, images=len(split), positions=SIZE - CROP)
     parts = batch_parts(len(split), BATCH) * TIMES
     cases: list[tuple[str, NvjpegDecoder | None, int]]
-    cases = [("host", None, threads) for threads in sorted({1, 2, cores()})]
+    cases = [("host", None, threads) for threads in sorted({1, 2, available_cpus()})]
     cases += [("device", decoder, threads) for threads in (1, 2)]
     seconds = interleaved(
         {

@@ -86,7 +86,7 @@ def _execution(layer: nn.Module, x: Tensor, grad: Tensor, compiled: bool = True)
     def execute() -> Parts:
         watch = Stopwatch()
         leaf.grad = None
-        with patch("alexnet.net.lrn.works", lambda: compiled), watch.part("all"):
+        with patch("alexnet.net.lrn.numba_available", lambda: compiled), watch.part("all"):
             layer(leaf).backward(grad)
         return watch.parts
 

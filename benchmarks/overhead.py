@@ -25,12 +25,12 @@ from lightning.pytorch.loops.fetchers import _DataFetcher
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from rich.console import Console
 
-from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.training.datamodule import PackDataModule
+from alexnet.training.fit import preflight
 from alexnet.training.module import AlexNetModule
 from alexnet.training.momentum import SGD2012
-from alexnet.training.run import preflight, run
+from alexnet.training.run import run
 from measuring import Seconds, as_plain, print_table, save
 
 COMPUTE: list[tuple[type, str]] = [
@@ -91,7 +91,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*")
     overrides = parser.parse_args().overrides
-    register()
     job = check(overrides)
     preflight(job)  # draws the images of the demo, if that has not been done
     ledger = Ledger()

@@ -19,7 +19,7 @@ from PIL import Image
 
 from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.sources.images import convert_file, quiet
+from alexnet.data.sources.images import convert_file, suppress_pil_warnings
 from measuring import copied, interleaved, one_core, photographs, print_table, save, timed
 
 SIZE = 256
@@ -92,7 +92,7 @@ def _by_step(files: list[Path], source: Path, rounds: int) -> None:
         "ours: decode, resize, encode": (len(files), all_files(lambda file: encode(_square(file), JpegQuality()))),
         "ours: a finished pack": (COPIES, lambda: _pack(source, 1)),
     }
-    with quiet():
+    with suppress_pil_warnings():
         seconds = interleaved({name: timed(execute) for name, (_, execute) in ways.items()}, rounds)
         equal = sum(map(_equal_to_pillow, files))
     print(f"{equal} of {len(files)} photographs have the very pixels of Pillow's")

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from measuring import print_table, save
 
-NETWORK = ["experiment=ilsvrc2012", "scale.maps=[16,32,48,48,32]", "scale.hidden_units=512", "init=source_2012"]
-EPOCH = ["schedule=epochs_20", "schedule.epochs=1", "schedule.drops=[]"]
-QUIET = ["hardware.progress_bar=false", "wandb=disabled", "fresh=true"]
+NETWORK = ["experiment=ilsvrc2012", "scale.channels=[16,32,48,48,32]", "scale.fc_width=512", "init=source_2012"]
+EPOCH = ["schedule=epochs_20", "schedule.epochs=1", "schedule.milestones=[]"]
+QUIET = ["hardware.progress_bar=false", "wandb.mode=disabled", "restart=true"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,8 @@ def main() -> None:
     alexnet = [str(Path(sys.executable).with_name("alexnet"))]
     steps = []
     if not tar.exists():
-        drawing = ["synthesize", str(tar), "--images", str(options.images), "--val", str(options.val)]
-        steps.append(_step("draw", [*alexnet, *drawing], tar))
+        drawing = [str(tar), "--images", str(options.images), "--val", str(options.val)]
+        steps.append(_step("draw", [sys.executable, str(Path(__file__).with_name("synthesize.py")), *drawing], tar))
     steps.append(_step("prepare", [*alexnet, "prepare", str(tar), str(pack), "--encoding", "jpeg"], pack))
     steps.append(_step("verify", [*alexnet, "verify", str(pack)], None))
     train = [sys.executable, str(Path(__file__).parent.parent / "train.py")]

@@ -31,9 +31,9 @@ SHARD_BYTES = 2**30
 HIDDEN = 4096
 BODY_MULTIPLY_ADDS = 724_400_000 - HIDDEN * 1_000
 """Of the paper's network forward, per image, but for the classifier (`alexnet describe`)."""
-PREPARING_BYTES, INDEX_BYTES, PREDICTION_BYTES = 100, 24, 44
-"""Temporary files per image in preparing (95 were seen, names of 30 letters included), an index of labels and spans,
-and what `predictions.npz` holds of an image under one view: label, five classes and five probabilities."""
+PREPARING_BYTES, INDEX_BYTES, PREDICTION_BYTES = 250, 24, 44
+"""Temporary files per image in preparing (245 were seen, names of 30 letters included), an index of labels and byte
+ranges, and what `predictions.npz` holds of an image under one view: label, five classes and five probabilities."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ def plan_bytes() -> float:
 
 
 def _bytes(plan: EpochPlan) -> int:
-    return sum(array.nbytes for array in (plan.order, plan.offsets, plan.flips, plan.colors))
+    return sum(array.nbytes for array in (plan.order, plan.crop_offsets, plan.flips, plan.colors))
 
 
 def drawing(largest: int) -> Iterator[dict[str, float]]:

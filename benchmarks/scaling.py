@@ -1,4 +1,4 @@
-"""Images a second of a training by one process, and by several that share every batch (`trainer=ddp`).
+"""Images a second of a training by one process, and by several that share every batch (`devices=ddp`).
 
 python benchmarks/scaling.py [--rounds 3] [--processes 1 2] [OVERRIDES ...]
 
@@ -19,15 +19,21 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from alexnet.data.threads import cores
+from alexnet.data.threads import available_cpus
 from measuring import print_table, save
 
 SCALES = {
     "small": ["data.shapes.train_per_class=150", "optimizer.batch_size=128"],
     "paper": ["scale=paper", "data.shapes.train_per_class=16", "optimizer.batch_size=32"],
 }
-BRIEF = ["schedule=epochs_20", "schedule.epochs=2", "schedule.drops=[]", "optimizer.lr=0.001", "wandb=disabled"]
-FEW = ["data.shapes.val_per_class=1", "data.shapes.test_per_class=1", "hardware.progress_bar=false", "fresh=true"]
+BRIEF = [
+    "schedule=epochs_20",
+    "schedule.epochs=2",
+    "schedule.milestones=[]",
+    "optimizer.lr=0.001",
+    "wandb.mode=disabled",
+]
+FEW = ["data.shapes.val_per_class=1", "data.shapes.test_per_class=1", "hardware.progress_bar=false", "restart=true"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,7 @@ class Way:
     @property
     def overrides(self) -> list[str]:
         threads = [f"hardware.threads={self.threads}"] if self.threads else []
-        return [*threads, "trainer=ddp", f"trainer.replicas={self.processes}"]
+        return [*threads, "devices=ddp", f"devices.replicas={self.processes}"]
 
     def __str__(self) -> str:
         many = f"{self.processes} process{'es' if self.processes > 1 else ''}"
@@ -54,7 +60,7 @@ def ways(processes: list[int]) -> list[Way]:
         return [
             Way(processes=number, threads=None) for number in processes or _powers_of_two(torch.cuda.device_count())
         ]
-    shared = [Way(processes=number, threads=max(1, cores() // number)) for number in processes or [1, 2]]
+    shared = [Way(processes=number, threads=max(1, available_cpus() // number)) for number in processes or [1, 2]]
     single = Way(processes=1, threads=1)
     return shared if single in shared else [*shared, single]
 

@@ -1,4 +1,4 @@
-"""How like ImageNet's photographs are the pictures of `alexnet synthesize`: sizes, bytes, and the time to decode them.
+"""How drawn images (`synthesize.py`) compare with ImageNet's photographs: sizes, bytes, and decoding time.
 
     python benchmarks/synthetic.py FOLDER-OF-PHOTOGRAPHS
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image
 
-from alexnet.data.synthetic import picture, texture
+from synthesize import picture, texture
 
 ROWS = ("width", "height", "kB", "bits per pixel", "PIL decodes in, ms", "simplejpeg decodes in, ms")
 

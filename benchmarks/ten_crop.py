@@ -11,7 +11,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from alexnet.config.compose import register
 from alexnet.config.job import check
 from alexnet.data.batches.augment import Augmenter, CropGeometry
 from alexnet.data.pack.statistics import PixelStats
@@ -28,7 +27,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     one_core()
-    register()
     rows = []
     for scale, overrides in SCALES.items():
         medians = interleaved(_candidates(overrides), rounds)
@@ -52,7 +50,7 @@ def _candidates(overrides: list[str]) -> dict[str, Callable[[], Parts]]:
     )
     geometry = CropGeometry(image_size=size, crop_size=crop)
     augmenter = Augmenter(statistics, geometry, crops=config.crops, color=config.color)
-    net = AlexNet(config, classes=1000, seed=0).eval()
+    net = AlexNet(config, num_classes=1000, seed=0).eval()
     images = torch.randint(0, 256, (IMAGES, size, size, 3), dtype=torch.uint8)
     pixels = (255 * torch.rand(IMAGES, 3, crop, crop)).contiguous(memory_format=torch.channels_last)
 

@@ -63,21 +63,79 @@ def results(folder: Path) -> dict[str, str]:
     return {result["ablation"]: result["status"] for result in found}
 
 
-def test_a_misspelling_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
-    assert "did you mean ablation?" in refused(tmp_path / "here", "+abaltion=no_lrn")
+TORCH = f"""
+import sys
+sys.path.insert(0, {str(TRAIN.parent)!r})
+import train
+try:
+    train.main()
+finally:
+    print(sorted({{"torch", "lightning", "scipy", "numba"}} & set(sys.modules)))
+"""
 
 
-def test_a_sweep_from_anywhere_ends_with_its_table_whatever_fails(tmp_path: Path) -> None:
-    """One job diverges: the two others are compared all the same, and the exit code says that one failed."""
-    done = train(tmp_path, "-m", "+ablation=none,no_lrn", "optimizer.lr=0.01,1e9", *TINY)
-    assert done.returncode != 0
+def without_torch(folder: Path, *arguments: str) -> Finished:
+    """Run the command line; its last line on stdout lists what heavy libraries it has imported."""
+    return subprocess.run(
+        [sys.executable, "-c", TORCH, *arguments], cwd=folder, capture_output=True, text=True, timeout=280, check=False
+    )
+
+
+def test_a_misspelling_is_one_line_without_torch_and_nothing_is_written(tmp_path: Path) -> None:
+    done = without_torch(tmp_path, "+abaltion=no_lrn")
+    assert (done.returncode, done.stdout) == (1, "[]\n")
+    assert done.stderr == "error: unknown key abaltion: did you mean ablation?\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_is_one_screen_about_this_project_without_torch(tmp_path: Path) -> None:
+    done = without_torch(tmp_path, "--help")
+    assert done.returncode == 0 and done.stdout.endswith("[]\n") and len(done.stdout.splitlines()) <= 41
+    assert "python train.py +ablation=no_lrn" in done.stdout and "study_small" in done.stdout
+
+
+MINE = """# @package _global_
+ablations:
+  my_idea: {title: T, section: "3.3", statement: S}
+lrn:
+  k: 1.0
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A user's own folder of ablations and experiments."""
+    folder = tmp_path / "mine"
+    (folder / "ablation").mkdir(parents=True)
+    (folder / "experiment").mkdir()
+    (folder / "ablation" / "my_idea.yaml").write_text(MINE)
+    (folder / "ablation" / "without_claim.yaml").write_text("# @package _global_\nlrn:\n  k: 1.0\n")
+    (folder / "experiment" / "mine.yaml").write_text("# @package _global_\ndefaults:\n  - demo\nexperiment: mine\n")
+    return folder
+
+
+def test_a_sweep_ends_with_its_table_whatever_fails(tmp_path: Path, mine: Path) -> None:
+    """One job in two diverges: the others are compared all the same, and the exit code says that some failed.
+
+    With an ablation and an experiment of the user's own, in any folder.
+    """
+    own = ["-m", "--config-dir", str(mine), "experiment=mine"]
+    done = train(tmp_path, *own, "+ablation=none,glob(my_*)", "optimizer.lr=0.01,1e9", *TINY)
+    assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
-    assert done.stderr.count("diverged") >= 1 and "error: " in done.stderr
+    assert done.stderr.count("diverged") >= 1 and "error: 2 of 4 runs did not finish: baseline seed 0" in done.stderr
+    assert "4 runs: 0 finished before, 4 to do" in done.stdout and "] my_idea seed 0 finished" in done.stdout
     assert "95 % interval" in done.stdout and "section 3.3" in done.stdout
     statuses = sorted(json.loads(file.read_text())["status"] for file in tmp_path.rglob("result.json"))
     assert statuses == ["failed", "failed", "finished", "finished"]
     assert len(list((tmp_path / "runs").rglob(COMPARISON_FILE))) == 1
-    assert {entry.name for entry in tmp_path.iterdir()} <= {"runs", "packs"}
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"runs", "packs", "mine"}
+    # What is finished is shown again at once; `hydra.searchpath` finds the same files.
+    searched = [f"hydra.searchpath=[file://{mine}]", "experiment=mine", "optimizer.lr=0.01", *TINY]
+    shown = without_torch(tmp_path, *searched, "+ablation=my_idea")
+    assert "already finished in" in shown.stdout and shown.stdout.endswith("[]\n"), shown.stderr
+    refused = without_torch(tmp_path, *searched, "+ablation=without_claim")
+    assert refused.stderr.endswith("it must hold the claim `ablations.without_claim` and no other\n")
 
 
 @pytest.mark.slow
@@ -88,7 +146,7 @@ def test_a_sweep_in_which_all_is_well_ends_with_0(tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs").rglob(COMPARISON_FILE))) == 1
     again = train(tmp_path, "-m", "+ablation=none,no_lrn", *TINY, "hardware.precision=bf16-mixed")
     assert again.returncode == 0 and "2 runs: 2 finished before, 0 to do" in again.stdout
-    assert "note: 2 of those finished before are at precision 32-true: fresh=true" in again.stdout
+    assert "note: 2 of those finished before are at precision 32-true: restart=true" in again.stdout
     assert "epoch " not in again.stdout and "95 % interval" in again.stdout
 
 
@@ -101,7 +159,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     done = train(folder, *GRID)
     assert done.returncode == 0
-    assert "run 4 of 4, no_lrn seed 1; " in done.stdout and " left" in done.stdout
+    assert "[4 of 4] no_lrn seed 1 finished; " in done.stdout and " left" in done.stdout
     return folder
 
 
@@ -139,7 +197,7 @@ def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launc
         tmp_path, *GRID, f"data.packs={undisturbed}/packs", "wandb.mode=offline", f"hydra/launcher={launcher}", *workers
     )
     assert done.returncode == 0 and done.stderr == ""
-    assert "4 of 4 done: " in done.stdout and "epoch " not in done.stdout
+    assert "[4 of 4] " in done.stdout and "epoch " not in done.stdout
     assert comparison(tmp_path) == comparison(undisturbed)
     for directory in (tmp_path / "runs").glob("demo-*"):
         (tracked,) = directory.rglob("*.wandb")
@@ -149,8 +207,8 @@ def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launc
 @pytest.mark.slow
 def test_a_sweep_leaves_its_comparison_for_wandb(tmp_path: Path) -> None:
     """An ablation and the baseline, two seeds, one epoch: four trainings and their comparison."""
-    arguments = [argument for argument in TINY if argument != "wandb=disabled"]
-    few = ["wandb=offline", "schedule.epochs=1", "schedule.drops=[]"]
+    arguments = [argument for argument in TINY if argument != "wandb.mode=disabled"]
+    few = ["wandb.mode=offline", "schedule.epochs=1", "schedule.milestones=[]"]
     done = train(tmp_path, "-m", "+ablation=none,no_lrn", "seed=0,1", *arguments, *few)
     assert done.returncode == 0 and complaints(done) == []
     found = records(tmp_path / "runs" / "wandb")
@@ -178,7 +236,7 @@ def test_data_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     (four / "train" / "e").rmdir()
     noise(0).save(four / "train" / "a" / "more.png")
     for number, root in enumerate(("/nowhere", str(empty), str(texts), str(four))):
-        message = refused(tmp_path / f"here{number}", "data=folder", f"data.root={root}", "wandb=disabled")
+        message = refused(tmp_path / f"here{number}", "data=folder", f"data.root={root}", "wandb.mode=disabled")
         assert root in message
     assert "data.root" in refused(tmp_path / "here9", "data=folder")
 
@@ -186,7 +244,7 @@ def test_data_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("sweep", [["seed=0"], ["-m", "seed=0,1"]], ids=["run", "sweep"])
 def test_drops_that_will_not_be_made_are_said_once_and_first(tmp_path: Path, sweep: list[str]) -> None:
-    arguments = ["data=folder", "data.root=/nowhere", "wandb=disabled", "schedule=epochs_30", "schedule.epochs=9"]
+    arguments = ["data=folder", "data.root=/nowhere", "wandb.mode=disabled", "schedule=epochs_30", "schedule.epochs=9"]
     said = train(tmp_path, *sweep, *arguments).stdout
     assert said.count("note: schedule.epochs=9 ends before the learning rate drops at epoch 20 and 26") == 1
 
@@ -204,7 +262,7 @@ def test_the_configuration_can_be_shown_instead_of_run(tmp_path: Path) -> None:
     ("stop", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=lambda value: str(value)
 )
 def test_a_run_that_is_stopped_continues_where_it_was(tmp_path: Path, stop: signal.Signals, code: int) -> None:
-    arguments = [*TINY, "data.shapes.train_per_class=30", "schedule.epochs=8", "schedule.drops=[2,6]"]
+    arguments = [*TINY, "data.shapes.train_per_class=30", "schedule.epochs=8", "schedule.milestones=[2,6]"]
     arguments += [f"data.packs={tmp_path}/packs"]
     whole = train(tmp_path, *arguments, "runs=whole")
     assert whole.returncode == 0 and complaints(whole) == []

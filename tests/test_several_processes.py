@@ -18,8 +18,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in Linux's /proc"),
 ]
-LONGER = (*TINY, "data.shapes.train_per_class=30", "schedule.epochs=12", "schedule.drops=[4,8]")
-PAIR = (*LONGER, "trainer=ddp")
+LONGER = (*TINY, "data.shapes.train_per_class=30", "schedule.epochs=12", "schedule.milestones=[4,8]")
+PAIR = (*LONGER, "devices=ddp")
 
 
 def descendants(pid: int) -> set[int]:
@@ -88,13 +88,13 @@ def test_stopped_and_killed_at_twenty_moments(tmp_path: Path) -> None:
 def test_a_sweep_of_pairs_is_that_of_single_processes_and_outlives_a_failure(tmp_path: Path) -> None:
     grid = ("-m", "+ablation=none,no_lrn", *TINY, "hardware.threads=1", "optimizer.lr=0.001", "optimizer.batch_size=7")
     assert train(tmp_path, *grid, "runs=single").returncode == 0
-    assert train(tmp_path, *grid, "runs=pairs", "trainer=ddp").returncode == 0
+    assert train(tmp_path, *grid, "runs=pairs", "devices=ddp").returncode == 0
     for run in (tmp_path / "single").glob("*/result.json"):
         mine, theirs = (
             json.loads((tmp_path / kind / run.parent.name / "result.json").read_text()) for kind in ("single", "pairs")
         )
         assert mine["errors"] == theirs["errors"] and theirs["device"].startswith("2 processes")
-    broken = train(tmp_path, *grid, "runs=broken", "trainer=ddp", "optimizer.lr=1e9,0.001")
+    broken = train(tmp_path, *grid, "runs=broken", "devices=ddp", "optimizer.lr=1e9,0.001")
     assert broken.returncode == 1 and "diverged" in broken.stderr and "Traceback" not in broken.stderr
     statuses = [json.loads(file.read_text())["status"] for file in tmp_path.glob("broken/*/result.json")]
     assert sorted(statuses) == ["failed", "failed", "finished", "finished"]
@@ -117,7 +117,7 @@ def test_torchrun_starts_the_same_run(tmp_path: Path) -> None:
 
 
 def test_columns_on_two_devices_go_on_where_they_were_stopped(tmp_path: Path) -> None:
-    arguments = [*LONGER, "placement=two_devices", f"data.packs={tmp_path}/packs"]
+    arguments = [*LONGER, "devices=model_parallel", f"data.packs={tmp_path}/packs"]
     assert train(tmp_path, *arguments, "runs=whole").returncode == 0
     (whole,) = (tmp_path / "whole").iterdir()
     process = start(tmp_path, *arguments, "runs=parts")

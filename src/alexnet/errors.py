@@ -37,7 +37,7 @@ def exit_with(error: UserError) -> NoReturn:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint to append to an error message: the closest known name, or all names if none is close.
 
-    Names in folders, such as `source/order`, are listed by their folder: `source/*`.
+    Names in folders, such as `source/relu_position`, are listed by their folder: `source/*`.
     """
     names = sorted(set(known))
     if close := get_close_matches(word, names, n=1, cutoff=0.6):

@@ -1,86 +1,67 @@
-"""One process at a time: in a run directory, or at a pack."""
+"""Files written whole or not at all, and locks between processes."""
 
 import os
 import socket
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+
+from filelock import FileLock, Timeout
 
 from alexnet.errors import UserError
 
-LOCK_FILE = ".lock"
-_POLL_SECONDS = 0.2
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a temporary file next to `path` and rename it, so that no reader ever meets half of it.
+
+    Neither a link at `path` nor one at the temporary name is followed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file that the user asked for, and its folder, complete or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 @contextmanager
-def exclusive(directory: Path) -> Iterator[None]:
-    """Keep every other process out of an existing run directory.
+def exclusive(path: Path, what: str, *, wait: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the lock file `path`, which guards `what`. If another process holds it, call `wait` once, then wait.
+
+    The lock is the operating system's: it ends with the process that holds it. The file stays.
 
     Raises:
-        UserError: another process is at work there.
+        UserError: another process holds the lock, and there is no `wait`; or the lock file cannot be made.
     """
-    with locked(directory / LOCK_FILE, str(directory)):
-        yield
-
-
-@contextmanager
-def locked(path: Path, what: str, *, wait: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold the lock file `path`, which stands for `what`. Where another holds it, wait, and say so once by `wait`.
-
-    The lock is the operating system's, and ends with the process that holds it, however that ends.
-
-    Raises:
-        UserError: another holds it, and there is no `wait`.
-    """
-    with _locked(path, what, wait) as file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+    lock = FileLock(path)
+    try:
         try:
-            yield
-        finally:
-            if sys.platform != "win32":  # where an open file cannot be removed
-                path.unlink(missing_ok=True)  # still locked: who has opened this very file will see that it is gone
-
-
-def _locked(path: Path, what: str, wait: Callable[[str], None] | None) -> TextIO:
-    told = False
-    while True:
-        file = path.open("a+", encoding="utf-8")
-        if not _lock(file):
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            file.close()
+            lock.acquire(timeout=0)
+        except Timeout:
+            holder = path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
             if wait is None:
-                raise UserError(f"{what} is in use by {holder}: left to it")
-            if not told:
-                wait(holder)
-                told = True
-            time.sleep(_POLL_SECONDS)
-            continue
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            return file
-        file.close()  # its last holder removed it between our opening and locking it
-
-
-if sys.platform == "win32":  # pragma: no cover
-
-    def _lock(_: TextIO) -> bool:
-        """No lock on Windows."""
-        return True
-
-else:
-    import fcntl
-
-    def _lock(file: TextIO) -> bool:
-        """Lock the file, if no other process has; True also on file systems that know no locks."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return True
+                raise UserError(f"{what} is in use by {holder}; wait for it or stop it") from None
+            wait(holder)
+            lock.acquire()
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be locked: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -27,7 +27,7 @@ def test_what_a_set_needs() -> None:
     assert found.classifier_million_parameters == pytest.approx(4.097)  # 4096 * 1000 + 1000
     assert found.classifier_share == pytest.approx(4.096 / 724.4)
     assert found.plan_gigabytes == pytest.approx(1.8e6 * 37 / 1e9)  # order 8, offsets 16, flip 1, colours 12
-    assert found.index_gigabytes == pytest.approx(0.0432) and found.preparing_gigabytes == pytest.approx(0.18)
+    assert found.index_gigabytes == pytest.approx(0.0432) and found.preparing_gigabytes == pytest.approx(0.45)
 
 
 def test_rates_are_read_from_the_results() -> None:

@@ -15,7 +15,8 @@ from alexnet.data.pack.pack import open_pack
 from alexnet.runs.predictions import read_predictions
 from alexnet.runs.probabilities import read_probabilities
 from alexnet.runs.result import read_result
-from alexnet.trained.network import load_trained, read_weights
+from alexnet.trained.network import load_trained
+from alexnet.trained.weights import read_weights
 from tests.commands.test_main import error_of
 from tests.data.samples import class_folders
 
@@ -52,15 +53,15 @@ def test_evaluate_refuses_other_classes_and_other_folders(
 ) -> None:
     main(["prepare", str(class_folders(tmp_path / "other")), str(tmp_path / "pack"), "--size", "32"])
     capsys.readouterr()
-    assert "tells 20 classes apart" in error_of(capsys, "evaluate", str(trained), str(tmp_path / "pack"))
+    assert "has 20 classes, but" in error_of(capsys, "evaluate", str(trained), str(tmp_path / "pack"))
     other = str(runs / "runs" / "seed1")
-    assert "is about seed1: give another folder" in error_of(
+    assert "is about seed1: choose another folder" in error_of(
         capsys, "evaluate", str(trained), str(pack), "--predictions", other
     )
     assert "no checkpoints/last.ckpt" in error_of(capsys, "evaluate", str(tmp_path), str(pack))
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes((trained / "checkpoints" / "last.ckpt").read_bytes()[:5000])
-    assert "damaged or no checkpoint" in error_of(capsys, "evaluate", str(damaged), str(pack))
+    assert "is damaged, or not a checkpoint" in error_of(capsys, "evaluate", str(damaged), str(pack))
 
 
 def test_predict_agrees_with_the_pack(
@@ -97,7 +98,7 @@ def test_predict_names_unreadable_images_and_goes_on(
     assert caught.value.code == 1
     assert printed.err.splitlines() == [
         f"error: {bad}: not an image",
-        f"error: {missing}: there is no such file",
+        f"error: {missing}: no such file",
     ]
     assert "%" in printed.out and printed.out.startswith(f"{good}\n")
     assert len(ET.parse(tmp_path / "out.svg").findall(f".//{SVG}image")) == 1
@@ -125,7 +126,7 @@ def test_predict_says_what_is_unusual_about_a_file_and_keeps_its_path_whole(
     assert all(line.split(" %  ")[1] in classes for line in [*lines[1:6], *lines[7:]])
     entries = json_of(capsys, "predict", trained, plain, turned, "--json")
     assert isinstance(entries, list)
-    assert [entry["unusual"] for entry in entries] == [[], ["greyscale", "EXIF orientation ignored"]]
+    assert [entry["notes"] for entry in entries] == [[], ["greyscale", "EXIF orientation ignored"]]
 
 
 def test_classes_are_called_what_a_file_says(
@@ -136,11 +137,13 @@ def test_classes_are_called_what_a_file_says(
     (plain,) = json_of(capsys, "predict", trained, image, "--json")  # type: ignore[misc]
     first, second = (guess["class"] for guess in plain["predictions"][:2])
     names.write_text(f"another\tword\n\n{first}\tblue moon, moon\n")
-    (spoken,) = json_of(capsys, "predict", trained, image, "--json", "--names", names)  # type: ignore[misc]
+    (spoken,) = json_of(capsys, "predict", trained, image, "--json", "--class-names", names)  # type: ignore[misc]
     assert [guess["class"] for guess in spoken["predictions"][:2]] == ["blue moon, moon", second]
     names.write_text("another\tword\n")
     for wrong in (names, tmp_path / "none.txt"):
-        assert f"--names {wrong}" in error_of(capsys, "predict", str(trained), str(image), "--names", str(wrong))
+        assert f"--class-names {wrong}" in error_of(
+            capsys, "predict", str(trained), str(image), "--class-names", str(wrong)
+        )
 
 
 def test_figures_draw_kernels_guesses_and_neighbours(

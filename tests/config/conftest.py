@@ -3,23 +3,13 @@
 from functools import cache
 from typing import Any
 
-import pytest
-
-from alexnet.config.command_line import expand
-from alexnet.config.compose import register
 from alexnet.config.job import Job, check
-
-
-@pytest.fixture(scope="session", autouse=True)
-def registered() -> None:
-    register()
 
 
 @cache
 def job(*arguments: str) -> Job:
     """The one job of a command line."""
-    (overrides,) = expand(list(arguments), sweep=False)
-    return check(overrides)
+    return check(list(arguments))
 
 
 def leaves(tree: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from alexnet.config.command_line import expand
 from alexnet.config.compose import CONF
 from alexnet.config.job import unreached_milestones
 from tests.config.conftest import job, leaves
@@ -15,16 +14,36 @@ FILES = sorted(
     file for file in CONF.rglob("*.yaml") if file.parent != CONF and not file.stem.startswith("study_")
 )  # studies choose runs: tests/config/test_studies.py
 EXPERIMENTS = [file.stem for file in FILES if file.parent.name == "experiment"]
+ALONE = ("architecture", "recipe", "experiment")
+"""Groups whose choices need others; those of all other groups are composed together, one of each at a time."""
+GROUPS = {group: [file for file in FILES if file.parent.name == group] for group in {f.parent.name for f in FILES}}
 
 
 def name(file: Path) -> str:
     return f"{file.parent.name}={file.stem}"
 
 
+def command_of(experiment: str) -> list[str]:
+    """The overrides of an experiment's command, which its header states."""
+    lines = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()
+    (command,) = [line for line in lines if line.startswith("# Command:")]
+    words = command.split()[2:]
+    assert words[:2] == ["python", "train.py"]
+    # A checkpoint is looked at when the command is read; the others' places are not.
+    return [word for word in words[2:] if word != "pretrained.checkpoint=RUN"]
+
+
 def chosen(file: Path) -> dict[str, Any]:
     """The tree with this choice, in company that it can stand in."""
-    cifar = file.parent.name == "architecture" and file.stem != "alexnet"
-    return job(name(file), *(["columns=one", "dropout=none"] if cifar else [])).tree
+    group = file.parent.name
+    if group == "experiment":
+        return job(*command_of(file.stem)).tree
+    if group in ALONE:
+        cifar = file.stem.startswith("cifar")
+        return job(name(file), *(["columns=one", "dropout=none"] if cifar else [])).tree
+    index = GROUPS[group].index(file)
+    together = [files[index % len(files)] for group, files in sorted(GROUPS.items()) if group not in ALONE]
+    return job(*map(name, together)).tree
 
 
 def values_of(file: Path) -> dict[str, Any]:
@@ -43,10 +62,10 @@ def test_a_choice_composes_and_its_values_arrive(file: Path) -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_chooses_where_there_is_a_choice(experiment: str) -> None:
-    """A value of its own would overrule `group=choice` on the command line without a word."""
+    """Its own value would silently overrule `group=choice` on the command line."""
     values = values_of(CONF / "experiment" / f"{experiment}.yaml")
-    for group in set(values) & {file.parent.name for file in FILES} - {"experiment"}:
-        assert len(list((CONF / group).glob("*.yaml"))) == 1, group
+    for group in set(values) & GROUPS.keys() - {"experiment"}:
+        assert len(GROUPS[group]) == 1, group
 
 
 @pytest.mark.parametrize("schedule", ["plateau", "log_2010"])
@@ -55,13 +74,12 @@ def test_a_choice_on_the_command_line_beats_the_experiment_s(schedule: str) -> N
         job(f"experiment={experiment}", f"schedule={schedule}").config.schedule for experiment in ("demo", "ilsvrc2012")
     ]
     assert chosen[0] == chosen[1]
-    assert chosen[0].kind == ("plateau" if schedule == "plateau" else "epochs")
+    assert chosen[0].kind == ("plateau" if schedule == "plateau" else "multistep")
 
 
 def test_two_choices_of_one_group_differ() -> None:
-    groups = {file.parent.name for file in FILES} - {"experiment", "recipe"}
-    for group in sorted(groups):
-        trees = [str(chosen(file)) for file in FILES if file.parent.name == group]
+    for group in GROUPS.keys() - {"experiment", "recipe"}:
+        trees = [str(chosen(file)[group]) for file in GROUPS[group]]
         assert len(set(trees)) == len(trees), group
 
 
@@ -73,19 +91,28 @@ def test_a_file_says_why(file: Path) -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_s_drops_are_made(experiment: str) -> None:
-    assert unreached_milestones(job(f"experiment={experiment}")) is None
+    assert unreached_milestones(job(*command_of(experiment))) is None
 
 
 @pytest.mark.parametrize(
     ("shorter", "said"),
     [
-        (["schedule.epochs=10"], ["schedule.epochs=10 ends before", "at epoch 20 and 26:", "scaled_to=10 in its"]),
-        (["schedule.epochs=26"], ["epoch 26:", "schedule.scaled_to=26 in its"]),  # epochs count from 0: the last is 25
-        (["schedule.epochs=10", "schedule.scaled_to=10"], ["schedule.epochs=10 ends before"]),
-        (["schedule.scaled_to=3"], ["schedule.scaled_to=3 is too short for 1 of the 2 drops"]),  # 26 x 3 / 30 is 3
+        (
+            ["schedule.epochs=10"],
+            ["schedule.epochs=10 ends before", "at epoch 20 and 26:", "rescale_to_epochs=10 in its"],
+        ),
+        (
+            ["schedule.epochs=26"],
+            ["epoch 26:", "schedule.rescale_to_epochs=26 in its"],
+        ),  # epochs count from 0: the last is 25
+        (["schedule.epochs=10", "schedule.rescale_to_epochs=10"], ["schedule.epochs=10 ends before"]),
+        (
+            ["schedule.rescale_to_epochs=3"],
+            ["schedule.rescale_to_epochs=3 is too short for 1 of the 2 drops"],
+        ),  # 26 x 3 / 30 is 3
         (["schedule.epochs=27"], []),
-        (["schedule.scaled_to=10"], []),
-        (["schedule.epochs=10", "schedule.drops=[]"], []),
+        (["schedule.rescale_to_epochs=10"], []),
+        (["schedule.epochs=10", "schedule.milestones=[]"], []),
         (["schedule.epochs=10", "schedule.kind=plateau"], []),  # of no effect there
     ],
 )
@@ -98,53 +125,46 @@ def test_drops_after_the_end_of_training_are_said(shorter: list[str], said: list
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_s_command_runs_it(experiment: str) -> None:
-    file = CONF / "experiment" / f"{experiment}.yaml"
-    (command,) = [line for line in file.read_text().splitlines() if line.startswith("# Command:")]
-    words = command.split()[2:]
-    assert words[:2] == ["python", "train.py"]
-    # A checkpoint is looked at when the command is read; the others' places are not.
-    words = [word for word in words if word != "pretrained.checkpoint=RUN"]
-    (overrides,) = expand(words[2:], sweep=False)
-    assert job(*overrides).config.experiment == experiment
+    assert job(*command_of(experiment)).config.experiment == experiment
 
 
 def test_the_paper_s_experiments_hold_the_paper_s_values() -> None:
-    config = job("experiment=ilsvrc2012", "data.root=/data/pack").config
-    assert config.scale.maps == [96, 256, 384, 384, 256] and config.scale.hidden_units == 4096
+    config = job(*command_of("ilsvrc2012")).config
+    assert config.scale.channels == [96, 256, 384, 384, 256] and config.scale.fc_width == 4096
     assert (config.lrn.size, config.lrn.k, config.lrn.alpha, config.lrn.beta) == (5, 2.0, 1e-4, 0.75)
-    assert config.lrn.layers == [1, 2] and config.lrn.alpha_over == "sum"
+    assert config.lrn.layers == [1, 2] and not config.lrn.divide_alpha
     assert (config.pooling.size, config.pooling.stride) == (3, 2)
     assert (config.dropout.layers, config.dropout.probability) == ([6, 7], 0.5)
     optimizer = config.optimizer
     assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (0.01, 0.9, 0.0005)
     assert optimizer.batch_size == 128
-    assert (config.schedule.kind, config.schedule.factor, config.schedule.max_drops) == ("plateau", 10.0, 3)
+    assert (config.schedule.kind, config.schedule.factor, config.schedule.max_lr_drops) == ("plateau", 10.0, 3)
     assert (config.target.paper.top1, config.target.paper.top5) == (40.7, 18.2)
     assert (config.target.log.top1, config.target.log.top5) == (40.664, 18.210)
-    earlier = job("experiment=ilsvrc2010", "data.root=/data/pack").config
+    earlier = job(*command_of("ilsvrc2010")).config
     assert (earlier.target.paper.top1, earlier.target.paper.top5) == (37.5, 17.0)
 
 
 def test_the_cifar_nets_hold_the_values_of_their_release() -> None:
     """Layer definitions and parameter files of cuda-convnet, July 2012."""
-    config = job("experiment=cifar10_normalisation").config
-    assert (config.scale.image_size, config.scale.crop_size) == (32, 24) and config.crops.last_position
+    config = job("experiment=cifar10_normalization").config
+    assert (config.scale.image_size, config.scale.crop_size) == (32, 24) and config.crops.include_last_offset
     optimizer = config.optimizer
-    assert (optimizer.lr, optimizer.lr * optimizer.bias_rate, optimizer.momentum) == (0.001, 0.002, 0.9)
-    decays = {layer: factor * optimizer.weight_decay for layer, factor in optimizer.decay_factors.items()}
+    assert (optimizer.lr, optimizer.lr * optimizer.bias_lr_multiplier, optimizer.momentum) == (0.001, 0.002, 0.9)
+    decays = {layer: factor * optimizer.weight_decay for layer, factor in optimizer.weight_decay_multipliers.items()}
     assert decays == {"conv1": 0, "conv2": 0, "local3": 0.004, "local4": 0.004, "fc5": 0.004}
     assert not optimizer.decay_biases and config.lrn.layers == [] and config.target.paper.top1 == 13
-    assert (config.schedule.epochs, config.schedule.drops) == (520, [500, 510])
+    assert (config.schedule.epochs, config.schedule.milestones) == (520, [500, 510])
     decays_of = {"cifar_19pct": [0.004, 0.004, 0.004, 3], "cifar_80sec": [0.004, 0.004, 0.004, 0.03, 0.03]}
     for name_, expected in decays_of.items():
         optimizer = job(f"optimizer={name_}").config.optimizer
-        factors = optimizer.decay_factors
+        factors = optimizer.weight_decay_multipliers
         assert [factors[layer] * optimizer.weight_decay for layer in sorted(factors)] == pytest.approx(expected)
 
 
 def test_figure_1_has_no_regularisation() -> None:
     config = job("experiment=figure1").config
     assert (config.optimizer.weight_decay, config.dropout.layers, config.lrn.layers) == (0, [], [])
-    assert not (config.crops.random or config.crops.flip) and config.color.coefficient == 0
+    assert not (config.crops.random or config.crops.flip) and config.color.std == 0
     assert config.scale.crop_size == config.scale.image_size == 32
-    assert config.schedule.until_train_error == 25 and config.schedule.drops == []
+    assert config.schedule.stop_at_train_error == 25 and config.schedule.milestones == []

@@ -9,7 +9,7 @@ import pytest
 from alexnet.config.job import run_name
 from tests.config.conftest import job, leaves
 
-BESIDE = ("runs", "fresh", "hardware.", "trainer.", "placement.", "wandb.", "target.", "data.packs")
+BESIDE = ("runs", "restart", "hardware.", "devices.", "wandb.", "target.", "data.packs")
 """What says where, how or beside what a run computes: no part of its name."""
 
 
@@ -37,19 +37,19 @@ def test_a_run_s_name_follows_from_every_value_that_it_computes_with() -> None:
 
 
 def test_a_run_s_name_is_readable() -> None:
-    assert run_name(job().tree).startswith("demo-baseline-seed0-")
-    assert run_name(job("seed=3", "+ablation=[no_lrn,no_color]").tree).startswith("demo-no_color+no_lrn-seed3-")
+    assert job().name.startswith("demo-baseline-seed0-")
+    assert job("seed=3", "+ablation=[no_lrn,no_color]").name.startswith("demo-no_color+no_lrn-seed3-")
 
 
 def test_one_run_has_one_name_however_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run_name(job("+ablation=[no_lrn,no_color]").tree) == run_name(job("ablation=[no_color,no_lrn]").tree)
-    assert run_name(job("+ablation=none").tree) == run_name(job().tree)
-    assert run_name(job("lrn.k=2").tree) == run_name(job("lrn.k=2.0").tree) == run_name(job().tree)
-    absolute = run_name(job("data=folder", f"data.root={tmp_path}/images").tree)
+    assert job("+ablation=[no_lrn,no_color]").name == job("ablation=[no_color,no_lrn]").name
+    assert job("+ablation=none").name == job().name
+    assert job("lrn.k=2").name == job("lrn.k=2.0").name == job().name
+    absolute = job("data=folder", f"data.root={tmp_path}/images").name
     monkeypatch.chdir(tmp_path)
-    assert run_name(job("data=folder", "data.root=images").tree) == absolute
+    assert job("data=folder", "data.root=images").name == absolute
     elsewhere = job("data=folder", "data.root=../images")
-    assert run_name(elsewhere.tree) != absolute  # as docs/sweeps.md tells of packs that were moved
+    assert elsewhere.name != absolute  # as docs/sweeps.md tells of packs that were moved
     assert elsewhere.pairing_key == job("data=folder", "data.root=images").pairing_key
 
 
@@ -67,7 +67,7 @@ def test_a_claim_s_wording_is_no_part_of_a_run_s_name() -> None:
         "+ablation=no_lrn",
         "+ablation=[no_conv3,no_dropout]",
         "hardware.threads=1",
-        "wandb=disabled",
+        "wandb.mode=disabled",
         "runs=elsewhere",
         "data.root=/data/pack",
         "data.packs=/data/packs",
@@ -102,7 +102,7 @@ def test_an_ablation_is_compared_with_the_baseline_of_its_own_settings() -> None
 def test_an_ablation_by_hand_is_not_the_ablation() -> None:
     """Only `+ablation` says that a change is under test; by hand it is another baseline."""
     by_hand, claimed = job("lrn=none"), job("+ablation=no_lrn")
-    assert run_name(by_hand.tree) != run_name(claimed.tree)
+    assert by_hand.name != claimed.name
     assert by_hand.changes == {} and by_hand.pairing_key != claimed.pairing_key
 
 

@@ -1,42 +1,51 @@
 """The two recipes, row by row of docs/recipes.md, against the facts of the release written down here once more."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from alexnet.commands.layer_table import parameters, total_parameters
 from alexnet.config.compose import ABLATIONS, ablation_choices
-from alexnet.net.plan import plan
-from alexnet.net.specs import ActivationSpec, Conv, LinearSpec, LRNSpec, Pool, WithinChannelLRNSpec
+from alexnet.net.plan import layer_specs
+from alexnet.net.specs import (
+    ActivationSpec,
+    ConvSpec,
+    LinearSpec,
+    LRNSpec,
+    PoolSpec,
+    WithinChannelLRNSpec,
+    parameters,
+    total_parameters,
+)
 from tests.config.conftest import job, leaves
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
 # Number of the difference -> key -> (what the text has, what the source has).
 DIFFERENCES: dict[int, dict[str, tuple[Any, Any]]] = {
-    1: {"order.relu_last": ([], [1])},
-    2: {"lrn.alpha_over": ("sum", "mean")},
-    4: {"same_map_norm.layers": ([], [2])},
+    1: {"relu_position.after_pooling": ([], [1])},
+    2: {"lrn.divide_alpha": (False, True)},
+    4: {"within_channel_lrn.layers": ([], [2])},
     5: {"init.std_conv3_to_5": (0.01, 0.03)},
-    6: {"optimizer.bias_rate": (1.0, 2.0), "late.bias_drops": (None, [])},
-    7: {"late.layers": ([], [1])},
+    6: {"optimizer.bias_lr_multiplier": (1.0, 2.0), "late_changes.bias_milestones": (None, [])},
+    7: {"late_changes.layers": ([], [1])},
     8: {"optimizer.decay_biases": (True, False)},
-    9: {"late.color_off": (None, 67)},
+    9: {"late_changes.color_off_epoch": (None, 67)},
     11: {"color.rescale": (False, True)},
-    12: {"crops.last_position": (False, True)},
-    13: {"crops.images_per_draw": (1, 32)},
-    14: {"crops.centred_mean": (False, True)},
-    15: {"shuffle.every_epoch": (True, False)},
+    12: {"crops.include_last_offset": (False, True)},
+    13: {"crops.images_per_crop": (1, 32)},
+    14: {"crops.center_mean": (False, True)},
+    15: {"shuffle.each_epoch": (True, False)},
 }
 # What both have alike, so that the row is a statement and no choice.
 ALIKE: dict[int, dict[str, Any]] = {
     3: {"lrn.across_columns": False},
-    7: {"late.slowed": 67, "late.frozen": 72, "late.of_epochs": 91},
-    10: {"color.magnitude": "std", "color.coefficient": 0.1},
+    7: {"late_changes.lr_drop_epoch": 67, "late_changes.freeze_epoch": 72, "late_changes.of_epochs": 91},
+    10: {"color.magnitude": "std", "color.std": 0.1},
     32: {"optimizer.momentum": 0.9, "optimizer.weight_decay": 0.0005, "optimizer.lr": 0.01},
 }
-KEYS = [key for keys in (*DIFFERENCES.values(), *ALIKE.values()) for key in keys]
+GROUPS = ("lrn", "init", "crops", "color")
 PRINTED = ("experiment=ilsvrc2012", "data.root=/data/pack", "schedule=log_2012")
 
 
@@ -67,17 +76,17 @@ def test_the_page_has_every_difference_and_names_real_keys() -> None:
 
 
 def test_each_difference_can_be_switched_alone_on_either_recipe() -> None:
-    choices = sorted(choice for choice in ablation_choices() if choice.startswith("source/") and choice != "source/all")
+    """By an ablation on the text's recipe (test_ablations composes them), by its group or key on the source's."""
     switched: dict[str, Any] = {}
-    for choice in choices:
-        one = job(f"+ablation={choice}", *PRINTED)
-        switched |= {key: (before, after) for key, (before, after) in one.changes.items()}
-    assert switched == {key: pair for keys in DIFFERENCES.values() for key, pair in keys.items()}
-    for group in ("order", "lrn", "init", "crops", "color"):
-        recipe = values("recipe=source_2012", *PRINTED, f"{group}=paper")
-        printed = values(*PRINTED)
-        for key in KEYS:
-            assert (recipe[key] == printed[key]) or key.partition(".")[0] != group
+    for choice, content in ablation_choices().items():
+        if choice.startswith("source/") and choice != "source/all":
+            switched |= leaves({key: value for key, value in content.items() if key != "ablations"})
+    differences = {key: pair for keys in DIFFERENCES.values() for key, pair in keys.items()}
+    assert switched == {key: source for key, (_, source) in differences.items()}
+    taken_back = {key: text for key, (text, _) in differences.items() if key.partition(".")[0] not in GROUPS}
+    overrides = [f"{key}={json.dumps(text)}" for key, text in taken_back.items()]
+    recipe = values("recipe=source_2012", *PRINTED, *(f"{group}=paper" for group in GROUPS), *overrides)
+    assert recipe | {"recipe": "paper"} == values(*PRINTED)
 
 
 def test_the_source_as_an_ablation_is_the_recipe() -> None:
@@ -91,8 +100,14 @@ def test_the_source_as_an_ablation_is_the_recipe() -> None:
 
 def kinds(*arguments: str) -> list[str]:
     """The layers of the first two convolutions, in order, as a facts sheet would name them."""
-    names = {Conv: "conv", LRNSpec: "lrn", WithinChannelLRNSpec: "same-map", Pool: "pool", ActivationSpec: "relu"}
-    layers = plan(job("scale=paper", *arguments).config, 1000)
+    names = {
+        ConvSpec: "conv",
+        LRNSpec: "lrn",
+        WithinChannelLRNSpec: "same-map",
+        PoolSpec: "pool",
+        ActivationSpec: "relu",
+    }
+    layers = layer_specs(job("scale=paper", *arguments).config, 1000)
     end = next(index for index, layer in enumerate(layers) if layer.name == "conv3")
     return [names[type(layer)] for layer in layers[:end]]
 
@@ -124,7 +139,7 @@ def test_net_145_has_the_log_s_target_and_schedule(experiment: str) -> None:
     config = job(f"experiment={experiment}", "data.root=/data/pack").config
     assert (config.target.log.top1, config.target.log.top5) == LOG_145[experiment]
     assert config.recipe == "source_2012" and config.schedule.epochs == (91 if experiment.endswith("2012") else 93)
-    assert total_parameters(plan(config, 1000)) == 60_965_224
+    assert total_parameters(layer_specs(config, 1000)) == 60_965_224
 
 
 @pytest.mark.parametrize("net", RECORD)
@@ -132,7 +147,7 @@ def test_a_net_of_the_record(net: str) -> None:
     experiment = "net_145_2010" if net == "net_145_half" else "net_145_2012"
     one = job(f"experiment={experiment}", "data.root=/data/pack", f"+ablation=record/{net}").config
     errors, size = RECORD[net]
-    assert total_parameters(plan(one, 1000)) == size
+    assert total_parameters(layer_specs(one, 1000)) == size
     claim = one.ablations[f"record_{net}"]
     if errors is None:
         assert (one.target.log.top1, claim.log.top1) == (None if claim.log.top1 else one.target.log.top1, None)
@@ -145,7 +160,7 @@ def test_a_net_of_the_record(net: str) -> None:
 
 def record_layers(net: str) -> list[str]:
     arguments = ("experiment=net_145_2012", "data.root=/data/pack", f"+ablation=record/{net}")
-    return [layer.name for layer in plan(job(*arguments).config, 1000) if not isinstance(layer, LinearSpec)]
+    return [layer.name for layer in layer_specs(job(*arguments).config, 1000) if not isinstance(layer, LinearSpec)]
 
 
 def test_what_the_record_s_nets_are_made_of() -> None:
@@ -154,7 +169,7 @@ def test_what_the_record_s_nets_are_made_of() -> None:
     tail = record_layers("net_149")
     assert tail[tail.index("conv5") :][:4] == ["conv5", "lrn5", "pool5", "conv5_relu"]
     second = record_layers("net_166")
-    assert second[second.index("conv2") :][:5] == ["conv2", "lrn2", "same_map_norm2", "pool2", "conv2_relu"]
+    assert second[second.index("conv2") :][:5] == ["conv2", "lrn2", "within_channel_lrn2", "pool2", "conv2_relu"]
     second = record_layers("net_167")
     assert second[second.index("conv2") :][:3] == ["conv2", "conv2_relu", "pool2"] and "lrn1" in second
 
@@ -165,6 +180,6 @@ def test_every_record_and_source_file_is_looked_at() -> None:
 
 def test_shares_of_the_parameters() -> None:
     """Row 18: 1.452 % in conv3 and 1.089 % in conv4, not "no more than 1 %"."""
-    layers = plan(job("scale=paper").config, 1000)
+    layers = layer_specs(job("scale=paper").config, 1000)
     shares = {layer.name: 100 * parameters(layer) / total_parameters(layers) for layer in layers}
     assert (round(shares["conv3"], 3), round(shares["conv4"], 3)) == (1.452, 1.089)

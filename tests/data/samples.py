@@ -10,6 +10,9 @@ import numpy as np
 import zstandard
 from PIL import Image
 
+from alexnet.data.sources.layouts import Source, open_source
+from alexnet.data.sources.tars import FileRange
+
 CLASSES = tuple("abcde")
 
 
@@ -66,3 +69,27 @@ def _backwards(folder: Path) -> list[Path]:
 def contents(root: Path) -> dict[str, bytes]:
     """Every file below a directory, hidden ones too."""
     return {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+
+
+def splits(source: Source | Path) -> dict[str, list[tuple[str, int]]]:
+    """Names and classes of the images of a source, by split."""
+    if isinstance(source, Path):
+        with open_source(source) as opened:
+            return splits(opened)
+    catalog = source.catalog
+    return {
+        split: list(zip(catalog.images(split), catalog.labels(split).tolist(), strict=True))
+        for split in catalog.counts()
+    }
+
+
+def images(path: Path) -> dict[str, bytes]:
+    """The encoded images of a source by name; their places must be those of `splits`."""
+    with open_source(path) as source:
+        found = list(source.images())
+        names = {split: [name for name, _ in listed] for split, listed in splits(source).items()}
+    assert all(names[image.split][image.place] == image.name for image in found)
+    return {
+        image.name: image.encoded.read_bytes() if isinstance(image.encoded, Path | FileRange) else bytes(image.encoded)
+        for image in found
+    }

@@ -46,18 +46,18 @@ def test_a_cleared_store_forgets() -> None:
 @pytest.mark.parametrize("replicas", [2, 3])
 def test_parts_of_batches_seen_by_several_processes_make_the_whole(replicas: int) -> None:
     scores, labels = probabilities(1, 11), torch.arange(11) % 7
-    alone = PredictionStore(whole=True)
-    stores = [PredictionStore(whole=True) for _ in range(replicas)]
+    alone = PredictionStore(keep_probabilities=True)
+    stores = [PredictionStore(keep_probabilities=True) for _ in range(replicas)]
     for batch, start in enumerate(range(0, 11, 4)):
         inside = slice(start, start + 4)
         alone.add(0, "center", batch, labels[inside], scores[inside])
         images = len(labels[inside])
         for index, store in enumerate(stores):
-            part = Replica(index=index, of=replicas).part(images).within
+            part = Replica(index=index, count=replicas).part(images).within
             if len(labels[inside][part]):
                 store.add(0, "center", batch, labels[inside][part], scores[inside][part])
-    merged = PredictionStore(whole=True)
+    merged = PredictionStore(keep_probabilities=True)
     merged.merge(stores)
-    mine, theirs = (store.answers(["val"])["val"] for store in (merged, alone))
+    mine, theirs = (store.collect_probabilities(["val"])["val"] for store in (merged, alone))
     np.testing.assert_array_equal(mine.labels, theirs.labels)
     np.testing.assert_array_equal(mine.views["center"], theirs.views["center"])

@@ -1,11 +1,12 @@
 """Top-1 and top-5 errors against numpy, for any batching."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.evaluation.metrics import TopKErrors, top5
+from alexnet.evaluation.metrics import MeanLoss, TopKErrors
 
 
 @settings(max_examples=60, deadline=None)
@@ -31,8 +32,24 @@ def test_counts_start_anew_after_a_reset() -> None:
     errors.reset()
     errors.update(right, torch.arange(3))
     assert int(errors.images) == 3 and float(errors.compute()["top1"]) == 0
+    losses = torch.rand(10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    metric = MeanLoss()
+    for part in losses.split(4):  # the last batch is smaller
+        metric.update(part.mean(), len(part))
+    assert float(metric.compute()) == pytest.approx(float(losses.mean()), rel=1e-6)
+    metric.reset()
+    metric.update(torch.tensor(2.0), 3)
+    assert float(metric.compute()) == 2
 
 
-def test_the_most_probable_class_comes_first() -> None:
-    scores = torch.tensor([[0.1, 0.5, 0.2, 0.05, 0.03, 0.12]])
-    assert top5(scores).tolist() == [[1, 2, 5, 0, 3]]
+def test_what_is_not_a_number_shows() -> None:
+    metric = MeanLoss()
+    metric.update(torch.tensor(1.0), 3)
+    metric.update(torch.tensor(torch.nan), 3)
+    assert metric.compute().isnan()
+
+
+def test_no_graph_is_kept() -> None:
+    metric = MeanLoss()
+    metric.update(torch.ones((), requires_grad=True) * 2, 3)
+    assert not metric.total.requires_grad

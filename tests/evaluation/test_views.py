@@ -1,21 +1,18 @@
 """Centre crop and ten crops against numpy with explicit slices."""
 
-from dataclasses import replace
-
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from alexnet.config.schema import ColorConfig, CropsConfig
+from alexnet.config.groups import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import Augmenter, CropGeometry
 from alexnet.data.pack.statistics import PixelStats
-from alexnet.evaluation.views import _inputs, center_logits, probabilities, view_offsets
+from alexnet.evaluation.views import center_logits, probabilities, view_crops
 
-COLOR = ColorConfig(coefficient=0.1, magnitude="std")
-CROPS = CropsConfig(random=True, flip=True, last_position=False)
+COLOR = ColorConfig(std=0.1, magnitude="std")
+CROPS = CropsConfig(random=True, flip=True, include_last_offset=False)
 
 
 def augmenter(size: int, crop: int) -> Augmenter:
@@ -68,27 +65,14 @@ def test_ten_crops_are_the_mean_of_the_softmax_of_ten_patches(crop: int, margin:
     np.testing.assert_allclose(seen["ten_crop"].sum(dim=1).numpy(), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("centred_mean", [False, True])
-def test_patches_are_the_augmenter_s_crops(centred_mean: bool) -> None:
-    """Bit for bit and in its layout, also where the mean image is that of the centre and is not mirrored."""
-    views = augmenter(9, 6)
-    views.crops = replace(CROPS, centred_mean=centred_mean)
-    images = torch.randint(0, 256, (4, 9, 9, 3), dtype=torch.uint8)
-    for row, column, mirrored in view_offsets("ten_crop", views.geometry):
-        offsets, flips = torch.tensor([[row, column]]).expand(4, 2), torch.full((4,), mirrored)
-        expected = views.crop(images, offsets, flips)
-        found = _inputs(views, images, (row, column, mirrored))
-        assert torch.equal(found, expected) and found.stride() == expected.stride()
-
-
 def test_the_ten_patches_stand_in_the_documented_order() -> None:
     paper = CropGeometry(image_size=256, crop_size=224)
     corners = [(0, 0), (0, 32), (16, 16), (32, 0), (32, 32)]
-    assert view_offsets("ten_crop", paper) == [
+    assert view_crops("ten_crop", paper) == [
         *((row, column, False) for row, column in corners),
         *((row, column, True) for row, column in corners),
     ]
-    assert view_offsets("center", paper) == [(16, 16, False)]
+    assert view_crops("center", paper) == [(16, 16, False)]
 
 
 def test_an_average_of_probabilities_is_not_one_of_logits() -> None:

@@ -14,15 +14,15 @@ from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.halves import check_two_devices, exchanges, half
-from alexnet.net.plan import plan
-from alexnet.net.precision import at_least_float32
+from alexnet.net.layers import at_least_float32
+from alexnet.net.plan import layer_specs
 from alexnet.net.specs import LinearSpec
 from alexnet.net.two_devices import ColumnShard
 from alexnet.training.momentum import SGD2012, parameter_groups
 from tests.conftest import Compose
 from tests.net.pairs import in_two_processes
 
-NARROW = ("scale=cifar", "scale.maps=[8,16,16,24,8]", "scale.hidden_units=34")
+NARROW = ("scale=cifar", "scale.channels=[8,16,16,24,8]", "scale.fc_width=34")
 CASES: dict[str, tuple[str, ...]] = {
     "two": (),
     "two, no LRN": ("lrn=none",),
@@ -30,8 +30,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "isolated, no LRN": ("columns=isolated", "lrn=none"),
     "source": ("recipe=source_2012", "schedule=log_2012"),
     "six layers": ("depth=six",),
-    "without conv3, bottleneck": ("depth.without=[3]", "head=bottleneck"),
-    "isolated, without conv1": ("columns=isolated", "depth.without=[1]"),
+    "without conv3, bottleneck": ("depth.remove=[3]", "classifier.bottleneck=true"),
+    "isolated, without conv1": ("columns=isolated", "depth.remove=[1]"),
 }
 IMAGES, CLASSES, UPDATES = 6, 7, 10
 """The second half of the classes is the smaller one, as is that of the bottleneck's 17 units."""
@@ -58,7 +58,7 @@ def compare(rank: int, cases: Mapping[str, Config]) -> dict[str, dict[str, Any]]
 
 
 def _compare(column: int, config: Config, dtype: torch.dtype = torch.float32) -> Seen:
-    whole = AlexNet(config, classes=CLASSES, seed=3).to(dtype)
+    whole = AlexNet(config, num_classes=CLASSES, seed=3).to(dtype)
     half = ColumnShard(whole, config, column=column).to(dtype)
     half.connect(dist.group.WORLD, torch.device("cpu"))
     rules = [_rule(net, config) for net in (whole, half)]
@@ -94,7 +94,7 @@ def _gradients(net: AlexNet | ColumnShard) -> dict[str, Tensor]:
 
 
 def _differences(half: ColumnShard, own: dict[str, Tensor], whole: dict[str, Tensor], what: str) -> dict[str, float]:
-    return {f"{what}{name}": _difference(tensor, whole[name]) for name, tensor in half.gathered(own).items()}
+    return {f"{what}{name}": _difference(tensor, whole[name]) for name, tensor in half.full_state(own).items()}
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
@@ -120,7 +120,7 @@ def test_halves_compute_what_the_whole_does(case: str, seen: list[dict[str, Seen
 
 @pytest.mark.parametrize("case", CASES)
 def test_bytes_sent_are_those_of_the_plan(case: str, seen: list[dict[str, Seen]], compose: Compose) -> None:
-    planned = exchanges(plan(compose(*NARROW, *CASES[case]), CLASSES))
+    planned = exchanges(layer_specs(compose(*NARROW, *CASES[case]), CLASSES))
     steps = IMAGES * UPDATES
     for way in ("forward", "backward"):
         sent = [getattr(process[case], way) for process in seen]
@@ -141,7 +141,7 @@ def test_doubles_agree_to_their_last_digits_and_bfloat16_sends_half(seen: list[d
 
 
 def test_odd_numbers_are_halved_as_torch_halves_them(compose: Compose) -> None:
-    layers = plan(compose(*NARROW, "head=bottleneck"), CLASSES)
+    layers = layer_specs(compose(*NARROW, "classifier.bottleneck=true"), CLASSES)
     units = [
         [half(layer, device=device) for layer in layers if layer.name in ("bottleneck", "fc8")] for device in (0, 1)
     ]
@@ -152,8 +152,8 @@ def test_odd_numbers_are_halved_as_torch_halves_them(compose: Compose) -> None:
     ("overrides", "wrong"),
     [
         (("columns=one",), r"columns=one has one: choose columns=two"),
-        (("experiment=figure1",), r"architecture=cifar_\w+ has one column: add placement=one_device"),
-        (("lrn.across_columns=true",), r"lrn\.across_columns=true needs placement=one_device"),
+        (("experiment=figure1",), r"architecture=cifar_\w+ has one column: add devices=single"),
+        (("lrn.across_columns=true",), r"lrn\.across_columns=true needs devices=single"),
     ],
 )
 def test_what_cannot_be_halved_is_refused(overrides: tuple[str, ...], wrong: str, compose: Compose) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from alexnet.errors import UserError
 from alexnet.runs.collect import collect
-from alexnet.runs.result import RESULT_FILE
+from alexnet.runs.directory import RESULT_FILE
 from tests.study.made_up import predictions, result, save, unfinished
 
 

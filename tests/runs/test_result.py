@@ -13,20 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.config.records import FieldError
+from alexnet.config.schema import Claim, Errors, Target
 from alexnet.errors import UserError
-from alexnet.runs.predictions import PREDICTIONS_FILE, ViewPredictions, read_predictions, write_predictions
+from alexnet.runs.decode import FieldError
+from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.predictions import ViewPredictions, read_predictions, write_predictions
 from alexnet.runs.result import (
-    RESULT_FILE,
-    Claim,
     DataFacts,
     ErrorRates,
     GitState,
     LrDrop,
-    Points,
     PretrainedFacts,
     Result,
-    Target,
     TrainingFacts,
     read_result,
 )
@@ -47,7 +45,7 @@ def few(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(words, values, max_size=2)
 
 
-points = st.builds(Points, top1=st.none() | numbers, top5=st.none() | numbers)
+points = st.builds(Errors, top1=st.none() | numbers, top5=st.none() | numbers)
 rates = st.builds(ErrorRates, images=st.integers(1, 10**6), top1=st.floats(0, 1), top5=st.floats(0, 1))
 training = st.builds(
     TrainingFacts,
@@ -294,7 +292,7 @@ def test_predictions_come_back_as_written(written: ViewPredictions) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_predictions(Path(folder), {"test": {"center": written, "ten_crop": written}})
         read = read_predictions(Path(folder), "test", "ten_crop")
-    for name in ("labels", "top5_classes", "top5_probabilities", "top1_right", "top5_right"):
+    for name in ("labels", "top5_classes", "top5_probabilities", "top1_correct", "top5_correct"):
         array, original = getattr(read, name), getattr(written, name)
         assert array.dtype == original.dtype
         np.testing.assert_array_equal(array, original)
@@ -306,8 +304,8 @@ def small() -> ViewPredictions:
 
 def test_right_and_wrong_by_hand() -> None:
     view = small()
-    assert view.top1_right.tolist() == [True, False, False]
-    assert view.top5_right.tolist() == [True, True, False]
+    assert view.top1_correct.tolist() == [True, False, False]
+    assert view.top5_correct.tolist() == [True, True, False]
     assert view.top5_classes[0].tolist() == [0, 1, 2, -1, -1]
     assert view.top5_probabilities[0, 3:].tolist() == [0, 0]
     assert view.error_rates() == ErrorRates(images=3, top1=2 / 3, top5=1 / 3)

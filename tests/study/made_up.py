@@ -7,32 +7,34 @@ from typing import Any
 import numpy as np
 import yaml
 
+from alexnet.config.schema import Claim, Errors, Target
+from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.runs.predictions import ViewPredictions, write_predictions
-from alexnet.runs.result import Claim, DataFacts, ErrorRates, Points, Result, Target
+from alexnet.runs.result import DataFacts, ErrorRates, Result
 
 IMAGES = 1000
-UNKNOWN = Points()
+UNKNOWN = Errors()
 
 CLAIMS = {
     "no_lrn": Claim(
         title="Response normalisation",
         section="3.3",
         statement="Without it the error rises.",
-        paper=Points(top1=1.4, top5=1.2),
-        log=Points(top1=1.37, top5=1.152),
+        paper=Errors(top1=1.4, top5=1.2),
+        log=Errors(top1=1.37, top5=1.152),
     ),
     "one_column": Claim(
         title="One column",
         section="3.2",
         statement="One column is worse than two.",
-        paper=Points(top1=1.7, top5=1.2),
-        log=Points(top1=1.6953, top5=1.23),
+        paper=Errors(top1=1.7, top5=1.2),
+        log=Errors(top1=1.6953, top5=1.23),
     ),
     "no_color": Claim(
         title="Colour noise",
         section="4.1",
         statement="It is worth more than one point.",
-        paper=Points(top1=1.0),
+        paper=Errors(top1=1.0),
         log=UNKNOWN,
     ),
     "isolated_columns": Claim(
@@ -40,7 +42,7 @@ CLAIMS = {
         section="log",
         statement="Not in the paper.",
         paper=UNKNOWN,
-        log=Points(top1=1.164, top5=1.12),
+        log=Errors(top1=1.164, top5=1.12),
     ),
     "no_dropout": Claim(
         title="Dropout", section="4.2", statement="Without it the net over-fits.", paper=UNKNOWN, log=UNKNOWN
@@ -139,8 +141,7 @@ def fitted(
         data=DataFacts(name="cifar10", fingerprint="c10", classes=10, images={"train": 45000, "test": IMAGES}),
     )
     directory = save(folder, run, predictions(300, 30))
-    rows = [f"{epoch},{352 * (epoch + 1)},{error}" for epoch, error in enumerate(errors)]
-    (directory / "metrics.csv").write_text("\n".join(["epoch,step,train_set_top1_error", *rows, ""]))
+    write_metrics(directory, [epoch_record(epoch, train_set=error) for epoch, error in enumerate(errors)])
     tree = {
         "activation": {"name": activation},
         "optimizer": {"lr": rate, "momentum": 0.9, "batch_size": 128} | (settings or {}).get("optimizer", {}),
@@ -148,3 +149,20 @@ def fitted(
     }
     (directory / "config.yaml").write_text(yaml.safe_dump(tree))
     return directory
+
+
+def epoch_record(epoch: int, *, train_set: float | None) -> EpochRecord:
+    return EpochRecord(
+        epoch=epoch,
+        step=352 * (epoch + 1),
+        rate=0.01,
+        train_loss=2.0,
+        train_top1_error=50.0,
+        train_top5_error=20.0,
+        val_loss=None,
+        val_top1_error=None,
+        val_top5_error=None,
+        train_set_top1_error=train_set,
+        seconds=3.0,
+        images_per_second=500.0,
+    )

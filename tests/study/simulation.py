@@ -83,7 +83,7 @@ class Findings:
 
 
 def findings(population: Population, seeds: int, rng: np.random.Generator) -> Findings:
-    """Draw `BATCH` studies and analyse them as a report does."""
+    """Draw `BATCH` studies and analyze them as a report does."""
     right, of_pairs = population.draw(seeds, rng)
     if seeds == 1:
         return _one_seed(right, of_pairs[:, 0])
@@ -155,7 +155,7 @@ def ratios(population: Population, rng: np.random.Generator) -> tuple[float, flo
     They decide how hard the interval is. Estimated from 500 studies of 20 seeds.
     """
     batches = [mean_squares(differences_of(population.draw(20, rng)[0])) for _ in range(5)]
-    seed, image, rest = (np.mean([getattr(one, part) for one in batches]) for part in ("seed", "image", "rest"))
+    seed, image, rest = (np.mean([getattr(one, part) for one in batches]) for part in ("seed", "image", "residual"))
     return max(float(seed / rest) - 1, 0.0), max(float(image / rest) - 1, 0.0) / 20
 
 

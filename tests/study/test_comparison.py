@@ -9,19 +9,19 @@ import pytest
 
 from alexnet.errors import UserError
 from alexnet.runs.collect import collect
-from alexnet.runs.predictions import PREDICTIONS_FILE, ViewPredictions, write_predictions
-from alexnet.runs.result import RESULT_FILE
-from alexnet.study.comparison import Group, compare
+from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.predictions import ViewPredictions, write_predictions
+from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.pairing import baseline_command
 from tests.study.made_up import IMAGES, predictions, result, save, study, unfinished
 
 
-def groups(folder: Path, *, split: str | None = None, view: str = "ten_crop") -> list[Group]:
+def groups(folder: Path, *, split: str | None = None, view: str = "ten_crop") -> list[ComparisonTable]:
     return compare(collect([folder]).runs, split=split, view=view)
 
 
-def notes(group: Group) -> str:
-    return "\n".join(note.text for note in group.notes)
+def notes(table: ComparisonTable) -> str:
+    return "\n".join(note.text for note in table.notes)
 
 
 def test_known_deltas(tmp_path: Path) -> None:
@@ -34,8 +34,8 @@ def test_known_deltas(tmp_path: Path) -> None:
     assert baseline.errors == {"top1": pytest.approx(30.0), "top5": pytest.approx(10.0)}
     assert (baseline.deltas, baseline.claim) == ({}, None)
     assert row.errors["top1"] == pytest.approx(32.0)
-    assert [replicate.deltas["top1"].delta for replicate in row.replicates] == pytest.approx([1.0, 2.0, 3.0])
-    assert [replicate.deltas["top1"].only_run_wrong for replicate in row.replicates] == [10, 20, 30]
+    assert [pair.deltas["top1"].delta for pair in row.pairs] == pytest.approx([1.0, 2.0, 3.0])
+    assert [pair.deltas["top1"].only_run_wrong for pair in row.pairs] == [10, 20, 30]
     assert row.deltas["top1"].delta == pytest.approx(2.0)
     assert row.deltas["top1"].seed_sd == pytest.approx(1.0)
     assert row.deltas["top5"].delta == pytest.approx(-1.0)
@@ -131,7 +131,7 @@ def test_other_fingerprint_is_not_paired(tmp_path: Path) -> None:
     first, second = groups(tmp_path)
     assert [row.ablation for row in first.rows] == ["baseline"]
     assert second.rows[0].deltas == {}
-    assert "saw other images: its data fingerprint differs" in notes(second)
+    assert "used different images: its data fingerprint differs" in notes(second)
 
 
 def test_other_test_images_are_not_paired(tmp_path: Path) -> None:

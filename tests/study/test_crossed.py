@@ -9,15 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
 
-from alexnet.study.crossed import TOO_ALIKE, MeanError, MeanSquares, mean_error, mean_squares, root, two_sided_p
+from alexnet.study.crossed import (
+    SEED_VARIANCE_FLOOR,
+    MeanError,
+    MeanSquares,
+    mean_error,
+    mean_squares,
+    root,
+    two_sided_p,
+)
 
 
 def test_mean_squares_by_hand() -> None:
     # Seed means 1 and 3, image means 2, 1, 3, nothing left over: MS_seed = 3 * (1 + 1) / 1, MS_image = 2 * (1 + 1) / 2.
     squares = mean_squares(np.array([[1.0, 0.0, 2.0], [3.0, 2.0, 4.0]]))
-    assert (squares.seed, squares.image, squares.rest) == pytest.approx((6.0, 2.0, 0.0))
+    assert (squares.seed, squares.image, squares.residual) == pytest.approx((6.0, 2.0, 0.0))
     parts = squares.components()
-    assert (parts.images, parts.seed, parts.image, parts.rest) == pytest.approx((3, 2.0, 1.0, 0.0))
+    assert (parts.images, parts.seed, parts.image, parts.residual) == pytest.approx((3, 2.0, 1.0, 0.0))
     # var = 2 / 2 seeds + 1 / 3 images
     error = mean_error(squares)
     assert error.standard_error() == pytest.approx(sqrt(2 / 2 + 1 / 3))
@@ -28,7 +36,7 @@ def test_mean_squares_by_hand() -> None:
 def test_sums_of_squares_add_up(seeds: int, images: int, seed: int) -> None:
     differences = np.random.default_rng(seed).integers(-1, 2, (seeds, images)).astype(float)
     squares = mean_squares(differences)
-    parts = (seeds - 1) * squares.seed + (images - 1) * squares.image + (seeds - 1) * (images - 1) * squares.rest
+    parts = (seeds - 1) * squares.seed + (images - 1) * squares.image + (seeds - 1) * (images - 1) * squares.residual
     assert parts == pytest.approx(((differences - differences.mean()) ** 2).sum())
 
 
@@ -36,7 +44,7 @@ def test_components_are_found_again() -> None:
     rng, seeds, images = np.random.default_rng(4), 300, 400
     drawn = rng.normal(0, 2, (seeds, 1)) + rng.normal(0, 3, (1, images)) + rng.normal(0, 5, (seeds, images))
     parts = mean_squares(drawn).components()
-    assert (parts.seed, parts.image, parts.rest) == pytest.approx((4, 9, 25), rel=0.25)
+    assert (parts.seed, parts.image, parts.residual) == pytest.approx((4, 9, 25), rel=0.25)
 
 
 def test_a_batch_is_analysed_study_by_study() -> None:
@@ -57,7 +65,7 @@ def test_seeds_that_agree_by_chance_do_not_narrow_the_interval_to_nothing() -> N
     # in forty.
     error = mean_error(mean_squares(np.array([[100.0, -100.0, 0, 0], [0, 0, 100.0, -100.0]])))
     rest = 8 * 50**2 / 3
-    assert error.of_seeds == pytest.approx(special.ndtri(0.5 + TOO_ALIKE / 2) ** 2 * rest / 8)
+    assert error.of_seeds == pytest.approx(special.ndtri(0.5 + SEED_VARIANCE_FLOOR / 2) ** 2 * rest / 8)
     assert error.half_width(0.05) > 0
 
 
@@ -102,7 +110,9 @@ def integrated_coverage(seeds: int, seed_ratio: float, image_ratio: float) -> fl
     """
     ranks = (np.arange(1000) + 0.5) / 1000
     spread = (1 + seed_ratio) * special.chdtri(seeds - 1, 1 - ranks) / (seeds - 1)
-    squares = MeanSquares(seeds=seeds, images=1, seed=spread, image=np.array(1 + seeds * image_ratio), rest=np.array(1))
+    squares = MeanSquares(
+        seeds=seeds, images=1, seed=spread, image=np.array(1 + seeds * image_ratio), residual=np.array(1)
+    )
     half = mean_error(squares).half_width(0.05)
     return float((2 * special.ndtr(half / sqrt((1 + seed_ratio) / seeds + image_ratio)) - 1).mean())
 

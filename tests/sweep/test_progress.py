@@ -1,15 +1,16 @@
 """The runs of a sweep and the lines between them, on a clock that the test sets."""
 
 import os
+from dataclasses import replace
+from functools import cache
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from alexnet.config.compose import register
-from alexnet.config.job import check
-from alexnet.sweep.planned import PlannedRun, planned_runs
+from alexnet.config.job import Job, check
+from alexnet.sweep.planned import PlannedRun
 from alexnet.sweep.progress import Progress, shown_time
 from tests.study.made_up import predictions, result, save, unfinished
 
@@ -22,10 +23,19 @@ class Clock:
         return self.now
 
 
-def plan(folder: Path, *overrides: str) -> list[PlannedRun]:
-    register()
-    jobs = [[f"seed={seed}", f"runs={folder}", *overrides] for seed in (0, 1, 2)]
-    return planned_runs([(overrides, check(overrides)) for overrides in jobs])
+@cache
+def job(*overrides: str) -> Job:
+    return check(list(overrides))
+
+
+def plan(folder: Path, *, restart: bool = False) -> list[PlannedRun]:
+    """Plan three seeds of the demo in a folder."""
+    runs = []
+    for seed in (0, 1, 2):
+        one = job(f"seed={seed}")
+        settings = replace(one.config, runs=str(folder), restart=restart)
+        runs.append(PlannedRun.of([f"seed={seed}"], replace(one, config=settings)))
+    return runs
 
 
 def leave(run: PlannedRun, status: str) -> None:
@@ -54,27 +64,10 @@ def test_times_in_the_units_that_matter(seconds: float, shown: str) -> None:
     assert shown_time(seconds) == shown
 
 
-def test_one_after_another(tmp_path: Path) -> None:
+def test_progress_reports_what_has_ended(tmp_path: Path) -> None:
     runs, clock = plan(tmp_path), Clock()
     told, screen = progress(runs, clock)
-    with told.one_by_one(runs[0]):
-        clock.now += 300
-    with pytest.raises(ZeroDivisionError), told.one_by_one(runs[1]):
-        clock.now += 7
-        raise ZeroDivisionError
-    with told.one_by_one(runs[2]):
-        pass
-    assert screen.getvalue().splitlines() == [
-        "run 1 of 3, baseline seed 0; about 10 min left",
-        "run 2 of 3, baseline seed 1; 5 min elapsed, about 25 min left",  # 5 of 6 parts, at 300 s each
-        "run 3 of 3, baseline seed 2; 5 min elapsed, about 15 min left",  # a run that failed fast foretells nothing
-    ]
-
-
-def test_side_by_side(tmp_path: Path) -> None:
-    runs, clock = plan(tmp_path), Clock()
-    told, screen = progress(runs, clock, expected=None)
-    assert told.seconds_left is None
+    assert told.seconds_left == 600
     with told.watched():
         leave(runs[1], "interrupted")
         clock.now += 100
@@ -85,8 +78,8 @@ def test_side_by_side(tmp_path: Path) -> None:
         clock.now += 20
         leave(runs[0], "failed")
     assert screen.getvalue().splitlines() == [
-        "1 of 3 done: baseline seed 1 finished; 2 min elapsed, about 3 min left",  # 4 of 6 parts, at 50 s each
-        "2 of 3 done: baseline seed 0 failed; 2 min elapsed, about 2 min left",
+        "[1 of 3] baseline seed 1 finished; 2 min elapsed; about 3 min left",  # 4 of 6 parts, at 50 s each
+        "[2 of 3] baseline seed 0 failed; 2 min elapsed; about 2 min left",  # a failed run foretells nothing
     ]
 
 
@@ -96,7 +89,7 @@ def test_what_stood_there_before_is_no_outcome_of_this_sweep(tmp_path: Path) -> 
     runs = plan(tmp_path)
     assert [run.finished_before is not None for run in runs] == [True, False, False]
     assert [run.outcome for run in runs] == [None] * 3 and not any(run.is_settled for run in runs)
-    assert [run.finished_before for run in plan(tmp_path, "fresh=true")] == [None] * 3
+    assert [run.finished_before for run in plan(tmp_path, restart=True)] == [None] * 3
     leave(runs[1], "finished")
     leave(runs[2], "interrupted")
     assert [run.outcome.status if run.outcome else None for run in runs] == [None, "finished", "interrupted"]
@@ -108,9 +101,3 @@ def test_a_damaged_result_is_to_do(tmp_path: Path) -> None:
     first.directory.mkdir()
     (first.directory / "result.json").write_text("{")
     assert plan(tmp_path)[0].finished_before is None
-
-
-def test_a_run_that_is_asked_for_twice_is_one_run(tmp_path: Path) -> None:
-    register()
-    jobs = [[f"runs={tmp_path}", k] for k in ("lrn.k=2", "lrn.k=2.0", "lrn.k=1")]
-    assert len(planned_runs([(overrides, check(overrides)) for overrides in jobs])) == 2

@@ -11,20 +11,20 @@ import pytest
 import torch
 from rich.console import Console
 
-from alexnet.config.compose import register
 from alexnet.config.job import Job, check
 from alexnet.runs.result import Result
+from alexnet.trained.weights import weights_digest
 from alexnet.training.run import run
 
-NARROW = ("scale=cifar", "scale.maps=[8,8,16,16,8]", "scale.hidden_units=32")
+NARROW = ("scale=cifar", "scale.channels=[8,8,16,16,8]", "scale.fc_width=32")
 FEW = (
     "data.shapes.train_per_class=3",
     "data.shapes.val_per_class=1",
     "data.shapes.test_per_class=2",
     "optimizer.batch_size=16",
     "schedule.epochs=2",
-    "schedule.drops=[1]",
-    "wandb=disabled",
+    "schedule.milestones=[1]",
+    "wandb.mode=disabled",
     "hardware.accelerator=cpu",
     "hardware.eval_batch_size=64",
 )
@@ -47,15 +47,14 @@ def few_images(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
 
 
 def _few_images(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
-    register()
     packs = tmp_path_factory.getbasetemp() / "packs"
-    return lambda *overrides: check([*FEW, f"data.packs={packs}", *overrides])
+    return lambda *overrides: check([*FEW, f"data.packs={packs}", *overrides], weights_digest=weights_digest)
 
 
 @pytest.fixture(autouse=True)
-def ctrl_c_still_works() -> Iterator[None]:
-    """Lightning ignores further SIGINTs once it has seen one."""
-    handler = signal.getsignal(signal.SIGINT)
+def ctrl_c_works() -> Iterator[None]:
+    """Under nohup Ctrl-C is ignored, and Lightning ignores further SIGINTs once it has seen one."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, handler)
 

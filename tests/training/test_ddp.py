@@ -13,7 +13,7 @@ from alexnet.errors import UserError
 from alexnet.parts import Replica
 from alexnet.runs.result import read_result
 from alexnet.training.history import EpochRecord
-from alexnet.training.world import DistributedContext, external_launch, this_world
+from alexnet.training.world import DistributedContext, detect, external_launch
 from tests.training.conftest import MakeJob, epochs, execute, state
 
 STEADY = ("optimizer.lr=0.001", "data.shapes.val_per_class=1", "hardware.threads=1", "optimizer.batch_size=17")
@@ -24,7 +24,7 @@ grows to anything within an epoch, as between one thread and two."""
 @pytest.mark.parametrize("replicas", [1, 2, 3, 5])
 @pytest.mark.parametrize(("images", "batch_size"), [(60, 17), (8, 3), (7, 7), (1, 4)])
 def test_every_image_is_in_one_part_of_its_batch(images: int, batch_size: int, replicas: int) -> None:
-    parts = [batch_parts(images, batch_size, Replica(index=index, of=replicas)) for index in range(replicas)]
+    parts = [batch_parts(images, batch_size, Replica(index=index, count=replicas)) for index in range(replicas)]
     places = list(range(images))
     for number, first in enumerate(range(0, images, batch_size)):
         seen = [place for mine in parts for place in places[mine[number]]]
@@ -41,7 +41,7 @@ def alone(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("replicas", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_several_processes_are_one_network(tiny: MakeJob, alone: Path, tmp_path: Path, replicas: int) -> None:
-    result, _ = execute(tiny(*STEADY, "trainer=ddp", f"trainer.replicas={replicas}"), tmp_path)
+    result, _ = execute(tiny(*STEADY, "devices=ddp", f"devices.replicas={replicas}"), tmp_path)
     assert result.status == "finished" and result.device.startswith(f"{replicas} processes, each on cpu: ")
     expected, moved = state(alone), state(tmp_path)
     for name, value in moved.items():
@@ -63,9 +63,9 @@ def test_several_processes_are_one_network(tiny: MakeJob, alone: Path, tmp_path:
 @pytest.mark.slow
 def test_more_processes_than_images_in_the_last_batch(tiny: MakeJob, tmp_path: Path) -> None:
     """Of 60 images in batches of 59 one is left for the last: a process with none of it goes along."""
-    short = ("optimizer.lr=0.001", "optimizer.batch_size=59", "schedule.epochs=1", "schedule.drops=[]")
+    short = ("optimizer.lr=0.001", "optimizer.batch_size=59", "schedule.epochs=1", "schedule.milestones=[]")
     execute(tiny(*short), tmp_path / "one")
-    execute(tiny(*short, "trainer=ddp"), tmp_path / "two")
+    execute(tiny(*short, "devices=ddp"), tmp_path / "two")
     expected, moved = state(tmp_path / "one"), state(tmp_path / "two")
     for name, value in moved.items():
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-7, msg=name)
@@ -73,7 +73,7 @@ def test_more_processes_than_images_in_the_last_batch(tiny: MakeJob, tmp_path: P
 
 def test_an_error_of_the_user_in_any_process_is_one_line(tiny: MakeJob, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="diverged"):
-        execute(tiny("optimizer.lr=1e9", "trainer=ddp"), tmp_path)
+        execute(tiny("optimizer.lr=1e9", "devices=ddp"), tmp_path)
     stopped = read_result(tmp_path)
     assert stopped.status == "failed" and stopped.message is not None and "diverged" in stopped.message
 
@@ -114,12 +114,12 @@ def test_the_world_that_others_made(
 def test_unequal_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     step = {"SLURM_STEP_NUM_TASKS": "3", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_STEP_NODELIST": "a,b"}
     monkeypatch.setattr(os, "environ", {**step, "SLURM_STEP_TASKS_PER_NODE": "2,1", "SLURM_JOB_ID": "5"})
-    with pytest.raises(UserError, match="equally many"):
+    with pytest.raises(UserError, match="the same number on each"):
         external_launch()
 
 
 def test_a_run_for_one_process_started_by_several_is_refused(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})
-    with pytest.raises(UserError, match="trainer=ddp"):
-        this_world(tiny().config)
-    assert this_world(tiny("trainer=ddp").config).rank == 1
+    with pytest.raises(UserError, match="devices=ddp"):
+        detect(tiny().config)
+    assert detect(tiny("devices=ddp").config).rank == 1

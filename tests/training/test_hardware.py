@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.config.schema import HardwareConfig
+from alexnet.config.groups import HardwareConfig
 from alexnet.data.batches.loading import RawBatches
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
-from alexnet.trained.evaluate import evaluate
+from alexnet.trained.evaluate import evaluate_pack
 from alexnet.trained.network import load_trained
+from alexnet.training import fit as running
 from alexnet.training import hardware
-from alexnet.training import run as running
 from alexnet.training.datamodule import PackDataModule
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, execute, state
 from tests.training.test_resume import stop_in
@@ -53,7 +53,9 @@ def test_the_final_errors_of_a_bfloat16_run_are_those_of_its_checkpoint(tiny: Ma
     execute(job, tmp_path)
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
     trained = load_trained(tmp_path, torch.device("cpu"))
-    seen = evaluate(trained, pack, ["test"], whole=True, show=False).answers(["test"])["test"]
+    seen = evaluate_pack(trained, pack, ["test"], keep_probabilities=True, show=False).collect_probabilities(["test"])[
+        "test"
+    ]
     with np.load(tmp_path / "probabilities.npz") as written:
         kept = [written[name] for name in written.files if name.startswith("test") and "ten_crop" in name]
     assert len(kept) == 1
@@ -148,13 +150,13 @@ def test_without_glibc_a_tuned_allocator_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_device_that_cannot_decode_is_refused(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    device = "data.decoder=device"
-    with pytest.raises(UserError, match=rf"{device} .*NVIDIA GPU.*choose host"):
+    device = "data.decoder=nvjpeg"
+    with pytest.raises(UserError, match=rf"{device} .*NVIDIA GPU.*choose cpu"):
         execute(tiny(f"+{device}"), tmp_path / "run")  # hardware.accelerator=cpu
     assert not (tmp_path / "run").exists()
     wanted = tiny(f"+{device}", "hardware.accelerator=auto").config
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=rf"{device} .*choose host"):
+    with pytest.raises(UserError, match=rf"{device} .*choose cpu"):
         hardware.check_decoder(wanted)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     hardware.check_decoder(wanted)
@@ -162,8 +164,8 @@ def test_a_device_that_cannot_decode_is_refused(tiny: MakeJob, tmp_path: Path, m
 
 def test_raw_images_have_nothing_to_decode(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "check_decoder", lambda _: None)  # as where there is a GPU
-    with pytest.raises(UserError, match=r"data.decoder=device: .* are raw, .*; choose host, .*--encoding jpeg"):
-        execute(tiny("+data.decoder=device"), tmp_path / "run")
+    with pytest.raises(UserError, match=r"data.decoder=nvjpeg: .* are raw, .*; choose cpu, .*--encoding jpeg"):
+        execute(tiny("data.decoder=nvjpeg"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -191,16 +193,16 @@ def test_on_a_cpu_the_device_s_decoder_changes_no_number(
 
     monkeypatch.setattr(running, "check_decoder", lambda _: None)  # which refuses it on a CPU
     monkeypatch.setattr(PackDataModule, "_augmented", batches)
-    for decoder in ("host", "device"):
-        execute(tiny("+data.encoding=jpeg", f"+data.decoder={decoder}"), tmp_path / decoder)
-    assert_same_training(tmp_path / "device", tmp_path / "host")
+    for decoder in ("cpu", "nvjpeg"):
+        execute(tiny("data.encoding=jpeg", f"data.decoder={decoder}"), tmp_path / decoder)
+    assert_same_training(tmp_path / "nvjpeg", tmp_path / "cpu")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_that_decodes_trains_like_one_that_does_not(tiny: MakeJob, tmp_path: Path) -> None:
     """Pixels are others by some levels; images, crops and masks are the same."""
-    for decoder in ("host", "device"):
-        switches = ("+data.encoding=jpeg", "hardware.accelerator=gpu", f"+data.decoder={decoder}")
+    for decoder in ("cpu", "nvjpeg"):
+        switches = ("data.encoding=jpeg", "hardware.accelerator=gpu", f"data.decoder={decoder}")
         result, _ = execute(tiny(*switches), tmp_path / decoder)
         assert result.status == "finished"
     assert losses(tmp_path / "device") == pytest.approx(losses(tmp_path / "host"), rel=0.05)
@@ -223,4 +225,4 @@ def test_no_step_waits_for_the_gpu(tiny: MakeJob, tmp_path: Path, monkeypatch: p
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(AlexNetModule, "training_step", watched)
-    execute(tiny("hardware.accelerator=gpu", "schedule.epochs=1", "schedule.drops=[]"), tmp_path)
+    execute(tiny("hardware.accelerator=gpu", "schedule.epochs=1", "schedule.milestones=[]"), tmp_path)

@@ -18,7 +18,7 @@ from alexnet.data.batches.augment import RawBatch
 from alexnet.data.batches.loading import Loader, RawBatches, batch_parts
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
-from alexnet.training.callbacks import ScheduledRate
+from alexnet.training.callbacks import LrSchedule
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
@@ -69,7 +69,7 @@ class Reference:
         x = relu(pool(cross_map_norm(x, 2e-5))) if self.source else pool(cross_map_norm(relu(x), 1e-4))
         x = relu(convolve(x, w["conv2.weight"], w["conv2.bias"], padding=2, columns=2))
         x = cross_map_norm(x, 2e-5 if self.source else 1e-4)
-        x = pool(same_map_norm(x) if self.source else x)
+        x = pool(within_channel_lrn(x) if self.source else x)
         x = relu(convolve(x, w["conv3.weight"], w["conv3.bias"], padding=1, columns=1))
         x = relu(convolve(x, w["conv4.weight"], w["conv4.bias"], padding=1, columns=2))
         x = pool(relu(convolve(x, w["conv5.weight"], w["conv5.bias"], padding=1, columns=2)))
@@ -129,7 +129,7 @@ def cross_map_norm(x: Tensor, alpha: float) -> Tensor:
     return x / (2 + alpha * squares) ** 0.75
 
 
-def same_map_norm(x: Tensor) -> Tensor:
+def within_channel_lrn(x: Tensor) -> Tensor:
     """x / (1 + 1e-3 / 25 * sum of squares of the 5 x 5 pixels around, in the same map)^0.75."""
     framed = torch.nn.functional.pad(x, (2, 2, 2, 2))
     return x / (1 + 4e-5 * framed.unfold(2, 5, 1).unfold(3, 5, 1).square().sum(dim=(4, 5))) ** 0.75
@@ -150,11 +150,11 @@ def whole_images(data: PackDataModule, epoch: int) -> Loader[RawBatch]:
 
 @pytest.mark.parametrize("recipe", ["paper", "source_2012"])
 def test_a_hundred_updates_follow_the_recipe(recipe: str, tiny: MakeJob, pack: Pack, tmp_path: Path) -> None:
-    job = tiny(f"recipe={recipe}", "init=source_2012", f"schedule.epochs={EPOCHS}", f"schedule.drops={[*DROPS]}")
+    job = tiny(f"recipe={recipe}", "init=source_2012", f"schedule.epochs={EPOCHS}", f"schedule.milestones={[*DROPS]}")
     module = AlexNetModule(job.config, job.tree, pack).double()
     data = PackDataModule(pack, job.config)
     optimizer = module.configure_optimizers()
-    scheduled = ScheduledRate(job.config, history := History(tmp_path))
+    scheduled = LrSchedule(job.config, history := History(tmp_path))
     masks: list[Tensor] = []
     for name in ("dropout6", "dropout7"):
         # A unit that was 0 anyway counts as dropped: the same outputs and gradients.

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from alexnet.config.schema import OptimizerConfig
+from alexnet.config.groups import OptimizerConfig
 from alexnet.training.momentum import SGD2012, parameter_groups
 
 RATES = [0.01] * 20 + [0.001] * 15 + [0.0001] * 15
@@ -121,7 +121,9 @@ def test_every_weight_is_in_one_group() -> None:
 def test_layers_have_decays_of_their_own_and_biases_their_own_rate(decay_biases: bool) -> None:
     model = net()
     factors = {"0": 2.5, "1": 0.0}
-    chosen = settings(weight_decay=0.4, decay_biases=decay_biases, decay_factors=factors, bias_rate=2.0)
+    chosen = settings(
+        weight_decay=0.4, decay_biases=decay_biases, weight_decay_multipliers=factors, bias_lr_multiplier=2.0
+    )
     groups = parameter_groups(model, chosen, [])
     found = {id(p): (group["weight_decay"], group["rate_factor"]) for group in groups for p in group["params"]}
     assert len(found) == sum(len(group["params"]) for group in groups) == 4

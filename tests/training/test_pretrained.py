@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.config.job import run_name
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.result import read_result
-from alexnet.trained.network import weights_digest
-from alexnet.training.run import preflight
+from alexnet.trained.weights import weights_digest
+from alexnet.training.fit import preflight
 from tests.training.conftest import MakeJob, checkpoint, execute
 
 LAYERS = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
-FROZEN = f"+optimizer.rate_factors={{{','.join(f'{layer}:0' for layer in LAYERS)}}}"
-NEW_FC8 = ("pretrained.fresh=[fc8]", "schedule.epochs=1", "schedule.drops=[]", "seed=5")
+FROZEN = f"+optimizer.lr_multipliers={{{','.join(f'{layer}:0' for layer in LAYERS)}}}"
+NEW_FC8 = ("pretrained.reinit=[fc8]", "schedule.epochs=1", "schedule.milestones=[]", "seed=5")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def test_layers_start_from_the_other_run_and_fresh_ones_from_the_seed(
     job = tiny(f"pretrained.checkpoint={source}", *NEW_FC8, FROZEN)  # no layer learns: what is saved is the start
     result, screen = execute(job, tmp_path / "run")
     given, found = net_weights(source), net_weights(tmp_path / "run")
-    drawn = AlexNet(job.config, classes=20, seed=5).state_dict()
+    drawn = AlexNet(job.config, num_classes=20, seed=5).state_dict()
     assert found.keys() == given.keys()
     for name, value in found.items():
         assert torch.equal(value, drawn[name] if name.startswith("fc8") else given[name]), name
@@ -55,7 +54,7 @@ def test_layers_start_from_the_other_run_and_fresh_ones_from_the_seed(
 
 def test_layers_learn_at_their_own_rates(source: Path, tiny: MakeJob, tmp_path: Path) -> None:
     directory = tmp_path / "run"
-    rates = "+optimizer.rate_factors={conv1:0,fc8:3}"
+    rates = "+optimizer.lr_multipliers={conv1:0,fc8:3}"
     execute(tiny(f"pretrained.checkpoint={source}", *NEW_FC8, rates), directory)
     given, found = net_weights(source), net_weights(directory)
     still = {name for name, value in found.items() if torch.equal(value, given[name])}
@@ -66,8 +65,8 @@ def test_layers_learn_at_their_own_rates(source: Path, tiny: MakeJob, tmp_path: 
 
 
 def test_a_layer_of_the_source_that_the_net_lacks_is_left_behind(tiny: MakeJob, tmp_path: Path) -> None:
-    few = ("schedule.epochs=1", "schedule.drops=[]")
-    execute(tiny("head=bottleneck", *few), tmp_path / "wide")
+    few = ("schedule.epochs=1", "schedule.milestones=[]")
+    execute(tiny("classifier.bottleneck=true", *few), tmp_path / "wide")
     job = tiny(f"pretrained.checkpoint={tmp_path / 'wide'}", *NEW_FC8)
     facts = execute(job, tmp_path / "run")[0].pretrained
     assert facts is not None and facts.left_behind == ("bottleneck",)
@@ -84,7 +83,7 @@ def test_the_digest_is_of_names_shapes_and_values(source: Path) -> None:
 def test_a_run_is_named_after_the_weights_and_not_after_their_path(source: Path, tiny: MakeJob, tmp_path: Path) -> None:
     def identity(path: Path, *overrides: str) -> tuple[str, str]:
         job = tiny(f"pretrained.checkpoint={path}", *NEW_FC8, *overrides)
-        return run_name(job.tree), job.pairing_key
+        return job.name, job.pairing_key
 
     first = identity(source)
     file = source / "checkpoints" / "last.ckpt"
@@ -99,22 +98,22 @@ def test_a_run_is_named_after_the_weights_and_not_after_their_path(source: Path,
     saved["state_dict"]["net.conv1.bias"][0] += 1e-6
     torch.save(saved, moved)
     other = identity(moved)
-    drawn = tiny("seed=5", "schedule.epochs=1", "schedule.drops=[]")
-    assert len({first[0], other[0], run_name(drawn.tree)}) == 3
+    drawn = tiny("seed=5", "schedule.epochs=1", "schedule.milestones=[]")
+    assert len({first[0], other[0], drawn.name}) == 3
     assert len({first[1], other[1], drawn.pairing_key}) == 3
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
-    "no weights": (("pretrained.checkpoint=null",), r"fresh=\['fc8'\] needs pretrained.checkpoint=RUN"),
+    "no weights": (("pretrained.checkpoint=null",), r"reinit=\['fc8'\] needs pretrained.checkpoint=RUN"),
     "another size": (
-        ("scale.hidden_units=48",),
-        r"fc6.weight is 48 x 72 here and 32 x 72 in pre-trained: .*'pretrained.fresh=\[fc8,fc6\]'",
+        ("scale.fc_width=48",),
+        r"fc6.weight is 48 x 72 here and 32 x 72 in pre-trained: .*'pretrained.reinit=\[fc8,fc6\]'",
     ),
-    "a layer more": (("depth=six",), r"pre-trained has no layer conv6: .*'pretrained.fresh=\[fc8,conv6\]'"),
-    "misspelt": (("pretrained.fresh=[fc88]",), r"pretrained.fresh: there is no layer fc88: did you mean fc8\?"),
+    "a layer more": (("depth=six",), r"pre-trained has no layer conv6: .*'pretrained.reinit=\[fc8,conv6\]'"),
+    "misspelt": (("pretrained.reinit=[fc88]",), r"pretrained.reinit: there is no layer fc88: did you mean fc8\?"),
     "misspelt rate": (
-        ("+optimizer.rate_factors={fc66:0.1}",),
-        r"optimizer.rate_factors: there is no layer fc66: did you mean fc6\?",
+        ("+optimizer.lr_multipliers={fc66:0.1}",),
+        r"optimizer.lr_multipliers: there is no layer fc66: did you mean fc6\?",
     ),
 }
 
@@ -137,4 +136,4 @@ def test_no_weights_are_no_traceback(tiny: MakeJob, tmp_path: Path, name: str) -
 
 def test_a_layer_is_drawn_once(tiny: MakeJob) -> None:
     with pytest.raises(UserError, match="names a layer twice"):
-        tiny("pretrained.fresh=[fc8,fc8]")
+        tiny("pretrained.reinit=[fc8,fc8]")

@@ -14,8 +14,14 @@ from alexnet.training.history import EpochRecord, History
 from alexnet.training.module import AlexNetModule
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, epochs, execute
 
-FIXED = ("schedule.epochs=3", "schedule.drops=[1,2]")
-PLATEAU = ("schedule=plateau", "schedule.epochs=9", "schedule.drops=[]", "schedule.patience=1", "schedule.max_drops=2")
+FIXED = ("schedule.epochs=3", "schedule.milestones=[1,2]")
+PLATEAU = (
+    "schedule=plateau",
+    "schedule.epochs=9",
+    "schedule.milestones=[]",
+    "schedule.patience=1",
+    "schedule.max_lr_drops=2",
+)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +135,7 @@ def test_other_images_under_a_checkpoint_are_refused(
     with pytest.raises(KeyboardInterrupt):
         execute(tiny(*FIXED), tmp_path)
     before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
-    with pytest.raises(UserError, match=r"trained on other images.*fresh=true"):
+    with pytest.raises(UserError, match=r"trained on other images.*restart=true"):
         execute(tiny(*FIXED, "data.shapes.seed=1"), tmp_path)
     assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
     assert read_result(tmp_path).status == "failed"
@@ -138,7 +144,7 @@ def test_other_images_under_a_checkpoint_are_refused(
 def test_a_damaged_checkpoint_is_one_line(tiny: MakeJob, tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"half a check")
-    with pytest.raises(UserError, match=r"last\.ckpt.*fresh=true"):
+    with pytest.raises(UserError, match=r"last\.ckpt.*restart=true"):
         execute(tiny(*FIXED), tmp_path)
 
 
@@ -165,7 +171,7 @@ def test_masks_follow_from_the_seed_and_the_step_alone(tiny: MakeJob, tmp_path: 
     for name, before in (("one", 1), ("other", 2)):
         L.seed_everything(before, verbose=False)
         torch.rand(before)
-        execute(tiny("schedule.epochs=1", "schedule.drops=[]"), tmp_path / name)
+        execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), tmp_path / name)
     assert_same_training(tmp_path / "one", tmp_path / "other")
 
 
@@ -183,12 +189,12 @@ def test_the_best_checkpoint_is_that_of_the_lowest_validation_error(
     monkeypatch.setattr(EpochRecord, "__init__", judged)
     stop_in("loss", 2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        execute(tiny("schedule.epochs=4", "schedule.drops=[]"), tmp_path)
+        execute(tiny("schedule.epochs=4", "schedule.milestones=[]"), tmp_path)
     assert torch.load(best, weights_only=True)["epoch"] == 1
     best.unlink()
     monkeypatch.setattr(EpochRecord, "__init__", original)
     monkeypatch.setattr(History, "load_state_dict", _then(History.load_state_dict, EpochRecord, judged, monkeypatch))
-    execute(tiny("schedule.epochs=4", "schedule.drops=[]"), tmp_path)
+    execute(tiny("schedule.epochs=4", "schedule.milestones=[]"), tmp_path)
     assert torch.load(best, weights_only=True)["epoch"] == 1
 
 

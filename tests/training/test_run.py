@@ -15,11 +15,11 @@ from alexnet.config.compose import validate
 from alexnet.data.batches.augment import Augmenter, CropGeometry
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
+from alexnet.evaluation.collect import first_layer
 from alexnet.evaluation.views import probabilities
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.first_layer import read_first_layer
 from alexnet.runs.result import Result, read_result
-from alexnet.training.outcome import first_layer
 from tests.conftest import Compose
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, epochs, execute, state
 
@@ -42,6 +42,7 @@ def test_it_leaves_what_it_promises(finished: Finished, tiny: MakeJob) -> None:
     directory, result, screen = finished
     names = {str(file.relative_to(directory)) for file in directory.rglob("*") if file.is_file()}
     assert names == {
+        ".lock",
         "config.yaml",
         "result.json",
         "predictions.npz",
@@ -62,7 +63,7 @@ def test_probabilities_of_all_classes_are_kept_where_they_are_small(
 ) -> None:
     """20 classes for 20 validation and 40 test images, two views, 4 bytes each."""
     monkeypatch.setattr("alexnet.training.module.KEPT_BYTES", 20 * (20 + 40) * 2 * 4 + spare)
-    execute(tiny("schedule.epochs=1", "schedule.drops=[]"), tmp_path)
+    execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), tmp_path)
     assert (tmp_path / "probabilities.npz").is_file() == written
 
 
@@ -120,7 +121,7 @@ def test_the_checkpoint_rebuilds_the_network_that_predicted(finished: Finished) 
     assert saved["alexnet"]["class_names"] == pack.class_names
     assert saved["alexnet"]["data_fingerprint"] == pack.fingerprint
     weights = {key.removeprefix("net."): w for key, w in saved["state_dict"].items() if key.startswith("net.")}
-    net = AlexNet(config, classes=20, seed=99)
+    net = AlexNet(config, num_classes=20, seed=99)
     net.load_state_dict(weights)
     net.eval()
     geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
@@ -134,7 +135,7 @@ def test_the_checkpoint_rebuilds_the_network_that_predicted(finished: Finished) 
             np.testing.assert_allclose(
                 top.values.numpy(), predictions[f"test/{view}/top5_probabilities"], rtol=1e-4, atol=1e-6
             )
-    untrained = AlexNet(config, classes=20, seed=0).state_dict()
+    untrained = AlexNet(config, num_classes=20, seed=0).state_dict()
     assert all(not torch.equal(value, weights[key]) for key, value in untrained.items())
 
 
@@ -147,7 +148,7 @@ def test_the_first_layer_is_the_one_in_the_checkpoint(finished: Finished) -> Non
 
 @pytest.mark.parametrize(("ablation", "first", "columns"), [("one_column", "conv1", 1), ("no_conv1", "conv2", 2)])
 def test_the_first_layer_of_other_nets(compose: Compose, ablation: str, first: str, columns: int) -> None:
-    net = AlexNet(compose(f"+ablation={ablation}"), classes=20, seed=0)
+    net = AlexNet(compose(f"+ablation={ablation}"), num_classes=20, seed=0)
     layer = first_layer(net)
     assert layer.columns == columns
     np.testing.assert_array_equal(layer.kernels, net.get_parameter(f"{first}.weight").detach().numpy())
@@ -161,7 +162,7 @@ def test_a_finished_run_is_not_repeated(finished: Finished, tiny: MakeJob) -> No
     assert files(directory) == before
     assert result.precision == "32-true" and " at precision" not in screen
     _, screen = execute(tiny("hardware.precision=bf16-mixed"), directory)
-    assert f"already finished in {directory} at precision 32-true, not bf16-mixed (fresh=true" in screen
+    assert f"already finished in {directory} at precision 32-true, not bf16-mixed (restart=true" in screen
 
 
 def test_fresh_starts_over_and_one_seed_is_one_result(finished: Finished, tiny: MakeJob, tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_fresh_starts_over_and_one_seed_is_one_result(finished: Finished, tiny: 
     (other / "checkpoints").mkdir(parents=True)
     (other / "checkpoints" / "last.ckpt").write_bytes(b"of another attempt")
     (other / "result.json").write_text(json.dumps(asdict(result)))
-    again, screen = execute(tiny("fresh=true"), other)
+    again, screen = execute(tiny("restart=true"), other)
     assert screen.count("epoch ") == 2
     assert_same_training(directory, other)
     # What may differ between two runs of one seed: their names, commands and times.
@@ -184,7 +185,7 @@ def test_fresh_starts_over_and_one_seed_is_one_result(finished: Finished, tiny: 
 
 def test_another_seed_is_another_run(finished: Finished, tiny: MakeJob, tmp_path: Path) -> None:
     directory, _, _ = finished
-    result, _ = execute(tiny("seed=1", "schedule.epochs=1", "schedule.drops=[]"), tmp_path / "seed1")
+    result, _ = execute(tiny("seed=1", "schedule.epochs=1", "schedule.milestones=[]"), tmp_path / "seed1")
     one, other = state(directory), state(tmp_path / "seed1")
     assert not any(torch.equal(one[key], other[key]) for key in one if key.startswith("net.") and "weight" in key)
     assert epochs(directory)[1] != epochs(tmp_path / "seed1")[1] and result.seed == 1
@@ -201,7 +202,7 @@ def test_an_ablation_s_result_holds_its_change_and_claim(finished: Finished, tin
 
 
 def test_a_run_that_diverges_says_so(tiny: MakeJob, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"diverged in epoch 0.*optimizer\.lr"):
+    with pytest.raises(UserError, match=r"diverged in epoch 1.*optimizer\.lr"):
         execute(tiny("optimizer.lr=1e9"), tmp_path)
     result = read_result(tmp_path)
     assert result.status == "failed" and result.message is not None and "diverged" in result.message
@@ -214,9 +215,9 @@ def test_a_failure_of_the_program_is_written_down(
     def fail(*_: object) -> None:
         raise OSError("disk full\nand more")
 
-    monkeypatch.setattr("alexnet.training.run.write_predictions", fail)
+    monkeypatch.setattr("alexnet.training.fit.write_predictions", fail)
     with pytest.raises(OSError, match="disk full"):
-        execute(tiny("schedule.epochs=1", "schedule.drops=[]"), tmp_path)
+        execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), tmp_path)
     result = read_result(tmp_path)
     assert (result.status, result.message) == ("failed", "OSError: disk full")
 
@@ -230,7 +231,7 @@ def test_while_it_runs_the_result_says_that_it_is_unfinished(
         seen.append(read_result(tmp_path))
 
     monkeypatch.setattr(Callback, "on_train_start", look)
-    execute(tiny("schedule.epochs=1", "schedule.drops=[]"), tmp_path)
+    execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), tmp_path)
     assert seen and {result.status for result in seen} == {"interrupted"}
     assert all(result.message and "repeat the command" in result.message for result in seen)
 
@@ -239,11 +240,11 @@ def test_plateau_needs_validation_images(tiny: MakeJob, tmp_path: Path, monkeypa
     job = tiny("schedule=plateau")
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
     bare = replace(pack, splits={name: split for name, split in pack.splits.items() if name != "val"})
-    monkeypatch.setattr("alexnet.training.run.open_data", lambda *_, **__: bare)
+    monkeypatch.setattr("alexnet.training.fit.open_data", lambda *_, **__: bare)
     with pytest.raises(UserError, match="schedule=log_2012"):
         execute(job, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    result, screen = execute(tiny("schedule.epochs=1", "schedule.drops=[]"), tmp_path / "fixed")
+    result, screen = execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), tmp_path / "fixed")
     assert set(result.errors) == {"test"} and "val error -" in screen
     assert epochs(tmp_path / "fixed")[1][6:] == ["", "", "", ""]
     assert not (tmp_path / "fixed" / "checkpoints" / "best.ckpt").exists()
@@ -259,8 +260,8 @@ def test_no_gpu_is_one_line(tiny: MakeJob, tmp_path: Path) -> None:
 
 def test_training_ends_when_the_training_images_are_fitted(tiny: MakeJob, tmp_path: Path) -> None:
     """The error is that of the whole training set, unaugmented, without dropout; it is not measured unasked."""
-    options = ("crops=paper", "schedule.epochs=4", "schedule.drops=[]")
-    result, screen = execute(tiny(*options, "schedule.until_train_error=99.9"), tmp_path)
+    options = ("crops=paper", "schedule.epochs=4", "schedule.milestones=[]")
+    result, screen = execute(tiny(*options, "schedule.stop_at_train_error=99.9"), tmp_path)
     assert result.status == "finished" and result.training is not None and result.training.epochs == 1
     assert screen.count("epoch ") == 1 and "training images" in screen
     header, row = ((tmp_path / "metrics.csv").read_text().splitlines()[line].split(",") for line in (0, 1))
@@ -269,7 +270,7 @@ def test_training_ends_when_the_training_images_are_fitted(tiny: MakeJob, tmp_pa
     pack = open_data(config.data, config.scale.image_size, show_progress=False)
     geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
     augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
-    net = AlexNet(config, classes=20, seed=99)
+    net = AlexNet(config, num_classes=20, seed=99)
     saved = checkpoint(tmp_path)["state_dict"]
     net.load_state_dict({key.removeprefix("net."): w for key, w in saved.items() if key.startswith("net.")})
     net.eval()
@@ -278,12 +279,12 @@ def test_training_ends_when_the_training_images_are_fitted(tiny: MakeJob, tmp_pa
     wrong = int((scores.argmax(dim=1).numpy() != pack.splits["train"].labels).sum())
     assert error == pytest.approx(100 * wrong / 60)
     # Repeating the command trains no further.
-    again, screen = execute(tiny(*options, "schedule.until_train_error=99.9"), tmp_path)
+    again, screen = execute(tiny(*options, "schedule.stop_at_train_error=99.9"), tmp_path)
     assert again == result
 
 
 def test_an_error_that_is_not_reached_trains_to_the_limit(tiny: MakeJob, tmp_path: Path) -> None:
-    job = tiny("schedule.until_train_error=0", "schedule.epochs=2")
+    job = tiny("schedule.stop_at_train_error=0", "schedule.epochs=2")
     result, _ = execute(job, tmp_path)
     assert result.training is not None and result.training.epochs == 2
     val_errors = [row[6:10] for row in epochs(tmp_path)[1:]]
@@ -293,7 +294,7 @@ def test_an_error_that_is_not_reached_trains_to_the_limit(tiny: MakeJob, tmp_pat
 def test_a_run_that_was_stopped_after_fitting_is_finished_without_more_training(
     tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = tiny("schedule.until_train_error=99.9", "schedule.epochs=3")
+    job = tiny("schedule.stop_at_train_error=99.9", "schedule.epochs=3")
     with monkeypatch.context() as patch:
         patch.setattr("alexnet.training.module.AlexNetModule.on_test_start", _interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -308,8 +309,8 @@ def _interrupt(_: object) -> None:
 
 def test_a_local_net_is_trained_checkpointed_and_evaluated(few_images: MakeJob, tmp_path: Path) -> None:
     job = few_images(
-        *("architecture=cifar_11pct", "columns=one", "dropout=none", "lrn=cifar_9_maps", "crops=all_positions"),
-        *("optimizer=cifar_13pct", "optimizer.batch_size=16", "schedule.epochs=2", "schedule.drops=[1]"),
+        *("architecture=cifar_11pct", "columns=one", "dropout=none", "lrn=cifar_9_channels", "crops=all_offsets"),
+        *("optimizer=cifar_13pct", "optimizer.batch_size=16", "schedule.epochs=2", "schedule.milestones=[1]"),
         *("scale=cifar_crops", "+ablation=no_lrn"),
     )
     result, _ = execute(job, tmp_path)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexnet.config.schema import ScheduleConfig
+from alexnet.config.groups import ScheduleConfig
 from alexnet.errors import UserError
 from alexnet.training.schedule import count_plateaus, group_lr, progress, rate
 from tests.conftest import Compose
@@ -14,12 +14,14 @@ from tests.conftest import Compose
 CURVES = st.lists(st.floats(0, 100, allow_nan=False) | st.integers(40, 44), max_size=40)
 
 
-def plateau(patience: int = 2, max_drops: int = 3, epochs: int = 120) -> ScheduleConfig:
-    return ScheduleConfig(kind="plateau", factor=10.0, epochs=epochs, drops=[], max_drops=max_drops, patience=patience)
+def plateau(patience: int = 2, max_lr_drops: int = 3, epochs: int = 120) -> ScheduleConfig:
+    return ScheduleConfig(
+        kind="plateau", factor=10.0, epochs=epochs, milestones=[], max_lr_drops=max_lr_drops, patience=patience
+    )
 
 
 def fixed(drops: list[int], epochs: int) -> ScheduleConfig:
-    return ScheduleConfig(kind="epochs", factor=10.0, epochs=epochs, drops=drops, max_drops=0, patience=1)
+    return ScheduleConfig(kind="multistep", factor=10.0, epochs=epochs, milestones=drops, max_lr_drops=0, patience=1)
 
 
 @pytest.mark.parametrize(
@@ -43,13 +45,13 @@ def test_plateaus_are_counted(errors: list[float], patience: int, plateaus: int)
     assert count_plateaus(errors, patience) == plateaus
 
 
-@given(errors=CURVES, patience=st.integers(1, 5), max_drops=st.integers(0, 3))
-def test_drops_only_rise_and_an_end_is_final(errors: list[float], patience: int, max_drops: int) -> None:
-    schedule = plateau(patience, max_drops, epochs=30)
+@given(errors=CURVES, patience=st.integers(1, 5), max_lr_drops=st.integers(0, 3))
+def test_drops_only_rise_and_an_end_is_final(errors: list[float], patience: int, max_lr_drops: int) -> None:
+    schedule = plateau(patience, max_lr_drops, epochs=30)
     states = [progress(schedule, errors[:n]) for n in range(len(errors) + 1)]
     assert states[0].drops == 0 and not states[0].finished
     for before, after in pairwise(states):
-        assert before.drops <= after.drops <= min(before.drops + 1, max_drops)
+        assert before.drops <= after.drops <= min(before.drops + 1, max_lr_drops)
         assert after.finished or not before.finished
     assert all(state.finished for state in states[30:])
 
@@ -114,7 +116,7 @@ def test_the_rates_of_net_145_are_the_log_s(compose: Compose) -> None:
     weights = [(0, 1e-2), (25, 1e-3), (51, 1e-4), (79, 1e-5)]
     assert course(compose, *LOG_2012) == weights
     assert course(compose, *LOG_2012, is_late=True) == [(0, 1e-2), (25, 1e-3), (51, 1e-4), (67, 1e-5), (72, 0.0)]
-    assert course(compose, *LOG_2012, is_bias=True) == [(0, 1e-2)]  # times bias_rate: 0.02 to the end
+    assert course(compose, *LOG_2012, is_bias=True) == [(0, 1e-2)]  # times bias_lr_multiplier: 0.02 to the end
     assert course(compose, *LOG_2010) == [(0, 1e-2), (23, 1e-3), (51, 1e-4), (78, 1e-5)]
     assert course(compose, *LOG_2010, is_late=True) == [(0, 1e-2), (23, 1e-3), (51, 1e-4), (68, 1e-5), (72, 0.0)]
     assert course(compose, *LOG_2010, is_bias=True)[-1] == (47, 1e-3)
@@ -131,21 +133,21 @@ def test_colour_noise_ends_with_the_log_s(compose: Compose) -> None:
 
 
 def test_a_schedule_and_what_comes_late_scale_to_any_length(compose: Compose) -> None:
-    short = (*LOG_2012, "schedule.scaled_to=30")
+    short = (*LOG_2012, "schedule.rescale_to_epochs=30")
     # 30 / 91 of 25, 51, 79, of 67 and of 72
     assert course(compose, *short) == [(0, 1e-2), (8, 1e-3), (17, 1e-4), (26, 1e-5)]
     assert course(compose, *short, is_late=True) == [(0, 1e-2), (8, 1e-3), (17, 1e-4), (22, 1e-5), (24, 0.0)]
-    assert len(compose(*LOG_2012, "schedule.scaled_to=1").schedule.drops) == 3
+    assert len(compose(*LOG_2012, "schedule.rescale_to_epochs=1").schedule.milestones) == 3
 
 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
         (("recipe=source_2012", "schedule=plateau"), "schedule=log_2012"),
-        (("schedule=plateau", "schedule.scaled_to=9"), "fixed epochs"),
-        (("schedule=log_2012", "schedule.scaled_to=0"), "one epoch at least"),
-        (("late.layers=[6]",), "late.layers"),
-        (("late.of_epochs=0",), "late.of_epochs=0"),
+        (("schedule=plateau", "schedule.rescale_to_epochs=9"), "fixed epochs"),
+        (("schedule=log_2012", "schedule.rescale_to_epochs=0"), "to at least one"),
+        (("late_changes.layers=[6]",), "late_changes.layers"),
+        (("late_changes.of_epochs=0",), "late_changes.of_epochs=0"),
     ],
 )
 def test_a_schedule_without_meaning_is_refused(compose: Compose, overrides: tuple[str, ...], words: str) -> None:

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from alexnet.errors import UserError
-from alexnet.runs.result import RESULT_FILE
-from alexnet.training.run import preflight
-from alexnet.training.world import check_gpus, requested_world_size, this_world
+from alexnet.runs.directory import RESULT_FILE
+from alexnet.training.fit import preflight
+from alexnet.training.world import check_gpus, detect, requested_world_size
 from tests.training.conftest import MakeJob, checkpoint, execute, state
 
-TWO = "placement=two_devices"
+TWO = "devices=model_parallel"
 CLOSE = 1e-5
 
 
@@ -43,7 +43,7 @@ def groups(directory: Path) -> Any:
 
 def test_two_devices_continue_what_one_began_and_the_reverse(tiny: MakeJob, tmp_path: Path) -> None:
     mixed, alone, longer = (tmp_path / name for name in ("mixed", "alone", "longer"))
-    execute(tiny("schedule.epochs=1", "schedule.drops=[]"), mixed)
+    execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), mixed)
     before = kept(mixed)
     result, _ = execute(tiny(TWO), mixed)
     assert result.device.startswith("2 processes, each on cpu")
@@ -54,7 +54,7 @@ def test_two_devices_continue_what_one_began_and_the_reverse(tiny: MakeJob, tmp_
 
     after = kept(mixed)
     assert len(after) == len(before) + 1 and after[: len(before)] == before
-    further = ("schedule.epochs=3", "schedule.drops=[1]")
+    further = ("schedule.epochs=3", "schedule.milestones=[1]")
     execute(tiny(*further), mixed)
     execute(tiny(*further), longer)
     assert_close(longer, mixed)
@@ -62,10 +62,10 @@ def test_two_devices_continue_what_one_began_and_the_reverse(tiny: MakeJob, tmp_
 
 
 OTHERS = {
-    "two copies": ("trainer=ddp", "trainer.replicas=2"),
-    "three copies, few images": ("trainer=ddp", "trainer.replicas=3", "optimizer.batch_size=29"),  # the last has two
-    "source": ("columns=isolated", "recipe=source_2012", "schedule=epochs_20", "schedule.scaled_to=2"),
-    "compiled": ("head=bottleneck", "depth=six", "hardware.compile=true"),
+    "two copies": ("devices=ddp", "devices.replicas=2"),
+    "three copies, few images": ("devices=ddp", "devices.replicas=3", "optimizer.batch_size=29"),  # the last has two
+    "source": ("columns=isolated", "recipe=source_2012", "schedule=epochs_20", "schedule.rescale_to_epochs=2"),
+    "compiled": ("classifier.bottleneck=true", "depth=six", "hardware.compile=true"),
 }
 
 
@@ -98,7 +98,7 @@ def test_a_net_with_one_column_is_refused(tiny: MakeJob) -> None:
 
 @pytest.mark.parametrize(
     ("overrides", "gpus", "processes"),
-    [((), 0, 2), ((), 8, 2), (("trainer=ddp",), 0, 4), (("trainer=ddp",), 8, 8), (("trainer.replicas=3",), 0, 6)],
+    [((), 0, 2), ((), 8, 2), (("devices=ddp",), 0, 4), (("devices=ddp",), 8, 8), (("devices.replicas=3",), 0, 6)],
 )
 def test_a_run_starts_two_processes_for_each_copy(
     overrides: tuple[str, ...], gpus: int, processes: int, tiny: MakeJob, monkeypatch: pytest.MonkeyPatch
@@ -119,21 +119,21 @@ def test_neighbours_hold_one_network(tiny: MakeJob, monkeypatch: pytest.MonkeyPa
     places = []
     for rank in range(4):
         monkeypatch.setattr(os, "environ", started(rank, 4))
-        world = this_world(tiny(TWO, "trainer=ddp").config)
-        places.append((world.replica.index, world.replica.of, world.column))
+        world = detect(tiny(TWO, "devices=ddp").config)
+        places.append((world.replica.index, world.replica.count, world.column))
     assert places == [(0, 2, 0), (0, 2, 1), (1, 2, 0), (1, 2, 1)]
 
 
 @pytest.mark.parametrize(
     ("size", "overrides", "wrong"),
-    [(3, ("trainer=ddp",), "cannot be divided into pairs"), (4, (), "wants trainer.replicas=1, 2 for each")],
+    [(3, ("devices=ddp",), "cannot be divided into pairs"), (4, (), "wants devices.replicas=1, 2 for each")],
 )
 def test_processes_that_are_no_pairs_are_refused(
     size: int, overrides: tuple[str, ...], wrong: str, tiny: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "environ", started(0, size))
     with pytest.raises(UserError, match=wrong):
-        this_world(tiny(TWO, *overrides).config)
+        detect(tiny(TWO, *overrides).config)
 
 
 def started(rank: int, size: int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""From `conf/` and a list of overrides to a resolved, checked configuration."""
+"""From `conf/`, `ablations/` and a list of overrides to a configuration that fits the schema."""
 
 import json
 import math
@@ -10,19 +10,18 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from alexnet.config.schema import Config, ConfigTree, flatten
 from alexnet.errors import UserError, did_you_mean, first_line
 
 VERSION_BASE = "1.3"
-"""The Hydra behaviour that `conf/` is written for."""
+"""The Hydra behavior that `conf/` is written for."""
 
 
 def _folder(name: str) -> Path:
-    """A top-level folder of the checkout, or its copy inside an installed package."""
+    """Return a top-level folder of the checkout, or its copy inside an installed package."""
     package = Path(__file__).parents[1]
     checkout = package.parents[1] / name
     return checkout if checkout.is_dir() else package / name
@@ -32,8 +31,9 @@ CONF = _folder("conf")
 ABLATIONS = _folder("ablations")
 
 
+@cache
 def register() -> None:
-    """Make every file of `ablations/` a choice of the Hydra group `ablation`; `figure1/tanh` if it lies in a subfolder.
+    """Make every file of `ablations/` a choice of the Hydra group `ablation`; `figure1/tanh` if it is in a subfolder.
 
     Raises:
         UserError: a file is not YAML, or does not hold its own claim.
@@ -45,107 +45,151 @@ def register() -> None:
 
 @cache
 def ablation_choices() -> dict[str, ConfigTree]:
-    """The content of the files of `ablations/` and of its subfolders, by what chooses each."""
-    files = sorted(ABLATIONS.glob("**/*.yaml"))
-    choices = [file.relative_to(ABLATIONS).with_suffix("").as_posix() for file in files]
-    return {choice: _ablation_file(file, _ablation_name(choice)) for choice, file in zip(choices, files, strict=True)}
+    """Return the content of the files in `ablations/` and its subfolders, by the choice that selects each."""
+    choices = {file.relative_to(ABLATIONS).with_suffix("").as_posix(): file for file in ABLATIONS.glob("**/*.yaml")}
+    return {choice: _ablation_file(file, choice) for choice, file in sorted(choices.items())}
 
 
-def ablation_files() -> dict[str, ConfigTree]:
-    """The same by the ablation's name: `figure1/tanh` chooses `figure1_tanh`."""
-    return {_ablation_name(choice): tree for choice, tree in ablation_choices().items()}
-
-
-def _ablation_name(choice: str) -> str:
-    return choice.replace("/", "_")  # run directories are named after it
-
-
-def _ablation_file(file: Path, name: str) -> ConfigTree:
+def _ablation_file(file: Path, choice: str) -> ConfigTree:
     try:
         tree = OmegaConf.to_container(OmegaConf.load(file))
     except Exception as error:
         raise UserError(f"{file}: not readable as YAML: {first_line(error)}") from error
+    return _with_its_claim(tree, choice, str(file))
+
+
+def _with_its_claim(tree: object, choice: str, file: str) -> ConfigTree:
+    name = ablation_name_of(choice)
     claims = tree.get("ablations") if isinstance(tree, dict) else None
     if not isinstance(claims, dict) or (set(claims) or {name}) != {name}:
         raise UserError(f"{file}: it must hold the claim `ablations.{name}` and no other")
     return cast(ConfigTree, tree)
 
 
+def ablation_name_of(choice: str) -> str:
+    """Return the name of the claim that a choice tests: `figure1_tanh` for `figure1/tanh`."""
+    return choice.replace("/", "_")  # run directories are named after it
+
+
+@lru_cache(maxsize=256)
+def ablation_content(choice: str, search_path: tuple[str, ...]) -> ConfigTree:
+    """Return what an ablation sets: one of `ablations/`, or one of the user's own, found where Hydra finds it.
+
+    `search_path` is the override of `hydra.searchpath`, if there is one.
+
+    Raises:
+        UserError: the file does not hold its own claim.
+    """
+    if choice in ablation_choices():
+        return ablation_choices()[choice]
+    tree = OmegaConf.to_container(compose(overrides=[*search_path, f"+ablation={choice}"]))
+    return _with_its_claim(tree, choice, f"ablation {choice}")
+
+
 @cache
 def default_choices() -> dict[str, str]:
-    """Group -> what `conf/config.yaml` chooses of it, which an experiment may choose otherwise."""
+    """Return the choice of each group in `conf/config.yaml`, which an experiment may change."""
     entries = cast(ConfigTree, OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml")))["defaults"]
     return {group: choice for entry in entries if isinstance(entry, dict) for group, choice in entry.items()}
 
 
-def compose_tree(overrides: list[str]) -> ConfigTree:
-    """Compose `conf/config.yaml` with overrides, as plain nested values with every interpolation resolved.
+def compose_config(overrides: list[str]) -> DictConfig:
+    """Compose `conf/config.yaml` with overrides, including Hydra's own configuration.
 
-    The result is shared between callers: do not change it.
+    Inside a Hydra application this uses its search path, with the user's folders. Raises what Hydra raises.
+    """
+    register()
+    if GlobalHydra.instance().is_initialized():
+        return compose("config", overrides, return_hydra_config=True)
+    with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
+        return compose("config", overrides, return_hydra_config=True)
+
+
+@lru_cache(maxsize=1024)  # the jobs of a study share their baselines, and composing takes a quarter of a second
+def compose_tree(overrides: tuple[str, ...]) -> ConfigTree:
+    """Compose a configuration as values in their normal form; callers share the result and must not change it."""
+    return in_normal_form(plain_values(compose_config(list(overrides))))[0]
+
+
+def plain_values(composed: DictConfig) -> ConfigTree:
+    """Return a composed configuration as nested dicts, with interpolations resolved and without Hydra's own part."""
+    task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    return cast(ConfigTree, OmegaConf.to_container(task, resolve=True))
+
+
+def in_normal_form(values: ConfigTree) -> tuple[ConfigTree, DictConfig]:
+    """Return the values with the types and the defaults of the schema, as plain values and as a structured config.
 
     Raises:
-        UserError: Hydra cannot compose it.
+        UserError: a key is unknown or missing, or a value has the wrong type.
     """
-    return _compose_tree(tuple(overrides))
-
-
-@lru_cache(maxsize=1024)  # the jobs of a sweep share their baselines, and composing takes a quarter of a second
-def _compose_tree(overrides: tuple[str, ...]) -> ConfigTree:
-    try:
-        if GlobalHydra.instance().is_initialized():  # inside a job that Hydra has started
-            composed = compose("config", list(overrides))
-        else:
-            with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
-                composed = compose("config", list(overrides))
-        return cast(ConfigTree, OmegaConf.to_container(composed, resolve=True))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(first_line(error)) from error
+    merged = _merged(values)
+    return cast(ConfigTree, OmegaConf.to_container(merged)), merged
 
 
 def validate(tree: ConfigTree) -> Config:
-    """Check a resolved configuration against the schema.
-
-    Merging plain values into the structured schema, and not the other way round, is what refuses unknown keys:
-    `+` on a command line opens Hydra's own struct.
+    """Check a configuration of plain values against the schema and its limits.
 
     Raises:
-        UserError: a key is unknown or missing, a value has the wrong type or lies outside its limits.
+        UserError: a key is unknown or missing, a value has the wrong type or is outside its limits.
     """
+    return checked_limits(*in_normal_form(tree))
+
+
+def checked_limits(tree: ConfigTree, structured: DictConfig) -> Config:
+    """Return the typed configuration; UserError where a value is outside its limits."""
     for key, value in flatten(tree).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{key}={value}: a finite number is needed")
+        if value == "":  # a variable of the shell that is not set, say
+            raise UserError(f"{key} is empty: give a value, or leave it out")
+    return cast(Config, OmegaConf.to_object(structured))
+
+
+def _merged(tree: ConfigTree) -> DictConfig:
+    """Merge plain values into the structured schema.
+
+    The other way round would not refuse unknown keys: `+` on a command line opens Hydra's own struct.
+    """
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Config), tree)
-        missing = OmegaConf.missing_keys(merged)
-        if missing:
-            raise UserError(f"no value for {', '.join(sorted(missing))}: choose a file of its group or give the value")
-        return cast(Config, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
-        raise UserError(_explain(error, tree)) from error
+        raise UserError(_unfit(error, tree)) from error
+    missing = OmegaConf.missing_keys(merged) | OmegaConf.missing_keys(tree)
+    if missing:
+        raise UserError(f"no value for {', '.join(sorted(missing))}: choose a file of its group or give the value")
+    return cast(DictConfig, merged)
 
 
-def _explain(error: OmegaConfBaseException, tree: ConfigTree) -> str:
-    """Turn OmegaConf's message into: key, what is wrong, what is expected or the nearest valid name."""
-    message = first_line(error)
-    if error.full_key and isinstance(error, ValidationError):
-        key, _, _ = str(error.full_key).partition("[")  # `schedule.drops` for `schedule.drops[0]`
-        return f"{key}={_value_text(tree, key)}: {_expected(_schema_node(key))} is needed"
-    if error.full_key and "not in" in message:
-        parent, _, key = str(error.full_key).rpartition(".")
-        return f"unknown key {error.full_key}{did_you_mean(key, schema_keys(parent))}"
-    return f"{error.full_key}: {message}" if error.full_key else message
+def _unfit(error: OmegaConfBaseException, tree: ConfigTree) -> str:
+    """Put OmegaConf's message into words: the key, what is wrong, what is expected or the nearest valid name."""
+    if not error.full_key:
+        return first_line(error)
+    if isinstance(error, ValidationError):
+        key, _, _ = str(error.full_key).partition("[")  # `schedule.milestones` for `schedule.milestones[0]`
+        value: Any = tree
+        for part in key.split("."):
+            value = value[part]
+        shown = value if isinstance(value, str) else json.dumps(value)
+        return f"{key}={shown}: {_expected(_schema_node(key))} is needed"
+    return unknown_key(str(error.full_key))
 
 
-def _value_text(tree: ConfigTree, key: str) -> str:
-    """A value of the tree as it would stand on a command line."""
-    node: Any = tree
-    for part in key.split("."):
-        node = node[part]
-    return node if isinstance(node, str) else json.dumps(node)
+def unknown_key(key: str) -> str:
+    """Say that there is no such key, and which one was probably meant."""
+    parent, _, name = key.rpartition(".")
+    known = schema_keys(parent)
+    if name in known:  # it has a default, and no file of conf/ sets it
+        return f"{key} is not set here: write +{key}"
+    if not parent:
+        if nested := [f"{group}.{name}" for group in known if name in schema_keys(group)]:
+            return f"unknown key {key}: did you mean {' or '.join(nested)}?"
+        known += [*(folder.name for folder in CONF.iterdir() if folder.is_dir()), "ablation"]
+    return f"unknown key {key}{did_you_mean(name, known)}"
 
 
 def _expected(kind: Any) -> str:
-    """What a type of the schema asks for, in words."""
+    """Say what a type of the schema asks for."""
     origin, arguments = get_origin(kind), get_args(kind)
     if type(None) in arguments:
         return f"{_expected(arguments[0])} or null"
@@ -158,21 +202,16 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 _LISTS = {int: "[1,2]", str: "[fc7,fc8]"}
 
 
-def schema_keys(parent: str) -> list[str]:
-    """Names that the schema knows directly under a dotted key, the root for the empty string; none under a value."""
+def schema_keys(parent: str = "") -> list[str]:
+    """Return the names that the schema knows directly under a dotted key, the root by default; none under a value."""
     node = _schema_node(parent)
     return [field.name for field in fields(node)] if is_dataclass(node) else []
 
 
-def takes_any_key(parent: str) -> bool:
-    """Whether what stands under a dotted key is named freely, such as the layers of `optimizer.decay_factors`."""
-    return get_origin(_schema_node(parent)) is dict and not schema_keys(f"{parent}.any")
-
-
-def _schema_node(parent: str) -> Any:
-    """The type that the schema gives a dotted key; None if it knows none."""
+def _schema_node(key: str) -> Any:
+    """Return the type that the schema gives a dotted key; None if it knows none."""
     node: Any = Config
-    for part in parent.split(".") if parent else []:
+    for part in key.split(".") if key else []:
         if get_origin(node) is dict:
             node = get_args(node)[1]
         else:

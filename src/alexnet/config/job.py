@@ -2,21 +2,35 @@
 
 import json
 import shlex
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from hydra.conf import HydraConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
+from omegaconf import DictConfig
 
 from alexnet.config.compose import (
-    ablation_files,
+    CONF,
+    ablation_choices,
+    ablation_content,
+    ablation_name_of,
+    checked_limits,
+    compose_config,
     compose_tree,
     default_choices,
+    in_normal_form,
+    plain_values,
     validate,
 )
-from alexnet.config.schema import ALEXNET, NON_IDENTITY_KEYS, Config, ConfigTree, flatten, schema_defaults
+from alexnet.config.groups import ALEXNET
+from alexnet.config.overrides import explain
+from alexnet.config.schema import NON_IDENTITY_KEYS, Config, ConfigTree, flatten, schema_defaults
 from alexnet.errors import UserError, did_you_mean
 
 CLAIM_KEYS = ("ablations", "target")
@@ -26,12 +40,16 @@ ALEXNET_ONLY_KEYS = (
     "scale.conv1_kernel",
     "scale.conv1_stride",
     "scale.conv1_padding",
-    "scale.maps",
-    "scale.hidden_units",
+    "scale.channels",
+    "scale.fc_width",
 )
 """Keys without a part in the CIFAR-10 nets, whose layers and initial weights are fixed."""
 LONGEST_ABLATION = 80
 """Characters of a run's ablation that its directory is named after: names of files end at 255, W&B's ids at 128."""
+
+
+WeightsDigest = Callable[[str], str]
+"""From a run or file of pre-trained weights to a digest of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,62 +61,117 @@ class Job:
     """The same as plain values, to be saved."""
     changes: dict[str, tuple[Any, Any]]
     """What the ablations changed: dotted key -> (value in the baseline, value in this run)."""
+    name: str
+    """The name of the run's directory: readable, and different for any two runs that compute different things."""
     pairing_key: str
     """Equal for runs that differ in nothing but the ablation and the seed."""
     command: str
 
 
-def check(overrides: list[str]) -> Job:
+def check(overrides: list[str], *, weights_digest: WeightsDigest = str) -> Job:
     """Compose and check one job from its overrides.
 
     Raises:
         UserError: anything is misspelt, mistyped or out of range, or the command line contradicts its ablation.
     """
-    tree = compose_tree(overrides)
-    config = validate(tree)
-    _check_architecture(config, overrides)
-    if not config.ablations:
-        baseline = tree
-    else:
-        others = [override for override in overrides if _group(override) != "ablation"]
-        baseline = compose_tree(others)
-        for name in config.ablations:
-            if name not in ablation_files():
-                raise UserError(f"ablations.{name}: there is no such ablation{did_you_mean(name, ablation_files())}")
-            _check_ablation(name, tree, baseline, others)
+    try:
+        composed = compose_config(overrides)
+        return check_composed(composed, composed.hydra, weights_digest=weights_digest)
+    except Exception as error:
+        if (text := explain(error, overrides)) is None:
+            raise
+        raise UserError(text) from error
+
+
+def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: WeightsDigest = str) -> Job:
+    """Check a job that Hydra has composed, as `check` does; `hydra` is Hydra's own part of its configuration.
+
+    `weights_digest` makes pre-trained weights a part of the run's identity, in place of the path to them.
+    """
+    search_path = [one for one in hydra.overrides.hydra if one.startswith("hydra.searchpath=")]
+    values = plain_values(config)
+    checkpoint = values.get("pretrained", {}).get("checkpoint")
+    weights = weights_digest(str(checkpoint)) if checkpoint else None
+    return _checked(json.dumps(values), tuple(hydra.overrides.task), tuple(search_path), weights)
+
+
+@lru_cache(maxsize=1024)  # Hydra asks for the name of a run that has been checked before
+def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ...], weights: str | None) -> Job:
+    _check_overrides(overrides)
+    tree, structured = in_normal_form(json.loads(values))
+    config = checked_limits(tree, structured)
+    others = tuple(one for one in overrides if _group(one) != "ablation")
+    contents = _ablations(overrides, search_path)
+    for name in config.ablations:
+        if name not in contents:
+            known = [*contents, *map(ablation_name_of, ablation_choices())]
+            raise UserError(f"ablations.{name}: there is no such ablation{did_you_mean(name, known)}")
+    declared = {name: declared_changes(contents[name]) for name in config.ablations}
+    _check_architecture(config, [*map(_group, overrides), *(key for keys in declared.values() for key in keys)])
+    baseline = tree
+    if declared:
+        baseline = compose_tree((*search_path, *others))
+        for name, keys in declared.items():
+            _check_ablation(name, keys, tree, baseline, others, search_path)
     return Job(
         config=config,
         tree=tree,
         changes=_changes(baseline, tree),
-        pairing_key=_digest(_without(_with_digest(baseline), *NON_IDENTITY_KEYS, "seed", "ablations", "data.root")),
+        name=run_name(tree, weights),
+        pairing_key=_digest(_without(_identity(baseline, weights), "seed", "ablations", "data.root")),
         command=shlex.join(["python", "train.py", *overrides]),
     )
+
+
+def _check_overrides(overrides: Iterable[str]) -> None:
+    """Refuse what Hydra allows and this project has no meaning for."""
+    seen: dict[str, str] = {}
+    for override in overrides:
+        group = _group(override)
+        if override.startswith("~"):
+            raise UserError(f"{override}: nothing can be left out; choose another value instead")
+        if group.startswith("ablation/"):
+            raise UserError(f"{override}: write +{group.replace('/', '=', 1)}/..., all in one value")
+        if group in seen and (group == "ablation" or (CONF / group).is_dir()):
+            raise UserError(f"{group} is chosen twice: {seen[group]} and {override}")
+        seen[group] = override
+
+
+def _ablations(overrides: Iterable[str], search_path: tuple[str, ...]) -> dict[str, ConfigTree]:
+    """Return what each ablation that a command line chooses sets, by the ablation's name."""
+    contents = {}
+    for override in overrides:
+        if _group(override) == "ablation":
+            value = OverridesParser.create().parse_overrides([override])[0].value()
+            for item in value if isinstance(value, list) else [value]:
+                choice = item.text if isinstance(item, QuotedString) else str(item)
+                contents[ablation_name_of(choice)] = ablation_content(choice, search_path)
+    return contents
 
 
 def unreached_milestones(job: Job) -> str | None:
     """A line about drops of the learning rate that would come after the end of training; None where all are made."""
     schedule, given = job.config.schedule, job.tree["schedule"]
-    lost = [drop for drop in schedule.drops if drop >= schedule.epochs]
-    if schedule.kind != "epochs" or not lost:
+    lost = [drop for drop in schedule.milestones if drop >= schedule.epochs]
+    if schedule.kind != "multistep" or not lost:
         return None
-    if given["scaled_to"] not in (None, given["epochs"]):
+    if given["rescale_to_epochs"] not in (None, given["epochs"]):
         return (
-            f"note: schedule.scaled_to={schedule.epochs} is too short for {len(lost)} of the {len(schedule.drops)}"
-            " drops of the learning rate: they are never made"
+            f"note: schedule.rescale_to_epochs={schedule.epochs} is too short for {len(lost)} of the"
+            f" {len(schedule.milestones)} drops of the learning rate: they are never made"
         )
     return (
         f"note: schedule.epochs={schedule.epochs} ends before the learning rate drops at epoch"
-        f" {' and '.join(map(str, lost))}: schedule.scaled_to={schedule.epochs} in its place moves all drops along"
-        " (schedule.drops=[] if none is wanted)"
+        f" {' and '.join(map(str, lost))}: schedule.rescale_to_epochs={schedule.epochs} in its place moves all drops"
+        " along (schedule.milestones=[] if none is wanted)"
     )
 
 
-def _check_architecture(config: Config, overrides: list[str]) -> None:
+def _check_architecture(config: Config, keys: Iterable[str]) -> None:
     """Refuse values that the chosen network would silently ignore."""
     if config.architecture.name == ALEXNET:
         return
-    ablated = [key for name in config.ablations if name in ablation_files() for key in declared_changes(name)]
-    for key in [*map(_group, overrides), *ablated]:
+    for key in keys:
         if any(key == ignored or key.startswith(f"{ignored}.") for ignored in ALEXNET_ONLY_KEYS):
             raise UserError(f"{key} has no meaning for architecture={config.architecture.name}: its layers are fixed")
 
@@ -108,26 +181,32 @@ def _group(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
 
 
-def declared_changes(name: str) -> dict[str, Any]:
-    """What an ablation's file sets, by dotted key."""
-    return flatten({key: value for key, value in ablation_files()[name].items() if key not in CLAIM_KEYS})
+def declared_changes(content: ConfigTree) -> dict[str, Any]:
+    """Return what an ablation's file sets besides its claim, by dotted key."""
+    return flatten({key: value for key, value in content.items() if key not in CLAIM_KEYS})
 
 
-def _check_ablation(name: str, tree: ConfigTree, baseline: ConfigTree, others: list[str]) -> None:
+def _check_ablation(
+    name: str,
+    declared: dict[str, Any],
+    tree: ConfigTree,
+    baseline: ConfigTree,
+    others: tuple[str, ...],
+    search_path: tuple[str, ...],
+) -> None:
     """Refuse an ablation that is overruled, that overrules a choice on the command line, or that changes nothing.
 
     The choice of `conf/config.yaml` on the command line, `init=paper`, is no contradiction: it takes back what the
     experiment has chosen, and so makes the baseline of `source/init`.
     """
-    declared = declared_changes(name)
     result, before = flatten(tree), flatten(baseline)
     touched = {key.partition(".")[0] for key in declared}
-    untouching = [other for other in others if _group(other).partition(".")[0] not in touched]
-    unset = flatten(compose_tree(untouching))
-    usual = [f"{group}={choice}" for group, choice in default_choices().items() if group in touched]
-    if all(before[key] == value for key, value in declared.items()):
+    untouching = tuple(other for other in others if _group(other).partition(".")[0] not in touched)
+    unset = flatten(compose_tree((*search_path, *untouching)))
+    usual = tuple(f"{group}={choice}" for group, choice in default_choices().items() if group in touched)
+    if all(before.get(key) == value for key, value in declared.items()):
         settings = ", ".join(f"{key}={_text(value)}" for key, value in declared.items())
-        remedy = _other_baseline(others, usual, before) if untouching == others else ""
+        remedy = _other_baseline((*search_path, *others), usual, before) if untouching == others else ""
         raise UserError(f"ablation {name} changes nothing here: {settings} already holds without it{remedy}")
     for key, value in declared.items():
         if result[key] != value:
@@ -135,16 +214,17 @@ def _check_ablation(name: str, tree: ConfigTree, baseline: ConfigTree, others: l
                 f"ablation {name} sets {key}={_text(value)}, but the command line or another ablation"
                 f" sets {key}={_text(result[key])}: choose one of them, and leave the other out"
             )
-        if before[key] != unset[key] and before[key] != flatten(compose_tree([*untouching, *usual])).get(key):
+        was = before.get(key)
+        if was != unset.get(key) and was != flatten(compose_tree((*search_path, *untouching, *usual))).get(key):
             raise UserError(
-                f"ablation {name} sets {key}={_text(value)}, but the command line sets {key}={_text(before[key])}:"
+                f"ablation {name} sets {key}={_text(value)}, but the command line sets {key}={_text(was)}:"
                 " choose one of them, and leave the other out"
             )
 
 
-def _other_baseline(others: list[str], usual: list[str], before: dict[str, Any]) -> str:
-    """What to add for a baseline that an ablation changes, where the experiment has chosen as the ablation does."""
-    tree = compose_tree([*others, *usual])
+def _other_baseline(others: tuple[str, ...], usual: tuple[str, ...], before: dict[str, Any]) -> str:
+    """Say which choices make a baseline that an ablation changes, where the experiment has chosen as it does."""
+    tree = compose_tree((*others, *usual))
     try:
         validate(tree)
     except UserError:
@@ -158,8 +238,7 @@ def _text(value: object) -> str:
 
 def _changes(baseline: ConfigTree, tree: ConfigTree) -> dict[str, tuple[Any, Any]]:
     before, after = (flatten(_without(side, *CLAIM_KEYS)) for side in (baseline, tree))
-    assert before.keys() == after.keys(), "an ablation changes values, never the set of keys"
-    return {key: (before[key], after[key]) for key in before if before[key] != after[key]}
+    return {key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)}
 
 
 def ablation_name(config: ConfigTree) -> str:
@@ -167,25 +246,19 @@ def ablation_name(config: ConfigTree) -> str:
     return "+".join(sorted(config["ablations"])) or "baseline"
 
 
-def run_name(tree: ConfigTree) -> str:
-    """Name of the run directory: readable, and different for any two runs that compute different things."""
-    identity = _with_digest(tree)
+def run_name(tree: ConfigTree, weights: str | None = None) -> str:
+    """Return the name of a run's directory; `weights` is the digest of the pre-trained weights, if it has any."""
+    ablation = ablation_name(tree)[:LONGEST_ABLATION]
+    return f"{tree['experiment']}-{ablation}-seed{tree['seed']}-{_digest(_identity(tree, weights))[:8]}"
+
+
+def _identity(tree: ConfigTree, weights: str | None) -> ConfigTree:
+    """Return what a run computes: its configuration in normal form, with pre-trained weights in place of their path."""
+    identity = _without(tree, *NON_IDENTITY_KEYS)
     identity["ablations"] = sorted(tree["ablations"])
     root = tree["data"]["root"]
     identity["data"]["root"] = str(Path(root).expanduser().resolve()) if root else None
-    digest = _digest(_without(identity, *NON_IDENTITY_KEYS))
-    ablation = ablation_name(tree)[:LONGEST_ABLATION]
-    return f"{tree['experiment']}-{ablation}-seed{tree['seed']}-{digest[:8]}"
-
-
-def _with_digest(tree: ConfigTree) -> ConfigTree:
-    """A copy of the tree with the pre-trained weights in the place of the path to them: their file may be moved."""
-    identity = deepcopy(tree)
-    # Runs from before there were pre-trained nets have no such group.
-    if (checkpoint := tree.get("pretrained", {}).get("checkpoint")) is not None:
-        from alexnet.trained.network import weights_digest  # torch, which other command lines do not wait for
-
-        identity["pretrained"]["checkpoint"] = weights_digest(checkpoint)
+    identity["pretrained"]["checkpoint"] = weights
     return identity
 
 
@@ -211,15 +284,3 @@ def _digest(tree: ConfigTree) -> str:
     chosen = {key: value for key, value in flatten(tree).items() if key not in defaults or defaults[key] != value}
     same_numbers = json.loads(json.dumps(chosen), parse_int=float)  # `lrn.k=2` and `lrn.k=2.0` are one run
     return sha256(json.dumps(same_numbers, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _run_name_of_root(*, _root_: DictConfig) -> str:
-    """`${run_name:}` in `conf/config.yaml`; the root also holds Hydra's own configuration, which depends on this."""
-    task = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
-    tree = OmegaConf.to_container(task, resolve=True)
-    assert isinstance(tree, dict)
-    return run_name({str(key): value for key, value in tree.items()})
-
-
-# On import, so that the processes that a parallel launcher starts know it too.
-OmegaConf.register_new_resolver("run_name", _run_name_of_root, replace=True)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from alexnet.config.schema import SUBSAMPLINGS
+from alexnet.config.groups import SUBSAMPLINGS
 from alexnet.errors import UserError
 
 MAX_PIXELS = 100_000_000
@@ -17,25 +17,24 @@ MAX_PIXELS = 100_000_000
 class JpegQuality:
     """How images are compressed in a pack.
 
-    The default was measured on the 100 ImageNet photographs of the pages below at 256 x 256 (benchmarks/README.md):
-    20 kB an image at 37.7 dB. Quality 95 takes 1.4 times the room and decodes a sixth more slowly, 4:4:4 likewise
-    (1.2 times, a fifth).
+    The default was measured on 100 photographs of ImageNet at 256 x 256 (docs/data.md): 20 kB an image at 37.7 dB.
+    Quality 95 takes 1.4 times the space and decodes a sixth more slowly, 4:4:4 1.2 times and a fifth.
     """
 
     quality: int = 90
     """1 to 100, libjpeg's scale."""
     subsampling: str = "420"
-    """Of the colours: 444 none, 422 every second column, 420 every second column and row."""
+    """Chroma subsampling: 444 keeps all colors, 422 every second column, 420 every second column and row."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
             raise UserError(f"quality={self.quality} must lie between 1 and 100")
         if self.subsampling not in SUBSAMPLINGS:
-            raise UserError(f"subsampling={self.subsampling} is not one of: {', '.join(SUBSAMPLINGS)}")
+            raise UserError(f"chroma_subsampling={self.subsampling} is not one of: {', '.join(SUBSAMPLINGS)}")
 
 
 def encode(pixels: npt.NDArray[np.uint8], quality: JpegQuality) -> bytes:
-    """uint8 [H, W, 3] to a JPEG file. Releases the GIL."""
+    """Encode uint8 [H, W, 3] as a JPEG file. Releases the GIL."""
     data: bytes = simplejpeg.encode_jpeg(
         np.ascontiguousarray(pixels), quality=quality.quality, colorsubsampling=quality.subsampling, fastdct=False
     )
@@ -46,7 +45,7 @@ def decode_into(data: npt.NDArray[np.uint8] | bytes, pixels: npt.NDArray[np.uint
     """Decode a JPEG file of exactly the shape of `pixels`, uint8 [H, W, 3], into it. Releases the GIL.
 
     Raises:
-        ValueError: the file is damaged, or of another size.
+        ValueError: the file is damaged or has another size.
     """
     decoded = simplejpeg.decode_jpeg(data, buffer=pixels)
     if decoded.shape != pixels.shape:
@@ -54,16 +53,16 @@ def decode_into(data: npt.NDArray[np.uint8] | bytes, pixels: npt.NDArray[np.uint
 
 
 def decode_photograph(data: bytes) -> tuple[npt.NDArray[np.uint8], bool] | None:
-    """An ordinary, sound JPEG photograph as uint8 [H, W, 3], and whether it is greyscale; None for anything else.
+    """Decode an ordinary, sound JPEG photograph to uint8 [H, W, 3], and tell whether it is grayscale.
 
-    None leaves odd and damaged files to a decoder that is made for them. Releases the GIL.
+    None leaves unusual and damaged files to another decoder. Releases the GIL.
     """
     if not data.startswith(b"\xff\xd8\xff"):
         return None
     try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if colours not in ("YCbCr", "Gray") or height * width > MAX_PIXELS:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+        if colors not in ("YCbCr", "Gray") or height * width > MAX_PIXELS:
             return None
-        return simplejpeg.decode_jpeg(data), colours == "Gray"
+        return simplejpeg.decode_jpeg(data), colors == "Gray"
     except ValueError:
         return None

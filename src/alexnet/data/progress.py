@@ -1,4 +1,4 @@
-"""What a long job says meanwhile: a bar with the time left on a terminal, otherwise nothing but its closing lines."""
+"""Progress of long jobs on standard error: a bar with the time left on a terminal, and single lines."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from rich.progress import (
 
 @contextmanager
 def progress(what: str, total: int | None, *, show: bool, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while the block runs; the value is called with the steps done since the last call."""
+    """Show a bar while the block runs, if standard error is a terminal; call the value with the steps just done."""
     console = Console(stderr=True)
     count: ProgressColumn = DownloadColumn() if in_bytes else MofNCompleteColumn()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), count, TimeRemainingColumn())
@@ -28,7 +28,7 @@ def progress(what: str, total: int | None, *, show: bool, in_bytes: bool = False
         yield lambda steps: bar.advance(task, steps)
 
 
-def say(text: str, *, show: bool) -> None:
-    """One line on standard error, where the bar was."""
+def print_status(text: str, *, show: bool) -> None:
+    """Print one line on standard error."""
     if show:
         print(text, file=sys.stderr)

@@ -1,39 +1,58 @@
-"""Work that releases the GIL, on several threads, with its results in order and little of it under way at a time."""
+"""Parallel work that releases the GIL, with results in order and few of them in memory."""
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def cores() -> int:
-    """Processors that this process may use."""
+def available_cpus() -> int:
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def parallel_map(
-    work: Callable[[Item], Result], items: Iterable[Item], threads: int, *, ahead: int | None = None
-) -> Generator[Result, None, None]:
-    """`map(work, items)`, on up to `threads` threads; up to `ahead` results wait (None: two for each thread).
+class ParallelMap(Generic[Item, Result], Iterator[Result]):
+    """`map(work, items)` on up to `threads` threads.
 
-    `items` is read by the calling thread. An error of the work is raised where its result would have come.
+    The calling thread reads `items`. An error of the work is raised in place of its result.
+
+    Call `close` to stop before the end. Nothing is cleaned up when an iterator is garbage-collected: the collector may
+    run inside a thread that is just starting, where waiting for another thread never ends. The threads of an abandoned
+    iterator finish what they were given and end.
     """
-    if threads == 1 and ahead is None:
-        yield from map(work, items)
-        return
-    limit = 2 * threads if ahead is None else ahead
-    pool = ThreadPoolExecutor(threads)
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > limit:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+    def __init__(
+        self, work: Callable[[Item], Result], items: Iterable[Item], threads: int, *, ahead: int | None = None
+    ) -> None:
+        """Up to `ahead` results wait; None: two for each thread, and a single thread is the caller's own."""
+        self._work, self._items = work, iter(items)
+        self._pool = None if threads == 1 and ahead is None else ThreadPoolExecutor(threads)
+        self._ahead = 2 * threads if ahead is None else ahead
+        self._waiting: deque[Future[Result]] = deque()
+
+    def __next__(self) -> Result:
+        if self._pool is None:
+            return self._work(next(self._items))
+        try:
+            for item in self._items:
+                self._waiting.append(self._pool.submit(self._work, item))
+                if len(self._waiting) > self._ahead:
+                    break
+            if self._waiting:
+                return self._waiting.popleft().result()
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        raise StopIteration
+
+    def close(self) -> None:
+        """Start no more work, and wait for what is running."""
+        self._items = iter(())
+        self._waiting.clear()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)

@@ -1,1 +1,1 @@
-"""What a trained network says: views of the test images, errors, predictions."""
+"""Test-time views, metrics, and collected predictions of a network in memory."""

@@ -1,4 +1,4 @@
-"""Top-1 and top-5 error, counted exactly."""
+"""Errors and losses over all images of an epoch."""
 
 import torch
 from torch import Tensor
@@ -8,34 +8,55 @@ from torchmetrics import Metric
 class TopKErrors(Metric):
     """Share of images whose label is not the most probable class, and not among the five most probable.
 
-    Counts are integers summed over batches and devices, so every image weighs the same whatever the batch sizes.
+    Counts are integers summed over batches and devices, so every image has the same weight for any batch size.
     """
 
     full_state_update = False
     images: Tensor
-    wrong: Tensor
+    incorrect: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("wrong", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("incorrect", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, scores: Tensor, labels: Tensor) -> None:
-        """Count a batch of scores [n, classes] (logits or probabilities) against int64 labels [n]."""
-        right = top5(scores) == labels[:, None]
+        """Count a batch of scores [N, K] (logits or probabilities) against int64 labels [N]."""
+        correct = scores.topk(5, dim=1).indices == labels[:, None]
         self.images += len(labels)
-        self.wrong += len(labels) - torch.stack([right[:, 0].sum(), right.any(dim=1).sum()])
+        self.incorrect += len(labels) - torch.stack([correct[:, 0].sum(), correct.any(dim=1).sum()])
 
     def compute(self) -> dict[str, Tensor]:
-        """Error rates in [0, 1], by `top1` and `top5`, of the images that all processes have seen."""
-        return self.rates()
+        """Return error rates in [0, 1], by `top1` and `top5`, over the images of all processes."""
+        return self.local_rates()
 
-    def rates(self) -> dict[str, Tensor]:
-        """The same of the images that this process has seen; asks no other for anything."""
-        rates = self.wrong.cpu().double() / self.images.cpu()  # not every accelerator knows float64
+    def local_rates(self) -> dict[str, Tensor]:
+        """Return the error rates over the images of this process, without communication."""
+        rates = self.incorrect.cpu().double() / self.images.cpu()  # MPS has no float64
         return {"top1": rates[0], "top5": rates[1]}
 
 
-def top5(scores: Tensor) -> Tensor:
-    """The five most probable classes int64 [n, 5], most probable first."""
-    return scores.topk(5, dim=1).indices
+class MeanLoss(Metric):
+    """Mean loss over images. It keeps NaNs, and does not wait for a GPU before `compute`.
+
+    torchmetrics' own mean gives a small last batch the weight of a full one if NaNs may pass, and copies every weight
+    to the device.
+    """
+
+    full_state_update = False
+    images: Tensor
+    total: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, mean: Tensor, images: int) -> None:
+        """Add a batch: the mean loss over its images, a scalar, and their number."""
+        self.total += mean.detach() * images
+        self.images += images
+
+    def compute(self) -> Tensor:
+        """Return the mean over all images so far, a scalar."""
+        return self.total / self.images

@@ -1,16 +1,16 @@
-"""Errors by split and view, for the screen."""
+"""The table of errors by split and view."""
 
 from collections.abc import Mapping
 
 from rich.table import Table
 
-from alexnet.runs.result import ErrorRates
+from alexnet.runs.result import BASELINE, ErrorRates, Result
 
-VIEW_NAMES = {"center": "centre crop", "ten_crop": "ten crops"}
+VIEW_NAMES = {"center": "center crop", "ten_crop": "ten crops"}
 
 
 def errors_table(errors: Mapping[str, Mapping[str, ErrorRates]], *, title: str | None = None) -> Table:
-    """One row for each split and view."""
+    """Make a table with one row per split and view."""
     table = Table("images", "view", "top-1 error", "top-5 error", title=title, title_justify="left")
     for column in table.columns[2:]:
         column.justify = "right"
@@ -18,4 +18,13 @@ def errors_table(errors: Mapping[str, Mapping[str, ErrorRates]], *, title: str |
         for view, rates in views.items():
             label = f"{split} ({rates.images:,})"
             table.add_row(label, VIEW_NAMES[view], f"{100 * rates.top1:.2f} %", f"{100 * rates.top5:.2f} %")
+    return table
+
+
+def result_table(result: Result) -> Table:
+    """Return the errors of a finished run by split and view, with the paper's if the experiment is the paper's."""
+    target = result.target.paper
+    table = errors_table(result.errors, title=f"{result.ablation}, seed {result.seed}")
+    if result.ablation == BASELINE and target.top1 is not None and target.top5 is not None:
+        table.add_row("the paper", VIEW_NAMES["ten_crop"], f"{target.top1:.1f} %", f"{target.top5:.1f} %")
     return table

@@ -1,59 +1,46 @@
-"""The views on which the network is asked at test time: the centre crop, and the paper's ten patches (section 4.1)."""
+"""Test-time views: the center crop, and the ten crops of Section 4.1."""
 
 import torch
 from torch import Tensor, nn
 
 from alexnet.data.batches.augment import Augmenter, CropGeometry
-from alexnet.net.precision import at_least_float32
+from alexnet.net.layers import at_least_float32
 
 VIEWS = ("center", "ten_crop")
 
 
-def view_offsets(view: str, geometry: CropGeometry) -> list[tuple[int, int, bool]]:
-    """Row, column and mirroring of each patch of a view set.
+def view_crops(view: str, geometry: CropGeometry) -> list[tuple[int, int, bool]]:
+    """Return the row, the column and the horizontal flip of each crop of a view.
 
-    Ten patches in the order of the 2012 source: top left, top right, centre, bottom left, bottom right, and mirrored.
+    Ten crops in the order of the 2012 source: top left, top right, center, bottom left, bottom right, then flipped.
     """
-    centre, last = geometry.centre, geometry.margin
+    center, last = geometry.center, geometry.margin
     if view == "center":
-        return [(centre, centre, False)]
+        return [(center, center, False)]
     assert view == "ten_crop"
-    corners = [(0, 0), (0, last), (centre, centre), (last, 0), (last, last)]
-    return [(row, column, mirrored) for mirrored in (False, True) for row, column in corners]
+    corners = [(0, 0), (0, last), (center, center), (last, 0), (last, last)]
+    return [(row, column, flip) for flip in (False, True) for row, column in corners]
 
 
 def probabilities(net: nn.Module, augmenter: Augmenter, images: Tensor) -> dict[str, Tensor]:
-    """Class probabilities float32 [n, classes] of uint8 images [n, S, S, 3], per view set.
+    """Return class probabilities float32 [N, K] of images uint8 [N, S, S, 3], by view.
 
-    A view set's prediction is the arithmetic mean of its patches' softmax outputs (section 4.1; 2012 source: layer.cu).
-    Each patch is computed once for both sets, and once where patches coincide: whole images have two, not ten.
+    A view's prediction is the mean of its crops' softmax outputs (Section 4.1; 2012 source: layer.cu). Every distinct
+    crop is computed once: the center crop is in both views, and crops as large as the image coincide.
     """
-    offsets = {view: view_offsets(view, augmenter.geometry) for view in VIEWS}
-    outputs = {patch: _softmax(net, augmenter, images, patch) for patch in dict.fromkeys(offsets["ten_crop"])}
-    return {view: torch.stack([outputs[patch] for patch in patches]).mean(dim=0) for view, patches in offsets.items()}
+    crops = {view: view_crops(view, augmenter.geometry) for view in VIEWS}
+    outputs = {
+        crop: _logits(net, augmenter, images, crop).float().softmax(dim=1) for crop in dict.fromkeys(crops["ten_crop"])
+    }
+    return {view: torch.stack([outputs[crop] for crop in of_view]).mean(dim=0) for view, of_view in crops.items()}
 
 
 def center_logits(net: nn.Module, augmenter: Augmenter, images: Tensor) -> Tensor:
-    """Logits, float32 or wider [n, classes] of the centre crops."""
-    (patch,) = view_offsets("center", augmenter.geometry)
-    return _logits(net, augmenter, images, patch)
+    """Return logits [N, K], float32 or wider, of the center crops of images uint8 [N, S, S, 3]."""
+    (crop,) = view_crops("center", augmenter.geometry)
+    return _logits(net, augmenter, images, crop)
 
 
-def _softmax(net: nn.Module, augmenter: Augmenter, images: Tensor, patch: tuple[int, int, bool]) -> Tensor:
-    return _logits(net, augmenter, images, patch).float().softmax(dim=1)
-
-
-def _logits(net: nn.Module, augmenter: Augmenter, images: Tensor, patch: tuple[int, int, bool]) -> Tensor:
-    logits: Tensor = net(_inputs(augmenter, images, patch))
+def _logits(net: nn.Module, augmenter: Augmenter, images: Tensor, crop: tuple[int, int, bool]) -> Tensor:
+    logits: Tensor = net(augmenter.crop_at(images, *crop))
     return at_least_float32(logits)
-
-
-def _inputs(augmenter: Augmenter, images: Tensor, patch: tuple[int, int, bool]) -> Tensor:
-    """What `Augmenter.crop` makes of them, sliced: gathering pixel by pixel took a quarter of a small net's time."""
-    row, column, mirrored = patch
-    side = augmenter.geometry.crop_size
-    pixels = images[:, row : row + side, column : column + side]
-    pixels = pixels.flip(2) if mirrored else pixels
-    offsets, flips = (torch.tensor([values], device=images.device) for values in ([row, column], mirrored))
-    minus_mean = augmenter.crop(torch.zeros_like(images[:1]), offsets, flips)  # of a black image
-    return pixels.float().add_(minus_mean.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

@@ -1,71 +1,108 @@
-"""Response normalisation: between neighbouring maps of one column (paper, section 3.3), and within each map."""
+"""Local response normalization: across the channels of a column (section 3.3), and within each channel.
 
-from functools import partial
-from typing import Any
+One formula in torch's operations serves GPUs, `torch.compile`, export, and CPUs without numba. On a CPU compiled loops
+(`lrn_numba`) compute it several times faster. Only the input is kept for the backward pass.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.net.lrn_kernel import COMPUTED_IN, NumbaLRN, works
-from alexnet.net.lrn_torch import (
-    Blocks,
-    Fused,
-    Fusible,
-    LRNBackend,
-    sum_of_pixels,
-    sum_of_planes,
-    sum_within_maps,
-    triton_available,
-)
+from alexnet.net.layers import at_least_float32
+
+
+class LRNBackend(Protocol):
+    """A way to compute y = x * d^-beta with d = k + alpha * window(x^2), and its gradient.
+
+    With a symmetric window, dL/dx = g * d^-beta - 2 * alpha * beta * x * window(g * x * d^(-beta - 1)).
+    """
+
+    def normalize(self, x: Tensor) -> Tensor: ...
+
+    def gradient(self, x: Tensor, grad: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class TorchLRN:
+    """The formula in torch's operations; `window` sums each value's window and never reaches across dimension 0."""
+
+    window: Callable[[Tensor], Tensor]
+    k: float
+    alpha: float
+    beta: float
+
+    def normalize(self, x: Tensor) -> Tensor:
+        def compute(x: Tensor) -> Tensor:
+            return _inverse_power(self._denominator(x), self.beta).mul_(x)
+
+        return _in_blocks(compute, x)
+
+    def gradient(self, x: Tensor, grad: Tensor) -> Tensor:
+        def compute(x: Tensor, grad: Tensor) -> Tensor:
+            denominator = self._denominator(x)
+            scaled = _inverse_power(denominator, self.beta).mul_(grad)
+            spread = self.window((scaled * x).div_(denominator)).mul_(x)
+            return scaled.sub_(spread, alpha=2 * self.alpha * self.beta)
+
+        return _in_blocks(compute, x, grad)
+
+    def _denominator(self, x: Tensor) -> Tensor:
+        return self.window(x * x).mul_(self.alpha).add_(self.k)
 
 
 class LocalResponseNorm(nn.Module):
-    """b_i = a_i / (k + alpha * sum of a_j^2 over the `size` maps around i)^beta, within each column.
+    """b_i = a_i / (k + alpha * sum of a_j^2 over the `size` channels around i)^beta, within each column.
 
-    Columns are equal, contiguous blocks of maps; a window never crosses from one into the next (the authors' nets
-    normalise 48 | 48 and 128 | 128 maps). `alpha` multiplies the sum of squares as the paper prints it; give
+    Columns are equal, contiguous blocks of channels; a window never crosses from one into the next (the authors' nets
+    normalize 48 | 48 and 128 | 128 channels). `alpha` multiplies the sum of squares as the paper prints it; give
     alpha / size for the convention of the 2012 source and of `torch.nn.LocalResponseNorm`, which take the mean.
-    Numbers of 16 bits are squared, summed and divided in float32.
+    16-bit numbers are squared, summed and divided in float32.
     """
 
     def __init__(self, *, columns: int, size: int, k: float, alpha: float, beta: float) -> None:
         super().__init__()
-        assert size % 2 == 1, "the window is centred"
+        assert size % 2 == 1, "the window is centered"
         self.columns = columns
         self.size = size
         self.k = k
         self.alpha = alpha
         self.beta = beta
 
-    def forward(self, activity: Tensor) -> Tensor:
-        """Normalise float maps [N, C, H, W], C divisible by the number of columns."""
-        n, c, h, w = activity.shape
-        if activity.is_contiguous(memory_format=torch.channels_last) and not activity.is_contiguous():
-            pixels = activity.permute(0, 2, 3, 1).reshape(n * h * w, self.columns, c // self.columns)
-            normalised: Tensor = _Normalise.apply(pixels, self._arithmetic(pixels, maps_dim=2))
-            return normalised.view(n, h, w, c).permute(0, 3, 1, 2)
-        by_column = activity.reshape(n * self.columns, c // self.columns, h, w)
-        normalised = _Normalise.apply(by_column, self._arithmetic(by_column, maps_dim=1))
-        return normalised.reshape(n, c, h, w)
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize float [N, C, H, W], C divisible by the number of columns."""
+        n, c, h, w = x.shape
+        channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+        if channels_last and not torch.compiler.is_exporting():
+            pixels = x.permute(0, 2, 3, 1).reshape(n * h * w, self.columns, c // self.columns)
+            normalized: Tensor = _Normalize.apply(pixels, self._pixel_backend(pixels))
+            return normalized.view(n, h, w, c).permute(0, 3, 1, 2)
+        by_column = x.reshape(n * self.columns, c // self.columns, h, w)
+        normalized = _Normalize.apply(by_column, self._torch_backend(dim=1))
+        return normalized.reshape(n, c, h, w)
 
-    def _arithmetic(self, x: Tensor, maps_dim: int) -> LRNBackend:
-        """The fastest that there is for this tensor; all agree up to rounding."""
-        constants = (self.k, self.alpha, self.beta)
-        if torch.compiler.is_compiling():
-            return Fusible(self.size, maps_dim, *constants)
-        if x.device.type == "cuda" and triton_available():
-            return Fused(self.size, maps_dim, *constants)
-        if x.device.type == "cpu" and maps_dim == 2 and x.dtype in COMPUTED_IN and works():
-            return NumbaLRN(self.size, *constants)
-        window = sum_of_pixels if maps_dim == 2 else sum_of_planes
-        return Blocks(partial(window, size=self.size), *constants)
+    def _pixel_backend(self, pixels: Tensor) -> LRNBackend:
+        numba_dtype = pixels.dtype in (torch.float32, torch.bfloat16, torch.float64)
+        if torch.compiler.is_compiling() or pixels.device.type != "cpu" or not numba_dtype or not numba_available():
+            return self._torch_backend(dim=2)
+        from alexnet.net.lrn_numba import NumbaLRN  # numba takes most of a second
+
+        return NumbaLRN(self.size, self.k, self.alpha, self.beta)
+
+    def _torch_backend(self, dim: int) -> TorchLRN:
+        return TorchLRN(partial(_sum_across_channels, size=self.size, dim=dim), self.k, self.alpha, self.beta)
 
     def extra_repr(self) -> str:
         return f"columns={self.columns}, size={self.size}, k={self.k}, alpha={self.alpha}, beta={self.beta}"
 
 
 class WithinChannelLRN(nn.Module):
-    """b = a / (1 + alpha * sum of a^2 over the size x size pixels around, in the same map)^beta.
+    """b = a / (1 + alpha * sum of a^2 over the size x size pixels around, in the same channel)^beta.
 
     `alpha` multiplies the sum; the 2012 source gives alpha times size^2. Its kernel has the 1 built in, and pixels
     beyond the border count as zeros without correcting alpha (layer.py of the release, conv_util.cu of July 2012).
@@ -73,31 +110,83 @@ class WithinChannelLRN(nn.Module):
 
     def __init__(self, *, size: int, alpha: float, beta: float) -> None:
         super().__init__()
-        assert size % 2 == 1, "the window is centred"
+        assert size % 2 == 1, "the window is centered"
         self.size = size
         self.alpha = alpha
         self.beta = beta
 
-    def forward(self, activity: Tensor) -> Tensor:
-        """Normalise float maps [N, C, H, W]."""
-        blocks = Blocks(partial(sum_within_maps, size=self.size), 1.0, self.alpha, self.beta)
-        normalised: Tensor = _Normalise.apply(activity, blocks)
-        return normalised
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize float [N, C, H, W]."""
+        backend = TorchLRN(partial(_sum_within_channel, size=self.size), 1.0, self.alpha, self.beta)
+        normalized: Tensor = _Normalize.apply(x, backend)
+        return normalized
 
     def extra_repr(self) -> str:
         return f"size={self.size}, alpha={self.alpha}, beta={self.beta}"
 
 
-class _Normalise(torch.autograd.Function):
-    """Keeps only x for the backward pass."""
-
+class _Normalize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, arithmetic: LRNBackend) -> Tensor:
+    def forward(ctx: Any, x: Tensor, backend: LRNBackend) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.arithmetic = arithmetic
-        return arithmetic.normalise(x)
+        ctx.backend = backend
+        return backend.normalize(x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
-        return ctx.arithmetic.gradient(x, grad), None
+        return ctx.backend.gradient(x, grad), None
+
+
+@lru_cache
+def numba_available() -> bool:
+    """Return whether numba can compile here; if not, warn once."""
+    try:
+        from alexnet.net.lrn_numba import check_compiler
+
+        check_compiler()
+    except Exception as error:  # numba, LLVM, numpy and the file system raise their own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(f"response normalization is slower here, without compiled loops: {reason}", stacklevel=2)
+        return False
+    return True
+
+
+def _in_blocks(compute: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Tensor:
+    """Compute in float32 or wider, a block of dimension 0 (images or pixels) at a time, to bound the memory.
+
+    On a CPU a block of 256 KiB a thread also stays in the cache from one operation to the next.
+    """
+    if torch.compiler.is_compiling():
+        return compute(at_least_float32(x), *others).to(x.dtype)
+    numbers = 2**16 * torch.get_num_threads() if x.device.type == "cpu" else 2**26
+    length = max(1, numbers * len(x) // max(1, x.numel()))
+    result = torch.empty_like(x)
+    for block, x_block, *blocks in zip(*(torch.split(t, length) for t in (result, x, *others)), strict=True):
+        block.copy_(compute(at_least_float32(x_block), *blocks))
+    return result
+
+
+def _inverse_power(base: Tensor, beta: float) -> Tensor:
+    """base^-beta; for the paper's 3/4 by square roots, which cost a fraction of a power."""
+    if beta == 0.75:
+        root = base.rsqrt()
+        return root.sqrt().mul_(root)
+    return base.pow(-beta)
+
+
+def _sum_across_channels(x: Tensor, size: int, dim: int) -> Tensor:
+    """Sum `size` channels along `dim` around each, with zeros beyond the first and the last."""
+    channels, reach = x.shape[dim], size // 2
+    padded = F.pad(x, (*(0, 0) * (x.ndim - 1 - dim), reach, reach))
+    total = padded.narrow(dim, 0, channels).clone()
+    for shift in range(1, size):
+        total += padded.narrow(dim, shift, channels)
+    return total
+
+
+def _sum_within_channel(x: Tensor, size: int) -> Tensor:
+    """Sum the size x size pixels around each, [N, C, H, W], with zeros beyond the border."""
+    if torch.compiler.is_exporting():  # onnxscript 0.7 ignores the divisor
+        return F.avg_pool2d(x, size, stride=1, padding=size // 2) * size**2
+    return F.avg_pool2d(x, size, stride=1, padding=size // 2, divisor_override=1)

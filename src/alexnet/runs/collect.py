@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet.errors import UserError
-from alexnet.runs.result import BASELINE, RESULT_FILE, Result, read_result
+from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.result import BASELINE, Result, read_result
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Collection:
     """All runs found, and what is wrong with those that cannot be read."""
 
     runs: tuple[Run, ...]
-    damaged: tuple[str, ...]
+    unreadable: tuple[str, ...]
 
 
 def collect(paths: Iterable[Path]) -> Collection:
@@ -46,13 +47,13 @@ def collect(paths: Iterable[Path]) -> Collection:
     UserError if a path does not exist or holds no `result.json` at any depth.
     """
     directories = sorted({directory.resolve() for path in paths for directory in directories_with(path, RESULT_FILE)})
-    runs, damaged = [], []
+    runs, unreadable = [], []
     for directory in directories:
         try:
             runs.append(Run(directory, read_result(directory), (directory / RESULT_FILE).stat().st_mtime))
         except UserError as error:
-            damaged.append(str(error))
-    return Collection(tuple(runs), tuple(damaged))
+            unreadable.append(str(error))
+    return Collection(tuple(runs), tuple(unreadable))
 
 
 def directories_with(path: Path, *names: str) -> list[Path]:

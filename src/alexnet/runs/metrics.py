@@ -1,74 +1,99 @@
-"""The errors of a run's epochs, from `metrics.csv`: for curves, so whatever can be read of it is."""
+"""`metrics.csv`: one line per finished epoch, the only reader and writer."""
 
 import csv
+import io
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 
-from alexnet.runs.result import METRICS_FILE
+from alexnet.files import replace_file
+from alexnet.runs.directory import METRICS_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """One finished epoch; top-1 errors in percent."""
+class EpochRecord:
+    """One finished epoch; errors in percent, of augmented training crops and of validation images' center crops."""
 
     epoch: int
     """Counted from 0."""
+    step: int
+    """Updates since the start of training."""
     rate: float
-    train_error: float
-    val_error: float | None
-    """None where there are no validation images."""
+    """The scheduled learning rate, before the multipliers of layers and biases."""
+    train_loss: float
+    train_top1_error: float
+    train_top5_error: float
+    val_loss: float | None
+    """None if there are no validation images."""
+    val_top1_error: float | None
+    val_top5_error: float | None
+    train_set_top1_error: float | None = None
+    """Over all training images, not augmented, in evaluation mode; None unless the schedule stops by it."""
+    seconds: float
+    """Training time of this epoch, without validation."""
+    images_per_second: float
+    waiting_percent: float = 0.0
+    """Share of `seconds` in which the network waited for its images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
     """All epochs that could be read, in order, and what is wrong with the file, if anything."""
 
-    epochs: tuple[Epoch, ...]
+    epochs: tuple[EpochRecord, ...]
     problem: str | None
+    damaged: bool = False
+    """Whether the problem is a file that cannot be read to its end, not one that is missing or empty."""
 
     @property
-    def rate_drops(self) -> list[int]:
-        """Epochs at whose start the rate changed."""
-        return [
-            after.epoch
-            for before, after in zip(self.epochs, self.epochs[1:], strict=False)
-            if after.rate != before.rate
-        ]
+    def lr_drops(self) -> list[int]:
+        """Epochs at whose start the learning rate changed."""
+        return [after.epoch for before, after in pairwise(self.epochs) if after.rate != before.rate]
+
+
+def write_metrics(directory: Path, records: Sequence[EpochRecord]) -> None:
+    """Rewrite `metrics.csv` whole: after a resume it must not hold epochs that were lost and trained again."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(EpochRecord)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(record) for record in records)
+    replace_file(directory / METRICS_FILE, text.getvalue().encode())
 
 
 def read_metrics(directory: Path) -> Metrics:
-    """Read `metrics.csv` up to the first line that is damaged; never raises for what the file holds or lacks."""
-    path = directory / METRICS_FILE
-    epochs: list[Epoch] = []
+    """Read `metrics.csv` up to the first damaged line; never raises for what the file holds or lacks."""
+    epochs: list[EpochRecord] = []
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with (directory / METRICS_FILE).open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                epochs.append(_epoch(row, after=epochs[-1].epoch if epochs else -1))
+                record = _record(row)
+                if epochs and record.epoch <= epochs[-1].epoch:
+                    raise ValueError(f"epoch {record.epoch} follows epoch {epochs[-1].epoch}")
+                epochs.append(record)
     except FileNotFoundError:
         return Metrics(epochs=(), problem=f"{METRICS_FILE}: missing")
     except OSError as error:
-        return Metrics(epochs=tuple(epochs), problem=f"{METRICS_FILE}: cannot be read: {error.strerror}")
+        return Metrics(epochs=tuple(epochs), problem=f"{METRICS_FILE}: cannot be read: {error.strerror}", damaged=True)
     except (ValueError, TypeError, KeyError, csv.Error) as error:
-        return Metrics(epochs=tuple(epochs), problem=f"{METRICS_FILE}: damaged after epoch {len(epochs)}: {error}")
+        problem = f"{METRICS_FILE}: damaged after epoch {len(epochs)}: {error}"
+        return Metrics(epochs=tuple(epochs), problem=problem, damaged=True)
     return Metrics(epochs=tuple(epochs), problem=None if epochs else f"{METRICS_FILE}: no epoch in it")
 
 
-def _epoch(row: dict[str, str], *, after: int) -> Epoch:
-    epoch = int(row["epoch"])
-    if epoch <= after:
-        raise ValueError(f"epoch {epoch} follows epoch {after}")
-    val = row["val_top1_error"]
-    return Epoch(
-        epoch=epoch,
-        rate=_finite(row["rate"]),
-        train_error=_finite(row["train_top1_error"]),
-        val_error=_finite(val) if val != "" else None,
-    )
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not a number")
-    return value
+def _record(row: dict[str, str]) -> EpochRecord:
+    """Parse one line. Columns that older files lack take their default, unknown ones are ignored."""
+    values: dict[str, float | None] = {}
+    for field in fields(EpochRecord):
+        if field.name not in row and field.default is not MISSING:
+            continue
+        text = row[field.name]
+        if text == "" and "None" in str(field.type):
+            values[field.name] = None
+            continue
+        value = int(text) if field.type is int else float(text)
+        if not math.isfinite(value):
+            raise ValueError(f"{field.name}: {text} is not a number")
+        values[field.name] = value
+    return EpochRecord(**values)  # type: ignore[arg-type]  # by the fields' own types

@@ -1,8 +1,5 @@
-"""What a run leaves behind for the study, second part: `predictions.npz`, what the net said about each image."""
+"""`predictions.npz`: the five most probable classes of each evaluated image."""
 
-import io
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +8,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from alexnet.config.records import replace_file, require
 from alexnet.errors import UserError
+from alexnet.runs.decode import require
+from alexnet.runs.directory import PREDICTIONS_FILE, open_arrays, write_arrays
 from alexnet.runs.result import ErrorRates
-
-PREDICTIONS_FILE = "predictions.npz"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,20 +46,20 @@ class ViewPredictions:
         )
 
     @property
-    def top1_right(self) -> NDArray[np.bool_]:
+    def top1_correct(self) -> NDArray[np.bool_]:
         """[N], whether the most probable class is the label."""
         return np.equal(self.top5_classes[:, 0], self.labels)
 
     @property
-    def top5_right(self) -> NDArray[np.bool_]:
+    def top5_correct(self) -> NDArray[np.bool_]:
         """[N], whether the label is among the five most probable classes."""
         return np.asarray(np.any(self.top5_classes == self.labels[:, None], axis=1))
 
     def error_rates(self) -> ErrorRates:
         """The errors for `Result.errors`, every image counted once."""
-        wrong = [int((~right).sum()) for right in (self.top1_right, self.top5_right)]
+        incorrect = [int((~correct).sum()) for correct in (self.top1_correct, self.top5_correct)]
         images = len(self.labels)
-        return ErrorRates(images=images, top1=wrong[0] / images, top5=wrong[1] / images)
+        return ErrorRates(images=images, top1=incorrect[0] / images, top5=incorrect[1] / images)
 
 
 def write_predictions(directory: Path, predictions: Mapping[str, Mapping[str, ViewPredictions]]) -> None:
@@ -77,35 +73,30 @@ def write_predictions(directory: Path, predictions: Mapping[str, Mapping[str, Vi
             if not np.array_equal(arrays.setdefault(f"{split}/labels", seen.labels), seen.labels):
                 raise ValueError(f"the views of split {split} have different labels")
             arrays |= {f"{split}/{view}/{name}": array for name, array in _view_arrays(seen).items()}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # a keyword here is the name of an array
-    replace_file(directory / PREDICTIONS_FILE, buffer.getvalue())
+    write_arrays(directory / PREDICTIONS_FILE, arrays)
 
 
 def _view_arrays(seen: ViewPredictions) -> dict[str, NDArray[Any]]:
-    names = ("top5_classes", "top5_probabilities", "top1_right", "top5_right")
-    return {name: getattr(seen, name) for name in names}
+    return {
+        "top5_classes": seen.top5_classes,
+        "top5_probabilities": seen.top5_probabilities,
+        "top1_right": seen.top1_correct,
+        "top5_right": seen.top5_correct,
+    }
 
 
 def read_predictions(directory: Path, split: str, view: str) -> ViewPredictions:
     """Read one split and view from `predictions.npz`; UserError if the file is missing, damaged or without them."""
     path = directory / PREDICTIONS_FILE
-    damage = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError)
-    try:
-        # Opened here, since numpy leaves a file open that turns out not to be an archive.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            if f"{split}/{view}/top5_classes" not in file:
-                raise UserError(f"{path}: holds no predictions for {split}/{view}")
-            seen = ViewPredictions(
-                labels=file[f"{split}/labels"],
-                top5_classes=file[f"{split}/{view}/top5_classes"],
-                top5_probabilities=file[f"{split}/{view}/top5_probabilities"],
-            )
-            for name in ("top1_right", "top5_right"):
-                agrees = np.array_equal(file[f"{split}/{view}/{name}"], getattr(seen, name))
-                require(agrees, f"{split}/{view}/{name}", "does not follow from labels and classes")
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing") from None
-    except damage as error:
-        raise UserError(f"{path}: damaged: {error}") from None
+    with open_arrays(path) as file:
+        if f"{split}/{view}/top5_classes" not in file:
+            raise UserError(f"{path}: holds no predictions for {split}/{view}")
+        seen = ViewPredictions(
+            labels=file[f"{split}/labels"],
+            top5_classes=file[f"{split}/{view}/top5_classes"],
+            top5_probabilities=file[f"{split}/{view}/top5_probabilities"],
+        )
+        for name in ("top1_right", "top5_right"):
+            agrees = np.array_equal(file[f"{split}/{view}/{name}"], _view_arrays(seen)[name])
+            require(agrees, f"{split}/{view}/{name}", "does not follow from labels and classes")
     return seen

@@ -3,11 +3,7 @@
 An average of several nets needs it: a class may be sixth for each of them and third for all together.
 """
 
-import io
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.config.records import replace_file, require
 from alexnet.errors import UserError
+from alexnet.runs.decode import require
+from alexnet.runs.directory import PROBABILITIES_FILE, open_arrays, write_arrays
 
-PROBABILITIES_FILE = "probabilities.npz"
 PROBABILITIES_VERSION = 1
-
-_DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,14 +59,12 @@ def write_probabilities(
     for split, said in answers.items():
         arrays[f"{split}/labels"] = said.labels.astype(np.int32)
         arrays |= {f"{split}/{view}": probabilities for view, probabilities in said.views.items()}
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # a keyword here is the name of an array
-    replace_file(directory / PROBABILITIES_FILE, buffer.getvalue())
+    write_arrays(directory / PROBABILITIES_FILE, arrays, compress=False)
 
 
 def read_answered(directory: Path) -> ProbabilitiesHeader:
     """Who was asked about what; UserError if the file is missing, damaged or of an unknown version."""
-    with _opened(directory / PROBABILITIES_FILE) as file:
+    with open_arrays(directory / PROBABILITIES_FILE, version=PROBABILITIES_VERSION) as file:
         return ProbabilitiesHeader(
             net=str(file["net"]),
             fingerprint=str(file["fingerprint"]),
@@ -84,7 +76,7 @@ def read_answered(directory: Path) -> ProbabilitiesHeader:
 def read_probabilities(directory: Path, split: str, view: str) -> SplitProbabilities:
     """One split and view; UserError if the file is missing, damaged or without them."""
     path = directory / PROBABILITIES_FILE
-    with _opened(path) as file:
+    with open_arrays(path, version=PROBABILITIES_VERSION) as file:
         if f"{split}/{view}" not in file:
             raise UserError(f"{path}: holds no probabilities for {split}/{view}")
         classes = len(file["class_names"])
@@ -94,17 +86,3 @@ def read_probabilities(directory: Path, split: str, view: str) -> SplitProbabili
         fits = probabilities.shape == (len(labels), classes) and probabilities.dtype == np.float32
         require(fits, f"{split}/{view}", f"not probabilities of {classes:,} classes for every image")
         return SplitProbabilities(labels=labels, views={view: probabilities})
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Mapping[str, NDArray[Any]]]:
-    """The arrays, once the version is known; whatever is wrong with the file, also while it is read, is a UserError."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            version = int(file["version"])
-            require(version == PROBABILITIES_VERSION, "version", f"{version} is unknown")
-            yield file
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing") from None
-    except _DAMAGE as error:
-        raise UserError(f"{path}: damaged: {error}") from None

@@ -1,4 +1,4 @@
-"""Mean of a difference when every seed meets every test image: its error, from the two-way analysis of variance.
+"""Error of a mean difference when every seed meets every test image, by a two-way analysis of variance.
 
 The model is that of studies with several readers of the same cases (Dorfman, Berbaum and Metz 1992; Hillis 2007);
 here the seeds read. `docs/statistics.md` says why the critical value is that of Cochran and Cox, and how well it does.
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special  # scipy.stats has the same functions, and takes seconds to import
 
-TOO_ALIKE = 0.025
-"""Seeds that agree more closely than chance lets them this often are taken to agree that closely."""
+SEED_VARIANCE_FLOOR = 0.025
+"""Seeds that agree more closely than chance allows this often count as agreeing that closely."""
 
 Values = float | NDArray[np.float64]
 
@@ -27,7 +27,7 @@ class Components:
     """Of the delta between seeds, were there endlessly many images."""
     image: float
     """Of an image's mean difference between images, were there endlessly many seeds."""
-    rest: float
+    residual: float
     """Of seed and image together: what neither explains alone."""
 
 
@@ -39,29 +39,29 @@ class MeanSquares:
     images: int
     seed: Values
     image: Values
-    rest: Values
+    residual: Values
 
     def components(self) -> Components:
-        """The parts of the variance of one study; a part that would come out below 0 is 0."""
+        """Return the parts of the variance of one study; a negative estimate is 0."""
         return Components(
             images=self.images,
-            seed=max(float(self.seed - self.rest), 0.0) / self.images,
-            image=max(float(self.image - self.rest), 0.0) / self.seeds,
-            rest=float(self.rest),
+            seed=max(float(self.seed - self.residual), 0.0) / self.images,
+            image=max(float(self.image - self.residual), 0.0) / self.seeds,
+            residual=float(self.residual),
         )
 
 
 def mean_squares(differences: NDArray[np.floating]) -> MeanSquares:
-    """Analyse `differences` [..., S, N], in points: S >= 2 seeds by N >= 2 images."""
+    """Analyze `differences` [..., S, N], in points: S >= 2 seeds by N >= 2 images."""
     seeds, images = differences.shape[-2:]
     by_seed, by_image = differences.mean(axis=-1, keepdims=True), differences.mean(axis=-2, keepdims=True)
-    rest = differences - by_seed - by_image + by_seed.mean(axis=-2, keepdims=True)
+    residual = differences - by_seed - by_image + by_seed.mean(axis=-2, keepdims=True)
     return MeanSquares(
         seeds=seeds,
         images=images,
         seed=images * by_seed[..., 0].var(axis=-1, ddof=1),
         image=seeds * by_image[..., 0, :].var(axis=-1, ddof=1),
-        rest=(rest**2).sum(axis=(-2, -1)) / ((seeds - 1) * (images - 1)),
+        residual=(residual**2).sum(axis=(-2, -1)) / ((seeds - 1) * (images - 1)),
     )
 
 
@@ -76,16 +76,16 @@ class MeanError:
     """Stays however many seeds there are: the test set is finite."""
 
     def standard_error(self) -> Values:
-        """In points."""
+        """Return it in points."""
         return np.sqrt(self.of_seeds + self.of_images)
 
     def critical_value(self, p: float) -> Values:
-        """How many standard errors the mean is from its truth with probability `p`, both sides together.
+        """Return how many standard errors the mean is from its truth with probability `p`, both sides together.
 
         The variance between seeds is known from S - 1 degrees of freedom, that between images from thousands. For two
         seeds this is the average of the two quantiles, Student's and the normal one, with the two variances as weights
         (Cochran and Cox 1957). From three seeds on that average errs on the safe side, and a weight of
-        share ** 1.5 keeps the level closer, whatever the share of the seeds.
+        share ** 1.5 keeps the level closer at any share of the seeds.
         """
         share = self.of_seeds / (self.of_seeds + self.of_images)
         weight = share if self.seeds == 2 else share**1.5
@@ -93,34 +93,34 @@ class MeanError:
         return weight * student + (1 - weight) * normal
 
     def half_width(self, p: float) -> Values:
-        """Of the interval that leaves the truth out with probability `p`, in points."""
+        """Return that of the interval that excludes the truth with probability `p`, in points."""
         return self.critical_value(p) * self.standard_error()
 
 
 def mean_error(squares: MeanSquares) -> MeanError:
-    """The error of the mean delta.
+    """Return the error of the mean delta.
 
     Two or three seeds agree by chance now and then, and their spread then says nothing: it counts at least as much as
-    the closest of `TOO_ALIKE` of all studies would give had the seeds no effect of their own at all.
+    the closest of `SEED_VARIANCE_FLOOR` of all studies would give had the seeds no effect of their own at all.
     """
-    freedom = squares.seeds - 1
-    least = float(special.chdtri(freedom, 1 - TOO_ALIKE)) / freedom
+    dof = squares.seeds - 1
+    least = float(special.chdtri(dof, 1 - SEED_VARIANCE_FLOOR)) / dof
     cells = squares.seeds * squares.images
     return MeanError(
         seeds=squares.seeds,
-        of_seeds=np.maximum(squares.seed, least * squares.rest) / cells,
-        of_images=np.maximum(squares.image - squares.rest, 0.0) / cells,
+        of_seeds=np.maximum(squares.seed, least * squares.residual) / cells,
+        of_images=np.maximum(squares.image - squares.residual, 0.0) / cells,
     )
 
 
 def two_sided_p(error: MeanError, mean: float) -> float:
-    """Probability of a mean at least as far from 0 as `mean` (points) where the truth is 0; at least 1e-15."""
+    """Return the probability of a mean at least as far from 0 as `mean` (points) if the truth is 0; at least 1e-15."""
     wanted = abs(mean) / float(error.standard_error())
     return math.exp(root(lambda log_p: wanted - float(error.critical_value(math.exp(log_p))), math.log(1e-15), 0.0))
 
 
 def root(rising: Callable[[float], float], low: float, high: float) -> float:
-    """Where a `rising` function passes 0 between `low` and `high`, by halving; an end if it does not."""
+    """Find where a `rising` function passes 0 between `low` and `high`, by halving; an end if it does not."""
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (low, middle) if rising(middle) > 0 else (middle, high)

@@ -1,38 +1,51 @@
-"""Which runs may be compared: duplicates, groups, test images and each run's baseline."""
+"""Which runs may be compared: duplicates, tables, test images, each run's baseline, and what else differs."""
 
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from alexnet.config.schema import NON_IDENTITY_KEYS
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
 from alexnet.runs.predictions import ViewPredictions, read_predictions
-from alexnet.runs.result import BASELINE
+from alexnet.runs.result import BASELINE, Result
+
+SHARED_OR_PER_RUN_KEYS = ("ablation", "seed", "experiment", "recipe", *NON_IDENTITY_KEYS)
+"""Keys that vary within a table, are in its title anyway, or do not affect what is computed."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something that the reader of a table must know: a run left out, or a baseline to be made."""
+    """Something the reader of a table must know: a run left out, or a baseline to be made."""
 
     text: str
     command: str | None = None
-    """What to run about it."""
+    """The command that solves it."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A finished run with what its net said about the images of the split and view under study."""
+    """A finished run with its net's predictions on the split and view under study."""
 
     run: Run
     predictions: ViewPredictions
 
 
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One fact that is not the same for all runs."""
+
+    fact: str
+    values: Mapping[str, tuple[Run, ...]]
+    """Value -> the runs that have it."""
+
+
 def group_runs(runs: Iterable[Run]) -> list[list[Run]]:
-    """Runs that differ only by ablation and seed, and saw the same data; in order of experiment, recipe and data."""
+    """Group runs that differ only by ablation and seed and used the same data, by experiment, recipe and data."""
     groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
         groups[(run.result.pairing_key, run.result.data.fingerprint)].append(run)
@@ -44,8 +57,46 @@ def group_runs(runs: Iterable[Run]) -> list[list[Run]]:
     return [groups[key] for key in sorted(groups, key=order)]
 
 
+def distinguishing_overrides(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """Return for each group the overrides that its runs share but not all groups of the same title; mostly none.
+
+    If these do not distinguish the groups, as after a change of `conf/`, use the pairing key and the data fingerprint.
+    """
+    same_title: dict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for place, group in enumerate(groups):
+        result = group[0].result
+        same_title[result.experiment, result.recipe, result.data.name].append(place)
+    words = [""] * len(groups)
+    for places in same_title.values():
+        given = {place: _common([_overrides(run) for run in groups[place]]) for place in places}
+        shared = _common(list(given.values()))
+        own = {place: " ".join(one for one in given[place] if one not in shared) for place in places}
+        for place in places:
+            result = groups[place][0].result
+            distinct = len(places) == 1 or list(own.values()).count(own[place]) == 1
+            by_key = f"pairing key {result.pairing_key}, images {result.data.fingerprint}"
+            words[place] = own[place] if distinct else by_key
+    return words
+
+
+def _overrides(run: Run) -> list[str]:
+    """Return the overrides in a run's command that affect what is computed."""
+    words = [word.lstrip("+") for word in shlex.split(run.result.command) if "=" in word]
+    keys = [word.partition("=")[0].replace("/", ".") for word in words]
+    return [
+        word
+        for word, key in zip(words, keys, strict=True)
+        if not any(key == one or key.startswith(f"{one}.") for one in SHARED_OR_PER_RUN_KEYS)
+    ]
+
+
+def _common(lists: Sequence[list[str]]) -> list[str]:
+    """Return the entries of the first list that all lists contain."""
+    return [entry for entry in lists[0] if all(entry in one for one in lists)]
+
+
 def drop_duplicates(runs: Iterable[Run]) -> tuple[list[Run], list[Note]]:
-    """Of several runs of one ablation and seed, keep a finished one before any other, then the newest."""
+    """Keep one of several runs with the same ablation and seed: a finished one before others, then the newest."""
     same: dict[tuple[str, int], list[Run]] = defaultdict(list)
     for run in runs:
         same[(run.result.ablation, run.result.seed)].append(run)
@@ -55,34 +106,30 @@ def drop_duplicates(runs: Iterable[Run]) -> tuple[list[Run], list[Note]]:
         kept.append(chosen)
         if left_out:
             names = ", ".join(f"{run.directory} ({run.result.status})" for run in left_out)
-            kept_one = f"kept {chosen.directory}{_at_precision(chosen, left_out)}"
-            notes.append(Note(f"{chosen}: run {len(candidates)} times; {kept_one}, left out {names}."))
+            ours = chosen.result.precision
+            theirs = sorted({run.result.precision for run in left_out if run.result.precision} - {ours})
+            precision = f" (precision {ours}, not {' or '.join(theirs)})" if ours and theirs else ""
+            text = f"{chosen}: run {len(candidates)} times; kept {chosen.directory}{precision}, left out {names}."
+            notes.append(Note(text))
     return kept, notes
 
 
-def _at_precision(chosen: Run, others: Iterable[Run]) -> str:
-    """The precision of a run, where that of another differs."""
-    ours = chosen.result.precision
-    theirs = sorted({run.result.precision for run in others if run.result.precision} - {ours})
-    return f" (precision {ours}, not {' or '.join(theirs)})" if ours and theirs else ""
-
-
 def evaluate(runs: Iterable[Run], split: str, view: str) -> tuple[list[Evaluated], list[Note]]:
-    """Read the predictions of finished runs; a run without them, or with damaged ones, becomes a note."""
+    """Read the predictions of finished runs; note the runs whose predictions are missing or damaged."""
     evaluated, notes = [], []
     for run in runs:
         if view not in run.result.errors.get(split, {}):
             notes.append(Note(f"{run}: left out, it has no errors for {split}/{view}."))
             continue
         try:
-            evaluated.append(Evaluated(run, _agreeing_predictions(run, split, view)))
+            evaluated.append(Evaluated(run, _checked_predictions(run, split, view)))
         except UserError as error:
             notes.append(Note(f"{run}: left out, {error}."))
     return evaluated, notes
 
 
-def _agreeing_predictions(run: Run, split: str, view: str) -> ViewPredictions:
-    """The predictions, once they are known to be those that the errors in `result.json` were counted from."""
+def _checked_predictions(run: Run, split: str, view: str) -> ViewPredictions:
+    """Read the predictions and check that the errors in `result.json` were counted from them."""
     predictions = read_predictions(run.directory, split, view)
     counted, stated = predictions.error_rates(), run.result.errors[split][view]
     # Half an image: a rate that went through 32-bit numbers still means the same count.
@@ -108,7 +155,7 @@ def same_images(evaluated: Sequence[Evaluated]) -> tuple[list[Evaluated], list[N
 
 
 def mixed_precisions(pairs: Iterable[tuple[Run, Run]]) -> list[Note]:
-    """A warning of runs whose baseline was trained at another precision; of each pair the run comes first."""
+    """Warn about runs whose baseline was trained at a different precision; in each pair the run comes first."""
     mixed: dict[tuple[str, str], list[str]] = defaultdict(list)
     for run, baseline in pairs:
         ours, theirs = run.result.precision, baseline.result.precision
@@ -121,13 +168,12 @@ def mixed_precisions(pairs: Iterable[tuple[Run, Run]]) -> list[Note]:
 
 
 def baseline_command(command: str) -> str:
-    """The command of a run without its ablation."""
-    words = [word for word in shlex.split(command) if not re.match(r"\+{0,2}ablation=", word)]
-    return shlex.join(words)
+    """Return the command of a run without its ablation."""
+    return shlex.join(word for word in shlex.split(command) if not re.match(r"\+{0,2}ablation=", word))
 
 
 def missing_baselines(unpaired: Iterable[Run], runs: Sequence[Run]) -> list[Note]:
-    """For runs without a usable baseline: why, and the command that would make it, once for each baseline."""
+    """Say for runs without a usable baseline why, and the command that makes it, once for each baseline."""
     ablations: dict[tuple[int, str, str], list[str]] = defaultdict(list)
     for run in unpaired:
         reason = _why_no_baseline(run, runs)
@@ -139,12 +185,37 @@ def missing_baselines(unpaired: Iterable[Run], runs: Sequence[Run]) -> list[Note
 
 
 def _why_no_baseline(run: Run, runs: Sequence[Run]) -> str:
-    """What stands in the way, where there is something; `runs` are all runs, of every group."""
+    """Return why an existing baseline cannot be used, if one exists; `runs` are all runs, of every table."""
     wanted = (BASELINE, run.result.pairing_key, run.result.seed)
     for other in runs:
         if (other.result.ablation, other.result.pairing_key, other.result.seed) != wanted:
             continue
         if other.result.data.fingerprint != run.result.data.fingerprint:
-            return f" ({other.result.run} saw other images: its data fingerprint differs)"
+            return f" ({other.result.run} used different images: its data fingerprint differs)"
         return f" ({other.result.run} {'was left out' if other.finished else other.result.status})"
     return ""
+
+
+def environment(result: Result) -> dict[str, str]:
+    """Return where and with what a run was made: fact -> value, for the facts that are known.
+
+    The device is unknown for a run that never started, the precision for one from before it was recorded.
+    """
+    code = "no git checkout" if result.git is None else result.git.revision
+    state = " with uncommitted changes" if result.git and result.git.dirty else ""
+    facts = {"code": f"{code}{state}", **result.versions, "precision": result.precision, "device": result.device}
+    return {fact: value for fact, value in facts.items() if value}
+
+
+def differences(runs: Iterable[Run]) -> list[Difference]:
+    """List the facts with more than one value among the runs, in the order in which they first appear."""
+    known = [(run, environment(run.result)) for run in runs]
+    found = []
+    for fact in dict.fromkeys(fact for _, facts in known for fact in facts):
+        values: dict[str, list[Run]] = defaultdict(list)
+        for run, facts in known:
+            if fact in facts:
+                values[facts[fact]].append(run)
+        if len(values) > 1:
+            found.append(Difference(fact=fact, values={value: tuple(those) for value, those in values.items()}))
+    return found

@@ -1,4 +1,4 @@
-"""How many seeds a delta takes to be seen, from the spread seen between seeds and between images."""
+"""Power, minimum detectable effect and seeds needed, from the spread seen between seeds and between images."""
 
 from functools import cache
 
@@ -16,13 +16,13 @@ _QUANTILES = 500
 
 
 def power(components: Components, seeds: int, delta: float) -> float:
-    """Probability that `seeds` seeds (2 or more) tell a true `delta` (points, above 0) from 0 at the 5 % level.
+    """Return the probability that 2 or more `seeds` separate a true `delta` (points, above 0) from 0 at the 5 % level.
 
     The mean is normal; the mean square between seeds is chi-squared with seeds - 1 degrees of freedom, taken here at
-    evenly spaced quantiles; that between images is as good as known. A significant mean of the wrong sign does not
+    evenly spaced quantiles; that between images is taken as known. A significant mean of the wrong sign does not
     count.
     """
-    of_seeds = (components.seed + components.rest / components.images) / seeds
+    of_seeds = (components.seed + components.residual / components.images) / seeds
     of_images = components.image / components.images
     seen = MeanError(seeds=seeds, of_seeds=of_seeds * _scaled_chi_squared(seeds - 1), of_images=of_images)
     beyond = (delta - seen.half_width(1 - CONFIDENCE)) / np.sqrt(of_seeds + of_images)
@@ -30,14 +30,14 @@ def power(components: Components, seeds: int, delta: float) -> float:
 
 
 @cache
-def _scaled_chi_squared(freedom: int) -> NDArray[np.float64]:
-    """Quantiles of chi-squared over its degrees of freedom, evenly spaced in probability."""
+def _scaled_chi_squared(dof: int) -> NDArray[np.float64]:
+    """Return quantiles of chi-squared over its degrees of freedom, evenly spaced in probability."""
     ranks = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    return np.asarray(special.chdtri(freedom, 1 - ranks) / freedom, dtype=np.float64)
+    return np.asarray(special.chdtri(dof, 1 - ranks) / dof, dtype=np.float64)
 
 
-def resolvable_delta(components: Components, seeds: int) -> float:
-    """The smallest delta, in points, that `seeds` seeds (2 or more) tell from 0 with a probability of 80 %.
+def min_detectable_effect(components: Components, seeds: int) -> float:
+    """Return the smallest delta, in points, that 2 or more `seeds` separate from 0 with a probability of 80 %.
 
     At most 100, which no delta exceeds.
     """
@@ -45,14 +45,14 @@ def resolvable_delta(components: Components, seeds: int) -> float:
 
 
 def seeds_needed(components: Components, delta: float) -> int | None:
-    """The fewest seeds that resolve `delta` (points); at least 2, as one seed never shows the spread between seeds.
+    """Return the fewest seeds that detect `delta` (points); at least 2, as one seed shows no spread between seeds.
 
     None if not even `MOST_SEEDS` would: more seeds make the part of the test set in the error no smaller.
     """
     wanted = abs(delta)
     if power(components, MOST_SEEDS, wanted) < POWER:
         return None
-    low, high = 1, MOST_SEEDS  # too few, enough: more seeds always resolve more
+    low, high = 1, MOST_SEEDS  # too few, enough: more seeds always detect more
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power(components, middle, wanted) >= POWER else (middle, high)

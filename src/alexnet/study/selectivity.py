@@ -1,4 +1,4 @@
-"""How much the kernels of the first layer care about colour, and whether the two columns differ in it (section 6.1)."""
+"""Color selectivity of the first layer's kernels, and whether the two columns differ in it (section 6.1)."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from alexnet.runs.first_layer import FirstLayer
 
 EXACT_SPLITS = 20_000
-"""Up to so many ways to split the kernels into two columns, all are looked at; beyond, so many are drawn."""
+"""Up to this many ways to split the kernels into two columns, all are counted; beyond, this many are drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,24 +18,24 @@ class ColumnContrast:
     """The two columns against each other."""
 
     difference: float
-    """Mean colour selectivity of the second column minus that of the first."""
+    """Mean color selectivity of the second column minus that of the first."""
     p: float
     """Two-sided permutation test: how often a random split of the kernels differs by at least as much."""
 
 
 def color_selectivity(kernels: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The share of each kernel's energy that is not along the grey axis, [maps] of 0 to 1, from [maps, 3, k, k].
+    """Return the share of each kernel's energy off the gray axis, [K] from 0 to 1, for kernels [K, 3, k, k].
 
     With w the three weights (red, green, blue) of a pixel, the part along (1, 1, 1) / sqrt 3 has the energy
     (w_r + w_g + w_b)^2 / 3; selectivity = 1 - sum of it over the pixels / sum of w_r^2 + w_g^2 + w_b^2 over the pixels.
-    0 is a kernel that sees brightness alone, 1 one that sees colour alone; independent random weights give 2/3 on
+    0 is a kernel that sees brightness alone, 1 one that sees color alone; independent random weights give 2/3 on
     average. Nothing is subtracted from the kernels first. A kernel of zeros sees nothing: nan.
     """
     weights = kernels.astype(np.float64)
     energy = (weights**2).sum(axis=(1, 2, 3))
-    grey = (weights.sum(axis=1) ** 2).sum(axis=(1, 2)) / 3
+    gray = (weights.sum(axis=1) ** 2).sum(axis=(1, 2)) / 3
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.clip(1 - grey / np.where(energy > 0, energy, np.nan), 0, 1))
+        return np.asarray(np.clip(1 - gray / np.where(energy > 0, energy, np.nan), 0, 1))
 
 
 def contrast(first: NDArray[np.float64], second: NDArray[np.float64]) -> ColumnContrast | None:
@@ -49,19 +49,19 @@ def contrast(first: NDArray[np.float64], second: NDArray[np.float64]) -> ColumnC
 
 
 def column_contrast(layer: FirstLayer) -> ColumnContrast | None:
-    """The two columns of a net; None where it is not divided in two, or a column sees nothing."""
+    """Compare the two columns of a net; None if it is not divided in two, or a column is all zeros."""
     selectivities = [color_selectivity(column) for column in layer.by_column()]
     return contrast(*selectivities) if len(selectivities) == 2 else None
 
 
 def _permutation_p(pooled: NDArray[np.float64], size: int, observed: float) -> float:
-    """Share of the splits into `size` and the rest whose means differ by at least `observed`."""
+    """Return the share of the splits into `size` and the rest whose means differ by at least `observed`."""
     exact = comb(len(pooled), size) <= EXACT_SPLITS
     sums = _all_sums(pooled, size) if exact else _drawn_sums(pooled, size)
     rest = len(pooled) - size
     differences = np.abs((pooled.sum() - sums) / rest - sums / size)
     reached = int((differences >= observed - 1e-12).sum())
-    # Among draws the split at hand counts as one more (Davison and Hinkley 1997, section 4.3): p is never 0.
+    # Among draws the observed split counts as one more (Davison and Hinkley 1997, section 4.3): p is never 0.
     return reached / len(sums) if exact else (reached + 1) / (len(sums) + 1)
 
 

@@ -5,6 +5,7 @@ minus baseline`: above 0 the ablation made the error worse. All differences are 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,17 +51,17 @@ class MeanDelta:
     interval: Interval
     """Covers the test set and, with two seeds or more, the spread between seeds."""
     p: float
-    """Two-sided, of no difference; from two seeds on it is below 0.05 exactly where `interval` leaves out 0."""
+    """Two-sided, of no difference; from two seeds on it is below 0.05 exactly if `interval` excludes 0."""
     components: Components | None = None
-    """Of the variance; None where it is unknown: with one seed, or if no image makes a difference."""
+    """Of the variance; None if unknown: with one seed, or if no image makes a difference."""
     seed_sd: float | None = None
-    """Standard deviation of the delta between seeds, in points; None with one seed, where it is unknown."""
+    """Standard deviation of the delta between seeds, in points; None with one seed."""
     seed_interval: Interval | None = None
     """Covers the spread between seeds on these very test images; None with one seed."""
 
 
 def mcnemar_p(only_run_wrong: int, only_baseline_wrong: int) -> float:
-    """Two-sided exact McNemar test: are the discordant images split evenly?
+    """Test whether the discordant images are split evenly: McNemar's, exact and two-sided.
 
     The exact form of McNemar (1947): a binomial test of `only_run_wrong` successes in all discordant images at 1/2,
     where both tails are equal; 1 if there are none.
@@ -70,7 +71,7 @@ def mcnemar_p(only_run_wrong: int, only_baseline_wrong: int) -> float:
 
 
 def paired_interval(only_run_wrong: int, only_baseline_wrong: int, images: int) -> Interval:
-    """95 % interval of a difference of two error rates on the same images, in points.
+    """Return the 95 % interval of a difference of two error rates on the same images, in points.
 
     The adjusted Wald interval of Bonett and Price (2012): with p = (b + 1) / (N + 2) and q = (c + 1) / (N + 2) for b
     and c discordant images out of N, it is p - q +- z sqrt((p + q - (p - q)^2) / (N + 2)). Unlike the plain Wald
@@ -82,7 +83,7 @@ def paired_interval(only_run_wrong: int, only_baseline_wrong: int, images: int) 
 
 
 def error_interval(wrong: int, images: int) -> Interval:
-    """95 % interval of an error rate, in percent: Wilson's (1927), which has a width where nothing is wrong."""
+    """Return Wilson's (1927) 95 % interval of an error rate, in percent; it has a width even if nothing is wrong."""
     z = float(special.ndtri((1 + CONFIDENCE) / 2))
     share, whole = wrong / images, 1 + z**2 / images
     middle = (share + z**2 / (2 * images)) / whole
@@ -91,17 +92,17 @@ def error_interval(wrong: int, images: int) -> Interval:
 
 
 def mean_interval(differences: NDArray[np.float64]) -> Interval:
-    """95 % normal interval of the mean of differences [N], in points, one for each of many images."""
+    """Return the 95 % normal interval of the mean of differences [N], in points, one for each of many images."""
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
     half = float(special.ndtri((1 + CONFIDENCE) / 2)) * error
     return Interval(max(float(differences.mean()) - half, -100.0), min(float(differences.mean()) + half, 100.0))
 
 
-def paired_delta(baseline_right: NDArray[np.bool_], run_right: NDArray[np.bool_]) -> PairedDelta:
-    """One pair; both arrays [N] say for each test image whether it was classified correctly."""
-    only_run_wrong = int((baseline_right & ~run_right).sum())
-    only_baseline_wrong = int((~baseline_right & run_right).sum())
-    images = len(baseline_right)
+def paired_delta(baseline_correct: NDArray[np.bool_], run_correct: NDArray[np.bool_]) -> PairedDelta:
+    """Compare one pair; both arrays [N] say for each test image whether it was classified correctly."""
+    only_run_wrong = int((baseline_correct & ~run_correct).sum())
+    only_baseline_wrong = int((~baseline_correct & run_correct).sum())
+    images = len(baseline_correct)
     return PairedDelta(
         images=images,
         delta=100 * (only_run_wrong - only_baseline_wrong) / images,
@@ -113,24 +114,24 @@ def paired_delta(baseline_right: NDArray[np.bool_], run_right: NDArray[np.bool_]
 
 
 def seed_interval(deltas: NDArray[np.float64]) -> Interval:
-    """95 % t interval of the mean of at least two deltas [S], one per seed."""
+    """Return the 95 % t interval of the mean of at least two deltas [S], one per seed."""
     mean, error = deltas.mean(), deltas.std(ddof=1) / np.sqrt(len(deltas))
     half = special.stdtrit(len(deltas) - 1, (1 + CONFIDENCE) / 2) * error
     return Interval(float(mean - half), float(mean + half))
 
 
-def mean_delta(baseline_right: NDArray[np.bool_], run_right: NDArray[np.bool_]) -> MeanDelta:
-    """All pairs of one ablation; both arrays are [S, N], seeds by test images.
+def mean_delta(baseline_correct: NDArray[np.bool_], run_correct: NDArray[np.bool_]) -> MeanDelta:
+    """Average all pairs of one ablation; both arrays are [S, N], seeds by test images.
 
-    With one seed, what `paired_delta` says. With more, seeds and images are both random samples: see
+    With one seed this is `paired_delta`. With more, seeds and images are both random samples: see
     `alexnet.study.crossed`.
     """
-    pairs = [paired_delta(baseline, run) for baseline, run in zip(baseline_right, run_right, strict=True)]
+    pairs = [paired_delta(baseline, run) for baseline, run in zip(baseline_correct, run_correct, strict=True)]
     if len(pairs) == 1:
         only = pairs[0]
         return MeanDelta(seeds=1, delta=only.delta, interval=only.interval, p=only.p)
     deltas = np.array([pair.delta for pair in pairs])
-    differences = 100 * (baseline_right.astype(np.float64) - run_right.astype(np.float64))
+    differences = 100 * (baseline_correct.astype(np.float64) - run_correct.astype(np.float64))
     # No spread, typically not one discordant image at any seed: the variance seen is 0, but the test set is finite.
     squares = mean_squares(differences) if len(differences[0]) > 1 and np.ptp(differences) > 0 else None
     interval, p = crossed_interval(float(deltas.mean()), squares) if squares else (pairs[0].interval, pairs[0].p)
@@ -146,7 +147,21 @@ def mean_delta(baseline_right: NDArray[np.bool_], run_right: NDArray[np.bool_]) 
 
 
 def crossed_interval(mean: float, squares: MeanSquares) -> tuple[Interval, float]:
-    """95 % interval of the delta over all seeds and images, and p of no difference, from a `mean` in points."""
+    """Return the 95 % interval of the delta over all seeds and images, and p of no difference; `mean` is in points."""
     error = mean_error(squares)
     half = float(error.half_width(1 - CONFIDENCE))
     return Interval(max(mean - half, -100.0), min(mean + half, 100.0)), two_sided_p(error, mean)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of ablations tested together, in the order given: Holm (1979).
+
+    With m tests, the k-th smallest p-value (from 0) counts m - k times, and never less than one before it. Rejecting
+    those below 0.05 makes any false rejection at all at most 5 % likely, however the tests depend on each other.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p)
+    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    result = np.empty_like(p)
+    result[order] = np.minimum(adjusted, 1.0)
+    return [float(value) for value in result]

@@ -1,135 +1,270 @@
-"""How a comparison is put into words and figures, alike on the screen and in Markdown."""
+"""Words and figures of a comparison, the same in the terminal, in files and in charts: the one list of columns."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
-from alexnet.study.comparison import MEASURES, Group, Row, claimed
-from alexnet.study.statistics import Interval
-from alexnet.study.verdict import Verdict
+from alexnet.runs.result import BASELINE
+from alexnet.study.comparison import MEASURES, AblationRow, ComparisonTable, SeedPair
+from alexnet.study.statistics import Interval, MeanDelta, PairedDelta
+from alexnet.study.verdict import Assessment, Verdict
 
-HEADERS = ("Ablation", "Seeds", "")
-FIGURES = (
-    "Error",
-    "Delta",
-    "95 % interval",
-    "p",
-    "Holm p",
-    "Paper",
-    "Log",
-    "Verdict",
-    "Verdict on log",
-    "Seeds needed",
-    "Resolvable",
-)
-"""Columns after `HEADERS`; of the measure that the third of them names."""
+MINUS = "\N{MINUS SIGN}"
 ONE_SEED_MARK = "*"
 MEASURE_NAMES = {"top1": "top-1", "top5": "top-5"}
+VIEWS = {"ten_crop": "ten crops", "center": "center crop"}
+SPLITS = {"test": "test", "val": "validation"}
+UNPRINTED = {"log": "the authors' log", "source": "the authors' source"}
+"""Sources of claims that no section of the paper makes."""
 MEANING_OF_P = (
-    "p: how often a delta at least this far from 0 would turn up if the change had no effect; even if nothing had an "
+    "p: how often a delta at least this far from 0 would occur if the change had no effect; even if nothing had an "
     "effect, about one such p-value in twenty would fall below 0.05."
 )
 VERDICT_RULE = (
-    "Verdict: the interval beside the number that the paper gives, which is for ImageNet, whatever the data here. "
-    "agrees: the interval holds that number and not 0. same sign: it lies on the same side of 0 and leaves the number "
-    "out, so the effect is of another size. not resolved: it holds both, the study is too coarse. disagrees: it leaves "
-    "the number out and does not show its direction."
+    "Verdict: compares the interval with the number that the paper gives, which is for ImageNet even if the data "
+    "here are not. agrees: the interval holds that number and not 0. same sign: it lies on the same side of 0 and "
+    "excludes the number, so the effect has another size. not resolved: it holds both, the study is too coarse. "
+    "disagrees: it excludes the number and does not show its direction."
 )
 FILE_COLUMNS = (
     "Holm p: p adjusted for the number of ablations in the table. Verdict on log: as Verdict, on the log's number. "
-    "Seeds needed: to tell the paper's number from 0 with 80 % power, if seeds and images vary as they did here; a "
-    "rough figure where few seeds were seen. Resolvable: the smallest delta, in points, that the seeds at hand tell "
-    "from 0 with 80 % power."
+    "Seeds needed: to separate the paper's number from 0 with 80 % power, if seeds and images vary as they did here; a "
+    "rough figure if few seeds were seen. Detectable: the smallest delta, in points, that these seeds separate from 0 "
+    "with 80 % power."
 )
-"""What the columns mean for which a screen has no room."""
+"""The meaning of the columns for which a terminal has no room."""
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
-def title(group: Group) -> str:
-    """What the table is about, in one line."""
-    about = f"Experiment {group.experiment}, recipe {group.recipe}, data {group.data}"
-    about += f", {group.apart}" if group.apart else ""
-    if not group.rows:
-        return f"{about}: no finished run to compare"
-    seeds = sorted({seed for row in group.rows for seed in row.seeds})
-    return (
-        f"{about}: {group.images:,} {group.split} images, {group.view}, "
-        f"{'seed' if len(seeds) == 1 else 'seeds'} {shown_seeds(seeds)}"
-    )
+class Cell(NamedTuple):
+    """One ablation by one measure. `mean` and `assessment` are None if there is no baseline to compare with."""
+
+    row: AblationRow
+    measure: str
+    mean: MeanDelta | None
+    assessment: Assessment | None
+
+    def claim(self, source: str) -> float | None:
+        """Return the rise of the error that a source claims, in points."""
+        return self.row.expected_delta(source, self.measure)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of an ablation and a measure, in every table and file."""
+
+    key: str
+    """In CSV files and W&B, after the measure."""
+    value: Callable[[Cell], object]
+    """In files, at full precision; None if unknown."""
+    heading: str | None = None
+    """In tables for readers; None for figures that only files hold."""
+    text: Callable[[Cell], object] = lambda _: None
+    """In tables for readers; None if there is nothing to say."""
+
+    def show(self, cell: Cell) -> str:
+        """Return the text for readers."""
+        return str(self.text(cell) or "")
+
+
+def cell_of(row: AblationRow, measure: str) -> Cell:
+    """Look up one ablation's figures for one measure."""
+    return Cell(row, measure, row.deltas.get(measure), row.assessments.get(measure))
+
+
+COLUMNS = (
+    Column("error", lambda c: c.row.errors[c.measure], "Error", lambda c: f"{c.row.errors[c.measure]:.2f}"),
+    Column("delta", lambda c: c.mean and c.mean.delta, "Delta", lambda c: c.mean and f"{c.mean.delta:+.2f}"),
+    Column(
+        key="low",
+        value=lambda c: c.mean and c.mean.interval.low,
+        heading="95 % interval",
+        text=lambda c: c.mean and shown_interval(c.mean.interval),
+    ),
+    Column("high", lambda c: c.mean and c.mean.interval.high),
+    Column("p", lambda c: c.mean and c.mean.p, "p", lambda c: c.mean and shown_p(c.mean.p)),
+    Column(
+        key="holm_p",
+        value=lambda c: c.assessment and c.assessment.holm_p,
+        heading="Holm p",
+        text=lambda c: c.assessment and shown_p(c.assessment.holm_p),
+    ),
+    Column("seed_sd", lambda c: c.mean and c.mean.seed_sd),
+    Column("seed_low", lambda c: c.mean and c.mean.seed_interval and c.mean.seed_interval.low),
+    Column("seed_high", lambda c: c.mean and c.mean.seed_interval and c.mean.seed_interval.high),
+    Column("paper", lambda c: c.claim("paper"), "Paper", lambda c: shown_points(c.claim("paper"))),
+    Column("log", lambda c: c.claim("log"), "Log", lambda c: shown_points(c.claim("log"))),
+    Column(
+        key="paper_verdict",
+        value=lambda c: c.assessment and c.assessment.paper and str(c.assessment.paper),
+        heading="Verdict",
+        text=lambda c: c.assessment and shown_verdict(c.assessment.paper, len(c.row.pairs)),
+    ),
+    Column(
+        key="log_verdict",
+        value=lambda c: c.assessment and c.assessment.log and str(c.assessment.log),
+        heading="Verdict on log",
+        text=lambda c: c.assessment and shown_verdict(c.assessment.log, len(c.row.pairs)),
+    ),
+    Column(
+        key="seeds_needed",
+        value=lambda c: c.assessment and c.assessment.seeds_needed,
+        heading="Seeds needed",
+        text=lambda c: c.assessment and str(c.assessment.seeds_needed or c.assessment.no_power_reason),
+    ),
+    Column("no_seeds", lambda c: c.assessment and c.assessment.no_power_reason),
+    Column(
+        key="resolvable",
+        value=lambda c: c.assessment and c.assessment.min_detectable_effect,
+        heading="Detectable",
+        text=lambda c: c.assessment and shown_effect(c.assessment.min_detectable_effect),
+    ),
+)
+SHOWN_COLUMNS = {column.key: column for column in COLUMNS if column.heading}
+
+
+def _paired(value: Callable[[PairedDelta], object]) -> Callable[[SeedPair, str], object]:
+    return lambda pair, measure: value(pair.deltas[measure]) if pair.deltas else None
+
+
+RUN_COLUMNS: Mapping[str, Callable[[SeedPair, str], object]] = {
+    "error": lambda pair, measure: pair.errors[measure],
+    "baseline_error": lambda pair, measure: pair.baseline and pair.baseline.errors[measure],
+    "delta": _paired(lambda delta: delta.delta),
+    "low": _paired(lambda delta: delta.interval.low),
+    "high": _paired(lambda delta: delta.interval.high),
+    "only_run_wrong": _paired(lambda delta: delta.only_run_wrong),
+    "only_baseline_wrong": _paired(lambda delta: delta.only_baseline_wrong),
+    "mcnemar_p": _paired(lambda delta: delta.p),
+}
+"""Figures of a run and a measure in files: key -> value, None if unknown."""
+
+
+def clean(text: str) -> str:
+    """Replace the characters that must not reach a terminal, HTML or XML: names and messages may be a stranger's."""
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def escape_markdown(text: str) -> str:
+    """Escape a name or message for a line of Markdown."""
+    return re.sub(r"[\\|<\[`*]", r"\\\g<0>", " ".join(clean(text).split()))
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
+    """Return a table of cells in Markdown; the columns in `left` hold words, the others numbers."""
+    rules = ["---" if place in left else "---:" for place in range(len(header))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rules, *rows))
+
+
+def signed(value: float) -> str:
+    """Format a difference in points with a real minus sign."""
+    return f"{value:+.2f}".replace("-", MINUS)
+
+
+def shown_verdict(verdict: Verdict | None, seeds: int) -> str:
+    """Format a verdict, with a mark if it rests on one seed."""
+    return f"{verdict or ''}{ONE_SEED_MARK if verdict and seeds == 1 else ''}"
+
+
+def shown_effect(effect: float | None) -> str:
+    """Format a minimum detectable effect, in points."""
+    return "unknown" if effect is None else f"{effect:.2f}"
+
+
+def shown_points(value: float | None) -> str:
+    """Format a claimed delta with the decimals of the claim, at most two."""
+    return "" if value is None else f"{round(value, 2):+}"
+
+
+def shown_interval(interval: Interval) -> str:
+    """Format an interval in points."""
+    return f"[{interval.low:+.2f}, {interval.high:+.2f}]"
+
+
+def shown_p(p: float) -> str:
+    """Format a p-value with three decimals."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def shown_seeds(seeds: Iterable[int]) -> str:
-    """Seeds with runs of three or more drawn together: `0-2, 7`."""
+    """Format seeds, three or more consecutive ones as a range: `0-2, 7`."""
     parts: list[str] = []
-    # Along a run of consecutive seeds, seed minus rank stays the same.
+    # Along consecutive seeds, seed minus rank stays the same.
     for _, ranked in groupby(enumerate(sorted(seeds)), key=lambda pair: pair[1] - pair[0]):
         run = [seed for _, seed in ranked]
         parts += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run)
     return ", ".join(parts)
 
 
-def figures(row: Row, measure: str) -> dict[str, str]:
-    """The figures of one row for one measure, by column of `FIGURES`."""
-    paper, log = (shown_points(claimed(row, source, measure)) for source in ("paper", "log"))
-    known = dict.fromkeys(FIGURES, "") | {"Error": f"{row.errors[measure]:.2f}", "Paper": paper, "Log": log}
-    if measure not in row.deltas:
-        return known
-    mean, judged = row.deltas[measure], row.judgements[measure]
-    return known | {
-        "Delta": f"{mean.delta:+.2f}",
-        "95 % interval": shown_interval(mean.interval),
-        "p": shown_p(mean.p),
-        "Holm p": shown_p(judged.holm_p),
-        "Verdict": shown_verdict(judged.paper, mean.seeds),
-        "Verdict on log": shown_verdict(judged.log, mean.seeds),
-        "Seeds needed": str(judged.seeds_needed or judged.no_seeds),
-        "Resolvable": "unknown" if judged.resolvable is None else f"{judged.resolvable:.2f}",
-    }
+def plural(count: int, singular: str) -> str:
+    """Format a count: `1 run`, `2 runs`."""
+    return f"{count:,} {singular}{'' if count == 1 else 's'}"
 
 
-def shown_verdict(verdict: Verdict | None, seeds: int) -> str:
-    """A verdict, marked where it rests on one seed."""
-    return f"{verdict or ''}{ONE_SEED_MARK if verdict and seeds == 1 else ''}"
+def row_title(row: AblationRow) -> str:
+    """Return the ablation's title, those of a combination joined, or its name if it has none."""
+    if row.ablation == BASELINE:
+        return "Baseline"
+    return " + ".join(claim.title for claim in row.runs[0].run.result.claims.values()) or row.ablation
 
 
-def shown_points(value: float | None) -> str:
-    """A claimed delta, with no more decimals than the claim has, and at most two."""
-    return "" if value is None else f"{round(value, 2):+}"
+def section(row: AblationRow) -> str:
+    """Return `section 3.3`, one of `UNPRINTED`, or an empty string for a row without a claim."""
+    if row.claim is None:
+        return ""
+    named = row.claim.section
+    return f"section {named}" if named[:1].isdigit() else UNPRINTED.get(named, named)
 
 
-def shown_interval(interval: Interval) -> str:
-    """An interval in points."""
-    return f"[{interval.low:+.2f}, {interval.high:+.2f}]"
+def heading(table: ComparisonTable) -> str:
+    """Return `cifar10, recipe paper`, with the data unless they are named like the experiment."""
+    data = "" if table.data == table.experiment else f" on {table.data}"
+    overrides = f", {table.distinguished_by}" if table.distinguished_by else ""
+    return f"{table.experiment}{data}, recipe {table.recipe}{overrides}"
 
 
-def shown_p(p: float) -> str:
-    """A p-value to three places."""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+def counted_images(table: ComparisonTable) -> str:
+    """Return `5,000 validation images, ten crops`."""
+    split, view = SPLITS.get(table.split, table.split), VIEWS.get(table.view, table.view)
+    return f"{table.images:,} {split} images, {view}"
 
 
-def target_line(group: Group) -> str | None:
-    """The absolute errors that the paper and the log give for the baseline; None where there is none."""
+def title(table: ComparisonTable) -> str:
+    """Return what the table is about, in one line."""
+    about = f"Experiment {table.experiment}, recipe {table.recipe}, data {table.data}"
+    about += f", {table.distinguished_by}" if table.distinguished_by else ""
+    if not table.rows:
+        return f"{about}: no finished run to compare"
+    seeds = {seed for row in table.rows for seed in row.seeds}
+    counted = f"{'seed' if len(seeds) == 1 else 'seeds'} {shown_seeds(seeds)}"
+    return f"{about}: {table.images:,} {table.split} images, {table.view}, {counted}"
+
+
+def target_line(table: ComparisonTable) -> str | None:
+    """Return the absolute errors that the paper and the log give for the baseline; None if they give none."""
     known = [
         f"{MEASURE_NAMES[measure]} {value:.1f} % ({source})"
-        for source, points in (("paper", group.target.paper), ("log", group.target.log))
+        for source, points in (("paper", table.target.paper), ("log", table.target.log))
         for measure in MEASURES
         if (value := getattr(points, measure)) is not None
     ]
     return f"Errors to compare the baseline with: {', '.join(known)}." if known else None
 
 
-def explanation(group: Group) -> str:
-    """What the columns mean, in plain words, and what the seeds at hand cannot say."""
-    counts = {mean.seeds for row in group.rows for mean in row.deltas.values()}
+def explanation(table: ComparisonTable) -> str:
+    """Explain the columns in plain words, and what these seeds cannot say."""
+    counts = {mean.seeds for row in table.rows for mean in row.deltas.values()}
     sentences = [
         "Error: percent of the images, mean over seeds. Delta: error minus that of the baseline with the same seed on "
-        "the same images, in points; above 0 the change made it worse. Paper, Log: the same rise in the paper and in "
-        "its authors' log."
+        "the same images, in percentage points; above 0 the change made it worse. Paper, Log: the same rise in the "
+        "paper and in its authors' log."
     ]
     if counts:
         sentences += [MEANING_OF_P, VERDICT_RULE]
     if counts - {1}:
-        sentences.append(
-            "95 % interval: where the delta may lie, given that other seeds and other images could be drawn."
-        )
+        sentences.append("95 % interval: where the delta may lie, if other seeds and other images were drawn.")
     if 1 in counts:
         sentences.append(
             f"{ONE_SEED_MARK} With one seed, interval, p and verdict allow for other images only: how much the delta "
@@ -138,13 +273,18 @@ def explanation(group: Group) -> str:
     return " ".join(sentences)
 
 
-def unfinished_lines(group: Group) -> list[str]:
-    """One line for each failed or interrupted run."""
-    return [f"{run}: {run.result.status}: {run.result.message}" for run in group.unfinished]
+def limits(table: ComparisonTable) -> list[str]:
+    """Explain the columns of the files, which have more of them than the terminal."""
+    return [explanation(table), *([FILE_COLUMNS] if any(row.assessments for row in table.rows) else [])]
 
 
-def damage_line(damaged: Iterable[str]) -> str | None:
-    """The warning about runs that could not be read; None if all could."""
-    reasons = list(damaged)
-    counted = "1 damaged run was" if len(reasons) == 1 else f"{len(reasons)} damaged runs were"
+def unfinished_lines(table: ComparisonTable) -> list[str]:
+    """Return one line for each failed or interrupted run."""
+    return [f"{run}: {run.result.status}: {run.result.message}" for run in table.unfinished]
+
+
+def unreadable_line(unreadable: Iterable[str]) -> str | None:
+    """Return the warning about runs that could not be read; None if all could."""
+    reasons = list(unreadable)
+    counted = "1 unreadable run was" if len(reasons) == 1 else f"{len(reasons)} unreadable runs were"
     return f"Warning: {counted} skipped: {'; '.join(reasons)}" if reasons else None

@@ -1,65 +1,80 @@
-"""What a sweep will cost: its data opened once, images to train on, and hours from a few timed steps."""
+"""What a batch of runs will cost: images to train on, and hours from a few timed steps."""
 
 import json
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 
-from alexnet.config.job import Job
+from rich.console import Console
+
 from alexnet.data.pack.pack import Pack
-from alexnet.runs.result import METRICS_FILE
+from alexnet.errors import first_line
+from alexnet.net.plan import layer_specs
+from alexnet.net.specs import multiply_adds
+from alexnet.runs.directory import METRICS_FILE
 from alexnet.sweep.planned import PlannedRun
-from alexnet.training.run import preflight
+from alexnet.sweep.progress import shown_time
+from alexnet.training.fit import preflight
 from alexnet.training.speed import seconds_per_image
+from alexnet.training.world import requested_world_size
 
-TIMING_SECONDS = 8.0
-"""Time allowed for timing all the networks of a sweep."""
+TIMING_SECONDS = 4.0
+"""Time allowed for timing steps of one network; the others are reckoned by their multiply-adds."""
 EVALUATION_SHARE = 1 / 3
 """Time to evaluate a crop over time to train on one: a forward pass without a backward one, which costs about two."""
 FINAL_CROPS = 11
-"""Crops that the final evaluation sees of every image: the centre and ten."""
-_WITHOUT_SPEED = ("seed", "ablations", "recipe", "experiment", "target", "runs", "fresh", "wandb", "init", "schedule")
-"""Configuration that does not change how long an image takes."""
+"""Crops that the final evaluation sees of every image: the center and ten."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What is left to do of one run, in images."""
+def forecast(
+    runs: Sequence[PlannedRun], launcher: str, parallel_jobs: int | None, console: Console
+) -> tuple[dict[Path, float], float | None]:
+    """Say what the runs will cost; return the work in each, by run directory, and the seconds of all if they are known.
 
-    trained: int
-    evaluated: int
-    """Crops."""
-
-    @property
-    def weight(self) -> float:
-        """The work as images trained on."""
-        return self.trained + EVALUATION_SHARE * self.evaluated
-
-
-def open_packs(runs: Iterable[PlannedRun]) -> dict[Path, Pack]:
-    """The data of each run, by run directory, each set opened and checked once.
+    Opens the data of every run.
 
     Raises:
-        UserError: whatever `preflight` refuses.
+        UserError: the data, the network or the machine are not fit for one of the runs.
     """
     opened: dict[str, Pack] = {}
-    packs = {}
+    work, trained = {}, 0
     for run in runs:
-        config = run.job.config
-        key = json.dumps([run.job.tree["data"], config.scale.image_size])
-        packs[run.directory] = opened[key] = preflight(run.job, pack=opened.get(key))
-    return packs
+        key = json.dumps([run.job.tree["data"], run.job.config.scale.image_size])
+        pack = opened[key] = preflight(run.job, pack=opened.get(key))
+        images, crops = _left(run, pack)
+        cost = sum(multiply_adds(layer) for layer in layer_specs(run.job.config, len(pack.class_names)))
+        work[run.directory] = cost * (images + EVALUATION_SHARE * crops)
+        trained += images
+        if run is runs[0]:
+            first_pack, first_cost = pack, cost
+    console.print(f"at most {trained:,} training images", highlight=False)
+    if parallel_jobs is None:
+        unknown = f"hydra/launcher={launcher} decides where the runs compute"
+    elif any(requested_world_size(run.job.config) > 1 for run in runs):
+        unknown = "its runs are of several processes"
+    else:
+        try:
+            seconds = seconds_per_image(runs[0].job, first_pack, allowed=TIMING_SECONDS)
+        except Exception as error:  # the run itself will say what is wrong with it, and the others continue
+            unknown = first_line(error)
+        else:
+            parallel_jobs = min(parallel_jobs, len(runs))
+            expected = sum(work.values()) * seconds / first_cost / parallel_jobs
+            order = (
+                "one run at a time" if parallel_jobs == 1 else f"{parallel_jobs} runs at a time, each as fast as alone"
+            )
+            speed = f"{1 / seconds:,.0f} images/s in a few steps of the first run timed now"
+            console.print(f"about {shown_time(expected)}: {order}, {speed}", highlight=False, soft_wrap=True)
+            return work, expected
+    console.print(f"no forecast of the time: {unknown}", highlight=False, soft_wrap=True)
+    return work, None
 
 
-def work(run: PlannedRun, pack: Pack) -> Work:
-    """What is left of a run; for a schedule that ends by itself, the most that can be."""
-    epochs = run.job.config.schedule.epochs - (0 if run.job.config.fresh else _epochs_done(run.directory))
+def _left(run: PlannedRun, pack: Pack) -> tuple[int, int]:
+    """Return what is left of a run: images to train on and crops to evaluate, at most."""
+    epochs = run.job.config.schedule.epochs - (0 if run.job.config.restart else _epochs_done(run.directory))
     images = {name: len(split) for name, split in pack.splits.items()}
-    validated = images.get("val", 0)
-    final = FINAL_CROPS * (validated + images.get("test", 0))
-    return Work(trained=epochs * images["train"], evaluated=epochs * validated + final)
+    val = images.get("val", 0)
+    return epochs * images["train"], epochs * val + FINAL_CROPS * (val + images.get("test", 0))
 
 
 def _epochs_done(directory: Path) -> int:
@@ -67,22 +82,3 @@ def _epochs_done(directory: Path) -> int:
         return len((directory / METRICS_FILE).read_text(encoding="utf-8").splitlines()) - 1
     except OSError:
         return 0
-
-
-def timed_speeds(runs: Sequence[PlannedRun], packs: Mapping[Path, Pack]) -> dict[Path, float]:
-    """Seconds per training image of each run, by run directory.
-
-    Each distinct network is timed; those that the time allowed does not reach get the mean of the others.
-    """
-    distinct = {_speed_key(run.job): run for run in runs}
-    started = time.monotonic()
-    timed: dict[str, float] = {}
-    for key, run in distinct.items():
-        if time.monotonic() - started < TIMING_SECONDS:
-            timed[key] = seconds_per_image(run.job, packs[run.directory], allowed=TIMING_SECONDS / len(distinct) / 2)
-    return {run.directory: timed.get(_speed_key(run.job), mean(timed.values())) for run in runs}
-
-
-def _speed_key(job: Job) -> str:
-    kept = {key: value for key, value in job.tree.items() if key not in _WITHOUT_SPEED}
-    return json.dumps(kept | {"optimizer": job.config.optimizer.batch_size}, sort_keys=True)

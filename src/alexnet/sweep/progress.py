@@ -1,55 +1,47 @@
-"""Where a sweep stands, in one line at a time, and how long the rest may take."""
+"""Where a study stands, in one line at a time, and how long the rest may take."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 from rich.console import Console
 
 from alexnet.sweep.planned import PlannedRun
 
-LOOK_EVERY_SECONDS = 1.0
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class Progress:
-    """Says which run begins or ends, the time elapsed, and the time left by the runs finished so far."""
+    """Reports runs as they end, the time elapsed, and an estimate of the time left.
+
+    The result files are all that it looks at, so it is the same for every launcher.
+    """
 
     def __init__(
         self,
         runs: Sequence[PlannedRun],
         *,
-        weights: Mapping[Path, float],
-        expected_seconds: float | None,
         console: Console,
+        weights: Mapping[Path, float] | None = None,
+        expected_seconds: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`weights` is the work in each run, in any unit; `expected_seconds` what is known before the first ends."""
         self.runs = runs
-        self.weights = weights
+        self.weights = weights or {run.directory: 1.0 for run in runs}
         self.expected_seconds = expected_seconds
         self.console = console
         self._clock = clock
         self._started = clock()
         self._settled: set[Path] = set()
-        self._measured_weight = self._measured_seconds = 0.0
-
-    @contextmanager
-    def one_by_one(self, run: PlannedRun) -> Iterator[None]:
-        """Announces a run and times it. A failed one says nothing about the speed of the others."""
-        self._say(f"run {self.runs.index(run) + 1} of {len(self.runs)}, {run}")
-        began = self._clock()
-        try:
-            yield
-            self._measured_weight += self.weights[run.directory]
-            self._measured_seconds += self._clock() - began
-        finally:
-            self._settled.add(run.directory)
+        self._finished_weight = self._finished_after = 0.0
+        self._looking = Lock()
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Announces runs that other processes end, by looking for their result files now and then."""
+        """Report runs that other processes end, by looking for their result files now and then."""
         stop = Event()
         thread = Thread(target=self._watch, args=(stop,), daemon=True)
         thread.start()
@@ -61,41 +53,41 @@ class Progress:
             self.look()
 
     def _watch(self, stop: Event) -> None:
-        while not stop.wait(LOOK_EVERY_SECONDS):
+        while not stop.wait(SECONDS_BETWEEN_LOOKS):
             self.look()
 
     def look(self) -> None:
-        """Say which runs have ended since the last look."""
-        for run in self.runs:
-            if run.directory in self._settled or not run.is_settled:
-                continue
-            self._settled.add(run.directory)
-            self._measured_weight += self.weights[run.directory]
-            self._measured_seconds = self._clock() - self._started
-            outcome = run.outcome
-            assert outcome is not None
-            self._say(f"{len(self._settled)} of {len(self.runs)} done: {run} {outcome.status}")
+        """Report the runs that have ended since the last look."""
+        with self._looking:
+            for run in self.runs:
+                if run.directory not in self._settled and run.is_settled:
+                    self._report(run)
 
-    def _say(self, what: str) -> None:
-        elapsed = self._clock() - self._started
-        times = [f"{shown_time(elapsed)} elapsed"] if elapsed >= 1 else []
-        left = self.seconds_left
-        times += [f"about {shown_time(left)} left"] if left else []
-        self.console.print("; ".join([what, ", ".join(times)]) if times else what, highlight=False, soft_wrap=True)
+    def _report(self, run: PlannedRun) -> None:
+        outcome, elapsed = run.outcome, self._clock() - self._started
+        assert outcome is not None
+        self._settled.add(run.directory)
+        if outcome.status == "finished":  # one that failed says nothing about the speed of the others
+            self._finished_weight += self.weights[run.directory]
+            self._finished_after = elapsed
+        parts = [f"[{len(self._settled)} of {len(self.runs)}] {run} {outcome.status}", f"{shown_time(elapsed)} elapsed"]
+        if left := self.seconds_left:
+            parts.append(f"about {shown_time(left)} left")
+        self.console.print("; ".join(parts), highlight=False, soft_wrap=True, markup=False)
 
     @property
     def seconds_left(self) -> float | None:
-        """Time to the end of the sweep, by the speed so far; None before anything is known about it."""
+        """Time to the end of the study, by the speed so far; None before anything is known about it."""
         waiting = sum(self.weights[run.directory] for run in self.runs if run.directory not in self._settled)
-        if self._measured_weight:
-            return waiting * self._measured_seconds / self._measured_weight
+        if self._finished_weight:
+            return waiting * self._finished_after / self._finished_weight
         if self.expected_seconds is None:
             return None
         return self.expected_seconds * waiting / sum(self.weights.values())
 
 
 def shown_time(seconds: float) -> str:
-    """A duration in the two units that matter: `40 s`, `41 min`, `2 h 10 min`."""
+    """Return a duration in the two units that matter: `40 s`, `41 min`, `2 h 10 min`."""
     if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,31 +1,32 @@
-"""A trained network on every image of a pack."""
+"""Predictions of a trained network: for every image of a pack, or for single images."""
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from alexnet.data.batches.loading import EvalBatches, Loader, batch_parts
+from alexnet.data.batches.loading import EvalBatches, Loader, batch_parts, test_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.data.progress import progress
 from alexnet.errors import UserError
 from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.views import probabilities
 from alexnet.trained.network import TrainedModel, check_classes
-from alexnet.training.datamodule import test_splits
 
 
-def evaluate(
-    trained: TrainedModel, pack: Pack, splits: Sequence[str], *, whole: bool, show: bool = True
+def evaluate_pack(
+    trained: TrainedModel, pack: Pack, splits: Sequence[str], *, keep_probabilities: bool, show: bool = True
 ) -> PredictionStore:
-    """Ask the network about every image of some splits, as a run does at its end: same batches, views and rounding.
+    """Evaluate every image of some splits as a run does at its end: same batches, views and rounding.
 
-    The store numbers the data sets as `splits` does, and is `whole` on demand.
+    The store numbers the data sets in the order of `splits`.
 
     Raises:
         UserError: classes or size of the images differ from the network's.
     """
     check_classes(trained, pack)
-    store = PredictionStore(whole=whole)
+    store = PredictionStore(keep_probabilities=keep_probabilities)
     batch_size = max(1, trained.config.hardware.eval_batch_size // 10)  # ten crops of each image
     total = sum(len(pack.splits[split]) for split in splits)
     with torch.inference_mode(), progress(f"evaluating {trained.name}", total, show=show) as advance:
@@ -33,19 +34,37 @@ def evaluate(
             images = pack.splits[split]
             loader = Loader(EvalBatches(images), parts=batch_parts(len(images), batch_size))
             for batch, (pixels, labels) in enumerate(loader):
-                seen = probabilities(trained.net, trained.augmenter, pixels.to(trained.device))
-                for view, scores in seen.items():
+                views = probabilities(trained.net, trained.augmenter, pixels.to(trained.device))
+                for view, scores in views.items():
                     store.add(number, view, batch, labels, scores)
                 advance(len(labels))
     return store
 
 
 def chosen_splits(pack: Pack, wanted: str | None) -> list[str]:
-    """The split that is wanted, or all that nets are judged on; UserError where the pack has none."""
+    """Return the split that is asked for, or all held-out ones.
+
+    Raises:
+        UserError: the pack does not have it, or has training images only.
+    """
     splits = test_splits(pack) if wanted is None else [wanted]
     if not splits:
-        raise UserError(f"{pack.path} has training images alone: say --split train to evaluate on them")
+        raise UserError(f"{pack.path} has training images only: add --split train to evaluate on them")
     for split in splits:
         if split not in pack.splits:
             raise UserError(f"{pack.path} has no {split} images; it has: {', '.join(pack.splits)}")
     return splits
+
+
+def top_predictions(
+    trained: TrainedModel, images: NDArray[np.uint8], *, view: str, most: int = 5
+) -> list[list[tuple[str, float]]]:
+    """Return the most probable classes and their probabilities, in order, of images uint8 [N, S, S, 3]."""
+    batch = torch.from_numpy(np.ascontiguousarray(images)).to(trained.device)
+    with torch.inference_mode():
+        scores = probabilities(trained.net, trained.augmenter, batch)[view]
+    top = scores.topk(min(most, scores.shape[1]), dim=1)
+    return [
+        [(trained.class_names[number], value) for number, value in zip(classes, values, strict=True)]
+        for classes, values in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    ]

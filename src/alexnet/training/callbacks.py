@@ -1,4 +1,4 @@
-"""The schedule's hand on the learning rate, and the checkpoints of a run."""
+"""The learning rate schedule and the checkpoints of a run."""
 
 import shutil
 from pathlib import Path
@@ -7,15 +7,13 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from alexnet.config.schema import Config
-from alexnet.trained.network import CHECKPOINTS, LAST
+from alexnet.runs.directory import BEST, CHECKPOINTS, LAST
 from alexnet.training.history import History
 from alexnet.training.schedule import fits, group_lr, progress
 
-BEST = "best"
 
-
-class ScheduledRate(L.Callback):
-    """Sets the rate of every epoch and ends training; all of its state is the history."""
+class LrSchedule(L.Callback):
+    """Sets the learning rate of every epoch and ends training; all of its state is the history."""
 
     def __init__(self, config: Config, history: History) -> None:
         self.config = config
@@ -50,7 +48,7 @@ def checkpoint_callbacks(directory: Path, history: History) -> list[L.Callback]:
 
 
 class BestCheckpoint(Checkpoint):
-    """Keeps the last checkpoint as the best one too where it is: the same file under a second name, for no time.
+    """Keeps the last checkpoint as the best one if it is: the same file under a second name, at no cost.
 
     Must come after the callback that saves the last. All of its state is the history, so that a run killed between the
     two makes up for it when it is resumed.
@@ -70,16 +68,12 @@ class BestCheckpoint(Checkpoint):
 
     def _keep(self, trainer: L.Trainer) -> None:
         errors = [record.val_top1_error for record in self.history.records if record.val_top1_error is not None]
-        if trainer.is_global_zero and errors and errors.index(min(errors)) == len(errors) - 1:
-            _same_file(self.last, self.best)
-
-
-def _same_file(file: Path, name: Path) -> None:
-    """Let a second name stand for the file as it is now; a copy where the file system knows no such thing."""
-    partial = name.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
-    try:
-        partial.hardlink_to(file)
-    except OSError:
-        shutil.copyfile(file, partial)
-    partial.replace(name)
+        if not (trainer.is_global_zero and errors and errors.index(min(errors)) == len(errors) - 1):
+            return
+        partial = self.best.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        try:
+            partial.hardlink_to(self.last)
+        except OSError:  # the file system has no hard links
+            shutil.copyfile(self.last, partial)
+        partial.replace(self.best)

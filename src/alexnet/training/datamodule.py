@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import lightning as L
 import torch
@@ -19,72 +19,62 @@ from alexnet.data.batches.loading import (
     RawBatches,
     batch_parts,
     loader_threads,
+    test_splits,
+    val_splits,
 )
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan, draw_epoch
-from alexnet.data.batches.slots import Slots
-from alexnet.data.pack.integrity import Watch
-from alexnet.data.pack.pack import Pack
+from alexnet.data.pack.pack import BackgroundVerifier, Pack
 from alexnet.parts import SINGLE_REPLICA, Replica
 
 TrainingBatches: TypeAlias = Loader[RawBatch | AugmentedBatch]
 EvaluationBatches: TypeAlias = Loader[tuple[Tensor, Tensor]]
 
 
-def val_splits(pack: Pack, config: Config) -> list[str]:
-    """Splits that the network is evaluated on after every epoch, in order; `train` only where the schedule asks."""
-    wanted = ["val", *(["train"] if config.schedule.until_train_error is not None else [])]
-    return [name for name in wanted if name in pack.splits]
-
-
-def test_splits(pack: Pack) -> list[str]:
-    """Splits that a trained network is judged on."""
-    return [name for name in ("val", "test") if name in pack.splits]
-
-
 class PackDataModule(L.LightningDataModule):
-    """Batches are augmented in one pass, where they are used: on the CPU by the threads that load them, on another
-    device by the network's own augmenter, from whole uint8 images and their draws.
+    """Batches of a pack for any trainer, or for none.
 
-    The trainer must reload the training batches every epoch, since each epoch has a plan of its own.
+    For a CPU, the threads that load a batch also augment it, in one pass. For other devices batches are whole uint8
+    images with their random draws: Lightning moves them, and the module augments them there.
+
+    Each epoch has its own plan: give the trainer `reload_dataloaders_every_n_epochs=1`.
     """
 
     def __init__(self, pack: Pack, config: Config, replica: Replica = SINGLE_REPLICA, *, processes: int = 1) -> None:
-        """`processes` is the number of those that load on this machine at once."""
+        """`processes` is the number of processes that load batches on this machine."""
         super().__init__()
         self.pack, self.config = pack, config
         self.replica, self.processes = replica, processes
         self.geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
-        self.watch = Watch(pack)
-        crop, largest = self.geometry.crop_size, min(config.optimizer.batch_size, len(pack.splits["train"]))
-        self._slots = Slots((-(-largest // replica.of), crop, crop, 3))
+        self.watch = BackgroundVerifier(pack)
+        self._loaders: dict[str, Loader[Any]] = {}
 
     @property
     def evaluated(self) -> list[str]:
-        """Splits that a finished run is evaluated on."""
+        """Splits on which a finished run is evaluated."""
         return test_splits(self.pack)
 
     def epoch_plan(self, epoch: int) -> EpochPlan:
-        """What happens to the training images in an epoch, counted from 0."""
+        """Draw what happens to the training images in an epoch, counted from 0."""
         return draw_epoch(
             seed=self.config.seed,
             epoch=epoch,
             images=len(self.pack.splits["train"]),
             positions=self.geometry.positions(self.config.crops),
-            images_per_draw=self.config.crops.images_per_draw,
-            reshuffle=self.config.shuffle.every_epoch,
+            images_per_crop=self.config.crops.images_per_crop,
+            reshuffle=self.config.shuffle.each_epoch,
         )
 
     def train_dataloader(self) -> TrainingBatches:
-        assert self.trainer is not None
+        """Return the batches of the trainer's current epoch; without a trainer, of the first."""
         self.watch.start()
         split = self.pack.splits["train"]
-        epoch, device = self.trainer.current_epoch, self._device
+        epoch, device = 0 if self.trainer is None else self.trainer.current_epoch, self._device
         plan = self.epoch_plan(epoch)
         make: Callable[[slice], RawBatch | AugmentedBatch] = (
             self._augmented(plan, epoch) if device.type == "cpu" else RawBatches(split, plan, device, self._decoder)
         )
-        return self._loader(make, len(split), self.config.optimizer.batch_size)
+        return self._loader("training", make, len(split), self.config.optimizer.batch_size)
 
     def _augmented(self, plan: EpochPlan, epoch: int) -> AugmentedBatches:
         augment = FusedAugmenter(
@@ -94,7 +84,8 @@ class PackDataModule(L.LightningDataModule):
             color=self.config.color,
             color_on=self.config.color_is_on(epoch),
         )
-        return AugmentedBatches(self.pack.splits["train"], plan, augment, self._slots)
+        batch_size, threads = self.config.optimizer.batch_size, self.config.hardware.loader_threads or 1
+        return AugmentedBatches(self.pack.splits["train"], plan, augment, batch_size=batch_size, threads=threads)
 
     def val_dataloader(self) -> list[EvaluationBatches]:
         batch_size = self.config.hardware.eval_batch_size
@@ -106,17 +97,34 @@ class PackDataModule(L.LightningDataModule):
 
     def _plain(self, name: str, batch_size: int) -> EvaluationBatches:
         split = self.pack.splits[name]
-        return self._loader(EvalBatches(split, self._decoder), len(split), batch_size)
+        return self._loader(name, EvalBatches(split, self._decoder), len(split), batch_size)
 
-    def _loader(self, make: Callable[[slice], Made], images: int, batch_size: int) -> Loader[Made]:
+    def _loader(self, use: str, make: Callable[[slice], Made], images: int, batch_size: int) -> Loader[Made]:
+        """Make a loader, which ends the one before it for the same use."""
+        if use in self._loaders:
+            self._loaders[use].close()
         threads = loader_threads(
             self.config.hardware.loader_threads,
             self._device,
             processes=self.processes,
-            device_decodes=self._decoder is not None,
+            nvjpeg=self._decoder is not None,
         )
         parts = batch_parts(images, batch_size, self.replica)
-        return Loader(make, parts=parts, threads=threads, stop=self.watch.raise_if_damaged)
+        loader = Loader(make, parts=parts, threads=threads, stop=self.watch.raise_if_damaged)
+        self._loaders[use] = loader
+        return loader
+
+    def close(self) -> None:
+        """Stop the threads of all loaders; those of an unfinished epoch would otherwise outlive it."""
+        for loader in self._loaders.values():
+            loader.close()
+        self._loaders.clear()
+
+    def teardown(self, stage: str) -> None:
+        self.close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        self.close()
 
     @property
     def _device(self) -> torch.device:
@@ -124,5 +132,5 @@ class PackDataModule(L.LightningDataModule):
 
     @cached_property
     def _decoder(self) -> NvjpegDecoder | None:
-        """The device's, for all splits; None where the host decodes."""
-        return NvjpegDecoder(self._device) if self.config.data.decoder == "device" else None
+        """The GPU's decoder, for all splits; None if the CPU decodes."""
+        return NvjpegDecoder(self._device) if self.config.data.decoder == "nvjpeg" else None

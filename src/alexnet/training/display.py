@@ -1,4 +1,4 @@
-"""What a run shows while it trains: a live bar on a terminal, one line per epoch elsewhere."""
+"""What a run shows while it trains: a live bar on a terminal, one line per epoch elsewhere. Epochs count from 1."""
 
 import time
 from typing import Any
@@ -6,57 +6,55 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
-from rich.table import Table
 
-from alexnet.evaluation.table import VIEW_NAMES, errors_table
-from alexnet.runs.result import BASELINE, Result
-from alexnet.training.history import EpochRecord, History
+from alexnet.runs.metrics import EpochRecord
+from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.schedule import scheduled_lr
 
-SECONDS_BETWEEN_LOOKS = 0.5
+UPDATE_SECONDS = 0.5
 
 
 def display_callback(console: Console, history: History, *, live: bool) -> L.Callback:
-    """The live bar if it is wanted and the console is a terminal, else epoch lines."""
+    """Return the live bar if it is wanted and the console is a terminal, else epoch lines."""
     return LiveBar(history) if live and console.is_terminal else EpochLines(console, history)
 
 
 class LiveBar(RichProgressBar):
-    """Lightning's Rich bar with the errors in percent, the rate and the speed."""
+    """Lightning's Rich bar with the errors in percent, the learning rate and the speed."""
 
     def __init__(self, history: History) -> None:
         super().__init__(refresh_rate=5, leave=False)
         self.history = history
         self._shown: dict[str, Any] = {}
-        self._next_look = 0.0
+        self._next_update = 0.0
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Lightning's own count starts anew when a run goes on in the middle of an epoch."""
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.fit_loop.batch_idx)
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
+        if self.progress is not None and self.train_progress_bar_id is not None:
+            description = f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            self.progress.update(self.train_progress_bar_id, description=f"{description:{len('Validation')}}")
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """Looks at the counts of errors now and then, for which a GPU has to finish what it is at."""
+        """Read the error counts now and then: reading makes the CPU wait for a GPU."""
         assert isinstance(pl_module, AlexNetModule)
         if not trainer.training:
             return {}
-        if trainer.is_last_batch or time.monotonic() >= self._next_look:
+        if trainer.is_last_batch or time.monotonic() >= self._next_update:
             self._shown = self._figures(trainer, pl_module)
-            self._next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+            self._next_update = time.monotonic() + UPDATE_SECONDS
         return self._shown
 
     def _figures(self, trainer: L.Trainer, pl_module: AlexNetModule) -> dict[str, Any]:
         shown = {}
         if int(pl_module.train_errors.images):
-            errors = pl_module.train_errors.rates()
+            errors = pl_module.train_errors.local_rates()
             shown["train"] = f"{100 * float(errors['top1']):.1f}/{100 * float(errors['top5']):.1f} %"
         if self.history.records:
             shown["val"] = _errors(self.history.records[-1].val_top1_error, self.history.records[-1].val_top5_error)
-        shown["rate"] = f"{scheduled_lr(pl_module.config, self.history.schedule_errors):g}"
+        shown["lr"] = f"{scheduled_lr(pl_module.config, self.history.schedule_errors):g}"
         shown["images/s"] = f"{self.history.images_per_second:,.0f}"
-        shown["waiting"] = f"{self.history.waiting_percent(trainer):.0f} %"
+        shown["data wait"] = f"{self.history.data_wait_percent(trainer):.0f} %"
         return shown
 
 
@@ -74,27 +72,15 @@ class EpochLines(L.Callback):
 
 def _line(record: EpochRecord, epochs: int) -> str:
     fit = "" if record.train_set_top1_error is None else f"  training images {record.train_set_top1_error:.1f} %"
+    waits = record.waiting_percent >= 5  # a machine that waits for its images wastes money
     return (
-        f"epoch {record.epoch + 1:>3}/{epochs}  rate {record.rate:<7g}"
+        f"epoch {record.epoch + 1:>3}/{epochs}  lr {record.rate:<7g}"
         f"  train error {_errors(record.train_top1_error, record.train_top5_error)}"
         f"  val error {_errors(record.val_top1_error, record.val_top5_error)}{fit}"
-        f"  {record.images_per_second:,.0f} images/s{_waiting(record.waiting_percent)}"
+        f"  {record.images_per_second:,.0f} images/s"
+        + (f", waiting for images {record.waiting_percent:.0f} %" if waits else "")
     )
-
-
-def _waiting(percent: float) -> str:
-    """Only where it is worth a thought: a machine that waits for its images wastes money."""
-    return f", waiting for images {percent:.0f} %" if percent >= 5 else ""
 
 
 def _errors(top1: float | None, top5: float | None) -> str:
     return "-" if top1 is None or top5 is None else f"{top1:.1f}/{top5:.1f} %"
-
-
-def result_table(result: Result) -> Table:
-    """The errors of a finished run by split and view, beside the paper's where the experiment is the paper's."""
-    target = result.target.paper
-    table = errors_table(result.errors, title=f"{result.ablation}, seed {result.seed}")
-    if result.ablation == BASELINE and target.top1 is not None and target.top5 is not None:
-        table.add_row("the paper", VIEW_NAMES["ten_crop"], f"{target.top1:.1f} %", f"{target.top5:.1f} %")
-    return table

@@ -1,6 +1,8 @@
-"""How a run computes: threads, memory, the precision of its arithmetic, compilation (`hardware.*`, docs/speed.md)."""
+"""How a run computes: device, threads, memory, precision and compilation (`hardware.*`, docs/speed.md)."""
 
 import ctypes
+import warnings
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -9,11 +11,11 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
-from alexnet.config.schema import Config, HardwareConfig
-from alexnet.data.threads import cores
+from alexnet.config.groups import HardwareConfig
+from alexnet.config.schema import Config
+from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError
-from alexnet.net.lrn_torch import triton_available
-from alexnet.training.two_devices import TwoDevicesStrategy
+from alexnet.training.two_devices import DDP_OPTIONS, TwoDevicesStrategy
 from alexnet.training.world import SINGLE_PROCESS, DistributedContext
 
 MALLOPT = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 2**28)}
@@ -39,18 +41,18 @@ def check_hardware(hardware: HardwareConfig) -> None:
 
 
 def check_decoder(config: Config) -> None:
-    """Refuse to decode where there is no decoder; a `UserError`."""
-    if config.data.decoder == "device" and (config.hardware.accelerator == "cpu" or not torch.cuda.is_available()):
-        raise UserError("data.decoder=device decodes on an NVIDIA GPU, and this run has none; choose host")
+    """Refuse `data.decoder=nvjpeg` without a GPU; a `UserError`."""
+    if config.data.decoder == "nvjpeg" and (config.hardware.accelerator == "cpu" or not torch.cuda.is_available()):
+        raise UserError("data.decoder=nvjpeg decodes on an NVIDIA GPU, and this run has none; choose cpu")
 
 
 def configure_process(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> None:
-    """Threads, allocator and library of matrix products, which belong to the whole process."""
+    """Set the threads, the allocator and the library of matrix products, for the whole process."""
     _set_matmul(hardware.matmul)
     if hardware.threads is not None:
         torch.set_num_threads(hardware.threads)
-    elif world.neighbours > 1:
-        torch.set_num_threads(max(1, cores() // world.neighbours))
+    elif world.processes_on_host > 1:
+        torch.set_num_threads(max(1, available_cpus() // world.processes_on_host))
     if hardware.allocator == "tuned":
         mallopt = _mallopt()
         assert mallopt is not None
@@ -59,20 +61,18 @@ def configure_process(hardware: HardwareConfig, world: DistributedContext = SING
 
 
 def trainer_options(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> dict[str, Any]:
-    """Options of Lightning's trainer."""
+    """Return options for Lightning's trainer."""
     options: dict[str, Any] = {"accelerator": hardware.accelerator, "precision": hardware.precision}
     if world.size == 1:
-        # Said outright: on a cluster Lightning would take signals and checkpoints into its own hands.
+        # Named explicitly: on Slurm, Lightning would otherwise requeue jobs itself.
         return options | {"devices": 1, "plugins": [LightningEnvironment()]}
-    strategy = TwoDevicesStrategy if world.devices > 1 else DDPStrategy
+    environment = TorchElasticEnvironment()
     return options | {
         "devices": world.local_size,
         "num_nodes": world.nodes,
-        "strategy": strategy(
-            cluster_environment=TorchElasticEnvironment(),
-            broadcast_buffers=False,  # the mean image is the same everywhere
-            gradient_as_bucket_view=True,
-        ),
+        "strategy": TwoDevicesStrategy(cluster_environment=environment)
+        if world.devices > 1
+        else DDPStrategy(cluster_environment=environment, **DDP_OPTIONS),
     }
 
 
@@ -85,8 +85,20 @@ def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
         net.compile(mode=hardware.compile_mode)
 
 
+@lru_cache
+def triton_available() -> bool:
+    """Return whether torch can compile for the GPU; if not, warn once."""
+    try:
+        torch.compile(lambda x: x + 1)(torch.ones(1, device="cuda"))
+    except Exception as error:  # of the machine's compiler, of triton, or of torch
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(f"augmentation is slower here, in several kernels: {reason}", stacklevel=2)
+        return False
+    return True
+
+
 def compile_augmenter(augmenter: nn.Module, device: torch.device) -> None:
-    """Let torch's compiler make one kernel of the augmentation, which is bound by memory, where it can."""
+    """Compile the augmentation, which is bound by memory, into one kernel if the GPU has a compiler."""
     if device.type == "cuda" and triton_available():
         augmenter.compile()
 
@@ -97,7 +109,7 @@ def _set_matmul(choice: str) -> None:
 
 
 def _matmul_is_float32() -> bool:
-    """Whether the relative error of a product is that of float32, not some hundredths of a percent."""
+    """Whether a product is as exact as float32 allows, not to some hundredths of a percent."""
     generator = torch.Generator().manual_seed(0)
     one, other = (torch.randn(512, 512, generator=generator) for _ in range(2))
     exact = one.double() @ other.double()

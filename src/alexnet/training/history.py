@@ -1,55 +1,26 @@
 """What happened in each epoch: kept in the checkpoint, written to `metrics.csv`, sent to the loggers."""
 
-import csv
-import io
 import math
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 
-from alexnet.config.records import replace_file
 from alexnet.errors import UserError
 from alexnet.evaluation.metrics import TopKErrors
-from alexnet.runs.result import METRICS_FILE
+from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.training.module import AlexNetModule
 from alexnet.training.schedule import scheduled_lr
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochRecord:
-    """One finished epoch; errors in percent, of augmented training crops and of validation images' centre crops."""
-
-    epoch: int
-    """Counted from 0."""
-    step: int
-    """Updates since the start of training."""
-    rate: float
-    """The scheduled one, before the factors of layers and biases."""
-    train_loss: float
-    train_top1_error: float
-    train_top5_error: float
-    val_loss: float | None
-    """None where there are no validation images."""
-    val_top1_error: float | None
-    val_top5_error: float | None
-    train_set_top1_error: float | None = None
-    """Over all training images, unaugmented and in evaluation mode; None unless `schedule.until_train_error` is set."""
-    seconds: float
-    """Training time of this epoch, validation left out."""
-    images_per_second: float
-    waiting_percent: float = 0.0
-    """Share of `seconds` in which the network waited for its images."""
 
 
 class History(L.Callback):
     """Keeps an `EpochRecord` per epoch. Must come before the callbacks that read it."""
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / METRICS_FILE
+        self.directory = directory
         self.records: list[EpochRecord] = []
         self._started = 0.0
         self._images = 0
@@ -57,12 +28,12 @@ class History(L.Callback):
 
     @property
     def schedule_errors(self) -> list[float]:
-        """One error per epoch for the schedule to judge: validation where there is one."""
+        """One error per epoch for the schedule to judge: of validation if there is any."""
         return [r.train_top1_error if r.val_top1_error is None else r.val_top1_error for r in self.records]
 
     @property
     def train_set_error(self) -> float | None:
-        """The last epoch's error over all training images, in percent; None where it is not measured."""
+        """The last epoch's error over all training images, in percent; None if it is not measured."""
         return self.records[-1].train_set_top1_error if self.records else None
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,19 +55,19 @@ class History(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, AlexNetModule)
-        self._images = pl_module.images_before(trainer.fit_loop.batch_idx + 1)
+        self._images = pl_module.images_before(batch_idx + 1)
         if trainer.is_last_batch and pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # an epoch is over when its kernels are, not when they are queued
         self._training_seconds = time.perf_counter() - self._started
 
     @property
     def images_per_second(self) -> float:
-        """Training speed in the epoch under way."""
+        """Training speed in the current epoch."""
         return self._images / self._training_seconds if self._training_seconds else 0.0
 
-    def waiting_percent(self, trainer: L.Trainer) -> float:
-        """Share of the epoch under way in which the network has waited for its images, in percent."""
-        waited = float(getattr(trainer.train_dataloader, "waited", 0.0))
+    def data_wait_percent(self, trainer: L.Trainer) -> float:
+        """Return the share of the current epoch in which the network has waited for its images."""
+        waited = float(getattr(trainer.train_dataloader, "data_wait_seconds", 0.0))
         return min(100.0, 100 * waited / self._training_seconds) if self._training_seconds else 0.0
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -104,12 +75,12 @@ class History(L.Callback):
         record = self._record(trainer, pl_module)
         if not math.isfinite(record.train_loss):
             raise UserError(
-                f"training diverged in epoch {record.epoch}: the loss is no longer finite;"
+                f"training diverged in epoch {record.epoch + 1}: the loss is no longer finite;"
                 f" try a lower optimizer.lr than {pl_module.config.optimizer.lr:g}"
             )
         self.records.append(record)
         if trainer.is_global_zero:
-            self._write()
+            write_metrics(self.directory, self.records)
         logged = {name: float(value) for name, value in asdict(record).items() if value is not None}
         metrics = {_metric_name(name): value for name, value in logged.items() if name != "step"}
         for logger in trainer.loggers:
@@ -117,7 +88,7 @@ class History(L.Callback):
 
     def _record(self, trainer: L.Trainer, module: AlexNetModule) -> EpochRecord:
         train = _percent(module.train_errors)
-        # Not by the images seen: of a small set this process may have seen none.
+        # By the splits, not by the images seen: of a small set this process may have seen none.
         validated, fitted = ("val" in module.validated, "train" in module.validated)
         val = _percent(module.val_errors) if validated else {"top1": None, "top5": None}
         return EpochRecord(
@@ -133,16 +104,8 @@ class History(L.Callback):
             train_set_top1_error=_percent(module.train_set_errors)["top1"] if fitted else None,
             seconds=self._training_seconds,
             images_per_second=self.images_per_second,
-            waiting_percent=self.waiting_percent(trainer),
+            waiting_percent=self.data_wait_percent(trainer),
         )
-
-    def _write(self) -> None:
-        """Rewrite `metrics.csv` whole: after a resume it must not hold epochs that were lost and done again."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [field.name for field in fields(EpochRecord)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(record) for record in self.records)
-        replace_file(self.path, text.getvalue().encode())
 
 
 def _percent(errors: TopKErrors) -> dict[str, float]:

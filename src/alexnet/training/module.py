@@ -1,9 +1,6 @@
-"""The LightningModule: the network, its augmentation on the device, its optimiser, and exact counts of its errors."""
+"""The LightningModule: the network, its augmentation on a GPU, its optimizer, and exact counts of its errors."""
 
-import time
-from collections.abc import Iterator
 from hashlib import sha256
-from itertools import islice
 from typing import Any
 
 import lightning as L
@@ -14,34 +11,28 @@ from torchmetrics import Metric
 
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.batches.augment import AugmentedBatch, Augmenter, CropGeometry, RawBatch
+from alexnet.data.batches.loading import test_splits, val_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.evaluation.collect import PredictionStore
-from alexnet.evaluation.loss import MeanLoss
-from alexnet.evaluation.metrics import TopKErrors
+from alexnet.evaluation.metrics import MeanLoss, TopKErrors
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.layers import NonInvertedDropout
-from alexnet.net.precision import at_least_float32
+from alexnet.net.layers import NonInvertedDropout, at_least_float32
 from alexnet.net.two_devices import ColumnShard
 from alexnet.parts import SINGLE_REPLICA, Replica, Shard
 from alexnet.runs.probabilities import bytes_needed
-from alexnet.training.datamodule import test_splits, val_splits
 from alexnet.training.hardware import compile_augmenter
 from alexnet.training.momentum import SGD2012, parameter_groups
 
-LONG_ENOUGH = 0.2
-"""Seconds of updates between two turns of Lightning's loop: short enough for a live display and for signals."""
-
 KEPT_BYTES = 2**26
-"""Runs keep the probabilities of all classes up to this size; `alexnet evaluate` writes them where there are more."""
+"""Runs keep the probabilities of all classes up to this size; `alexnet evaluate` writes larger ones."""
 
 
 class AlexNetModule(L.LightningModule):
-    """Trains on the planned batches, augmenting those that are not; tests on the centre crop and the ten patches."""
+    """Trains on the planned batches, augmenting raw ones; tests on the center crop and the ten patches."""
 
     def __init__(self, config: Config, tree: ConfigTree, pack: Pack, replica: Replica = SINGLE_REPLICA) -> None:
         super().__init__()
-        self.automatic_optimization = False  # Lightning's own is one update a turn of its loop
         self.config = config
         self.replica = replica
         self.counts = True
@@ -52,16 +43,13 @@ class AlexNetModule(L.LightningModule):
             "class_names": pack.class_names,
             "data_fingerprint": pack.fingerprint,
         }
-        self.net: AlexNet | ColumnShard = AlexNet(config, classes=len(pack.class_names), seed=config.seed)
+        self.net: AlexNet | ColumnShard = AlexNet(config, num_classes=len(pack.class_names), seed=config.seed)
         geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.train_errors, self.val_errors, self.train_set_errors = TopKErrors(), TopKErrors(), TopKErrors()
-        self.predictions = PredictionStore(whole=_fits_a_file(pack))
+        self.predictions = PredictionStore(keep_probabilities=_fits_a_file(pack))
         self.validated = val_splits(pack, config)
-        self.turn_ends = False
-        """Whether Lightning's loop is wanted back after the update under way; all processes must want it together."""
-        self._updates = 1
 
     def keep_half(self, column: int) -> None:
         """Keep the half of the network, with its present weights, that belongs to one of two processes.
@@ -74,12 +62,12 @@ class AlexNetModule(L.LightningModule):
 
     def configure_optimizers(self) -> SGD2012:
         optimizer = self.config.optimizer
-        groups = parameter_groups(self.net, optimizer, [f"conv{number}" for number in self.config.late.layers])
+        groups = parameter_groups(self.net, optimizer, [f"conv{number}" for number in self.config.late_changes.layers])
         return SGD2012(groups, lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay)
 
     @property
     def epoch_metrics(self) -> dict[str, Metric]:
-        """What is counted over the batches of a training epoch."""
+        """Metrics over the batches of a training epoch."""
         return {"loss": self.train_loss, "errors": self.train_errors}
 
     def on_fit_start(self) -> None:
@@ -90,7 +78,7 @@ class AlexNetModule(L.LightningModule):
         checkpoint["alexnet"] = self.description
 
     def on_train_start(self) -> None:
-        self._switch_color()  # a run that goes on in the middle of an epoch has no start of it
+        self._switch_color()  # a run resumed in the middle of an epoch does not start one
 
     def on_train_epoch_start(self) -> None:
         for metric in self.epoch_metrics.values():
@@ -100,64 +88,38 @@ class AlexNetModule(L.LightningModule):
     def _switch_color(self) -> None:
         self.augmenter.color_on = self.config.color_is_on(self.current_epoch)
 
-    def training_step(self, dataloader_iter: Iterator[tuple[RawBatch | AugmentedBatch, int, int]]) -> None:
-        """Several updates in one turn of Lightning's loop, as many as take about `LONG_ENOUGH`.
-
-        A turn has some fifty hooks, most of them empty: together as long as the update of a small network, or as a
-        GPU's of a large one.
-        """
-        start = time.perf_counter()
-        optimizer, strategy = self.optimizers(use_pl_optimizer=False), self.trainer.strategy
-        assert isinstance(optimizer, SGD2012)
-        loop = self.trainer.fit_loop.epoch_loop
-        first = batch_idx = loop.batch_idx
-        batches = islice(dataloader_iter, self._updates)
-        with torch.autocast(self.device.type, enabled=False):  # Lightning's is on, and would be for gradients as well
-            for batch_idx, (batch, _, _) in enumerate(batches, start=first):
-                with self.trainer.precision_plugin.forward_context():
-                    loss = self.loss(batch, batch_idx)
-                optimizer.zero_grad()
-                strategy.pre_backward(loss)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                loop.manual_optimization.optim_step_progress.increment_by(1)
-                if self.turn_ends:
-                    break
-        self.turn_ends = False
-        loop.batch_progress.increment_by(batch_idx - first)  # Lightning counts a turn as one batch
-        # Processes that train together take their turns together.
-        short = time.perf_counter() - start < LONG_ENOUGH
-        self._updates = strategy.broadcast(2 * self._updates if short else self._updates)
+    def training_step(self, batch: RawBatch | AugmentedBatch, batch_idx: int) -> Tensor:
+        return self.loss(batch, batch_idx)
 
     def loss(self, batch: RawBatch | AugmentedBatch, batch_idx: int) -> Tensor:
-        """What this step's gradient is of: the mean loss of the batch's images, under this step's dropout masks.
+        """Return the mean loss over the batch's images, under this step's dropout masks; count it and the errors.
 
-        Counts the loss and the errors. A copy of the network has its share of the loss, scaled for the mean over all.
+        A copy of the network returns its share of the loss, scaled for the mean over all copies.
         """
         # Dropout masks follow from the seed and the step alone: the same after a resume, and the same for two
-        # ablations as far as their layers are.
+        # ablations in the layers that they share.
         seed_dropout(self.device, _step_seed(self.config.seed, self.global_step))
         whole = self.images_in(batch_idx)
         part = self.replica.part(whole)
-        if self.replica.of > 1:
+        if self.replica.count > 1:
             set_dropout_shard(self.net, part)
         inputs = batch.inputs if isinstance(batch, AugmentedBatch) else self.augmenter(batch)
         logits = at_least_float32(self.net(inputs))
-        if part.count == 0:  # fewer images than copies of the network; the others wait for a gradient from this one too
+        if part.count == 0:  # fewer images than copies of the network; the others still wait for its gradient
             return logits.sum()
         loss = F.cross_entropy(logits, batch.labels)
         if self.counts:
             self.train_loss.update(loss, part.count)
             self.train_errors.update(logits.detach(), batch.labels)
-        # The gradient is the mean over the copies of the network, and is to be that over the images.
-        return loss * (self.replica.of * part.count / whole) if self.replica.of > 1 else loss
+        # DDP takes the mean over the copies; what is wanted is the mean over the images.
+        return loss * (self.replica.count * part.count / whole) if self.replica.count > 1 else loss
 
     def images_before(self, batch_idx: int) -> int:
-        """Training images in the batches of an epoch before this one."""
+        """Count the training images in the batches of an epoch before this one."""
         return min(batch_idx * self.config.optimizer.batch_size, self.training_images)
 
     def images_in(self, batch_idx: int) -> int:
-        """Training images in a batch of an epoch, those of all copies of the network."""
+        """Count the training images in a batch, over all copies of the network."""
         return self.images_before(batch_idx + 1) - self.images_before(batch_idx)
 
     def on_validation_epoch_start(self) -> None:
@@ -185,7 +147,7 @@ class AlexNetModule(L.LightningModule):
         images, labels = batch
         if not len(labels):
             return
-        # In float32 whatever trained the net: the errors of a run are those that `alexnet evaluate` finds.
+        # Always in float32, so that the errors of a run are those that `alexnet evaluate` finds.
         with torch.autocast(self.device.type, enabled=False):
             seen = probabilities(self.net, self.augmenter, images)
         for view, scores in seen.items() if self.counts else ():
@@ -193,7 +155,7 @@ class AlexNetModule(L.LightningModule):
 
 
 def _fits_a_file(pack: Pack) -> bool:
-    """Whether the probabilities of all classes for all evaluated images are small enough to be kept with the run."""
+    """Whether the probabilities of all classes for all evaluated images are small enough to keep with the run."""
     images = sum(len(pack.splits[split]) for split in test_splits(pack))
     return bytes_needed(images, len(pack.class_names), len(VIEWS)) <= KEPT_BYTES
 
@@ -206,9 +168,9 @@ def set_dropout_shard(net: nn.Module, images: Shard) -> None:
 
 
 def seed_dropout(device: torch.device, seed: int) -> None:
-    """Seed the generator that this device's dropout masks are drawn with.
+    """Seed the generator that draws this device's dropout masks.
 
-    `torch.manual_seed` seeds all devices that there might be, for a third of a millisecond.
+    `torch.manual_seed` seeds every device that there might be, which takes a third of a millisecond.
     """
     match device.type:
         case "cpu":

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from alexnet.config.schema import OptimizerConfig
+from alexnet.config.groups import OptimizerConfig
 
 
 class SGD2012(Optimizer):
@@ -79,8 +79,8 @@ def parameter_groups(net: nn.Module, optimizer: OptimizerConfig, late_layers: Co
         layer, _, kind = name.rpartition(".")
         is_bias = kind == "bias"
         decays = optimizer.decay_biases or not is_bias
-        decay = optimizer.weight_decay * optimizer.decay_factors.get(layer, 1.0) if decays else 0.0
-        rate = optimizer.rate_factors.get(layer, 1.0) * (optimizer.bias_rate if is_bias else 1.0)
+        decay = optimizer.weight_decay * optimizer.weight_decay_multipliers.get(layer, 1.0) if decays else 0.0
+        rate = optimizer.lr_multipliers.get(layer, 1.0) * (optimizer.bias_lr_multiplier if is_bias else 1.0)
         groups.setdefault((is_bias, layer in late_layers, decay, rate), []).append(parameter)
     return [
         {

@@ -1,33 +1,31 @@
-"""What a run's result file says: when it has only begun, when it is finished, and when something stopped it."""
+"""The contents of a run's result file, and the environment that it records."""
 
-from dataclasses import asdict, replace
+import platform
+import subprocess
+from dataclasses import replace
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
+import torch
 
-from alexnet.commands.layer_table import total_parameters
+from alexnet import __version__
 from alexnet.config.job import Job, ablation_name
-from alexnet.config.schema import Errors
 from alexnet.data.pack.pack import Pack
-from alexnet.net.alexnet import AlexNet
-from alexnet.net.plan import plan
-from alexnet.net.specs import Conv, LinearSpec, Parametric
-from alexnet.net.two_devices import ColumnShard
-from alexnet.runs.first_layer import FirstLayer
-from alexnet.runs.predictions import ViewPredictions
-from alexnet.runs.result import Claim, DataFacts, ErrorRates, LrDrop, Points, Result, Target, TrainingFacts
-from alexnet.training.environment import git_state, versions
+from alexnet.net.plan import layer_specs
+from alexnet.net.specs import Parametric, total_parameters
+from alexnet.runs.result import DataFacts, GitState, LrDrop, Result, TrainingFacts
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
 
+PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
 UNFINISHED_MESSAGE = "still running, or stopped without a word; repeat the command to continue"
 
 
-def begun(job: Job, directory: Path, pack: Pack) -> Result:
-    """The result file of a run that has only begun: what it says if the process is killed."""
+def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
+    """Return the result of a run that has only begun: what its file says if the process is killed."""
     config = job.config
-    layers = plan(config, len(pack.class_names))
+    layers = layer_specs(config, len(pack.class_names))
     return Result(
         status="interrupted",
         message=UNFINISHED_MESSAGE,
@@ -38,17 +36,8 @@ def begun(job: Job, directory: Path, pack: Pack) -> Result:
         seed=config.seed,
         pairing_key=job.pairing_key,
         changes=job.changes,
-        claims={
-            name: Claim(
-                title=claim.title,
-                section=claim.section,
-                statement=claim.statement,
-                paper=_points(claim.paper),
-                log=_points(claim.log),
-            )
-            for name, claim in config.ablations.items()
-        },
-        target=Target(paper=_points(config.target.paper), log=_points(config.target.log)),
+        claims=config.ablations,
+        target=config.target,
         data=DataFacts(
             name=config.data.name,
             fingerprint=pack.fingerprint,
@@ -67,11 +56,7 @@ def begun(job: Job, directory: Path, pack: Pack) -> Result:
     )
 
 
-def _points(errors: Errors) -> Points:
-    return Points(**asdict(errors))
-
-
-def stopped(result: Result, error: BaseException) -> Result:
+def aborted_result(result: Result, error: BaseException) -> Result:
     if isinstance(error, Exception):
         return replace(result, status="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
     return replace(result, status="interrupted", message=f"interrupted ({type(error).__name__})")
@@ -93,18 +78,48 @@ def training_facts(history: History, images: int) -> TrainingFacts:
     )
 
 
-def error_rates(predictions: dict[str, dict[str, ViewPredictions]]) -> dict[str, dict[str, ErrorRates]]:
-    return {split: {view: seen.error_rates() for view, seen in views.items()} for split, views in predictions.items()}
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a result depends on."""
+    return {
+        "python": platform.python_version(),
+        "alexnet": __version__,
+        **{package: version(package) for package in PACKAGES},
+    }
 
 
-def first_layer(net: AlexNet | ColumnShard) -> FirstLayer:
-    """The kernels of the first convolution, whichever that is, and the columns that the layers above it see.
+def device_name(device: torch.device, *, processes: int = 1) -> str:
+    """Describe the device, as in `cpu: AMD EPYC 7B13, 2 threads`, and the number of processes if each has one."""
+    match device.type:
+        case "cuda":
+            name = f"cuda: {torch.cuda.get_device_name(device)}"
+        case "cpu":
+            name = f"cpu: {_processor()}, {torch.get_num_threads()} threads"
+        case other:
+            name = f"{other}: {_processor()}"
+    return name if processes == 1 else f"{processes} processes, each on {name}"
 
-    Both processes that hold a half must ask.
-    """
-    connected = [layer for layer in net.plan if isinstance(layer, Conv | LinearSpec)]
-    name = f"{connected[0].name}.weight"
-    weight = net.get_parameter(name).detach()
-    whole = net.gathered({name: weight})[name] if isinstance(net, ColumnShard) else weight
-    kernels = whole.cpu().numpy().astype(np.float32)
-    return FirstLayer(kernels=kernels, columns=max(layer.groups for layer in connected))
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
+def git_state() -> GitState | None:
+    """Return the revision of the checkout that this code runs from; None outside of one."""
+    folder = Path(__file__).parent
+    revision = _git(folder, "rev-parse", "HEAD")
+    if not revision:
+        return None
+    return GitState(revision=revision, dirty=bool(_git(folder, "status", "--porcelain", "--untracked-files=no")))
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

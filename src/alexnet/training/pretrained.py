@@ -6,11 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from alexnet.config.schema import Config, PretrainedConfig
+from alexnet.config.groups import PretrainedConfig
+from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
+from alexnet.runs.directory import CHECKPOINTS, weights_file
 from alexnet.runs.result import PretrainedFacts
-from alexnet.trained.network import CHECKPOINTS, Weights, read_weights, weights_digest, weights_file
+from alexnet.trained.weights import Weights, read_weights, weights_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +31,8 @@ def open_pretrained(config: PretrainedConfig) -> Pretrained | None:
         UserError: there is no such file, or it is damaged; or layers are to be drawn anew without others to keep.
     """
     if config.checkpoint is None:
-        if config.fresh:
-            raise UserError(f"pretrained.fresh={config.fresh} needs pretrained.checkpoint=RUN, a run or a checkpoint")
+        if config.reinit:
+            raise UserError(f"pretrained.reinit={config.reinit} needs pretrained.checkpoint=RUN, a run or a checkpoint")
         return None
     file = weights_file(Path(config.checkpoint).expanduser())
     name = file.parent.parent.name if file.parent.name == CHECKPOINTS else file.name
@@ -46,13 +48,13 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
         UserError: names the layer and both shapes.
     """
     with torch.device("meta"):
-        net = AlexNet(config, classes=classes, seed=config.seed)
-    given = pretrained.weights.of_net
+        net = AlexNet(config, num_classes=classes, seed=config.seed)
+    given = pretrained.weights.model_state
     for name, wanted in net.state_dict().items():
         layer = name.rpartition(".")[0]
-        if layer in config.pretrained.fresh:
+        if layer in config.pretrained.reinit:
             continue
-        anew = f"'pretrained.fresh=[{','.join([*config.pretrained.fresh, layer])}]'"
+        anew = f"'pretrained.reinit=[{','.join([*config.pretrained.reinit, layer])}]'"
         if name not in given:
             raise UserError(f"{pretrained.name} has no layer {layer}: draw it anew with {anew}, or choose its net")
         if given[name].shape != wanted.shape:
@@ -62,10 +64,10 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
             )
 
 
-def start_from(net: nn.Module, pretrained: Pretrained, fresh: list[str]) -> None:
-    """Replace the weights of every layer that is not `fresh`; they must fit (`check_fits`)."""
-    given = pretrained.weights.of_net
-    taken = {name: given[name] for name in net.state_dict() if name.rpartition(".")[0] not in fresh}
+def start_from(net: nn.Module, pretrained: Pretrained, reinit: list[str]) -> None:
+    """Replace the weights of every layer except those in `reinit`; they must fit (`check_fits`)."""
+    given = pretrained.weights.model_state
+    taken = {name: given[name] for name in net.state_dict() if name.rpartition(".")[0] not in reinit}
     net.load_state_dict(taken, strict=False)
 
 
@@ -75,13 +77,13 @@ def pretrained_facts(config: Config, net_layers: list[str]) -> PretrainedFacts |
     if pretrained is None:
         return None
     assert config.pretrained.checkpoint is not None
-    theirs = dict.fromkeys(name.rpartition(".")[0] for name in pretrained.weights.of_net)
+    theirs = dict.fromkeys(name.rpartition(".")[0] for name in pretrained.weights.model_state)
     return PretrainedFacts(
         run=pretrained.name,
         data_fingerprint=pretrained.weights.data_fingerprint,
         weights=weights_digest(config.pretrained.checkpoint),
-        taken=tuple(layer for layer in net_layers if layer not in config.pretrained.fresh),
-        fresh=tuple(layer for layer in net_layers if layer in config.pretrained.fresh),
+        taken=tuple(layer for layer in net_layers if layer not in config.pretrained.reinit),
+        fresh=tuple(layer for layer in net_layers if layer in config.pretrained.reinit),
         left_behind=tuple(layer for layer in theirs if layer not in net_layers),
     )
 

@@ -1,6 +1,7 @@
-"""Starts the processes that train one network together on this machine, and sees to it that all of them end.
+"""Starting the processes that train one network together on this machine, and ending all of them.
 
-Where torchrun or srun start them, nothing here is used.
+Not used under torchrun or srun. torch's own launcher (`torch.distributed.launcher`) is not used either: it kills
+processes 30 seconds after a signal, too soon for a large checkpoint, and does not pass on SIGUSR1 and SIGUSR2.
 """
 
 import io
@@ -11,11 +12,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from typing import TypeAlias
 
 import torch.distributed as dist
 from rich.console import Console
@@ -23,14 +25,18 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, 
 
 from alexnet.config.job import Job
 from alexnet.errors import UserError
-from alexnet.files import locked
+from alexnet.files import exclusive
 from alexnet.training.preemption import SIGNALS, Preempted
 
 GRACE_SECONDS = 60
 """Time that processes get to write a checkpoint and end before they are killed."""
-LOOK_EVERY_SECONDS = 0.5
+PARENT_CHECK_SECONDS = 0.5
 FIRST_LOCK = ".first.lock"
-HERE = "127.0.0.1"
+LOCALHOST = "127.0.0.1"
+
+Errors: TypeAlias = "SimpleQueue[tuple[int, bool, str]]"
+"""Rank, whether it is the user's error, and the message."""
+Body: TypeAlias = Callable[[Job, Path, Console, int], None]
 
 
 class RankError(RuntimeError):
@@ -38,14 +44,14 @@ class RankError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Started:
-    """What a process is told by the one that starts it."""
+class _Launch:
+    """What the parent tells the processes that it starts."""
 
+    body: Body
     job: Job
     directory: Path
     size: int
     at_once: int
-    """Runs at work on this machine."""
     port: int
     parent: int
     """Process id."""
@@ -57,54 +63,54 @@ class _Started:
     """File of log messages."""
 
 
-def run_in_ranks(job: Job, directory: Path, size: int, *, console: Console, at_once: int) -> None:
-    """Run a job in `size` processes of this machine. When one fails or dies, all end.
+def run_in_ranks(body: Body, job: Job, directory: Path, size: int, *, console: Console, at_once: int) -> None:
+    """Call `body` in `size` processes of this machine. When one fails or dies, all end.
 
     Raises:
         UserError: one of them raised it, or was killed.
         RankError: one failed otherwise.
     """
-    # The store by which they find each other is ours, so that no port is promised that another program may take.
-    store = dist.TCPStore(HERE, 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
-    screen = None if console.file is sys.stdout else getattr(console.file, "name", None)
-    started = _Started(
+    # The parent holds the store by which they find each other, so that no other program can take its port.
+    store = dist.TCPStore(LOCALHOST, 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+    log_files = [log.baseFilename for log in logging.getLogger().handlers if isinstance(log, logging.FileHandler)]
+    launch = _Launch(
+        body=body,
         job=job,
         directory=directory,
         size=size,
         at_once=at_once,
         port=store.port,
         parent=os.getpid(),
-        screen=screen,
+        screen=None if console.file is sys.stdout else getattr(console.file, "name", None),
         width=console.width,
-        log=_log_file(),
+        log=log_files[0] if log_files else None,
     )
-    complaints = mp.get_context("spawn").SimpleQueue()
+    errors: Errors = mp.get_context("spawn").SimpleQueue()
     with _signals_unwind():
-        arguments = (started, complaints)
-        logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # tells of every process it ends
-        context = start_processes(_rank, arguments, nprocs=size, join=False)  # type: ignore[no-untyped-call]
+        logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # reports every process that it ends
+        context = start_processes(_rank, (launch, errors), nprocs=size, join=False)  # type: ignore[no-untyped-call]
         assert context is not None
         try:
             while not context.join():
                 pass
         except (ProcessRaisedException, ProcessExitedException) as error:
-            raise _cause(context, complaints, error) from None
+            raise _first_error(context, errors, error) from None
         finally:
             _end(context)
 
 
-def _cause(context: ProcessContext, complaints: "SimpleQueue[tuple[int, bool, str]]", error: Exception) -> Exception:
-    """What went wrong first, in the words of the process that it happened to."""
+def _first_error(context: ProcessContext, errors: Errors, error: Exception) -> Exception:
+    """Return the first error, as its rank reported it."""
     for rank, process in enumerate(context.processes):
-        if process.exitcode < 0 and process.exitcode != -signal.SIGTERM:  # which is how we end those that are left
+        if process.exitcode < 0 and process.exitcode != -signal.SIGTERM:  # by which torch ends those that are left
             name = signal.Signals(-process.exitcode).name
-            return UserError(f"process {rank} of {len(context.processes)} was killed ({name}): repeat to continue")
+            return UserError(f"process {rank} of {len(context.processes)} was killed ({name}); repeat to continue")
     if isinstance(error, ProcessRaisedException):
         logging.getLogger(__name__).error("%s", error)  # with the traceback
-    if complaints.empty():
+    if errors.empty():
         return RankError(" ".join(str(error).split()))
-    rank, by_user, words = complaints.get()
-    return UserError(words) if by_user else RankError(f"process {rank}: {words}")
+    rank, by_user, message = errors.get()
+    return UserError(message) if by_user else RankError(f"process {rank}: {message}")
 
 
 def _end(context: ProcessContext) -> None:
@@ -122,8 +128,7 @@ def _end(context: ProcessContext) -> None:
 
 @contextmanager
 def _signals_unwind() -> Iterator[None]:
-    """Let signals unwind this process, which ends the others, instead of ending it at once; not those that somebody
-    else has a use for."""
+    """Let signals unwind this process, which ends the others, unless they have a handler already."""
 
     def unwind(number: int, _: object) -> None:
         raise Preempted(number)
@@ -139,65 +144,44 @@ def _signals_unwind() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _log_file() -> str | None:
-    handlers = logging.getLogger().handlers
-    return next((handler.baseFilename for handler in handlers if isinstance(handler, logging.FileHandler)), None)
-
-
-def _rank(rank: int, started: _Started, complaints: "SimpleQueue[tuple[int, bool, str]]") -> None:
-    """The body of one process."""
+def _rank(rank: int, launch: _Launch, errors: Errors) -> None:
+    """Set up one process and call its body."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent turns it into a SIGTERM for each
-    threading.Thread(target=_end_with_parent, args=(started.parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(launch.parent,), daemon=True).start()
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(started.size),
-        "LOCAL_WORLD_SIZE": str(started.size),
-        "MASTER_ADDR": HERE,
-        "MASTER_PORT": str(started.port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",  # torchrun's way to say that the store is another process's
+        "WORLD_SIZE": str(launch.size),
+        "LOCAL_WORLD_SIZE": str(launch.size),
+        "MASTER_ADDR": LOCALHOST,
+        "MASTER_PORT": str(launch.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # torchrun's way to say that another process holds the store
         "TORCHELASTIC_RESTART_COUNT": "0",
     }
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-    if started.log is not None:
+    if launch.log is not None:
         form = f"[%(asctime)s][process {rank}][%(name)s][%(levelname)s] - %(message)s"
-        logging.basicConfig(filename=started.log, level=logging.INFO, format=form)
-    from alexnet.training.run import run_rank
-
+        logging.basicConfig(filename=launch.log, level=logging.INFO, format=form)
     try:
-        with _first_alone(rank, started.directory), _console(rank, started.screen, started.width) as console:
-            run_rank(started.job, started.directory, console=console, at_once=started.at_once)
-    except UserError as error:
-        complaints.put((rank, True, str(error)))
-        raise
+        with ExitStack() as stack:
+            console = Console(file=io.StringIO())
+            if rank == 0:
+                # A first process of an earlier attempt, whose parent was killed, ends before this one writes.
+                stack.enter_context(
+                    exclusive(launch.directory / FIRST_LOCK, str(launch.directory), wait=lambda _: None)
+                )
+                screen = launch.screen and stack.enter_context(Path(launch.screen).open("a", encoding="utf-8"))
+                console = Console(file=screen, width=launch.width) if screen else Console()
+            launch.body(launch.job, launch.directory, console, launch.at_once)
     except Exception as error:
-        complaints.put((rank, False, f"{type(error).__name__}: {' '.join(str(error).split())}"))
+        by_user = isinstance(error, UserError)
+        message = str(error) if by_user else f"{type(error).__name__}: {' '.join(str(error).split())}"
+        errors.put((rank, by_user, message))
         raise
 
 
 def _end_with_parent(parent: int) -> None:
-    """End this process when the one that started it has died, even where a collective never returns."""
+    """End this process when its parent has died, even in a collective that never returns."""
     while os.getppid() == parent:
-        time.sleep(LOOK_EVERY_SECONDS)
+        time.sleep(PARENT_CHECK_SECONDS)
     os._exit(1)
-
-
-@contextmanager
-def _first_alone(rank: int, directory: Path) -> Iterator[None]:
-    """Let a first process of an earlier attempt end, whose parent was killed, before another writes to its files."""
-    if rank > 0:
-        yield
-        return
-    with locked(directory / FIRST_LOCK, str(directory), wait=lambda _: None):
-        yield
-
-
-@contextmanager
-def _console(rank: int, screen: str | None, width: int) -> Iterator[Console]:
-    if rank > 0:
-        yield Console(file=io.StringIO())
-    elif screen is None:
-        yield Console()
-    else:
-        with Path(screen).open("a", encoding="utf-8") as file:
-            yield Console(file=file, width=width)

@@ -3,7 +3,8 @@ the validation errors so far."""
 
 from dataclasses import dataclass
 
-from alexnet.config.schema import Config, ScheduleConfig
+from alexnet.config.groups import ScheduleConfig
+from alexnet.config.schema import Config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,18 +22,18 @@ def progress(schedule: ScheduleConfig, errors: list[float]) -> Progress:
     For fixed epochs the errors' values do not matter, only their number.
     """
     epoch = len(errors)
-    if schedule.kind == "epochs":
-        return Progress(drops=sum(drop <= epoch for drop in schedule.drops), finished=epoch >= schedule.epochs)
+    if schedule.kind == "multistep":
+        return Progress(drops=sum(drop <= epoch for drop in schedule.milestones), finished=epoch >= schedule.epochs)
     plateaus = count_plateaus(errors, schedule.patience)
     return Progress(
-        drops=min(plateaus, schedule.max_drops),
-        finished=plateaus > schedule.max_drops or epoch >= schedule.epochs,
+        drops=min(plateaus, schedule.max_lr_drops),
+        finished=plateaus > schedule.max_lr_drops or epoch >= schedule.epochs,
     )
 
 
 def fits(schedule: ScheduleConfig, train_error: float | None) -> bool:
     """Whether the network fits its training images as well as the schedule wants; the error is in percent."""
-    target = schedule.until_train_error
+    target = schedule.stop_at_train_error
     return target is not None and train_error is not None and train_error <= target
 
 
@@ -64,12 +65,12 @@ def group_lr(config: Config, epoch: int, drops: int, *, is_bias: bool, is_late: 
     `drops` is how often the schedule has divided the rate of the weights so far. 2012 source: weights and biases are
     lowered separately; conv1 has a drop of its own before it is frozen (layer-params-145.cfg).
     """
-    late = config.late
-    if is_bias and late.bias_drops is not None:
-        drops = sum(config.late_epoch(drop) <= epoch for drop in late.bias_drops)
-    if is_late and epoch >= config.late_epoch(late.frozen):
+    late = config.late_changes
+    if is_bias and late.bias_milestones is not None:
+        drops = sum(config.late_epoch(drop) <= epoch for drop in late.bias_milestones)
+    if is_late and epoch >= config.late_epoch(late.freeze_epoch):
         return 0.0
-    if is_late and epoch >= config.late_epoch(late.slowed):
+    if is_late and epoch >= config.late_epoch(late.lr_drop_epoch):
         drops += 1
     return rate(config.schedule, config.optimizer.lr, drops)
 

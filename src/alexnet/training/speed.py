@@ -11,9 +11,9 @@ import torch
 from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.training.datamodule import PackDataModule
+from alexnet.training.fit import silence_lightning
 from alexnet.training.hardware import compile_if_wanted, configure_process, trainer_options
 from alexnet.training.module import AlexNetModule
-from alexnet.training.run import silence_lightning
 
 
 def seconds_per_image(job: Job, pack: Pack, *, allowed: float) -> float:
@@ -67,6 +67,6 @@ class _Stopwatch(L.Callback):
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize()  # a step is over when its kernels are, not when they are queued
         assert isinstance(pl_module, AlexNetModule)
-        self._images.append(pl_module.images_before(trainer.fit_loop.batch_idx + 1) - sum(self._images))
+        self._images.append(pl_module.images_before(batch_idx + 1) - sum(self._images))
         self._ends.append(time.perf_counter())
         trainer.should_stop = self._ends[-1] - self._ends[0] > self.allowed

@@ -1,7 +1,7 @@
-"""Training a network that lies on two devices, and copies of it: two neighbouring processes hold one (section 3.2).
+"""The strategy for a network divided between two devices, and copies of it (section 3.2).
 
-Checkpoints are those of one device, model and velocities alike: what two devices have begun one can continue, and the
-reverse.
+Two consecutive processes hold one network. Checkpoints are those of one device, model and velocities alike, so that
+either can continue the other's.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
@@ -20,6 +20,8 @@ from alexnet.net.two_devices import ColumnShard
 
 NET = "net."
 """Prefix of the network's parameters in the module's state."""
+DDP_OPTIONS: dict[str, Any] = {"broadcast_buffers": False, "gradient_as_bucket_view": True}
+"""The mean image, the only buffer, is the same everywhere."""
 Change = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 
@@ -38,19 +40,26 @@ class TwoDevicesStrategy(DDPStrategy):
             self._mesh = init_device_mesh(self.root_device.type, shape, mesh_dim_names=("copy", "column"))
 
     def setup(self, trainer: L.Trainer) -> None:
-        assert self._mesh is not None
+        assert self._mesh is not None and self.accelerator is not None and self.model is not None
         self._net.connect(self._mesh.get_group("column"), self.root_device)
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().setup(trainer)
+            return
         # Not DDP's own, which sends the first process's weights to all others before a test.
-        super(DDPStrategy, self).setup(trainer)
+        self.accelerator.setup(trainer)
+        self.model = self.precision_plugin.convert_module(self.model)
+        self.model_to_device()
+        self.setup_precision_plugin()
 
-    def _setup_model(self, model: nn.Module) -> nn.Module:  # type: ignore[override]
-        assert self._mesh is not None and self.lightning_module is not None
-        alone = self._mesh.size(0) == 1
-        if alone or self.lightning_module.trainer.state.fn != TrainerFn.FITTING:
-            return model
-        self._ddp_kwargs["process_group"] = self._mesh.get_group("copy")
-        ddp: DistributedDataParallel = super()._setup_model(model)
-        return ddp
+    def configure_ddp(self) -> None:
+        assert self._mesh is not None and self.model is not None
+        if self._mesh.size(0) > 1:
+            self.model = DistributedDataParallel(
+                self.model,
+                device_ids=self.determine_ddp_device_ids(),
+                process_group=self._mesh.get_group("copy"),
+                **DDP_OPTIONS,
+            )
 
     @property
     def _net(self) -> ColumnShard:
@@ -60,21 +69,21 @@ class TwoDevicesStrategy(DDPStrategy):
         return net
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        return _of_net(super().lightning_module_state_dict(), self._net.gathered)
+        return _of_net(super().lightning_module_state_dict(), self._net.full_state)
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        super().load_model_state_dict({"state_dict": _of_net(checkpoint["state_dict"], self._net.own)}, strict)
+        super().load_model_state_dict({"state_dict": _of_net(checkpoint["state_dict"], self._net.shard_state)}, strict)
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        return self._velocities(super().optimizer_state(optimizer), optimizer, self._net.gathered)
+        return self._velocities(super().optimizer_state(optimizer), optimizer, self._net.full_state)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         pairs = zip(checkpoint["optimizer_states"], self.optimizers, strict=True)
-        states = [self._velocities(state, optimizer, self._net.own) for state, optimizer in pairs]
+        states = [self._velocities(state, optimizer, self._net.shard_state) for state, optimizer in pairs]
         super().load_optimizer_state_dict({"optimizer_states": states})
 
     def _velocities(self, saved: dict[str, Any], optimizer: Optimizer, change: Change) -> dict[str, Any]:
-        """An optimiser's state with other velocities: it knows parameters by their place in its groups."""
+        """Change the velocities in an optimizer's state, which knows parameters by their place in its groups."""
         names = {parameter: name for name, parameter in self._net.named_parameters()}
         order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
         state = saved["state"]
@@ -84,6 +93,6 @@ class TwoDevicesStrategy(DDPStrategy):
 
 
 def _of_net(state: Mapping[str, Any], change: Change) -> dict[str, Any]:
-    """A module's state with other tensors for the parameters of its network."""
+    """Change the tensors of the network's parameters in a module's state."""
     changed = change({name.removeprefix(NET): tensor for name, tensor in state.items() if name.startswith(NET)})
     return {**state, **{NET + name: tensor for name, tensor in changed.items()}}

@@ -1,7 +1,7 @@
-"""The processes that train one network together: how many, and which of them this one is.
+"""The processes that train one network together: how many, and which one this is.
 
-They know each other by the environment variables of torchrun, whoever started them: torchrun itself, Slurm's srun, or
-the run (`alexnet.training.ranks`).
+They find each other by the environment variables of torchrun, whether torchrun, srun or the run itself
+(`alexnet.training.ranks`) has started them.
 """
 
 import os
@@ -18,7 +18,7 @@ from alexnet.parts import Replica
 
 Held = TypeVar("Held")
 REPLICAS_ON_CPU = 2
-"""Copies of the network that `trainer=ddp` trains where there is no GPU to count: enough to try it."""
+"""Copies of the network that `devices=ddp` trains without a GPU: enough to try it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,18 +32,18 @@ class DistributedContext:
     local_size: int = 1
     """Processes on this machine."""
     devices: int = 1
-    """Processes that hold one network between them, a column each; neighbours in rank."""
+    """Consecutive processes that hold one network, a column each."""
     runs: int = 1
-    """Runs at work on this machine at once."""
+    """Runs on this machine at once."""
 
     @property
-    def neighbours(self) -> int:
-        """Processes that share this machine's cores, with this one."""
+    def processes_on_host(self) -> int:
+        """Processes that share this machine's cores, this one included."""
         return self.local_size * self.runs
 
     @property
-    def is_first(self) -> bool:
-        """Whether this process writes the files and speaks to the user."""
+    def is_rank_zero(self) -> bool:
+        """Whether this process writes the files and prints."""
         return self.rank == 0
 
     @property
@@ -53,11 +53,11 @@ class DistributedContext:
     @property
     def replica(self) -> Replica:
         """The copy of the network that this process trains."""
-        return Replica(index=self.rank // self.devices, of=self.size // self.devices)
+        return Replica(index=self.rank // self.devices, count=self.size // self.devices)
 
     @property
     def column(self) -> int:
-        """The part of that copy which this process holds; 0 where it holds all of it."""
+        """The column of that copy that this process holds; 0 if it holds the whole."""
         return self.rank % self.devices
 
 
@@ -65,14 +65,13 @@ SINGLE_PROCESS = DistributedContext()
 
 
 def requested_world_size(config: Config) -> int:
-    """How many processes the configuration asks for; where it leaves that open, one for each GPU, or two networks on a
-    CPU."""
-    devices, replicas = config.placement.devices, config.trainer.replicas
+    """Count the processes that the configuration asks for; by default one per GPU, or two copies on a CPU."""
+    devices, replicas = config.devices.per_replica, config.devices.replicas
     return devices * (replicas if replicas is not None else _gpus(config) // devices or REPLICAS_ON_CPU)
 
 
 def check_gpus(config: Config) -> None:
-    """Refuse more processes than there are GPUs, where the run starts them itself.
+    """Refuse more processes than there are GPUs, if the run starts them itself.
 
     Raises:
         UserError: there are some, but too few.
@@ -81,8 +80,8 @@ def check_gpus(config: Config) -> None:
     if 0 < gpus < wanted and external_launch() is None:
         found = "is 1" if gpus == 1 else f"are {gpus}"
         raise UserError(
-            f"placement={config.placement.kind}, trainer.replicas={config.trainer.replicas}: this takes {wanted} GPUs,"
-            f" and there {found}: choose placement=one_device, fewer trainer.replicas, or hardware.accelerator=cpu"
+            f"devices.replicas={config.devices.replicas}, {config.devices.per_replica} for each: this takes {wanted}"
+            f" GPUs, and there {found}: choose devices=single, fewer devices.replicas, or hardware.accelerator=cpu"
         )
 
 
@@ -90,28 +89,28 @@ def _gpus(config: Config) -> int:
     return 0 if config.hardware.accelerator == "cpu" else torch.cuda.device_count()
 
 
-def this_world(config: Config) -> DistributedContext:
-    """The world that torchrun or srun has put this process in; `SINGLE_PROCESS` without them.
+def detect(config: Config) -> DistributedContext:
+    """Return this process's place among those of torchrun or srun; `SINGLE_PROCESS` without them.
 
     Raises:
-        UserError: it is not of the size that the configuration asks for.
+        UserError: their number is not what the configuration asks for.
     """
     world = external_launch()
     if world is None:
         return SINGLE_PROCESS
-    replicas, devices = config.trainer.replicas, config.placement.devices
+    replicas, devices = config.devices.replicas, config.devices.per_replica
     if replicas is not None and replicas * devices != world.size:
         raise UserError(
-            f"{world.size} processes were started for a run that wants trainer.replicas={replicas}, {devices} for each:"
-            " add trainer=ddp to train one network with all of them"
+            f"{world.size} processes were started for a run that wants devices.replicas={replicas}, {devices} for each:"
+            " add devices=ddp to train one network with all of them"
         )
     if world.size % devices:
-        raise UserError(f"{world.size} processes cannot be divided into pairs for placement={config.placement.kind}")
+        raise UserError(f"{world.size} processes cannot be divided into pairs for devices=model_parallel")
     return replace(world, devices=devices)
 
 
 def all_gather_objects(mine: Held) -> list[Held]:
-    """What each process that trains the network holds, in the order of ranks; all of them must ask."""
+    """Gather an object from each process that trains the network, by rank; all of them must call it."""
     if not dist.is_initialized():
         return [mine]
     everybody: list[Any] = [None] * dist.get_world_size()
@@ -120,7 +119,7 @@ def all_gather_objects(mine: Held) -> list[Held]:
 
 
 def external_launch() -> DistributedContext | None:
-    """This process's place as torchrun's or srun's variables tell it; None where they do not, or tell of one alone."""
+    """Return this process's place according to torchrun's or srun's variables; None if it is the only one."""
     _translate_slurm()
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     if any(name not in os.environ for name in names):
@@ -132,9 +131,9 @@ def external_launch() -> DistributedContext | None:
 
 
 def _translate_slurm() -> None:
-    """srun's variables as torchrun's.
+    """Translate srun's variables to torchrun's.
 
-    Only srun sets those of a step: a batch script that asks for several tasks and calls python by itself is alone.
+    Only srun sets those of a step: a batch script that asks for several tasks but calls python directly is one process.
     """
     tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")
     if tasks == "1" or "RANK" in os.environ:
@@ -153,12 +152,12 @@ def _translate_slurm() -> None:
 
 
 def _tasks_per_node(text: str) -> int:
-    """`4(x2)` -> 4, Slurm's way to say that there are two nodes of four tasks each.
+    """`4(x2)` -> 4, Slurm's notation for two nodes of four tasks each.
 
     Raises:
         UserError: the nodes differ.
     """
     found = re.fullmatch(r"(\d+)(\(x\d+\))?", text)
     if found is None:
-        raise UserError(f"srun has started {text} processes on its nodes: start equally many on each")
+        raise UserError(f"srun has started {text} processes on its nodes: start the same number on each")
     return int(found[1])

@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from alexnet.config.schema import ColorConfig, CropsConfig
+from alexnet.config.groups import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import Augmenter, CropGeometry, RawBatch
 from alexnet.data.pack.statistics import PixelStats
 
-ON = CropsConfig(random=True, flip=True, last_position=False)
-OFF = CropsConfig(random=False, flip=False, last_position=False)
-STD = ColorConfig(coefficient=0.1, magnitude="std")
-EIGENVALUE = ColorConfig(coefficient=0.1, magnitude="eigenvalue")
-NO_COLOR = ColorConfig(coefficient=0.0, magnitude="std")
+ON = CropsConfig(random=True, flip=True, include_last_offset=False)
+OFF = CropsConfig(random=False, flip=False, include_last_offset=False)
+STD = ColorConfig(std=0.1, magnitude="std")
+EIGENVALUE = ColorConfig(std=0.1, magnitude="eigenvalue")
+NO_COLOR = ColorConfig(std=0.0, magnitude="std")
 
 
 def statistics(size: int, seed: int = 0) -> PixelStats:
@@ -37,7 +37,7 @@ def batch(n: int, size: int, crop: int, seed: int) -> RawBatch:
     return RawBatch(
         images=torch.from_numpy(rng.integers(0, 256, (n, size, size, 3), np.uint8)),
         labels=torch.from_numpy(rng.integers(0, 5, n)),
-        offsets=torch.from_numpy(rng.integers(0, size - crop + 1, (n, 2))),
+        crop_offsets=torch.from_numpy(rng.integers(0, size - crop + 1, (n, 2))),
         flips=torch.from_numpy(rng.random(n) < 0.5),
         colors=torch.from_numpy(rng.normal(0, 1, (n, 3)).astype(np.float32)),
     )
@@ -49,7 +49,7 @@ def expected(
     """Sections 2 and 4.1, image by image: mean image away, crop, mirror, colours added."""
     size = batch.images.shape[1]
     outputs = []
-    for image, offset, flip, draws in zip(batch.images, batch.offsets, batch.flips, batch.colors, strict=True):
+    for image, offset, flip, draws in zip(batch.images, batch.crop_offsets, batch.flips, batch.colors, strict=True):
         pixels = image.numpy().astype(np.float64) - stats.mean_image.astype(np.float64)
         row, column = offset.tolist() if crops.random else [(size - crop) // 2] * 2
         pixels = pixels[row : row + crop, column : column + crop]
@@ -57,7 +57,7 @@ def expected(
             pixels = pixels[:, ::-1]
         for i, draw in enumerate(draws.tolist()):
             scale = stats.eigenvalues[i] ** (0.5 if color.magnitude == "std" else 1.0)
-            pixels = pixels + draw * color.coefficient * scale * stats.eigenvectors[:, i]
+            pixels = pixels + draw * color.std * scale * stats.eigenvectors[:, i]
         outputs.append(pixels.transpose(2, 0, 1))
     return np.stack(outputs)
 
@@ -75,7 +75,7 @@ def expected(
 def test_a_batch_is_its_images_one_by_one(
     crop: int, margin: int, n: int, seed: int, random: bool, flip: bool, color: ColorConfig
 ) -> None:
-    size, crops = crop + margin, CropsConfig(random=random, flip=flip, last_position=False)
+    size, crops = crop + margin, CropsConfig(random=random, flip=flip, include_last_offset=False)
     stats, images = statistics(size, seed), batch(n, size, crop, seed)
     augmenter = Augmenter(stats, CropGeometry(image_size=size, crop_size=crop), crops=crops, color=color)
     output = augmenter(images)
@@ -98,7 +98,7 @@ def colours_added(color: ColorConfig, draws: int) -> tuple[NDArray[np.float64], 
     rng = np.random.default_rng(5)
     images = batch(1, 4, 4, 0)._replace(
         images=torch.zeros(draws, 4, 4, 3, dtype=torch.uint8),
-        offsets=torch.zeros(draws, 2, dtype=torch.int64),
+        crop_offsets=torch.zeros(draws, 2, dtype=torch.int64),
         flips=torch.zeros(draws, dtype=torch.bool),
         colors=torch.from_numpy(rng.standard_normal((draws, 3), dtype=np.float32)),
     )
@@ -128,24 +128,37 @@ def test_the_covariance_of_the_colour_noise(color: ColorConfig) -> None:
 
 def test_the_source_subtracts_the_centre_of_the_mean_image_and_divides_noisy_images() -> None:
     """convdata_jpeg.py: crop, mirror, subtract the mean's centre as it stands, add the noise, divide by 1.1."""
-    crops = CropsConfig(random=True, flip=True, last_position=True, centred_mean=True)
-    color = ColorConfig(coefficient=0.1, magnitude="std", rescale=True)
+    crops = CropsConfig(random=True, flip=True, include_last_offset=True, center_mean=True)
+    color = ColorConfig(std=0.1, magnitude="std", rescale=True)
     stats, images = statistics(12), batch(20, 12, 8, 1)
     augmenter = Augmenter(stats, CropGeometry(image_size=12, crop_size=8), crops=crops, color=color)
     noisy = augmenter(images).numpy()
     augmenter.color_on = False
     plain = augmenter(images).numpy()
     for index in range(20):
-        row, column = images.offsets[index].tolist()
+        row, column = images.crop_offsets[index].tolist()
         pixels = images.images[index].numpy().astype(np.float64)[row : row + 8, column : column + 8]
         pixels = (pixels[:, ::-1] if images.flips[index] else pixels) - stats.mean_image[2:10, 2:10]
         noise = stats.eigenvectors @ (images.colors[index].numpy() * 0.1 * np.sqrt(stats.eigenvalues))
         np.testing.assert_allclose(plain[index], pixels.transpose(2, 0, 1), rtol=1e-5, atol=1e-4)
         np.testing.assert_allclose(noisy[index], ((pixels + noise) / 1.1).transpose(2, 0, 1), rtol=1e-5, atol=1e-4)
-    centre = torch.full((20, 2), 2)
-    views = augmenter.crop(images.images, centre, torch.zeros(20, dtype=torch.bool)).numpy()
+    views = augmenter.crop_at(images.images, 2, 2, flipped=False).numpy()
     expected_views = images.images.numpy()[:, 2:10, 2:10] - stats.mean_image[2:10, 2:10]
     np.testing.assert_allclose(views, expected_views.transpose(0, 3, 1, 2), atol=1e-4)  # neither noise nor division
+
+
+@pytest.mark.parametrize("center_mean", [False, True])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_crop_at_equals_a_batch_with_that_offset_and_flip_for_all(center_mean: bool, flipped: bool) -> None:
+    """Bit for bit and in its layout, also where the mean image is that of the center and is not flipped."""
+    crops = CropsConfig(random=True, flip=True, include_last_offset=True, center_mean=center_mean)
+    augmenter = Augmenter(statistics(9), CropGeometry(image_size=9, crop_size=6), crops=crops, color=STD)
+    augmenter.color_on = False
+    images = batch(4, 9, 6, 0)._replace(flips=torch.full((4,), flipped))
+    for row, column in ((0, 0), (3, 1)):
+        expected = augmenter(images._replace(crop_offsets=torch.tensor([[row, column]]).expand(4, 2)))
+        found = augmenter.crop_at(images.images, row, column, flipped)
+        assert torch.equal(found, expected) and found.stride() == expected.stride()
 
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -167,11 +180,11 @@ def test_compiled_into_one_kernel_it_computes_the_same(device: str) -> None:
 
 def test_positions_are_the_paper_s_32_of_33() -> None:
     paper = CropGeometry(image_size=256, crop_size=224)
-    assert (paper.margin, paper.centre) == (32, 16)
+    assert (paper.margin, paper.center) == (32, 16)
     assert paper.positions(ON) == 32
-    assert paper.positions(CropsConfig(random=True, flip=True, last_position=True)) == 33
+    assert paper.positions(CropsConfig(random=True, flip=True, include_last_offset=True)) == 33
     whole = CropGeometry(image_size=32, crop_size=32)
-    assert whole.positions(ON) == whole.positions(CropsConfig(random=True, flip=True, last_position=True)) == 1
+    assert whole.positions(ON) == whole.positions(CropsConfig(random=True, flip=True, include_last_offset=True)) == 1
 
 
 def test_the_statistics_travel_with_the_checkpoint() -> None:

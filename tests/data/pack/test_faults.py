@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from alexnet.data.jpeg import JpegQuality
-from alexnet.data.pack.integrity import verify
-from alexnet.data.pack.pack import open_pack
+from alexnet.data.pack.pack import open_pack, verify
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.pack.splits import Split
 from alexnet.errors import UserError

@@ -1,4 +1,4 @@
-"""Packs whose files change: found by `verify`, and by the watch beside training."""
+"""Packs whose files change: found by `verify`, and by the verifier beside training."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +9,7 @@ import pytest
 
 from alexnet.commands.main import main
 from alexnet.data.pack import pack as packs
-from alexnet.data.pack.integrity import Watch, verify
-from alexnet.data.pack.pack import Pack, open_pack
+from alexnet.data.pack.pack import BackgroundVerifier, Pack, open_pack, verify
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.pack.splits import JpegSplit
 from alexnet.errors import UserError
@@ -63,22 +62,22 @@ def test_verify_needs_a_pack(tmp_path: Path) -> None:
         verify(tmp_path / "nowhere")
 
 
-def test_a_large_pack_is_watched_while_it_is_used(pack: Pack) -> None:
+def test_a_large_pack_is_verifiered_while_it_is_used(pack: Pack) -> None:
     with patch.object(packs, "FULL_CHECK_BYTES", 0):
         flip(pack.path / f"val-00000.{pack.encoding}")
-        watch = Watch(open_pack(pack.path))  # too large to be read at the start
-        watch.start()
+        verifier = BackgroundVerifier(open_pack(pack.path))  # too large to be read at the start
+        verifier.start()
         with pytest.raises(UserError, match=f"val-00000.{pack.encoding}.*contents have changed"):
-            watch.raise_if_damaged(wait=True)
+            verifier.raise_if_damaged(wait=True)
 
 
 def test_a_sound_or_small_pack_raises_nothing(pack: Pack) -> None:
-    watch = Watch(pack)
-    watch.start()
-    watch.raise_if_damaged(wait=True)
+    verifier = BackgroundVerifier(pack)
+    verifier.start()
+    verifier.raise_if_damaged(wait=True)
     with patch.object(packs, "FULL_CHECK_BYTES", 0):
-        watch.start()
-        watch.raise_if_damaged(wait=True)
+        verifier.start()
+        verifier.raise_if_damaged(wait=True)
 
 
 def test_fifteen_million_images_open_at_once(tmp_path: Path) -> None:

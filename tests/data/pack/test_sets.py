@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet.config.schema import DataConfig, ShapesConfig
+from alexnet.config.groups import DataConfig, ShapesConfig
 from alexnet.data.pack import sets
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
@@ -44,7 +44,7 @@ def test_another_source_size_or_fraction_is_another_pack(tmp_path: Path) -> None
 def test_the_form_of_the_images_makes_another_pack(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "images")
     forms: list[dict[str, object]] = [{}, {"encoding": "jpeg"}, {"encoding": "jpeg", "quality": 75}]
-    forms.append({"encoding": "jpeg", "subsampling": "444"})
+    forms.append({"encoding": "jpeg", "chroma_subsampling": "444"})
     packs = [opened(tmp_path, root=str(folder), **form) for form in forms]
     assert [pack.encoding for pack in packs] == ["raw", "jpeg", "jpeg", "jpeg"]
     assert len({pack.path for pack in packs}) == len({pack.fingerprint for pack in packs}) == 4

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from torchvision.datasets.imagenet import ARCHIVE_META
 
-from alexnet.data.sources.downloads import fetch
+from alexnet.data.sources.downloads import PUBLISHED, check, fetch
 from alexnet.errors import UserError
 
 CONTENT = bytes(range(256)) * 3000
@@ -67,3 +68,26 @@ def test_a_refused_connection_is_one_line(tmp_path: Path) -> None:
         port = free.server_port
     with pytest.raises(UserError, match=r"could not be downloaded.*refused"):
         fetch(f"http://127.0.0.1:{port}/x.zip", MD5, tmp_path, show_progress=False)
+
+
+def test_published_sums_are_torchvision_s() -> None:
+    assert dict(ARCHIVE_META.values()).items() <= PUBLISHED.items()
+
+
+def test_check_finds_archives_in_subfolders_and_names_altered_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tmp_path / "below" / "x.tar"
+    archive.parent.mkdir()
+    archive.write_bytes(CONTENT)
+    (tmp_path / "other.tar").write_bytes(b"not published")
+    with pytest.raises(UserError, match="holds none of the archives"):
+        check(tmp_path)
+    monkeypatch.setitem(PUBLISHED, "x.tar", MD5)
+    for source in (tmp_path, archive):
+        check(source)
+        assert capsys.readouterr().err == "x.tar: MD5 as published\n"
+    archive.write_bytes(CONTENT[:-1])
+    altered = hashlib.md5(CONTENT[:-1]).hexdigest()
+    with pytest.raises(UserError, match=rf"x\.tar is incomplete or altered: MD5 {altered}"):
+        check(tmp_path, show_progress=False)

@@ -9,7 +9,7 @@ import torch
 from torchvision.datasets import imagenet
 
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.sources.layouts import Source, open_source
+from alexnet.data.sources.layouts import open_source
 from alexnet.errors import UserError
 from tests.data.replicas import (
     TEST_LABELS,
@@ -28,18 +28,26 @@ from tests.data.replicas import (
     unpack,
     words,
 )
+from tests.data.samples import images, splits
 
 SORTED = sorted(WNIDS)
 
 
-def by_file(source: Source, split: str) -> dict[str, int]:
-    """Classes by the names of the files alone."""
-    return {name.rpartition("/")[2]: label for name, label in source.splits[split]}
+def by_file(path: Path) -> dict[str, dict[str, int]]:
+    """By split, classes by the names of the files alone."""
+    found = splits(path)
+    return {split: {name.rpartition("/")[2]: label for name, label in listed} for split, listed in found.items()}
+
+
+def facts(path: Path) -> tuple[list[str], tuple[str, ...]]:
+    """Class names and notes."""
+    with open_source(path) as source:
+        return source.class_names, source.notes
 
 
 def error_of(path: Path) -> str:
     with pytest.raises(UserError) as caught:
-        list(open_source(path).read())
+        images(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -48,34 +56,33 @@ def test_ilsvrc2012_as_published_is_labelled_as_torchvision_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = ilsvrc2012(tmp_path / "imagenet")
-    source = open_source(root)
+    listed, (names, notes) = by_file(root), facts(root)
+    read = {name.rpartition("/")[2]: data for name, data in images(root).items()}
     for key, (name, _) in imagenet.ARCHIVE_META.items():
         digest = hashlib.md5((root / name).read_bytes()).hexdigest()
         monkeypatch.setitem(imagenet.ARCHIVE_META, key, (name, digest))
     for split in ("train", "val"):
         reference = imagenet.ImageNet(root, split)
         expected = {Path(path).name: label for path, label in reference.samples}
-        assert by_file(source, split) == expected
-        assert source.class_names == [", ".join(names) for names in reference.classes]
+        assert listed[split] == expected
+        assert names == [", ".join(names) for names in reference.classes]
         contents = {Path(path).name: Path(path).read_bytes() for path, _ in reference.samples}
         shutil.rmtree(root / split)
-        read = {name.rpartition("/")[2]: blob for name, blob in source.read()}
         assert contents.items() <= read.items()
-    assert list(source.splits) == ["train", "val"] and not source.notes
+    assert list(listed) == ["train", "val"] and not notes
     assert torch.load(root / "meta.bin")[1] == [WNIDS[number - 1] for number in VAL_LABELS]
 
 
 @pytest.mark.parametrize("form", ["folder", "zip", "tar.gz"])
 def test_kaggle_s_form_is_the_same_data(tmp_path: Path, form: str) -> None:
-    published = open_source(ilsvrc2012(tmp_path / "published"))
+    published = ilsvrc2012(tmp_path / "published")
     root = kaggle(tmp_path / "kaggle")
     if form != "folder":
         root = Path(shutil.make_archive(str(tmp_path / "all"), {"zip": "zip", "tar.gz": "gztar"}[form], root))
-    source = open_source(root)
-    assert source.class_names == published.class_names
-    for split in ("train", "val"):
-        assert by_file(source, split) == by_file(published, split)
-    assert list(source.splits) == ["train", "val"] and len(source.notes) == 1 and "test labels" in source.notes[0]
+    names, notes = facts(root)
+    assert names == facts(published)[0]
+    assert by_file(root) == by_file(published)
+    assert len(notes) == 1 and "test labels" in notes[0]
 
 
 @pytest.mark.parametrize(
@@ -97,21 +104,20 @@ def test_a_wrong_table_of_kaggle_s_is_refused(tmp_path: Path, row: str, message:
 
 
 def test_kaggle_s_images_alone_have_no_labels(tmp_path: Path) -> None:
-    assert "or LOC_val_solution.csv beside them" in error_of(kaggle(tmp_path) / "ILSVRC" / "Data")
+    assert "or LOC_val_solution.csv next to them" in error_of(kaggle(tmp_path) / "ILSVRC" / "Data")
 
 
 def test_ilsvrc2010_as_published_has_test_images_with_labels(tmp_path: Path) -> None:
-    source = open_source(ilsvrc2010(tmp_path / "imagenet"))
-    assert {split: len(items) for split, items in source.splits.items()} == {"train": 18, "val": 7, "test": 3}
+    root = ilsvrc2010(tmp_path / "imagenet")
+    listed = by_file(root)
+    assert {split: len(items) for split, items in listed.items()} == {"train": 18, "val": 7, "test": 3}
     for split, numbers in (("val", VAL_LABELS), ("test", TEST_LABELS)):
         expected = [SORTED.index(WNIDS[number - 1]) for number in numbers]
-        found = by_file(source, split)
-        assert [found[f"ILSVRC2010_{split}_{number:08d}.JPEG"] for number in range(1, len(numbers) + 1)] == expected
-    assert source.class_names == [words(wnid) for wnid in SORTED]
-    assert (
-        dict(source.read())["ILSVRC2010_images_test/test/ILSVRC2010_test_00000002.JPEG"]
-        == flat_images(2010, "test")[1][1]
-    )
+        assert [
+            listed[split][f"ILSVRC2010_{split}_{number:08d}.JPEG"] for number in range(1, len(numbers) + 1)
+        ] == expected
+    assert facts(root)[0] == [words(wnid) for wnid in SORTED]
+    assert images(root)["ILSVRC2010_images_test/test/ILSVRC2010_test_00000002.JPEG"] == flat_images(2010, "test")[1][1]
 
 
 def unpacked(root: Path, layout: str) -> Path:
@@ -149,25 +155,24 @@ def test_every_form_of_ilsvrc2012_makes_the_same_pack(tmp_path: Path, layout: st
 
 
 def test_the_training_archive_alone_is_class_folders(tmp_path: Path) -> None:
-    source = open_source(ilsvrc2012(tmp_path / "imagenet") / "ILSVRC2012_img_train.tar")
-    assert list(source.splits) == ["train"] and source.class_names == SORTED
+    path = ilsvrc2012(tmp_path / "imagenet") / "ILSVRC2012_img_train.tar"
+    assert list(by_file(path)) == ["train"] and facts(path)[0] == SORTED
 
 
 def test_unlabelled_test_images_are_left_out_with_a_note(tmp_path: Path) -> None:
     root = ilsvrc2012(tmp_path / "imagenet")
     (root / "ILSVRC2012_img_test_v10102019.tar").write_bytes(tar_of(flat_images(2012, "test")))
     (root / "ILSVRC2012_img_train_t3.tar").write_bytes(b"of another task")
-    source = open_source(root)
-    assert list(source.splits) == ["train", "val"] and len(list(source.read())) == 25
-    assert source.notes == ("3 test images are left out: the test labels of ILSVRC-2012 are not public",)
+    assert list(by_file(root)) == ["train", "val"] and len(images(root)) == 25
+    assert facts(root)[1] == ("3 test images are left out: the test labels of ILSVRC-2012 are not public",)
 
 
 @pytest.mark.parametrize(
     ("missing", "said"),
     [
         ("ILSVRC2012_img_train.tar", "no train/"),
-        ("ILSVRC2012_img_val.tar", "put ILSVRC2012_img_val.tar and the development kit beside it"),
-        ("ILSVRC2012_devkit_t12.tar.gz", "put ILSVRC2012_devkit_t12.tar.gz or LOC_val_solution.csv beside them"),
+        ("ILSVRC2012_img_val.tar", "put ILSVRC2012_img_val.tar and the development kit next to it"),
+        ("ILSVRC2012_devkit_t12.tar.gz", "put ILSVRC2012_devkit_t12.tar.gz or LOC_val_solution.csv next to them"),
     ],
 )
 def test_a_missing_archive_is_named(tmp_path: Path, missing: str, said: str) -> None:
@@ -234,8 +239,8 @@ def test_two_years_in_one_folder_are_refused(tmp_path: Path) -> None:
 def test_a_kit_names_the_classes_of_folders(tmp_path: Path) -> None:
     for wnid in WNIDS:
         unpack(tmp_path / "train" / wnid, train_images(wnid))
-    assert open_source(tmp_path).class_names == SORTED
+    assert facts(tmp_path)[0] == SORTED
     unpack(tmp_path, [("data/meta.mat", b"of something else")])
-    assert open_source(tmp_path).class_names == SORTED
+    assert facts(tmp_path)[0] == SORTED
     unpack(tmp_path, [("data/meta.mat", meta_mat(2012)), ("ILSVRC2012_validation_ground_truth.txt", labels([1]))])
-    assert open_source(tmp_path).class_names == [words(wnid) for wnid in SORTED]
+    assert facts(tmp_path)[0] == [words(wnid) for wnid in SORTED]

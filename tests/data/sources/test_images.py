@@ -102,7 +102,7 @@ def test_a_file_compressed_once_more_is_read() -> None:
     """ILSVRC-2010 has such files."""
     plain = encoded(noise(6, 16, 16), "JPEG")
     found = convert_file(gzip.compress(plain), 16, "n1.JPEG")
-    assert isinstance(found, Converted) and found.unusual == ("gzip-compressed",)
+    assert isinstance(found, Converted) and found.notes == ("gzip-compressed",)
     np.testing.assert_array_equal(found.square, square(plain))
     assert reason(gzip.compress(plain)[:-9]) == "gzip-compressed and truncated"
     assert reason(gzip.compress(b"words")) == "not an image"
@@ -129,7 +129,7 @@ ODDITIES: dict[str, tuple[bytes, tuple[str, ...]]] = {
 def test_what_is_out_of_the_ordinary_is_told(kind: str) -> None:
     data, told = ODDITIES[kind]
     found = convert_file(data, 16, "n01440764_1.JPEG")
-    assert isinstance(found, Converted) and found.unusual == told
+    assert isinstance(found, Converted) and found.notes == told
 
 
 def test_photographs_decode_to_pil_s_pixels() -> None:

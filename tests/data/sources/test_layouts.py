@@ -1,23 +1,37 @@
+import re
 import shutil
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from alexnet.data.sources.folders import open_tree
+from alexnet.data.sources.folders import FileTree
 from alexnet.data.sources.layouts import open_source
 from alexnet.errors import UserError
 from tests.data.replicas import WNIDS, class_tars, tar_of, unpack
-from tests.data.samples import CLASSES, archive, class_folders, noise
+from tests.data.samples import CLASSES, archive, class_folders, images, noise, splits
 
 ARCHIVES = {".tar": "tar", ".tar.gz": "gztar", ".zip": "zip"}
 """What `shutil` calls them; it puts folders in as well."""
 KINDS = ("x.tar", "x.tar.gz", "x.tar.xz", "x.tar.bz2", "x.tar.zst", "x.zip")
 
 
-def read(path: Path) -> dict[str, bytes]:
-    source = open_source(path)
-    return {name: blob.read_bytes() if isinstance(blob, Path) else bytes(blob) for name, blob in source.read()}
+def notes(path: Path) -> tuple[str, ...]:
+    with open_source(path) as source:
+        return source.notes
+
+
+def class_names(path: Path) -> list[str]:
+    with open_source(path) as source:
+        return source.class_names
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        images(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -25,20 +39,19 @@ def read(path: Path) -> dict[str, bytes]:
 def test_an_archive_is_the_folder_that_it_holds(tmp_path: Path, kind: str, top: str) -> None:
     folder = class_folders(tmp_path / "images", ("train", "validation", "test"), count=1)
     packed = archive(folder, tmp_path / kind, top=top)
-    assert open_source(packed).splits == open_source(folder).splits
-    assert read(packed) == read(folder)
+    assert splits(packed) == splits(folder)
+    assert images(packed) == images(folder)
 
 
 def test_splits_and_classes(tmp_path: Path) -> None:
-    source = open_source(class_folders(tmp_path, ("train", "valid", "test"), count=2))
-    assert {split: len(items) for split, items in source.splits.items()} == {"train": 10, "val": 10, "test": 10}
-    assert source.class_names == list(CLASSES)
-    assert source.splits["val"][2] == ("valid/b/0.png", 1)
+    found = splits(class_folders(tmp_path, ("train", "valid", "test"), count=2))
+    assert {split: len(items) for split, items in found.items()} == {"train": 10, "val": 10, "test": 10}
+    assert class_names(tmp_path) == list(CLASSES)
+    assert found["val"][2] == ("valid/b/0.png", 1)
 
 
 def test_classes_at_the_top_are_for_training(tmp_path: Path) -> None:
-    source = open_source(class_folders(tmp_path, [""]))
-    assert list(source.splits) == ["train"] and len(source.splits["train"]) == 15
+    assert {split: len(items) for split, items in splits(class_folders(tmp_path, [""])).items()} == {"train": 15}
 
 
 @pytest.mark.parametrize("kind", ["", ".tar", ".tar.gz", ".zip"])
@@ -46,16 +59,15 @@ def test_classes_at_the_top_are_for_training(tmp_path: Path) -> None:
 def test_class_folders_without_images_are_told_of(tmp_path: Path, kind: str, top: str) -> None:
     root = tmp_path / "root"
     folder = class_folders(root / top, ("train", "val"), count=1)
-    assert not open_source(root).notes
+    assert not notes(root)
     for name in ("train/bb", "train/cc/deeper", "val/a/.hidden", "__MACOSX/train/x", ".git/x"):
         (folder / name).mkdir(parents=True)
     (folder / "train/cc/notes.txt").write_text("no image")
     (folder / "val/e/0.png").unlink()
     path = Path(shutil.make_archive(str(tmp_path / "x"), ARCHIVES[kind], root)) if kind else root
     first = str(Path(top) / "train/bb")
-    source = open_source(path)
-    assert source.notes == (f"3 class folders without images are left out, such as {first}",)
-    assert len(source.class_names) == 5 and len(source.splits["val"]) == 4
+    assert notes(path) == (f"3 class folders without images are left out, such as {first}",)
+    assert len(class_names(path)) == 5 and len(splits(path)["val"]) == 4
 
 
 def test_a_class_tar_without_images_is_told_of(tmp_path: Path) -> None:
@@ -63,18 +75,17 @@ def test_a_class_tar_without_images_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "all.tar").write_bytes(tar_of(empty))
     unpack(tmp_path / "tars", empty)
     for path in (tmp_path / "all.tar", tmp_path / "tars"):
-        source = open_source(path)
-        assert source.notes == ("1 class folder without images is left out, such as n99999999",)
-        assert len(source.class_names) == len(WNIDS)
+        assert notes(path) == ("1 class folder without images is left out, such as n99999999",)
+        assert len(class_names(path)) == len(WNIDS)
 
 
 def test_hidden_files_and_other_files_do_not_count(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "images")
-    before = open_source(folder).splits
+    before = splits(folder)
     for name in (".DS_Store", "__MACOSX/train/a/1.png", "train/a/._1.png", "train/.x/1.png", "train/a/notes.txt"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"?")
-    assert open_source(folder).splits == before
+    assert splits(folder) == before
 
 
 @pytest.mark.parametrize("line", ["b\tbeetle, bug", "b beetle, bug"])
@@ -82,14 +93,14 @@ def test_hidden_files_and_other_files_do_not_count(tmp_path: Path) -> None:
 def test_readable_class_names(tmp_path: Path, file: str, line: str) -> None:
     folder = class_folders(tmp_path / "images")
     (folder / file).write_text(f"zebra\tnot here\n{line}\n\n")
-    assert open_source(folder).class_names == ["a", "beetle, bug", "c", "d", "e"]
-    assert open_source(archive(folder, tmp_path / "x.zip", top="w/")).class_names[1] == "beetle, bug"
+    assert class_names(folder) == ["a", "beetle, bug", "c", "d", "e"]
+    assert class_names(archive(folder, tmp_path / "x.zip", top="w/"))[1] == "beetle, bug"
 
 
 def test_classes_of_the_same_words_keep_their_folders_apart(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "images")
     (folder / "words.txt").write_text("a\tcrane\nb\tbeetle\nd\tcrane\n")
-    assert open_source(folder).class_names == ["crane (a)", "beetle", "c", "crane (d)", "e"]
+    assert class_names(folder) == ["crane (a)", "beetle", "c", "crane (d)", "e"]
 
 
 @pytest.fixture
@@ -111,54 +122,45 @@ def tiny(tmp_path: Path) -> Path:
 
 def test_tiny_imagenet_as_published(tiny: Path) -> None:
     for path in (tiny, tiny.parent, archive(tiny, tiny.parent / "tiny.zip", top="tiny-imagenet-200/")):
-        source = open_source(path)
-        assert source.splits["val"] == [("val/images/val_2.JPEG", 0), ("val/images/val_0.JPEG", 2)]
-        assert list(source.splits) == ["train", "val"] and len(source.splits["train"]) == 5
-        assert source.class_names[0] == "ant"
-        assert len(read(path)) == 7
+        found = splits(path)
+        assert found["val"] == [("val/images/val_2.JPEG", 0), ("val/images/val_0.JPEG", 2)]
+        assert list(found) == ["train", "val"] and len(found["train"]) == 5
+        assert class_names(path)[0] == "ant"
+        assert len(images(path)) == 7
 
 
 def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such folder or archive"):
-        open_source(tmp_path / "nowhere")
+    assert re.search("no such folder or archive", refusal(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no images in class folders"):
-        open_source(tmp_path / "empty")
+    assert re.search("no images in class folders", refusal(tmp_path / "empty"))
     (tmp_path / "empty" / "words.txt").write_text("words")
-    with pytest.raises(UserError, match="no images in class folders"):
-        open_source(tmp_path / "empty")
+    assert re.search("no images in class folders", refusal(tmp_path / "empty"))
     (tmp_path / "words.tar").write_text("words " * 1000)
-    with pytest.raises(UserError, match="no readable archive"):
-        open_source(tmp_path / "words.tar")
+    assert re.search("no readable archive", refusal(tmp_path / "words.tar"))
 
 
 def test_class_folders_that_cannot_be_used(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "images", ("train", "val", "test"))
     (folder / "val" / "a").rename(folder / "val" / "x")
-    with pytest.raises(UserError, match=r"val has 1 class.*'x'"):
-        open_source(folder)
+    assert re.search(r"val has 1 class.*'x'", refusal(folder))
     (folder / "val" / "x").rename(folder / "val" / "a")
     (folder / "val").rename(folder / "valid")
     class_folders(folder, ["val"])
-    with pytest.raises(UserError, match="several validation folders: val, valid"):
-        open_source(folder)
+    assert re.search("several validation folders: val, valid", refusal(folder))
     (folder / "train").rename(folder / "old")
-    with pytest.raises(UserError, match="no train/"):
-        open_source(folder)
+    assert re.search("no train/", refusal(folder))
 
 
 def test_four_classes_are_too_few(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "images", ["train"])
     (folder / "train" / "a").rename(tmp_path / "a")
-    with pytest.raises(UserError, match=r"4 class\(es\) \(b, c, d, e\)"):
-        open_source(folder)
+    assert re.search(r"4 class\(es\) \(b, c, d, e\)", refusal(folder))
 
 
 def test_cifar_in_pickled_form_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    with pytest.raises(UserError, match=r"cifar-10-binary\.tar\.gz"):
-        open_source(tmp_path)
+    assert re.search(r"cifar-10-binary\.tar\.gz", refusal(tmp_path))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -169,7 +171,7 @@ def test_a_cut_archive_is_refused(tmp_path: Path, kind: str, share: float) -> No
     # The last tenth of a plain tar can be padding only.
     packed.write_bytes(data[: int(share * min(len(data), 30000))])
     with pytest.raises(UserError, match=r"x\.(tar|zip).*damaged or incomplete"):
-        read(packed)
+        images(packed)
 
 
 def test_a_damaged_header_does_not_end_a_tar_early(tmp_path: Path) -> None:
@@ -179,8 +181,7 @@ def test_a_damaged_header_does_not_end_a_tar_early(tmp_path: Path) -> None:
     data = bytearray(packed.read_bytes())
     data[place : place + 8] = b"\xffgarbage"
     packed.write_bytes(data)
-    with pytest.raises(UserError, match="damaged"):
-        open_source(packed)
+    assert re.search("damaged", refusal(packed))
 
 
 def test_the_last_of_a_name_counts_in_a_tar(tmp_path: Path) -> None:
@@ -188,15 +189,16 @@ def test_the_last_of_a_name_counts_in_a_tar(tmp_path: Path) -> None:
     packed = archive(folder, tmp_path / "x.tar")
     with tarfile.open(packed, "a") as tar:
         tar.add(folder / "train" / "b" / "1.png", "train/a/0.png")
-    assert read(packed)["train/a/0.png"] == (folder / "train" / "b" / "1.png").read_bytes()
+    assert images(packed)["train/a/0.png"] == (folder / "train" / "b" / "1.png").read_bytes()
 
 
 def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "images")
-    before = open_source(folder).splits
+    before = splits(folder)
     (folder / "train" / "a").rename(tmp_path / "elsewhere")
     (folder / "train" / "a").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "loop").symlink_to(folder)
     (folder / "train" / "b" / "dangling.png").symlink_to("nowhere")
-    assert open_source(folder).splits == before
-    assert len(open_tree(folder).files) == 30
+    assert splits(folder) == before
+    with closing(FileTree(folder)) as tree:
+        assert len(list(tree.files.names())) == 30

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet.data.sources.resample import centre_square
+from alexnet.data.sources.resample import center_square
 
 
 def pillow(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -29,11 +29,11 @@ def test_pixel_for_pixel(height: int, width: int, size: int, seed: int, flat: bo
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     if flat:
         pixels[:] = pixels[0, 0]
-    np.testing.assert_array_equal(centre_square(pixels, size), pillow(pixels, size))
+    np.testing.assert_array_equal(center_square(pixels, size), pillow(pixels, size))
 
 
 def test_photograph_sizes() -> None:
     rng = np.random.default_rng(0)
     for height, width in ((375, 500), (500, 333), (256, 341), (1200, 1600), (68, 90)):
         pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
-        np.testing.assert_array_equal(centre_square(pixels, 256), pillow(pixels, 256))
+        np.testing.assert_array_equal(center_square(pixels, 256), pillow(pixels, 256))

@@ -2,26 +2,28 @@ import io
 import random
 import tarfile
 import tracemalloc
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.sources.folders import TarTree, contents, open_tree
+from alexnet.data.sources.folders import FileTree, contents
 from alexnet.data.sources.layouts import open_source
-from alexnet.data.sources.listing import Listing
 from alexnet.data.sources.tars import FileRange, stored_files, streamed_files
 from alexnet.errors import UserError
 from tests.data.replicas import TRAIN_PER_CLASS, WNIDS, class_tars, tar_of, train_images, unpack
+from tests.data.samples import images, splits
 
 FORMS = {"gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT, "ustar": tarfile.USTAR_FORMAT}
 ODD_NAMES = ("plain", "with space", "nested/folder/file", "./dot//slashes", "é" * 40, f"{'long' * 20}/{'er' * 20}")
 
 
 def everything(path: Path) -> dict[str, bytes]:
-    tree = open_tree(path)
-    read = {name: contents(entry) for name, entry in zip(tree.files, tree.read(range(len(tree.files))), strict=True)}
-    assert isinstance(tree.files, Listing) and [len(data) for data in read.values()] == list(tree.files.sizes)
+    with closing(FileTree(path)) as tree:
+        files = list(tree.files.files())
+        read = {file.name: contents(entry) for file, entry in zip(files, tree.read(files), strict=True)}
+    assert [len(data) for data in read.values()] == [file.size for file in files]
     return read
 
 
@@ -54,8 +56,8 @@ def test_tars_in_tars_are_folders(tmp_path: Path, kind: str) -> None:
 
 def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "all.tar").write_bytes(tar_of(class_tars()))
-    source = open_source(tmp_path / "all.tar")
-    located = {source.splits[image.split].name(image.place): image.blob for image in source.locate()}
+    with open_source(tmp_path / "all.tar") as source:
+        located = {image.name: image.encoded for image in source.images()}
     name, data = train_images(WNIDS[2])[1]
     place = located[f"{WNIDS[2]}/{name}"]
     assert isinstance(place, FileRange) and place.size == len(data) and place.read_bytes() == data
@@ -80,10 +82,11 @@ def test_class_tars_are_class_folders(tmp_path: Path, layout: str) -> None:
             (root / name).write_bytes(tar_of(train_images(name[:-4]), "w:gz"))  # told by contents, not by name
     if layout.startswith("one"):
         (root / "fall11_whole.tar").write_bytes(tar_of(class_tars()))
-    source = open_source(root / "fall11_whole.tar" if layout == "one tar" else root)
-    assert source.class_names == sorted(WNIDS) and list(source.splits) == ["train"]
+    path = root / "fall11_whole.tar" if layout == "one tar" else root
+    with open_source(path) as source:
+        assert source.class_names == sorted(WNIDS) and list(source.catalog.counts()) == ["train"]
     expected = {f"{wnid}/{name}": data for wnid in WNIDS for name, data in train_images(wnid)}
-    assert dict(source.read()) == expected
+    assert images(path) == expected
 
 
 def test_halves_of_class_tars_are_those_of_class_folders(tmp_path: Path) -> None:
@@ -105,7 +108,7 @@ def test_class_folders_beside_class_tars_are_refused(tmp_path: Path) -> None:
     (tmp_path / WNIDS[0]).mkdir()
     (tmp_path / WNIDS[0] / "1.JPEG").write_bytes(b"?")
     with pytest.raises(UserError, match="class folders as well as class tars"):
-        open_source(tmp_path)
+        splits(tmp_path)
 
 
 def test_other_tars_beside_class_folders_are_left_alone(tmp_path: Path) -> None:
@@ -113,7 +116,7 @@ def test_other_tars_beside_class_folders_are_left_alone(tmp_path: Path) -> None:
         (tmp_path / wnid).mkdir()
         (tmp_path / wnid / "1.JPEG").write_bytes(b"?")
     (tmp_path / "features.tar").write_bytes(b"?")
-    assert len(open_source(tmp_path).splits["train"]) == len(WNIDS)
+    assert len(splits(tmp_path)["train"]) == len(WNIDS)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
@@ -130,7 +133,7 @@ def test_a_cut_class_tar_is_named(tmp_path: Path, share: float, outer: bool) -> 
         for file, data in tars.items():
             (tmp_path / file).write_bytes(data)
     with pytest.raises(UserError, match=rf"{name}.*(unexpected end|cut short)") as caught:
-        open_source(tmp_path)
+        splits(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -143,7 +146,7 @@ def test_a_damaged_header_is_refused_wherever_it_is(tmp_path: Path) -> None:
             damaged[header + place] ^= 0x55
             (tmp_path / "x.tar").write_bytes(damaged)
             with pytest.raises(UserError, match=r"x\.tar"):
-                open_tree(tmp_path / "x.tar")
+                everything(tmp_path / "x.tar")
 
 
 def _listed(folder: Path, data: bytes) -> list[tuple[str, int, int]]:
@@ -157,7 +160,7 @@ def test_an_inner_tar_may_lack_the_zeros_at_its_end(tmp_path: Path) -> None:
     assert everything(tmp_path / "x.tar") == {"a/1.JPEG": b"x" * 600}
     (tmp_path / "a.tar").write_bytes(image)
     with pytest.raises(UserError, match="unexpected end"):
-        open_tree(tmp_path / "a.tar")
+        everything(tmp_path / "a.tar")
 
 
 def test_the_last_of_a_name_counts_across_kinds(tmp_path: Path) -> None:
@@ -176,9 +179,9 @@ def test_a_stream_is_listed_without_a_memory_of_headers(tmp_path: Path) -> None:
 
 def test_a_tar_tree_keeps_the_order_of_the_archive(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(tar_of(class_tars()))
-    tree = TarTree(tmp_path / "x.tar")
-    offsets = [entry.offset for entry in tree.read(range(len(tree.files))) if isinstance(entry, FileRange)]
-    assert len(offsets) == len(tree.files) and offsets == sorted(offsets)
+    with closing(FileTree(tmp_path / "x.tar")) as tree:
+        offsets = [entry.offset for entry in tree.read(tree.files.files()) if isinstance(entry, FileRange)]
+    assert len(offsets) == len(WNIDS) * TRAIN_PER_CLASS and offsets == sorted(offsets)
 
 
 def test_listing_takes_less_than_a_hundred_bytes_an_image(tmp_path: Path) -> None:
@@ -186,9 +189,9 @@ def test_listing_takes_less_than_a_hundred_bytes_an_image(tmp_path: Path) -> Non
     wnids = [f"n{label:08d}" for label in range(20)]
     tars = ((f"{wnid}.tar", tar_of((f"{wnid}_{number}.JPEG", b"") for number in range(500))) for wnid in wnids)
     (tmp_path / "all.tar").write_bytes(tar_of(tars))
-    open_source(tmp_path / "all.tar")
+    splits(tmp_path / "all.tar")
     tracemalloc.start()
-    source = open_source(tmp_path / "all.tar")
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert len(source.splits["train"]) == 10_000 and peak < 100 * 10_000
+    with open_source(tmp_path / "all.tar") as source:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert source.catalog.counts() == {"train": 10_000} and peak < 100 * 10_000

@@ -11,9 +11,11 @@ from rich.console import Console
 
 from alexnet.commands.main import main
 from alexnet.errors import UserError
+from alexnet.runs.metrics import write_metrics
 from alexnet.runs.result import read_result
+from alexnet.study.charts.canvas import LIGHT
 from alexnet.study.paper.figure1 import figure1
-from tests.study.made_up import fitted, unfinished
+from tests.study.made_up import epoch_record, fitted, unfinished
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -55,31 +57,28 @@ def test_the_csv_has_a_line_for_each_run(runs: Path) -> None:
     assert {row["reached"] for row in rows} == {"True"}
 
 
-def test_the_drawing_shows_the_curves_in_scale(runs: Path) -> None:
+def test_figure_shows_the_curves_in_scale(runs: Path) -> None:
     shown(runs)
-    root = ElementTree.parse(runs / "figure1.svg").getroot()
-    lines = root.findall(f"{SVG}polyline")
-    dashes = [line.get("stroke-dasharray") for line in lines]
-    assert dashes[:4] == ["none"] * 4 and len(set(dashes[4:])) == 1 and dashes[4] != "none"  # solid, dashed
-    assert [line.get("class") for line in lines] == (["seed"] * 3 + ["mean"]) * 2
-    target = next(path for path in root.findall(f"{SVG}path") if path.get("class") == "target")
-    height = float((target.get("d") or "").split()[1].split("H")[0])
+    drawn = (runs / "figure1.svg").read_text()
+    root = ElementTree.fromstring(drawn)
 
-    def points(line: ElementTree.Element) -> list[tuple[float, float]]:
-        pairs = [pair.split(",") for pair in (line.get("points") or "").split()]
-        return [(float(x), float(y)) for x, y in pairs]
+    def points(path: ElementTree.Element) -> list[tuple[float, float]]:
+        return [(float(x), float(y)) for x, y in re.findall(r"[ML] (\S+) (\S+)", path.get("d") or "")]
 
-    relu, tanh = points(lines[0]), points(lines[4])
+    paths = [(points(path), path.get("style") or "") for path in root.iter(f"{SVG}path")]
+    lines = [(line, style) for line, style in paths if len(line) in (4, 8) and "fill: none" in style]
+    assert ["stroke-dasharray" in style for _, style in lines] == [False] * 4 + [True] * 4  # solid, dashed
+    target = next(line[0][1] for line, style in paths if LIGHT["muted"] in style and len(line) == 2)
+    relu, mean, tanh = lines[0][0], lines[3][0], lines[4][0]
     assert len(relu) == 4 and len(tanh) == 8
     assert [x for x, _ in relu] == [x for x, _ in tanh[:4]]
     steps = [after - before for (before, _), (after, _) in pairwise(tanh)]
     assert max(steps) - min(steps) < 0.3  # equal epochs
-    # 30 % to 20 % from the third epoch to the fourth: the target lies half-way.
-    assert (relu[2][1] + relu[3][1]) / 2 == pytest.approx(height, abs=0.2)
-    mean = points(lines[3])
-    assert mean[2][1] == pytest.approx(sum(points(line)[2][1] for line in lines[:3]) / 3, abs=0.2)
-    texts = [element.text for element in root.findall(f"{SVG}text")]
-    assert "relu, rate 0.003" in texts and "tanh, rate 0.01" in texts and "Epochs" in texts
+    # 30 % to 20 % from the third epoch to the fourth: the target lies halfway.
+    assert (relu[2][1] + relu[3][1]) / 2 == pytest.approx(target, abs=0.2)
+    assert mean[2][1] == pytest.approx(sum(line[2][1] for line, _ in lines[:3]) / 3, abs=0.2)
+    texts = [element.text for element in root.iter(f"{SVG}text")]
+    assert "relu, lr 0.003" in texts and "tanh, lr 0.01" in texts and "Epochs" in texts
 
 
 def test_a_run_that_ended_above_the_target_is_said_to_have(runs: Path) -> None:
@@ -94,7 +93,7 @@ def test_runs_that_cannot_count_are_named(runs: Path) -> None:
     directory = fitted(runs, "tanh", 0.1, seed=0, errors=[80])
     unfinished(read_result(directory), "failed", "training diverged in epoch 1").write(directory)
     bare = fitted(runs, "relu", 0.003, seed=9, errors=[80])
-    (bare / "metrics.csv").write_text("epoch,step\n0,352\n")
+    write_metrics(bare, [epoch_record(0, train_set=None)])
     text = shown(runs)
     assert "failed: training diverged in epoch 1" in text and "was not measured" in text
     assert "0.1 " not in text.split("Epochs until")[0]

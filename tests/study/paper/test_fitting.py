@@ -11,6 +11,7 @@ from scipy import stats
 
 from alexnet.errors import UserError
 from alexnet.runs.collect import collect
+from alexnet.runs.metrics import write_metrics
 from alexnet.study.paper.fitting import (
     FittedRun,
     Network,
@@ -21,9 +22,14 @@ from alexnet.study.paper.fitting import (
     ratio,
     read_fit,
 )
-from tests.study.made_up import fitted
+from tests.study.made_up import epoch_record, fitted
 
 CURVES = st.lists(st.floats(0, 89), min_size=1, max_size=12)
+
+OLD = (
+    "epoch,step,rate,train_loss,train_top1_error,train_top5_error,val_loss,val_top1_error,val_top5_error,seconds,"
+    "images_per_second"
+)
 
 
 def fits(folder: Path) -> list[FittedRun]:
@@ -63,16 +69,16 @@ def test_the_curve_has_the_target_s_height_where_it_is_met(errors: list[float], 
 def test_what_a_run_directory_says_is_read(tmp_path: Path) -> None:
     fitted(tmp_path, "tanh", 0.01, seed=3, errors=[60, 40, 20])
     (fit,) = fits(tmp_path)
-    assert (fit.activation, fit.rate, fit.seed, fit.errors, fit.steps) == ("tanh", 0.01, 3, (60, 40, 20), 352)
+    assert (fit.activation, fit.lr, fit.seed, fit.errors, fit.steps) == ("tanh", 0.01, 3, (60, 40, 20), 352)
     assert fit.chance == 90
     assert "optimizer.momentum" in fit.settings and "activation.name" not in fit.settings
 
 
 def test_a_run_without_the_error_is_no_fit(tmp_path: Path) -> None:
     directory = fitted(tmp_path, "relu", 0.003, seed=0, errors=[60])
-    (directory / "metrics.csv").write_text("epoch,step,train_set_top1_error\n0,352,\n")
+    write_metrics(directory, [epoch_record(0, train_set=None)])
     assert fits(tmp_path) == []
-    (directory / "metrics.csv").write_text("epoch,step,train_top1_error\n0,352,3\n")  # from before there was one
+    (directory / "metrics.csv").write_text(f"{OLD}\n0,352,0.01,4,3,2,4,3,2,9,100\n")  # from before there was one
     assert fits(tmp_path) == []
     (directory / "metrics.csv").unlink()
     assert fits(tmp_path) == []
@@ -81,7 +87,7 @@ def test_a_run_without_the_error_is_no_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["metrics.csv", "config.yaml"])
 def test_a_damaged_file_is_named(tmp_path: Path, file: str) -> None:
     directory = fitted(tmp_path, "relu", 0.003, seed=0, errors=[60])
-    (directory / file).write_text("step,train_set_top1_error\n1,abc\n" if file == "metrics.csv" else "a: [")
+    (directory / file).write_text(f"{OLD}\n0,352,abc\n" if file == "metrics.csv" else "a: [")
     with pytest.raises(UserError, match=file) as caught:
         fits(tmp_path)
     assert "\n" not in str(caught.value)
@@ -108,12 +114,12 @@ def test_networks_stand_with_relu_first_and_their_fastest_rate_first(tmp_path: P
         ("sigmoid", 0.02, [70, 50]),  # nearer
     ):
         fitted(tmp_path, activation, rate, seed=0, errors=errors)
-    order = [(net.activation, net.rate) for net in nets(tmp_path)]
+    order = [(net.activation, net.lr) for net in nets(tmp_path)]
     assert order == [
         *(("relu", 0.003), ("relu", 0.001), ("abs_tanh", 0.01), ("sigmoid", 0.02), ("sigmoid", 0.01)),
         *(("tanh", 0.01), ("tanh", 0.03), ("tanh", 0.003)),
     ]
-    best = [(net.activation, net.rate) for net in fastest(nets(tmp_path))]
+    best = [(net.activation, net.lr) for net in fastest(nets(tmp_path))]
     assert best == [("relu", 0.003), ("abs_tanh", 0.01), ("sigmoid", 0.02), ("tanh", 0.01)]
 
 

@@ -10,16 +10,21 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from alexnet.config.schema import Claim, Errors, Target
 from alexnet.runs.collect import collect
 from alexnet.runs.first_layer import FirstLayer, write_first_layer
-from alexnet.runs.result import Claim, GitState, Points, Target
-from alexnet.study.charts.delta_chart import picture
-from alexnet.study.charts.element import VOID
-from alexnet.study.comparison import Group, compare
-from alexnet.study.report.page import page
+from alexnet.runs.result import GitState
+from alexnet.study.charts.canvas import LIGHT
+from alexnet.study.charts.deltas import comparison_figure
+from alexnet.study.comparison import ComparisonTable, compare
+from alexnet.study.report.page import markdown, page
 from tests.study.made_up import predictions, result, save, study, unfinished
 
-HEADER = "epoch,step,rate,train_loss,train_top1_error,train_top5_error,val_loss,val_top1_error,val_top5_error"
+VOID = {"br", "img", "meta"}
+HEADER = (
+    "epoch,step,rate,train_loss,train_top1_error,train_top5_error,val_loss,val_top1_error,val_top5_error,"
+    "seconds,images_per_second"
+)
 NASTY = (
     "<script>alert(\"1\")</script> & 'x' \N{RIGHT-TO-LEFT OVERRIDE}\N{HEBREW LETTER ALEF} \N{PILE OF POO} é \x07 \ud800"
 )
@@ -65,38 +70,44 @@ class Page(HTMLParser):
         return sum(one == tag and kind in (attributes.get("class") or "") for one, attributes in self.elements)
 
 
-def groups(folder: Path) -> list[Group]:
+def tables(folder: Path) -> list[ComparisonTable]:
     return compare(collect([folder]).runs, split=None, view="ten_crop")
 
 
 def source(folder: Path) -> str:
-    return page(groups(folder), collect([folder]).damaged, folder=folder)
+    return page(tables(folder), collect([folder]).unreadable, folder=folder)
 
 
 def add_curve(directory: Path, *errors: tuple[float, float | str], drop: int = 99) -> None:
     lines = [
-        f"{epoch},{epoch + 1},{0.01 if epoch < drop else 0.001},4,{train},50,4,{val},50"
+        f"{epoch},{epoch + 1},{0.01 if epoch < drop else 0.001},4,{train},50,4,{val},50,3,500"
         for epoch, (train, val) in enumerate(errors)
     ]
     (directory / "metrics.csv").write_text("\n".join([HEADER, *lines]) + "\n")
 
 
-@pytest.fixture
-def whole(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with everything that a page may hold."""
-    study(tmp_path, seeds=2)
-    for number, directory in enumerate(sorted(tmp_path.iterdir())):
+    folder = tmp_path_factory.mktemp("study")
+    study(folder, seeds=2)
+    for number, directory in enumerate(sorted(folder.iterdir())):
         add_curve(directory, (90, 91), (80, 82), (70, 75), drop=2)
         kernels = np.random.default_rng(number).normal(size=(8, 3, 5, 5)).astype(np.float32)
         write_first_layer(directory, FirstLayer(kernels=kernels, columns=1 if "one_column" in directory.name else 2))
-    save(tmp_path, unfinished(result("no_color", 7), "failed", "no memory"))
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "result.json").write_text("{")
-    return tmp_path
+    save(folder, unfinished(result("no_color", 7), "failed", "no memory"))
+    (folder / "broken").mkdir()
+    (folder / "broken" / "result.json").write_text("{")
+    return folder
 
 
-def test_it_is_whole_and_needs_nothing_else(whole: Path) -> None:
-    seen = Page(source(whole))
+@pytest.fixture(scope="module")
+def written(whole: Path) -> str:
+    return source(whole)
+
+
+def test_it_is_whole_and_needs_nothing_else(written: str) -> None:
+    seen = Page(written)
     repeated = [name for name, count in Counter(seen.attributes("id")).items() if count > 1]
     assert repeated == []
     targets = {link.removeprefix("#") for link in seen.attributes("href")}
@@ -104,18 +115,18 @@ def test_it_is_whole_and_needs_nothing_else(whole: Path) -> None:
     referred = {name for value in seen.attributes("aria-labelledby") for name in value.split()}
     assert targets | referred <= set(seen.attributes("id"))
     assert all(value.startswith("data:image/png;base64,") for value in seen.attributes("src"))
-    assert not re.search(r"https?://|@import|url\(", source(whole))
+    assert not re.search(r"https?://|@import|url\((?!#)", written)
     assert [tag for tag, _ in seen.elements if re.fullmatch(r"h[1-6]", tag)][:3] == ["h1", "h2", "h3"]
     assert {attributes.get("scope") for tag, attributes in seen.elements if tag == "th"} <= {"col", "row", "rowgroup"}
 
 
-def test_it_is_the_same_when_made_again(whole: Path) -> None:
-    assert source(whole) == source(whole)
+def test_it_is_the_same_when_made_again(whole: Path, written: str) -> None:
+    assert source(whole) == written
 
 
-def test_the_table_holds_the_figures_of_the_group(whole: Path) -> None:
-    (group,) = groups(whole)
-    rows = [[cell.replace("\N{MINUS SIGN}", "-") for cell in row] for row in Page(source(whole)).rows]
+def test_the_table_holds_the_figures_of_the_group(whole: Path, written: str) -> None:
+    (group,) = tables(whole)
+    rows = [[cell.replace("\N{MINUS SIGN}", "-") for cell in row] for row in Page(written).rows]
     table = [row for row in rows if {"top-1", "top-5"} & set(row)]
     assert len(table) == 2 * len(group.rows)
     lines = iter(table)
@@ -127,52 +138,55 @@ def test_the_table_holds_the_figures_of_the_group(whole: Path) -> None:
             if not row.deltas:
                 assert figures[2] == ""
                 continue
-            mean, judged = row.deltas[measure], row.judgements[measure]
+            mean, judged = row.deltas[measure], row.assessments[measure]
             assert figures[2] == f"{mean.delta:+.2f}"
             assert figures[3] == f"[{mean.interval.low:+.2f}, {mean.interval.high:+.2f}]"
             for shown, p in zip(figures[4:6], (mean.p, judged.holm_p), strict=True):
                 assert shown == ("<0.001" if p < 0.001 else f"{p:.3f}")
             assert (judged.paper.value if judged.paper else "") in figures[6]
             assert figures[6] == "" or judged.paper
-            assert figures[8] == ("" if judged.resolvable is None else f"{judged.resolvable:.2f}")
+            assert figures[9] == ("" if judged.min_detectable_effect is None else f"{judged.min_detectable_effect:.2f}")
 
 
-def test_the_chart_puts_each_delta_where_the_axis_says(tmp_path: Path) -> None:
-    for seed in range(2):
-        save(tmp_path, result(seed=seed), predictions(300, 100))
-        save(tmp_path, result("no_lrn", seed), predictions(320, 110))
-        save(tmp_path, result("one_column", seed), predictions(280, 100))
-    root = ElementTree.fromstring(picture(groups(tmp_path)))
+def marks(root: ElementTree.Element, color: str) -> list[float]:
+    """Where the round marks of the chart are that are filled or bordered in a color, left to right."""
     space = "{http://www.w3.org/2000/svg}"
-    texts = [(text.text or "", float(text.get("x", "")), text.get("text-anchor")) for text in root.iter(f"{space}text")]
-    boundary = next(x for words, x, _ in texts if words == "delta")  # the right edge of the first panel
-    circles = [c for c in root.iter(f"{space}circle") if (c.get("class") or "").startswith("point")]
-    points = [x for circle in circles if (x := float(circle.get("cx", ""))) > 0]  # those of the legend stand at 0
-    for expected, is_second in (([-2.0, 2.0], False), ([0.0, 1.0], True)):
+    uses = [one for one in root.iter(f"{space}use") if color in (one.get("style") or "")]
+    return sorted(float(one.get("x", "")) for one in uses if float(one.get("y", "")) > 150)  # below the legend
+
+
+def test_chart_puts_each_delta_where_the_axis_says(tmp_path: Path) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    save(tmp_path, result("no_dropout"), predictions(320, 110))  # no claims, so that the marks are the means
+    root = ElementTree.fromstring(comparison_figure(tables(tmp_path)))
+    texts = [(one.text or "", float(one.get("x", ""))) for one in root.iter("{http://www.w3.org/2000/svg}text")]
+    boundary = next(x for words, x in texts if words == "delta")  # the right edge of the first panel
+    points = marks(root, LIGHT["ours"])
+    assert len(points) == 2
+    for expected, point, is_second in ((2.0, points[0], False), (1.0, points[1], True)):
         ticks = {
             float(words.replace("\N{MINUS SIGN}", "-")): x
-            for words, x, anchor in texts
-            if anchor == "middle" and words != "baseline" and (x > boundary) == is_second
+            for words, x in texts
+            if re.fullmatch(r"[+\N{MINUS SIGN}]?\d+(\.\d)?", words) and (x > boundary) == is_second
         }
         low, high = min(ticks), max(ticks)
-        pixels = (ticks[high] - ticks[low]) / (high - low)
-        shown = [x for x in points if (x > boundary) == is_second]
-        assert shown == pytest.approx([ticks[0] + pixels * delta for delta in expected], abs=0.02)
+        assert point == pytest.approx(ticks[0] + (ticks[high] - ticks[low]) / (high - low) * expected, abs=0.02)
 
 
 def test_a_picture_is_xml_and_small(whole: Path) -> None:
-    drawn = picture(groups(whole))
+    drawn = comparison_figure(tables(whole))
     ElementTree.fromstring(drawn)
-    assert len(drawn) < 100_000 and "var(" not in drawn and "$" not in drawn
+    assert len(drawn) < 100_000 and "var(" not in drawn
 
 
 def test_an_effect_far_beyond_the_others_is_an_arrow(tmp_path: Path) -> None:
     save(tmp_path, result(), predictions(300, 100))
     for ablation, wrong in (("no_lrn", 310), ("no_color", 305), ("one_column", 312), ("no_dropout", 990)):
         save(tmp_path, result(ablation), predictions(wrong, wrong // 3))
-    drawn = picture(groups(tmp_path))
-    assert drawn.count('class="beyond"') == 2  # once in each panel
+    drawn = comparison_figure(tables(tmp_path))
+    root = ElementTree.fromstring(drawn)
     assert ">+69.00<" in drawn
+    assert len(marks(root, LIGHT["ours"])) == 2 * 3 + 2  # in each panel three means, and an arrow for the fourth
 
 
 def test_without_a_baseline_there_is_no_chart(tmp_path: Path) -> None:
@@ -180,7 +194,7 @@ def test_without_a_baseline_there_is_no_chart(tmp_path: Path) -> None:
     seen = Page(source(tmp_path))
     assert seen.count("svg", "chart") == 0
     assert "No baseline run with seed 0 for no_lrn" in seen.text and "31.00" in seen.text
-    assert "No ablation has a baseline" in picture(groups(tmp_path))
+    assert "No ablation has a baseline" in comparison_figure(tables(tmp_path))
 
 
 def test_runs_that_all_failed_make_a_page(tmp_path: Path) -> None:
@@ -198,13 +212,13 @@ def test_one_seed_is_marked(tmp_path: Path) -> None:
 
 
 def test_targets_are_named(tmp_path: Path) -> None:
-    target = Target(paper=Points(top1=37.5, top5=17.0), log=Points())
+    target = Target(paper=Errors(top1=37.5, top5=17.0), log=Errors())
     save(tmp_path, replace(result(), target=target), predictions(300, 100))
     assert "top-1 37.5 % (paper), top-5 17.0 % (paper)" in Page(source(tmp_path)).text
 
 
 def test_nothing_is_unescaped(tmp_path: Path) -> None:
-    claim = Claim(title=NASTY, section=NASTY, statement=NASTY, paper=Points(top1=1.0), log=Points(top1=1.0))
+    claim = Claim(title=NASTY, section=NASTY, statement=NASTY, paper=Errors(top1=1.0), log=Errors(top1=1.0))
     nasty = {
         "experiment": NASTY,
         "recipe": NASTY,
@@ -230,7 +244,9 @@ def test_nothing_is_unescaped(tmp_path: Path) -> None:
     assert seen.text.count(SHOWN) > 10
     assert "python train.py '<script>' \"a b\"" in seen.text
     assert not any(name.startswith("on") for _, attributes in seen.elements for name in attributes)
-    ElementTree.fromstring(picture(groups(tmp_path)))
+    ElementTree.fromstring(comparison_figure(tables(tmp_path)))
+    for line in markdown(tables(tmp_path), []).split("The runs and their commands")[0].splitlines():
+        assert "<script>" not in line.replace("\\<", "")
 
 
 def test_curves_of_what_can_be_read(tmp_path: Path) -> None:
@@ -242,13 +258,15 @@ def test_curves_of_what_can_be_read(tmp_path: Path) -> None:
     with (second / "metrics.csv").open("a") as file:
         file.write("2,half")
     seen = Page(source(tmp_path))
-    kinds = Counter(attributes["class"] for tag, attributes in seen.elements if tag == "polyline")
-    assert kinds == {"curve train": 2, "curve val": 1, "curve behind": 1}
+    assert seen.count("figure") == 3  # the deltas, and two charts of curves
     assert "metrics.csv: damaged after epoch 2" in seen.text
     assert "shapes-one_column-seed0-1a2b: metrics.csv: missing" in seen.text
     assert ["shapes-baseline-seed0-1a2b", "3", "70.00", "72.50", "72.50 after 3"] in seen.rows
     assert ["shapes-no_lrn-seed0-1a2b", "2", "85.00", "", ""] in seen.rows
-    assert sum(attributes.get("class") == "drop" for tag, attributes in seen.elements if tag == "line") == 2
+    charts = source(tmp_path).partition('<div class="charts">')[2].partition("</div>")[0]
+    curves = Counter(re.findall(r"fill: none;[^\"]*stroke: var\(--(ours|claim|muted|log)\)", charts))
+    # Validation, training, the baseline's validation behind, and a change of the learning rate.
+    assert curves == {"ours": 1, "claim": 2, "muted": 1, "log": 1}
 
 
 def test_kernels_of_what_can_be_read(tmp_path: Path) -> None:
@@ -279,20 +297,20 @@ def test_differences_between_runs_are_flagged(tmp_path: Path) -> None:
     assert "torch: 2.11 (baseline seed 0); 2.12 (no_lrn seed 0)" in text
     assert "precision: 32-true (baseline seed 0); bf16-mixed (no_lrn seed 0)" in text
     assert "device: cpu (baseline seed 0); gpu (no_lrn seed 0)" in text
-    assert "code: abc (baseline seed 0); abc with changes that are not in it (no_lrn seed 0)" in text
+    assert "code: abc (baseline seed 0); abc with uncommitted changes (no_lrn seed 0)" in text
     assert "lrn.layers" in text and "[1, 2]" in text
 
 
-def test_every_run_can_be_traced(whole: Path) -> None:
+def test_every_run_can_be_traced(whole: Path, written: str) -> None:
     from hashlib import sha256
 
-    seen = Page(source(whole)).text
+    seen = Page(written).text
     for run in collect([whole]).runs:
         assert run.result.command in seen
         assert sha256((run.directory / "result.json").read_bytes()).hexdigest() in seen
     predicted = whole / "shapes-no_lrn-seed0-1a2b" / "predictions.npz"
     assert sha256(predicted.read_bytes()).hexdigest() in seen
-    assert "Warning: 1 damaged run was skipped" in seen and str(whole / "broken") in seen
+    assert "Warning: 1 unreadable run was skipped" in seen and str(whole / "broken") in seen
 
 
 def test_runs_of_one_name_in_two_folders_keep_their_own_anchors(tmp_path: Path) -> None:

@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from alexnet.config.schema import Errors, Target
 from alexnet.errors import UserError
-from alexnet.runs.result import RESULT_FILE, GitState, Points, Target
-from alexnet.study.report.export import COMPARISON_COLUMNS, RUN_COLUMNS
-from alexnet.study.report.report import report
+from alexnet.runs.collect import collect
+from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.result import GitState
+from alexnet.study.comparison import compare
+from alexnet.study.report.export import COMPARISON_COLUMNS, RUNS_COLUMNS
+from alexnet.study.report.report import FILES, report
+from alexnet.study.report.table import print_table
 from alexnet.study.wording import shown_points, shown_seeds
 from tests.study.made_up import predictions, result, save, study, unfinished
 
@@ -36,17 +41,20 @@ def small_study(folder: Path, seeds: int = 2) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 140])
-def test_no_figure_is_cut_at_any_width(tmp_path: Path, width: int) -> None:
-    text = printed(study(tmp_path), width=width)
-    assert "\N{HORIZONTAL ELLIPSIS}" not in text
-    assert "\x1b" not in text
-    rows = [line for line in text.splitlines() if re.search(r"top-[15]\b.*\d\.\d\d ", line)]
-    assert len(rows) == 14
-    for line in rows[2:]:
-        assert re.search(r" \d+\.\d\d +[+-]\d+\.\d\d +\[[+-]\d+\.\d\d, [+-]\d+\.\d\d\] +(<0\.001|[01]\.\d{3})", line)
-    table = [line for line in text.splitlines() if line in rows]
-    assert max(map(len, table)) <= max(width, 80)
+def test_no_figure_is_cut_at_any_width(tmp_path: Path) -> None:
+    (table,) = compare(collect([study(tmp_path)]).runs, split=None, view="ten_crop")
+    for width in (60, 80, 100, 140):
+        buffer = io.StringIO()
+        print_table(table, Console(file=buffer, width=width))
+        text = buffer.getvalue()
+        assert "\N{HORIZONTAL ELLIPSIS}" not in text
+        assert "\x1b" not in text
+        rows = [line for line in text.splitlines() if re.search(r"top-[15]\b.*\d\.\d\d ", line)]
+        assert len(rows) == 14
+        interval = r"\[[+-]\d+\.\d\d, [+-]\d+\.\d\d\]"
+        for line in rows[2:]:
+            assert re.search(rf" \d+\.\d\d +[+-]\d+\.\d\d +{interval} +(<0\.001|[01]\.\d{{3}})", line)
+        assert max(map(len, rows)) <= max(width, 80)
 
 
 def test_row_of_known_figures(tmp_path: Path) -> None:
@@ -64,7 +72,7 @@ def test_what_one_seed_cannot_say_is_said(tmp_path: Path) -> None:
     assert warning in " ".join(printed(small_study(tmp_path / "one", seeds=1)).split())
     text = " ".join(printed(small_study(tmp_path / "two", seeds=2)).split())
     assert warning not in text
-    assert "other seeds and other images could be drawn" in text
+    assert "if other seeds and other images were drawn" in text
 
 
 def test_a_verdict_on_one_seed_is_marked(tmp_path: Path) -> None:
@@ -73,7 +81,7 @@ def test_a_verdict_on_one_seed_is_marked(tmp_path: Path) -> None:
     text = printed(tmp_path)
     assert re.search(r"\+1\.4 +\+1\.37 +agrees\*", text)
     assert "* With one seed, interval, p and verdict allow for other images only" in " ".join(text.split())
-    assert "whatever the data here" in " ".join(text.split())
+    assert "for ImageNet even if the data here are not" in " ".join(text.split())
     markdown = (tmp_path / "comparison.md").read_text()
     assert "| agrees* | agrees* | the spread between seeds is unknown | unknown |" in markdown
 
@@ -88,21 +96,21 @@ def test_unfinished_unpaired_and_damaged_runs_are_shown(tmp_path: Path) -> None:
     assert "no_color seed 0 (shapes-no_color-seed0-1a2b): failed: loss [inf] is not a number\n" in text
     assert "No baseline run with seed 5 for no_lrn. To make it:\n    python train.py seed=5\n" in text
     last = text.splitlines()[-1]
-    assert last.startswith("Warning: 2 damaged runs were skipped: ")
+    assert last.startswith("Warning: 2 unreadable runs were skipped: ")
     assert "seed7" in last
     assert "seed8" in last
-    assert "2 damaged runs were skipped" in (tmp_path / "comparison.md").read_text()
+    assert "2 unreadable runs were skipped" in (tmp_path / "comparison.md").read_text()
 
 
 def test_targets_of_the_paper_are_named(tmp_path: Path) -> None:
-    target = Target(paper=Points(top1=37.5, top5=17.0), log=Points())
+    target = Target(paper=Errors(top1=37.5, top5=17.0), log=Errors())
     save(tmp_path, replace(result(), target=target), predictions(300, 100))
     assert "Errors to compare the baseline with: top-1 37.5 % (paper), top-5 17.0 % (paper)." in printed(tmp_path)
 
 
 def test_nothing_readable_is_refused(tmp_path: Path) -> None:
     (save(tmp_path, result(), predictions(300, 100)) / RESULT_FILE).write_text("{")
-    with pytest.raises(UserError, match="1 damaged run was skipped"):
+    with pytest.raises(UserError, match="1 unreadable run was skipped"):
         printed(tmp_path)
 
 
@@ -113,7 +121,7 @@ def test_output_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "runs").glob("comparison*")) == names
     printed(*(tmp_path / "runs").glob("shapes*"), output=tmp_path / "new" / "folder")
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == names
-    with pytest.raises(UserError, match="the comparison cannot be written there"):
+    with pytest.raises(UserError, match="cannot be written"):
         printed(tmp_path / "runs", output=tmp_path / "runs" / "comparison.md")
 
 
@@ -148,7 +156,7 @@ def test_runs_csv(tmp_path: Path) -> None:
     save(tmp_path, result("no_lrn", 5), predictions(310, 100))
     printed(tmp_path)
     found = rows(tmp_path / "comparison_runs.csv")
-    assert list(found[0]) == list(RUN_COLUMNS)
+    assert list(found[0]) == list(RUNS_COLUMNS)
     runs = {(row["ablation"], row["seed"]): row for row in found}
     assert len(found) == len(runs) == 6
     pair = runs["no_lrn", "1"]
@@ -163,7 +171,7 @@ def test_runs_csv(tmp_path: Path) -> None:
 def test_document_names_every_column() -> None:
     section = DOCUMENT.read_text().split("## Files of a comparison")[1].split("\n## ")[0]
     common, comparison, runs = (re.findall(r"`([a-z_<>0-9]+)`", part) for part in blocks(section))
-    for documented, columns in ((comparison, COMPARISON_COLUMNS), (runs, RUN_COLUMNS)):
+    for documented, columns in ((comparison, COMPARISON_COLUMNS), (runs, RUNS_COLUMNS)):
         spelled = {name.replace("<k>", k) for name in (*common, *documented) for k in ("top1", "top5")}
         assert spelled == set(columns)
 
@@ -186,7 +194,7 @@ def test_markdown_holds_the_table_and_the_commands(tmp_path: Path) -> None:
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in table} == {15}
     assert "| +1.4 | +1.37 | agrees | agrees | " in text
-    assert "Seeds needed: to tell the paper's number from 0" in text
+    assert "Seeds needed: to separate the paper's number from 0" in text
 
 
 @pytest.mark.parametrize(
@@ -204,6 +212,27 @@ def test_shown_points(value: float | None, shown: str) -> None:
     assert shown_points(value) == shown
 
 
-def test_a_report_does_not_wait_for_wandb() -> None:
-    code = "import sys, alexnet.study.report.report; sys.exit('wandb' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_a_report_imports_no_framework_and_draws_only_when_it_must() -> None:
+    heavy = "torch lightning hydra numba wandb matplotlib jinja2"
+    code = "import sys, alexnet.study.report.report, alexnet.study.paper.tables, alexnet.study.paper.figure1;"
+    code += f"sys.exit(' '.join(name for name in '{heavy}'.split() if name in sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (found.returncode, found.stderr.strip()) == (1, "")
+
+
+def test_files_are_written_before_anything_is_printed(tmp_path: Path) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        report(
+            [small_study(tmp_path)], output=None, split=None, view="ten_crop", console=Console(file=Closed(), width=80)
+        )
+    assert sorted(path.name for path in tmp_path.glob("comparison*")) == sorted(FILES)
+
+
+def test_a_stranger_s_message_does_not_reach_the_terminal_as_an_escape_sequence(tmp_path: Path) -> None:
+    small_study(tmp_path)
+    save(tmp_path, unfinished(result("no_color"), "failed", "\x1b[31mred\x1b]0;title\x07"))
+    assert "\x1b" not in printed(tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.study.comparison import Group, compare
+from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.report.dashboard import summary
 from alexnet.study.report.report import collect_some
 from alexnet.study.report.workspace import report_of, save, workspace_of
@@ -16,17 +16,17 @@ from tests.study.made_up import study
 
 
 @pytest.fixture(scope="module")
-def groups(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Group]:
+def groups(tmp_path_factory: pytest.TempPathFactory) -> Sequence[ComparisonTable]:
     folder = study(tmp_path_factory.mktemp("study"), seeds=2)
     return compare(collect_some([folder]).runs, split=None, view="ten_crop")
 
 
-def panels_by_section(groups: Sequence[Group]) -> dict[str, list[dict[str, Any]]]:
+def panels_by_section(groups: Sequence[ComparisonTable]) -> dict[str, list[dict[str, Any]]]:
     spec = workspace_of(groups, entity="lab", project="ablations")._spec["spec"]["section"]
     return {section["name"]: section["panels"] for section in spec["panelBankConfig"]["sections"]}
 
 
-def test_the_runs_are_those_of_the_study_by_ablation(groups: Sequence[Group]) -> None:
+def test_the_runs_are_those_of_the_study_by_ablation(groups: Sequence[ComparisonTable]) -> None:
     (runs,) = workspace_of(groups, entity="lab", project="ablations")._spec["spec"]["section"]["runSets"]
     (condition,) = runs["filters"]["filters"]
     assert condition["key"] == {"section": "run", "name": "group"}
@@ -34,8 +34,8 @@ def test_the_runs_are_those_of_the_study_by_ablation(groups: Sequence[Group]) ->
     assert runs["grouping"] == [{"section": "config", "name": "ablation.value"}]
 
 
-def test_every_delta_bar_is_in_the_comparison_s_summary(groups: Sequence[Group]) -> None:
-    panels = panels_by_section(groups)["Error deltas beside the paper's"]
+def test_every_delta_bar_is_in_the_comparison_s_summary(groups: Sequence[ComparisonTable]) -> None:
+    panels = panels_by_section(groups)["Error deltas and the paper's"]
     assert len(panels) == 2 * 6 and {panel["viewType"] for panel in panels} == {"Bar Chart"}
     keys = [key for panel in panels for key in panel["config"]["metrics"]]
     assert set(keys) <= summary(groups[0]).keys()
@@ -48,7 +48,7 @@ def test_every_delta_bar_is_in_the_comparison_s_summary(groups: Sequence[Group])
     assert by_title["no_dropout: rise of the top-5 error, points"] == ["delta/no_dropout/top5"]
 
 
-def test_curves_and_final_errors_are_grouped_by_ablation(groups: Sequence[Group]) -> None:
+def test_curves_and_final_errors_are_grouped_by_ablation(groups: Sequence[ComparisonTable]) -> None:
     sections = panels_by_section(groups)
     shown = {}
     for name in ("Final errors", "Validation", "Training", "Rate and speed"):
@@ -64,7 +64,7 @@ def test_curves_and_final_errors_are_grouped_by_ablation(groups: Sequence[Group]
     assert {shown[key] for key in ("val/top1_error", "train/loss", "rate")} == {"epoch"}
 
 
-def test_the_report_has_deltas_curves_and_the_table(groups: Sequence[Group]) -> None:
+def test_the_report_has_deltas_curves_and_the_table(groups: Sequence[ComparisonTable]) -> None:
     blocks = report_of(groups, entity="lab", project="ablations")._to_model().spec.model_dump(by_alias=True)["blocks"]
     runsets = [block["metadata"]["runSets"][0] for block in blocks if block["type"] == "panel-grid"]
     values = [[condition["value"] for condition in runset["filters"]["filters"]] for runset in runsets]
@@ -74,7 +74,7 @@ def test_the_report_has_deltas_curves_and_the_table(groups: Sequence[Group]) -> 
     json.dumps(blocks)
 
 
-def test_a_refusal_is_one_line(groups: Sequence[Group], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_is_one_line(groups: Sequence[ComparisonTable], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: object) -> None:
         raise ValueError("no such project\nat line 7")
 
@@ -83,7 +83,7 @@ def test_a_refusal_is_one_line(groups: Sequence[Group], monkeypatch: pytest.Monk
         save(groups, entity="lab", project="ablations")
 
 
-def test_both_addresses_are_returned(groups: Sequence[Group], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_addresses_are_returned(groups: Sequence[ComparisonTable], monkeypatch: pytest.MonkeyPatch) -> None:
     def saved(view: object) -> SimpleNamespace:
         return SimpleNamespace(url=f"https://example.org/{type(view).__name__}")
 

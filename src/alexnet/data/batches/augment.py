@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from alexnet.config.schema import ColorConfig, CropsConfig
-from alexnet.data.pack.pack import PixelStats
+from alexnet.config.groups import ColorConfig, CropsConfig
+from alexnet.data.pack.statistics import PixelStats
 
 
 class RawBatch(NamedTuple):
@@ -16,7 +16,7 @@ class RawBatch(NamedTuple):
     images: Tensor
     labels: Tensor
     """int64 [n]"""
-    offsets: Tensor
+    crop_offsets: Tensor
     """int64 [n, 2]: row and column of the crop"""
     flips: Tensor
     """bool [n]"""
@@ -46,19 +46,19 @@ class CropGeometry:
         return self.image_size - self.crop_size
 
     @property
-    def centre(self) -> int:
+    def center(self) -> int:
         return self.margin // 2
 
     def positions(self, crops: CropsConfig) -> int:
         """Offsets per axis that random crops are drawn from: 32 of the 33 that fit, as the paper counts them."""
-        return self.margin + 1 if crops.last_position else max(1, self.margin)
+        return self.margin + 1 if crops.include_last_offset else max(1, self.margin)
 
 
 class Augmenter(nn.Module):
     """uint8 images to the network's input, float32 [n, 3, crop, crop], channels last: 0-255 minus the mean image.
 
     The mean image is that of the training set, subtracted pixel by pixel before cropping (section 2), or its centre
-    after it (`crops.centred_mean`, 2012 source). Never divided by a standard deviation. The statistics are part of the
+    after it (`crops.center_mean`, 2012 source). Never divided by a standard deviation. The statistics are part of the
     checkpoint, so that a checkpoint is complete in itself.
     """
 
@@ -79,36 +79,45 @@ class Augmenter(nn.Module):
 
     def forward(self, batch: RawBatch) -> Tensor:
         """Augment a training batch with its own draws."""
-        offsets = batch.offsets if self.crops.random else torch.full_like(batch.offsets, self.geometry.centre)
+        offsets = batch.crop_offsets if self.crops.random else torch.full_like(batch.crop_offsets, self.geometry.center)
         flips = batch.flips if self.crops.flip else torch.zeros_like(batch.flips)
-        crops = self.crop(batch.images, offsets, flips)
+        crops = self._crop(batch.images, offsets, flips)
         if not self.color_on:
             return crops
         # Once per image and use, the same for all of its pixels.
         noisy = crops + (batch.colors @ self.pca_directions)[:, :, None, None]
         return noisy if self.color_scale == 1.0 else noisy * self.color_scale
 
-    def crop(self, images: Tensor, offsets: Tensor, flips: Tensor) -> Tensor:
-        """Cut crops at their offsets, mirror some, subtract the mean image: the deterministic part."""
+    def crop_at(self, images: Tensor, row: int, column: int, flipped: bool) -> Tensor:
+        """Cut the same crop out of every image and subtract the mean image; for views, without color noise."""
+        size, center = self.geometry.crop_size, self.geometry.center
+        pixels = images[:, row : row + size, column : column + size]
+        if self.crops.center_mean:
+            mean = self.mean_image[center : center + size, center : center + size]
+        else:
+            mean = self.mean_image[row : row + size, column : column + size]
+            mean = mean.flip(1) if flipped else mean
+        pixels = pixels.flip(2) if flipped else pixels
+        return pixels.float().sub_(mean).permute(0, 3, 1, 2)
+
+    def _crop(self, images: Tensor, offsets: Tensor, flips: Tensor) -> Tensor:
+        """Gather a crop of each image at its own offset, and subtract the mean image."""
         steps = torch.arange(self.geometry.crop_size, device=images.device)
         rows = offsets[:, 0, None] + steps
         columns = offsets[:, 1, None] + torch.where(flips[:, None], steps.flip(0), steps)
         chosen = torch.arange(len(images), device=images.device)[:, None, None]
         rows, columns = rows[:, :, None], columns[:, None, :]
-        crops = images[chosen, rows, columns].float() - self._mean(rows, columns)
-        return crops.permute(0, 3, 1, 2)
-
-    def _mean(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """The part of the mean image to subtract from the pixels at these rows and columns, [n or 1, crop, crop, 3]."""
-        if not self.crops.centred_mean:
-            return self.mean_image[rows, columns]
-        centre = slice(self.geometry.centre, self.geometry.centre + self.geometry.crop_size)
-        return self.mean_image[None, centre, centre]
+        if self.crops.center_mean:
+            center = slice(self.geometry.center, self.geometry.center + self.geometry.crop_size)
+            mean = self.mean_image[None, center, center]
+        else:
+            mean = self.mean_image[rows, columns]
+        return (images[chosen, rows, columns].float() - mean).permute(0, 3, 1, 2)
 
 
 def color_scale(color: ColorConfig) -> float:
     """What noisy images are multiplied by: the 2012 source divides them by 1.1."""
-    return 1.0 / (1.0 + color.coefficient) if color.rescale else 1.0
+    return 1.0 / (1.0 + color.std) if color.rescale else 1.0
 
 
 def pca_directions(statistics: PixelStats, color: ColorConfig) -> Tensor:
@@ -119,4 +128,4 @@ def pca_directions(statistics: PixelStats, color: ColorConfig) -> Tensor:
     eigenvalues = torch.from_numpy(statistics.eigenvalues.copy()).clamp(min=0)
     magnitudes = eigenvalues.sqrt() if color.magnitude == "std" else eigenvalues
     directions = torch.from_numpy(statistics.eigenvectors.copy()).T
-    return (color.coefficient * magnitudes[:, None] * directions).float()
+    return (color.std * magnitudes[:, None] * directions).float()

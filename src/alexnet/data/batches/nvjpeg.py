@@ -16,7 +16,7 @@ from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack.splits import Indices, JpegSplit, Split
 from alexnet.errors import UserError
 
-CHOSEN = "data.decoder=device"
+CHOSEN = "data.decoder=nvjpeg"
 
 
 class NvjpegDecoder:
@@ -36,7 +36,7 @@ class NvjpegDecoder:
         except (ImportError, RuntimeError) as error:
             raise UserError(
                 f"{CHOSEN}: this torchvision decodes nothing on {device} ({_first_line(error)});"
-                " install one that is built with nvJPEG, or choose host"
+                " install one that is built with nvJPEG, or choose cpu"
             ) from error
 
     def gather(self, split: Split, indices: Indices) -> Tensor:
@@ -58,7 +58,7 @@ class NvjpegDecoder:
         except RuntimeError as error:
             split.gather(indices)  # nvJPEG does not say which image it is; this does
             raise UserError(
-                f"{CHOSEN}: nvJPEG failed on images that the host decodes ({_first_line(error)}); choose host"
+                f"{CHOSEN}: nvJPEG failed on images that the host decodes ({_first_line(error)}); choose cpu"
             ) from error
 
     def _decode(self, files: Sequence[npt.NDArray[np.uint8]], size: int) -> Tensor:

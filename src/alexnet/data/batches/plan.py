@@ -1,4 +1,4 @@
-"""All randomness of an epoch, drawn up front from the seed and the epoch's number.
+"""The random choices of an epoch, drawn up front from the seed and the epoch number.
 
 Because nothing else is random in the data path, a run is the same for any number of devices or interruptions, and
 two ablations with one seed see the same images in the same order with the same draws: paired runs.
@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from alexnet.data.sources.scratch import PART, Scalar, filled, parts
 
 STREAMS = ("order", "offsets", "flips", "colors")
 """Independent random streams of an epoch: switching one form of augmentation off leaves the others as they were."""
@@ -21,39 +19,29 @@ class EpochPlan:
 
     order: NDArray[np.int64]
     """Image indices [n], a permutation."""
-    offsets: NDArray[np.int64]
+    crop_offsets: NDArray[np.int64]
     """Row and column of each crop's first pixel [n, 2]."""
     flips: NDArray[np.bool_]
-    """Whether each crop is mirrored left to right [n]."""
+    """Whether each crop is flipped horizontally [n]."""
     colors: NDArray[np.float32]
-    """Standard normal draws along the three principal directions of colour [n, 3]."""
+    """Standard normal draws along the three principal directions of color [n, 3]."""
 
 
 def draw_epoch(
-    *, seed: int, epoch: int, images: int, positions: int, images_per_draw: int = 1, reshuffle: bool = True
+    *, seed: int, epoch: int, images: int, positions: int, images_per_crop: int = 1, reshuffle: bool = True
 ) -> EpochPlan:
     """Draw one epoch over `images` images with `positions` possible crop offsets per axis.
 
-    `images_per_draw` images that follow one another share an offset and a flip. Without `reshuffle` the images come in
+    `images_per_crop` images that follow one another share an offset and a flip. Without `reshuffle` the images come in
     the order of epoch 0.
     """
     streams = {name: np.random.default_rng([seed, epoch, key]) for key, name in enumerate(STREAMS)}
     if not reshuffle:
         streams["order"] = np.random.default_rng([seed, 0, STREAMS.index("order")])
-    order = filled(np.arange(part.start, part.stop) for part in parts(images))
-    streams["order"].shuffle(order)
-    whole_draws = max(1, PART // images_per_draw) * images_per_draw
-    counts = [part.stop - part.start for part in parts(images, most=whole_draws)]
+    shared = np.arange(images) // images_per_crop * images_per_crop
     return EpochPlan(
-        order=order,
-        offsets=filled(
-            _shared(streams["offsets"].integers(0, positions, size=(count, 2)), images_per_draw) for count in counts
-        ),
-        flips=filled(_shared(streams["flips"].random(count) < 0.5, images_per_draw) for count in counts),
-        colors=filled(streams["colors"].standard_normal((count, 3), dtype=np.float32) for count in counts),
+        order=streams["order"].permutation(images),
+        crop_offsets=streams["offsets"].integers(0, positions, size=(images, 2))[shared],
+        flips=streams["flips"].random(images)[shared] < 0.5,
+        colors=streams["colors"].standard_normal((images, 3), dtype=np.float32),
     )
-
-
-def _shared(draws: NDArray[Scalar], images_per_draw: int) -> NDArray[Scalar]:
-    """Of so many that follow one another, the first."""
-    return draws[np.arange(len(draws)) // images_per_draw * images_per_draw]

@@ -1,4 +1,4 @@
-"""A pack: a data set as square images of one size in one directory, read through memory maps.
+"""A pack, that is a packed dataset: square images of one size in one directory, read through memory maps.
 
     pack.json          what it is, for people and programs: format version, encoding, image size, class names, images
                        per split, how it was made, statistics, and the bytes and SHA-256 of every other file
@@ -16,7 +16,10 @@ Nothing in a pack is ever unpickled. `alexnet.data.pack.writer` makes packs.
 
 import hashlib
 import json
+import threading
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,9 @@ import numpy as np
 
 from alexnet.data.pack.splits import JpegSplit, RawSplit, Split
 from alexnet.data.pack.statistics import PixelStats
+from alexnet.data.progress import progress
+from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.errors import UserError
-
-__all__ = ["FORMAT", "VERSION", "Pack", "PixelStats", "Split", "is_pack", "open_pack", "open_split"]
 
 FORMAT = "alexnet pack"
 VERSION = 2
@@ -58,79 +61,145 @@ class Pack:
     """By name of each file: `bytes` and `sha256`, as they were written."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class VerifyReport:
+    """What a check of every file has found."""
+
+    files: int
+    bytes: int
+    damage: dict[str, str]
+    """By file, what is wrong with it."""
+
+
 def is_pack(path: Path) -> bool:
     """Whether `path` is a directory that claims to be a pack; only `open_pack` finds out whether it is sound."""
     return (path / "pack.json").is_file()
 
 
 def open_pack(path: Path) -> Pack:
-    """Open a pack; a `UserError` names what is missing, short, half-written, altered or of an unknown version."""
-    header = read_header(path)
+    """Open a pack. Small ones are compared with their checksums, of large ones only the sizes and the index.
+
+    Raises:
+        UserError: a file is missing, short, half-written or altered, or the pack is of an unknown version.
+    """
+    header = _read_header(path)
     try:
-        _check_files(path, header["files"])
+        in_full = _total_bytes(header["files"]) <= FULL_CHECK_BYTES
+        for name, entry in header["files"].items():
+            damage = _file_damage(path, name, entry, contents=in_full or name.endswith(".npy"))
+            if damage:
+                raise _damaged(path / name, damage)
         return _open(path, header)
     except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _damaged(path / "pack.json", f"it has an unusable entry ({type(error).__name__}: {error})") from None
 
 
 def _open(path: Path, header: dict[str, Any]) -> Pack:
-    size = int(header["image_size"])
-    splits = {name: _open_split(path, name, entry, header) for name, entry in header["splits"].items()}
+    size, class_names = int(header["image_size"]), [str(name) for name in header["class_names"]]
+    splits = {}
+    for name, entry in header["splits"].items():
+        splits[name] = split = open_split(path, entry, header["encoding"], header["image_size"])
+        if len(split) != entry["images"]:
+            raise ValueError(f"{name} has {entry['images']} images and {len(split)} labels")
+        if split.labels.dtype != np.int64 or split.labels.min() < 0 or split.labels.max() >= len(class_names):
+            raise ValueError(f"{name} has labels that name no class")
     if "train" not in splits:
         raise KeyError("train")
+    mean_image = np.load(path / "mean.npy", allow_pickle=False)
+    if mean_image.dtype != np.float32 or mean_image.shape != (size, size, 3):
+        raise ValueError("mean.npy is no image of this size")
+    shapes = {"covariance": (3, 3), "eigenvalues": (3,), "eigenvectors": (3, 3)}
+    colors = {key: np.array(header["statistics"][key], np.float64).reshape(shape) for key, shape in shapes.items()}
     return Pack(
         path=path,
         encoding=header["encoding"],
         image_size=size,
-        class_names=[str(name) for name in header["class_names"]],
+        class_names=class_names,
         splits=splits,
-        statistics=_statistics(path, size, header["statistics"]),
+        statistics=PixelStats(mean_image=mean_image, **colors),
         fingerprint=_fingerprint(header),
         files=header["files"],
     )
 
 
-def _open_split(path: Path, name: str, entry: dict[str, Any], header: dict[str, Any]) -> Split:
-    split = open_split(path, entry, header["encoding"], header["image_size"])
-    if len(split) != entry["images"]:
-        raise ValueError(f"{name} has {entry['images']} images and {len(split)} labels")
-    if split.labels.dtype != np.int64 or split.labels.min() < 0 or split.labels.max() >= len(header["class_names"]):
-        raise ValueError(f"{name} has labels that name no class")
-    return split
-
-
 def open_split(path: Path, entry: dict[str, Any], encoding: str, image_size: int) -> Split:
-    """A split from the files that its entry of `pack.json` names.
+    """Open a split from the files that its entry of `pack.json` names.
 
     Raises:
         ValueError: the files do not fit each other.
     """
+
+    def load(name: str) -> Any:
+        """An array in the page cache rather than in memory, where every process would have its own."""
+        return np.asarray(np.load(path / entry[name], mmap_mode="r", allow_pickle=False))
+
     shards = [path / shard for shard in entry["shards"]]
-    labels = _load(path / entry["labels"])
     if encoding == "jpeg":
-        return JpegSplit(shards, image_size, labels, _load(path / entry["spans"]))
-    return RawSplit(shards, image_size, labels, _load(path / entry["order"]) if "order" in entry else None)
+        return JpegSplit(shards, image_size, load("labels"), load("spans"))
+    return RawSplit(shards, image_size, load("labels"), load("order") if "order" in entry else None)
 
 
-def _load(file: Path) -> Any:
-    """An array in the page cache rather than in memory: there may be one of every process."""
-    return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+def verify(path: Path, *, show_progress: bool = True) -> VerifyReport:
+    """Compare every file of a pack with its checksum, on all CPUs.
+
+    Raises:
+        UserError: there is no pack, its `pack.json` cannot be read, or its parts do not fit each other.
+    """
+    files: dict[str, dict[str, Any]] = _read_header(path)["files"]
+    check = partial(_file_damage, path, contents=True)
+    damage = {}
+    with (
+        progress(f"verifying {path.name}", _total_bytes(files), show=show_progress, in_bytes=True) as advance,
+        closing(ParallelMap(lambda item: check(*item), files.items(), available_cpus())) as checked,
+    ):
+        for name, what in zip(files, checked, strict=True):
+            advance(files[name]["bytes"])
+            if what:
+                damage[name] = what
+    if not damage:
+        open_pack(path)
+    return VerifyReport(files=len(files), bytes=_total_bytes(files), damage=damage)
 
 
-def _statistics(path: Path, size: int, entry: dict[str, Any]) -> PixelStats:
-    mean_image = np.load(path / "mean.npy", allow_pickle=False)
-    if mean_image.dtype != np.float32 or mean_image.shape != (size, size, 3):
-        raise ValueError("mean.npy is no image of this size")
-    return PixelStats(
-        mean_image=mean_image,
-        covariance=np.array(entry["covariance"], np.float64).reshape(3, 3),
-        eigenvalues=np.array(entry["eigenvalues"], np.float64).reshape(3),
-        eigenvectors=np.array(entry["eigenvectors"], np.float64).reshape(3, 3),
-    )
+class BackgroundVerifier:
+    """Checks the files of a large pack on a thread while it is used; small packs are checked when opened.
+
+    It reads every shard once from front to back, which also brings them into the page cache, where random reads of a
+    cold disk would take hours. The thread ends with the process.
+    """
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack = pack
+        self._damage: str | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin, unless it has begun or everything was checked when the pack was opened."""
+        if self._thread is None and _total_bytes(self._pack.files) > FULL_CHECK_BYTES:
+            self._thread = threading.Thread(target=self._run, name="pack check", daemon=True)
+            self._thread.start()
+
+    def raise_if_damaged(self, *, wait: bool = False) -> None:
+        """Raise if damage has been found; with `wait`, not before every file has been checked.
+
+        Raises:
+            UserError: a file differs from what was written.
+        """
+        if wait and self._thread is not None:
+            self._thread.join()
+        if self._damage:
+            raise UserError(f"{self._damage}; stop using {self._pack.path}, and prepare or copy it again")
+
+    def _run(self) -> None:
+        for name, entry in self._pack.files.items():
+            damage = _file_damage(self._pack.path, name, entry, contents=True)
+            if damage:
+                self._damage = f"{self._pack.path / name}: {damage}"
+                return
 
 
 def _fingerprint(header: dict[str, Any]) -> str:
-    """Over what a network can see: images in the order of their labels, labels, class names; not how it was made.
+    """Hash what a network can see: images in the order of their labels, labels, class names; not how it was made.
 
     An archive and a folder of the same images make packs that differ in the order of the bytes alone. `in_order` has
     the checksums that the shards would have in the order of the labels.
@@ -145,8 +214,8 @@ def _fingerprint(header: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """What `pack.json` says; a `UserError` where it is missing, unreadable or of another program or version."""
+def _read_header(path: Path) -> dict[str, Any]:
+    """Read `pack.json`; a `UserError` if it is missing, unreadable or of another program or version."""
     if not path.exists():
         raise UserError(f"{path}: there is no such pack")
     if not is_pack(path):
@@ -160,33 +229,18 @@ def read_header(path: Path) -> dict[str, Any]:
     if header.get("version") not in READABLE or header.get("encoding") not in ENCODINGS:
         form = f"version {header.get('version')}, encoding {header.get('encoding')!r}"
         readable = f"versions {READABLE[0]} to {READABLE[-1]}, {' or '.join(ENCODINGS)}"
-        raise UserError(f"{path} is a pack of {form}; this program reads {readable}: prepare it again")
+        raise UserError(f"{path} is a pack of {form}; supported: {readable}; run `alexnet prepare` again")
     if header["version"] > 1 and header.get("checksum") != header_checksum(header):
         raise _damaged(path / "pack.json", "its contents have changed since it was written (checksum differs)")
     return header
 
 
-def _check_files(path: Path, files: dict[str, dict[str, Any]]) -> None:
-    """Refuse files that are not as they were written."""
-    in_full = checked_in_full(files)
-    for name, entry in files.items():
-        damage = file_damage(path, name, entry, contents=in_full or name.endswith(".npy"))
-        if damage:
-            raise _damaged(path / name, damage)
-
-
-def checked_in_full(files: dict[str, dict[str, Any]]) -> bool:
-    """Whether a pack is small enough to be compared with its checksums whenever it is opened."""
-    return total_bytes(files) <= FULL_CHECK_BYTES
-
-
-def total_bytes(files: dict[str, dict[str, Any]]) -> int:
-    """Of all files of a pack, as `pack.json` has them."""
+def _total_bytes(files: dict[str, dict[str, Any]]) -> int:
     return sum(int(entry["bytes"]) for entry in files.values())
 
 
-def file_damage(path: Path, name: str, entry: dict[str, Any], *, contents: bool) -> str | None:
-    """How a file of a pack differs from its entry in `pack.json`; None where it does not."""
+def _file_damage(path: Path, name: str, entry: dict[str, Any], *, contents: bool) -> str | None:
+    """How a file of a pack differs from its entry in `pack.json`; None if it does not."""
     file = path / name
     if Path(name).name != name or not file.is_file():  # names cannot lead out of the pack
         return "the file is missing"

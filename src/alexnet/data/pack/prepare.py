@@ -1,34 +1,30 @@
-"""Images to a pack: what `alexnet prepare SOURCE PACK` does."""
+"""The making of a pack: what `alexnet prepare SOURCE PACK` does."""
 
 import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 import alexnet
-from alexnet.config.schema import ENCODINGS
+from alexnet.config.groups import ENCODINGS
 from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack.pack import Pack, is_pack, open_pack
 from alexnet.data.pack.writer import PackWriter
-from alexnet.data.progress import progress, say
-from alexnet.data.sources.holdout import stratified_holdout
-from alexnet.data.sources.images import RESIZE, Blob, convert_file, quiet
-from alexnet.data.sources.layouts import Source, open_source
-from alexnet.data.sources.listing import Items
-from alexnet.data.threads import cores, parallel_map
+from alexnet.data.progress import print_status, progress
+from alexnet.data.sources.images import RESIZE, convert_file, suppress_pil_warnings
+from alexnet.data.sources.layouts import Source, SourceImage, open_source
+from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.errors import UserError
-from alexnet.files import locked
+from alexnet.files import exclusive
 
 RAW_BYTES = 2**32
-"""Up to this size `auto` keeps pixels as they are: they stay in the page cache, and reading them costs nothing."""
+"""Up to this size `auto` stores pixels: they stay in the page cache, and reading them costs nothing."""
 _BATCH = 32
 """Images that a thread converts at a time."""
 
@@ -48,57 +44,73 @@ def prepare(
 ) -> Pack:
     """Make a pack of `size` x `size` images from a folder or an archive (layouts: `data.sources.layouts`).
 
-    Where the source has no test split, `test_fraction` of each class is held out of the training images first; where
-    it has no validation split, `val_fraction` of those that remain. Both are drawn by `seed`. `encoding` is `raw`,
-    `jpeg` (compressed by `jpeg`) or `auto`: raw where that is small. `workers` threads convert images (None: one for
-    each core); the pack has the same bytes for any number. Images that cannot be read are left out and listed in
-    `rejected.txt`; oddities are listed in `unusual.txt`. Whatever interrupts it, the same call goes on where it
-    stopped; where another process is at the same pack, it waits and opens that. Raises `UserError` for a source or
-    target that cannot be used.
+    If the source has no test split, `test_fraction` of each class is held out of the training images first; if it has
+    no validation split, `val_fraction` of those that remain. Both are drawn by `seed`. `encoding` is `raw`, `jpeg`
+    (compressed by `jpeg`) or `auto`: raw if that is small. `workers` threads convert images (None: one per CPU); the
+    pack has the same bytes for any number. Unreadable images are left out and listed in `rejected.txt`, unusual ones in
+    `unusual.txt`. After an interruption the same call resumes; if another process makes the same pack, it waits and
+    opens that.
+
+    Raises:
+        UserError: the source or the target cannot be used.
     """
     _check_arguments(source, pack, size, val_fraction, test_fraction, encoding, workers)
-    threads = workers or cores()
     start = time.perf_counter()
-    listed = _with_test(open_source(source), test_fraction, seed)
-    listed = _with_validation(listed, val_fraction, seed, show_progress)
-    shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed}
-    versions = {"alexnet": alexnet.__version__, **{name: version(name) for name in ("pillow", "simplejpeg")}}
-    made = {"source": source.resolve().name, "resize": RESIZE, **shares, "versions": versions}
-    for note in listed.notes:
-        say(note, show=show_progress)
-    labels = {split: items.labels for split, items in listed.splits.items()}
-    writer = PackWriter(
-        pack,
-        image_size=size,
-        class_names=listed.class_names,
-        labels=labels,
-        jpeg=None if _is_raw(encoding, size, labels) else jpeg or JpegQuality(),
-        job={**made, "names": _names_digest(listed)},
-    )
-    with _alone(pack, show_progress):
-        if is_pack(pack):  # another process has made it, while this one waited
-            return open_pack(pack)
-        with writer, _interruption_told(writer, show_progress):
-            if writer.discarded:
-                say(f"{pack}: what an earlier attempt with other options had done is discarded", show=show_progress)
-            _write_images(listed, writer, threads, show_progress)
-            _check_kept(source, listed, writer)
-            with progress("statistics", len(listed.splits["train"]), show=show_progress) as advance:
-                done = writer.finish(made, threads=threads, advance=advance)
-        _report(done, writer, time.perf_counter() - start, show_progress)
+    with open_source(source) as listed:
+        images = listed.catalog
+        if test_fraction:
+            if "test" in images.counts():
+                what = "the source has a test split already; leave test_fraction out"
+                raise UserError(f"test_fraction={test_fraction}: {what}")
+            images.hold_out("test", test_fraction, seed)
+        if "val" not in images.counts():
+            images.hold_out("val", val_fraction, seed)
+            _note_classes_without_val(listed, show_progress)
+        for note in listed.notes:
+            print_status(note, show=show_progress)
+        shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed}
+        versions = {"alexnet": alexnet.__version__, **{name: version(name) for name in ("pillow", "simplejpeg")}}
+        made = {"source": source.resolve().name, "resize": RESIZE, **shares, "versions": versions}
+        raw = encoding == "raw" or (encoding == "auto" and sum(images.counts().values()) * size**2 * 3 <= RAW_BYTES)
+        writer = PackWriter(
+            pack,
+            image_size=size,
+            class_names=listed.class_names,
+            labels={split: images.labels(split) for split in images.counts()},
+            jpeg=None if raw else jpeg or JpegQuality(),
+            job={**made, "names": _names_digest(listed)},
+        )
+        with _alone(pack, show_progress):
+            if is_pack(pack):  # another process has made it, while this one waited
+                return open_pack(pack)
+            with writer, _interruption_told(writer, show_progress):
+                if writer.discarded:
+                    what = "an earlier attempt with other options is discarded"
+                    print_status(f"{pack}: {what}", show=show_progress)
+                _write_images(listed, writer, workers or available_cpus(), show_progress)
+                _check_kept(source, listed, writer)
+                with progress("statistics", images.counts()["train"], show=show_progress) as advance:
+                    done = writer.finish(made, threads=workers or available_cpus(), advance=advance)
+            _report(done, writer, time.perf_counter() - start, show_progress)
     return done
 
 
-def _is_raw(encoding: str, size: int, labels: dict[str, npt.NDArray[np.int64]]) -> bool:
-    pixels = sum(len(of_split) for of_split in labels.values()) * size * size * 3
-    return encoding == "raw" or (encoding == "auto" and pixels <= RAW_BYTES)
+def _note_classes_without_val(source: Source, show: bool) -> None:
+    without = len(source.class_names)
+    if "val" in source.catalog.counts():
+        without -= len(np.unique(source.catalog.labels("val")))
+    if without:
+        what = "no validation split is made"
+        if without < len(source.class_names):
+            what = f"{without} classes have no validation image"
+        print_status(f"note: classes with a single training image keep it for training: {what}", show=show)
 
 
 def _names_digest(source: Source) -> str:
     digest = hashlib.sha256()
-    for split, items in source.splits.items():
+    for split in source.catalog.counts():
         digest.update(f"{split}\n".encode())
-        for name, _ in items:
+        for name in source.catalog.images(split):
             digest.update(f"{name}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
@@ -108,34 +120,29 @@ def _interruption_told(writer: PackWriter, show: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say(f"interrupted: {writer.done:,} images are done, and the same command goes on", show=show)
+        print_status(f"interrupted: {writer.done:,} images are done; repeat the command to resume", show=show)
         raise
 
 
 @contextmanager
 def _alone(pack: Path, show: bool) -> Iterator[None]:
-    """Wait until no other process prepares the same pack; makes the folders above it, and removes them if unused."""
-    missing = [folder for folder in pack.parents if not folder.exists()]
+    """Make the folder of the pack, and wait until no other process prepares the same pack."""
 
     def wait(holder: str) -> None:
-        say(f"{pack} is being prepared by {holder}: waiting for it", show=show)
+        print_status(f"{pack} is being prepared by {holder}; waiting for it", show=show)
 
     try:
         pack.parent.mkdir(parents=True, exist_ok=True)
-        with locked(pack.parent / f".{pack.name}.lock", str(pack), wait=wait):
-            yield
     except OSError as error:
-        raise UserError(f"the pack {pack} cannot be written: {error.strerror or error}") from error
-    finally:
-        for folder in missing:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        raise UserError(f"the pack {pack} cannot be written: {error.strerror or error}") from None
+    with exclusive(pack.parent / f".{pack.name}.lock", str(pack), wait=wait):
+        yield
 
 
 def _check_arguments(
     source: Path, pack: Path, size: int, val_fraction: float, test_fraction: float, encoding: str, workers: int | None
 ) -> None:
-    """Refuse at once what would fail, or surprise, after hours."""
+    """Refuse at once what would fail or surprise after hours."""
     if size < 1:
         raise UserError(f"size={size}: the side of the images must be at least 1 pixel")
     if not 0 < val_fraction < 1:
@@ -156,89 +163,42 @@ def _check_arguments(
         raise UserError(f"{pack} is a directory that holds something else; give a new directory as the target")
 
 
-def _with_test(source: Source, fraction: float, seed: int) -> Source:
-    """The source itself, or with test images held out of its training images."""
-    if not fraction:
-        return source
-    if "test" in source.splits:
-        raise UserError(f"test_fraction={fraction}: the source has a test split already; leave test_fraction out")
-    train, test = stratified_holdout(source.splits["train"], fraction, seed)
-    return _with_splits(source, train=train, test=test)
-
-
-def _with_validation(source: Source, fraction: float, seed: int, show: bool) -> Source:
-    """The source itself, or with validation images held out of its training images."""
-    if "val" in source.splits:
-        return source
-    train, val = stratified_holdout(source.splits["train"], fraction, seed)
-    without = len(source.class_names) - len(val.by_class())
-    if without:
-        what = "no validation split is made" if not len(val) else f"{without} classes have no validation image"
-        say(f"note: classes with a single training image keep it for training: {what}", show=show)
-    return _with_splits(source, train=train, val=val)
-
-
-def _with_splits(source: Source, **splits: Items) -> Source:
-    """The source with some splits in place of others; without those that are empty."""
-    divided = source.splits | splits
-    in_order = {name: divided[name] for name in ("train", "val", "test") if name in divided}
-    return replace(source, splits={name: items for name, items in in_order.items() if len(items)})
-
-
-@dataclass(frozen=True)
-class _Image:
-    """An image of the source on its way into the pack."""
-
-    name: str
-    split: str
-    slot: int
-    blob: Blob
-    """Read by the thread that converts it, where that can be done out of turn."""
-
-
 def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) -> None:
     """Convert what has not come yet, in the order of the source, many at a time."""
-    total = sum(map(len, source.splits.values()))
+    total = sum(source.catalog.counts().values())
     if writer.done:
-        say(f"{writer.path}: {writer.done:,} of {total:,} images are there from an earlier attempt", show=show)
-    images = (
-        _Image(source.splits[image.split].name(image.place), image.split, image.place, image.blob)
-        for image in islice(source.locate(), writer.done, None)
-    )
-    batches = iter(lambda: list(islice(images, _BATCH)), [])
-    work = partial(_convert_batch, writer=writer)
+        print_status(f"{writer.path}: {writer.done:,} of {total:,} images are done already", show=show)
+
+    def convert_batch(images: list[SourceImage]) -> list[tuple[SourceImage, str | tuple[bytes, tuple[str, ...]]]]:
+        """Images without their contents, each with a reason why it cannot be used, or its bytes and notes."""
+        results: list[tuple[SourceImage, str | tuple[bytes, tuple[str, ...]]]] = []
+        for image in images:
+            converted = convert_file(image.encoded, writer.image_size, image.name)
+            kept = converted if isinstance(converted, str) else (writer.encode(converted.square), converted.notes)
+            results.append((replace(image, encoded=b""), kept))
+        return results
+
     with (
         progress(f"preparing {writer.path.name}", total, show=show) as advance,
-        closing(parallel_map(work, batches, threads)) as converted,
-        quiet(),
+        closing(source.images()) as images,
+        suppress_pil_warnings(),
     ):
+        remaining = islice(images, writer.done, None)
+        batches = iter(lambda: list(islice(remaining, _BATCH)), [])
         advance(writer.done)
-        for image, result in chain.from_iterable(converted):
-            if isinstance(result, str):
-                writer.reject(image.name, result)
-            else:
-                writer.put(image.split, image.slot, result.data, name=image.name, unusual=result.unusual)
-            advance(1)
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    data: bytes
-    unusual: tuple[str, ...]
-
-
-def _convert_batch(images: list[_Image], writer: PackWriter) -> list[tuple[_Image, _Encoded | str]]:
-    return [(replace(image, blob=b""), _convert_one(image, writer)) for image in images]
-
-
-def _convert_one(image: _Image, writer: PackWriter) -> _Encoded | str:
-    converted = convert_file(image.blob, writer.image_size, image.name)
-    return converted if isinstance(converted, str) else _Encoded(writer.encode(converted.square), converted.unusual)
+        with closing(ParallelMap(convert_batch, batches, threads)) as converted:
+            for image, result in chain.from_iterable(converted):
+                if isinstance(result, str):
+                    writer.reject(image.name, result)
+                else:
+                    data, notes = result
+                    writer.put(image.split, image.place, data, name=image.name, unusual=notes)
+                advance(1)
 
 
 def _check_kept(path: Path, source: Source, writer: PackWriter) -> None:
     """Refuse a class that cannot be learnt and a split that is empty."""
-    for split in source.splits:
+    for split in source.catalog.counts():
         kept = writer.kept_per_class(split)
         if not kept.any():
             raise UserError(f"{path}: none of the images for {split} can be read; {_example(writer)}")
@@ -255,9 +215,11 @@ def _example(writer: PackWriter) -> str:
 def _report(pack: Pack, writer: PackWriter, seconds: float, show: bool) -> None:
     counts = ", ".join(f"{name} {len(split):,}" for name, split in pack.splits.items())
     form = f"{pack.image_size} x {pack.image_size}, {len(pack.class_names)} classes"
-    say(f"{pack.path}: {counts} images of {form}, {pack.encoding}, in {seconds:.1f} s", show=show)
+    lines = [f"{pack.path}: {counts} images of {form}, {pack.encoding}, in {seconds:.1f} s"]
     if writer.unusual:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in writer.unusual_counts.items())
-        say(f"{len(writer.unusual):,} images were unusual ({kinds}): see {pack.path / 'unusual.txt'}", show=show)
+        lines.append(f"{len(writer.unusual):,} images were unusual ({kinds}): see {pack.path / 'unusual.txt'}")
     if writer.rejected:
-        say(f"{len(writer.rejected):,} images could not be read: see {pack.path / 'rejected.txt'}", show=show)
+        lines.append(f"{len(writer.rejected):,} images could not be read: see {pack.path / 'rejected.txt'}")
+    for line in lines:
+        print_status(line, show=show)

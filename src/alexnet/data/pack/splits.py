@@ -1,15 +1,14 @@
-"""The images of one split of a pack, read through memory maps: whole pixels, or JPEG files decoded when asked for."""
+"""The images of one split of a pack, read through memory maps: pixels, or JPEG files that are decoded on access."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from alexnet.data.jpeg import decode_into
-from alexnet.data.sources.scratch import parts
 from alexnet.errors import UserError
 
 Images = npt.NDArray[np.uint8]
@@ -18,10 +17,10 @@ Indices = npt.NDArray[np.int64]
 
 
 class Block(NamedTuple):
-    """Images in memory: number `rows[k]` of `images` is the one that was asked for at place `places[k]`."""
+    """Images in memory: number `rows[k]` of `images` is the requested image `places[k]`."""
 
     images: Images
-    """Not to be written to, and the next block's may lie in the same memory."""
+    """Read-only; the next block may reuse the memory."""
     rows: Indices
     places: Indices
 
@@ -38,7 +37,7 @@ class Split(ABC):
         return len(self.labels)
 
     def gather(self, indices: Indices, out: Images | None = None) -> Images:
-        """The images at `indices`, int [n] within [0, N), as uint8 [n, S, S, 3] in the order given, in `out` if given.
+        """Read the images at `indices`, int [n] within [0, N), as uint8 [n, S, S, 3], into `out` if given.
 
         Raises:
             UserError: an image is damaged.
@@ -51,7 +50,7 @@ class Split(ABC):
         return out
 
     def blocks(self, indices: Indices) -> Iterator[Block]:
-        """The images at `indices`, int [n] within [0, N), without a copy where there need not be one.
+        """Read the images at `indices`, int [n] within [0, N), without a copy where none is needed.
 
         Raises:
             UserError: an image is damaged.
@@ -72,24 +71,20 @@ class RawSplit(Split):
     """Pixels, image after image, equally many in every shard but the last."""
 
     def __init__(self, shards: list[Path], image_size: int, labels: Indices, order: Indices | None = None) -> None:
-        """`order` is the place of every image in the shards, int64 [N]; None where they lie in the order of labels.
+        """Take the place of every image in the shards, `order`, int64 [N]; None: the order of the labels.
 
         Raises:
             ValueError: the shards do not hold as many images as there are labels.
         """
         self.labels, self.image_size, self.order = labels, image_size, order
-        self._arguments = (shards, image_size, labels, order)
         shape = (-1, image_size, image_size, 3)
         self._shards = [np.asarray(np.memmap(shard, np.uint8, "r")).reshape(shape) for shard in shards]
         self._per_shard = len(self._shards[0])
         held = sum(len(shard) for shard in self._shards)
         if held != len(labels) or any(len(shard) != self._per_shard for shard in self._shards[:-1]):
             raise ValueError(f"there are {len(labels)} labels and shards of {held} images")
-        _check_places(order, held)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Another process opens the files itself instead of being sent their contents.
-        return RawSplit, self._arguments
+        if order is not None and not (len(order) == held and (order.min(), order.max()) == (0, held - 1)):
+            raise ValueError("the order of its images does not fit them")
 
     def _blocks(self, indices: Indices) -> Iterator[Block]:
         shards, rows = np.divmod(indices if self.order is None else self.order[indices], self._per_shard)
@@ -101,24 +96,20 @@ class RawSplit(Split):
 class JpegSplit(Split):
     """JPEG files, one after another; none lies in two shards."""
 
-    def __init__(self, shards: list[Path], image_size: int, labels: Indices, spans: Indices) -> None:
-        """`spans` is the first byte and the length of every image, int64 [N, 2], counted through all shards.
+    def __init__(self, shards: list[Path], image_size: int, labels: Indices, byte_ranges: Indices) -> None:
+        """Take the first byte, counted through all shards, and the length of every image: `byte_ranges`, int64 [N, 2].
 
         Raises:
             ValueError: there are not as many images as labels, or one lies beyond the shards.
         """
-        self.labels, self.image_size, self.spans = labels, image_size, spans
-        self._arguments = (shards, image_size, labels, spans)
+        self.labels, self.image_size, self.byte_ranges = labels, image_size, byte_ranges
         self._paths = shards
         self._shards = [np.asarray(np.memmap(shard, np.uint8, "r")) for shard in shards]
         self._starts = np.concatenate([[0], np.cumsum([len(shard) for shard in self._shards])])
-        if len(spans) != len(labels) or spans.shape[1:] != (2,):
-            raise ValueError(f"there are {len(labels)} labels and {len(spans)} images")
-        if spans.min() < 0 or max(spans[part].sum(1).max() for part in parts(len(spans))) > self._starts[-1]:
+        if len(byte_ranges) != len(labels) or byte_ranges.shape[1:] != (2,):
+            raise ValueError(f"there are {len(labels)} labels and {len(byte_ranges)} images")
+        if byte_ranges.min() < 0 or (byte_ranges[:, 0] + byte_ranges[:, 1]).max() > self._starts[-1]:
             raise ValueError("an image lies outside the shards")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return JpegSplit, self._arguments
 
     def gather(self, indices: Indices, out: Images | None = None) -> Images:
         if out is None:
@@ -137,12 +128,12 @@ class JpegSplit(Split):
             yield Block(readonly, row, np.array([place]))
 
     def files(self, indices: Indices) -> list[npt.NDArray[np.uint8]]:
-        """The JPEG files of the images at `indices`, int [n] within [0, N), as they lie in the shards."""
+        """Return the JPEG files of the images at `indices`, int [n] within [0, N)."""
         return [self._file(index)[1] for index in self._checked(indices).tolist()]
 
     def _file(self, index: int) -> tuple[Path, npt.NDArray[np.uint8]]:
         """One image's shard and its JPEG file."""
-        start, length = self.spans[index].tolist()
+        start, length = self.byte_ranges[index].tolist()
         shard, begin = place_in_shards(self._starts, start)
         return self._paths[shard], self._shards[shard][begin : begin + length]
 
@@ -154,16 +145,11 @@ class JpegSplit(Split):
         except ValueError as error:
             raise UserError(
                 f"{shard}: image {index} is damaged ({' '.join(str(error).split())}); "
-                f"alexnet verify {shard.parent} tells what else is"
+                f"run `alexnet verify {shard.parent}` to find other damage"
             ) from None
 
 
 def place_in_shards(starts: Indices, place: int) -> tuple[int, int]:
-    """The shard that holds byte `place` of all, and its number there; `starts`, int64 [n + 1], are their firsts."""
+    """Find the shard that holds byte `place` of all, and the byte's offset there; `starts`, int64 [n + 1]."""
     shard = int(np.searchsorted(starts, place, "right")) - 1
     return shard, place - int(starts[shard])
-
-
-def _check_places(order: Indices | None, images: int) -> None:
-    if order is not None and not (len(order) == images and (order.min(), order.max()) == (0, images - 1)):
-        raise ValueError("the order of its images does not fit them")

@@ -1,7 +1,7 @@
-"""The mean image and the covariance of the pixels' colours (paper, sections 2 and 4.1), in one streaming pass.
+"""The mean image and the covariance of the pixels' colors (paper, sections 2 and 4.1), in one streaming pass.
 
-Pixels are whole numbers, so their sums are kept as whole numbers: the result does not depend on the order of the
-images and is rounded once, at the end. 64 bits hold the sums of more than 1e14 pixels.
+Pixels are integers, so their sums are too: the result does not depend on the order of the images and is rounded once,
+at the end. 64 bits hold the sums of more than 1e14 pixels.
 """
 
 import math
@@ -38,7 +38,7 @@ class PixelStats:
 
 
 class RunningPixelStats:
-    """Sums over images of one size that are handed over in pieces."""
+    """Sums over images of one size that arrive in pieces."""
 
     def __init__(self, image_size: int) -> None:
         self.images = 0
@@ -46,18 +46,18 @@ class RunningPixelStats:
         self._products = np.zeros(6, np.int64)
 
     def add(self, images: npt.NDArray[np.uint8]) -> None:
-        """Count uint8 [n, S, S, 3]. Releases the GIL."""
+        """Add uint8 [n, S, S, 3]. Releases the GIL."""
         self.images += len(images)
         _add_up(images.reshape(len(images), len(self._sum)), self._sum, self._products)
 
     def merge(self, other: "RunningPixelStats") -> None:
-        """Count what `other` has counted."""
+        """Add the sums of `other`."""
         self.images += other.images
         self._sum += other._sum
         self._products += other._products
 
     def statistics(self) -> PixelStats:
-        """The statistics of all images so far; there must be one at least."""
+        """Compute the statistics of all images so far, at least one."""
         assert self.images > 0
         covariance = self._covariance()
         eigenvalues, eigenvectors = _directions(covariance)
@@ -73,7 +73,7 @@ class RunningPixelStats:
         return math.isqrt(len(self._sum) // 3)
 
     def _covariance(self) -> npt.NDArray[np.float64]:
-        """(n * sum(x y) - sum(x) * sum(y)) / n^2 in Python's unbounded integers: nothing cancels."""
+        """Compute (n * sum(x y) - sum(x) * sum(y)) / n^2 in Python's unbounded integers: nothing cancels."""
         n = self.images * self._side**2
         sums = [int(value) for value in self._sum.reshape(-1, 3).sum(axis=0)]
         covariance = np.empty((3, 3))
@@ -94,7 +94,7 @@ def _add_up(images: npt.NDArray[np.uint8], sums: npt.NDArray[np.int64], products
 
 @njit(cache=True, nogil=True)
 def _add_products(line: npt.NDArray[np.uint8], products: npt.NDArray[np.int64]) -> None:
-    """In 32 bits, which hold a line's, and with unsigned places: both let the compiler take many pixels at a time."""
+    """Add in 32 bits, which are enough for a line, with unsigned indices: both let the compiler vectorize."""
     one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
     rr = rg = rb = gg = gb = bb = np.uint32(0)
     for pixel in range(np.uint64(line.shape[0] // 3)):
@@ -115,7 +115,7 @@ def _add_products(line: npt.NDArray[np.uint8], products: npt.NDArray[np.int64]) 
 
 
 def _directions(covariance: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Eigenvalues, descending, and eigenvectors with a sign that does not depend on the linear algebra library."""
+    """Return eigenvalues, descending, and eigenvectors whose sign does not depend on the linear algebra library."""
     values, vectors = np.linalg.eigh(covariance)
     values, vectors = values[::-1].clip(min=0), vectors[:, ::-1]
     largest = np.abs(vectors).argmax(axis=0)

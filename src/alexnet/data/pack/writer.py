@@ -1,7 +1,7 @@
-"""Writing a pack: images are appended as they come, under a temporary name beside its place, renamed when complete.
+"""The writer of packs: appends images as they come under a temporary name, and renames the complete pack.
 
-Beside the shards grows a journal of what is in them. Whoever is killed leaves both behind, and the next writer of the
-same job goes on behind the last image that the journal knows, so that the finished pack has the same bytes.
+A journal lists what the shards hold. A killed writer leaves both behind, and the next writer of the same job resumes
+after the last image in the journal, so that the finished pack has the same bytes.
 """
 
 import hashlib
@@ -10,10 +10,9 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -21,26 +20,25 @@ from typing import IO, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.config.records import replace_file
 from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
 from alexnet.data.pack.splits import place_in_shards
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
-from alexnet.data.sources.scratch import full, parts
-from alexnet.data.threads import parallel_map
+from alexnet.data.threads import ParallelMap
 from alexnet.errors import UserError
+from alexnet.files import replace_file
 
 SHARD_BYTES = 2**30
 JOURNAL_SECONDS = 2.0
-"""Work that is lost at most when the machine stops."""
+"""The most work lost when the machine stops."""
 _JOB, _JOURNAL = "job.json", "journal.jsonl"
 _PIECE = 64
-"""Images that are read back at a time for the statistics."""
+"""Images read back at a time for the statistics."""
 
 
 @dataclass(kw_only=True)
 class _Arrivals:
-    """What has come of some images of the source, in the order in which they were read; one line of the journal."""
+    """Outcomes of some images of the source, in the order in which they were read; one line of the journal."""
 
     kept: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     """By split: the slot of each image that was kept, and its bytes."""
@@ -59,33 +57,32 @@ class _Shards:
     """The files of one split, appended to; a new one begins where an image would not fit into the last."""
 
     def __init__(self, folder: Path, split: str, suffix: str, labels: npt.NDArray[np.int64], shard_bytes: int) -> None:
-        self.split, self.labels, self.suffix = split, labels, suffix
-        self._spans = full(2 * len(labels), np.int64(-1)).reshape(-1, 2)
+        self.split, self.labels = split, labels
+        self._byte_ranges = np.full((len(labels), 2), -1, np.int64)
         """First byte and length of the image of each slot; -1 where there is none."""
-        self._folder, self._shard_bytes = folder, shard_bytes
+        self._folder, self._suffix, self._shard_bytes = folder, suffix, shard_bytes
         self._sizes: list[int] = []
-        self._end = 0
         self._file: IO[bytes] | None = None
 
     def place(self, slot: int, length: int) -> bool:
-        """Give the next image its span; whether it begins a new shard."""
+        """Place the next image behind the others; whether it begins a new shard."""
         begins = not self._sizes or self._sizes[-1] + length > self._shard_bytes
         if begins:
             self._sizes.append(0)
-        self._spans[slot] = self._end, length
+        self._byte_ranges[slot] = sum(self._sizes), length
         self._sizes[-1] += length
-        self._end += length
         return begins
 
     def append(self, slot: int, data: bytes) -> None:
+        """Write the next image."""
         if self.place(slot, len(data)) or self._file is None:
             self.close()
-            self._file = self._path(len(self._sizes) - 1).open("ab")
+            self._file = self.paths[-1].open("ab")
         self._file.write(data)
 
     def cut(self) -> None:
-        """Cut off whatever lies behind the images that have been placed."""
-        for file in self._folder.glob(f"{self.split}-*{self.suffix}"):
+        """Cut off what lies behind the images that have been placed."""
+        for file in self._folder.glob(f"{self.split}-*{self._suffix}"):
             if file not in self.paths:
                 file.unlink()
         for path, size in zip(self.paths, self._sizes, strict=True):
@@ -98,33 +95,25 @@ class _Shards:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
+        """Close the last shard."""
         if self._file is not None:
             self.sync()
             self._file.close()
             self._file = None
 
-    def kept(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-        """Labels [n] and spans [n, 2] of the slots that have an image, some at a time."""
-        for part in parts(len(self.labels)):
-            there = self._spans[part, 0] >= 0
-            yield self.labels[part][there], self._spans[part][there]
+    def kept(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Labels [n] and byte ranges [n, 2] of the slots that have an image."""
+        there = self._byte_ranges[:, 0] >= 0
+        return self.labels[there], self._byte_ranges[there]
 
-    def in_order(self) -> bool:
-        """Whether the images came in the order of their slots."""
-        last = -1
-        for _, spans in self.kept():
-            starts = np.concatenate([[last], spans[:, 0]])
-            if (np.diff(starts) < 0).any():
-                return False
-            last = starts[-1]
-        return True
-
-    def contents_in_order(self) -> list[str]:
-        """The checksums that the shards would have, had the images come in the order of their slots."""
+    def contents_in_order(self, byte_ranges: npt.NDArray[np.int64]) -> list[str]:
+        """Compute the checksums that the shards would have if the images had come in the order of their slots."""
         held = [np.memmap(path, np.uint8, "r") for path in self.paths]
         starts = np.concatenate([[0], np.cumsum(self._sizes)])
         digests, size = [hashlib.sha256()], 0
-        for start, length in chain.from_iterable(spans.tolist() for _, spans in self.kept()):
+        for start, length in zip(
+            byte_ranges[:, 0].data, byte_ranges[:, 1].data, strict=True
+        ):  # without lists of millions
             if size + length > self._shard_bytes and size:
                 digests.append(hashlib.sha256())
                 size = 0
@@ -135,17 +124,15 @@ class _Shards:
 
     @property
     def paths(self) -> list[Path]:
-        return [self._path(number) for number in range(len(self._sizes))]
-
-    def _path(self, number: int) -> Path:
-        return self._folder / f"{self.split}-{number:05d}{self.suffix}"
+        """The shards begun so far."""
+        return [self._folder / f"{self.split}-{number:05d}{self._suffix}" for number in range(len(self._sizes))]
 
 
 class PackWriter:
     """Writes one pack; every image has a slot in its split, and images come in an order that is always the same.
 
-    Used as a context manager. An interruption leaves what was written for the next writer of the same `job`. A disk
-    that is full or may not be written to is a `UserError`.
+    A context manager. An interruption leaves what was written to the next writer of the same `job`. A disk that is full
+    or read-only is a `UserError`.
     """
 
     def __init__(
@@ -159,8 +146,10 @@ class PackWriter:
         job: dict[str, Any] | None = None,
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
-        """`labels` of all slots, int64 [N], by split; without `jpeg` the pack is raw. `job` is whatever else the bytes
-        of the pack follow from."""
+        """Take the `labels` of all slots, int64 [N], by split. Without `jpeg` the pack is raw.
+
+        `job` holds everything else that determines the bytes of the pack.
+        """
         self.path, self.image_size, self.class_names, self.jpeg = path, image_size, class_names, jpeg
         self.encoding = "raw" if jpeg is None else "jpeg"
         self.done = 0
@@ -170,7 +159,7 @@ class PackWriter:
         self.unusual: dict[str, list[str]] = {}
         """What was out of the ordinary, by name of the image in its source."""
         self.discarded = False
-        """Whether another job's work for the same target had to make room."""
+        """Whether unfinished work of another job for the same target was deleted."""
         self._partial = path.parent / f".{path.name}.partial"
         self._folder = self._partial / "pack"
         self._job = _digest(self.encoding, image_size, class_names, labels, asdict(jpeg) if jpeg else None, job)
@@ -182,14 +171,16 @@ class PackWriter:
         self._written = time.monotonic()
 
     def __enter__(self) -> Self:
-        with self._writable():
-            if not self._goes_on():
+        try:
+            if not self._resumes():
                 self.discarded = (self._partial / _JOURNAL).exists()
                 shutil.rmtree(self._partial, ignore_errors=True)
                 self._folder.mkdir(parents=True)
                 (self._partial / _JOB).write_text(self._job, encoding="utf-8")
             for shards in self._shards.values():
                 shards.cut()
+        except OSError as error:
+            raise self._unwritable(error) from None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -201,7 +192,7 @@ class PackWriter:
             raise self._unwritable(error) from error
 
     def encode(self, square: npt.NDArray[np.uint8]) -> bytes:
-        """uint8 [S, S, 3] in the pack's encoding. Releases the GIL; may be called from several threads."""
+        """Encode uint8 [S, S, 3] as the pack stores it. Releases the GIL; may be called from several threads."""
         assert square.shape == (self.image_size, self.image_size, 3) and square.dtype == np.uint8
         return square.tobytes() if self.jpeg is None else encode(square, self.jpeg)
 
@@ -221,18 +212,15 @@ class PackWriter:
         self._arrived()
 
     def kept_per_class(self, split: str) -> npt.NDArray[np.int64]:
-        """int64 [classes]: images kept so far."""
-        counts = np.zeros(len(self.class_names), np.int64)
-        for labels, _ in self._shards[split].kept():
-            counts += np.bincount(labels, minlength=len(counts))
-        return counts
+        """Count the images kept so far, int64 [classes]."""
+        return np.bincount(self._shards[split].kept()[0], minlength=len(self.class_names))
 
     def finish(
         self, made: dict[str, Any], *, threads: int = 1, advance: Callable[[int], None] = lambda _: None
     ) -> Pack:
-        """Complete the pack, give it its name and open it; `made` says how it was made, for `pack.json`.
+        """Complete the pack, give it its name and open it; `made` says in `pack.json` how it was made.
 
-        `advance` is called with the numbers of images read back for statistics and checksums.
+        `advance` is called with the number of images read back for the statistics since the last call.
         """
         self._close(write=True)
         splits = {split: self._finish_split(shards) for split, shards in self._shards.items()}
@@ -243,7 +231,7 @@ class PackWriter:
         self._folder.rename(self.path)  # never replaces a directory that holds something
         return open_pack(self.path)
 
-    def _goes_on(self) -> bool:
+    def _resumes(self) -> bool:
         """Whether another writer has begun the same job here; take over what it has done."""
         job, journal = self._partial / _JOB, self._partial / _JOURNAL
         if not (job.is_file() and self._folder.is_dir()) or job.read_text(encoding="utf-8") != self._job:
@@ -254,18 +242,16 @@ class PackWriter:
         with journal.open("rb") as lines:
             for line in lines:
                 if line.endswith(b"\n"):  # the last line may be cut off
-                    self._take_over(_Arrivals(**json.loads(line)))
+                    arrivals = _Arrivals(**json.loads(line))
+                    for split, kept in arrivals.kept.items():
+                        for slot, length in kept:
+                            self._shards[split].place(slot, length)
+                    self.done += arrivals.count
+                    self.rejected |= arrivals.rejected
+                    self.unusual |= arrivals.unusual
                     whole += len(line)
         os.truncate(journal, whole)
         return True
-
-    def _take_over(self, arrivals: _Arrivals) -> None:
-        for split, kept in arrivals.kept.items():
-            for slot, length in kept:
-                self._shards[split].place(slot, length)
-        self.done += arrivals.count
-        self.rejected |= arrivals.rejected
-        self.unusual |= arrivals.unusual
 
     def _arrived(self) -> None:
         self.done += 1
@@ -291,37 +277,36 @@ class PackWriter:
 
     def _finish_split(self, shards: _Shards) -> dict[str, Any]:
         """Write labels and index; returns the split's entry of `pack.json`."""
-        in_order, bytes_each = shards.in_order(), self.image_size**2 * 3
-        entry: dict[str, Any] = {"images": sum(len(labels) for labels, _ in shards.kept())}
-
-        def save(name: str, pieces: Iterator[npt.NDArray[np.int64]]) -> None:
-            entry[name] = f"{shards.split}-{name}.npy"
-            _save(self._folder / entry[name], entry["images"], pieces)
-
-        save("labels", (labels for labels, _ in shards.kept()))
+        labels, byte_ranges = shards.kept()
+        in_order = bool((byte_ranges[1:, 0] >= byte_ranges[:-1, 0]).all())
+        arrays = {"labels": labels}
         if self.encoding == "jpeg":
-            save("spans", (spans for _, spans in shards.kept()))
+            arrays["spans"] = byte_ranges
         elif not in_order:
-            save("order", (spans[:, 0] // bytes_each for _, spans in shards.kept()))
+            arrays["order"] = byte_ranges[:, 0] // (self.image_size**2 * 3)
+        entry: dict[str, Any] = {"images": len(labels)}
+        for name, array in arrays.items():
+            entry[name] = f"{shards.split}-{name}.npy"
+            np.save(self._folder / entry[name], array)
         if not in_order:
-            entry["in_order"] = shards.contents_in_order()
+            entry["in_order"] = shards.contents_in_order(byte_ranges)
         return {**entry, "shards": [path.name for path in shards.paths]}
 
     def _measure(self, splits: dict[str, Any], threads: int, advance: Callable[[int], None]) -> PixelStats:
-        """Over the training images as the pack holds them."""
+        """Take the statistics of the training images as the pack holds them."""
         split = open_split(self._folder, splits["train"], self.encoding, self.image_size)
 
-        def sums_of(indices: npt.NDArray[np.int64]) -> RunningPixelStats:
+        def sums_of(first: int) -> RunningPixelStats:
             sums = RunningPixelStats(self.image_size)
-            for block in split.blocks(indices):
+            for block in split.blocks(np.arange(first, min(first + _PIECE, len(split)))):
                 sums.add(block.images[block.rows])
             return sums
 
-        pieces = (np.arange(part.start, part.stop) for part in parts(len(split), most=_PIECE))
         total = RunningPixelStats(self.image_size)
-        for sums in parallel_map(sums_of, pieces, threads):
-            total.merge(sums)
-            advance(sums.images)
+        with closing(ParallelMap(sums_of, range(0, len(split), _PIECE), threads)) as pieces:
+            for sums in pieces:
+                total.merge(sums)
+                advance(sums.images)
         return total.statistics()
 
     def _write_lists(self) -> None:
@@ -333,7 +318,12 @@ class PackWriter:
 
     def _write_header(self, splits: dict[str, Any], statistics: PixelStats, made: dict[str, Any], threads: int) -> None:
         files = [file for file in sorted(self._folder.iterdir()) if file.name not in LISTS]
-        sums = parallel_map(file_sha256, iter(files), threads)
+        with closing(ParallelMap(file_sha256, files, threads)) as sums:
+            entries = {
+                file.name: {"bytes": file.stat().st_size, "sha256": sha256}
+                for file, sha256 in zip(files, sums, strict=True)
+            }
+        figures = ("channel_means", "covariance", "eigenvalues", "eigenvectors")
         header: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
@@ -342,17 +332,9 @@ class PackWriter:
             "image_size": self.image_size,
             "splits": splits,
             "made": {**made, "rejected": len(self.rejected), "unusual": self.unusual_counts},
-            "statistics": {
-                "channel_means": statistics.channel_means.tolist(),
-                "covariance": statistics.covariance.tolist(),
-                "eigenvalues": statistics.eigenvalues.tolist(),
-                "eigenvectors": statistics.eigenvectors.tolist(),
-            },
+            "statistics": {name: getattr(statistics, name).tolist() for name in figures},
             "class_names": self.class_names,
-            "files": {
-                file.name: {"bytes": file.stat().st_size, "sha256": sha256}
-                for file, sha256 in zip(files, sums, strict=True)
-            },
+            "files": entries,
         }
         header["checksum"] = header_checksum(header)
         replace_file(self._folder / "pack.json", (json.dumps(header, indent=1) + "\n").encode())
@@ -363,15 +345,8 @@ class PackWriter:
         counts = Counter(note for notes in self.unusual.values() for note in notes)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
-    @contextmanager
-    def _writable(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise self._unwritable(error) from None
-
     def _unwritable(self, error: OSError) -> UserError:
-        kept = f"; {self.done:,} images are done, and the same command goes on" if self.done else ""
+        kept = f"; {self.done:,} images are done: make room and repeat the command to resume" if self.done else ""
         return UserError(f"the pack {self.path} cannot be written: {error.strerror or error}{kept}")
 
 
@@ -384,13 +359,3 @@ def _digest(*parts: Any) -> str:
             digest.update(f"\n{name}:".encode())
             digest.update(value.data if isinstance(value, np.ndarray) else json.dumps(value, sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def _save(path: Path, length: int, pieces: Iterable[npt.NDArray[np.int64]]) -> None:
-    """What `np.save` writes of the pieces one behind the other: `length` numbers or rows."""
-    with path.open("wb") as file:
-        for place, piece in enumerate(pieces):
-            if place == 0:
-                form = np.lib.format.header_data_from_array_1_0(piece)
-                np.lib.format.write_array_header_1_0(file, form | {"shape": (length, *piece.shape[1:])})
-            file.write(piece.tobytes())

@@ -5,13 +5,13 @@ A record is one byte of label and 1,024 bytes each of red, green and blue, row b
 therefore not read.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
+from alexnet.data.sources.catalog import IN_FOLDER, Catalog, File
 from alexnet.data.sources.folders import FileTree, read_named
-from alexnet.data.sources.listing import Items
 from alexnet.errors import UserError
 
 _SIDE = 32
@@ -32,26 +32,22 @@ def is_pickled(names: Iterable[str]) -> bool:
     return any(_file(name) == "data_batch_1" for name in names)
 
 
-def labels(tree: FileTree) -> tuple[list[str], dict[str, Items]]:
-    """Class names, and the images of train and test sorted by class and name; `UserError` if something is missing.
+def list_images(tree: FileTree, catalog: Catalog) -> list[str]:
+    """Fill a catalog with the images of train and test, named `<file>#<number in the file>`; return the class names.
 
-    The name of an image is `<file>#<number in the file>`.
+    Raises:
+        UserError: something is missing or damaged.
     """
-    names: list[str] = []
-    splits: dict[str, list[tuple[int, str, int]]] = {"train": [], "test": []}
+    places: dict[str, tuple[str, int]] = {}
     for file, records in _batches(tree):
-        for number, label in enumerate(records[:, 0].tolist()):
-            splits["test" if file == _TEST else "train"].append((label, _name(file, number), len(names)))
-            names.append(_name(file, number))
-    return _class_names(tree), {split: _items(names, sorted(images)) for split, images in splits.items()}
+        split = "test" if file == _TEST else "train"
+        places |= {f"{file}#{number:05d}": (split, label) for number, label in enumerate(records[:, 0].tolist())}
+    catalog.add(File(name, _RECORD, IN_FOLDER, 0) for name in places)
+    catalog.assign(places.get)
+    return _class_names(tree)
 
 
-def _items(names: list[str], images: list[tuple[int, str, int]]) -> Items:
-    """Of class, name and number of each."""
-    return Items(names, np.array([number for *_, number in images]), np.array([label for label, *_ in images]))
-
-
-def images(tree: FileTree) -> Iterator[npt.NDArray[np.uint8]]:
+def images(tree: FileTree) -> Generator[npt.NDArray[np.uint8], None, None]:
     """Every image in the order of its number, uint8 [32, 32, 3]."""
     for _, records in _batches(tree):
         planes = records[:, 1:].reshape(-1, 3, _SIDE, _SIDE)
@@ -60,7 +56,7 @@ def images(tree: FileTree) -> Iterator[npt.NDArray[np.uint8]]:
 
 def _batches(tree: FileTree) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
     """Name and records, uint8 [n, 3073], of each of the six files."""
-    members = {_file(name): name for name in tree.files}
+    members = {_file(name): name for name in tree.files.names()}
     missing = [file for file in (*_TRAIN, _TEST, _META) if file not in members]
     if missing:
         raise UserError(f"{tree.path} is CIFAR-10's binary form without {', '.join(missing)}; download it again")
@@ -82,7 +78,3 @@ def _class_names(tree: FileTree) -> list[str]:
 
 def _file(name: str) -> str:
     return name.rsplit("/", 1)[-1]
-
-
-def _name(file: str, number: int) -> str:
-    return f"{file}#{number:05d}"

@@ -1,4 +1,7 @@
-"""Fetching a published archive once, checked against its published checksum."""
+"""Published archives: their MD5 sums, the check of archives at hand, and downloads.
+
+The loop is our own: torchvision's `download_url` imports torch, and waits for a silent server for ever.
+"""
 
 import hashlib
 import http.client
@@ -9,19 +12,56 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from alexnet.data.progress import progress
+from alexnet.data.progress import print_status, progress
 from alexnet.errors import UserError
 
-_CHUNK = 2**18
-_TIMEOUT_S = 30.0
+PUBLISHED = {
+    "ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
+    "ILSVRC2012_img_val.tar": "29b22e2961454d5413ddabcf34fc5622",
+    "ILSVRC2012_devkit_t12.tar.gz": "fa75699e90414af021442c21a62c3abf",
+    "cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530",
+    "tiny-imagenet-200.zip": "90528d7ca1a48142e341f4ef8d21d0de",
+}
+"""MD5 by file name. ILSVRC-2012's are those of its download page, which torchvision's `ImageNet` has too."""
+_CHUNK = 2**20
+_TIMEOUT_SECONDS = 30.0
 """Without a byte from the server."""
 
 
-def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
-    """The file at `url` in `folder`, downloaded unless it is there already.
+def check(source: Path, *, show_progress: bool = True) -> None:
+    """Compare the published archives in a folder and its subfolders, or the one that `source` is, with their MD5.
 
-    It gets its name only when complete and its MD5 is `md5`, so what is there is sound. Raises `UserError` if it cannot
-    be had, with the two ways to go on without this download.
+    Takes a minute or more for every 50 GB.
+
+    Raises:
+        UserError: an archive differs or cannot be read, or there is none to compare.
+    """
+    archives = [source] if source.name in PUBLISHED and source.is_file() else []
+    if source.is_dir():
+        found = (file for name in PUBLISHED for file in (source / name, *sorted(source.glob(f"*/{name}"))))
+        archives = [file for file in found if file.is_file()]
+    if not archives:
+        raise UserError(f"{source} holds none of the archives whose MD5 is known: {', '.join(PUBLISHED)}")
+    for archive in archives:
+        wanted, size = PUBLISHED[archive.name], archive.stat().st_size
+        try:
+            with (
+                archive.open("rb") as file,
+                progress(f"MD5 of {archive.name}", size, show=show_progress, in_bytes=True) as advance,
+            ):
+                md5 = _read_through(file, advance)
+        except OSError as error:
+            raise UserError(f"{archive}: cannot be read: {error.strerror or error}") from None
+        if md5 != wanted:
+            raise UserError(f"{archive} is incomplete or altered: MD5 {md5} instead of {wanted}; download it again")
+        print_status(f"{archive.name}: MD5 as published", show=show_progress)
+
+
+def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
+    """Download the file at `url` into `folder`, unless it is there already; it gets its name once its MD5 is `md5`.
+
+    Raises:
+        UserError: the download failed; the message names the two ways without it.
     """
     target = folder / url.rsplit("/", 1)[-1]
     if target.exists():
@@ -29,7 +69,10 @@ def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
     part = folder / f".{target.name}.{uuid.uuid4().hex[:12]}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        found = _download(url, part, show_progress)
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response, part.open("wb") as file:
+            total = int(response.headers["Content-Length"] or 0) or None
+            with progress(f"downloading {target.name}", total, show=show_progress, in_bytes=True) as advance:
+                found = _read_through(response, advance, file)
         if found != md5:
             raise OSError(f"incomplete or altered: MD5 {found} instead of {md5}")
         part.rename(target)
@@ -45,19 +88,12 @@ def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
     return target
 
 
-def _download(url: str, part: Path, show: bool) -> str:
-    """Write the file and return its MD5."""
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response, part.open("wb") as file:
-        length = response.headers["Content-Length"]
-        total = int(length) if length else None
-        with progress(f"downloading {url.rsplit('/', 1)[-1]}", total, show=show, in_bytes=True) as advance:
-            return _copy(response, file, advance)
-
-
-def _copy(response: IO[bytes], file: IO[bytes], advance: Callable[[int], None]) -> str:
+def _read_through(file: IO[bytes], advance: Callable[[int], None], copy: IO[bytes] | None = None) -> str:
+    """Read a file to its end, writing it to `copy` if given, and return its MD5."""
     digest = hashlib.md5(usedforsecurity=False)
-    while chunk := response.read(_CHUNK):
-        file.write(chunk)
+    while chunk := file.read(_CHUNK):
         digest.update(chunk)
+        if copy is not None:
+            copy.write(chunk)
         advance(len(chunk))
     return digest.hexdigest()

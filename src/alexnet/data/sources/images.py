@@ -1,19 +1,19 @@
-"""One image file to one square of pixels.
+"""The conversion of one image file to one square of pixels.
 
-The shorter side is scaled to the size and the centre kept (paper, section 2), antialiased (`resample`).
-Every kind of file has one outcome, that of the usual tool chain (`Image.open(file).convert("RGB")`) unless said
-otherwise; what is said of an image in [brackets] is counted and listed in the pack's `unusual.txt`:
+The shorter side is scaled to the size and the center kept (paper, section 2), antialiased (`resample`). Every kind of
+file is read as `Image.open(file).convert("RGB")` reads it, unless stated otherwise. The notes in [brackets] are counted
+and listed in the pack's `unusual.txt`, in these words:
 
-* the format is told by the contents, so a PNG named .JPEG is read as the PNG that it is [PNG];
-* greyscale is repeated in the three channels [greyscale]; palettes are looked up [palette]; CMYK and YCCK are converted
-  without a colour profile [CMYK];
-* an alpha channel is dropped [alpha dropped]; of an animation or a file of several pages the first image is taken
+* the contents determine the format, so a PNG named .JPEG is read as a PNG [PNG];
+* grayscale is repeated in the three channels [greyscale]; palettes are looked up [palette]; CMYK and YCCK are converted
+  without a color profile [CMYK];
+* an alpha channel is dropped [alpha dropped]; of an animation or a file of several pages the first image is used
   [first of several];
-* the EXIF orientation is ignored, as it is in published ImageNet results [EXIF orientation ignored];
-* a file that is compressed once more by gzip, as some of ILSVRC-2010's are, is decompressed [gzip-compressed];
-* 16-bit greyscale keeps its upper 8 bits (PIL alone would clip it to white) [16-bit];
-* empty, truncated and undecodable files, files that are no image, images of floating-point pixels and images of
-  more than 100 million pixels (decompression bombs) are rejected with a reason.
+* the EXIF orientation is ignored, as in published ImageNet results [EXIF orientation ignored];
+* a file that was also compressed by gzip, as some of ILSVRC-2010's, is decompressed [gzip-compressed];
+* 16-bit grayscale keeps its upper 8 bits, where PIL would clip it to white [16-bit];
+* empty, truncated and undecodable files, files that are no image, images of floating-point pixels and images of more
+  than 100 million pixels (decompression bombs) are rejected with a reason.
 """
 
 import io
@@ -29,7 +29,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from alexnet.data.jpeg import MAX_PIXELS, decode_photograph
-from alexnet.data.sources.resample import centre_square
+from alexnet.data.sources.resample import center_square
 from alexnet.data.sources.tars import FileRange
 
 Blob = Path | FileRange | bytes | npt.NDArray[np.uint8]
@@ -37,13 +37,14 @@ Blob = Path | FileRange | bytes | npt.NDArray[np.uint8]
 Square = npt.NDArray[np.uint8]
 """uint8 [S, S, 3]."""
 
+# Written into packs, spelling included.
 RESIZE = "shorter side to the size, bilinear (antialiased, rows first), centre crop"
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm")
 )
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # no others: some start programs, such as EPS
 MAX_BYTES = 2**28
-"""Of a decompressed file."""
+"""The largest file that gzip may decompress to."""
 _JPEG_NAMES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
 
 
@@ -53,32 +54,32 @@ class RejectedError(ValueError):
 
 @dataclass(frozen=True)
 class Converted:
-    """An image that could be used."""
+    """An image that can be used."""
 
     square: Square
-    unusual: tuple[str, ...] = ()
-    """What is out of the ordinary about its file, in the words of the module's docstring."""
+    notes: tuple[str, ...] = ()
+    """What is unusual about its file, in the words of the module's docstring."""
 
 
 def convert(blobs: list[Blob], size: int) -> list[Converted | str]:
-    """Each image as a uint8 [size, size, 3] square, or the reason, one line, why there is none."""
-    with quiet():
+    """Convert each image to a uint8 [size, size, 3] square, or give the reason, one line, why it cannot be used."""
+    with suppress_pil_warnings():
         return [convert_file(blob, size, blob.name if isinstance(blob, Path) else "") for blob in blobs]
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without PIL's warnings of odd metadata, which is not used. For one thread: filters belong to the process."""
+def suppress_pil_warnings() -> Iterator[None]:
+    """Silence PIL's warnings about odd metadata, which is not used. Enter it once: filters belong to the process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
-    """An image as a uint8 [size, size, 3] square, or the reason, one line, why there is none.
+    """Convert an image to a uint8 [size, size, 3] square, or give the reason, one line, why it cannot be used.
 
-    `name` tells what the file claims to be, where its suffix says so. May be called from several threads, within one
-    `quiet`.
+    The suffix of `name` is the format that the file claims. May be called from several threads, within one
+    `suppress_pil_warnings`.
     """
     try:
         return _convert(blob, size, name)
@@ -92,7 +93,7 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
 
 def _convert(blob: Blob, size: int, name: str) -> Converted:
     if isinstance(blob, np.ndarray):
-        return Converted(centre_square(blob, size))
+        return Converted(center_square(blob, size))
     data = blob if isinstance(blob, bytes) else blob.read_bytes()
     if not data:
         raise RejectedError("empty file")
@@ -100,7 +101,7 @@ def _convert(blob: Blob, size: int, name: str) -> Converted:
     if compressed:
         data = _unzipped(data)
     pixels, notes = _decode(data, name)
-    return Converted(centre_square(pixels, size), (*(["gzip-compressed"] if compressed else []), *notes))
+    return Converted(center_square(pixels, size), (*(["gzip-compressed"] if compressed else []), *notes))
 
 
 def _unzipped(data: bytes) -> bytes:
@@ -114,17 +115,17 @@ def _unzipped(data: bytes) -> bytes:
 
 
 def _decode(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8], list[str]]:
-    """Pixels, uint8 [H, W, 3], and what is unusual."""
+    """Decode to pixels, uint8 [H, W, 3], and notes."""
     photograph = decode_photograph(data)
     if photograph is not None:
-        pixels, grey = photograph
-        return pixels, [*(["greyscale"] if grey else []), *_orientation(data)]
+        pixels, gray = photograph
+        return pixels, [*(["greyscale"] if gray else []), *_orientation(data)]
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        return _rgb(image), _unusual(image, name)
+        return _rgb(image), _notes(image, name)
 
 
 def _orientation(data: bytes) -> list[str]:
-    """Whether a JPEG asks to be turned; its EXIF block comes early, and most photographs have none."""
+    """Note a JPEG that asks to be rotated; its EXIF block comes early, and most photographs have none."""
     start = data.find(b"Exif\0\0", 0, 4096)
     if start < 0:
         return []
@@ -145,7 +146,7 @@ _MODES = {
 }
 
 
-def _unusual(image: Image.Image, name: str) -> list[str]:
+def _notes(image: Image.Image, name: str) -> list[str]:
     notes = []
     claimed = Path(name).suffix.lower()
     if claimed in _JPEG_NAMES and image.format not in ("JPEG", "MPO"):
@@ -164,7 +165,7 @@ def _unusual(image: Image.Image, name: str) -> list[str]:
 
 
 def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """The pixels, uint8 [H, W, 3], of an image of allowed size."""
+    """Return the pixels, uint8 [H, W, 3], of an image of allowed size."""
     if image.width * image.height > MAX_PIXELS:
         raise RejectedError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
     if image.mode == "F":

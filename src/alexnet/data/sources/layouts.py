@@ -1,34 +1,32 @@
 """Which images a folder or archive holds, of which class, in which split.
 
-Layouts, told apart by what is there; directories that wrap everything are looked through:
+The layouts, recognized by what is there; folders that wrap everything are skipped:
 
-* `train/<class>/...`, with `val/` (or `valid/`, `validation/`) and `test/` where there are such splits;
+* `train/<class>/...`, with `val/` (or `valid/`, `validation/`) and `test/` if there are such splits;
 * `<class>/...`: all of it is for training;
 * `<class>.tar` in place of any `<class>/`, in a folder or in one tar: Fall 2009 and Fall 2011 (`fall11_whole.tar`);
 * ILSVRC-2010 and ILSVRC-2012 as published: the tars of train, val and test images and the development kit in one
   folder, or what they unpack to (`alexnet.data.sources.ilsvrc`);
-* Tiny-ImageNet as published: `val/images/` with `val/val_annotations.txt`; its unlabelled `test/` is left out;
+* Tiny-ImageNet as published: `val/images/` with `val/val_annotations.txt`; its unlabeled `test/` is left out;
 * CIFAR-10 in its published binary form (`alexnet.data.sources.cifar10`).
 
-Classes are numbered in the order of their sorted folder names. Hidden files and `__MACOSX` do not count.
+Classes are numbered in the order of their sorted folder names. Hidden files and `__MACOSX` do not count. A new layout
+is a new function in `_LAYOUTS`.
 """
 
 import re
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import accumulate, chain, pairwise, takewhile, tee
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, takewhile, tee
 from pathlib import Path
 
-import numpy as np
-
 from alexnet.data.sources import cifar10, ilsvrc
-from alexnet.data.sources.folders import FileTree, FolderTree, FolderWithTars, open_tree, read_named
+from alexnet.data.sources.catalog import Catalog, File
+from alexnet.data.sources.folders import FileTree, read_named
 from alexnet.data.sources.images import SUFFIXES, Blob
-from alexnet.data.sources.listing import Items, Numbers
-from alexnet.data.sources.scratch import Column, filled, full, parts
-from alexnet.data.sources.tars import FileRange, is_tar
+from alexnet.data.sources.tars import is_tar
 from alexnet.errors import UserError
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -41,85 +39,60 @@ MIN_CLASSES = 5
 
 @dataclass(frozen=True)
 class SourceImage:
-    """An image of a source: number `place` of its split, and where it is to be read."""
+    """An image of a source: number `place` of its split, and where to read it."""
 
     split: str
     place: int
-    blob: Blob | FileRange
+    name: str
+    encoded: Blob
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Labelled images, not yet read."""
+    """Labeled images, not yet read."""
 
     class_names: list[str]
-    splits: dict[str, Items]
-    """"train", and "val" and "test" where there are such; sorted by class, then name. Names are '/'-separated and
-    without a wrapping directory."""
-    blobs: Callable[[Iterator[int]], Iterator[Blob | FileRange]]
-    """Images by the numbers that the splits give them, ascending; read only where they are compressed."""
+    catalog: Catalog
+    """The images by split, class and name. Names are '/'-separated and without a wrapping folder."""
+    read: Callable[[Iterator[File]], Generator[Blob, None, None]]
+    """Images in their listed order; read only where they are compressed."""
     notes: tuple[str, ...] = ()
     """What was left out, a line each."""
 
-    def locate(self) -> Iterator[SourceImage]:
-        """Every image of the splits once, in the order that is quickest."""
-        splits = list(self.splits)
-        starts = [0, *accumulate(len(self.splits[split]) for split in splits)]
-        places = self._places(starts)
-        numbers, asked_for = tee(_numbers_of(places))
-        for number, blob in zip(numbers, self.blobs(asked_for), strict=True):
-            place = int(places[number])
-            split = bisect_right(starts, place) - 1
-            yield SourceImage(splits[split], place - starts[split], blob)
-
-    def _places(self, starts: list[int]) -> Numbers:
-        """By number of the source, the place of the image among those of all splits, int64; -1 for what is none."""
-        places = full(1 + max(int(items.numbers.max()) for items in self.splits.values()), np.int64(-1))
-        for start, items in zip(starts, self.splits.values(), strict=False):
-            for part in parts(len(items)):
-                places[items.numbers[part]] = np.arange(start + part.start, start + part.stop)
-        return places
-
-    def read(self) -> Iterator[tuple[str, Blob]]:
-        """The same by name, those that are parts of an archive read when their turn comes."""
-        for image in self.locate():
-            blob = image.blob
-            yield (
-                self.splits[image.split].name(image.place),
-                (blob.read_bytes() if isinstance(blob, FileRange) else blob),
-            )
+    def images(self) -> Generator[SourceImage, None, None]:
+        """Every image once, in the order that is quickest to read. Close it if it is not read to its end."""
+        located, again = tee(self.catalog.located())
+        with closing(self.read(file for *_, file in again)) as blobs:
+            for (split, place, name, _), encoded in zip(located, blobs, strict=True):
+                yield SourceImage(split, place, name, encoded)
 
 
-def open_source(path: Path) -> Source:
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
     """List what `path` holds.
 
-    Raises `UserError` for a missing path, a damaged archive, a source without images in class folders, with fewer than
-    five classes, without training images, with validation or test classes that cannot be learnt, or without the labels
-    of its validation images.
+    Raises:
+        UserError: a missing path, a damaged archive, a source without images in class folders, with fewer than five
+            classes, without training images, with validation or test classes that cannot be learned, or without the
+            labels of its validation images.
     """
-    tree = _with_tars(open_tree(path))
-    if cifar10.is_binary(filter(_visible, tree.files)):
-        class_names, splits = cifar10.labels(tree)
-        return Source(class_names=class_names, splits=splits, blobs=lambda _: cifar10.images(tree))
-    prefix = _wrapping(name for name in tree.files if _is_image(name))
-    kit = ilsvrc.find_kit(tree)
-    splits_of = _folders_of_splits(tree, prefix)
-    labelled, notes = _labelled(tree, prefix, splits_of, kit)
-    classes, splits = _number(tree, prefix, labelled)
-    if len(classes) < MIN_CLASSES:
-        raise UserError(_too_few(path, filter(_visible, tree.files), classes))
-    return Source(
-        class_names=_readable(tree, prefix, classes, kit),
-        splits=splits,
-        blobs=tree.read,
-        notes=(*notes, *_without_images(tree, prefix, splits_of)),
-    )
-
-
-def _numbers_of(places: Numbers) -> Iterator[int]:
-    """Where there is a place."""
-    for part in parts(len(places)):
-        yield from (part.start + np.flatnonzero(places[part] >= 0)).tolist()
+    with closing(FileTree(path)) as tree:
+        if cifar10.is_binary(filter(_visible, tree.files.names())):
+            with closing(Catalog()) as catalog:
+                names = cifar10.list_images(tree, catalog)
+                yield Source(class_names=names, catalog=catalog, read=lambda _: cifar10.images(tree))
+            return
+        _list_tars(tree)
+        found = _Found(tree)
+        if found.splits:
+            _check_splits(found)
+        place = next(filter(None, (layout(found) for layout in _LAYOUTS)))
+        classes = _number_classes(found, place)
+        if len(classes) < MIN_CLASSES:
+            raise UserError(_too_few(path, filter(_visible, tree.files.names()), classes))
+        found.notes += _empty_class_folders(found)
+        names = _readable(found, classes)
+        yield Source(class_names=names, catalog=tree.files, read=tree.read, notes=tuple(found.notes))
 
 
 def _visible(name: str) -> bool:
@@ -136,12 +109,14 @@ def _split(folder: str) -> str | None:
     return (published["split"] or "test") if published else _SPLITS.get(folder)
 
 
-def _with_tars(tree: FileTree) -> FileTree:
-    """A folder with those of its tars opened that take the place of folders of images."""
-    if not isinstance(tree, FolderTree):
-        return tree  # a tar's tars are listed with it
-    tars = [name for name in tree.files if _visible(name) and is_tar(name) and not ilsvrc.is_kit_file(name)]
-    folders = {name.rpartition("/")[0] for name in tree.files if _is_image(name)}
+def _list_tars(tree: FileTree) -> None:
+    """List those tars in a folder that take the place of folders of images; tars in a tar are listed with it."""
+    if not tree.path.is_dir():
+        return
+    tars = [name for name in tree.files.names() if _visible(name) and is_tar(name) and not ilsvrc.is_kit_file(name)]
+    if not tars:
+        return
+    folders = {name.rpartition("/")[0] for name in tree.files.names() if _is_image(name)}
     published = {tar for tar in tars if ilsvrc.IMAGES.fullmatch(_stem(tar))}
     there = {_split(part) for folder in folders for part in folder.split("/")}
     wanted = [tar for tar in published if _split(_stem(tar)) not in there]
@@ -149,11 +124,48 @@ def _with_tars(tree: FileTree) -> FileTree:
     doubled = {tar.rpartition("/")[0] for tar in of_classes} & {folder.rpartition("/")[0] for folder in folders}
     if doubled:
         raise UserError(f"{tree.path / min(doubled)} holds class folders as well as class tars; keep one of the two")
-    return FolderWithTars(tree, sorted(wanted + of_classes)) if wanted or of_classes else tree
+    tree.add_tars(sorted(wanted + of_classes))
 
 
 def _stem(tar: str) -> str:
     return tar.rpartition("/")[2].rpartition(".")[0]
+
+
+@dataclass
+class _Found:
+    """What layouts are recognized by."""
+
+    tree: FileTree
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.path = self.tree.path
+        self.prefix = _wrapping(name for name in self.tree.files.names() if _is_image(name))
+        """The folder that wraps everything, with a '/' at the end."""
+        self.kit = ilsvrc.find_kit(self.tree)
+        folders = {name.split("/", 1)[0] for name in self.images()}
+        self.splits = {folder: split for folder in sorted(folders) if (split := _split(folder))}
+        """Folders and the splits they hold; empty if all images are for training."""
+
+    def inside(self, name: str) -> str | None:
+        """The name below the wrapping folder, of images in a folder there."""
+        below = name.startswith(self.prefix) and name.count("/", len(self.prefix)) and _is_image(name)
+        return name.removeprefix(self.prefix) if below else None
+
+    def images(self, split: str | None = None) -> Iterator[str]:
+        """The names inside of all images, or of those in the folders of a split."""
+        named = (inside for name in self.tree.files.names() if (inside := self.inside(name)))
+        return named if split is None else (name for name in named if self.split_of(name) == split)
+
+    def split_of(self, name: str) -> str | None:
+        """The split of the folder that an image lies in."""
+        return self.splits.get(name.split("/", 1)[0])
+
+    def text(self, name: str) -> str | None:
+        """The contents of a text file below the wrapping folder."""
+        for _, data in read_named(self.tree, lambda other: other == self.prefix + name):
+            return data.decode(errors="replace")
+        return None
 
 
 def _wrapping(images: Iterable[str]) -> str:
@@ -167,114 +179,76 @@ def _wrapping(images: Iterable[str]) -> str:
     return "".join(f"{folder}/" for folder in kept)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Grouped:
-    """Images of one split and their class folders."""
-
-    folders: list[str]
-    numbers: memoryview
-    """Of images in the tree."""
-    within: memoryview
-    """Of each image, which of the folders it lies in."""
+_Place = Callable[[str], tuple[str, str] | None]
+"""Split and class folder by the name of an image; None for images that are left out."""
 
 
-_Labelled = dict[str, _Grouped]
-"""By split."""
-_Numbered = tuple[int, str]
-"""An image's number in the tree, and its name without the wrapping directory."""
+def _classes_only(found: _Found) -> _Place | None:
+    """`<class>/...`."""
+    return None if found.splits else lambda name: ("train", name.split("/", 1)[0])
 
 
-def _folders_of_splits(tree: FileTree, prefix: str) -> dict[str, str]:
-    """Folders and the splits that they hold; none where all images are for training."""
-    folders = {name.split("/", 1)[0] for _, name in _inside(tree, prefix)}
-    return {folder: split for folder in sorted(folders) if (split := _split(folder))}
+def _tiny_imagenet(found: _Found) -> _Place | None:
+    """Tiny-ImageNet; lines of its table are file name, tab, class folder, tab, and a bounding box."""
+    table = found.text(_ANNOTATIONS)
+    if table is None:
+        return None
+    lines = (line.split("\t") for line in table.splitlines())
+    folders = {f"val/images/{fields[0]}": fields[1] for fields in lines if len(fields) > 1}
+
+    def place(name: str) -> tuple[str, str] | None:
+        if name in folders:
+            return "val", folders[name]
+        return _by_folder(found, name) if found.split_of(name) == "train" else None
+
+    return place
 
 
-def _labelled(
-    tree: FileTree, prefix: str, splits: dict[str, str], kit: ilsvrc.Kit | None
-) -> tuple[_Labelled, tuple[str, ...]]:
-    """Sort images into splits by the folders that they lie in; and notes of what was left out."""
-    if not splits:
-        return {"train": _grouped((number, name.split("/", 1)[0]) for number, name in _inside(tree, prefix))}, ()
-    _check_folders(tree.path, splits)
-    if prefix + _ANNOTATIONS in tree.files:
-        train = _grouped(_by_folder(_of_split(tree, prefix, splits, "train")))
-        return {"train": train, "val": _grouped(_annotated(tree, prefix))}, ()
-    labelled: _Labelled = {}
-    notes = []
-    for split in splits.values():
-        year = _year_of_flat(_of_split(tree, prefix, splits, split))
-        images = _of_split(tree, prefix, splits, split)
+def _split_folders(found: _Found) -> _Place | None:
+    """Folders of splits with class folders; ILSVRC's have validation and test images without class folders."""
+    flat: dict[str, Callable[[str], str] | None] = {}
+    for split in found.splits.values():
+        year = _year_of_flat(found.images(split))
         if year and split == "test" and year not in _TEST_LABELS_ARE_PUBLIC:
-            count = sum(1 for _ in images)
-            notes.append(f"{count:,} test images are left out: the test labels of ILSVRC-{year} are not public")
+            count = sum(1 for _ in found.images(split))
+            found.notes.append(f"{count:,} test images are left out: the test labels of ILSVRC-{year} are not public")
+            flat[split] = None
         elif year:
-            numbers, names = zip(*images, strict=True)
-            folders_of = ilsvrc.label(tree.path, split, list(names), kit)
-            labelled[split] = _grouped(zip(numbers, folders_of, strict=True))
-        else:
-            labelled[split] = _grouped(_by_folder(images))
-    return labelled, tuple(notes)
+            flat[split] = ilsvrc.labels_by_name(found.path, split, found.images(split), found.kit)
+
+    def place(name: str) -> tuple[str, str] | None:
+        split = found.split_of(name)
+        if split is None or split not in flat:
+            return _by_folder(found, name)
+        class_of = flat[split]
+        return (split, class_of(name)) if class_of else None
+
+    return place
 
 
-def _inside(tree: FileTree, prefix: str) -> Iterator[_Numbered]:
-    """Images in folders below the wrapping directory."""
-    for number, name in enumerate(tree.files):
-        if name.startswith(prefix) and name.count("/", len(prefix)) and _is_image(name):
-            yield number, name.removeprefix(prefix)
+_LAYOUTS: tuple[Callable[[_Found], _Place | None], ...] = (_classes_only, _tiny_imagenet, _split_folders)
+"""Tried in turn; the last one takes everything."""
 
 
-def _of_split(tree: FileTree, prefix: str, splits: dict[str, str], split: str) -> Iterator[_Numbered]:
-    """`splits`: folders and what they hold."""
-    return ((number, name) for number, name in _inside(tree, prefix) if splits.get(name.split("/", 1)[0]) == split)
-
-
-def _year_of_flat(images: Iterator[_Numbered]) -> str | None:
-    """The ILSVRC year of validation or test images that lie in one folder, so that it says nothing of their classes."""
-    _, name = next(images)
-    first, folder = ilsvrc.FLAT.fullmatch(name), name.rpartition("/")[0]
-    return first["year"] if first and all(other.rpartition("/")[0] == folder for _, other in images) else None
-
-
-def _grouped(labelled: Iterable[tuple[int, str]]) -> _Grouped:
-    """Numbers of images with their class folders."""
-    folders: dict[str, int] = {}
-    numbers, within = Column("q"), Column("i")
-    for number, folder in labelled:
-        numbers.append(number)
-        within.append(folders.setdefault(folder, len(folders)))
-    return _Grouped(folders=list(folders), numbers=numbers.array().data, within=within.array().data)
-
-
-def _without_images(tree: FileTree, prefix: str, splits: dict[str, str]) -> Iterator[str]:
-    """A note of class folders that nobody would miss."""
-
-    def of_class(folders: list[str]) -> str:
-        if not splits:
-            return folders[0]
-        return f"{folders[0]}/{_class(folders[1:])}" if folders[0] in splits and len(folders) > 1 else ""
-
-    named = (name.removeprefix(prefix) for name in tree.folders if name.startswith(prefix) and _visible(name))
-    empty = {of_class(name.split("/")) for name in named} - {""}
-    if empty:  # most archives name no folders, and looking through all images takes its time
-        empty -= {of_class(name.split("/")[:-1]) for _, name in _inside(tree, prefix)}
-    if empty:
-        plural = "class folders without images are" if len(empty) > 1 else "class folder without images is"
-        yield f"{len(empty):,} {plural} left out, such as {prefix}{min(empty)}"
-
-
-def _by_folder(images: Iterator[_Numbered]) -> Iterator[tuple[int, str]]:
-    """Images of a split by the folder below that of the split, or below it by that with a WordNet ID as its name."""
-    parts = ((number, name.split("/")) for number, name in images)
-    return ((number, _class(folders)) for number, (_, *folders, _) in parts if folders)
+def _by_folder(found: _Found, name: str) -> tuple[str, str] | None:
+    """The class by the folder below that of the split, or further below by a WordNet ID."""
+    top, *folders, _ = name.split("/")
+    return (found.splits[top], _class(folders)) if top in found.splits and folders else None
 
 
 def _class(folders: list[str]) -> str:
     return next((folder for folder in folders[1:] if _WORDNET_ID.fullmatch(folder)), folders[0])
 
 
-def _check_folders(path: Path, splits: dict[str, str]) -> None:
-    """`splits`: folders and what they hold."""
+def _year_of_flat(images: Iterator[str]) -> str | None:
+    """The ILSVRC year of validation or test images that all lie in one folder."""
+    name = next(images)
+    first, folder = ilsvrc.FLAT.fullmatch(name), name.rpartition("/")[0]
+    return first["year"] if first and all(other.rpartition("/")[0] == folder for other in images) else None
+
+
+def _check_splits(found: _Found) -> None:
+    path, splits = found.path, found.splits
     if "train" not in splits.values():
         raise UserError(f"{path} has {', '.join(splits)} but no train/ with images; add the training images")
     for split, what in (("train", "training"), ("val", "validation"), ("test", "test")):
@@ -285,49 +259,52 @@ def _check_folders(path: Path, splits: dict[str, str]) -> None:
     if "val" not in splits.values() and ilsvrc.IMAGES.fullmatch(train) and path.is_dir():
         wanted = f"{train.replace('_train', '_val')}.tar"
         raise UserError(
-            f"{path} has {train} but no validation images: put {wanted} and the development kit beside it, or give the "
-            "training archive itself to hold validation images out of it"
+            f"{path} has {train} but no validation images: put {wanted} and the development kit next to it, or give "
+            "the training archive itself to hold validation images out of it"
         )
 
 
-def _annotated(tree: FileTree, prefix: str) -> Iterator[tuple[int, str]]:
-    """Tiny-ImageNet's validation images: lines of file name, tab, class folder, tab, and a bounding box."""
-    lines = (line.split("\t") for line in _text(tree, prefix + _ANNOTATIONS).splitlines())
-    folders = {f"{prefix}val/images/{fields[0]}": fields[1] for fields in lines if len(fields) > 1}
-    return ((number, folders[name]) for number, name in enumerate(tree.files) if name in folders)
-
-
-def _number(tree: FileTree, prefix: str, labelled: _Labelled) -> tuple[list[str], dict[str, Items]]:
-    """Folder names to class numbers."""
-    classes = sorted(labelled["train"].folders)
-    for split, grouped in labelled.items():
-        unknown = sorted(set(grouped.folders).difference(classes))
+def _number_classes(found: _Found, place: _Place) -> list[str]:
+    """Give the images of the catalog their splits and labels, and return the class folders."""
+    folders: dict[str, set[str]] = {"train": set()}
+    for name in found.images():
+        if at := place(name):
+            folders.setdefault(at[0], set()).add(at[1])
+    classes = sorted(folders["train"])
+    for split, of_split in sorted(folders.items()):
+        unknown = sorted(of_split.difference(classes))
         if unknown:
             raise UserError(
-                f"{tree.path}: {split} has {len(unknown)} class(es) without training images, such as {unknown[0]!r}; "
+                f"{found.path}: {split} has {len(unknown)} class(es) without training images, such as {unknown[0]!r}; "
                 "give both splits the same class folders"
             )
-    there = (split for split in ("train", "val", "test") if split in labelled and labelled[split].folders)
-    return classes, {split: _items(tree, prefix, classes, labelled[split]) for split in there}
-
-
-def _items(tree: FileTree, prefix: str, classes: list[str], grouped: _Grouped) -> Items:
-    """Sorted by class, then name."""
     labels = {folder: label for label, folder in enumerate(classes)}
-    label_of = [labels[folder] for folder in grouped.folders]
-    counts = [0] * len(classes)
-    for folder, count in Counter(grouped.within).items():
-        counts[label_of[folder]] = count
-    borders = [0, *accumulate(counts)]
-    numbers, free = full(borders[-1], np.int64(0)), borders.copy()
-    for number, folder in zip(grouped.numbers, grouped.within, strict=True):
-        label = label_of[folder]
-        numbers[free[label]] = number
-        free[label] += 1
-    for start, end in pairwise(borders):
-        numbers[start:end] = sorted(numbers[start:end].tolist(), key=tree.files.__getitem__)
-    of_class = filled(np.full(count, label) for label, count in enumerate(counts))
-    return Items(tree.files, numbers, of_class, prefix=prefix)
+
+    def split_and_label(name: str) -> tuple[str, int] | None:
+        inside = found.inside(name)
+        at = place(inside) if inside else None
+        return (at[0], labels[at[1]]) if at else None
+
+    found.tree.files.assign(split_and_label, found.prefix)
+    return classes
+
+
+def _empty_class_folders(found: _Found) -> Iterator[str]:
+    """A note of class folders without images."""
+
+    def of_class(folders: list[str]) -> str:
+        if not found.splits:
+            return folders[0]
+        return f"{folders[0]}/{_class(folders[1:])}" if folders[0] in found.splits and len(folders) > 1 else ""
+
+    prefix = found.prefix
+    named = (name.removeprefix(prefix) for name in found.tree.folders if name.startswith(prefix) and _visible(name))
+    empty = {of_class(name.split("/")) for name in named} - {""}
+    if empty:  # most archives name no folders, and looking through all images takes its time
+        empty -= {of_class(name.split("/")[:-1]) for name in found.images()}
+    if empty:
+        plural = "class folders without images are" if len(empty) > 1 else "class folder without images is"
+        yield f"{len(empty):,} {plural} left out, such as {prefix}{min(empty)}"
 
 
 def _too_few(path: Path, names: Iterable[str], classes: list[str]) -> str:
@@ -339,22 +316,17 @@ def _too_few(path: Path, names: Iterable[str], classes: list[str]) -> str:
     return f"{path} has {len(classes)} class(es) ({found}); top-5 errors need at least {MIN_CLASSES}: add class folders"
 
 
-def _readable(tree: FileTree, prefix: str, classes: list[str], kit: ilsvrc.Kit | None) -> list[str]:
-    """Names for people, where a file beside the splits or a development kit gives them; the folder names otherwise.
+def _readable(found: _Found, classes: list[str]) -> list[str]:
+    """Names for people, where a file next to the splits or a development kit gives them; else the folder names.
 
-    Two synsets can have the same words (ILSVRC-2012 has two cranes); their folders then tell them apart.
+    Two synsets can have the same words (ILSVRC-2012 has two cranes); their folders then distinguish them.
     """
     names: dict[str, str] = {}
     for file in _NAME_FILES:
-        if not names and prefix + file in tree.files:
-            lines = (line.split("\t" if "\t" in line else None, 1) for line in _text(tree, prefix + file).splitlines())
+        if not names and (text := found.text(file)):
+            lines = (line.split("\t" if "\t" in line else None, 1) for line in text.splitlines())
             names = {fields[0]: fields[1].strip() for fields in lines if len(fields) == 2}
-    names = names or (kit.words if kit else {})
+    names = names or (found.kit.words if found.kit else {})
     called = [names.get(folder) or folder for folder in classes]
     times = Counter(called)
     return [name if times[name] == 1 else f"{name} ({folder})" for name, folder in zip(called, classes, strict=True)]
-
-
-def _text(tree: FileTree, name: str) -> str:
-    ((_, data),) = read_named(tree, lambda other: other == name)
-    return data.decode(errors="replace")

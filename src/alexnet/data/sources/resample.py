@@ -1,4 +1,4 @@
-"""The centre square of an image at another size: Pillow's antialiased bilinear filter, pixel for pixel.
+"""The center square of an image at another size, by Pillow's antialiased bilinear filter, pixel for pixel.
 
 Pillow's algorithm (Resample.c, 8 bits a channel): the weights of every target pixel are the triangle filter as wide as
 the reduction, in 22-bit fixed point; rows are filtered first, rounded to 8 bits, then columns. Pillow 13 swaps the two
@@ -11,15 +11,15 @@ import numpy.typing as npt
 from numba import njit
 
 _BITS = 22
-"""Of a weight's fixed point; 32 less 8 for the pixel and 2 for the filter's overshoot, as Pillow has it."""
+"""Fractional bits of a weight: 32 less 8 for the pixel and 2 for the filter's overshoot, as in Pillow."""
 
 _Pixels = npt.NDArray[np.uint8]
 _Taps = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]
 """First source pixel [S] and number of source pixels [S] of each target pixel, and their weights [S, K]."""
 
 
-def centre_square(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """uint8 [H, W, 3] to uint8 [size, size, 3]: the shorter side becomes `size`, the longer one loses its ends."""
+def center_square(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """Scale uint8 [H, W, 3] to uint8 [size, size, 3]: the shorter side becomes `size`, the longer one is cropped."""
     height, width = pixels.shape[:2]
     side = min(height, width)
     if height == width == size:
@@ -37,19 +37,19 @@ def centre_square(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.ui
 
 @njit(cache=True, nogil=True)
 def _taps(pixels: int, start: float, stop: float, size: int) -> _Taps:
-    """Of `size` target pixels that share the span from `start` to `stop` of a line of `pixels`."""
+    """Weight the pixels of a line for `size` target pixels that share its span from `start` to `stop`."""
     scale = (stop - start) / size
     support = max(scale, 1.0)
     first, count = np.empty(size, np.int64), np.empty(size, np.int64)
     weights = np.zeros((size, int(np.ceil(support)) * 2 + 1), np.int32)
     line = np.empty(weights.shape[1])
     for target in range(size):
-        centre = start + (target + 0.5) * scale
-        low = max(0, int(centre - support + 0.5))
-        high = min(pixels, int(centre + support + 0.5))
+        center = start + (target + 0.5) * scale
+        low = max(0, int(center - support + 0.5))
+        high = min(pixels, int(center + support + 0.5))
         total = 0.0
         for tap in range(high - low):
-            distance = abs((tap + low - centre + 0.5) * (1.0 / support))
+            distance = abs((tap + low - center + 0.5) * (1.0 / support))
             line[tap] = max(0.0, 1.0 - distance)
             total += line[tap]
         for tap in range(high - low):
@@ -63,7 +63,7 @@ def _filter_rows(
     source: _Pixels, first: npt.NDArray[np.int64], count: npt.NDArray[np.int64], weights: npt.NDArray[np.int32],
     target: _Pixels,
 ) -> None:  # fmt: skip
-    """uint8 [H, W * 3] to [H, S * 3]. Unsigned places spare numba's check for negative ones."""
+    """Filter uint8 [H, W * 3] to [H, S * 3]. Unsigned indices avoid numba's check for negative ones."""
     half = np.int32(1 << (_BITS - 1))
     one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
     for y in range(target.shape[0]):
@@ -88,7 +88,7 @@ def _filter_columns(
     source: _Pixels, first: npt.NDArray[np.int64], count: npt.NDArray[np.int64], weights: npt.NDArray[np.int32],
     target: _Pixels,
 ) -> None:  # fmt: skip
-    """uint8 [H, W] to [S, W]: whole rows are added up, which the compiler does many pixels at a time."""
+    """Filter uint8 [H, W] to [S, W]: whole rows are added up, which the compiler vectorizes."""
     sums = np.empty(source.shape[1], np.int32)
     for y in range(first.shape[0]):
         sums[:] = 1 << (_BITS - 1)

@@ -1,12 +1,12 @@
-"""`data=shapes`, the embedded data set: textured shapes, drawn from a seed as ordinary image files.
+"""`data=shapes`, the built-in data set: textured shapes, drawn from a seed as ordinary image files.
 
-Its 20 classes are the pairs of five outlines and four textures, named such as `star_striped`. An object appears at any
-place, size, tilt and aspect, in two random colours, under light of a random tint and slope, on a mottled ground and
-among plain distractors. Colour, brightness and place say nothing about the class, outline and texture together do, and
-a mirror image is as likely as its original: what ImageNet asks of a network, in small.
+Its 20 classes are the pairs of five outlines and four textures, such as `star_striped`. An object appears at any
+place, size, tilt and aspect, in two random colors, under light of a random tint and slope, on mottled ground and among
+plain distractors. Color, brightness and place do not depend on the class; outline and texture together determine it,
+and a flipped image is as likely as its original: what ImageNet asks of a network, in small.
 
 Every image depends on (seed, split, class, number in the class) only. Edges and textures are drawn from signed
-distances, in pixels, through a ramp one pixel wide: antialiased without drawing more pixels than there are.
+distances, in pixels, through a ramp one pixel wide, which is antialiasing without supersampling.
 """
 
 from collections.abc import Callable
@@ -16,24 +16,24 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from alexnet.config.schema import ShapesConfig
+from alexnet.config.groups import ShapesConfig
 from alexnet.data.progress import progress
 
 VERSION = 1
-"""Counts up when the drawing changes, so that packs of older drawings are not taken for it."""
+"""Counts up when the drawing changes, so that packs of older drawings are not reused."""
 _SPLITS = ("train", "val", "test")
 _SIDES = (64, 131)  # width and height of the images, upper end excluded
 _RADII = (0.31, 0.44)
 """Range of an object's radius, in shorter sides of its image."""
 _TILT = 0.6
-"""Outlines are turned up to so many radians either way; textures are turned freely."""
+"""The most radians that outlines are turned either way; textures are turned freely."""
 _PERIODS = (0.34, 0.55)
 """Range of a texture's period, in radii of its object."""
 _RIM = 0.025  # width of an object's rim, in shorter sides of its image
 _CONTRASTS = (0.75, 1.0)
-"""Range of the distance between an object's two colours."""
+"""Range of the contrast between an object's two colors."""
 _GROUND = (0.25, 0.75)
-"""Range of the ground's colours, of 1."""
+"""Range of the ground's colors; white is 1."""
 _TINTS = (0.65, 1.2)
 """Range of the light's factor on each channel."""
 _DISTRACTORS = (2, 6)
@@ -55,19 +55,16 @@ def draw(folder: Path, config: ShapesConfig, *, show_progress: bool = True) -> N
                 directory.mkdir(parents=True)
                 for index in range(count):
                     rng = np.random.default_rng([config.seed, split, label, index])
-                    _save(Image.fromarray(picture(rng, *name.split("_"))), directory / f"{name}_{index:04d}", index)
+                    image, stem = Image.fromarray(picture(rng, *name.split("_"))), directory / f"{name}_{index:04d}"
+                    if index % _PNG_EVERY == 0:
+                        image.save(stem.with_suffix(".png"), compress_level=1)
+                    else:
+                        image.save(stem.with_suffix(".jpg"), quality=90)
                 advance(count)
 
 
-def _save(image: Image.Image, stem: Path, index: int) -> None:
-    if index % _PNG_EVERY == 0:
-        image.save(stem.with_suffix(".png"), compress_level=1)
-    else:
-        image.save(stem.with_suffix(".jpg"), quality=90)
-
-
 def picture(rng: Rng, outline: str, texture: str) -> npt.NDArray[np.uint8]:
-    """One image of a class, uint8 [H, W, 3]."""
+    """Draw one image of a class, uint8 [H, W, 3]."""
     height, width = (int(side) for side in rng.integers(*_SIDES, size=2))
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
     canvas = _ground(rng, (height, width))
@@ -80,26 +77,26 @@ def picture(rng: Rng, outline: str, texture: str) -> npt.NDArray[np.uint8]:
 
 
 def _object(rng: Rng, canvas: npt.NDArray[np.float32], x: Map, y: Map, outline: str, texture: str) -> None:
-    """The thing to be recognised, wholly inside the central square, which preparing keeps."""
+    """Draw the object to be recognized, wholly inside the center square, which preparing keeps."""
     side = min(x.shape)
     radius = side * rng.uniform(*_RADII)
-    centre_x, centre_y = (length / 2 + (side / 2 - radius) * rng.uniform(-1, 1) for length in x.shape[::-1])
+    center_x, center_y = (length / 2 + (side / 2 - radius) * rng.uniform(-1, 1) for length in x.shape[::-1])
     squeeze = rng.uniform(0.8, 1.0)
-    where = _window(centre_x, centre_y, radius + 1)
-    u, v = _turned(rng, x[where] - centre_x, y[where] - centre_y, _TILT)
+    where = _window(center_x, center_y, radius + 1)
+    u, v = _turned(rng, x[where] - center_x, y[where] - center_y, _TILT)
     distance = _OUTLINES[outline](u / radius, v / (radius * squeeze)) * (radius * squeeze)
-    one, other = _two_colours(rng)
+    one, other = _two_colors(rng)
     pattern = _TEXTURES[texture](rng, *_turned(rng, x[where], y[where]), radius * rng.uniform(*_PERIODS))
     _paint(canvas[where], one, distance)  # a rim, without which light parts of a texture would dissolve in the ground
     _paint(canvas[where], one + (other - one) * pattern[..., None], distance + _RIM * side)
 
 
 def _distractor(rng: Rng, canvas: npt.NDArray[np.float32], x: Map, y: Map, largest: float) -> None:
-    """A plain bar, blob or ring, its half axes up to `largest` of the image's shorter side."""
-    centre_x, centre_y = rng.uniform(0, x.shape[1]), rng.uniform(0, x.shape[0])
+    """Draw a plain bar, blob or ring, its half axes up to `largest` of the image's shorter side."""
+    center_x, center_y = rng.uniform(0, x.shape[1]), rng.uniform(0, x.shape[0])
     a, b = (min(x.shape) * rng.uniform(0.04, largest) for _ in range(2))
-    where = _window(centre_x, centre_y, a + b + 4)
-    u, v = _turned(rng, x[where] - centre_x, y[where] - centre_y)
+    where = _window(center_x, center_y, a + b + 4)
+    u, v = _turned(rng, x[where] - center_x, y[where] - center_y)
     bar = rng.random() < 0.5
     distance = np.maximum(np.abs(u) - a, np.abs(v) - b) if bar else (np.hypot(u / a, v / b) - 1) * min(a, b)
     if rng.random() < 0.3:
@@ -108,19 +105,19 @@ def _distractor(rng: Rng, canvas: npt.NDArray[np.float32], x: Map, y: Map, large
 
 
 def _window(x: float, y: float, reach: float) -> tuple[slice, slice]:
-    """The part of the image within `reach` of a point: what lies further off need not be computed."""
+    """The part of the image within `reach` of a point; the rest need not be computed."""
     rows, columns = (slice(max(0, int(at - reach)), int(at + reach) + 1) for at in (y, x))
     return rows, columns
 
 
-def _paint(canvas: npt.NDArray[np.float32], colour: npt.NDArray[np.float32], distance: Map) -> None:
-    """Lay colour over the canvas where the signed distance, in pixels, is negative."""
+def _paint(canvas: npt.NDArray[np.float32], color: npt.NDArray[np.float32], distance: Map) -> None:
+    """Paint the canvas where the signed distance, in pixels, is negative."""
     cover = np.clip(0.5 - distance, 0, 1)[..., None]
-    canvas += (colour - canvas) * cover
+    canvas += (color - canvas) * cover
 
 
 def _ground(rng: Rng, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Two colours mixed by smooth noise of a few scales, float32 [H, W, 3]."""
+    """Mix two colors by smooth noise of a few scales, float32 [H, W, 3]."""
     a, b = rng.uniform(*_GROUND, size=(2, 3)).astype(np.float32)
     mix = 0.5 * _noise(rng, shape, 3) + 0.3 * _noise(rng, shape, 8) + 0.2 * _noise(rng, shape, 20)
     ground: npt.NDArray[np.float32] = a + (b - a) * mix[..., None]
@@ -128,13 +125,13 @@ def _ground(rng: Rng, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
 
 
 def _noise(rng: Rng, shape: tuple[int, ...], cells: int) -> Map:
-    """Smooth noise from 0 to 1 with about `cells` cells along each side."""
+    """Draw smooth noise from 0 to 1 with about `cells` cells along each side."""
     grid = Image.fromarray(rng.random((cells, cells), np.float32))
     return np.asarray(grid.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)).clip(0, 1)
 
 
 def _light(rng: Rng, canvas: npt.NDArray[np.float32], x: Map, y: Map) -> npt.NDArray[np.uint8]:
-    """A tint over everything, a slope of brightness, and the camera's noise."""
+    """Add a tint, a slope of brightness, and camera noise."""
     tint = rng.uniform(*_TINTS, size=3).astype(np.float32)
     u, _ = _turned(rng, x / x.shape[1] - 0.5, y / x.shape[0] - 0.5)
     slope = 1 + np.float32(rng.uniform(0, 0.6)) * u
@@ -145,14 +142,14 @@ def _light(rng: Rng, canvas: npt.NDArray[np.float32], x: Map, y: Map) -> npt.NDA
 
 
 def _turned(rng: Rng, x: Map, y: Map, most: float = np.pi) -> tuple[Map, Map]:
-    """Coordinates turned by a random angle, in radians up to `most` either way."""
+    """Turn coordinates by a random angle, in radians up to `most` either way."""
     angle = rng.uniform(-most, most)
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     return x * c + y * s, y * c - x * s
 
 
-def _two_colours(rng: Rng) -> npt.NDArray[np.float32]:
-    """float32 [2, 3]: colours of which one is clearly darker, in either order."""
+def _two_colors(rng: Rng) -> npt.NDArray[np.float32]:
+    """Draw two colors, float32 [2, 3], of which one is clearly darker, in either order."""
     dark, bright = rng.uniform(0.05, 0.4, size=3), rng.uniform(0.6, 0.95, size=3)
     contrast = rng.uniform(*_CONTRASTS)
     middle = (dark + bright) / 2
@@ -177,9 +174,9 @@ def _polygon(corners: npt.NDArray[np.float64]) -> Callable[[Map, Map], Map]:
 
 
 def _regular(corners: int, inner: float = 1.0, turn: float = 0.0) -> npt.NDArray[np.float64]:
-    """Corners on the unit circle, the first at the top, or `turn` radians from it.
+    """Place corners on the unit circle, the first at the top, or `turn` radians from it.
 
-    With `inner` below 1, a star that has as many corners again on the circle of that radius.
+    With `inner` below 1, a star with as many corners again on the circle of that radius.
     """
     points = corners if inner == 1 else 2 * corners
     angles = turn - np.pi / 2 + np.arange(points) * (2 * np.pi / points)

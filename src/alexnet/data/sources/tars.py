@@ -1,7 +1,7 @@
-"""The files of tar archives, listed quickly and without memory of their own; a tar in a tar is a folder of its name.
+"""The files of tar archives, listed quickly and in constant memory; a tar in a tar is a folder of its name.
 
-A tar inside an uncompressed tar is a slice of one file, so its files are read in place, in any order, by whoever needs
-them. Headers of plain files are parsed here, four times faster than by `tarfile`; all others (long names, pax) there.
+A tar inside an uncompressed tar is a slice of one file, so its files are read in place, in any order. Headers of plain
+files are parsed here, four times faster than by `tarfile`, all others (long names, pax) by `tarfile`.
 """
 
 import bz2
@@ -35,7 +35,7 @@ class FileRange:
     size: int
 
     def read_bytes(self) -> bytes:
-        """The bytes; a `UserError` where the file cannot be read or has become shorter."""
+        """Read the bytes. Raises `UserError` if the file cannot be read or has become shorter."""
         try:
             with self.file.open("rb", buffering=0) as file:
                 file.seek(self.offset)
@@ -53,27 +53,29 @@ def is_tar(name: str) -> bool:
 
 
 def folder_of(tar: str) -> str:
-    """Under which name the files of a tar are listed: `train/n01440764.tar` is `train/n01440764/`."""
+    """Return the folder that a tar is listed as: `train/n01440764/` for `train/n01440764.tar`."""
     return f"{tar[:-4]}/"
 
 
 def is_compressed(path: Path) -> bool:
-    """Told by the first bytes of a file rather than by its name."""
+    """Whether a file is compressed, by its first bytes rather than its name."""
     return first_bytes(path).startswith(_MAGIC)
 
 
 def stored_files(path: Path) -> Iterator[tuple[str, int, int]]:
-    """Name, offset and size of every plain file of an uncompressed tar and of the tars in it, in their order.
+    """List name, offset and size of every plain file of an uncompressed tar and of the tars in it, in their order.
 
-    Folders are among them where the tar names them, and tars in it, with a '/' at the end of their names.
-    Raises `tarfile.TarError` for damage, or an end that comes too early.
+    Folders that the tar names, and tars in it, are listed with a '/' at the end of their names.
+
+    Raises:
+        tarfile.TarError: the tar is damaged or truncated.
     """
     with FileIO(path) as file:
         yield from _slice(file, 0, path.stat().st_size, "", nested=False)
 
 
 def _slice(file: FileIO, at: int, end: int, prefix: str, *, nested: bool) -> Iterator[tuple[str, int, int]]:
-    """The files of the tar in bytes [at, end); one in another tar may lack the zeros at its end, as for GNU tar."""
+    """List the tar in bytes [at, end); one in another tar may lack the zeros at its end, as for GNU tar."""
     while not (nested and at == end):
         file.seek(at)
         header = file.read(_BLOCK)
@@ -92,7 +94,7 @@ def _slice(file: FileIO, at: int, end: int, prefix: str, *, nested: bool) -> Ite
 
 
 def _plain(header: bytes, at: int) -> tuple[str, int, int, int] | None:
-    """Name, offset and size of a plain file, and where the next header is; None for any other header."""
+    """Parse name, offset and size of a plain file, and the offset of the next header; None for any other header."""
     if len(header) < _BLOCK or header[156] not in b"0\0" or header[124] > 127:
         return None
     try:
@@ -103,11 +105,11 @@ def _plain(header: bytes, at: int) -> tuple[str, int, int, int] | None:
     if checksum != sum(header) - sum(header[_CHECKSUM]) + 8 * ord(" ") or name.endswith(b"/"):
         return None
     full = (above + b"/" + name if above else name).decode(errors="surrogateescape")
-    return normal(full), at + _BLOCK, size, at + _BLOCK + _whole_blocks(size)
+    return normal(full), at + _BLOCK, size, at + _BLOCK + -(-size // _BLOCK) * _BLOCK
 
 
 def _special(file: FileIO, at: int) -> tuple[str, int, int, int]:
-    """The same of any header, by `tarfile`; no name if it is neither a plain file nor a folder."""
+    """Parse any other header by `tarfile`; no name if it is neither a plain file nor a folder."""
     file.seek(at)
     archive = tarfile.TarFile(fileobj=file, tarinfo=StrictHeader)
     member = archive.firstmember  # type: ignore[attr-defined]
@@ -119,19 +121,14 @@ def _special(file: FileIO, at: int) -> tuple[str, int, int, int]:
     return name, member.offset_data, member.size if member.isfile() else 0, archive.offset
 
 
-def _whole_blocks(size: int) -> int:
-    return -(-size // _BLOCK) * _BLOCK
-
-
 def streamed_files(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
-    """Name and size of every plain file of a compressed tar and of the tars in it, in their order, and how to read it.
+    """List name, size and reader of every plain file of a compressed tar and of the tars in it, in their order.
 
-    Folders as in `stored_files`. A file can be read until the next is asked for. Raises as `stored_files`, or what the
+    Folders as in `stored_files`. A file can be read until the next one is listed. Raises as `stored_files`, or what the
     decompressor raises.
     """
     with ExitStack() as stack:
-        stream = _decompressed(path, stack)
-        yield from _stream(stream, "")
+        yield from _stream(_decompressed(path, stack), "")
 
 
 def _stream(stream: _Bytes, prefix: str) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
@@ -143,8 +140,10 @@ def _stream(stream: _Bytes, prefix: str) -> Iterator[tuple[str, int, Callable[[]
                 yield f"{name}/", 0, bytes
             elif member.isfile() and is_tar(name):
                 yield folder_of(name), 0, bytes
+                inner = archive.extractfile(member)
+                assert inner is not None  # a plain file
                 with _inside(name):
-                    yield from _stream(_opened(archive, member), folder_of(name))
+                    yield from _stream(inner, folder_of(name))
             elif member.isfile():
                 yield name, member.size, partial(_contents, archive, member)
 
@@ -160,21 +159,17 @@ def _decompressed(path: Path, stack: ExitStack) -> _Bytes:
     return stack.enter_context(lzma.open(path)) if first.startswith(_MAGIC[2]) else stack.enter_context(bz2.open(path))
 
 
-def _opened(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
-    file = archive.extractfile(member)
-    assert file is not None  # only plain files are opened
-    return file
-
-
 def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    data = _opened(archive, member).read()
+    file = archive.extractfile(member)
+    assert file is not None  # a plain file
+    data = file.read()
     if len(data) != member.size:
         raise tarfile.ReadError(f"{member.name} is cut short")
     return data
 
 
 class StrictHeader(tarfile.TarInfo):
-    """A header that must be sound: tarfile by itself takes a damaged or missing one for the end of the archive."""
+    """A header that must be sound: tarfile takes a damaged or missing one for the end of the archive."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -188,7 +183,7 @@ class StrictHeader(tarfile.TarInfo):
 
 @contextmanager
 def _inside(tar: str) -> Iterator[None]:
-    """Says in which inner tar the damage is."""
+    """Name the inner tar that is damaged."""
     try:
         yield
     except tarfile.TarError as error:
@@ -196,13 +191,13 @@ def _inside(tar: str) -> Iterator[None]:
 
 
 def normal(name: str) -> str:
-    """`./a//b` and `/a/b` are `a/b`; nothing is ever written under these names."""
+    """Normalize `./a//b` and `/a/b` to `a/b`; nothing is ever written under these names."""
     if not name.startswith(("/", "./")) and "//" not in name and "/./" not in name:
         return name.rstrip("/")
     return "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 def first_bytes(path: Path) -> bytes:
-    """Enough of a file to tell what it is."""
+    """Read enough of a file to recognize its format."""
     with path.open("rb") as file:
         return file.read(6)

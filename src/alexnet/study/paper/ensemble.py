@@ -1,7 +1,7 @@
 """Averages of several nets' probabilities (section 6), and the weights that the authors' tool can tune on validation.
 
-An average is taken of the probabilities of all classes: from the five most probable ones of each net it cannot be had.
-Where classes tie, the one with the lower number counts as more probable.
+An average is taken of the probabilities of all classes: the five most probable ones of each net are not enough.
+If classes tie, the one with the lower number counts as more probable.
 """
 
 import math
@@ -28,7 +28,7 @@ Member = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Error:
-    """Share of the images that were got wrong, in percent, with a 95 % interval for the finite test set."""
+    """Share of the misclassified images, in percent, with a 95 % interval for the finite test set."""
 
     percent: float
     interval: Interval
@@ -58,7 +58,7 @@ class Ensemble:
 
 
 def ranks(members: Sequence[Member], weights: Sequence[float], labels: NDArray[np.int32]) -> NDArray[np.int64]:
-    """How many classes are more probable than the label [N], by the weighted sum of the members' probabilities."""
+    """Count the classes more probable than the label, [N], by the weighted sum of the members' probabilities."""
     found = []
     for start in range(0, len(labels), _ROWS):
         part = slice(start, start + _ROWS)
@@ -76,10 +76,10 @@ def _ranks_of_scores(scores: NDArray[np.float64], labels: NDArray[np.int32]) -> 
 
 
 def tuned_weights(members: Sequence[Member], labels: NDArray[np.int32]) -> tuple[float, ...]:
-    """Weights that lower the top-5 error on these images, found one net at a time.
+    """Search weights that lower the top-5 error on these images, one net at a time.
 
-    As the authors' tool: all weights start at 0.5; each in turn tries the grid and takes a value that lowers the error;
-    up to five passes, fewer where one changes nothing.
+    Like the authors' tool: all weights start at 0.5; each in turn tries the grid and takes what lowers the error;
+    up to five passes, fewer if one changes nothing.
     """
     weights = [START] * len(members)
     wrong = _top5_wrong(members, weights, labels)
@@ -100,12 +100,12 @@ def _top5_wrong(members: Sequence[Member], weights: Sequence[float], labels: NDA
 
 
 def single_errors(members: Sequence[Member], labels: NDArray[np.int32]) -> list[dict[str, Error]]:
-    """The errors of each member by itself."""
+    """Return the errors of each member."""
     return [_errors(ranks([member], [1.0], labels)) for member in members]
 
 
 def ensemble(name: str, members: Sequence[Member], weights: Sequence[float], labels: NDArray[np.int32]) -> Ensemble:
-    """An average with its errors, beside its best member and the mean of its members."""
+    """Evaluate an average, and compare it with its best member and with the mean of its members."""
     together = ranks(members, weights, labels)
     alone = np.stack([ranks([member], [1.0], labels) for member in members])
     return Ensemble(

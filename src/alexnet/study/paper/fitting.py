@@ -4,25 +4,26 @@ Reads `result.json`, `config.yaml` and `metrics.csv`. Errors are in percent of a
 at the end of each epoch; between two epochs the error is taken to fall in a straight line, from chance at epoch 0.
 """
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
 from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults
-from alexnet.errors import UserError
+from alexnet.errors import UserError, first_line
 from alexnet.runs.collect import Run
-from alexnet.runs.result import CONFIG_FILE, METRICS_FILE
+from alexnet.runs.directory import CONFIG_FILE, METRICS_FILE
+from alexnet.runs.metrics import read_metrics
 from alexnet.study.statistics import Interval, seed_interval
 
-ERROR = "train_set_top1_error"
-UNDER_STUDY = ("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.until_train_error")
-"""Keys in which the runs of one figure may differ."""
+FREE_KEYS = (
+    *("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.stop_at_train_error"),
+    *("ablations", "experiment"),
+)
+"""Keys in which the runs of one figure may differ, besides those that have no part in a run's identity."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class FittedRun:
 
     run: Run
     activation: str
-    rate: float
+    lr: float
     settings: dict[str, Any]
     """Every other value that it computed with, by dotted key."""
     errors: tuple[float, ...]
@@ -51,10 +52,10 @@ class FittedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """The runs of one non-linearity at one rate, by seed."""
+    """The runs of one nonlinearity at one learning rate, by seed."""
 
     activation: str
-    rate: float
+    lr: float
     runs: tuple[FittedRun, ...]
     epochs: tuple[float | None, ...]
     """Epochs to the target error by run; None if the run ended above it."""
@@ -94,70 +95,62 @@ class Ratio:
 
 
 def read_fit(run: Run) -> FittedRun | None:
-    """The training curve of a run; None if it has none (another experiment, or stopped in its first epoch).
+    """Read the training curve of a run; None if it has none (another experiment, or stopped in its first epoch).
 
-    UserError if one of its files is missing or damaged.
+    Raises:
+        UserError: one of its files is missing or damaged.
     """
-    rows = _rows(run.directory / METRICS_FILE)
-    if not rows or any(not row.get(ERROR) for row in rows):
+    metrics = read_metrics(run.directory)
+    if metrics.damaged:
+        raise UserError(f"{run.directory}: {metrics.problem}")
+    errors = [epoch.train_set_top1_error for epoch in metrics.epochs if epoch.train_set_top1_error is not None]
+    if not errors or len(errors) < len(metrics.epochs):
         return None
-    values = schema_defaults() | _config(run.directory / CONFIG_FILE)
+    path = run.directory / CONFIG_FILE
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except Exception as error:
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: not a configuration")
+    values = schema_defaults() | flatten({str(key): value for key, value in tree.items()})
+    free = (*NON_IDENTITY_KEYS, *FREE_KEYS)
     try:
         return FittedRun(
             run=run,
             activation=str(values["activation.name"]),
-            rate=float(values["optimizer.lr"]),
-            settings={key: value for key, value in values.items() if not _is_beside(key)},
-            errors=tuple(float(row[ERROR]) for row in rows),
-            steps=int(rows[0]["step"]),
+            lr=float(values["optimizer.lr"]),
+            settings={k: v for k, v in values.items() if not any(k == key or k.startswith(f"{key}.") for key in free)},
+            errors=tuple(errors),
+            steps=metrics.epochs[0].step,
         )
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{run.directory}: {CONFIG_FILE} or {METRICS_FILE} is damaged: {error}") from None
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except FileNotFoundError:
-        return []  # stopped in its first epoch
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except Exception as error:
-        raise UserError(f"{path}: cannot be read: {error}".splitlines()[0]) from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: not a configuration")
-    return flatten({str(key): value for key, value in tree.items()})
-
-
-def _is_beside(key: str) -> bool:
-    """Whether a key may differ between runs of one figure."""
-    ignored = (*NON_IDENTITY_KEYS, *UNDER_STUDY, "ablations", "experiment")
-    return any(key == name or key.startswith(f"{name}.") for name in ignored)
-
-
 def check_comparable(fits: Sequence[FittedRun]) -> None:
-    """UserError if two runs differ in more than non-linearity, rate and seed, or saw other images."""
+    """Check that the runs differ in nonlinearity, learning rate and seed alone.
+
+    Raises:
+        UserError: two runs differ in anything else, or used different images.
+    """
     first = fits[0]
     for other in fits[1:]:
         if other.run.result.data.fingerprint != first.run.result.data.fingerprint:
-            raise UserError(f"{first.run.directory} and {other.run.directory} saw other images: give runs of one study")
+            raise UserError(
+                f"{first.run.directory} and {other.run.directory} used different images; pass runs from one study"
+            )
         for key in sorted(first.settings.keys() | other.settings.keys()):
             mine, theirs = first.settings.get(key), other.settings.get(key)
             if mine != theirs:
                 raise UserError(
-                    f"{first.run.directory} has {key}={mine}, {other.run.directory} has {theirs}: give runs that differ"
-                    " in non-linearity, rate and seed alone"
+                    f"{first.run.directory} has {key}={mine}, {other.run.directory} has {theirs}; pass runs that differ"
+                    " in nonlinearity, learning rate and seed alone"
                 )
 
 
 def epochs_to(errors: Sequence[float], target: float, start: float) -> float | None:
-    """When a curve first comes down to a target, in epochs, in a straight line between its points; None if never.
+    """Return when a curve first reaches a target, in epochs, in a straight line between its points; None if never.
 
     `errors` are those after epoch 1, 2, ...; `start` is the error at epoch 0, above the target.
     """
@@ -170,18 +163,18 @@ def epochs_to(errors: Sequence[float], target: float, start: float) -> float | N
 
 
 def networks(fits: Iterable[FittedRun], target: float) -> list[Network]:
-    """Group runs by non-linearity and rate: ReLU first, then by name; the fastest rate of each first."""
+    """Group runs by nonlinearity and learning rate: ReLU first, then by name; the fastest rate of each first."""
     groups: dict[tuple[str, float], list[FittedRun]] = {}
     for fit in sorted(fits, key=lambda fit: fit.seed):
-        groups.setdefault((fit.activation, fit.rate), []).append(fit)
+        groups.setdefault((fit.activation, fit.lr), []).append(fit)
     found = [
         Network(
             activation=activation,
-            rate=rate,
+            lr=lr,
             runs=tuple(runs),
             epochs=tuple(epochs_to(run.errors, target, run.chance) for run in runs),
         )
-        for (activation, rate), runs in groups.items()
+        for (activation, lr), runs in groups.items()
     ]
     return sorted(found, key=lambda net: (net.activation != "relu", net.activation, *_speed(net)))
 
@@ -192,7 +185,7 @@ def _speed(net: Network) -> tuple[bool, float, float]:
 
 
 def fastest(found: Iterable[Network]) -> list[Network]:
-    """The first, that is the fastest, network of each non-linearity."""
+    """Return the first, that is the fastest, network of each nonlinearity."""
     by_activation: dict[str, Network] = {}
     for net in found:
         by_activation.setdefault(net.activation, net)
@@ -200,7 +193,7 @@ def fastest(found: Iterable[Network]) -> list[Network]:
 
 
 def ratio(slow: Network, fast: Network) -> Ratio | None:
-    """How many times as long `slow` takes to the target; None without a common seed, or if `fast` never gets there."""
+    """Compare epochs to the target; None without a common seed, or if `fast` never reaches it."""
     reference = {run.seed: epochs for run, epochs in zip(fast.runs, fast.epochs, strict=True)}
     pairs = [
         (spent, epochs is None, reference[run.seed])

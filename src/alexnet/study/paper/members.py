@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alexnet.errors import UserError
 from alexnet.runs.collect import directories_with
-from alexnet.runs.probabilities import PROBABILITIES_FILE, ProbabilitiesHeader, read_answered, read_probabilities
-from alexnet.runs.result import RESULT_FILE
+from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
+from alexnet.runs.probabilities import ProbabilitiesHeader, read_answered, read_probabilities
 from alexnet.study.paper.ensemble import Member
 
 
@@ -18,61 +20,54 @@ class Net:
     """A folder with probabilities, and what they are of."""
 
     directory: Path
-    answered: ProbabilitiesHeader
+    header: ProbabilitiesHeader
 
     def __str__(self) -> str:
-        return self.answered.net
+        return self.header.net
 
 
 def read_nets(paths: Sequence[Path]) -> list[Net]:
-    """The nets at or below `paths`, each once, which must have been asked about the same images.
+    """Find the nets at or below `paths`, each once.
 
     Raises:
-        UserError: a path holds none, a run has kept no probabilities, or the nets do not belong together.
+        UserError: a path holds none, a run has kept no probabilities, or the nets saw different images.
     """
-    directories = dict.fromkeys(
-        directory.resolve() for path in paths for directory in directories_with(path, RESULT_FILE, PROBABILITIES_FILE)
-    )
-    nets = [Net(directory, _answered(directory)) for directory in directories]
-    _check_alike(nets)
+    found = (folder.resolve() for path in paths for folder in directories_with(path, RESULT_FILE, PROBABILITIES_FILE))
+    nets = []
+    for directory in dict.fromkeys(found):
+        if not (directory / PROBABILITIES_FILE).is_file():
+            raise UserError(
+                f"{directory} holds the five most probable classes only, and an average needs all: "
+                f"alexnet evaluate {directory} PACK --predictions {directory}"
+            )
+        nets.append(Net(directory, read_answered(directory)))
+    for net in nets:
+        first = nets[0].header
+        if (net.header.fingerprint, net.header.class_names) != (first.fingerprint, first.class_names):
+            raise UserError(f"{net.directory} was evaluated on other images or classes than {nets[0].directory}")
+    for one, other in combinations(nets, 2):
+        if one.header.net == other.header.net:
+            raise UserError(f"{other.directory} and {one.directory} are of one net, {one}: pass each net once")
     return nets
 
 
-def _answered(directory: Path) -> ProbabilitiesHeader:
-    if not (directory / PROBABILITIES_FILE).is_file():
-        raise UserError(
-            f"{directory} holds the five most probable classes only, and an average needs all: "
-            f"alexnet evaluate {directory} PACK --predictions {directory}"
-        )
-    return read_answered(directory)
-
-
-def _check_alike(nets: Sequence[Net]) -> None:
-    first = nets[0].answered
-    for place, net in enumerate(nets):
-        if net.answered.fingerprint != first.fingerprint or net.answered.class_names != first.class_names:
-            raise UserError(f"{net.directory} was asked about other images or classes than {nets[0].directory}")
-        for other in nets[:place]:
-            if other.answered.net == net.answered.net:
-                raise UserError(f"{net.directory} and {other.directory} are of one net, {net}: give each net once")
-
-
 def common_split(nets: Sequence[Net], wanted: str | None) -> str:
-    """The split that is wanted, or `test` where all nets have it, else `val`; UserError where one has not."""
-    split = wanted or ("test" if all("test" in net.answered.splits for net in nets) else "val")
+    """Return the wanted split, else `test` if all nets have it, else `val`.
+
+    Raises:
+        UserError: a net lacks it.
+    """
+    split = wanted or ("test" if all("test" in net.header.splits for net in nets) else "val")
     for net in nets:
-        if split not in net.answered.splits:
-            raise UserError(
-                f"{net.directory}: no probabilities for {split}; there are: {', '.join(net.answered.splits)}"
-            )
+        if split not in net.header.splits:
+            raise UserError(f"{net.directory}: no probabilities for {split}; there are: {', '.join(net.header.splits)}")
     return split
 
 
-def read_members(nets: Sequence[Net], split: str, view: str) -> tuple[list[Member], "np.typing.NDArray[np.int32]"]:
-    """The probabilities of every net, and the labels of the images."""
-    answers = [read_probabilities(net.directory, split, view) for net in nets]
-    labels = answers[0].labels
-    for net, said in zip(nets, answers, strict=True):
-        if not np.array_equal(said.labels, labels):
+def read_members(nets: Sequence[Net], split: str, view: str) -> tuple[list[Member], NDArray[np.int32]]:
+    """Read the probabilities of every net, and the labels of the images."""
+    read = [read_probabilities(net.directory, split, view) for net in nets]
+    for net, one in zip(nets, read, strict=True):
+        if not np.array_equal(one.labels, read[0].labels):
             raise UserError(f"{net.directory}: its labels of {split} differ from those of {nets[0].directory}")
-    return [said.views[view] for said in answers], labels
+    return [one.views[view] for one in read], read[0].labels

@@ -1,0 +1,160 @@
+"""`alexnet describe`: the layers of any configuration, and what two devices exchange between them."""
+
+import argparse
+from dataclasses import dataclass, replace
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from alexnet.commands.arguments import Commands
+from alexnet.config.groups import ColumnsConfig
+from alexnet.config.schema import Config
+from alexnet.net.halves import Exchange, check_two_devices, everywhere, exchanges
+from alexnet.net.plan import layer_specs
+from alexnet.net.specs import (
+    ActivationSpec,
+    ConvSpec,
+    DropoutSpec,
+    Layer,
+    LinearSpec,
+    LocalSpec,
+    LRNSpec,
+    PoolSpec,
+    multiply_adds,
+    parameters,
+    total_parameters,
+)
+
+ITEMSIZES = {"32-true": 4, "bf16-mixed": 2}
+"""Bytes of an exchanged number, by `hardware.precision`."""
+TWO_COLUMNS = ("two", "isolated")
+"""The values of `columns.kind` with two columns."""
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "describe",
+        help="layer table of any configuration, at the paper's scale unless scale= or experiment= says otherwise",
+    )
+    parser.add_argument("overrides", nargs="*", help="as for train.py, such as columns=one lrn=none +ablation=conv6")
+    parser.add_argument("--classes", type=int, default=1000, help="number of classes (default 1000)")
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the layers of a configuration, and the exchanges if each column has a device."""
+    from alexnet.config.job import check
+
+    chosen = any(override.startswith(("scale=", "experiment=")) for override in options.overrides)
+    config = check([*options.overrides, *([] if chosen else ["scale=paper"])]).config
+    tables = [layer_table(layer_specs(config, options.classes))]
+    if config.devices.model_parallel:
+        tables += exchange_tables(config, options.classes)
+    Console().print(*tables)
+
+
+def layer_table(layers: tuple[Layer, ...]) -> Table:
+    """Make a table with one row per layer and the totals. An activation is named after the layer that it follows.
+
+    A window is kernel/stride/padding: left and top and, if they differ, right and bottom (negative: cut off).
+    """
+    table = _table("layer", "window", "groups", "output", "parameters", "mult-adds", show_footer=True)
+    for layer, follower in zip(layers, (*layers[1:], None), strict=True):
+        if not isinstance(layer, ActivationSpec):
+            average = " (average)" if isinstance(layer, PoolSpec) and layer.kind == "average" else ""
+            activation = f", {follower.function}" if isinstance(follower, ActivationSpec) else ""
+            counts = (f"{count:,}" if count else "" for count in (parameters(layer), multiply_adds(layer)))
+            table.add_row(f"{layer.name}{average}{activation}", *_shape(layer), *counts)
+    table.columns[0].footer = "total"
+    table.columns[4].footer = f"{total_parameters(layers):,}"
+    table.columns[5].footer = f"{sum(multiply_adds(layer) for layer in layers):,}"
+    return table
+
+
+def _shape(layer: Layer) -> tuple[str, str, str]:
+    """Return window, groups and output of a layer."""
+    match layer:
+        case ConvSpec():
+            before, after = layer.pad_before, layer.pad_after
+            padding = f"{before}" if before == after else f"{before},{after}"
+            output = f"{layer.channels} x {layer.size} x {layer.size}"
+            return f"{layer.kernel}/{layer.stride}/{padding}", str(layer.groups), output
+        case LocalSpec():
+            return f"{layer.kernel}/1/{layer.padding}", "", f"{layer.channels} x {layer.size} x {layer.size}"
+        case PoolSpec():
+            return f"{layer.kernel}/{layer.stride}/0", "", f"{layer.channels} x {layer.size} x {layer.size}"
+        case LinearSpec():
+            return "", str(layer.groups), f"{layer.units}"
+        case LRNSpec():
+            return "", str(layer.columns), ""
+        case DropoutSpec():
+            return f"p = {layer.probability:g}", "", ""
+        case _:
+            return "", "", ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """Cost of one image in a training step, forward and backward, both devices together."""
+
+    bytes_sent: int
+    multiply_adds: int
+
+    @property
+    def per_thousand(self) -> float:
+        """Bytes per 1,000 multiply-adds."""
+        return 1000 * self.bytes_sent / self.multiply_adds
+
+
+def traffic(layers: tuple[Layer, ...], itemsize: int) -> Traffic:
+    """Count what a training step sends and computes per image, in numbers of `itemsize` bytes."""
+    return Traffic(
+        bytes_sent=sum(_both_ways(exchange, itemsize) for exchange in exchanges(layers)),
+        # Backward, each layer costs as much again for its weights, and for its inputs unless they are pixels.
+        multiply_adds=3 * sum(multiply_adds(layer) for layer in layers) - multiply_adds(layers[0]),
+    )
+
+
+def exchange_tables(config: Config, num_classes: int) -> list[Table]:
+    """Make a table of the configured net's exchanges, and one of totals with nets that exchange at other layers.
+
+    Raises:
+        UserError: the net cannot be divided between two devices.
+    """
+    check_two_devices(config)
+    itemsize, batch = ITEMSIZES[config.hardware.precision], config.optimizer.batch_size
+    nets = {kind: layer_specs(replace(config, columns=ColumnsConfig(kind=kind)), num_classes) for kind in TWO_COLUMNS}
+    layers = nets[config.columns.kind]
+    each = _table("read by", "numbers", "bytes forward", "bytes backward", "MB a step", "if exchanged")
+    each.title = f"exchanged in numbers of {itemsize} bytes, {batch:,} images a step"
+    sent = {exchange.reader for exchange in exchanges(layers)}
+    for exchange in exchanges(everywhere(layers)):
+        row = (exchange.reader, f"{exchange.numel:,}")
+        megabytes = f"{_both_ways(exchange, itemsize) * batch / 1e6:.2f}"
+        if exchange.reader in sent:
+            ways = (exchange.bytes_forward(itemsize), exchange.bytes_backward(itemsize))
+            each.add_row(*row, *(f"{count:,}" for count in ways), megabytes, "")
+        else:
+            each.add_row(*row, "", "", "", megabytes)
+    totals = _table("columns", "bytes an image", "MB a step", "mult-adds", "bytes per 1,000")
+    for name, net in (nets | {"at every layer": everywhere(layers)}).items():
+        total = traffic(net, itemsize)
+        megabytes = f"{total.bytes_sent * batch / 1e6:.2f}"
+        totals.add_row(
+            name, f"{total.bytes_sent:,}", megabytes, f"{total.multiply_adds:,}", f"{total.per_thousand:.3f}"
+        )
+    return [each, totals]
+
+
+def _both_ways(exchange: Exchange, itemsize: int) -> int:
+    return exchange.bytes_forward(itemsize) + exchange.bytes_backward(itemsize)
+
+
+def _table(first: str, *others: str, show_footer: bool = False) -> Table:
+    """Make a table of numbers that fits in 80 columns."""
+    table = Table(first, box=SIMPLE, padding=(0, 1, 0, 0), show_footer=show_footer)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table

@@ -1,0 +1,171 @@
+"""`python train.py`, and `alexnet train` from any folder: one run, or a study of many."""
+
+import logging
+import os
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import hydra
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, register
+from alexnet.config.job import Job, check_composed
+from alexnet.config.overrides import explain
+from alexnet.errors import UserError, exit_with, first_line, one_line_errors
+from alexnet.evaluation.table import result_table
+from alexnet.runs.directory import TERMINAL_LOG
+from alexnet.runs.result import Result, finished_result
+from alexnet.sweep.planned import objective
+from alexnet.sweep.study import max_parallel_jobs, print_unreached_milestones
+
+HELP = """\
+python train.py [--multirun] [--config-dir DIR] [GROUP=CHOICE] [KEY=VALUE] [+ablation=NAME]
+Train AlexNet, without some of its ingredients if you like, and compare. `alexnet train` does the same.
+
+  python train.py                                    the demo: minutes on two cores
+  python train.py +ablation=no_lrn                   one ingredient removed; [no_lrn,no_dropout] for two
+  python train.py -m '+ablation=glob(*)' seed=0,1,2  a study: all combinations, and the comparison
+  python train.py experiment=study_small             a study that names its own ablations and seeds
+  python train.py optimizer.lr=0.02 schedule.epochs=9   single values
+  python train.py --cfg job                          show the configuration instead; --hydra-help for more
+
+Groups and their choices (files in conf/ and ablations/; subfolders such as ablation=source/init besides):
+"""
+TERMINATED = 143
+"""Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
+
+
+@hydra.main(version_base=VERSION_BASE, config_path=str(CONF), config_name="config")
+def train(config: DictConfig) -> float | None:
+    """Do one job of Hydra's."""
+    return run_job(config)  # by its name, so that worker processes import this module
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command line, by default this process's: one job, or a study that ends with its comparison."""
+    if arguments is not None:  # Hydra reads sys.argv, and COMP_LINE to complete words
+        sys.argv = [sys.argv[0], *arguments]
+        os.environ.update({k: v.replace(" train ", " ", 1) for k, v in os.environ.items() if k == "COMP_LINE"})
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(_help())
+        return
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand its exceptions on instead of printing them
+    with one_line_errors():
+        try:
+            register()
+            train()
+        except SystemExit as stop:
+            if type(stop).__name__ == "SIGTERMException":  # Lightning's, which may not be imported yet
+                sys.exit(TERMINATED)
+            raise
+        except Exception as error:
+            if wants_traceback or (text := explain(error, sys.argv[1:])) is None:
+                raise
+            raise UserError(text) from error
+
+
+def _help() -> str:
+    """Return what fits on one screen; Hydra's own help would take five seconds to list all groups."""
+    folders = sorted(folder for folder in [*CONF.iterdir(), ABLATIONS] if folder.is_dir())
+    groups = {folder.name.removesuffix("s") if folder is ABLATIONS else folder.name: folder for folder in folders}
+    choices = {name: sorted(file.stem for file in place.glob("*.yaml")) for name, place in groups.items()}
+    lines = [f"{name}: {', '.join(names)}" for name, names in choices.items()]
+    return HELP + "\n".join(textwrap.fill(line, 100, subsequent_indent="    ") for line in lines)
+
+
+def checked(config: DictConfig, of_hydra: HydraConf) -> Job:
+    """Check a composed job, whose pre-trained weights count by their content."""
+    return check_composed(config, of_hydra, weights_digest=_weights_digest)
+
+
+def _weights_digest(checkpoint: str) -> str:
+    from alexnet.trained.weights import weights_digest  # torch, which other command lines do not wait for
+
+    return weights_digest(checkpoint)
+
+
+# `${run_name:}` in `conf/config.yaml`: a job without a name, since it is not valid, gets no directory.
+OmegaConf.register_new_resolver("run_name", lambda *, _root_: checked(_root_, _root_.hydra).name, replace=True)
+
+
+def run_job(config: DictConfig) -> float | None:
+    """Do the body of one Hydra job, and return the error that a search is to minimize.
+
+    In a study an error is shown and raised, so that the other jobs are done; a single run just ends.
+    """
+    of_hydra = HydraConfig.get()
+    directory = Path(of_hydra.runtime.output_dir)
+    job = checked(config, of_hydra)
+    try:
+        with _console(str(of_hydra.runtime.choices["hydra/launcher"]), directory) as console:
+            return objective(_result(job, directory, of_hydra, console))
+    except KeyboardInterrupt:
+        print("interrupted: give the command again to continue", file=sys.stderr)
+        raise
+    except Exception as error:
+        if of_hydra.mode is RunMode.MULTIRUN:
+            _show_failure(job, error)
+        elif isinstance(error, UserError):
+            exit_with(error)
+        raise
+    finally:
+        _remove_unused(directory, f"{of_hydra.job.name}.log")
+
+
+def _result(job: Job, directory: Path, of_hydra: HydraConf, console: Console) -> Result:
+    """Train, or show a finished run again, for which torch is not imported."""
+    if not job.config.restart and (done := finished_result(directory)) is not None:
+        wanted = job.config.hardware.precision
+        other = f" at precision {done.precision}, not {wanted}" if done.has_other_precision(wanted) else ""
+        console.print(
+            f"already finished in {directory}{other} (restart=true runs it again)", highlight=False, soft_wrap=True
+        )
+        console.print(result_table(done))
+        return done
+    if of_hydra.mode is not RunMode.MULTIRUN:
+        console.print(f"{job.name}: importing torch", highlight=False, soft_wrap=True)
+        print_unreached_milestones([job], console)
+    from alexnet.sweep.gpus import stay_on_one_gpu
+    from alexnet.training.run import run
+    from alexnet.training.world import requested_world_size
+
+    parallel_jobs = max_parallel_jobs(of_hydra) or 1
+    if parallel_jobs > 1 and requested_world_size(job.config) == 1:
+        stay_on_one_gpu(directory.parent)
+    return run(job, directory, console=console, at_once=parallel_jobs)
+
+
+@contextmanager
+def _console(launcher: str, directory: Path) -> Iterator[Console]:
+    """Print to the terminal in the first process alone; to a file where runs print at the same time."""
+    if launcher == "joblib":
+        with (directory / TERMINAL_LOG).open("a", encoding="utf-8") as file:
+            yield Console(file=file, width=120)
+    else:
+        rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
+        yield Console(quiet=rank != "0")
+
+
+def _show_failure(job: Job, error: Exception) -> None:
+    text = str(error)
+    if not isinstance(error, UserError):
+        logging.getLogger(__name__).exception(job.command)  # into the run's log file
+        text = f"{type(error).__name__}: {first_line(error)}"
+    print(f"error: {job.command}: {text}", file=sys.stderr)
+
+
+def _remove_unused(directory: Path, log: str) -> None:
+    """Remove the directory that Hydra has made for a run which has not begun."""
+    with suppress(OSError):
+        if [(file.name, file.stat().st_size) for file in directory.iterdir()] == [(log, 0)]:
+            (directory / log).unlink()
+            directory.rmdir()
+            directory.parent.rmdir()  # if it is empty

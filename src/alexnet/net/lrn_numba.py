@@ -1,0 +1,188 @@
+"""Local response normalization of pixels on a CPU: loops that numba compiles, and how threads share them.
+
+numba brings its own compiler, so nothing has to be installed for it, and keeps what it compiled for the next process.
+The loops take matrices [rows, channels], a row for each pixel and column, of float32 or float64, or the bits of
+bfloat16 as uint16, which they compute in float32. The types of the constants decide what is compiled: `window` is a
+tuple with an item per channel of a window, over which loops are unrolled; k, alpha and beta have the type of the
+arithmetic, and beta is None for the paper's 3/4.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+COMPUTED_IN: dict[torch.dtype, type[np.floating[Any]]] = {
+    torch.float32: np.float32,
+    torch.bfloat16: np.float32,
+    torch.float64: np.float64,
+}
+"""Supported types, and those that the loops compute in."""
+SMALLEST_PART = 2**16
+"""Numbers that are worth waking a thread for."""
+BLOCK = 32
+"""Rows of bfloat16 that are widened at a time: they stay in the first cache."""
+REORDERED = {"contract", "reassoc", "nsz", "arcp"}
+"""What LLVM may do to the arithmetic: not to assume that there are no NaNs, or a diverging run would not show."""
+
+_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=REORDERED)
+
+
+@dataclass(frozen=True)
+class NumbaLRN:
+    """y = x / (k + alpha * window(x^2))^beta of contiguous [pixels, columns, channels], and its gradient.
+
+    As many threads as torch uses share the pixels; the result does not depend on their number.
+    """
+
+    size: int
+    k: float
+    alpha: float
+    beta: float
+
+    def normalize(self, x: Tensor) -> Tensor:
+        y = torch.empty_like(x)
+        self._run(_forward_bfloat16 if x.dtype == torch.bfloat16 else _forward, x, y)
+        return y
+
+    def gradient(self, x: Tensor, grad: Tensor) -> Tensor:
+        x_grad = torch.empty_like(x)
+        self._run(_backward_bfloat16 if x.dtype == torch.bfloat16 else _backward, x, grad.contiguous(), x_grad)
+        return x_grad
+
+    def _run(self, loops: Any, *tensors: Tensor) -> None:
+        number = COMPUTED_IN[tensors[0].dtype]
+        beta = None if self.beta == 0.75 else number(self.beta)
+        constants: Any = ((0,) * self.size, number(self.k), number(self.alpha), beta)
+        matrices = [_array(tensor.flatten(0, 1)) for tensor in tensors]
+        parts = max(1, min(torch.get_num_threads(), matrices[0].size // SMALLEST_PART))
+        ends = [len(matrices[0]) * part // parts for part in range(parts + 1)]
+        first, *others = ([matrix[start:end] for matrix in matrices] for start, end in pairwise(ends))
+        waiting = [_threads(parts - 1, os.getpid()).submit(loops, *part, *constants) for part in others]
+        loops(*first, *constants)
+        for other in waiting:
+            other.result()
+
+
+@lru_cache(maxsize=1)
+def _threads(count: int, _process: int) -> ThreadPoolExecutor:
+    """Return the threads that compute beside the caller; a forked process needs its own."""
+    return ThreadPoolExecutor(count, thread_name_prefix="lrn")
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    """Return the memory of a tensor; numpy has no bfloat16, which goes by its bits."""
+    tensor = tensor.detach()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(np.uint16)
+    return tensor.numpy()
+
+
+def check_compiler() -> None:
+    """Compile the smallest loop; raises whatever goes wrong."""
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        raise RuntimeError("NUMBA_DISABLE_JIT is set")
+    one = np.ones((1, 1), np.float32)
+    _forward(one, one.copy(), (0,) * 5, np.float32(1), np.float32(1), None)
+
+
+@_jit
+def _forward(x: Any, y: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
+    rows, channels = x.shape
+    reach = len(window) // 2
+    squares = np.zeros(channels + 2 * reach, x.dtype)  # the zeros at both ends stay
+    for row in range(rows):
+        for i in range(channels):
+            squares[reach + i] = x[row, i] * x[row, i]
+        for i in range(channels):
+            y[row, i] = x[row, i] * _inverse_power(k + alpha * _sum(squares, i, window), beta)
+
+
+@_jit
+def _backward(x: Any, grad: Any, x_grad: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
+    rows, channels = x.shape
+    reach = len(window) // 2
+    factor = (alpha + alpha) * _exponent(alpha, beta)
+    squares = np.zeros(channels + 2 * reach, x.dtype)
+    shares = np.zeros(channels + 2 * reach, x.dtype)
+    scaled = np.zeros(channels, x.dtype)
+    for row in range(rows):
+        for i in range(channels):
+            squares[reach + i] = x[row, i] * x[row, i]
+        for i in range(channels):
+            base = k + alpha * _sum(squares, i, window)
+            scaled[i] = grad[row, i] * _inverse_power(base, beta)
+            shares[reach + i] = scaled[i] * x[row, i] / base
+        for i in range(channels):
+            x_grad[row, i] = scaled[i] - factor * x[row, i] * _sum(shares, i, window)
+
+
+@_jit
+def _forward_bfloat16(x: Any, y: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
+    bits = np.empty((2, BLOCK, x.shape[1]), np.uint32)
+    wide = bits.view(np.float32)
+    for start in range(0, len(x), BLOCK):
+        rows = min(BLOCK, len(x) - start)
+        _widen(x[start : start + rows], bits[0])
+        _forward(wide[0, :rows], wide[1], window, k, alpha, beta)
+        _narrow(bits[1], y[start : start + rows])
+
+
+@_jit
+def _backward_bfloat16(x: Any, grad: Any, x_grad: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
+    bits = np.empty((3, BLOCK, x.shape[1]), np.uint32)
+    wide = bits.view(np.float32)
+    for start in range(0, len(x), BLOCK):
+        rows = min(BLOCK, len(x) - start)
+        _widen(x[start : start + rows], bits[0])
+        _widen(grad[start : start + rows], bits[1])
+        _backward(wide[0, :rows], wide[1], wide[2], window, k, alpha, beta)
+        _narrow(bits[2], x_grad[start : start + rows])
+
+
+@_jit
+def _sum(padded: Any, i: Any, window: Any) -> Any:
+    total = padded[i]
+    for neighbor in range(1, len(window)):
+        total += padded[i + neighbor]
+    return total
+
+
+@_jit
+def _inverse_power(base: Any, beta: Any) -> Any:
+    """base^-beta; for the paper's 3/4 by square roots, which cost a fraction of a power."""
+    if beta is None:
+        root = np.sqrt(base)
+        return type(base)(1) / (root * np.sqrt(root))
+    return base**-beta
+
+
+@_jit
+def _exponent(alpha: Any, beta: Any) -> Any:
+    return type(alpha)(0.75) if beta is None else beta
+
+
+@_jit
+def _widen(halves: Any, bits: Any) -> None:
+    """A bfloat16 is the upper half of a float32."""
+    for row in range(len(halves)):
+        for i in range(halves.shape[1]):
+            bits[row, i] = np.uint32(halves[row, i]) << 16
+
+
+@_jit
+def _narrow(bits: Any, halves: Any) -> None:
+    """Round to nearest, to even in the middle. NaNs that come from bfloat16 have zeros below, and stay NaNs."""
+    for row in range(len(halves)):
+        for i in range(halves.shape[1]):
+            above = bits[row, i] >> 16
+            halves[row, i] = (bits[row, i] + np.uint32(0x7FFF) + (above & 1)) >> 16

@@ -1,0 +1,191 @@
+"""Drawing basics: matplotlib figures as SVG, and grids of small images.
+
+A figure is a file on light paper, or part of an HTML report, whose colors it then follows. Drawn again with the same
+matplotlib it is the same byte for byte.
+"""
+
+import base64
+import io
+import logging
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from alexnet.study.wording import clean
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLORS = {
+    "paper": ("#fdfcf9", "#15171b"),
+    "sheet": ("#f5f2eb", "#1d2026"),
+    "ink": ("#1b1d21", "#e9e6df"),
+    "muted": ("#5c6169", "#a3a9b3"),
+    "rule": ("#ddd8cc", "#353a43"),
+    "ours": ("#0a5c99", "#74b8ee"),
+    "claim": ("#c14a09", "#f29a5c"),
+    "log": ("#1b7a57", "#5fcaa0"),
+    "alarm": ("#a3162b", "#ff8f98"),
+}
+"""Name -> on light paper, on dark. `claim` is the paper's claim, `alarm` is what went wrong.
+
+The hues of ours, claim and log are those of Okabe and Ito (2008), distinct for readers with the common forms of color
+blindness; each also has its own shape."""
+LIGHT = {name: light for name, (light, _) in COLORS.items()}
+FONTS = "'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
+
+
+class Canvas:
+    """A matplotlib figure measured in pixels from its top left corner."""
+
+    def __init__(self, width: float, height: float) -> None:
+        from matplotlib.figure import Figure
+
+        self.width, self.height = width, height
+        self._photographs = False
+        self.figure = Figure(figsize=(width / 72, height / 72), dpi=72, facecolor=LIGHT["paper"])
+
+    def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
+        """Add a frameless plot with its data area at these pixels."""
+        w, h = self.width, self.height
+        axes = self.figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h), facecolor="none")
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0, pad=7, labelsize=12)
+        return axes
+
+    def text(self, words: str, x: float, y: float, *, most: int = 1000, color: str = "ink", **style: Any) -> None:
+        """Write a line at a baseline, at most so many characters of it, the last then an ellipsis."""
+        words = " ".join(clean(words).split())
+        shown = words if len(words) <= most else f"{words[: most - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
+        self.figure.text(x / self.width, 1 - y / self.height, shown, color=LIGHT[color], va="baseline", **style)
+
+    def rectangle(self, left: float, top: float, width: float, height: float, *, color: str, alpha: float = 1) -> None:
+        """Fill a rectangle."""
+        from matplotlib.patches import Rectangle
+
+        w, h = self.width, self.height
+        corner = (left / w, 1 - (top + height) / h)
+        self.figure.add_artist(Rectangle(corner, width / w, height / h, color=LIGHT[color], alpha=alpha, linewidth=0))
+
+    def image(self, pixels: NDArray[np.uint8], left: float, top: float, width: float, height: float) -> None:
+        """Show pixels [height, width, 3 or 4] with sharp edges."""
+        axes = self.axes(left, top, width, height)
+        axes.set_axis_off()
+        axes.imshow(pixels, interpolation="none", aspect="auto")
+
+    def photograph(self, pixels: NDArray[np.uint8], left: float, top: float, side: float, *, sharpest: int) -> None:
+        """Show a photograph [S, S, 3]; embed at most `sharpest` pixels a side, as JPEG to save space."""
+        self._photographs = True
+        image = Image.fromarray(pixels)
+        image.thumbnail((sharpest, sharpest))
+        self.image(np.asarray(image), left, top, side, side)
+
+    def svg(self, title: str, description: str = "", *, inline: str | None = None) -> str:
+        """Return the SVG document, or with `inline`, a unique name, an element of HTML that follows its colors."""
+        import matplotlib
+
+        file = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": inline or "alexnet"}):
+            metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+            self.figure.savefig(file, format="svg", facecolor="none" if inline else LIGHT["paper"], metadata=metadata)
+        root = ElementTree.fromstring(file.getvalue())
+        _tidy(root, inline=inline is not None)
+        for image in root.iter("image") if self._photographs else ():
+            png = io.BytesIO(base64.b64decode(image.attrib["href"].partition(",")[2]))
+            image.set("href", data_url(np.asarray(Image.open(png).convert("RGB")), "JPEG", quality=85))
+        for place, (tag, words) in enumerate((("title", title), ("desc", description))):
+            if words:
+                element = ElementTree.Element(tag)
+                element.text = clean(words)
+                root.insert(place, element)
+        root.attrib |= {"class": "chart", "role": "img", "aria-label": clean(title), "font-family": FONTS}
+        if inline:
+            del root.attrib["width"], root.attrib["height"]
+            return ElementTree.tostring(root, encoding="unicode")
+        root.attrib |= {"xmlns": "http://www.w3.org/2000/svg", "width": f"{self.width:g}", "height": f"{self.height:g}"}
+        style = ElementTree.Element("style")
+        style.text = "*{stroke-linejoin:round}text{unicode-bidi:isolate}"
+        root.insert(0, style)
+        return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _tidy(root: ElementTree.Element, *, inline: bool) -> None:
+    """Drop what HTML does not need or could clash in it: namespaces, unused ids, whitespace, the global style."""
+    used = {value[1:] for element in root.iter() for value in element.attrib.values() if value.startswith("#")}
+    used |= set(re.findall(r"url\(#(\w+)\)", " ".join(v for element in root.iter() for v in element.attrib.values())))
+    variables = {light: f"var(--{name})" for name, light in LIGHT.items()}
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        element.attrib = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
+        if element.get("id") not in used:
+            element.attrib.pop("id", None)
+        if style := element.get("style"):
+            style = re.sub(r"font-family: [^;]*;? ?", "", style)
+            style = re.sub("#[0-9a-f]{6}", lambda seen: variables.get(seen[0], seen[0]), style) if inline else style
+            element.set("style", style)
+        element.text = element.text and element.text.strip()
+        element.tail = None
+    for defs in root.findall("defs"):
+        if defs.find("style") is not None:
+            root.remove(defs)
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw in the style of this project, not in the user's; ignore characters that matplotlib's font lacks."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # an unwritable font cache is harmless
+    import matplotlib.style
+
+    style = {
+        "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that positions do not depend on the machine
+        "font.size": 13,
+        "image.composite_image": False,
+        "svg.fonttype": "none",
+        "text.color": LIGHT["ink"],
+        "text.parse_math": False,  # names may hold dollar signs
+        "xtick.labelcolor": LIGHT["muted"],
+        "ytick.labelcolor": LIGHT["muted"],
+    }
+    with warnings.catch_warnings(), matplotlib.style.context(["default", style]):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def kernel_sheet(kernels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Arrange kernels [K, 3, k, k] in one image [height, width, 4]: red, green, blue, opacity.
+
+    Each kernel has its own scale, 0 as middle gray and its largest weight at the end of the range.
+    """
+    count = len(kernels)
+    across = next((number for number in range(12, 5, -1) if count % number == 0), 8)
+    peaks = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
+    scaled = 0.5 + 0.5 * kernels / np.where(peaks > 0, peaks, 1)
+    return tiles(np.round(255 * scaled).astype(np.uint8).transpose(0, 2, 3, 1), across)
+
+
+def tiles(squares: NDArray[np.uint8], across: int) -> NDArray[np.uint8]:
+    """Arrange squares [n, k, k, 3] in rows of `across`: an image [height, width, 4] with gaps of one clear pixel."""
+    count, side, _, _ = squares.shape
+    across = min(count, across)
+    step = side + 1
+    picture = np.zeros((math.ceil(count / across) * step - 1, across * step - 1, 4), dtype=np.uint8)
+    for index, square in enumerate(squares):
+        top, left = step * (index // across), step * (index % across)
+        picture[top : top + side, left : left + side, :3] = square
+        picture[top : top + side, left : left + side, 3] = 255
+    return picture
+
+
+def data_url(picture: NDArray[np.uint8], kind: str = "PNG", **options: Any) -> str:
+    """Return an image [height, width, 3 or 4] as an embedded PNG or JPEG file."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, kind, optimize=True, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

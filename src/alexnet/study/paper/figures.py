@@ -1,0 +1,147 @@
+"""The paper's Figures 1, 3 and 4, drawn: training curves, kernels, predictions and nearest neighbors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet.runs.first_layer import FirstLayer
+from alexnet.study.charts.canvas import LIGHT, Canvas, drawing, tiles
+from alexnet.study.paper.fitting import Network
+from alexnet.study.selectivity import color_selectivity, column_contrast
+from alexnet.study.wording import shown_p, signed
+
+DASHES = {"relu": "-", "tanh": "--", "sigmoid": ":", "abs_tanh": "-."}
+"""As in the paper's Figure 1: ReLU solid, tanh dashed."""
+MARGIN = 28
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PredictedImage:
+    """An image and a net's predictions."""
+
+    image: NDArray[np.uint8]
+    """[S, S, 3]."""
+    caption: str = ""
+    """Written below it if its true class is unknown."""
+    top_predictions: Sequence[tuple[str, float]]
+    """Class and probability, most probable first."""
+    truth: str | None = None
+    """The true class if it is known; written below the image."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Neighborhood:
+    """An image and its nearest neighbors, each with its class."""
+
+    query: tuple[NDArray[np.uint8], str]
+    neighbors: Sequence[tuple[NDArray[np.uint8], str]]
+
+
+@drawing()
+def draw_training_curves(nets: Sequence[Network], target: float) -> str:
+    """Draw Figure 1: each network's mean over seeds, its seeds faintly behind it, and the target as a line."""
+    from matplotlib.ticker import MaxNLocator
+
+    canvas = Canvas(640, 400)
+    axes = canvas.axes(60, 16, 564, 336)
+    curves = [run.errors for net in nets for run in net.runs]
+    top = 10 * ceil(max(max(errors) for errors in curves) / 10) or 10
+    axes.set(xlim=(0, max(map(len, curves))), ylim=(0, top), yticks=range(0, top + 1, 10))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.spines[["left", "bottom"]].set_visible(True)
+    axes.axhline(target, color=LIGHT["muted"], linewidth=1)
+    axes.set_xlabel("Epochs", size=13)
+    axes.set_ylabel("Training error, %", size=13)
+    for net in nets:
+        style: dict[str, Any] = {"color": LIGHT["ink"], "linestyle": DASHES[net.activation], "clip_on": False}
+        seeds = [run.errors for run in net.runs]
+        for errors in seeds if len(seeds) > 1 else []:
+            axes.plot(range(1, len(errors) + 1), errors, alpha=0.25, linewidth=1, **style)
+        # As far as every seed reaches: beyond, the mean would jump where a seed ends.
+        mean = [sum(errors) / len(errors) for errors in zip(*seeds, strict=False)]
+        label = f"{net.activation}, lr {net.lr:g}"
+        axes.plot(range(1, len(mean) + 1), mean, linewidth=2, label=label, **style)
+    axes.legend(loc="upper right", frameon=False, handlelength=3)
+    return canvas.svg("Training error against epochs")
+
+
+@drawing()
+def draw_kernels(layer: FirstLayer, title: str) -> str:
+    """Draw Figure 3: a block of kernels for each column, and how much each cares about color.
+
+    One scale for all kernels, from the smallest to the largest of all weights, as in the authors' tool: the strength of
+    a kernel shows. Rows of 16, also as in their tool: the paper's 48 of a column are three rows.
+    """
+    low, high = float(layer.kernels.min()), float(layer.kernels.max())
+    scaled = (layer.kernels - low) / (high - low) if high > low else np.full_like(layer.kernels, 0.5)
+    colors = np.round(255 * scaled).astype(np.uint8).transpose(0, 2, 3, 1)
+    sheets = [tiles(squares, 16) for squares in np.split(colors, layer.columns)]
+    scale = 44 / layer.kernels.shape[2]
+    heights = [26 + scale * sheet.shape[0] + 22 for sheet in sheets]
+    compared = column_contrast(layer)
+    width = max(420.0, *(scale * sheet.shape[1] for sheet in sheets))
+    canvas = Canvas(width + 2 * MARGIN, sum(heights) + 2 * MARGIN + 26 + (0 if compared else -22))
+    canvas.text(title, MARGIN, MARGIN + 12, weight="bold")
+    top = MARGIN + 26.0
+    for name, column, sheet, height in zip("ab", layer.by_column(), sheets, heights, strict=False):
+        selectivity = color_selectivity(column)
+        known = selectivity[~np.isnan(selectivity)]
+        mean = f"mean color selectivity {known.mean():.3f}" if len(known) else "all kernels are zero"
+        label = f"Column {name}" if layer.columns > 1 else "One column"
+        canvas.text(f"{label}: {len(column)} kernels, {mean}", MARGIN, top + 14, size=14, weight="bold")
+        canvas.image(sheet, MARGIN, top + 26, scale * sheet.shape[1], scale * sheet.shape[0])
+        top += height
+    if compared:
+        line = f"Selectivity of b minus that of a: {signed(compared.difference)}, permutation p {shown_p(compared.p)}"
+        canvas.text(line, MARGIN, top + 4, color="muted")
+    return canvas.svg(title)
+
+
+@drawing()
+def draw_predictions(shown: Sequence[PredictedImage], title: str) -> str:
+    """Draw Figure 4, left: images, four in a row, with a bar for each of their most probable classes."""
+    side, across, bar = 168, 4, 21
+    cell = (side + 24, side + 28 + bar * max((len(one.top_predictions) for one in shown), default=0) + 20)
+    rows = -(-len(shown) // across)
+    canvas = Canvas(cell[0] * across - 24 + 2 * MARGIN, 28 + cell[1] * rows - 20 + 2 * MARGIN)
+    canvas.text(title, MARGIN, MARGIN + 12, weight="bold")
+    for place, one in enumerate(shown):
+        left = MARGIN + cell[0] * (place % across)
+        top = MARGIN + 28.0 + cell[1] * (place // across)
+        canvas.photograph(one.image, left, top, side, sharpest=192)
+        caption = first_synonym(one.truth) if one.truth else one.caption
+        canvas.text(caption, left + side / 2, top + side + 15, size=14, weight="bold", ha="center", most=24)
+        for line, (name, probability) in enumerate(one.top_predictions):
+            y = top + side + 28 + line * bar
+            canvas.rectangle(left, y, side, bar - 3, color="sheet")
+            color = "claim" if name == one.truth else "ours"
+            canvas.rectangle(left, y, side * float(probability), bar - 3, color=color, alpha=0.45)
+            canvas.text(first_synonym(name), left + 4, y + bar - 8, most=19)
+            canvas.text(f"{100 * probability:.0f} %", left + side - 4, y + bar - 8, size=12, color="muted", ha="right")
+    return canvas.svg(title)
+
+
+@drawing()
+def draw_neighbors(rows: Sequence[Neighborhood], title: str) -> str:
+    """Draw Figure 4, right: a row for each query: itself, a gap, and its neighbors, the nearest first."""
+    side, cell, line = 96, 104, 124
+    most = max(len(row.neighbors) for row in rows)
+    canvas = Canvas(cell * (most + 1) + 16 + 2 * MARGIN, 20 + len(rows) * line + 2 * MARGIN)
+    canvas.text(title, MARGIN, MARGIN + 12, weight="bold")
+    for number, row in enumerate(rows):
+        top = MARGIN + 28.0 + number * line
+        for place, (image, name) in enumerate((row.query, *row.neighbors)):
+            left = MARGIN + cell * place + (24.0 if place else 0)
+            canvas.photograph(image, left, top, side, sharpest=128)
+            style = {"weight": "bold"} if name == row.query[1] else {"color": "muted"}
+            canvas.text(first_synonym(name), left + side / 2, top + side + 15, ha="center", most=13, **style)
+    return canvas.svg(title)
+
+
+def first_synonym(name: str) -> str:
+    """Return `Siamese cat` of `Siamese cat, Siamese`; two classes may share it."""
+    return name.partition(",")[0]

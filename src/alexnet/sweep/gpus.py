@@ -1,0 +1,46 @@
+"""Runs side by side on one machine: which GPU each takes."""
+
+import os
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+GPU_SLOTS = ".gpu_slots"
+"""Folder of the lock files in the folder of the runs."""
+_held: list[FileLock] = []
+"""Slots of this process; the operating system frees them when it ends, however that happens."""
+
+
+@cache
+def stay_on_one_gpu(runs: Path) -> None:
+    """Let this process see one GPU only: that of the lowest slot that no other process of the study has taken.
+
+    There may be more slots than GPUs: several runs then share one. Must be called before the first use of a GPU.
+    """
+    if gpus := visible_gpus():
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[acquire_gpu_slot(runs) % len(gpus)]
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs that this process may use, by number or name."""
+    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in named.split(",") if name.strip()]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def acquire_gpu_slot(runs: Path) -> int:
+    """Take the lowest free number, which is this process's until it ends."""
+    (runs / GPU_SLOTS).mkdir(parents=True, exist_ok=True)
+    for number in count():
+        lock = FileLock(runs / GPU_SLOTS / str(number))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:  # another's
+            continue
+        _held.append(lock)
+        return number
+    raise AssertionError("there is always another number")

@@ -1,0 +1,165 @@
+"""Many runs by one command: those that are missing, what they cost, their comparison. Knows no Hydra plugin."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from alexnet.config.job import Job, unreached_milestones
+from alexnet.errors import UserError, first_line
+from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
+from alexnet.sweep.planned import PlannedRun
+from alexnet.sweep.progress import Progress
+
+Start = Callable[[Sequence[PlannedRun]], None]
+"""Runs all and returns when they have ended; an exception means that a worker process died."""
+
+
+class Study:
+    """All runs of one command, batch by batch: a grid is one batch, an adaptive search many."""
+
+    def __init__(self) -> None:
+        self.console = Console()
+        self.runs: dict[Path, PlannedRun] = {}
+        self.progress = Progress([], console=self.console)
+        self._launcher = "basic"
+        self._parallel_jobs: int | None = 1
+        self.console.print("checking every run before the first one starts", highlight=False)
+
+    def begin(self, batch: Sequence[PlannedRun], hydra: Any) -> list[PlannedRun]:
+        """Take up a batch of runs and return those that are to be done: each once, and no finished one."""
+        self._launcher, self._parallel_jobs = str(hydra.runtime.choices["hydra/launcher"]), max_parallel_jobs(hydra)
+        new = {run.directory: run for run in batch if run.directory not in self.runs}
+        self.runs |= new
+        finished = {directory: done for directory, run in new.items() if (done := run.finished_before)}
+        missing = [run for directory, run in new.items() if directory not in finished]
+        resumed = sum(run.written_before is not None and not run.job.config.restart for run in missing)
+        begun = f" ({resumed} of them begun before)" if resumed else ""
+        runs = "1 run" if len(new) == 1 else f"{len(new)} runs"
+        self._say(f"{runs}: {len(finished)} finished before, {len(missing)} to do{begun}")
+        wanted = {directory: run.job.config.hardware.precision for directory, run in new.items()}
+        others = [done.precision for directory, done in finished.items() if done.has_other_precision(wanted[directory])]
+        if others:
+            count = f"{len(others)} of those finished before are"
+            self._say(f"note: {count} at precision {others[0]}: restart=true runs them again")
+        print_unreached_milestones([run.job for run in new.values()], self.console)
+        return missing
+
+    def run(self, runs: Sequence[PlannedRun], start: Start) -> None:
+        """Do the runs of a batch, after everything that can be refused has been looked at."""
+        from alexnet.sweep.cost import forecast  # torch
+        from alexnet.training.world import external_launch
+
+        if (world := external_launch()) is not None:
+            raise UserError(
+                f"a sweep is one process, and {world.size} were started: give the command by itself, with devices=ddp"
+                " for runs of several processes each"
+            )
+        weights, seconds = None, None
+        if not self.has_begun:  # the later batches of a search take as long as the first
+            weights, seconds = forecast(runs, self._launcher, self._parallel_jobs, self.console)
+        self.progress = Progress(runs, console=self.console, weights=weights, expected_seconds=seconds)
+        if self._launcher == "basic":
+            start(runs)
+        else:
+            with self.progress.watched():
+                start_all(start, runs)
+
+    def compare(self) -> None:
+        """Compare all runs that have a result."""
+        begun = [directory for directory in self.runs if (directory / RESULT_FILE).is_file()]
+        if begun:
+            from alexnet.study.report.report import report
+
+            settings = self.runs[begun[0]].job.config
+            output = Path(settings.runs)
+            report(begun, output=output, split=None, view="ten_crop", console=self.console, wandb=settings.wandb)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a run of this study has begun."""
+        return any(run.outcome for run in self.runs.values())
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The runs that have not finished, and what became of them."""
+        left = [run for run in self.runs.values() if not run.finished_before and run.objective is None]
+        return [f"{run} ({run.outcome.status if run.outcome else 'not begun'})" for run in left]
+
+    def check_all_finished(self) -> None:
+        """Raise a UserError that names the runs that have not finished."""
+        if left := self.unfinished:
+            count = f"{len(left)} of {len(self.runs)} runs did not finish"
+            raise UserError(f"{count}: {', '.join(left)}; the same command does the rest")
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)
+
+
+def refuse(mistakes: Sequence[str | None]) -> None:
+    """Show what is wrong with the jobs, each mistake once, and raise the last as a UserError; None is a sound job."""
+    counts, jobs = Counter(filter(None, mistakes)), len(mistakes)
+    lines = [text if n == jobs else f"{text} ({n} of {jobs} jobs)" for text, n in counts.items()]
+    for line in lines[:-1]:
+        print(f"error: {line}", file=sys.stderr)
+    if lines:
+        raise UserError(f"{lines[-1]}; nothing was started")
+
+
+def print_unreached_milestones(jobs: Sequence[Job], console: Console) -> None:
+    """Say once of each schedule which of its drops training does not reach."""
+    for line in dict.fromkeys(filter(None, map(unreached_milestones, jobs))):
+        console.print(line, style="yellow", highlight=False, soft_wrap=True)
+
+
+def max_parallel_jobs(hydra: Any) -> int | None:
+    """Return how many jobs run side by side on this machine, by Hydra's settings; None where the launcher decides."""
+    launcher = str(hydra.runtime.choices["hydra/launcher"])
+    if launcher == "basic":
+        return 1
+    if launcher != "joblib":
+        return None
+    jobs = int(hydra.launcher.n_jobs)
+    return jobs if jobs > 0 else max(1, (cpu_count() or 1) + 1 + jobs)  # joblib counts down from all cores: -1, -2
+
+
+def start_all(start: Start, runs: Sequence[PlannedRun]) -> None:
+    """Do all runs in worker processes, also when one dies and its launcher gives up the others.
+
+    Those not begun are started again together, those that were under way one by one: one of them may be the culprit.
+    """
+    waiting, suspects = list(runs), list[PlannedRun]()
+    while waiting:
+        try:
+            start(waiting)
+            break
+        except Exception as error:
+            begun = [run for run in waiting if run.outcome is not None]
+            if not begun:
+                raise
+            print(f"error: a worker process died: {first_line(error)}", file=sys.stderr)
+            while any(map(_in_use, begun)):  # submitit's other jobs, which it no longer waits for
+                time.sleep(1)
+            suspects += [run for run in begun if not run.is_settled]
+            waiting = [run for run in waiting if run.outcome is None]
+    for run in suspects:
+        try:
+            start([run])
+        except Exception as error:
+            print(f"error: {run}: its process died: {first_line(error)}", file=sys.stderr)
+
+
+def _in_use(run: PlannedRun) -> bool:
+    try:
+        with FileLock(run.directory / LOCK_FILE, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a file system without locks
+        return False

@@ -1,0 +1,152 @@
+"""Weights in files: checkpoints and safetensors, read as plain tensors.
+
+Each file is complete: besides the weights it holds the configuration, the class names and the mean image, so that it
+can be copied to another machine alone.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alexnet.config.compose import validate
+from alexnet.config.schema import ConfigTree
+from alexnet.errors import UserError
+from alexnet.net.halves import check_two_columns, from_columns, to_columns
+from alexnet.net.plan import layer_specs
+from alexnet.runs.directory import weights_file
+
+SAFETENSORS = ".safetensors"
+BUFFERS = ("mean_image", "pca_directions")
+"""Tensors of `Weights` that belong to the augmentation, not to the net."""
+FORMAT = {"format": "alexnet weights", "version": "1"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The content of a file of weights."""
+
+    tensors: Mapping[str, Tensor]
+    """By name: `conv1.weight`, ..., and `BUFFERS`."""
+    tree: ConfigTree
+    """The configuration of the run as plain values."""
+    class_names: list[str]
+    data_fingerprint: str
+    """Fingerprint of the pack that the net was trained on."""
+
+    @property
+    def model_state(self) -> dict[str, Tensor]:
+        """The tensors of the net alone."""
+        return {name: value for name, value in self.tensors.items() if name not in BUFFERS}
+
+
+def read_weights(file: Path) -> Weights:
+    """Read a checkpoint or a safetensors file; UserError if it cannot be read."""
+    if file.suffix == SAFETENSORS:
+        return _read_safetensors(file)
+    saved = read_checkpoint(file)
+    state: dict[str, Tensor] = saved["state_dict"]
+    description = saved["alexnet"]
+    return Weights(
+        tensors={
+            name.split(".", 1)[1]: value for name, value in state.items() if name.startswith(("net.", "augmenter."))
+        },
+        tree=description["config"],
+        class_names=list(description["class_names"]),
+        data_fingerprint=description["data_fingerprint"],
+    )
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """Read a checkpoint as Lightning wrote it, without running code from it. Tensors are read when they are used.
+
+    Raises:
+        UserError: it is damaged, or another program's.
+    """
+    try:
+        saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        if not saved["state_dict"] or not saved["alexnet"].keys() >= {"config", "class_names", "data_fingerprint"}:
+            raise KeyError("alexnet")
+    except (OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeError, EOFError, UnpicklingError) as error:
+        raise UserError(f"{file} is damaged, or not a checkpoint of this program") from error
+    return saved
+
+
+def weights_digest(checkpoint: str) -> str:
+    """Return the SHA-256, hexadecimal, of the net's weights, independent of where and in which format they are stored.
+
+    Raises:
+        UserError: there is no such run or checkpoint, or it is damaged.
+    """
+    file = weights_file(Path(checkpoint).expanduser())
+    status = file.stat()
+    return _file_digest(file.resolve(), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)  # the jobs of a sweep mostly start from one file
+def _file_digest(file: Path, _modified: int, _bytes: int) -> str:
+    digest = sha256()
+    for name, tensor in sorted(read_weights(file).model_state.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        # In the order of the dimensions, whatever the memory format.
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def not_installed(error: ModuleNotFoundError) -> UserError:
+    """Return the error for a missing optional package."""
+    return UserError(f"{error.name} is not installed: uv sync --extra export, or pip install 'alexnet[export]'")
+
+
+def safetensors_bytes(weights: Weights, layout: str) -> bytes:
+    """Make a safetensors file: the tensors, with configuration, class names and layout in its metadata.
+
+    Raises:
+        UserError: safetensors is not installed, or the layout is `columns` and the net has one column.
+    """
+    try:
+        from safetensors.torch import save
+    except ModuleNotFoundError as error:
+        raise not_installed(error) from None
+    tensors = dict(weights.tensors)
+    if layout == "columns":
+        config = validate(weights.tree)
+        check_two_columns(config)
+        tensors = to_columns(tensors, layer_specs(config, len(weights.class_names)))
+    metadata = FORMAT | {
+        "layout": layout,
+        "config": json.dumps(weights.tree),
+        "class_names": json.dumps(weights.class_names),
+        "data_fingerprint": weights.data_fingerprint,
+    }
+    return bytes(save({name: value.contiguous() for name, value in tensors.items()}, metadata))
+
+
+def _read_safetensors(file: Path) -> Weights:
+    """Read what `safetensors_bytes` made, in either layout."""
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ModuleNotFoundError as error:
+        raise not_installed(error) from None
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata: dict[str, str] = opened.metadata() or {}
+            tensors: dict[str, Tensor] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        if not metadata.items() >= FORMAT.items():
+            raise UserError(f"{file}: its metadata are not those of {' '.join(FORMAT.values())}")
+        tree: ConfigTree = json.loads(metadata["config"])
+        class_names: list[str] = json.loads(metadata["class_names"])
+        if metadata["layout"] == "columns":
+            tensors = from_columns(tensors, layer_specs(validate(tree), len(class_names)))
+        return Weights(
+            tensors=tensors, tree=tree, class_names=class_names, data_fingerprint=metadata["data_fingerprint"]
+        )
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise UserError(f"{file}: damaged: {error}") from None

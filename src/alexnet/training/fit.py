@@ -1,0 +1,201 @@
+"""One process of a run: refuse what cannot work, train, then test."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import lightning as L
+from lightning.pytorch.loggers import Logger
+from rich.console import Console
+
+from alexnet.config.job import Job
+from alexnet.data.pack.pack import Pack
+from alexnet.data.pack.sets import open_data
+from alexnet.errors import UserError
+from alexnet.evaluation.collect import error_rates, first_layer
+from alexnet.net.halves import check_two_devices
+from alexnet.net.plan import layer_specs
+from alexnet.runs.directory import last_checkpoint
+from alexnet.runs.first_layer import write_first_layer
+from alexnet.runs.predictions import write_predictions
+from alexnet.runs.probabilities import write_probabilities
+from alexnet.runs.result import PretrainedFacts, Result
+from alexnet.runs.wandb_names import check_login
+from alexnet.trained.weights import read_checkpoint
+from alexnet.training.callbacks import LrSchedule, checkpoint_callbacks
+from alexnet.training.datamodule import PackDataModule
+from alexnet.training.display import display_callback
+from alexnet.training.hardware import (
+    check_decoder,
+    check_hardware,
+    compile_if_wanted,
+    configure_process,
+    trainer_options,
+)
+from alexnet.training.history import History
+from alexnet.training.module import AlexNetModule
+from alexnet.training.outcome import device_name, training_facts
+from alexnet.training.preemption import Preemption
+from alexnet.training.pretrained import check_fits, open_pretrained, start_from
+from alexnet.training.world import DistributedContext, all_gather_objects, check_gpus, detect
+
+
+def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
+    """Check all that can be refused before a run directory exists: the data, the network, the W&B login.
+
+    `pack` is the job's data if they are already open. Otherwise they are opened, and prepared on first use.
+
+    Raises:
+        UserError: the data cannot be used, the network does not fit the images, the pre-trained weights or two
+            devices, there is no such device, decoder or allocator, or nobody is logged in.
+    """
+    config = job.config
+    if config.devices.per_replica > 1:
+        check_two_devices(config)
+    detect(config)
+    check_gpus(config)
+    check_hardware(config.hardware)
+    check_decoder(config)
+    check_login(config.wandb.mode)
+    if pack is None:
+        pack = open_data(config.data, config.scale.image_size)
+    if config.schedule.kind == "plateau" and "val" not in pack.splits:
+        raise UserError(f"schedule=plateau judges validation images, but {pack.path} has none; use schedule=log_2012")
+    if config.data.decoder == "nvjpeg" and pack.encoding != "jpeg":
+        raise UserError(
+            f"data.decoder=nvjpeg: the images of {pack.path} are raw, with nothing to decode; choose cpu, or"
+            " a pack prepared with --encoding jpeg"
+        )
+    classes = len(pack.class_names)
+    layer_specs(config, classes)
+    if (pretrained := open_pretrained(config.pretrained)) is not None:
+        check_fits(config, classes, pretrained)
+    return pack
+
+
+def train_and_test(
+    job: Job,
+    directory: Path,
+    pack: Pack,
+    world: DistributedContext,
+    result: Result,
+    *,
+    loggers: Sequence[Logger],
+    console: Console,
+) -> Result:
+    """Train the job's network from its last checkpoint, if there is one, and evaluate it; complete its `result`.
+
+    The first process also writes what the network says about every image, and its first layer.
+    """
+    silence_lightning()
+    configure_process(job.config.hardware, world)
+    data = PackDataModule(pack, job.config, world.replica, processes=world.processes_on_host)
+    module = AlexNetModule(job.config, job.tree, pack, world.replica)
+    if (pretrained := open_pretrained(job.config.pretrained)) is not None:
+        start_from(module.net, pretrained, job.config.pretrained.reinit)
+    if world.devices > 1:
+        module.keep_half(world.column)
+    compile_if_wanted(module.net, job.config.hardware)
+    history = History(directory)
+    trainer = _trainer(job, directory, world, history, loggers, console)
+    result = replace(result, device=device_name(trainer.strategy.root_device, processes=world.size))
+    console.print(_headline(result, directory), highlight=False, soft_wrap=True)
+    trainer.fit(module, data, ckpt_path=None if job.config.restart else _checkpoint(directory, pack))
+    result = replace(result, training=training_facts(history, len(pack.splits["train"])))
+    trainer.test(module, data, verbose=False)
+    module.predictions.merge(all_gather_objects(module.predictions))
+    predictions = module.predictions.collect(data.evaluated)
+    kernels = first_layer(module.net)
+    if world.is_rank_zero:
+        write_predictions(directory, predictions)
+        if module.predictions.keep_probabilities:
+            answers = module.predictions.collect_probabilities(data.evaluated)
+            origin = {"net": directory.name, "fingerprint": pack.fingerprint}
+            write_probabilities(directory, answers, **origin, class_names=pack.class_names)
+        write_first_layer(directory, kernels)
+    return replace(result, status="finished", message=None, errors=error_rates(predictions))
+
+
+def _trainer(
+    job: Job,
+    directory: Path,
+    world: DistributedContext,
+    history: History,
+    loggers: Sequence[Logger],
+    console: Console,
+) -> L.Trainer:
+    hardware = job.config.hardware
+    return L.Trainer(
+        **trainer_options(hardware, world),
+        max_epochs=job.config.schedule.epochs,
+        default_root_dir=directory,
+        logger=list(loggers),
+        callbacks=[
+            history,
+            LrSchedule(job.config, history),
+            display_callback(console, history, live=hardware.progress_bar),
+            Preemption(directory),
+            *checkpoint_callbacks(directory, history),
+        ],
+        enable_progress_bar=hardware.progress_bar and console.is_terminal,
+        enable_model_summary=False,
+        use_distributed_sampler=False,  # every process plans and loads its own part of the batches
+        reload_dataloaders_every_n_epochs=1,  # every epoch has its own plan
+        num_sanity_val_steps=0,  # would count validation images before the first epoch
+    )
+
+
+def _checkpoint(directory: Path, pack: Pack) -> Path | None:
+    """Return the checkpoint to resume from, if there is one.
+
+    Raises:
+        UserError: it is damaged, or was trained on other images.
+    """
+    path = last_checkpoint(directory)
+    if not path.is_file():
+        return None
+    try:
+        fingerprint = read_checkpoint(path)["alexnet"]["data_fingerprint"]
+    except UserError as error:
+        raise UserError(f"{error}; start over with restart=true") from error
+    if fingerprint != pack.fingerprint:
+        raise UserError(f"{path} was trained on other images than {pack.path} holds now; start over with restart=true")
+    return path
+
+
+def _headline(result: Result, directory: Path) -> str:
+    images = ", ".join(f"{count:,} {split}" for split, count in result.data.images.items())
+    start = f"from {result.pretrained.run}: {_kept(result.pretrained)}\n" if result.pretrained else ""
+    return (
+        f"{result.ablation}, seed {result.seed}: {result.parameters:,} parameters, {result.device}\n{start}"
+        f"{result.data.name}: {result.data.classes:,} classes, {images} images\n"
+        f"-> {directory}"
+    )
+
+
+def _kept(pretrained: PretrainedFacts) -> str:
+    """Say which layers start from pre-trained weights."""
+    parts = {"takes": pretrained.taken, "draws": pretrained.fresh, "leaves": pretrained.left_behind}
+    return ", ".join(f"{verb} {' '.join(layers)}" for verb, layers in parts.items() if layers)
+
+
+def silence_lightning() -> None:
+    """Send Lightning's messages to the run's log file, and drop its warnings about what is meant to be so.
+
+    Lightning adds its own handler and stops propagation when it is imported.
+    """
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    for message in (
+        "does not have many workers",  # batches are planned and gathered whole, without worker processes
+        "smaller than the logging interval",  # curves are per epoch
+        "Checkpoint directory .* is not empty",  # a resumed run's is not
+        "Total length of `list` across ranks is zero",  # no validation images
+        "LeafSpec",
+        "broadcast_buffers",  # its successor is newer than torch 2.11
+    ):
+        warnings.filterwarnings("ignore", message=f".*{message}.*")

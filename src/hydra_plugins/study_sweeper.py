@@ -1,0 +1,196 @@
+"""Any Hydra sweeper with any launcher, as a study: every job checked first, watched, and compared at the end.
+
+`conf/config.yaml` sets `hydra.sweeper._target_` to StudySweeper, whatever `hydra/sweeper` chooses. StudySweeper sets up
+the chosen sweeper with a StudyLauncher in front of the chosen launcher. Batches of jobs are the one thing that all
+sweepers have in common: a grid is one batch, an adaptive search many.
+
+Hydra imports this module at every start, also of other programs in the environment, so at the top it imports Hydra
+alone and registers nothing.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra import compose
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict, read_write
+
+if TYPE_CHECKING:
+    from alexnet.sweep.planned import PlannedRun
+    from alexnet.sweep.study import Study
+
+
+class RememberingLoader(ConfigLoader):
+    """A config loader that composes each job once: the sweeper, the study and the basic launcher all ask for it."""
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self.loader = loader
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        key = tuple(sweep_overrides)
+        if key not in self.composed:
+            self.composed[key] = self.loader.load_sweep_config(master_config, sweep_overrides)
+        return deepcopy(self.composed[key])  # launchers write the job's number into theirs
+
+    def __getstate__(self) -> dict[str, Any]:  # on its way to another process
+        return {"loader": self.loader, "composed": {}}
+
+    def load_configuration(self, *arguments: Any, **options: Any) -> Any:
+        return self.loader.load_configuration(*arguments, **options)
+
+    def get_search_path(self) -> Any:
+        return self.loader.get_search_path()
+
+    def get_sources(self) -> Any:
+        return self.loader.get_sources()
+
+    def list_groups(self, parent_name: str) -> Any:
+        return self.loader.list_groups(parent_name)
+
+    def get_group_options(self, *arguments: Any, **options: Any) -> Any:
+        return self.loader.get_group_options(*arguments, **options)
+
+    def compute_defaults_list(self, *arguments: Any, **options: Any) -> Any:
+        return self.loader.compute_defaults_list(*arguments, **options)
+
+
+class StudyContext(HydraContext):
+    """Hydra's context for a sweeper and its launcher, with the study that both belong to."""
+
+    def __init__(self, original: HydraContext, study: "Study") -> None:
+        super().__init__(config_loader=RememberingLoader(original.config_loader), callbacks=original.callbacks)
+        self.study = study
+
+
+class StudySweeper(Sweeper):
+    """The chosen sweeper, with a comparison at its end, however it ends."""
+
+    def __init__(self, **chosen: Any) -> None:
+        """Take the parameters of the chosen sweeper, which the configuration holds as well."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from alexnet.config.overrides import expanded, merged
+        from alexnet.sweep.study import Study
+
+        self.study, self.folder = Study(), Path(config.hydra.sweep.dir)
+        search_path = [one for one in config.hydra.overrides.hydra if one.startswith("hydra.searchpath=")]
+        given = expanded(config.hydra.overrides.task, hydra_context.config_loader, search_path)
+        swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+        swept = expanded(swept, hydra_context.config_loader, search_path)
+        params, self.arguments = merged(swept, given)
+        sweeper = deepcopy(config.hydra.sweeper)
+        choice = config.hydra.runtime.choices["hydra/sweeper"]
+        with read_write(sweeper), open_dict(sweeper):
+            # The class behind the choice, before our configuration put itself in its place: composed without it.
+            own = compose(overrides=[*search_path, f"hydra/sweeper={choice}"], return_hydra_config=True)
+            sweeper._target_ = own.hydra.sweeper._target_
+            sweeper.params = params
+        launcher = {"_target_": f"{__name__}.StudyLauncher", "_recursive_": False, "chosen": config.hydra.launcher}
+        self.sweeper = Plugins.instance().instantiate_sweeper(
+            hydra_context=StudyContext(hydra_context, self.study),
+            task_function=task_function,
+            config=_with(config, sweeper=sweeper, launcher=launcher),
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        returned, there = None, self.folder.exists()
+        try:
+            returned = self.sweeper.sweep(self.arguments)
+        except Exception:  # where jobs have begun, it is one's own, which has shown it and left it in its result file
+            if not self.study.has_begun:
+                self._leave_nothing(there)
+                raise
+        finally:
+            self.study.compare()
+        self.study.check_all_finished()
+        return returned
+
+    def _leave_nothing(self, there: bool) -> None:
+        """Remove what Hydra's own sweeper writes before its jobs are checked."""
+        if not there and [file.name for file in self.folder.glob("*")] == ["multirun.yaml"]:
+            (self.folder / "multirun.yaml").unlink()
+            self.folder.rmdir()
+
+
+class StudyLauncher(Launcher):
+    """The chosen launcher, given only jobs that have passed every check and are not finished."""
+
+    def __init__(self, chosen: DictConfig) -> None:
+        self.chosen = chosen
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        assert isinstance(hydra_context, StudyContext)
+        self.loader, self.study = hydra_context.config_loader, hydra_context.study
+        self.config = _with(config, launcher=self.chosen)
+        in_process = config.hydra.runtime.choices["hydra/launcher"] == "basic"
+
+        def watched(job: DictConfig) -> Any:
+            try:
+                return task_function(job)
+            finally:
+                self.study.progress.look()
+
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=HydraContext(config_loader=self.loader, callbacks=hydra_context.callbacks),
+            task_function=watched if in_process else task_function,
+            config=self.config,
+        )
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        planned = self._planned(job_overrides)
+        missing = self.study.begin(planned, self.config.hydra)
+        returned: dict[Path, JobReturn] = {}
+
+        def start(runs: Sequence["PlannedRun"]) -> None:
+            jobs = [list(run.overrides) for run in runs]
+            results = self.launcher.launch(jobs, initial_job_idx=initial_job_idx)
+            returned.update((run.directory, result) for run, result in zip(runs, results, strict=True))
+
+        if missing:
+            self.study.run(missing, start)
+        return [returned.get(run.directory) or _returned(run) for run in planned]
+
+    def _planned(self, jobs: Sequence[Sequence[str]]) -> list["PlannedRun"]:
+        """Compose and check all jobs; the mistakes of all are shown, and any one ends the sweep."""
+        from alexnet.commands.train import checked
+        from alexnet.config.overrides import explain
+        from alexnet.sweep.planned import PlannedRun
+        from alexnet.sweep.study import refuse
+
+        planned, mistakes = [], list[str | None]()
+        for overrides in jobs:
+            try:
+                composed = self.loader.load_sweep_config(self.config, list(overrides))
+                planned.append(PlannedRun.of(overrides, checked(composed, composed.hydra)))
+                mistakes.append(None)
+            except Exception as error:
+                if (text := explain(error, overrides)) is None:
+                    raise
+                mistakes.append(text)
+        refuse(mistakes)
+        return planned
+
+
+def _returned(run: "PlannedRun") -> JobReturn:
+    """Tell the sweeper of a run that was not launched, or whose launcher died."""
+    one = JobReturn(overrides=run.overrides, status=JobStatus.COMPLETED)
+    one.return_value = run.objective
+    if one.return_value is None:
+        one.status, one.return_value = JobStatus.FAILED, RuntimeError(f"{run} did not finish")
+    return one
+
+
+def _with(config: DictConfig, **plugins: Any) -> DictConfig:
+    """Return a copy of Hydra's configuration with other plugins."""
+    changed = deepcopy(config)
+    with read_write(changed.hydra), open_dict(changed.hydra):
+        changed.hydra.update(plugins)
+    return changed

@@ -1,0 +1,90 @@
+"""What becomes of a study when a process of its launcher dies, and which of its runs are done."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from alexnet.errors import UserError
+from alexnet.sweep.planned import PlannedRun
+from alexnet.sweep.study import Study, max_parallel_jobs, refuse, start_all
+from tests.sweep.test_progress import leave, plan
+
+
+class Pool:
+    """Begins two runs at a time; a run of seed 1 takes all that are under way with it, as joblib's pool does."""
+
+    def __init__(self) -> None:
+        self.started: list[list[int]] = []
+
+    def start(self, runs: Sequence[PlannedRun]) -> None:
+        self.started.append([run.job.config.seed for run in runs])
+        for at in range(0, len(runs), 2):
+            pair = runs[at : at + 2]
+            dies = any(run.job.config.seed == 1 for run in pair)
+            for run in pair:
+                leave(run, "interrupted" if dies else "finished")
+            if dies:
+                raise RuntimeError("a worker process was terminated\nby signal 9")
+
+
+def test_start_all_does_the_others_when_a_process_dies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs, pool = plan(tmp_path), Pool()
+    start_all(pool.start, runs)
+    assert pool.started == [[0, 1, 2], [2], [0], [1]]
+    statuses = [run.outcome.status if run.outcome else None for run in runs]
+    assert statuses == ["finished", "interrupted", "finished"]
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2 and all("a worker process was terminated" in line for line in errors)
+
+
+def test_start_all_gives_up_a_launcher_that_begins_nothing(tmp_path: Path) -> None:
+    def start(_: Sequence[PlannedRun]) -> None:
+        raise RuntimeError("no sbatch here")
+
+    with pytest.raises(RuntimeError, match="no sbatch here"):
+        start_all(start, plan(tmp_path))
+
+
+def hydra(launcher: str = "basic", **options: int) -> SimpleNamespace:
+    choices = {"hydra/launcher": launcher}
+    return SimpleNamespace(runtime=SimpleNamespace(choices=choices), launcher=SimpleNamespace(**options))
+
+
+def test_a_study_does_each_missing_run_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second, _ = plan(tmp_path)
+    leave(first, "finished")
+    leave(second, "interrupted")
+    runs = plan(tmp_path)
+    study = Study()
+    assert study.begin([*runs, *runs], hydra()) == runs[1:]
+    assert "3 runs: 1 finished before, 2 to do (1 of them begun before)" in capsys.readouterr().out
+    assert study.begin(runs, hydra()) == [] and not study.has_begun
+    leave(runs[2], "failed")
+    with pytest.raises(UserError, match=r"2 of 3 runs did not finish: baseline seed 1 \(not begun\), .* \(failed\)"):
+        study.check_all_finished()
+
+
+def test_a_search_minimizes_the_validation_error(tmp_path: Path) -> None:
+    first = plan(tmp_path)[0]
+    assert first.objective is None
+    leave(first, "finished")
+    outcome = first.outcome
+    assert outcome is not None and first.objective == 100 * outcome.errors["test"]["ten_crop"].top1
+
+
+def test_refuse_shows_each_mistake_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match=r"^c \(1 of 4 jobs\); nothing was started"):
+        refuse(["b", "b", None, "c"])
+    assert capsys.readouterr().err == "error: b (2 of 4 jobs)\n"
+    with pytest.raises(UserError, match=r"^x; nothing"):
+        refuse(["x", "x"])
+    refuse([None])
+
+
+@pytest.mark.parametrize(
+    ("launcher", "n_jobs", "expected"), [("basic", 0, 1), ("joblib", 3, 3), ("submitit_local", 0, None)]
+)
+def test_max_parallel_jobs_is_the_launcher_s(launcher: str, n_jobs: int, expected: int | None) -> None:
+    assert max_parallel_jobs(hydra(launcher, n_jobs=n_jobs)) == expected

@@ -1,0 +1,124 @@
+"""The loop that Lightning runs: one optimizer step per batch, and batches on the module's device."""
+
+import threading
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.accelerators import Accelerator
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor
+
+from alexnet.data.batches.augment import RawBatch
+from alexnet.data.pack.sets import open_data
+from alexnet.training.datamodule import PackDataModule
+from alexnet.training.module import AlexNetModule
+from tests.training.conftest import MakeJob
+
+BARE = {
+    "devices": 1,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "limit_val_batches": 0,
+    "reload_dataloaders_every_n_epochs": 1,
+}
+"""Any trainer will do: none of this project's callbacks is needed to train."""
+
+
+def test_training_step_many_short_epochs_makes_one_update_per_batch(tiny: MakeJob) -> None:
+    """Epochs of one update, far shorter than a display's refresh: their number must not matter."""
+    job = tiny("optimizer.batch_size=64")
+    pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
+    module, trainer = AlexNetModule(job.config, job.tree, pack), L.Trainer(**BARE, accelerator="cpu", max_epochs=70)
+    trainer.fit(module, PackDataModule(pack, job.config))
+    assert trainer.global_step == trainer.current_epoch == 70
+
+
+class StandIn(Accelerator):
+    """The device `meta` in place of a GPU that is not NVIDIA's, such as Apple's: it refuses tensors of the CPU."""
+
+    @staticmethod
+    def name() -> str:
+        return "stand-in"
+
+    @staticmethod
+    def parse_devices(devices: int) -> int:
+        return devices
+
+    @staticmethod
+    def get_parallel_devices(devices: int) -> list[torch.device]:
+        return [torch.device("meta")] * devices
+
+    @staticmethod
+    def auto_device_count() -> int:
+        return 1
+
+    @staticmethod
+    def is_available() -> bool:
+        return True
+
+    def get_device_stats(self, device: object) -> dict[str, float]:
+        return {}
+
+    def setup_device(self, device: torch.device) -> None: ...
+
+    def teardown(self) -> None: ...
+
+
+class StandInStrategy(SingleDeviceStrategy):
+    """Lightning counts batches on the device, and takes the module back to the CPU: neither can be done on `meta`."""
+
+    def reduce(self, tensor: Tensor, *_: object, **__: object) -> Tensor:
+        return torch.ones(())
+
+    def teardown(self) -> None: ...
+
+
+@pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
+def test_batches_other_device_than_cuda_arrive_there(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training and validation; raw batches, which that device augments."""
+    job = tiny()
+    pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
+    seen: list[Tensor] = []
+    monkeypatch.setattr(AlexNetModule, "loss", lambda _module, batch, _batch_idx: seen.extend(batch))
+    monkeypatch.setattr(AlexNetModule, "validation_step", lambda _module, batch, _batch_idx: seen.extend(batch))
+    trainer = L.Trainer(
+        **{**BARE, "limit_val_batches": 1.0},
+        accelerator=StandIn(),
+        strategy=StandInStrategy(device=torch.device("meta")),
+        max_epochs=1,
+    )
+    trainer.fit(AlexNetModule(job.config, job.tree, pack), PackDataModule(pack, job.config))
+    raw, evaluated = 4 * len(RawBatch._fields), 2
+    assert len(seen) == raw + evaluated and {tensor.device.type for tensor in seen} == {"meta"}
+
+
+@pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
+def test_datamodule_training_that_fails_leaves_no_thread(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = tiny("optimizer.batch_size=4")
+    pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
+
+    def fail(_module: AlexNetModule, _batch: object, batch_idx: int) -> None:
+        if batch_idx == 2:
+            raise ArithmeticError
+
+    monkeypatch.setattr(AlexNetModule, "loss", fail)
+    before = set(threading.enumerate())
+    with pytest.raises(ArithmeticError):
+        L.Trainer(**BARE, accelerator="cpu", max_epochs=1).fit(
+            AlexNetModule(job.config, job.tree, pack), PackDataModule(pack, job.config)
+        )
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not {name for name in left if name.startswith("ThreadPoolExecutor")}
+
+
+def test_datamodule_without_a_trainer_gives_every_image(tiny: MakeJob) -> None:
+    job = tiny()
+    pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
+    data = PackDataModule(pack, job.config)
+    labels = torch.cat([batch.labels for batch in data.train_dataloader()])
+    assert sorted(labels.tolist()) == sorted(pack.splits["train"].labels.tolist())
+    data.close()
