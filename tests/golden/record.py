@@ -32,10 +32,10 @@ SMALL = (
     "data.shapes.test_per_class=3",
     "optimizer.batch_size=32",
     "schedule.epochs=3",
-    "schedule.drops=[2]",
+    "schedule.milestones=[2]",
 )
 CIFAR_10 = (*SMALL, "data=shapes")  # drawn images of 32 x 32 pixels in place of the photographs
-EVERYWHERE = ("wandb=disabled", "hardware.accelerator=cpu", "hardware.progress_bar=false")
+EVERYWHERE = ("wandb.mode=disabled", "hardware.accelerator=cpu", "hardware.progress_bar=false")
 STOPS = (
     {"at": 7, "by": "sigterm"},  # in the first epoch, which goes on from there
     {"at": 11, "by": "ctrl_c"},  # five updates into the second, which starts over
@@ -52,25 +52,35 @@ RUNS: dict[str, tuple[str, ...]] = {
     "conv6": (*SMALL, "+ablation=conv6"),
     "plain_images": (*SMALL, "+ablation=[no_color,no_crops_flips]"),
     "source_2012": (*SMALL, "recipe=source_2012"),  # conv1 frozen and colors off from the last epoch on
-    "plateau": (*SMALL, "schedule=plateau", "schedule.epochs=5", "schedule.drops=[]", "schedule.patience=1"),
-    "jpeg": (*SMALL, "+data.encoding=jpeg"),
+    "plateau": (*SMALL, "schedule=plateau", "schedule.epochs=5", "schedule.milestones=[]", "schedule.patience=1"),
+    "jpeg": (*SMALL, "data.encoding=jpeg"),
     "bfloat16": (*SMALL, "hardware.precision=bf16-mixed"),
     "stopped": SMALL,
     "cifar10_small": (*CIFAR_10, "experiment=cifar10"),
-    "cifar10_figure1": (*CIFAR_10, "experiment=figure1", "schedule.until_train_error=null"),  # cifar_19pct
+    "cifar10_figure1": (*CIFAR_10, "experiment=figure1", "schedule.stop_at_train_error=null"),  # cifar_19pct
     "cifar10_80sec": (
-        *(*CIFAR_10, "experiment=figure1", "schedule.until_train_error=null"),
+        *(*CIFAR_10, "experiment=figure1", "schedule.stop_at_train_error=null"),
         *("architecture=cifar_80sec", "optimizer=cifar_80sec"),
     ),
-    "cifar10_13pct": (*CIFAR_10, "experiment=cifar10_normalisation"),
-    "cifar10_norm_clean": (*CIFAR_10, "experiment=cifar10_normalisation", "+ablation=cifar10/norm_clean"),
-    "cifar10_11pct": (*CIFAR_10, "experiment=cifar10_normalisation", "+ablation=cifar10/norm_published"),
-    "two_processes": (*SMALL, "trainer=ddp", "trainer.replicas=2"),
-    "two_devices": (*SMALL, "placement=two_devices"),
+    "cifar10_13pct": (*CIFAR_10, "experiment=cifar10_normalization"),
+    "cifar10_norm_clean": (*CIFAR_10, "experiment=cifar10_normalization", "+ablation=cifar10/norm_clean"),
+    "cifar10_11pct": (*CIFAR_10, "experiment=cifar10_normalization", "+ablation=cifar10/norm_published"),
+    "two_processes": (*SMALL, "devices=ddp", "devices.replicas=2"),
+    "two_devices": (*SMALL, "devices=model_parallel"),
     "demo": (),
 }
-RENAMED = {"trainer": "devices"}
-"""Groups of choices that had, or may get, another name: the second counts where the project's `conf/` has it."""
+FORMERLY = {
+    "data.encoding=jpeg": "+data.encoding=jpeg",
+    "devices=ddp": "trainer=ddp",
+    "devices.replicas": "trainer.replicas",
+    "devices=model_parallel": "placement=two_devices",
+    "experiment=cifar10_normalization": "experiment=cifar10_normalisation",
+    "schedule.milestones": "schedule.drops",
+    "schedule.stop_at_train_error": "schedule.until_train_error",
+    "wandb.mode=disabled": "wandb=disabled",
+}
+"""Choices and keys under the names that they had before there was a folder `conf/devices`, when the first traces were
+recorded."""
 THREADS = dict.fromkeys(RUNS, (1, 2)) | {"demo": (2,), "two_devices": (1,)}
 
 PACKS = {
@@ -126,35 +136,38 @@ class Outcome:
 def runs_of(project: Path, work: Path, cases: list[str], threads: tuple[int, ...]) -> list[Job]:
     """The jobs of some cases; their files go into `work`."""
     jobs = [_run(project, work, case, count) for case in cases if case in RUNS for count in THREADS[case]]
-    packs = [_pack(work, case) for case in cases if case in PACKS]
+    packs = [_pack(project, work, case) for case in cases if case in PACKS]
     return [job for job in [*jobs, *packs] if job.threads in threads]
 
 
 def _run(project: Path, work: Path, case: str, threads: int) -> Job:
     folder = work / f"{case}-{threads}"
     where = (f"runs={folder}", f"data.packs={work / 'packs'}", f"hardware.threads={threads}")
-    arguments = [*_present_names(project, RUNS[case]), *EVERYWHERE, *where]
+    arguments = [*spelled(project, [*RUNS[case], *EVERYWHERE]), *where]
     stops = [*STOPS, None] if case == "stopped" else [None]
     attempts = [{"kind": "train", "arguments": arguments, "stop": stop} for stop in stops]
     return Job(case, threads, {"attempts": attempts, "runs": str(folder), "log": f"{folder}.log"})
 
 
-def _present_names(project: Path, overrides: tuple[str, ...]) -> Iterator[str]:
-    for override in overrides:
-        name = next((old for old in RENAMED if override.startswith((f"{old}=", f"{old}."))), None)
-        renamed = name is not None and (project / "conf" / RENAMED[name]).is_dir()
-        yield RENAMED[name] + override.removeprefix(name) if name and renamed else override
+def spelled(project: Path, overrides: list[str]) -> list[str]:
+    """Overrides in the words of a project that may be older than these."""
+    return overrides if (project / "conf" / "devices").is_dir() else [_formerly(override) for override in overrides]
 
 
-def _pack(work: Path, case: str) -> Job:
+def _formerly(override: str) -> str:
+    name, _, value = override.partition("=")
+    return FORMERLY.get(override) or f"{FORMERLY.get(name, name)}={value}"
+
+
+def _pack(project: Path, work: Path, case: str) -> Job:
     """Prepare a source, and train on the pack for 20 updates, which tells its fingerprint."""
     source, encoding = PACKS[case]
     pack, folder = work / f"{case}-prepared", work / f"{case}-1"
     arguments = [str(make_source(work, source)), str(pack), "--size", "64", "--encoding", encoding, "--workers", "1"]
     prepare = {"kind": "alexnet", "arguments": ["prepare", *arguments]}
     data = ("data=folder", f"data.root={pack}", f"runs={folder}", "hardware.threads=1")
-    brief = ("schedule.epochs=2", "schedule.drops=[]", "optimizer.batch_size=4")
-    train = {"kind": "train", "arguments": [*data, *brief, *EVERYWHERE]}
+    brief = ("schedule.epochs=2", "schedule.milestones=[]", "optimizer.batch_size=4")
+    train = {"kind": "train", "arguments": [*data, *spelled(project, [*brief, *EVERYWHERE])]}
     plan = {"attempts": [prepare, train], "pack": str(pack), "runs": str(folder), "log": f"{folder}.log"}
     return Job(case, 1, plan)
 
@@ -252,7 +265,7 @@ def reports(project: Path, python: str, work: Path) -> dict[str, dict[str, str]]
         jobs.append(Job(study, 1, {"attempts": attempts, "log": str(copy / "log")}))
     for outcome in execute(project, python, work, jobs):
         if outcome.failed is not None:
-            raise RuntimeError(f"the report of {outcome.job.case}: {outcome.failed}")
+            print(f"the report of {outcome.job.case} failed\n{outcome.failed}")
     for study in studies:
         _tell_of_differences(results / study, work / "studies" / study / "tables")
     return {study: _hashes(work / "studies" / study / "tables") for study in studies}
