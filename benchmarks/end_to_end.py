@@ -222,14 +222,14 @@ def _most_memory() -> int:
 
 def _floor(batch: int, dtype: torch.dtype, cores: int) -> float:
     """Seconds of a step of the paper's network; 0 where the machine's rates are not known."""
-    net = AlexNet(check(["experiment=ilsvrc2012", "data.root=none"]).config, classes=1000, seed=0)
+    net = AlexNet(check(["experiment=ilsvrc2012", "data.root=none"]).config, num_classes=1000, seed=0)
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
-        return floor(net.plan, batch, dtype, cores * multiplying_rate(dtype), copying_bandwidth())["all"]
+        return floor(net.specs, batch, dtype, cores * multiplying_rate(dtype), copying_bandwidth())["all"]
     sheet = next((rates for name, rates in DATA_SHEETS.items() if name in torch.cuda.get_device_name()), None)
     if sheet is None or dtype != torch.bfloat16:
         return 0.0
-    return floor(net.plan, batch, dtype, sheet[0] / 2, sheet[1])["all"]
+    return floor(net.specs, batch, dtype, sheet[0] / 2, sheet[1])["all"]
 
 
 def _device() -> str:

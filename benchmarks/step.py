@@ -26,7 +26,7 @@ from torch.optim import SGD, Optimizer
 
 from alexnet.config.job import check
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.specs import Conv, Layer, LinearSpec, LRNSpec, Pool, multiply_adds, total_parameters
+from alexnet.net.specs import ConvSpec, Layer, LinearSpec, LRNSpec, PoolSpec, multiply_adds, total_parameters
 from alexnet.training.momentum import SGD2012, parameter_groups
 from measuring import (
     Parts,
@@ -117,7 +117,7 @@ def _candidates(batch: int) -> tuple[dict[str, Candidate], tuple[Layer, ...]]:
     peer, tuned_peer = (torchvision.models.alexnet(num_classes=CLASSES) for _ in range(2))
     tuned_peer.to(memory_format=torch.channels_last)
     config = check(["experiment=ilsvrc2012", "data.root=none"]).config
-    net = AlexNet(config, classes=CLASSES, seed=0)
+    net = AlexNet(config, num_classes=CLASSES, seed=0)
     sgd = SGD(peer.parameters(), RATE, MOMENTUM, weight_decay=DECAY)
     fused = SGD(tuned_peer.parameters(), RATE, MOMENTUM, weight_decay=DECAY, fused=True)
     groups = parameter_groups(net, config.optimizer, [])
@@ -131,7 +131,7 @@ def _candidates(batch: int) -> tuple[dict[str, Candidate], tuple[Layer, ...]]:
         "ours, bfloat16": Candidate(net, rule, side_by_side, bfloat16=True),
         "torchvision, same tuning, bfloat16": Candidate(tuned_peer, fused, side_by_side, bfloat16=True),
     }
-    return candidates, net.plan
+    return candidates, net.specs
 
 
 def _compiled(candidates: dict[str, Candidate]) -> dict[str, Candidate]:
@@ -165,8 +165,8 @@ def _outputs(layers: tuple[Layer, ...]) -> list[int]:
     sizes: list[int] = []
     for layer in layers:
         match layer:
-            case Conv() | Pool():
-                sizes.append(layer.maps * layer.size**2)
+            case ConvSpec() | PoolSpec():
+                sizes.append(layer.channels * layer.size**2)
             case LinearSpec():
                 sizes.append(layer.units)
             case LRNSpec():

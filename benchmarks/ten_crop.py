@@ -50,7 +50,7 @@ def _candidates(overrides: list[str]) -> dict[str, Callable[[], Parts]]:
     )
     geometry = CropGeometry(image_size=size, crop_size=crop)
     augmenter = Augmenter(statistics, geometry, crops=config.crops, color=config.color)
-    net = AlexNet(config, classes=1000, seed=0).eval()
+    net = AlexNet(config, num_classes=1000, seed=0).eval()
     images = torch.randint(0, 256, (IMAGES, size, size, 3), dtype=torch.uint8)
     pixels = (255 * torch.rand(IMAGES, 3, crop, crop)).contiguous(memory_format=torch.channels_last)
 

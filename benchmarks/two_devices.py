@@ -153,7 +153,7 @@ def measure(rank: int, work: Work) -> None:
 
 
 def _measured(rank: int, name: str, config: Config, device: torch.device, work: Work) -> list[dict[str, Any]]:
-    whole = AlexNet(config, classes=CLASSES, seed=0)
+    whole = AlexNet(config, num_classes=CLASSES, seed=0)
     halves = [ColumnShard(whole, config, column=rank) for _ in range(2)]
     with_exchanges, without = halves
     with_exchanges.connect(dist.group.WORLD, device)  # type: ignore[arg-type]
@@ -169,7 +169,7 @@ def _measured(rank: int, name: str, config: Config, device: torch.device, work: 
     }
     medians = interleaved(candidates, work.rounds)
     sent = sum(exchange.sent_forward + exchange.sent_backward for exchange in with_exchanges.exchanges)
-    planned = traffic(whole.plan, 2 if work.bfloat16 else 4).bytes_sent * work.batch
+    planned = traffic(whole.specs, 2 if work.bfloat16 else 4).bytes_sent * work.batch
     assert 2 * sent == planned * (work.rounds + 1), "the plan tells what is sent"
     return [
         {"net": name, "batch": work.batch, "way": way, "seconds": parts["all"].wall, "bytes_a_step": planned}

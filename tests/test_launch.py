@@ -63,8 +63,63 @@ def results(folder: Path) -> dict[str, str]:
     return {result["ablation"]: result["status"] for result in found}
 
 
-def test_a_misspelling_is_one_line_and_nothing_is_written(tmp_path: Path) -> None:
-    assert "did you mean ablation?" in refused(tmp_path / "here", "+abaltion=no_lrn")
+TORCH = f"""
+import sys
+sys.path.insert(0, {str(TRAIN.parent)!r})
+import train
+try:
+    train.main()
+finally:
+    print(sorted({{"torch", "lightning", "scipy", "numba"}} & set(sys.modules)))
+"""
+
+
+def without_torch(folder: Path, *arguments: str) -> Finished:
+    """Run the command line; its last line on stdout lists what heavy libraries it has imported."""
+    return subprocess.run(
+        [sys.executable, "-c", TORCH, *arguments], cwd=folder, capture_output=True, text=True, timeout=280, check=False
+    )
+
+
+def test_a_misspelling_is_one_line_without_torch_and_nothing_is_written(tmp_path: Path) -> None:
+    done = without_torch(tmp_path, "+abaltion=no_lrn")
+    assert (done.returncode, done.stdout) == (1, "[]\n")
+    assert done.stderr == "error: unknown key abaltion: did you mean ablation?\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_is_one_screen_about_this_project_without_torch(tmp_path: Path) -> None:
+    done = without_torch(tmp_path, "--help")
+    assert done.returncode == 0 and done.stdout.endswith("[]\n") and len(done.stdout.splitlines()) <= 41
+    assert "python train.py +ablation=no_lrn" in done.stdout and "study_small" in done.stdout
+
+
+MINE = """# @package _global_
+ablations:
+  my_idea: {title: T, section: "1", statement: S}
+lrn:
+  k: 1.0
+"""
+
+
+def test_choices_of_the_user_s_own_are_trained_and_checked(tmp_path: Path) -> None:
+    """One process for each: the study by `--config-dir`, and a mistake in a file that `hydra.searchpath` finds."""
+    folder = tmp_path / "mine"
+    (folder / "ablation").mkdir(parents=True)
+    (folder / "experiment").mkdir()
+    (folder / "ablation" / "my_idea.yaml").write_text(MINE)
+    (folder / "ablation" / "without_claim.yaml").write_text("# @package _global_\nlrn:\n  k: 1.0\n")
+    (folder / "experiment" / "mine.yaml").write_text("# @package _global_\ndefaults:\n  - demo\nexperiment: mine\n")
+    few = [*TINY, "schedule.epochs=1", "schedule.milestones=[]"]
+    done = train(tmp_path, "--config-dir", str(folder), "-m", "+ablation=none,glob(my_*)", "experiment=mine", *few)
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path) == {"baseline": "finished", "my_idea": "finished"}
+    assert "[2 of 2] my_idea seed 0 finished" in done.stdout
+    searched = f"hydra.searchpath=[file://{folder}]"
+    done = train(tmp_path, searched, "+ablation=without_claim", "experiment=mine", *few)
+    assert done.stderr.endswith("it must hold the claim `ablations.without_claim` and no other\n")
+    shown = without_torch(tmp_path, searched, "+ablation=my_idea", "experiment=mine", *few)
+    assert "already finished in" in shown.stdout and shown.stdout.endswith("[]\n")
 
 
 def test_a_sweep_from_anywhere_ends_with_its_table_whatever_fails(tmp_path: Path) -> None:
@@ -101,7 +156,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     done = train(folder, *GRID)
     assert done.returncode == 0
-    assert "run 4 of 4, no_lrn seed 1; " in done.stdout and " left" in done.stdout
+    assert "[4 of 4] no_lrn seed 1 finished; " in done.stdout and " left" in done.stdout
     return folder
 
 
@@ -139,7 +194,7 @@ def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launc
         tmp_path, *GRID, f"data.packs={undisturbed}/packs", "wandb.mode=offline", f"hydra/launcher={launcher}", *workers
     )
     assert done.returncode == 0 and done.stderr == ""
-    assert "4 of 4 done: " in done.stdout and "epoch " not in done.stdout
+    assert "[4 of 4] " in done.stdout and "epoch " not in done.stdout
     assert comparison(tmp_path) == comparison(undisturbed)
     for directory in (tmp_path / "runs").glob("demo-*"):
         (tracked,) = directory.rglob("*.wandb")

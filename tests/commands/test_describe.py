@@ -9,14 +9,14 @@ from rich.console import Console
 from alexnet.commands.describe import exchange_tables, traffic
 from alexnet.errors import UserError
 from alexnet.net.halves import Exchange, everywhere, exchanges
-from alexnet.net.plan import plan
+from alexnet.net.plan import layer_specs
 from tests.conftest import Compose
 
 POOL1, POOL2, CONV3, CONV4, POOL5 = 96 * 27**2, 256 * 13**2, 384 * 13**2, 384 * 13**2, 256 * 6**2
 
 
 def sizes(found: tuple[Exchange, ...]) -> dict[str, int]:
-    return {exchange.reader: exchange.numbers for exchange in found}
+    return {exchange.reader: exchange.numel for exchange in found}
 
 
 @pytest.mark.parametrize(
@@ -35,18 +35,18 @@ def sizes(found: tuple[Exchange, ...]) -> dict[str, int]:
 def test_columns_meet_where_the_paper_says(
     overrides: tuple[str, ...], expected: dict[str, int], compose: Compose
 ) -> None:
-    assert sizes(exchanges(plan(compose("scale=paper", *overrides), 1000))) == expected
+    assert sizes(exchanges(layer_specs(compose("scale=paper", *overrides), 1000))) == expected
 
 
 def test_the_paper_s_net_at_every_layer(compose: Compose) -> None:
-    layers = everywhere(plan(compose("scale=paper"), 1000))
+    layers = everywhere(layer_specs(compose("scale=paper"), 1000))
     convolutions = {"conv2": POOL1, "conv3": POOL2, "conv4": CONV3, "conv5": CONV4}
     assert sizes(exchanges(layers)) == convolutions | {"fc6": POOL5, "fc7": 4096, "fc8": 4096, "loss": 1000}
     assert min(convolutions, key=lambda name: convolutions[name]) == "conv3"
 
 
 def test_traffic_of_a_training_step(compose: Compose) -> None:
-    total = traffic(plan(compose("scale=paper"), 1000), 4)
+    total = traffic(layer_specs(compose("scale=paper"), 1000), 4)
     assert total.bytes_sent == 4 * (2 * (POOL2 + POOL5 + 4096 + 4096) + 1000) == 489_376
     # The layer table's total three times, without conv1's gradient for the pixels.
     assert total.multiply_adds == 3 * 724_406_816 - 55**2 * 96 * 11**2 * 3

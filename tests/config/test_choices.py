@@ -14,16 +14,36 @@ FILES = sorted(
     file for file in CONF.rglob("*.yaml") if file.parent != CONF and not file.stem.startswith("study_")
 )  # studies choose runs: tests/config/test_studies.py
 EXPERIMENTS = [file.stem for file in FILES if file.parent.name == "experiment"]
+ALONE = ("architecture", "recipe", "experiment")
+"""Groups whose choices need others; those of all other groups are composed together, one of each at a time."""
+GROUPS = {group: [file for file in FILES if file.parent.name == group] for group in {f.parent.name for f in FILES}}
 
 
 def name(file: Path) -> str:
     return f"{file.parent.name}={file.stem}"
 
 
+def command_of(experiment: str) -> list[str]:
+    """The overrides of an experiment's command, which its header states."""
+    lines = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()
+    (command,) = [line for line in lines if line.startswith("# Command:")]
+    words = command.split()[2:]
+    assert words[:2] == ["python", "train.py"]
+    # A checkpoint is looked at when the command is read; the others' places are not.
+    return [word for word in words[2:] if word != "pretrained.checkpoint=RUN"]
+
+
 def chosen(file: Path) -> dict[str, Any]:
     """The tree with this choice, in company that it can stand in."""
-    cifar = file.parent.name == "architecture" and file.stem != "alexnet"
-    return job(name(file), *(["columns=one", "dropout=none"] if cifar else [])).tree
+    group = file.parent.name
+    if group == "experiment":
+        return job(*command_of(file.stem)).tree
+    if group in ALONE:
+        cifar = file.stem.startswith("cifar")
+        return job(name(file), *(["columns=one", "dropout=none"] if cifar else [])).tree
+    index = GROUPS[group].index(file)
+    together = [files[index % len(files)] for group, files in sorted(GROUPS.items()) if group not in ALONE]
+    return job(*map(name, together)).tree
 
 
 def values_of(file: Path) -> dict[str, Any]:
@@ -42,10 +62,10 @@ def test_a_choice_composes_and_its_values_arrive(file: Path) -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_chooses_where_there_is_a_choice(experiment: str) -> None:
-    """A value of its own would overrule `group=choice` on the command line without a word."""
+    """Its own value would silently overrule `group=choice` on the command line."""
     values = values_of(CONF / "experiment" / f"{experiment}.yaml")
-    for group in set(values) & {file.parent.name for file in FILES} - {"experiment"}:
-        assert len(list((CONF / group).glob("*.yaml"))) == 1, group
+    for group in set(values) & GROUPS.keys() - {"experiment"}:
+        assert len(GROUPS[group]) == 1, group
 
 
 @pytest.mark.parametrize("schedule", ["plateau", "log_2010"])
@@ -58,9 +78,8 @@ def test_a_choice_on_the_command_line_beats_the_experiment_s(schedule: str) -> N
 
 
 def test_two_choices_of_one_group_differ() -> None:
-    groups = {file.parent.name for file in FILES} - {"experiment", "recipe"}
-    for group in sorted(groups):
-        trees = [str(chosen(file)) for file in FILES if file.parent.name == group]
+    for group in GROUPS.keys() - {"experiment", "recipe"}:
+        trees = [str(chosen(file)[group]) for file in GROUPS[group]]
         assert len(set(trees)) == len(trees), group
 
 
@@ -72,7 +91,7 @@ def test_a_file_says_why(file: Path) -> None:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_s_drops_are_made(experiment: str) -> None:
-    assert unreached_milestones(job(f"experiment={experiment}")) is None
+    assert unreached_milestones(job(*command_of(experiment))) is None
 
 
 @pytest.mark.parametrize(
@@ -106,17 +125,11 @@ def test_drops_after_the_end_of_training_are_said(shorter: list[str], said: list
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_s_command_runs_it(experiment: str) -> None:
-    file = CONF / "experiment" / f"{experiment}.yaml"
-    (command,) = [line for line in file.read_text().splitlines() if line.startswith("# Command:")]
-    words = command.split()[2:]
-    assert words[:2] == ["python", "train.py"]
-    # A checkpoint is looked at when the command is read; the others' places are not.
-    words = [word for word in words if word != "pretrained.checkpoint=RUN"]
-    assert job(*words[2:]).config.experiment == experiment
+    assert job(*command_of(experiment)).config.experiment == experiment
 
 
 def test_the_paper_s_experiments_hold_the_paper_s_values() -> None:
-    config = job("experiment=ilsvrc2012", "data.root=/data/pack").config
+    config = job(*command_of("ilsvrc2012")).config
     assert config.scale.channels == [96, 256, 384, 384, 256] and config.scale.fc_width == 4096
     assert (config.lrn.size, config.lrn.k, config.lrn.alpha, config.lrn.beta) == (5, 2.0, 1e-4, 0.75)
     assert config.lrn.layers == [1, 2] and not config.lrn.divide_alpha
@@ -128,7 +141,7 @@ def test_the_paper_s_experiments_hold_the_paper_s_values() -> None:
     assert (config.schedule.kind, config.schedule.factor, config.schedule.max_lr_drops) == ("plateau", 10.0, 3)
     assert (config.target.paper.top1, config.target.paper.top5) == (40.7, 18.2)
     assert (config.target.log.top1, config.target.log.top5) == (40.664, 18.210)
-    earlier = job("experiment=ilsvrc2010", "data.root=/data/pack").config
+    earlier = job(*command_of("ilsvrc2010")).config
     assert (earlier.target.paper.top1, earlier.target.paper.top5) == (37.5, 17.0)
 
 

@@ -68,6 +68,8 @@ def test_a_misspelling_is_named_with_what_was_meant(argument: str, wrong: str, m
         ("data.root=a(b", "'data.root=\"a(b\"'"),
         ("data.root=a,b", "'data.root=\"a,b\"'"),
         ("hydra=1", "hydra=1"),
+        ("runs=", "runs is empty"),
+        ('data.root=""', "data.root is empty"),
         ("hydra.sweeper.params={seed:1}", "hydra.sweeper.params"),
         ("hydra/launcher=joblb", "did you mean joblib?"),
         ("optimizer=sgd", "choose from: batch_256, "),

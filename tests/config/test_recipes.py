@@ -1,5 +1,6 @@
 """The two recipes, row by row of docs/recipes.md, against the facts of the release written down here once more."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,13 @@ from typing import Any
 import pytest
 
 from alexnet.config.compose import ABLATIONS, ablation_choices
-from alexnet.net.plan import plan
+from alexnet.net.plan import layer_specs
 from alexnet.net.specs import (
     ActivationSpec,
-    Conv,
+    ConvSpec,
     LinearSpec,
     LRNSpec,
-    Pool,
+    PoolSpec,
     WithinChannelLRNSpec,
     parameters,
     total_parameters,
@@ -44,7 +45,7 @@ ALIKE: dict[int, dict[str, Any]] = {
     10: {"color.magnitude": "std", "color.std": 0.1},
     32: {"optimizer.momentum": 0.9, "optimizer.weight_decay": 0.0005, "optimizer.lr": 0.01},
 }
-KEYS = [key for keys in (*DIFFERENCES.values(), *ALIKE.values()) for key in keys]
+GROUPS = ("lrn", "init", "crops", "color")
 PRINTED = ("experiment=ilsvrc2012", "data.root=/data/pack", "schedule=log_2012")
 
 
@@ -75,17 +76,17 @@ def test_the_page_has_every_difference_and_names_real_keys() -> None:
 
 
 def test_each_difference_can_be_switched_alone_on_either_recipe() -> None:
-    choices = sorted(choice for choice in ablation_choices() if choice.startswith("source/") and choice != "source/all")
+    """By an ablation on the text's recipe (test_ablations composes them), by its group or key on the source's."""
     switched: dict[str, Any] = {}
-    for choice in choices:
-        one = job(f"+ablation={choice}", *PRINTED)
-        switched |= {key: (before, after) for key, (before, after) in one.changes.items()}
-    assert switched == {key: pair for keys in DIFFERENCES.values() for key, pair in keys.items()}
-    printed = values(*PRINTED)
-    for group in ("lrn", "init", "crops", "color"):
-        recipe = values("recipe=source_2012", *PRINTED, f"{group}=paper")
-        for key in KEYS:
-            assert (recipe[key] == printed[key]) or key.partition(".")[0] != group
+    for choice, content in ablation_choices().items():
+        if choice.startswith("source/") and choice != "source/all":
+            switched |= leaves({key: value for key, value in content.items() if key != "ablations"})
+    differences = {key: pair for keys in DIFFERENCES.values() for key, pair in keys.items()}
+    assert switched == {key: source for key, (_, source) in differences.items()}
+    taken_back = {key: text for key, (text, _) in differences.items() if key.partition(".")[0] not in GROUPS}
+    overrides = [f"{key}={json.dumps(text)}" for key, text in taken_back.items()]
+    recipe = values("recipe=source_2012", *PRINTED, *(f"{group}=paper" for group in GROUPS), *overrides)
+    assert recipe | {"recipe": "paper"} == values(*PRINTED)
 
 
 def test_the_source_as_an_ablation_is_the_recipe() -> None:
@@ -99,8 +100,14 @@ def test_the_source_as_an_ablation_is_the_recipe() -> None:
 
 def kinds(*arguments: str) -> list[str]:
     """The layers of the first two convolutions, in order, as a facts sheet would name them."""
-    names = {Conv: "conv", LRNSpec: "lrn", WithinChannelLRNSpec: "same-map", Pool: "pool", ActivationSpec: "relu"}
-    layers = plan(job("scale=paper", *arguments).config, 1000)
+    names = {
+        ConvSpec: "conv",
+        LRNSpec: "lrn",
+        WithinChannelLRNSpec: "same-map",
+        PoolSpec: "pool",
+        ActivationSpec: "relu",
+    }
+    layers = layer_specs(job("scale=paper", *arguments).config, 1000)
     end = next(index for index, layer in enumerate(layers) if layer.name == "conv3")
     return [names[type(layer)] for layer in layers[:end]]
 
@@ -132,7 +139,7 @@ def test_net_145_has_the_log_s_target_and_schedule(experiment: str) -> None:
     config = job(f"experiment={experiment}", "data.root=/data/pack").config
     assert (config.target.log.top1, config.target.log.top5) == LOG_145[experiment]
     assert config.recipe == "source_2012" and config.schedule.epochs == (91 if experiment.endswith("2012") else 93)
-    assert total_parameters(plan(config, 1000)) == 60_965_224
+    assert total_parameters(layer_specs(config, 1000)) == 60_965_224
 
 
 @pytest.mark.parametrize("net", RECORD)
@@ -140,7 +147,7 @@ def test_a_net_of_the_record(net: str) -> None:
     experiment = "net_145_2010" if net == "net_145_half" else "net_145_2012"
     one = job(f"experiment={experiment}", "data.root=/data/pack", f"+ablation=record/{net}").config
     errors, size = RECORD[net]
-    assert total_parameters(plan(one, 1000)) == size
+    assert total_parameters(layer_specs(one, 1000)) == size
     claim = one.ablations[f"record_{net}"]
     if errors is None:
         assert (one.target.log.top1, claim.log.top1) == (None if claim.log.top1 else one.target.log.top1, None)
@@ -153,7 +160,7 @@ def test_a_net_of_the_record(net: str) -> None:
 
 def record_layers(net: str) -> list[str]:
     arguments = ("experiment=net_145_2012", "data.root=/data/pack", f"+ablation=record/{net}")
-    return [layer.name for layer in plan(job(*arguments).config, 1000) if not isinstance(layer, LinearSpec)]
+    return [layer.name for layer in layer_specs(job(*arguments).config, 1000) if not isinstance(layer, LinearSpec)]
 
 
 def test_what_the_record_s_nets_are_made_of() -> None:
@@ -173,6 +180,6 @@ def test_every_record_and_source_file_is_looked_at() -> None:
 
 def test_shares_of_the_parameters() -> None:
     """Row 18: 1.452 % in conv3 and 1.089 % in conv4, not "no more than 1 %"."""
-    layers = plan(job("scale=paper").config, 1000)
+    layers = layer_specs(job("scale=paper").config, 1000)
     shares = {layer.name: 100 * parameters(layer) / total_parameters(layers) for layer in layers}
     assert (round(shares["conv3"], 3), round(shares["conv4"], 3)) == (1.452, 1.089)

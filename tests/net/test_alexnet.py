@@ -6,7 +6,7 @@ from rich.console import Console
 
 from alexnet.commands.describe import layer_table
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.plan import PAPER_SCALE, Conv, LinearSpec, LRNSpec, Pool, plan
+from alexnet.net.plan import PAPER_SCALE, ConvSpec, LinearSpec, LRNSpec, PoolSpec, layer_specs
 from alexnet.net.specs import multiply_adds, parameters, total_parameters
 from tests.conftest import Compose
 
@@ -29,8 +29,8 @@ LAYERS_150 = LAYERS_145 | {"conv2": 384_320, "conv3": 553_344, "fc6": 37_756_928
 def sizes(compose: Compose, *overrides: str) -> dict[str, int]:
     return {
         layer.name: layer.size
-        for layer in plan(compose("scale=paper", *overrides), 1000)
-        if isinstance(layer, Conv | Pool)
+        for layer in layer_specs(compose("scale=paper", *overrides), 1000)
+        if isinstance(layer, ConvSpec | PoolSpec)
     }
 
 
@@ -39,24 +39,24 @@ def test_parameters_at_paper_scale(compose: Compose, columns: str) -> None:
     config = compose("scale=paper", f"columns={columns}")
     with torch.device("meta"):
         built = sum(p.numel() for p in _uninitialised(config).parameters())
-    assert built == total_parameters(plan(config, 1000)) == TOTALS[columns]
+    assert built == total_parameters(layer_specs(config, 1000)) == TOTALS[columns]
 
 
 def _uninitialised(config: object) -> AlexNet:
     """The real class; on the meta device drawing 61 million numbers costs nothing."""
-    return AlexNet(config, classes=1000, seed=0)  # type: ignore[arg-type]
+    return AlexNet(config, num_classes=1000, seed=0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("columns", "expected"), [("two", LAYERS_145), ("isolated", LAYERS_150)])
 def test_parameters_layer_by_layer(compose: Compose, columns: str, expected: dict[str, int]) -> None:
-    layers = plan(compose("scale=paper", f"columns={columns}"), 1000)
-    assert {layer.name: parameters(layer) for layer in layers if isinstance(layer, Conv | LinearSpec)} == expected
+    layers = layer_specs(compose("scale=paper", f"columns={columns}"), 1000)
+    assert {layer.name: parameters(layer) for layer in layers if isinstance(layer, ConvSpec | LinearSpec)} == expected
 
 
 def test_sixth_convolution(compose: Compose) -> None:
-    layers = plan(compose("scale=paper", "+ablation=conv6"), 1000)
+    layers = layer_specs(compose("scale=paper", "+ablation=conv6"), 1000)
     assert total_parameters(layers) == 61_555_304
-    assert {layer.name: layer.size for layer in layers if isinstance(layer, Conv)}["conv6"] == 6
+    assert {layer.name: layer.size for layer in layers if isinstance(layer, ConvSpec)}["conv6"] == 6
 
 
 @pytest.mark.parametrize(
@@ -70,15 +70,15 @@ def test_sixth_convolution(compose: Compose) -> None:
 def test_the_nets_of_pre_training(compose: Compose, overrides: tuple[str, ...], classes: int, total: int) -> None:
     config = compose("scale=paper", *overrides)
     with torch.device("meta"):
-        built = AlexNet(config, classes=classes, seed=0)
-    assert sum(p.numel() for p in built.parameters()) == total_parameters(plan(config, classes)) == total
+        built = AlexNet(config, num_classes=classes, seed=0)
+    assert sum(p.numel() for p in built.parameters()) == total_parameters(layer_specs(config, classes)) == total
 
 
 def test_the_bottleneck_is_linear(compose: Compose) -> None:
     config = compose("scale=cifar", "scale.fc_width=32", "classifier.bottleneck=true")
-    names = [layer.name for layer in plan(config, 10)]
+    names = [layer.name for layer in layer_specs(config, 10)]
     assert names[-3:] == ["dropout7", "bottleneck", "fc8"]
-    net = AlexNet(config, classes=10, seed=1)
+    net = AlexNet(config, num_classes=10, seed=1)
     assert net.get_submodule("bottleneck").weight.shape == (16, 32)
     assert net.get_submodule("fc8").weight.shape == (10, 16)
 
@@ -101,30 +101,30 @@ def test_leaving_a_convolution_out_keeps_the_maps_below_fc6(compose: Compose, mi
 def test_columns_still_meet_without_conv3(compose: Compose) -> None:
     groups = {
         layer.name: layer.groups
-        for layer in plan(compose("scale=paper", "+ablation=no_conv3"), 1000)
-        if isinstance(layer, Conv)
+        for layer in layer_specs(compose("scale=paper", "+ablation=no_conv3"), 1000)
+        if isinstance(layer, ConvSpec)
     }
     assert groups == {"conv1": 1, "conv2": 2, "conv4": 1, "conv5": 2}
 
 
 def test_multiply_adds_and_neurons(compose: Compose) -> None:
-    layers = plan(compose("scale=paper"), 1000)
+    layers = layer_specs(compose("scale=paper"), 1000)
     # conv: 55^2*96*363 + 27^2*256*1200 + 13^2*(384*2304 + 384*1728 + 256*1728); fc: 9216*4096 + 4096^2 + 4096*1000
     assert sum(multiply_adds(layer) for layer in layers) == 665_784_864 + 58_621_952
-    neurons = [layer.maps * layer.size**2 for layer in layers if isinstance(layer, Conv)]
+    neurons = [layer.channels * layer.size**2 for layer in layers if isinstance(layer, ConvSpec)]
     assert neurons == [290_400, 186_624, 64_896, 64_896, 43_264]
 
 
 def test_normalisation_stays_inside_a_column(compose: Compose) -> None:
     for columns, blocks in (("two", 2), ("isolated", 2), ("one", 1)):
-        layers = plan(compose("scale=paper", f"columns={columns}"), 1000)
+        layers = layer_specs(compose("scale=paper", f"columns={columns}"), 1000)
         assert [layer.columns for layer in layers if isinstance(layer, LRNSpec)] == [blocks, blocks]
 
 
 @pytest.mark.parametrize("columns", ["two", "one", "isolated"])
 def test_gradient_of_a_column_b_logit_path(compose: Compose, columns: str) -> None:
     """Which maps of pool2 a map of conv3's first half listens to: all of them, or its own column's."""
-    net = AlexNet(compose("scale=small", f"columns={columns}"), classes=10, seed=0).eval()
+    net = AlexNet(compose("scale=small", f"columns={columns}"), num_classes=10, seed=0).eval()
     maps = net(torch.zeros(1, 3, 56, 56))
     assert maps.shape == (1, 10)
     pool2 = torch.randn(1, net.conv3.in_channels, 6, 6, requires_grad=True)
@@ -138,7 +138,7 @@ def test_gradient_of_a_column_b_logit_path(compose: Compose, columns: str) -> No
 
 
 def test_initial_weights_and_biases(compose: Compose) -> None:
-    net = AlexNet(compose("scale=paper", "init=paper"), classes=1000, seed=0)
+    net = AlexNet(compose("scale=paper", "init=paper"), num_classes=1000, seed=0)
     for name, tensor in net.named_parameters():
         layer, _, kind = name.partition(".")
         if kind == "bias":
@@ -151,8 +151,8 @@ def test_initial_weights_and_biases(compose: Compose) -> None:
 
 def test_a_narrow_net_keeps_each_layers_gain(compose: Compose) -> None:
     def gains(scale: str) -> list[float]:
-        layers = plan(compose(f"scale={scale}", "init=source_2012"), 1000)
-        return [layer.std**2 * layer.fan_in for layer in layers if isinstance(layer, Conv | LinearSpec)]
+        layers = layer_specs(compose(f"scale={scale}", "init=source_2012"), 1000)
+        return [layer.std**2 * layer.fan_in for layer in layers if isinstance(layer, ConvSpec | LinearSpec)]
 
     assert gains("small") == pytest.approx(gains("paper"))
     assert gains("cifar") == pytest.approx(gains("paper"))
@@ -163,12 +163,12 @@ def test_paper_scale_stands_in_one_form(compose: Compose) -> None:
 
 
 def test_variants_start_from_the_same_weights_where_they_share_a_layer(compose: Compose) -> None:
-    base = AlexNet(compose("scale=small"), classes=10, seed=3).state_dict()
-    without = AlexNet(compose("scale=small", "+ablation=no_conv4"), classes=10, seed=3).state_dict()
+    base = AlexNet(compose("scale=small"), num_classes=10, seed=3).state_dict()
+    without = AlexNet(compose("scale=small", "+ablation=no_conv4"), num_classes=10, seed=3).state_dict()
     assert without.keys() == {name for name in base if not name.startswith("conv4")}
     for name, tensor in without.items():
         assert torch.equal(tensor, base[name])
-    other = AlexNet(compose("scale=small"), classes=10, seed=4).state_dict()
+    other = AlexNet(compose("scale=small"), num_classes=10, seed=4).state_dict()
     assert not torch.equal(other["conv1.weight"], base["conv1.weight"])
 
 
@@ -178,8 +178,8 @@ def test_variants_start_from_the_same_weights_where_they_share_a_layer(compose: 
 )
 def test_every_toggle_runs_forward_and_backward(compose: Compose, scale: str, toggle: str) -> None:
     config = compose(f"scale={scale}", toggle)
-    net = AlexNet(config, classes=7, seed=0)
-    pools = [layer.size for layer in net.plan if isinstance(layer, Pool)]
+    net = AlexNet(config, num_classes=7, seed=0)
+    pools = [layer.size for layer in net.specs if isinstance(layer, PoolSpec)]
     assert pools[-1] >= 3
     logits = net(torch.randn(2, 3, config.scale.crop_size, config.scale.crop_size))
     logits.square().sum().backward()
@@ -190,7 +190,7 @@ def test_every_toggle_runs_forward_and_backward(compose: Compose, scale: str, to
 def test_table_ends_with_the_total_and_fits_80_columns(compose: Compose) -> None:
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(layer_table(plan(compose("scale=paper"), 1000)))
+        console.print(layer_table(layer_specs(compose("scale=paper"), 1000)))
     lines = [line for line in capture.get().splitlines() if line.strip()]
     assert lines[-1].split() == ["total", "60,965,224", "724,406,816"]
     assert not any("…" in line for line in lines)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.plan import plan
-from alexnet.net.specs import Conv, LinearSpec, LocalSpec, Parametric, Pool, parameters, total_parameters
+from alexnet.net.plan import layer_specs
+from alexnet.net.specs import ConvSpec, LinearSpec, LocalSpec, Parametric, PoolSpec, parameters, total_parameters
 from tests.conftest import Compose
 
 WHOLE = ("columns=one", "dropout=none", "lrn=none", "scale=cifar_whole")
@@ -48,7 +48,7 @@ def overrides(name: str) -> tuple[str, ...]:
 
 
 def shown(layer: object) -> str:
-    if isinstance(layer, Conv | LocalSpec | Pool):
+    if isinstance(layer, ConvSpec | LocalSpec | PoolSpec):
         return f"{layer.name} {layer.size}"
     return f"{layer.name} {layer.units}" if isinstance(layer, LinearSpec) else str(layer.name).split("_")[0]  # type: ignore[attr-defined]
 
@@ -56,14 +56,14 @@ def shown(layer: object) -> str:
 @pytest.mark.parametrize("name", TOTALS)
 def test_parameters(compose: Compose, name: str) -> None:
     config = compose(*overrides(name))
-    built = sum(p.numel() for p in AlexNet(config, classes=10, seed=0).parameters())
-    assert built == total_parameters(plan(config, 10)) == TOTALS[name]
+    built = sum(p.numel() for p in AlexNet(config, num_classes=10, seed=0).parameters())
+    assert built == total_parameters(layer_specs(config, 10)) == TOTALS[name]
 
 
 def test_parameters_of_the_local_nets_layer_by_layer(compose: Compose) -> None:
-    layers = plan(compose(*overrides("cifar_13pct")), 10)
+    layers = layer_specs(compose(*overrides("cifar_13pct")), 10)
     assert {layer.name: parameters(layer) for layer in layers if isinstance(layer, Parametric)} == LOCAL_LAYERS
-    wide = plan(compose(*overrides("cifar_11pct")), 10)
+    wide = layer_specs(compose(*overrides("cifar_11pct")), 10)
     expected = LOCAL_LAYERS | {"local3": 1_329_408, "local4": 664_704}
     assert {layer.name: parameters(layer) for layer in wide if isinstance(layer, Parametric)} == expected
 
@@ -71,30 +71,30 @@ def test_parameters_of_the_local_nets_layer_by_layer(compose: Compose) -> None:
 @pytest.mark.parametrize("name", TOTALS)
 def test_order_sizes_and_initial_weights(compose: Compose, name: str) -> None:
     config = compose(*overrides(name))
-    layers = plan(config, 10)
+    layers = layer_specs(config, 10)
     assert [shown(layer) for layer in layers] == ORDER[name]
     weighted = [layer for layer in layers if isinstance(layer, Parametric)]
     assert [layer.std for layer in weighted] == STDS[name]
-    net = AlexNet(config, classes=10, seed=0)
+    net = AlexNet(config, num_classes=10, seed=0)
     for layer in weighted:
         module = net.get_submodule(layer.name)
         assert isinstance(module.weight, torch.Tensor) and isinstance(module.bias, torch.Tensor)
         # five standard errors of the estimated std
         assert abs(module.weight.std().item() / layer.std - 1) < 5 / (2 * module.weight.numel()) ** 0.5
         assert not module.bias.any()
-    assert {layer.kernel for layer in weighted if isinstance(layer, Conv)} == {5}
+    assert {layer.kernel for layer in weighted if isinstance(layer, ConvSpec)} == {5}
     assert {layer.kernel for layer in weighted if isinstance(layer, LocalSpec)} <= {3}
 
 
 @pytest.mark.parametrize("name", ["cifar_80sec", "cifar_19pct"])
 def test_pooling_is_by_the_maximum_first_and_then_by_the_average(compose: Compose, name: str) -> None:
-    layers = plan(compose(*overrides(name)), 10)
-    assert [layer.kind for layer in layers if isinstance(layer, Pool)] == ["max", "average", "average"]
+    layers = layer_specs(compose(*overrides(name)), 10)
+    assert [layer.kind for layer in layers if isinstance(layer, PoolSpec)] == ["max", "average", "average"]
 
 
 def test_an_average_is_that_of_the_pixels_inside_the_maps(compose: Compose) -> None:
     """As in the source (conv_util.cuh): the last window of 16 pixels holds two columns, the corner four pixels."""
-    net = AlexNet(compose(*overrides("cifar_19pct")), classes=10, seed=0)
+    net = AlexNet(compose(*overrides("cifar_19pct")), num_classes=10, seed=0)
     x = torch.randn(1, 1, 16, 16, dtype=torch.float64)
     pooled = net.get_submodule("pool2")(x)[0, 0].numpy()
     expected = [
@@ -114,16 +114,16 @@ def test_an_average_is_that_of_the_pixels_inside_the_maps(compose: Compose) -> N
 )
 def test_where_the_norms_stand(compose: Compose, name: str, order: list[str]) -> None:
     with_norms = compose(*(o for o in overrides(name) if o != "lrn=none"), "lrn=cifar_9_channels")
-    layers = plan(with_norms, 10)
+    layers = layer_specs(with_norms, 10)
     assert [layer.name.split("_")[0] for layer in layers][:8] == order
     assert total_parameters(layers) == TOTALS[name]
     without = compose(*(o for o in overrides(name) if o != "lrn=none"), "lrn=cifar_9_channels", "+ablation=no_lrn")
-    assert plan(without, 10) == plan(compose(*overrides(name)), 10)
+    assert layer_specs(without, 10) == layer_specs(compose(*overrides(name)), 10)
 
 
 def test_the_published_norm_divides_alpha_by_its_nine_maps(compose: Compose) -> None:
     config = compose("experiment=cifar10_normalization", "+ablation=cifar10/norm_published")
-    net = AlexNet(config, classes=10, seed=0)
+    net = AlexNet(config, num_classes=10, seed=0)
     x = torch.randn(2, 64, 12, 12, dtype=torch.float64) * 30
     squares = torch.nn.functional.pad(x**2, (0, 0, 0, 0, 4, 4)).unfold(1, 9, 1).sum(-1)
     expected = x * (1 + 1e-3 / 9 * squares) ** -0.75
@@ -134,7 +134,7 @@ def test_the_published_norm_divides_alpha_by_its_nine_maps(compose: Compose) -> 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "abs_tanh"])
 def test_every_net_runs_with_every_non_linearity(compose: Compose, name: str, activation: str) -> None:
     config = compose(*overrides(name), f"activation={activation}")
-    net = AlexNet(config, classes=7, seed=0)
+    net = AlexNet(config, num_classes=7, seed=0)
     logits = net(torch.randn(3, 3, config.scale.crop_size, config.scale.crop_size) * 60)
     logits.square().sum().backward()
     assert logits.shape == (3, 7)
@@ -142,8 +142,8 @@ def test_every_net_runs_with_every_non_linearity(compose: Compose, name: str, ac
 
 
 def test_runs_with_one_seed_start_alike_where_they_share_a_layer(compose: Compose) -> None:
-    narrow = AlexNet(compose(*overrides("cifar_13pct")), classes=10, seed=1).state_dict()
-    wide = AlexNet(compose(*overrides("cifar_11pct")), classes=10, seed=1).state_dict()
+    narrow = AlexNet(compose(*overrides("cifar_13pct")), num_classes=10, seed=1).state_dict()
+    wide = AlexNet(compose(*overrides("cifar_11pct")), num_classes=10, seed=1).state_dict()
     shared = [name for name in narrow if narrow[name].shape == wide[name].shape]
     assert {"conv1.weight", "conv2.weight", "fc5.weight"} <= set(shared)
     assert all(torch.equal(narrow[name], wide[name]) for name in shared)

@@ -12,7 +12,7 @@ from alexnet.config.job import check
 from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.columns import check_two_columns, from_columns, to_columns
+from alexnet.net.halves import check_two_columns, from_columns, to_columns
 
 SMALL = ("scale=cifar", "scale.channels=[8,16,24,24,16]", "scale.fc_width=32")
 VARIANTS = ((), ("columns=isolated",), ("depth=six",), ("depth.remove=[3]",), ("depth.remove=[1]",))
@@ -26,10 +26,10 @@ def configs() -> list[Config]:
 @settings(max_examples=20, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 10**6), classes=st.integers(2, 9))
 def test_there_and_back_is_the_same(configs: list[Config], data: st.DataObject, seed: int, classes: int) -> None:
-    net = AlexNet(data.draw(st.sampled_from(configs)), classes=classes, seed=seed)
+    net = AlexNet(data.draw(st.sampled_from(configs)), num_classes=classes, seed=seed)
     tensors = {**net.state_dict(), "mean_image": torch.randn(4, 4, 3)}
-    divided = to_columns(tensors, net.plan)
-    back = from_columns(divided, net.plan)
+    divided = to_columns(tensors, net.specs)
+    back = from_columns(divided, net.specs)
     assert back.keys() == tensors.keys() and all(torch.equal(back[name], value) for name, value in tensors.items())
     assert sum(value.numel() for value in divided.values()) == sum(value.numel() for value in tensors.values())
     whole = {name for name in divided if name in tensors}
@@ -38,10 +38,12 @@ def test_there_and_back_is_the_same(configs: list[Config], data: st.DataObject, 
 
 def test_column_tensors_compute_the_net_column_by_column(configs: list[Config]) -> None:
     """The net of the paper written out by hand for two columns that exchange maps below conv3 and the full layers."""
-    net = AlexNet(configs[0], classes=5, seed=3).eval()
-    t = to_columns(net.state_dict(), net.plan)
+    net = AlexNet(configs[0], num_classes=5, seed=3).eval()
+    t = to_columns(net.state_dict(), net.specs)
     convs = {name: module for name, module in net.named_children() if name.startswith("conv") and "_" not in name}
-    pixels = torch.from_numpy(np.random.default_rng(0).normal(0, 50, (2, 3, net.plan[0].in_size, net.plan[0].in_size)))
+    pixels = torch.from_numpy(
+        np.random.default_rng(0).normal(0, 50, (2, 3, net.specs[0].in_size, net.specs[0].in_size))
+    )
     x = pixels.float()
 
     def conv(name: str, column: str, maps: Tensor) -> Tensor:

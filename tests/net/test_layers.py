@@ -14,19 +14,23 @@ from alexnet.net.layers import Activation, CeilModeConv2d, GroupedLinear, Locall
     size=st.integers(6, 14),
     kernel=st.integers(1, 5),
     stride=st.integers(1, 4),
-    before=st.integers(0, 2),
+    pad_before=st.integers(0, 2),
     groups=st.sampled_from([1, 2]),
 )
-def test_convolution_rounds_up_and_reads_zeros(size: int, kernel: int, stride: int, before: int, groups: int) -> None:
-    out = 1 + -(-(2 * before + size - kernel) // stride)
-    after = (out - 1) * stride + kernel - size - before
-    layer = CeilModeConv2d(4, 6, kernel=kernel, stride=stride, before=before, after=after, groups=groups).double()
+def test_convolution_rounds_up_and_reads_zeros(
+    size: int, kernel: int, stride: int, pad_before: int, groups: int
+) -> None:
+    out = 1 + -(-(2 * pad_before + size - kernel) // stride)
+    pad_after = (out - 1) * stride + kernel - size - pad_before
+    layer = CeilModeConv2d(
+        4, 6, kernel=kernel, stride=stride, pad_before=pad_before, pad_after=pad_after, groups=groups
+    ).double()
     x = torch.randn(2, 4, size, size, dtype=torch.float64)
     y = layer(x).detach().numpy()
     assert y.shape == (2, 6, out, out)
     # Definition, window by window, over an image surrounded by plenty of zeros.
     canvas = np.zeros((2, 4, size + 20, size + 20))
-    canvas[:, :, before : before + size, before : before + size] = x.numpy()
+    canvas[:, :, pad_before : pad_before + size, pad_before : pad_before + size] = x.numpy()
     weight = layer.weight.detach().numpy()
     for row, column in {(0, 0), (0, out - 1), (out - 1, out // 2), (out - 1, out - 1)}:
         window = canvas[:, :, row * stride : row * stride + kernel, column * stride : column * stride + kernel]
@@ -38,7 +42,7 @@ def test_convolution_rounds_up_and_reads_zeros(size: int, kernel: int, stride: i
 
 
 def test_conv1_hangs_three_pixels_over_the_right_and_bottom_edge_only() -> None:
-    layer = CeilModeConv2d(3, 1, kernel=11, stride=4, before=0, after=3, groups=1)
+    layer = CeilModeConv2d(3, 1, kernel=11, stride=4, pad_before=0, pad_after=3, groups=1)
     torch.nn.init.ones_(layer.weight)
     torch.nn.init.zeros_(layer.bias)
     y = layer(torch.ones(1, 3, 224, 224))[0, 0]
@@ -90,22 +94,26 @@ def test_activations_are_their_formulas() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(size=st.integers(1, 7), kernel=st.sampled_from([1, 3, 5]), in_maps=st.integers(1, 3), maps=st.integers(1, 4))
-def test_a_local_layer_has_kernels_of_its_own_at_each_position(size: int, kernel: int, in_maps: int, maps: int) -> None:
+@given(
+    size=st.integers(1, 7), kernel=st.sampled_from([1, 3, 5]), in_channels=st.integers(1, 3), channels=st.integers(1, 4)
+)
+def test_a_local_layer_has_kernels_of_its_own_at_each_position(
+    size: int, kernel: int, in_channels: int, channels: int
+) -> None:
     padding = kernel // 2
-    layer = LocallyConnected2d(in_maps, maps, kernel=kernel, padding=padding, size=size).double()
+    layer = LocallyConnected2d(in_channels, channels, kernel=kernel, padding=padding, size=size).double()
     torch.nn.init.normal_(layer.weight)
     torch.nn.init.normal_(layer.bias)
-    x = torch.randn(2, in_maps, size, size, dtype=torch.float64)
-    canvas = np.zeros((2, in_maps, size + 2 * padding, size + 2 * padding))
+    x = torch.randn(2, in_channels, size, size, dtype=torch.float64)
+    canvas = np.zeros((2, in_channels, size + 2 * padding, size + 2 * padding))
     canvas[:, :, padding : padding + size, padding : padding + size] = x.numpy()
     weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
-    expected = np.zeros((2, maps, size, size))
+    expected = np.zeros((2, channels, size, size))
     for row in range(size):
         for column in range(size):
             window = canvas[:, :, row : row + kernel, column : column + kernel]
-            for unit in range(maps):
-                kernels = weight[row * size + column, :, unit].reshape(in_maps, kernel, kernel)
+            for unit in range(channels):
+                kernels = weight[row * size + column, :, unit].reshape(in_channels, kernel, kernel)
                 sums = (window * kernels).sum(axis=(1, 2, 3))
                 expected[:, unit, row, column] = sums + bias[row * size + column, 0, unit]
     np.testing.assert_allclose(layer(x).detach().numpy(), expected, rtol=1e-10, atol=1e-12)
@@ -127,9 +135,9 @@ def test_the_gradient_of_a_local_layer_is_right() -> None:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_gradients_of_large_batches_of_pixels_are_those_of_small_ones(images: int, layout: torch.memory_format) -> None:
     """Computed in parts where oneDNN is slow; only weights get them, and float64 is never taken apart."""
-    layer = CeilModeConv2d(3, 8, kernel=5, stride=2, before=0, after=2, groups=1).to(memory_format=layout)
+    layer = CeilModeConv2d(3, 8, kernel=5, stride=2, pad_before=0, pad_after=2, groups=1).to(memory_format=layout)
     x = torch.randn(images, 3, 15, 15).contiguous(memory_format=layout)
-    exact = CeilModeConv2d(3, 8, kernel=5, stride=2, before=0, after=2, groups=1).double()
+    exact = CeilModeConv2d(3, 8, kernel=5, stride=2, pad_before=0, pad_after=2, groups=1).double()
     exact.load_state_dict({name: value.double() for name, value in layer.state_dict().items()})
     slope = torch.randn(images, 8, 7, 7).contiguous(memory_format=layout)
     output, expected = layer(x), exact(x.double())
@@ -143,7 +151,7 @@ def test_gradients_of_large_batches_of_pixels_are_those_of_small_ones(images: in
 
 
 def test_pixels_that_need_a_gradient_get_one() -> None:
-    layer = CeilModeConv2d(3, 8, kernel=5, stride=2, before=0, after=2, groups=1)
+    layer = CeilModeConv2d(3, 8, kernel=5, stride=2, pad_before=0, pad_after=2, groups=1)
     x = torch.randn(130, 3, 15, 15, requires_grad=True)
     layer(x).sum().backward()
     assert x.grad is not None and x.grad.abs().sum() > 0

@@ -15,7 +15,7 @@ from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.halves import check_two_devices, exchanges, half
 from alexnet.net.layers import at_least_float32
-from alexnet.net.plan import plan
+from alexnet.net.plan import layer_specs
 from alexnet.net.specs import LinearSpec
 from alexnet.net.two_devices import ColumnShard
 from alexnet.training.momentum import SGD2012, parameter_groups
@@ -58,7 +58,7 @@ def compare(rank: int, cases: Mapping[str, Config]) -> dict[str, dict[str, Any]]
 
 
 def _compare(column: int, config: Config, dtype: torch.dtype = torch.float32) -> Seen:
-    whole = AlexNet(config, classes=CLASSES, seed=3).to(dtype)
+    whole = AlexNet(config, num_classes=CLASSES, seed=3).to(dtype)
     half = ColumnShard(whole, config, column=column).to(dtype)
     half.connect(dist.group.WORLD, torch.device("cpu"))
     rules = [_rule(net, config) for net in (whole, half)]
@@ -94,7 +94,7 @@ def _gradients(net: AlexNet | ColumnShard) -> dict[str, Tensor]:
 
 
 def _differences(half: ColumnShard, own: dict[str, Tensor], whole: dict[str, Tensor], what: str) -> dict[str, float]:
-    return {f"{what}{name}": _difference(tensor, whole[name]) for name, tensor in half.gathered(own).items()}
+    return {f"{what}{name}": _difference(tensor, whole[name]) for name, tensor in half.full_state(own).items()}
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
@@ -120,7 +120,7 @@ def test_halves_compute_what_the_whole_does(case: str, seen: list[dict[str, Seen
 
 @pytest.mark.parametrize("case", CASES)
 def test_bytes_sent_are_those_of_the_plan(case: str, seen: list[dict[str, Seen]], compose: Compose) -> None:
-    planned = exchanges(plan(compose(*NARROW, *CASES[case]), CLASSES))
+    planned = exchanges(layer_specs(compose(*NARROW, *CASES[case]), CLASSES))
     steps = IMAGES * UPDATES
     for way in ("forward", "backward"):
         sent = [getattr(process[case], way) for process in seen]
@@ -141,7 +141,7 @@ def test_doubles_agree_to_their_last_digits_and_bfloat16_sends_half(seen: list[d
 
 
 def test_odd_numbers_are_halved_as_torch_halves_them(compose: Compose) -> None:
-    layers = plan(compose(*NARROW, "classifier.bottleneck=true"), CLASSES)
+    layers = layer_specs(compose(*NARROW, "classifier.bottleneck=true"), CLASSES)
     units = [
         [half(layer, device=device) for layer in layers if layer.name in ("bottleneck", "fc8")] for device in (0, 1)
     ]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from alexnet.config.records import FieldError
 from alexnet.errors import UserError
+from alexnet.runs.decode import FieldError
 from alexnet.runs.directory import FIRST_LAYER_FILE
 from alexnet.runs.first_layer import FirstLayer, read_first_layer, write_first_layer
 

@@ -13,20 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.config.records import FieldError
+from alexnet.config.schema import Claim, Errors, Target
 from alexnet.errors import UserError
+from alexnet.runs.decode import FieldError
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.predictions import ViewPredictions, read_predictions, write_predictions
 from alexnet.runs.result import (
-    Claim,
     DataFacts,
     ErrorRates,
     GitState,
     LrDrop,
-    Points,
     PretrainedFacts,
     Result,
-    Target,
     TrainingFacts,
     read_result,
 )
@@ -47,7 +45,7 @@ def few(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(words, values, max_size=2)
 
 
-points = st.builds(Points, top1=st.none() | numbers, top5=st.none() | numbers)
+points = st.builds(Errors, top1=st.none() | numbers, top5=st.none() | numbers)
 rates = st.builds(ErrorRates, images=st.integers(1, 10**6), top1=st.floats(0, 1), top5=st.floats(0, 1))
 training = st.builds(
     TrainingFacts,

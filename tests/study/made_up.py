@@ -7,33 +7,34 @@ from typing import Any
 import numpy as np
 import yaml
 
+from alexnet.config.schema import Claim, Errors, Target
 from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.runs.predictions import ViewPredictions, write_predictions
-from alexnet.runs.result import Claim, DataFacts, ErrorRates, Points, Result, Target
+from alexnet.runs.result import DataFacts, ErrorRates, Result
 
 IMAGES = 1000
-UNKNOWN = Points()
+UNKNOWN = Errors()
 
 CLAIMS = {
     "no_lrn": Claim(
         title="Response normalisation",
         section="3.3",
         statement="Without it the error rises.",
-        paper=Points(top1=1.4, top5=1.2),
-        log=Points(top1=1.37, top5=1.152),
+        paper=Errors(top1=1.4, top5=1.2),
+        log=Errors(top1=1.37, top5=1.152),
     ),
     "one_column": Claim(
         title="One column",
         section="3.2",
         statement="One column is worse than two.",
-        paper=Points(top1=1.7, top5=1.2),
-        log=Points(top1=1.6953, top5=1.23),
+        paper=Errors(top1=1.7, top5=1.2),
+        log=Errors(top1=1.6953, top5=1.23),
     ),
     "no_color": Claim(
         title="Colour noise",
         section="4.1",
         statement="It is worth more than one point.",
-        paper=Points(top1=1.0),
+        paper=Errors(top1=1.0),
         log=UNKNOWN,
     ),
     "isolated_columns": Claim(
@@ -41,7 +42,7 @@ CLAIMS = {
         section="log",
         statement="Not in the paper.",
         paper=UNKNOWN,
-        log=Points(top1=1.164, top5=1.12),
+        log=Errors(top1=1.164, top5=1.12),
     ),
     "no_dropout": Claim(
         title="Dropout", section="4.2", statement="Without it the net over-fits.", paper=UNKNOWN, log=UNKNOWN

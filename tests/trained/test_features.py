@@ -30,7 +30,7 @@ class Images:
 
 @pytest.fixture(scope="module")
 def net(compose: Compose) -> AlexNet:
-    return AlexNet(compose(*NARROW), classes=7, seed=3)
+    return AlexNet(compose(*NARROW), num_classes=7, seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.config.schema import HardwareConfig
+from alexnet.config.groups import HardwareConfig
 from alexnet.data.batches.loading import RawBatches
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.sets import open_data
@@ -156,7 +156,7 @@ def test_a_device_that_cannot_decode_is_refused(tiny: MakeJob, tmp_path: Path, m
 def test_raw_images_have_nothing_to_decode(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "check_decoder", lambda _: None)  # as where there is a GPU
     with pytest.raises(UserError, match=r"data.decoder=nvjpeg: .* are raw, .*; choose cpu, .*--encoding jpeg"):
-        execute(tiny("+data.decoder=nvjpeg"), tmp_path / "run")
+        execute(tiny("data.decoder=nvjpeg"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -185,7 +185,7 @@ def test_on_a_cpu_the_device_s_decoder_changes_no_number(
     monkeypatch.setattr(running, "check_decoder", lambda _: None)  # which refuses it on a CPU
     monkeypatch.setattr(PackDataModule, "_augmented", batches)
     for decoder in ("cpu", "nvjpeg"):
-        execute(tiny("+data.encoding=jpeg", f"+data.decoder={decoder}"), tmp_path / decoder)
+        execute(tiny("data.encoding=jpeg", f"data.decoder={decoder}"), tmp_path / decoder)
     assert_same_training(tmp_path / "nvjpeg", tmp_path / "cpu")
 
 
@@ -193,7 +193,7 @@ def test_on_a_cpu_the_device_s_decoder_changes_no_number(
 def test_a_gpu_that_decodes_trains_like_one_that_does_not(tiny: MakeJob, tmp_path: Path) -> None:
     """Pixels are others by some levels; images, crops and masks are the same."""
     for decoder in ("cpu", "nvjpeg"):
-        switches = ("+data.encoding=jpeg", "hardware.accelerator=gpu", f"+data.decoder={decoder}")
+        switches = ("data.encoding=jpeg", "hardware.accelerator=gpu", f"data.decoder={decoder}")
         result, _ = execute(tiny(*switches), tmp_path / decoder)
         assert result.status == "finished"
     assert losses(tmp_path / "device") == pytest.approx(losses(tmp_path / "host"), rel=0.05)

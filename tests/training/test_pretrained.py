@@ -37,7 +37,7 @@ def test_layers_start_from_the_other_run_and_fresh_ones_from_the_seed(
     job = tiny(f"pretrained.checkpoint={source}", *NEW_FC8, FROZEN)  # no layer learns: what is saved is the start
     result, screen = execute(job, tmp_path / "run")
     given, found = net_weights(source), net_weights(tmp_path / "run")
-    drawn = AlexNet(job.config, classes=20, seed=5).state_dict()
+    drawn = AlexNet(job.config, num_classes=20, seed=5).state_dict()
     assert found.keys() == given.keys()
     for name, value in found.items():
         assert torch.equal(value, drawn[name] if name.startswith("fc8") else given[name]), name

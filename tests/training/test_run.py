@@ -112,7 +112,7 @@ def test_the_checkpoint_rebuilds_the_network_that_predicted(finished: Finished) 
     assert saved["alexnet"]["class_names"] == pack.class_names
     assert saved["alexnet"]["data_fingerprint"] == pack.fingerprint
     weights = {key.removeprefix("net."): w for key, w in saved["state_dict"].items() if key.startswith("net.")}
-    net = AlexNet(config, classes=20, seed=99)
+    net = AlexNet(config, num_classes=20, seed=99)
     net.load_state_dict(weights)
     net.eval()
     geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
@@ -126,7 +126,7 @@ def test_the_checkpoint_rebuilds_the_network_that_predicted(finished: Finished) 
             np.testing.assert_allclose(
                 top.values.numpy(), predictions[f"test/{view}/top5_probabilities"], rtol=1e-4, atol=1e-6
             )
-    untrained = AlexNet(config, classes=20, seed=0).state_dict()
+    untrained = AlexNet(config, num_classes=20, seed=0).state_dict()
     assert all(not torch.equal(value, weights[key]) for key, value in untrained.items())
 
 
@@ -139,7 +139,7 @@ def test_the_first_layer_is_the_one_in_the_checkpoint(finished: Finished) -> Non
 
 @pytest.mark.parametrize(("ablation", "first", "columns"), [("one_column", "conv1", 1), ("no_conv1", "conv2", 2)])
 def test_the_first_layer_of_other_nets(compose: Compose, ablation: str, first: str, columns: int) -> None:
-    net = AlexNet(compose(f"+ablation={ablation}"), classes=20, seed=0)
+    net = AlexNet(compose(f"+ablation={ablation}"), num_classes=20, seed=0)
     layer = first_layer(net)
     assert layer.columns == columns
     np.testing.assert_array_equal(layer.kernels, net.get_parameter(f"{first}.weight").detach().numpy())
@@ -261,7 +261,7 @@ def test_training_ends_when_the_training_images_are_fitted(tiny: MakeJob, tmp_pa
     pack = open_data(config.data, config.scale.image_size, show_progress=False)
     geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
     augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
-    net = AlexNet(config, classes=20, seed=99)
+    net = AlexNet(config, num_classes=20, seed=99)
     saved = checkpoint(tmp_path)["state_dict"]
     net.load_state_dict({key.removeprefix("net."): w for key, w in saved.items() if key.startswith("net.")})
     net.eval()

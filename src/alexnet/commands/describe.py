@@ -8,18 +8,19 @@ from rich.console import Console
 from rich.table import Table
 
 from alexnet.commands.arguments import Commands
-from alexnet.config.schema import ColumnsConfig, Config
+from alexnet.config.groups import ColumnsConfig
+from alexnet.config.schema import Config
 from alexnet.net.halves import Exchange, check_two_devices, everywhere, exchanges
-from alexnet.net.plan import plan
+from alexnet.net.plan import layer_specs
 from alexnet.net.specs import (
     ActivationSpec,
-    Conv,
+    ConvSpec,
     DropoutSpec,
     Layer,
     LinearSpec,
     LocalSpec,
     LRNSpec,
-    Pool,
+    PoolSpec,
     multiply_adds,
     parameters,
     total_parameters,
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
 
     chosen = any(override.startswith(("scale=", "experiment=")) for override in options.overrides)
     config = check([*options.overrides, *([] if chosen else ["scale=paper"])]).config
-    tables = [layer_table(plan(config, options.classes))]
+    tables = [layer_table(layer_specs(config, options.classes))]
     if config.devices.model_parallel:
         tables += exchange_tables(config, options.classes)
     Console().print(*tables)
@@ -62,7 +63,7 @@ def layer_table(layers: tuple[Layer, ...]) -> Table:
     table = _table("layer", "window", "groups", "output", "parameters", "mult-adds", show_footer=True)
     for layer, follower in zip(layers, (*layers[1:], None), strict=True):
         if not isinstance(layer, ActivationSpec):
-            average = " (average)" if isinstance(layer, Pool) and layer.kind == "average" else ""
+            average = " (average)" if isinstance(layer, PoolSpec) and layer.kind == "average" else ""
             activation = f", {follower.function}" if isinstance(follower, ActivationSpec) else ""
             counts = (f"{count:,}" if count else "" for count in (parameters(layer), multiply_adds(layer)))
             table.add_row(f"{layer.name}{average}{activation}", *_shape(layer), *counts)
@@ -75,14 +76,15 @@ def layer_table(layers: tuple[Layer, ...]) -> Table:
 def _shape(layer: Layer) -> tuple[str, str, str]:
     """Return window, groups and output of a layer."""
     match layer:
-        case Conv():
-            padding = f"{layer.before}" if layer.before == layer.after else f"{layer.before},{layer.after}"
-            output = f"{layer.maps} x {layer.size} x {layer.size}"
+        case ConvSpec():
+            before, after = layer.pad_before, layer.pad_after
+            padding = f"{before}" if before == after else f"{before},{after}"
+            output = f"{layer.channels} x {layer.size} x {layer.size}"
             return f"{layer.kernel}/{layer.stride}/{padding}", str(layer.groups), output
         case LocalSpec():
-            return f"{layer.kernel}/1/{layer.padding}", "", f"{layer.maps} x {layer.size} x {layer.size}"
-        case Pool():
-            return f"{layer.kernel}/{layer.stride}/0", "", f"{layer.maps} x {layer.size} x {layer.size}"
+            return f"{layer.kernel}/1/{layer.padding}", "", f"{layer.channels} x {layer.size} x {layer.size}"
+        case PoolSpec():
+            return f"{layer.kernel}/{layer.stride}/0", "", f"{layer.channels} x {layer.size} x {layer.size}"
         case LinearSpec():
             return "", str(layer.groups), f"{layer.units}"
         case LRNSpec():
@@ -123,13 +125,13 @@ def exchange_tables(config: Config, num_classes: int) -> list[Table]:
     """
     check_two_devices(config)
     itemsize, batch = ITEMSIZES[config.hardware.precision], config.optimizer.batch_size
-    nets = {kind: plan(replace(config, columns=ColumnsConfig(kind=kind)), num_classes) for kind in TWO_COLUMNS}
+    nets = {kind: layer_specs(replace(config, columns=ColumnsConfig(kind=kind)), num_classes) for kind in TWO_COLUMNS}
     layers = nets[config.columns.kind]
     each = _table("read by", "numbers", "bytes forward", "bytes backward", "MB a step", "if exchanged")
     each.title = f"exchanged in numbers of {itemsize} bytes, {batch:,} images a step"
     sent = {exchange.reader for exchange in exchanges(layers)}
     for exchange in exchanges(everywhere(layers)):
-        row = (exchange.reader, f"{exchange.numbers:,}")
+        row = (exchange.reader, f"{exchange.numel:,}")
         megabytes = f"{_both_ways(exchange, itemsize) * batch / 1e6:.2f}"
         if exchange.reader in sent:
             ways = (exchange.bytes_forward(itemsize), exchange.bytes_backward(itemsize))

@@ -142,7 +142,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _destination(options: argparse.Namespace) -> "Destination":
-    from alexnet.config.schema import WandbConfig
+    from alexnet.config.groups import WandbConfig
     from alexnet.runs.wandb_names import check_login
 
     check_login(options.wandb)

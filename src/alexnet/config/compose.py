@@ -82,7 +82,7 @@ def ablation_content(choice: str, search_path: tuple[str, ...]) -> ConfigTree:
     """
     if choice in ablation_choices():
         return ablation_choices()[choice]
-    tree = OmegaConf.to_container(compose(f"ablation/{choice}", [*search_path]))
+    tree = OmegaConf.to_container(compose(overrides=[*search_path, f"+ablation={choice}"]))
     return _with_its_claim(tree, choice, f"ablation {choice}")
 
 
@@ -141,6 +141,8 @@ def checked_limits(tree: ConfigTree, structured: DictConfig) -> Config:
     for key, value in flatten(tree).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{key}={value}: a finite number is needed")
+        if value == "":  # a variable of the shell that is not set, say
+            raise UserError(f"{key} is empty: give a value, or leave it out")
     return cast(Config, OmegaConf.to_object(structured))
 
 

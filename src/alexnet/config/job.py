@@ -28,8 +28,9 @@ from alexnet.config.compose import (
     plain_values,
     validate,
 )
+from alexnet.config.groups import ALEXNET
 from alexnet.config.overrides import explain
-from alexnet.config.schema import ALEXNET, NON_IDENTITY_KEYS, Config, ConfigTree, flatten, schema_defaults
+from alexnet.config.schema import NON_IDENTITY_KEYS, Config, ConfigTree, flatten, schema_defaults
 from alexnet.errors import UserError, did_you_mean
 
 CLAIM_KEYS = ("ablations", "target")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.specs import Conv, LinearSpec
+from alexnet.net.specs import ConvSpec, LinearSpec
 from alexnet.net.two_devices import ColumnShard
 from alexnet.runs.first_layer import FirstLayer
 from alexnet.runs.predictions import ViewPredictions
@@ -95,9 +95,9 @@ def first_layer(net: AlexNet | ColumnShard) -> FirstLayer:
 
     With one column per process, both processes must call it.
     """
-    layers = [layer for layer in net.plan if isinstance(layer, Conv | LinearSpec)]
+    layers = [layer for layer in net.specs if isinstance(layer, ConvSpec | LinearSpec)]
     name = f"{layers[0].name}.weight"
     weight = net.get_parameter(name).detach()
     if isinstance(net, ColumnShard):
-        weight = net.gathered({name: weight})[name]
+        weight = net.full_state({name: weight})[name]
     return FirstLayer(kernels=weight.float().cpu().numpy(), columns=max(layer.groups for layer in layers))

@@ -9,23 +9,23 @@ from torch import nn
 from alexnet.config.schema import Config
 from alexnet.net.layers import Activation, CeilModeConv2d, GroupedLinear, LocallyConnected2d, NonInvertedDropout
 from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
-from alexnet.net.plan import plan
+from alexnet.net.plan import layer_specs
 from alexnet.net.specs import (
     ActivationSpec,
-    Conv,
+    ConvSpec,
     DropoutSpec,
     Layer,
     LinearSpec,
     LocalSpec,
     LRNSpec,
     Parametric,
-    Pool,
+    PoolSpec,
     WithinChannelLRNSpec,
 )
 
 
 class AlexNet(nn.Sequential):
-    """Pixels to logits: float [N, 3, S, S], 0-255 minus the mean image, to float [N, classes].
+    """Pixels to logits: float [N, 3, S, S], 0-255 minus the mean image, to float [N, num_classes].
 
     Parameters are named after their layer (`conv1.weight`, `fc6.bias`). In every two-column layer the maps of
     column a come first, those of column b second. Weights are drawn by `seed`, layer by layer, so that two variants
@@ -35,11 +35,11 @@ class AlexNet(nn.Sequential):
         UserError: the input is too small for the layers.
     """
 
-    def __init__(self, config: Config, *, classes: int, seed: int) -> None:
-        self_plan = plan(config, classes)
-        super().__init__(modules(self_plan, config))
-        self.plan = self_plan
-        for layer in self_plan:
+    def __init__(self, config: Config, *, num_classes: int, seed: int) -> None:
+        specs = layer_specs(config, num_classes)
+        super().__init__(modules(specs, config))
+        self.specs = specs
+        for layer in specs:
             if isinstance(layer, Parametric):
                 _initialise(self.get_submodule(layer.name), layer, seed)
         # Convolutions and pooling run faster with the maps of a pixel side by side, on CPUs and on tensor cores.
@@ -58,19 +58,19 @@ def modules(layers: tuple[Layer, ...], config: Config) -> OrderedDict[str, nn.Mo
 
 def _module(layer: Layer, config: Config) -> nn.Module:
     match layer:
-        case Conv():
+        case ConvSpec():
             return CeilModeConv2d(
-                layer.in_maps,
-                layer.maps,
+                layer.in_channels,
+                layer.channels,
                 kernel=layer.kernel,
                 stride=layer.stride,
-                before=layer.before,
-                after=layer.after,
+                pad_before=layer.pad_before,
+                pad_after=layer.pad_after,
                 groups=layer.groups,
             )
         case LocalSpec():
             return LocallyConnected2d(
-                layer.in_maps, layer.maps, kernel=layer.kernel, padding=layer.padding, size=layer.size
+                layer.in_channels, layer.channels, kernel=layer.kernel, padding=layer.padding, size=layer.size
             )
         case ActivationSpec():
             return Activation(layer.function)
@@ -82,7 +82,7 @@ def _module(layer: Layer, config: Config) -> nn.Module:
         case WithinChannelLRNSpec():
             norm = config.within_channel_lrn
             return WithinChannelLRN(size=norm.size, alpha=norm.alpha / norm.size**2, beta=norm.beta)
-        case Pool():
+        case PoolSpec():
             # ceil_mode: the last window is clipped at the border, as in the 2012 source; an average is that of the
             # pixels that are left.
             pooling = nn.MaxPool2d if layer.kind == "max" else nn.AvgPool2d

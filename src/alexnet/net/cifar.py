@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from alexnet.config.schema import Config
-from alexnet.net.specs import ActivationSpec, Conv, Layer, LinearSpec, LocalSpec, LRNSpec, Pool, pooled_size
+from alexnet.net.specs import ActivationSpec, ConvSpec, Layer, LinearSpec, LocalSpec, LRNSpec, PoolSpec, pooled_size
 
 
 class Step(NamedTuple):
@@ -18,7 +18,7 @@ class Step(NamedTuple):
 
     kind: str
     """`conv` 5 x 5, `local` 3 x 3, `full`, `classify`, `max` and `average` pooling, `activate`, or `normalise`."""
-    maps: int = 0
+    channels: int = 0
     """Kernels or units, where the layer has weights."""
     std: float = 0.0
     """Standard deviation of the initial weights."""
@@ -55,22 +55,22 @@ NETS = {
 """Layers in order, by `architecture.name`."""
 
 
-def cifar_layers(config: Config, classes: int) -> tuple[Layer, ...]:
+def cifar_layers(config: Config, num_classes: int) -> tuple[Layer, ...]:
     """Lay out the configured net, from crops of `scale.crop_size` pixels to logits."""
-    return tuple(_layers(config, classes))
+    return tuple(_layers(config, num_classes))
 
 
-def _layers(config: Config, classes: int) -> Iterator[Layer]:
+def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
     inputs, size, number = 3, config.scale.crop_size, 0
     for step in NETS[config.architecture.name]:
         match step.kind:
             case "conv" | "local":
                 number += 1
                 yield _spatial(step, number, inputs, size)
-                inputs = step.maps
+                inputs = step.channels
             case "full" | "classify":
                 number += 1
-                units = step.maps or classes
+                units = step.channels or num_classes
                 # A full layer reads every pixel of the maps below it; its own output is one pixel.
                 yield LinearSpec(
                     name=f"fc{number}", inputs=inputs * size**2, units=units, groups=1, std=step.std, bias=0.0
@@ -79,7 +79,9 @@ def _layers(config: Config, classes: int) -> Iterator[Layer]:
             case "max" | "average":
                 kernel, stride = config.pooling.size, config.pooling.stride
                 size = pooled_size(size, kernel, stride)
-                yield Pool(name=f"pool{number}", kind=step.kind, kernel=kernel, stride=stride, size=size, maps=inputs)
+                yield PoolSpec(
+                    name=f"pool{number}", kind=step.kind, kernel=kernel, stride=stride, size=size, channels=inputs
+                )
             case "activate":
                 yield ActivationSpec(name=f"act{number}_{config.activation.name}", function=config.activation.name)
             case "normalise":
@@ -87,21 +89,28 @@ def _layers(config: Config, classes: int) -> Iterator[Layer]:
                     yield LRNSpec(name=f"lrn{number}", columns=1)
 
 
-def _spatial(step: Step, number: int, in_maps: int, size: int) -> Conv | LocalSpec:
+def _spatial(step: Step, number: int, in_channels: int, size: int) -> ConvSpec | LocalSpec:
     """A convolution or local layer that keeps the size of its maps."""
     name = f"{step.kind}{number}"
     if step.kind == "local":
         return LocalSpec(
-            name=name, in_maps=in_maps, maps=step.maps, kernel=3, padding=1, size=size, std=step.std, bias=0.0
+            name=name,
+            in_channels=in_channels,
+            channels=step.channels,
+            kernel=3,
+            padding=1,
+            size=size,
+            std=step.std,
+            bias=0.0,
         )
-    return Conv(
+    return ConvSpec(
         name=name,
-        in_maps=in_maps,
-        maps=step.maps,
+        in_channels=in_channels,
+        channels=step.channels,
         kernel=5,
         stride=1,
-        before=2,
-        after=2,
+        pad_before=2,
+        pad_after=2,
         groups=1,
         in_size=size,
         size=size,

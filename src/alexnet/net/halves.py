@@ -1,46 +1,56 @@
-"""The network on two devices, as data: the half of every layer that each holds, and what they hand each other.
+"""The two halves of a network as data: layers and exchanges of two devices, and weights by column.
 
 Section 3.2: "puts half of the kernels (or neurons) on each GPU, with one additional trick: the GPUs communicate only in
 certain layers". Every layer's maps, units or classes are halved. A layer in two blocks (`groups`) reads what its own
 device made; one in a single block reads both halves, which the devices exchange below it. Both read the image, and
 both get all logits, so that each knows the loss.
+
+In files, weights can have a tensor for each column, as the two devices of 2012 held them: `conv2.weight` becomes
+`conv2a.weight` and `conv2b.weight`. A layer that reads both columns has the inputs of column a first in both tensors.
+The classifier, which was on one device, stays whole.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from alexnet.config.schema import ALEXNET, Config
+import torch
+from torch import Tensor
+
+from alexnet.config.groups import ALEXNET
+from alexnet.config.schema import Config
 from alexnet.errors import UserError
-from alexnet.net.specs import Conv, DropoutSpec, Layer, LinearSpec, LocalSpec, LRNSpec, Parametric, Pool
+from alexnet.net.specs import ConvSpec, DropoutSpec, Layer, LinearSpec, LocalSpec, LRNSpec, Parametric, PoolSpec
 from alexnet.parts import Shard, shard_of
 
 DEVICES = 2
+COLUMNS = ("a", "b")
+"""Suffixes of the columns' tensors, as in the authors' layer files."""
 LOSS = "loss"
 """Reads all logits as a layer would."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """What the devices hand each other below a layer that reads both halves."""
+    """What the devices exchange below a layer that reads both halves."""
 
     reader: str
-    numbers: int
-    """Of one image, both halves together: each is sent once."""
+    numel: int
+    """Numbers per image, both halves together; each is sent once."""
     backward: bool
     """Whether gradients come back: each half's from the device that does not hold it. Both compute that of the loss."""
 
     def bytes_forward(self, itemsize: int) -> int:
-        """Sent for one image by both devices together, in numbers of `itemsize` bytes."""
-        return self.numbers * itemsize
+        """Return the bytes that both devices send per image, in numbers of `itemsize` bytes."""
+        return self.numel * itemsize
 
     def bytes_backward(self, itemsize: int) -> int:
-        """The same for the gradients."""
-        return self.numbers * itemsize if self.backward else 0
+        """Return the same for the gradients."""
+        return self.numel * itemsize if self.backward else 0
 
 
 def check_two_devices(config: Config) -> None:
-    """Refuse a net that cannot be halved; UserError."""
+    """Raise a UserError if a net cannot be halved."""
     if config.architecture.name != ALEXNET:
         raise UserError(
             f"devices=model_parallel puts a column on each device, and architecture={config.architecture.name} has one"
@@ -53,33 +63,33 @@ def check_two_devices(config: Config) -> None:
         )
     if config.lrn.layers and config.lrn.across_columns:
         raise UserError(
-            "devices=model_parallel normalises each column where it is: lrn.across_columns=true needs devices=single"
+            "devices=model_parallel normalizes each column where it is: lrn.across_columns=true needs devices=single"
         )
 
 
 def exchanges(layers: tuple[Layer, ...]) -> tuple[Exchange, ...]:
-    """Where the devices communicate, from the image to the loss.
+    """List the exchanges from the image to the loss.
 
-    Every layer with weights but the first reads both halves unless it is in two blocks.
+    Every parametric layer but the first reads both halves unless it is in two blocks.
     """
-    return (*_below_layers(layers), Exchange(reader=LOSS, numbers=outputs(layers[-1]), backward=False))
+    return (*_below_layers(layers), Exchange(reader=LOSS, numel=outputs(layers[-1]), backward=False))
 
 
 def _below_layers(layers: tuple[Layer, ...]) -> Iterator[Exchange]:
     weighted = [layer for layer in layers if isinstance(layer, Parametric)]
     for layer in weighted[1:]:
         match layer:
-            case Conv(groups=1):
-                yield Exchange(reader=layer.name, numbers=layer.in_maps * layer.in_size**2, backward=True)
+            case ConvSpec(groups=1):
+                yield Exchange(reader=layer.name, numel=layer.in_channels * layer.in_size**2, backward=True)
             case LinearSpec(groups=1):
-                yield Exchange(reader=layer.name, numbers=layer.inputs, backward=True)
+                yield Exchange(reader=layer.name, numel=layer.inputs, backward=True)
 
 
 def outputs(layer: Layer) -> int:
-    """Maps, units or classes of a layer with weights."""
+    """Return the channels, units or classes of a parametric layer."""
     match layer:
-        case Conv() | LocalSpec():
-            return layer.maps
+        case ConvSpec() | LocalSpec():
+            return layer.channels
         case LinearSpec():
             return layer.units
         case _:
@@ -87,21 +97,21 @@ def outputs(layer: Layer) -> int:
 
 
 def everywhere(layers: Iterable[Layer]) -> tuple[Layer, ...]:
-    """The same layers, each reading both halves: the network that would communicate below every one."""
-    return tuple(replace(layer, groups=1) if isinstance(layer, Conv | LinearSpec) else layer for layer in layers)
+    """Return the layers of a network that would communicate below every one."""
+    return tuple(replace(layer, groups=1) if isinstance(layer, ConvSpec | LinearSpec) else layer for layer in layers)
 
 
 def half(layer: Layer, *, device: int) -> Layer:
-    """What one device holds of a layer; those without maps or units of their own are the same on both."""
+    """Return what one device holds of a layer; layers without channels or units are the same on both."""
     match layer:
-        case Conv():
-            maps = shard_of(layer.maps, index=device, parts=DEVICES).count
-            return replace(layer, maps=maps, in_maps=layer.in_maps // layer.groups, groups=1)
+        case ConvSpec():
+            maps = shard_of(layer.channels, index=device, parts=DEVICES).count
+            return replace(layer, channels=maps, in_channels=layer.in_channels // layer.groups, groups=1)
         case LinearSpec():
             units = shard_of(layer.units, index=device, parts=DEVICES).count
             return replace(layer, units=units, inputs=layer.inputs // layer.groups, groups=1)
-        case Pool():
-            return replace(layer, maps=shard_of(layer.maps, index=device, parts=DEVICES).count)
+        case PoolSpec():
+            return replace(layer, channels=shard_of(layer.channels, index=device, parts=DEVICES).count)
         case LRNSpec():
             assert layer.columns == DEVICES, "a window that crosses columns is refused by check_two_devices"
             return replace(layer, columns=1)
@@ -110,10 +120,44 @@ def half(layer: Layer, *, device: int) -> Layer:
 
 
 def dropped_units(layers: tuple[Layer, ...], *, device: int) -> dict[str, Shard]:
-    """Which units each dropout masks on a device, of those that the layer below has on both."""
+    """Return which of the units below each dropout layer a device masks."""
     weighted = (layer for layer in layers if isinstance(layer, Parametric | DropoutSpec))
     return {
         layer.name: shard_of(outputs(below), index=device, parts=DEVICES)
         for below, layer in pairwise(weighted)
         if isinstance(layer, DropoutSpec)
     }
+
+
+def check_two_columns(config: Config) -> None:
+    """Raise a UserError if a net has one column."""
+    if config.columns.kind == "one":
+        raise UserError("the net has one column: its weights have no two-column layout")
+
+
+def to_columns(tensors: Mapping[str, Tensor], layers: Iterable[Layer]) -> dict[str, Tensor]:
+    """Divide weights and biases by column; other tensors stay as they are."""
+    divided = _divided(layers)
+    result: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        layer, _, kind = name.partition(".")
+        if layer in divided:
+            halves = value.chunk(2)  # outputs come first
+            result |= {f"{layer}{column}.{kind}": half for column, half in zip(COLUMNS, halves, strict=True)}
+        else:
+            result[name] = value
+    return result
+
+
+def from_columns(tensors: Mapping[str, Tensor], layers: Iterable[Layer]) -> dict[str, Tensor]:
+    """Invert `to_columns`; KeyError if a column lacks a tensor."""
+    result = dict(tensors)
+    for layer in _divided(layers):
+        for kind in ("weight", "bias"):
+            result[f"{layer}.{kind}"] = torch.cat([result.pop(f"{layer}{column}.{kind}") for column in COLUMNS])
+    return result
+
+
+def _divided(layers: Iterable[Layer]) -> list[str]:
+    """Name the layers that are divided between the columns: the parametric ones but the classifier."""
+    return [layer.name for layer in layers if isinstance(layer, Parametric)][:-1]

@@ -48,15 +48,23 @@ class CeilModeConv2d(nn.Conv2d):
     """
 
     def __init__(
-        self, in_maps: int, maps: int, *, kernel: int, stride: int, before: int, after: int, groups: int
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int,
+        stride: int,
+        pad_before: int,
+        pad_after: int,
+        groups: int,
     ) -> None:
-        even = before == after
-        super().__init__(in_maps, maps, kernel, stride, padding=before if even else 0, groups=groups)
-        # A negative `after` leaves the last pixels out, where a window would start beyond the wanted map size.
-        self.pad = None if even else (before, after, before, after)
+        even = pad_before == pad_after
+        super().__init__(in_channels, out_channels, kernel, stride, padding=pad_before if even else 0, groups=groups)
+        # A negative `pad_after` drops the last pixels, where a window would start beyond the wanted output size.
+        self.pad = None if even else (pad_before, pad_after, pad_before, pad_after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float maps [N, in_maps, S, S] to [N, maps, S', S']."""
+        """Float maps [N, in_channels, S, S] to [N, out_channels, S', S']."""
         padded = x if self.pad is None else F.pad(x, self.pad)
         if self.groups == 1 and _degrades(padded):
             convolved: Tensor = _ConvolvedPixels.apply(padded, self.weight, self.bias, self.stride, self.padding)
@@ -114,27 +122,27 @@ def _weight_and_bias_gradients(
 class LocallyConnected2d(nn.Module):
     """A convolution at stride 1 whose kernels and biases differ from position to position.
 
-    `weight` is [positions, in_maps * kernel^2, maps] and `bias` [positions, 1, maps], positions row by row. Source:
-    the local layers of the 2012 release (layer.cu), whose biases are not shared either.
+    `weight` is [positions, in_channels * kernel^2, out_channels] and `bias` [positions, 1, out_channels], positions row
+    by row. Source: the local layers of the 2012 release (layer.cu), whose biases are not shared either.
     """
 
-    def __init__(self, in_maps: int, maps: int, *, kernel: int, padding: int, size: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: int, padding: int, size: int) -> None:
         """`size` is the side of the input and of the output maps, in pixels."""
         super().__init__()
         assert 2 * padding == kernel - 1, "the maps keep their size"
         self.kernel, self.padding, self.size = kernel, padding, size
-        self.weight = nn.Parameter(torch.empty(size**2, in_maps * kernel**2, maps))
-        self.bias = nn.Parameter(torch.empty(size**2, 1, maps))
+        self.weight = nn.Parameter(torch.empty(size**2, in_channels * kernel**2, out_channels))
+        self.bias = nn.Parameter(torch.empty(size**2, 1, out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float maps [N, in_maps, S, S] to [N, maps, S, S]."""
-        windows = F.unfold(x, self.kernel, padding=self.padding)  # [N, in_maps * kernel^2, positions]
+        """Float maps [N, in_channels, S, S] to [N, out_channels, S, S]."""
+        windows = F.unfold(x, self.kernel, padding=self.padding)  # [N, in_channels * kernel^2, positions]
         outputs = torch.baddbmm(self.bias, windows.permute(2, 0, 1), self.weight)  # [positions, N, maps]
         return outputs.permute(1, 2, 0).reshape(len(x), -1, self.size, self.size)
 
     def extra_repr(self) -> str:
-        _, fan_in, maps = self.weight.shape
-        return f"{fan_in // self.kernel**2}, {maps}, kernel={self.kernel}, padding={self.padding}, size={self.size}"
+        _, fan_in, channels = self.weight.shape
+        return f"{fan_in // self.kernel**2}, {channels}, kernel={self.kernel}, padding={self.padding}, size={self.size}"
 
 
 class NonInvertedDropout(nn.Module):

@@ -8,18 +8,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import sqrt
 
-from alexnet.config.schema import ALEXNET, POOLED, Config, ScaleConfig
+from alexnet.config.groups import ALEXNET, POOLED, ScaleConfig
+from alexnet.config.schema import Config
 from alexnet.errors import UserError, did_you_mean
 from alexnet.net.cifar import cifar_layers
 from alexnet.net.specs import (
     ActivationSpec,
-    Conv,
+    ConvSpec,
     DropoutSpec,
     Layer,
     LinearSpec,
     LRNSpec,
     Parametric,
-    Pool,
+    PoolSpec,
     WithinChannelLRNSpec,
     convolved_size,
     pooled_size,
@@ -44,13 +45,13 @@ PAPER_POOL = (3, 2)
 """Side and stride of the paper's pooling windows (section 3.4), which fix the map sizes of every variant."""
 
 
-def plan(config: Config, classes: int) -> tuple[Layer, ...]:
+def layer_specs(config: Config, num_classes: int) -> tuple[Layer, ...]:
     """Lay out the network of a configuration, from pixels to logits.
 
     Raises:
         UserError: the input is too small for the layers, or the configuration names a layer that is not there.
     """
-    layers = _alexnet(config, classes) if config.architecture.name == ALEXNET else cifar_layers(config, classes)
+    layers = _alexnet(config, num_classes) if config.architecture.name == ALEXNET else cifar_layers(config, num_classes)
     _check_layer_names(config, layers)
     return layers
 
@@ -68,33 +69,33 @@ def _check_layer_names(config: Config, layers: tuple[Layer, ...]) -> None:
                 raise UserError(f"{key}: there is no layer {name}{did_you_mean(name, names)}")
 
 
-def _alexnet(config: Config, classes: int) -> tuple[Layer, ...]:
-    layers = tuple(_layers(config, classes))
+def _alexnet(config: Config, num_classes: int) -> tuple[Layer, ...]:
+    layers = tuple(_layers(config, num_classes))
     if not config.init.preserve_gain:
         return layers
     # The two plans differ in scale alone, so they pair up layer by layer whatever the variant.
-    paper = tuple(_layers(replace(config, scale=PAPER_SCALE), classes))
+    paper = tuple(_layers(replace(config, scale=PAPER_SCALE), num_classes))
     return tuple(_keep_gain(layer, original) for layer, original in zip(layers, paper, strict=True))
 
 
 def _keep_gain(layer: Layer, paper: Layer) -> Layer:
     """Scale a layer's std so that it passes on as much signal as its original at the paper's fan-in."""
-    if isinstance(layer, Conv | LinearSpec):
-        assert isinstance(paper, Conv | LinearSpec)
+    if isinstance(layer, ConvSpec | LinearSpec):
+        assert isinstance(paper, ConvSpec | LinearSpec)
         return replace(layer, std=layer.std * sqrt(paper.fan_in / layer.fan_in))
     return layer
 
 
-def _layers(config: Config, classes: int) -> Iterator[Layer]:
-    maps, size = 3, config.scale.crop_size
+def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
+    channels, size = 3, config.scale.crop_size
     convs = _convs(config)
     for index, number in enumerate(convs):
         # What a left-out layer was followed by stays: its pooling moves behind the layer before it.
         following = convs[index + 1] if index + 1 < len(convs) else 6
         first = 1 if index == 0 else number
         pools = [pooled for pooled in POOLED if first <= pooled < following]
-        conv = _conv(config, number, maps, size, is_first=index == 0, pools=pools)
-        maps, size = conv.maps, conv.size
+        conv = _conv(config, number, channels, size, is_first=index == 0, pools=pools)
+        channels, size = conv.channels, conv.size
         yield conv
         activate = ActivationSpec(name=f"conv{number}_{config.activation.name}", function=config.activation.name)
         if number not in config.relu_position.after_pooling:
@@ -102,22 +103,22 @@ def _layers(config: Config, classes: int) -> Iterator[Layer]:
         yield from _norms(config, number)
         for pooled in pools:
             size = pooled_size(size, config.pooling.size, config.pooling.stride)
-            yield Pool(
+            yield PoolSpec(
                 name=f"pool{pooled}",
                 kind="max",
                 kernel=config.pooling.size,
                 stride=config.pooling.stride,
                 size=size,
-                maps=maps,
+                channels=channels,
             )
         if number in config.relu_position.after_pooling:
             yield activate
     if config.depth.sixth_conv:
-        conv = _conv(config, 6, maps, size, is_first=False, pools=[])
-        maps = conv.maps
+        conv = _conv(config, 6, channels, size, is_first=False, pools=[])
+        channels = conv.channels
         yield conv
         yield ActivationSpec(name=f"conv6_{config.activation.name}", function=config.activation.name)
-    yield from _classifier(config, maps * size**2, classes)
+    yield from _classifier(config, channels * size**2, num_classes)
 
 
 def _norms(config: Config, number: int) -> Iterator[Layer]:
@@ -133,25 +134,25 @@ def _convs(config: Config) -> list[int]:
     return [number for number in (1, 2, 3, 4, 5) if number not in config.depth.remove]
 
 
-def _conv(config: Config, number: int, in_maps: int, in_size: int, *, is_first: bool, pools: list[int]) -> Conv:
+def _conv(config: Config, number: int, in_channels: int, in_size: int, *, is_first: bool, pools: list[int]) -> ConvSpec:
     scale = config.scale
     kernel = scale.conv1_kernel if number == 1 else KERNELS[number]
     stride = scale.conv1_stride if is_first else 1
     if is_first:
-        before, size = scale.conv1_padding, _reference_sizes(scale)["conv1"]
+        pad_before, size = scale.conv1_padding, _reference_sizes(scale)["conv1"]
     else:
-        before = _padding(config, kernel, in_size, pools)
-        size = convolved_size(in_size, kernel, stride, before)
+        pad_before = _padding(config, kernel, in_size, pools)
+        size = convolved_size(in_size, kernel, stride, pad_before)
     if size < 1:
         raise UserError(f"scale.crop_size={scale.crop_size} leaves no pixels for conv{number}: use larger crops")
-    return Conv(
+    return ConvSpec(
         name=f"conv{number}",
-        in_maps=in_maps,
-        maps=_maps(config, number),
+        in_channels=in_channels,
+        channels=_channels(config, number),
         kernel=kernel,
         stride=stride,
-        before=before,
-        after=(size - 1) * stride + kernel - in_size - before,
+        pad_before=pad_before,
+        pad_after=(size - 1) * stride + kernel - in_size - pad_before,
         groups=1 if is_first else _groups(config, number),
         in_size=in_size,
         size=size,
@@ -160,13 +161,13 @@ def _conv(config: Config, number: int, in_maps: int, in_size: int, *, is_first: 
     )
 
 
-def _maps(config: Config, number: int) -> int:
-    maps = config.scale.channels[min(number, 5) - 1]
+def _channels(config: Config, number: int) -> int:
+    channels = config.scale.channels[min(number, 5) - 1]
     if config.columns.kind == "one" and number <= 4:
-        return maps // 2  # footnote 2 of the paper: conv5 and the fully connected layers keep their width
+        return channels // 2  # footnote 2 of the paper: conv5 and the fully connected layers keep their width
     if config.columns.kind == "isolated" and number == 2:
-        return maps * 5 // 4  # net 150 widens conv2 from 128 to 160 maps a column, to keep the parameter count
-    return maps
+        return channels * 5 // 4  # net 150 widens conv2 from 128 to 160 maps a column, to keep the parameter count
+    return channels
 
 
 def _groups(config: Config, number: int) -> int:
@@ -207,7 +208,7 @@ def _reference_sizes(scale: ScaleConfig) -> dict[str, int]:
     return {"conv1": conv1, "pool1": pool1, "pool2": pool2, "pool5": pooled_size(pool2, *PAPER_POOL)}
 
 
-def _classifier(config: Config, features: int, classes: int) -> Iterator[Layer]:
+def _classifier(config: Config, features: int, num_classes: int) -> Iterator[Layer]:
     hidden = config.scale.fc_width
     isolated = config.columns.kind == "isolated"
     # Net 150: each column has an fc6 as wide as the whole layer of the paper's net, and half of fc7.
@@ -230,4 +231,4 @@ def _classifier(config: Config, features: int, classes: int) -> Iterator[Layer]:
         units_below = hidden // 2
         yield LinearSpec(name="bottleneck", inputs=features, units=units_below, groups=1, std=config.init.std, bias=0.0)
         features = units_below
-    yield LinearSpec(name="fc8", inputs=features, units=classes, groups=1, std=config.init.std, bias=0.0)
+    yield LinearSpec(name="fc8", inputs=features, units=num_classes, groups=1, std=config.init.std, bias=0.0)

@@ -8,16 +8,16 @@ from math import ceil
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conv:
-    """A convolution; `before` and `after` are the zeros left/top and right/bottom, in pixels."""
+class ConvSpec:
+    """A convolution; `pad_before` and `pad_after` are the zeros left/top and right/bottom, in pixels."""
 
     name: str
-    in_maps: int
-    maps: int
+    in_channels: int
+    channels: int
     kernel: int
     stride: int
-    before: int
-    after: int
+    pad_before: int
+    pad_after: int
     groups: int
     in_size: int
     size: int
@@ -26,7 +26,7 @@ class Conv:
 
     @property
     def fan_in(self) -> int:
-        return self.in_maps // self.groups * self.kernel**2
+        return self.in_channels // self.groups * self.kernel**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,8 @@ class LocalSpec:
     """A locally connected layer: a convolution at stride 1 with kernels and biases of its own at each position."""
 
     name: str
-    in_maps: int
-    maps: int
+    in_channels: int
+    channels: int
     kernel: int
     padding: int
     """Zeros on each side, in pixels."""
@@ -45,7 +45,7 @@ class LocalSpec:
 
     @property
     def fan_in(self) -> int:
-        return self.in_maps * self.kernel**2
+        return self.in_channels * self.kernel**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class WithinChannelLRNSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pool:
+class PoolSpec:
     """Pooling without padding; windows are clipped at the right and bottom border."""
 
     name: str
@@ -79,7 +79,7 @@ class Pool:
     kernel: int
     stride: int
     size: int
-    maps: int
+    channels: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +104,9 @@ class DropoutSpec:
     probability: float
 
 
-Parametric = Conv | LocalSpec | LinearSpec
+Parametric = ConvSpec | LocalSpec | LinearSpec
 """Layers with parameters."""
-Layer = Parametric | ActivationSpec | LRNSpec | WithinChannelLRNSpec | Pool | DropoutSpec
+Layer = Parametric | ActivationSpec | LRNSpec | WithinChannelLRNSpec | PoolSpec | DropoutSpec
 
 
 def convolved_size(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -122,10 +122,10 @@ def pooled_size(size: int, kernel: int, stride: int) -> int:
 def parameters(layer: Layer) -> int:
     """Count a layer's weights and biases."""
     match layer:
-        case Conv():
-            return layer.maps * (layer.fan_in + 1)
+        case ConvSpec():
+            return layer.channels * (layer.fan_in + 1)
         case LocalSpec():
-            return layer.maps * layer.size**2 * (layer.fan_in + 1)
+            return layer.channels * layer.size**2 * (layer.fan_in + 1)
         case LinearSpec():
             return layer.units * (layer.fan_in + 1)
         case _:
@@ -135,8 +135,8 @@ def parameters(layer: Layer) -> int:
 def multiply_adds(layer: Layer) -> int:
     """Count the multiply-adds of one image's forward pass, without biases."""
     match layer:
-        case Conv() | LocalSpec():
-            return layer.maps * layer.size**2 * layer.fan_in
+        case ConvSpec() | LocalSpec():
+            return layer.channels * layer.size**2 * layer.fan_in
         case LinearSpec():
             return layer.units * layer.fan_in
         case _:

@@ -33,22 +33,22 @@ class ColumnGroup:
         assert group.size() == DEVICES and group.rank() == self.column
         self._group = group
 
-    def swapped(self, own: Tensor, numbers: int) -> Tensor:
+    def exchange(self, own: Tensor, numel: int) -> Tensor:
         """Send all numbers of a tensor, and receive this many of the same type, flat.
 
         Backward, the gradient of what was received is sent, and that of what was sent arrives.
         """
         sent = own.reshape(-1)
         received: Tensor = functional.all_to_all_single_autograd(
-            sent, self._with_other(numbers), self._with_other(sent.numel()), self._connected
+            sent, self._with_other(numel), self._with_other(sent.numel()), self._connected
         )
         return received
 
-    def swapped_values(self, own: Tensor, numbers: int) -> Tensor:
+    def exchange_values(self, own: Tensor, numel: int) -> Tensor:
         """The same without gradients."""
         sent = own.detach().reshape(-1)
         received: Tensor = functional.all_to_all_single(
-            sent, self._with_other(numbers), self._with_other(sent.numel()), self._connected
+            sent, self._with_other(numel), self._with_other(sent.numel()), self._connected
         )
         return received
 
@@ -56,9 +56,9 @@ class ColumnGroup:
         """Put the halves together in the order of the columns."""
         return torch.cat((own, other) if self.column == 0 else (other, own), dim=dimension)
 
-    def _with_other(self, numbers: int) -> list[int]:
+    def _with_other(self, numel: int) -> list[int]:
         """How many numbers go to, or come from, each process: none of its own."""
-        return [0, numbers] if self.column == 0 else [numbers, 0]
+        return [0, numel] if self.column == 0 else [numel, 0]
 
     @property
     def _connected(self) -> dist.ProcessGroup:
@@ -83,8 +83,8 @@ class AllGatherColumns(nn.Module):
         # The maps of a pixel lie side by side in memory: in that order nothing is copied to be sent.
         own = x.movedim(1, -1)
         *places, features = own.shape  # images and pixels
-        of_other = self.exchange.numbers // prod(places[1:]) - features
-        swapped = self.link.swapped if self.exchange.backward else self.link.swapped_values
+        of_other = self.exchange.numel // prod(places[1:]) - features
+        swapped = self.link.exchange if self.exchange.backward else self.link.exchange_values
         other = swapped(own, prod(places) * of_other)
         if not torch.compiler.is_compiling():  # where the counters would be constants
             self._count(x, other)
@@ -99,7 +99,7 @@ class AllGatherColumns(nn.Module):
         self.sent_backward += _bytes(gradient)
 
     def extra_repr(self) -> str:
-        return f"{self.exchange.numbers} numbers an image"
+        return f"{self.exchange.numel} numbers an image"
 
 
 def _bytes(tensor: Tensor) -> int:
@@ -122,12 +122,12 @@ class ColumnShard(nn.Sequential):
         check_two_devices(config)
         link = ColumnGroup(column)
         super().__init__(_modules(net, config, link))
-        self.plan = net.plan
+        self.specs = net.specs
         """The layers of the whole network."""
         self.link = link
         self.device: torch.device | None = None
         self.to(memory_format=torch.channels_last)
-        self.load_state_dict(self.own(net.state_dict()))
+        self.load_state_dict(self.shard_state(net.state_dict()))
 
     def connect(self, group: dist.ProcessGroup, device: torch.device) -> None:
         """Exchange with the other half through a group of two processes, which can send from `device`."""
@@ -139,12 +139,12 @@ class ColumnShard(nn.Sequential):
         """From the image to the loss."""
         return [module for module in self if isinstance(module, AllGatherColumns)]
 
-    def own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def shard_state(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """This process's half of tensors that belong to parameters of the whole network, by name."""
         parts = self._parts
         return {name: tensor[parts[name].within].clone() for name, tensor in tensors.items()}
 
-    def gathered(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def full_state(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The whole network's tensors from both processes' halves, on the CPU; both processes must call it.
 
         The names are those of parameters, and the same in both processes.
@@ -154,7 +154,7 @@ class ColumnShard(nn.Sequential):
 
     def _gathered(self, own: Tensor, rows: Shard) -> Tensor:
         shape = (rows.whole - rows.count, *own.shape[1:])
-        other = self.link.swapped_values(own.to(self.device), torch.Size(shape).numel())
+        other = self.link.exchange_values(own.to(self.device), torch.Size(shape).numel())
         return self.link.both(own.cpu(), other.view(shape).cpu(), dimension=0)
 
     @property
@@ -162,7 +162,7 @@ class ColumnShard(nn.Sequential):
         """Which outputs of each layer, by parameter: they come first in weights and biases."""
         return {
             f"{layer.name}.{kind}": shard_of(outputs(layer), index=self.link.column, parts=DEVICES)
-            for layer in self.plan
+            for layer in self.specs
             if isinstance(layer, Parametric)
             for kind in ("weight", "bias")
         }
@@ -170,9 +170,9 @@ class ColumnShard(nn.Sequential):
 
 def _modules(net: AlexNet, config: Config, link: ColumnGroup) -> OrderedDict[str, nn.Module]:
     """The halves of the layers, and an exchange below each that reads both."""
-    read = {exchange.reader: exchange for exchange in exchanges(net.plan)}
-    masked = dropped_units(net.plan, device=link.column)
-    layers = tuple(half(layer, device=link.column) for layer in net.plan)
+    read = {exchange.reader: exchange for exchange in exchanges(net.specs)}
+    masked = dropped_units(net.specs, device=link.column)
+    layers = tuple(half(layer, device=link.column) for layer in net.specs)
     built: OrderedDict[str, nn.Module] = OrderedDict()
     for name, module in modules(layers, config).items():
         if name in read:

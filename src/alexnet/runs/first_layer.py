@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.config.records import require
+from alexnet.runs.decode import require
 from alexnet.runs.directory import FIRST_LAYER_FILE, open_arrays, whole_number, write_arrays
 
 FIRST_LAYER_VERSION = 1

@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from alexnet.config.records import require
 from alexnet.errors import UserError
+from alexnet.runs.decode import require
 from alexnet.runs.directory import PREDICTIONS_FILE, open_arrays, write_arrays
 from alexnet.runs.result import ErrorRates
 

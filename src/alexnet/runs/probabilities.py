@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.config.records import require
 from alexnet.errors import UserError
+from alexnet.runs.decode import require
 from alexnet.runs.directory import PROBABILITIES_FILE, open_arrays, write_arrays
 
 PROBABILITIES_VERSION = 1

@@ -10,41 +10,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from alexnet.config.records import ADDED_LATER, FieldError, decode, require
+from alexnet.config.schema import Claim, Target
 from alexnet.errors import UserError
 from alexnet.files import replace_file
+from alexnet.runs.decode import ADDED_LATER, FieldError, decode, require
 from alexnet.runs.directory import RESULT_FILE
 
 SCHEMA_VERSION = 1
 BASELINE = "baseline"
 Status = Literal["finished", "failed", "interrupted"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Points:
-    """A pair of errors in percent, or of differences of errors in points; None where unknown."""
-
-    top1: float | None = None
-    top5: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """What the paper and its authors' log say about one ablation: the rise of the error, in points."""
-
-    title: str
-    section: str
-    statement: str
-    paper: Points
-    log: Points
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """Absolute errors of the paper and of the log, in percent, where the experiment is one of the paper's."""
-
-    paper: Points
-    log: Points
 
 
 @dataclass(frozen=True, kw_only=True)

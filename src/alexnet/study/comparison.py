@@ -1,4 +1,4 @@
-"""Comparison tables: every ablation with its baseline, whatever they are printed as."""
+"""Comparison tables: every ablation with its baseline, before any formatting."""
 
 import re
 from collections import defaultdict
@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.config.schema import Claim, Target
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.result import BASELINE, Claim, Target
+from alexnet.runs.result import BASELINE
 from alexnet.study.pairing import (
     Evaluated,
     Note,

@@ -1,4 +1,4 @@
-"""Mean of a difference when every seed meets every test image: its error, from the two-way analysis of variance.
+"""Error of a mean difference when every seed meets every test image, by a two-way analysis of variance.
 
 The model is that of studies with several readers of the same cases (Dorfman, Berbaum and Metz 1992; Hillis 2007);
 here the seeds read. `docs/statistics.md` says why the critical value is that of Cochran and Cox, and how well it does.
@@ -85,7 +85,7 @@ class MeanError:
         The variance between seeds is known from S - 1 degrees of freedom, that between images from thousands. For two
         seeds this is the average of the two quantiles, Student's and the normal one, with the two variances as weights
         (Cochran and Cox 1957). From three seeds on that average errs on the safe side, and a weight of
-        share ** 1.5 keeps the level closer, whatever the share of the seeds.
+        share ** 1.5 keeps the level closer at any share of the seeds.
         """
         share = self.of_seeds / (self.of_seeds + self.of_images)
         weight = share if self.seeds == 2 else share**1.5

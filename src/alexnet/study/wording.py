@@ -23,10 +23,10 @@ MEANING_OF_P = (
     "effect, about one such p-value in twenty would fall below 0.05."
 )
 VERDICT_RULE = (
-    "Verdict: compares the interval with the number that the paper gives, which is for ImageNet, whatever the data "
-    "here. agrees: the interval holds that number and not 0. same sign: it lies on the same side of 0 and excludes the "
-    "number, so the effect has another size. not resolved: it holds both, the study is too coarse. disagrees: it "
-    "excludes the number and does not show its direction."
+    "Verdict: compares the interval with the number that the paper gives, which is for ImageNet even if the data "
+    "here are not. agrees: the interval holds that number and not 0. same sign: it lies on the same side of 0 and "
+    "excludes the number, so the effect has another size. not resolved: it holds both, the study is too coarse. "
+    "disagrees: it excludes the number and does not show its direction."
 )
 FILE_COLUMNS = (
     "Holm p: p adjusted for the number of ablations in the table. Verdict on log: as Verdict, on the log's number. "

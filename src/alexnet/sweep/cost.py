@@ -8,7 +8,7 @@ from rich.console import Console
 
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import first_line
-from alexnet.net.plan import plan
+from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
 from alexnet.runs.directory import METRICS_FILE
 from alexnet.sweep.planned import PlannedRun
@@ -41,7 +41,7 @@ def forecast(
         key = json.dumps([run.job.tree["data"], run.job.config.scale.image_size])
         pack = opened[key] = preflight(run.job, pack=opened.get(key))
         images, crops = _left(run, pack)
-        cost = sum(multiply_adds(layer) for layer in plan(run.job.config, len(pack.class_names)))
+        cost = sum(multiply_adds(layer) for layer in layer_specs(run.job.config, len(pack.class_names)))
         work[run.directory] = cost * (images + EVALUATION_SHARE * crops)
         trained += images
         if run is runs[0]:

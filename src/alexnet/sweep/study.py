@@ -40,7 +40,8 @@ class Study:
         missing = [run for directory, run in new.items() if directory not in finished]
         resumed = sum(run.written_before is not None and not run.job.config.restart for run in missing)
         begun = f" ({resumed} of them begun before)" if resumed else ""
-        self._say(f"{len(new)} runs: {len(finished)} finished before, {len(missing)} to do{begun}")
+        runs = "1 run" if len(new) == 1 else f"{len(new)} runs"
+        self._say(f"{runs}: {len(finished)} finished before, {len(missing)} to do{begun}")
         wanted = {directory: run.job.config.hardware.precision for directory, run in new.items()}
         others = [done.precision for directory, done in finished.items() if done.has_other_precision(wanted[directory])]
         if others:
@@ -59,7 +60,9 @@ class Study:
                 f"a sweep is one process, and {world.size} were started: give the command by itself, with devices=ddp"
                 " for runs of several processes each"
             )
-        weights, seconds = forecast(runs, self._launcher, self._parallel_jobs, self.console)
+        weights, seconds = None, None
+        if not self.has_begun:  # the later batches of a search take as long as the first
+            weights, seconds = forecast(runs, self._launcher, self._parallel_jobs, self.console)
         self.progress = Progress(runs, console=self.console, weights=weights, expected_seconds=seconds)
         if self._launcher == "basic":
             start(runs)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from alexnet.config.schema import DataConfig
+from alexnet.config.groups import DataConfig
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.data.sources.images import convert

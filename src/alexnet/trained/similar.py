@@ -29,7 +29,7 @@ def query_features(trained: TrainedModel, images: NDArray[np.uint8], *, layer: s
 
 def last_hidden(trained: TrainedModel) -> str | None:
     """The paper's fc7, or the last fully connected layer before the classifier of another net; None without one."""
-    hidden = [layer.name for layer in trained.net.plan if isinstance(layer, LinearSpec)][:-1]
+    hidden = [layer.name for layer in trained.net.specs if isinstance(layer, LinearSpec)][:-1]
     if LAST_HIDDEN in hidden:
         return LAST_HIDDEN
     return hidden[-1] if hidden else None

@@ -19,8 +19,8 @@ from torch import Tensor
 from alexnet.config.compose import validate
 from alexnet.config.schema import ConfigTree
 from alexnet.errors import UserError
-from alexnet.net.columns import check_two_columns, from_columns, to_columns
-from alexnet.net.plan import plan
+from alexnet.net.halves import check_two_columns, from_columns, to_columns
+from alexnet.net.plan import layer_specs
 from alexnet.runs.directory import CHECKPOINTS, LAST, last_checkpoint
 
 SAFETENSORS = ".safetensors"
@@ -133,7 +133,7 @@ def safetensors_bytes(weights: Weights, layout: str) -> bytes:
     if layout == "columns":
         config = validate(weights.tree)
         check_two_columns(config)
-        tensors = to_columns(tensors, plan(config, len(weights.class_names)))
+        tensors = to_columns(tensors, layer_specs(config, len(weights.class_names)))
     metadata = FORMAT | {
         "layout": layout,
         "config": json.dumps(weights.tree),
@@ -158,7 +158,7 @@ def _read_safetensors(file: Path) -> Weights:
         tree: ConfigTree = json.loads(metadata["config"])
         class_names: list[str] = json.loads(metadata["class_names"])
         if metadata["layout"] == "columns":
-            tensors = from_columns(tensors, plan(validate(tree), len(class_names)))
+            tensors = from_columns(tensors, layer_specs(validate(tree), len(class_names)))
         return Weights(
             tensors=tensors, tree=tree, class_names=class_names, data_fingerprint=metadata["data_fingerprint"]
         )

@@ -16,7 +16,7 @@ from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
 from alexnet.evaluation.collect import error_rates, first_layer
 from alexnet.net.halves import check_two_devices
-from alexnet.net.plan import plan
+from alexnet.net.plan import layer_specs
 from alexnet.runs.directory import last_checkpoint
 from alexnet.runs.first_layer import write_first_layer
 from alexnet.runs.predictions import write_predictions
@@ -69,7 +69,7 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
             " a pack prepared with --encoding jpeg"
         )
     classes = len(pack.class_names)
-    plan(config, classes)
+    layer_specs(config, classes)
     if (pretrained := open_pretrained(config.pretrained)) is not None:
         check_fits(config, classes, pretrained)
     return pack

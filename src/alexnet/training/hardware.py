@@ -11,7 +11,8 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
-from alexnet.config.schema import Config, HardwareConfig
+from alexnet.config.groups import HardwareConfig
+from alexnet.config.schema import Config
 from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError
 from alexnet.training.two_devices import DDP_OPTIONS, TwoDevicesStrategy

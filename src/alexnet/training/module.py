@@ -43,7 +43,7 @@ class AlexNetModule(L.LightningModule):
             "class_names": pack.class_names,
             "data_fingerprint": pack.fingerprint,
         }
-        self.net: AlexNet | ColumnShard = AlexNet(config, classes=len(pack.class_names), seed=config.seed)
+        self.net: AlexNet | ColumnShard = AlexNet(config, num_classes=len(pack.class_names), seed=config.seed)
         geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()

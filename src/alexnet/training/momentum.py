@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from alexnet.config.schema import OptimizerConfig
+from alexnet.config.groups import OptimizerConfig
 
 
 class SGD2012(Optimizer):

@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -11,11 +11,10 @@ import torch
 
 from alexnet import __version__
 from alexnet.config.job import Job, ablation_name
-from alexnet.config.schema import Errors
 from alexnet.data.pack.pack import Pack
-from alexnet.net.plan import plan
+from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
-from alexnet.runs.result import Claim, DataFacts, GitState, LrDrop, Points, Result, Target, TrainingFacts
+from alexnet.runs.result import DataFacts, GitState, LrDrop, Result, TrainingFacts
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
 
@@ -26,7 +25,7 @@ UNFINISHED_MESSAGE = "still running, or stopped without a word; repeat the comma
 def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
     """Return the result of a run that has only begun: what its file says if the process is killed."""
     config = job.config
-    layers = plan(config, len(pack.class_names))
+    layers = layer_specs(config, len(pack.class_names))
     return Result(
         status="interrupted",
         message=UNFINISHED_MESSAGE,
@@ -37,17 +36,8 @@ def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
         seed=config.seed,
         pairing_key=job.pairing_key,
         changes=job.changes,
-        claims={
-            name: Claim(
-                title=claim.title,
-                section=claim.section,
-                statement=claim.statement,
-                paper=_points(claim.paper),
-                log=_points(claim.log),
-            )
-            for name, claim in config.ablations.items()
-        },
-        target=Target(paper=_points(config.target.paper), log=_points(config.target.log)),
+        claims=config.ablations,
+        target=config.target,
         data=DataFacts(
             name=config.data.name,
             fingerprint=pack.fingerprint,
@@ -64,10 +54,6 @@ def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
         precision=config.hardware.precision,
     )
-
-
-def _points(errors: Errors) -> Points:
-    return Points(**asdict(errors))
 
 
 def aborted_result(result: Result, error: BaseException) -> Result:

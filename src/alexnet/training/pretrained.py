@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from alexnet.config.schema import Config, PretrainedConfig
+from alexnet.config.groups import PretrainedConfig
+from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.directory import CHECKPOINTS
@@ -47,7 +48,7 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
         UserError: names the layer and both shapes.
     """
     with torch.device("meta"):
-        net = AlexNet(config, classes=classes, seed=config.seed)
+        net = AlexNet(config, num_classes=classes, seed=config.seed)
     given = pretrained.weights.model_state
     for name, wanted in net.state_dict().items():
         layer = name.rpartition(".")[0]

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from alexnet.config.schema import Config, ScheduleConfig
+from alexnet.config.groups import ScheduleConfig
+from alexnet.config.schema import Config
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,17 +69,17 @@ class TwoDevicesStrategy(DDPStrategy):
         return net
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        return _of_net(super().lightning_module_state_dict(), self._net.gathered)
+        return _of_net(super().lightning_module_state_dict(), self._net.full_state)
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        super().load_model_state_dict({"state_dict": _of_net(checkpoint["state_dict"], self._net.own)}, strict)
+        super().load_model_state_dict({"state_dict": _of_net(checkpoint["state_dict"], self._net.shard_state)}, strict)
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        return self._velocities(super().optimizer_state(optimizer), optimizer, self._net.gathered)
+        return self._velocities(super().optimizer_state(optimizer), optimizer, self._net.full_state)
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         pairs = zip(checkpoint["optimizer_states"], self.optimizers, strict=True)
-        states = [self._velocities(state, optimizer, self._net.own) for state, optimizer in pairs]
+        states = [self._velocities(state, optimizer, self._net.shard_state) for state, optimizer in pairs]
         super().load_optimizer_state_dict({"optimizer_states": states})
 
     def _velocities(self, saved: dict[str, Any], optimizer: Optimizer, change: Change) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Averages of probabilities against numpy, their weights, and which nets belong together."""
 
+import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from rich.console import Console
 from scipy import stats
 
 from alexnet.errors import UserError
 from alexnet.runs.probabilities import SplitProbabilities, read_probabilities, write_probabilities
 from alexnet.study.paper.ensemble import START, ensemble, ranks, single_errors, tuned_weights
+from alexnet.study.paper.ensemble_report import report_ensemble
 from alexnet.study.paper.members import common_split, read_members, read_nets
 from alexnet.study.statistics import error_interval, mean_interval
 
@@ -144,3 +148,31 @@ def test_damaged_probabilities_are_named(tmp_path: Path) -> None:
         file.write_bytes(damage)
         with pytest.raises(UserError, match="damaged"):
             read_nets([directory])
+
+
+def test_report_ensemble_writes_what_it_prints(tmp_path: Path) -> None:
+    for seed in range(2):
+        save(tmp_path / "runs", f"net{seed}|x", seed=100 * seed)
+    console = Console(file=io.StringIO(), width=200)
+    report_ensemble([tmp_path / "runs"], split=None, view="ten_crop", output=tmp_path / "out", console=console)
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    found = json.loads((tmp_path / "out" / "ensemble.json").read_text())
+    assert (found["nets"], found["split"], found["images"]) == (["net0|x", "net1|x"], "test", 20)
+    assert [one["name"] for one in found["ensembles"]] == ["mean", "tuned weights"]
+    mean = found["ensembles"][0]
+    assert mean["weights"] == [0.5, 0.5]
+    text = (tmp_path / "out" / "ensemble.md").read_text()
+    row = f"{mean['errors']['top1']['percent']:.2f} | [{mean['errors']['top1']['interval'][0]:.2f}, "
+    assert f"| mean of all | {row}" in text and "| net0\\|x |" in text
+    assert "mean of all" in printed and "Mean, top-1: " in printed and "Written to" in printed
+
+
+def test_report_ensemble_refuses_one_net_and_nets_without_probabilities(tmp_path: Path) -> None:
+    one = save(tmp_path, "one", seed=0)
+    with pytest.raises(UserError, match="at least two nets"):
+        report_ensemble([one], split=None, view="ten_crop", output=None, console=Console(file=io.StringIO()))
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "result.json").write_text("{}")
+    with pytest.raises(UserError, match="holds the five most probable classes only"):
+        read_nets([one, bare])

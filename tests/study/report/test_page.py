@@ -10,9 +10,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from alexnet.config.schema import Claim, Errors, Target
 from alexnet.runs.collect import collect
 from alexnet.runs.first_layer import FirstLayer, write_first_layer
-from alexnet.runs.result import Claim, GitState, Points, Target
+from alexnet.runs.result import GitState
 from alexnet.study.charts.canvas import LIGHT
 from alexnet.study.charts.deltas import comparison_figure
 from alexnet.study.comparison import ComparisonTable, compare
@@ -211,13 +212,13 @@ def test_one_seed_is_marked(tmp_path: Path) -> None:
 
 
 def test_targets_are_named(tmp_path: Path) -> None:
-    target = Target(paper=Points(top1=37.5, top5=17.0), log=Points())
+    target = Target(paper=Errors(top1=37.5, top5=17.0), log=Errors())
     save(tmp_path, replace(result(), target=target), predictions(300, 100))
     assert "top-1 37.5 % (paper), top-5 17.0 % (paper)" in Page(source(tmp_path)).text
 
 
 def test_nothing_is_unescaped(tmp_path: Path) -> None:
-    claim = Claim(title=NASTY, section=NASTY, statement=NASTY, paper=Points(top1=1.0), log=Points(top1=1.0))
+    claim = Claim(title=NASTY, section=NASTY, statement=NASTY, paper=Errors(top1=1.0), log=Errors(top1=1.0))
     nasty = {
         "experiment": NASTY,
         "recipe": NASTY,

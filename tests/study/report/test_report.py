@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from alexnet.config.schema import Errors, Target
 from alexnet.errors import UserError
 from alexnet.runs.collect import collect
 from alexnet.runs.directory import RESULT_FILE
-from alexnet.runs.result import GitState, Points, Target
+from alexnet.runs.result import GitState
 from alexnet.study.comparison import compare
 from alexnet.study.report.export import COMPARISON_COLUMNS, RUNS_COLUMNS
 from alexnet.study.report.report import FILES, report
@@ -80,7 +81,7 @@ def test_a_verdict_on_one_seed_is_marked(tmp_path: Path) -> None:
     text = printed(tmp_path)
     assert re.search(r"\+1\.4 +\+1\.37 +agrees\*", text)
     assert "* With one seed, interval, p and verdict allow for other images only" in " ".join(text.split())
-    assert "whatever the data here" in " ".join(text.split())
+    assert "for ImageNet even if the data here are not" in " ".join(text.split())
     markdown = (tmp_path / "comparison.md").read_text()
     assert "| agrees* | agrees* | the spread between seeds is unknown | unknown |" in markdown
 
@@ -102,7 +103,7 @@ def test_unfinished_unpaired_and_damaged_runs_are_shown(tmp_path: Path) -> None:
 
 
 def test_targets_of_the_paper_are_named(tmp_path: Path) -> None:
-    target = Target(paper=Points(top1=37.5, top5=17.0), log=Points())
+    target = Target(paper=Errors(top1=37.5, top5=17.0), log=Errors())
     save(tmp_path, replace(result(), target=target), predictions(300, 100))
     assert "Errors to compare the baseline with: top-1 37.5 % (paper), top-5 17.0 % (paper)." in printed(tmp_path)
 

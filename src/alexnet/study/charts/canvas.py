@@ -1,4 +1,4 @@
-"""Drawing basics: matplotlib figures as SVG, and pictures of small squares.
+"""Drawing basics: matplotlib figures as SVG, and grids of small images.
 
 A figure is a file on light paper, or part of an HTML report, whose colors it then follows. Drawn again with the same
 matplotlib it is the same byte for byte.
@@ -140,8 +140,8 @@ def _tidy(root: ElementTree.Element, *, inline: bool) -> None:
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw in the style of this project, whatever the user's own; strange characters are the viewer's to show."""
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a font cache that cannot be kept is no trouble
+    """Draw in the style of this project, not in the user's; ignore characters that matplotlib's font lacks."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # an unwritable font cache is harmless
     import matplotlib.style
 
     style = {
@@ -160,7 +160,7 @@ def drawing() -> Iterator[None]:
 
 
 def kernel_sheet(kernels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Arrange kernels [K, 3, k, k] in one picture [height, width, 4]: red, green, blue, opacity.
+    """Arrange kernels [K, 3, k, k] in one image [height, width, 4]: red, green, blue, opacity.
 
     Each kernel has its own scale, 0 as middle gray and its largest weight at the end of the range.
     """
@@ -172,7 +172,7 @@ def kernel_sheet(kernels: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def tiles(squares: NDArray[np.uint8], across: int) -> NDArray[np.uint8]:
-    """Arrange squares [n, k, k, 3] in rows of `across`: a picture [height, width, 4] with gaps of one clear pixel."""
+    """Arrange squares [n, k, k, 3] in rows of `across`: an image [height, width, 4] with gaps of one clear pixel."""
     count, side, _, _ = squares.shape
     across = min(count, across)
     step = side + 1
@@ -185,7 +185,7 @@ def tiles(squares: NDArray[np.uint8], across: int) -> NDArray[np.uint8]:
 
 
 def data_url(picture: NDArray[np.uint8], kind: str = "PNG", **options: Any) -> str:
-    """Return a picture [height, width, 3 or 4] as an embedded PNG or JPEG file."""
+    """Return an image [height, width, 3 or 4] as an embedded PNG or JPEG file."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, kind, optimize=True, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

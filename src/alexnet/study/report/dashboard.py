@@ -1,4 +1,4 @@
-"""The comparison as a W&B run of its own, in the group of the runs that it compares.
+"""The comparison as a W&B run, in the group of the runs that it compares.
 
 `docs/wandb.md` lists what is logged. W&B is imported only when there is something to log.
 """

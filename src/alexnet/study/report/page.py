@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 PAGE_FILE, MARKDOWN_FILE = "comparison.html", "comparison.md"
 SIGNIFICANT = 0.05
 KERNEL_BYTES = 1_000_000
-"""For all pictures of kernels in a report; further runs are in its table all the same."""
+"""For all images of kernels in a report; its table lists the other runs as well."""
 FILES = (RESULT_FILE, PREDICTIONS_FILE, METRICS_FILE, FIRST_LAYER_FILE)
 BADGES = {"paper": "paper_verdict", "log": "log_verdict"}
 """Columns that HTML shows below another one."""

@@ -149,7 +149,7 @@ def _delta_panels(tables: Sequence[ComparisonTable]) -> list[wr.PanelTypes]:
 
 
 def _pages() -> list[wr.PanelTypes]:
-    """Show what the comparison run holds besides numbers."""
+    """Build panels for the comparison run's chart, report and tables."""
     return [
         wr.MediaBrowser(title="Chart and report", media_keys=[INTERVALS_CHART, REPORT], num_columns=1),
         *(wr.WeavePanelSummaryTable(table_name=name) for name in (DELTAS_TABLE, RUNS_TABLE)),
