@@ -147,7 +147,7 @@ def test_a_schedule_and_what_comes_late_scale_to_any_length(compose: Compose) ->
     [
         (("recipe=source_2012", "schedule=plateau"), "schedule=log_2012"),
         (("schedule=plateau", "schedule.rescale_to_epochs=9"), "fixed epochs"),
-        (("schedule=log_2012", "schedule.rescale_to_epochs=0"), "to at least one"),
+        (("schedule=log_2012", "schedule.rescale_to_epochs=0"), "must be at least 1"),
         (("late_changes.layers=[6]",), "late_changes.layers"),
         (("late_changes.of_epochs=0",), "late_changes.of_epochs=0"),
     ],
