@@ -80,7 +80,7 @@ class Stopwatch(L.Callback):
         assert isinstance(pl_module, AlexNetModule)
         _wait()
         now, seen = time.perf_counter(), pl_module.images_before(batch_idx + 1)
-        waited = float(getattr(trainer.train_dataloader, "waited", 0.0))
+        waited = float(getattr(trainer.train_dataloader, "data_wait_seconds", 0.0))
         if self._begun:
             self.spent += now - self._last
             self.images += seen - self._seen

@@ -109,7 +109,7 @@ def plan_bytes() -> float:
 
 
 def _bytes(plan: EpochPlan) -> int:
-    return sum(array.nbytes for array in (plan.order, plan.offsets, plan.flips, plan.colors))
+    return sum(array.nbytes for array in (plan.order, plan.crop_offsets, plan.flips, plan.colors))
 
 
 def drawing(largest: int) -> Iterator[dict[str, float]]:

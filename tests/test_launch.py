@@ -96,43 +96,46 @@ def test_help_is_one_screen_about_this_project_without_torch(tmp_path: Path) -> 
 
 MINE = """# @package _global_
 ablations:
-  my_idea: {title: T, section: "1", statement: S}
+  my_idea: {title: T, section: "3.3", statement: S}
 lrn:
   k: 1.0
 """
 
 
-def test_choices_of_the_user_s_own_are_trained_and_checked(tmp_path: Path) -> None:
-    """One process for each: the study by `--config-dir`, and a mistake in a file that `hydra.searchpath` finds."""
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A user's own folder of ablations and experiments."""
     folder = tmp_path / "mine"
     (folder / "ablation").mkdir(parents=True)
     (folder / "experiment").mkdir()
     (folder / "ablation" / "my_idea.yaml").write_text(MINE)
     (folder / "ablation" / "without_claim.yaml").write_text("# @package _global_\nlrn:\n  k: 1.0\n")
     (folder / "experiment" / "mine.yaml").write_text("# @package _global_\ndefaults:\n  - demo\nexperiment: mine\n")
-    few = [*TINY, "schedule.epochs=1", "schedule.milestones=[]"]
-    done = train(tmp_path, "--config-dir", str(folder), "-m", "+ablation=none,glob(my_*)", "experiment=mine", *few)
-    assert done.returncode == 0, done.stderr
-    assert results(tmp_path) == {"baseline": "finished", "my_idea": "finished"}
-    assert "[2 of 2] my_idea seed 0 finished" in done.stdout
-    searched = f"hydra.searchpath=[file://{folder}]"
-    done = train(tmp_path, searched, "+ablation=without_claim", "experiment=mine", *few)
-    assert done.stderr.endswith("it must hold the claim `ablations.without_claim` and no other\n")
-    shown = without_torch(tmp_path, searched, "+ablation=my_idea", "experiment=mine", *few)
-    assert "already finished in" in shown.stdout and shown.stdout.endswith("[]\n")
+    return folder
 
 
-def test_a_sweep_from_anywhere_ends_with_its_table_whatever_fails(tmp_path: Path) -> None:
-    """One job diverges: the two others are compared all the same, and the exit code says that one failed."""
-    done = train(tmp_path, "-m", "+ablation=none,no_lrn", "optimizer.lr=0.01,1e9", *TINY)
-    assert done.returncode != 0
+def test_a_sweep_ends_with_its_table_whatever_fails(tmp_path: Path, mine: Path) -> None:
+    """One job in two diverges: the others are compared all the same, and the exit code says that some failed.
+
+    With an ablation and an experiment of the user's own, in any folder.
+    """
+    own = ["-m", "--config-dir", str(mine), "experiment=mine"]
+    done = train(tmp_path, *own, "+ablation=none,glob(my_*)", "optimizer.lr=0.01,1e9", *TINY)
+    assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
-    assert done.stderr.count("diverged") >= 1 and "error: " in done.stderr
+    assert done.stderr.count("diverged") >= 1 and "error: 2 of 4 runs did not finish: baseline seed 0" in done.stderr
+    assert "4 runs: 0 finished before, 4 to do" in done.stdout and "] my_idea seed 0 finished" in done.stdout
     assert "95 % interval" in done.stdout and "section 3.3" in done.stdout
     statuses = sorted(json.loads(file.read_text())["status"] for file in tmp_path.rglob("result.json"))
     assert statuses == ["failed", "failed", "finished", "finished"]
     assert len(list((tmp_path / "runs").rglob(COMPARISON_FILE))) == 1
-    assert {entry.name for entry in tmp_path.iterdir()} <= {"runs", "packs"}
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"runs", "packs", "mine"}
+    # What is finished is shown again at once; `hydra.searchpath` finds the same files.
+    searched = [f"hydra.searchpath=[file://{mine}]", "experiment=mine", "optimizer.lr=0.01", *TINY]
+    shown = without_torch(tmp_path, *searched, "+ablation=my_idea")
+    assert "already finished in" in shown.stdout and shown.stdout.endswith("[]\n"), shown.stderr
+    refused = without_torch(tmp_path, *searched, "+ablation=without_claim")
+    assert refused.stderr.endswith("it must hold the claim `ablations.without_claim` and no other\n")
 
 
 @pytest.mark.slow

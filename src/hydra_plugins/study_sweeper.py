@@ -165,16 +165,17 @@ class StudyLauncher(Launcher):
         from alexnet.sweep.planned import PlannedRun
         from alexnet.sweep.study import refuse
 
-        planned, refused = [], {}
+        planned, mistakes = [], list[str | None]()
         for overrides in jobs:
             try:
                 composed = self.loader.load_sweep_config(self.config, list(overrides))
                 planned.append(PlannedRun.of(overrides, checked(composed, composed.hydra)))
+                mistakes.append(None)
             except Exception as error:
                 if (text := explain(error, overrides)) is None:
                     raise
-                refused[" ".join(overrides)] = text
-        refuse(refused)
+                mistakes.append(text)
+        refuse(mistakes)
         return planned
 
 

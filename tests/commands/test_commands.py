@@ -55,7 +55,7 @@ def test_evaluate_refuses_other_classes_and_other_folders(
     capsys.readouterr()
     assert "has 20 classes, but" in error_of(capsys, "evaluate", str(trained), str(tmp_path / "pack"))
     other = str(runs / "runs" / "seed1")
-    assert "is about seed1: give another folder" in error_of(
+    assert "is about seed1: choose another folder" in error_of(
         capsys, "evaluate", str(trained), str(pack), "--predictions", other
     )
     assert "no checkpoints/last.ckpt" in error_of(capsys, "evaluate", str(tmp_path), str(pack))
@@ -98,7 +98,7 @@ def test_predict_names_unreadable_images_and_goes_on(
     assert caught.value.code == 1
     assert printed.err.splitlines() == [
         f"error: {bad}: not an image",
-        f"error: {missing}: there is no such file",
+        f"error: {missing}: no such file",
     ]
     assert "%" in printed.out and printed.out.startswith(f"{good}\n")
     assert len(ET.parse(tmp_path / "out.svg").findall(f".//{SVG}image")) == 1
@@ -126,7 +126,7 @@ def test_predict_says_what_is_unusual_about_a_file_and_keeps_its_path_whole(
     assert all(line.split(" %  ")[1] in classes for line in [*lines[1:6], *lines[7:]])
     entries = json_of(capsys, "predict", trained, plain, turned, "--json")
     assert isinstance(entries, list)
-    assert [entry["unusual"] for entry in entries] == [[], ["greyscale", "EXIF orientation ignored"]]
+    assert [entry["notes"] for entry in entries] == [[], ["greyscale", "EXIF orientation ignored"]]
 
 
 def test_classes_are_called_what_a_file_says(
@@ -137,11 +137,13 @@ def test_classes_are_called_what_a_file_says(
     (plain,) = json_of(capsys, "predict", trained, image, "--json")  # type: ignore[misc]
     first, second = (guess["class"] for guess in plain["predictions"][:2])
     names.write_text(f"another\tword\n\n{first}\tblue moon, moon\n")
-    (spoken,) = json_of(capsys, "predict", trained, image, "--json", "--names", names)  # type: ignore[misc]
+    (spoken,) = json_of(capsys, "predict", trained, image, "--json", "--class-names", names)  # type: ignore[misc]
     assert [guess["class"] for guess in spoken["predictions"][:2]] == ["blue moon, moon", second]
     names.write_text("another\tword\n")
     for wrong in (names, tmp_path / "none.txt"):
-        assert f"--names {wrong}" in error_of(capsys, "predict", str(trained), str(image), "--names", str(wrong))
+        assert f"--class-names {wrong}" in error_of(
+            capsys, "predict", str(trained), str(image), "--class-names", str(wrong)
+        )
 
 
 def test_figures_draw_kernels_guesses_and_neighbours(

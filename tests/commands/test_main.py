@@ -62,7 +62,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
     for mistyped, hint in (("repot", ": did you mean report?"), ("xyz", "; choose from: codes, describe, ")):
         with pytest.raises(SystemExit):
             main([mistyped, "runs"])
-        assert f"alexnet: error: {mistyped}: there is no such command{hint}" in capsys.readouterr().err
+        assert f"alexnet: error: {mistyped}: no such command{hint}" in capsys.readouterr().err
 
 
 def test_mistakes_in_describe_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:

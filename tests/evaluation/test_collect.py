@@ -53,7 +53,7 @@ def test_parts_of_batches_seen_by_several_processes_make_the_whole(replicas: int
         alone.add(0, "center", batch, labels[inside], scores[inside])
         images = len(labels[inside])
         for index, store in enumerate(stores):
-            part = Replica(index=index, of=replicas).part(images).within
+            part = Replica(index=index, count=replicas).part(images).within
             if len(labels[inside][part]):
                 store.add(0, "center", batch, labels[inside][part], scores[inside][part])
     merged = PredictionStore(keep_probabilities=True)

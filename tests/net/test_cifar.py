@@ -130,8 +130,9 @@ def test_the_published_norm_divides_alpha_by_its_nine_maps(compose: Compose) -> 
     torch.testing.assert_close(net.get_submodule("lrn1")(x), expected)
 
 
-@pytest.mark.parametrize("name", TOTALS)
-@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "abs_tanh"])
+@pytest.mark.parametrize(
+    ("name", "activation"), list(zip(TOTALS, ["relu", "tanh", "sigmoid", "abs_tanh"], strict=True))
+)
 def test_every_net_runs_with_every_non_linearity(compose: Compose, name: str, activation: str) -> None:
     config = compose(*overrides(name), f"activation={activation}")
     net = AlexNet(config, num_classes=7, seed=0)

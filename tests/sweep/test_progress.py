@@ -1,13 +1,15 @@
 """The runs of a sweep and the lines between them, on a clock that the test sets."""
 
 import os
+from dataclasses import replace
+from functools import cache
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from alexnet.config.job import check
+from alexnet.config.job import Job, check
 from alexnet.sweep.planned import PlannedRun
 from alexnet.sweep.progress import Progress, shown_time
 from tests.study.made_up import predictions, result, save, unfinished
@@ -21,9 +23,19 @@ class Clock:
         return self.now
 
 
-def plan(folder: Path, *overrides: str) -> list[PlannedRun]:
-    jobs = [[f"seed={seed}", f"runs={folder}", *overrides] for seed in (0, 1, 2)]
-    return [PlannedRun.of(overrides, check(overrides)) for overrides in jobs]
+@cache
+def job(*overrides: str) -> Job:
+    return check(list(overrides))
+
+
+def plan(folder: Path, *, restart: bool = False) -> list[PlannedRun]:
+    """Plan three seeds of the demo in a folder."""
+    runs = []
+    for seed in (0, 1, 2):
+        one = job(f"seed={seed}")
+        settings = replace(one.config, runs=str(folder), restart=restart)
+        runs.append(PlannedRun.of([f"seed={seed}"], replace(one, config=settings)))
+    return runs
 
 
 def leave(run: PlannedRun, status: str) -> None:
@@ -77,7 +89,7 @@ def test_what_stood_there_before_is_no_outcome_of_this_sweep(tmp_path: Path) -> 
     runs = plan(tmp_path)
     assert [run.finished_before is not None for run in runs] == [True, False, False]
     assert [run.outcome for run in runs] == [None] * 3 and not any(run.is_settled for run in runs)
-    assert [run.finished_before for run in plan(tmp_path, "restart=true")] == [None] * 3
+    assert [run.finished_before for run in plan(tmp_path, restart=True)] == [None] * 3
     leave(runs[1], "finished")
     leave(runs[2], "interrupted")
     assert [run.outcome.status if run.outcome else None for run in runs] == [None, "finished", "interrupted"]

@@ -74,13 +74,13 @@ def test_a_search_minimizes_the_validation_error(tmp_path: Path) -> None:
     assert outcome is not None and first.objective == 100 * outcome.errors["test"]["ten_crop"].top1
 
 
-def test_the_mistakes_of_all_jobs_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match=r"c: 3 \(nothing was started\)"):
-        refuse({"a": "1", "b": "2", "c": "3"})
-    assert capsys.readouterr().err == "error: a: 1\nerror: b: 2\n"
-    with pytest.raises(UserError, match="all 2 jobs: x"):
-        refuse({"a": "x", "b": "x"})
-    refuse({})
+def test_refuse_shows_each_mistake_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match=r"^c \(1 of 4 jobs\); nothing was started"):
+        refuse(["b", "b", None, "c"])
+    assert capsys.readouterr().err == "error: b (2 of 4 jobs)\n"
+    with pytest.raises(UserError, match=r"^x; nothing"):
+        refuse(["x", "x"])
+    refuse([None])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Features against the net taken apart by hand."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,8 @@ import torch
 from alexnet.data.batches.augment import Augmenter
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
-from alexnet.trained.features import features, up_to
+from alexnet.trained.features import image_features, split_features, truncate_at
+from alexnet.trained.network import TrainedModel
 from tests.conftest import Compose
 from tests.evaluation.test_views import augmenter
 
@@ -30,7 +34,7 @@ class Images:
 
 @pytest.fixture(scope="module")
 def net(compose: Compose) -> AlexNet:
-    return AlexNet(compose(*NARROW), num_classes=7, seed=3)
+    return AlexNet(compose(*NARROW), num_classes=7, seed=3).eval()
 
 
 @pytest.fixture(scope="module")
@@ -45,18 +49,23 @@ def images(views: Augmenter) -> Images:
     return Images(np.random.default_rng(1).integers(0, 256, (11, size, size, 3), np.uint8))
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 256])
-def test_fc7_is_what_the_classifier_reads(net: AlexNet, views: Augmenter, images: Images, batch_size: int) -> None:
-    net.train()
-    found = features(net, views, images, batch_size=batch_size)  # type: ignore[arg-type]
-    assert net.training and all(module.training for module in net)
+@pytest.fixture(scope="module")
+def trained(net: AlexNet, views: Augmenter) -> TrainedModel:
+    """What features need of a trained model."""
+    return cast("TrainedModel", SimpleNamespace(net=net, augmenter=views, device=torch.device("cpu")))
 
-    crop, centre = views.geometry.crop_size, views.geometry.center
+
+@pytest.mark.parametrize("batch_size", [4, 256])
+def test_split_features_of_fc7_are_what_the_classifier_reads(
+    trained: TrainedModel, net: AlexNet, views: Augmenter, images: Images, batch_size: int
+) -> None:
+    found = split_features(trained, images, batch_size=batch_size)  # type: ignore[arg-type]
+
+    crop, center = views.geometry.crop_size, views.geometry.center
     pixels = images.images.astype(np.float32) - views.mean_image.numpy()
-    cut = pixels[:, centre : centre + crop, centre : centre + crop].transpose(0, 3, 1, 2)
+    cut = pixels[:, center : center + crop, center : center + crop].transpose(0, 3, 1, 2)
     read: list[torch.Tensor] = []
     hook = net.get_submodule("fc8").register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
-    net.eval()
     with torch.no_grad():
         net(torch.from_numpy(np.ascontiguousarray(cut)))
     hook.remove()
@@ -65,19 +74,20 @@ def test_fc7_is_what_the_classifier_reads(net: AlexNet, views: Augmenter, images
     assert (found > 0).any()
 
 
-def test_a_layer_with_weights_ends_with_its_nonlinearity_and_dropout(net: AlexNet) -> None:
+def test_truncate_at_a_layer_with_weights_keeps_its_activation_and_dropout(net: AlexNet) -> None:
     ends = {
-        layer: next(reversed(list(up_to(net, layer).named_children())))[0] for layer in ("conv1", "fc6", "fc7", "fc8")
+        layer: next(reversed(list(truncate_at(net, layer).named_children())))[0]
+        for layer in ("conv1", "fc6", "fc7", "fc8")
     }
     assert ends == {"conv1": "conv1_relu", "fc6": "dropout6", "fc7": "dropout7", "fc8": "fc8"}
-    assert next(reversed(list(up_to(net, "pool5").named_children())))[0] == "pool5"
+    assert next(reversed(list(truncate_at(net, "pool5").named_children())))[0] == "pool5"
 
 
-def test_maps_become_vectors(net: AlexNet, views: Augmenter, images: Images) -> None:
-    found = features(net, views, images, layer="pool5")  # type: ignore[arg-type]
+def test_image_features_of_a_convolution_are_vectors(trained: TrainedModel, net: AlexNet, images: Images) -> None:
+    found = image_features(trained, images.images, layer="pool5")
     assert found.shape == (11, net.get_submodule("fc6").weight.shape[1])
 
 
-def test_misspelt_layer(net: AlexNet) -> None:
+def test_truncate_at_a_misspelled_layer_names_the_nearest(net: AlexNet) -> None:
     with pytest.raises(UserError, match=r"no layer fc77: did you mean fc7\?"):
-        up_to(net, "fc77")
+        truncate_at(net, "fc77")

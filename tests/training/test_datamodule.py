@@ -72,14 +72,14 @@ def test_an_epoch_holds_every_image_once_with_its_label(pack: Pack, config: Conf
         for batch in batches:
             assert batch.labels.tolist() == [number * 3 % 5 for number in images_of([batch])]
             assert batch.images.dtype == torch.uint8 and batch.images.shape[1:] == (12, 12, 3)
-            assert batch.labels.dtype == batch.offsets.dtype == torch.int64 and batch.flips.dtype == torch.bool
+            assert batch.labels.dtype == batch.crop_offsets.dtype == torch.int64 and batch.flips.dtype == torch.bool
 
 
 def test_a_batch_carries_its_images_draws_from_the_epoch_s_plan(pack: Pack, config: Config) -> None:
     plan = draw_epoch(seed=config.seed, epoch=3, images=23, positions=2)
     batches = epoch_of(pack, config, 3)
     assert images_of(batches) == plan.order.tolist()
-    assert torch.cat([batch.offsets for batch in batches]).tolist() == plan.offsets.tolist()
+    assert torch.cat([batch.crop_offsets for batch in batches]).tolist() == plan.crop_offsets.tolist()
     assert torch.cat([batch.flips for batch in batches]).tolist() == plan.flips.tolist()
     assert torch.cat([batch.colors for batch in batches]).tolist() == plan.colors.tolist()
     assert images_of(batches) != images_of(epoch_of(pack, config, 4))

@@ -24,7 +24,7 @@ grows to anything within an epoch, as between one thread and two."""
 @pytest.mark.parametrize("replicas", [1, 2, 3, 5])
 @pytest.mark.parametrize(("images", "batch_size"), [(60, 17), (8, 3), (7, 7), (1, 4)])
 def test_every_image_is_in_one_part_of_its_batch(images: int, batch_size: int, replicas: int) -> None:
-    parts = [batch_parts(images, batch_size, Replica(index=index, of=replicas)) for index in range(replicas)]
+    parts = [batch_parts(images, batch_size, Replica(index=index, count=replicas)) for index in range(replicas)]
     places = list(range(images))
     for number, first in enumerate(range(0, images, batch_size)):
         seen = [place for mine in parts for place in places[mine[number]]]

@@ -120,7 +120,7 @@ def test_neighbours_hold_one_network(tiny: MakeJob, monkeypatch: pytest.MonkeyPa
     for rank in range(4):
         monkeypatch.setattr(os, "environ", started(rank, 4))
         world = detect(tiny(TWO, "devices=ddp").config)
-        places.append((world.replica.index, world.replica.of, world.column))
+        places.append((world.replica.index, world.replica.count, world.column))
     assert places == [(0, 2, 0), (0, 2, 1), (1, 2, 0), (1, 2, 1)]
 
 

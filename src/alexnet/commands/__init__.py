@@ -1,1 +1,1 @@
-"""Commands of `alexnet` about trained networks, a module each: `add` names its arguments, the rest does the work."""
+"""The `alexnet` command line: a module for each command or family, with `add` and `run`."""

@@ -1,4 +1,7 @@
-"""Arguments that several commands have in common."""
+"""Arguments that several commands share.
+
+Commands import torch when they run, not at the top: help and refusals do not wait for it.
+"""
 
 import argparse
 from pathlib import Path
@@ -10,46 +13,46 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """The network that a command is about."""
+    """Add the trained network."""
     parser.add_argument(
         "checkpoint", type=Path, help="run directory (its last checkpoint is taken), .ckpt or .safetensors file"
     )
 
 
-def add_names(parser: argparse.ArgumentParser) -> None:
-    """What classes are called where their names are codes, such as ImageNet's."""
+def add_class_names(parser: argparse.ArgumentParser) -> None:
+    """Add names to display for classes that are named by codes, such as ImageNet's."""
     parser.add_argument(
-        "--names",
+        "--class-names",
         type=Path,
         default=None,
         metavar="FILE",
-        help="what classes are called: lines of a class, a space or tab, and words, as in ImageNet's words.txt",
+        help="names to display: lines of a class, a space or tab, and words, as in ImageNet's words.txt",
     )
 
 
 def add_split(parser: argparse.ArgumentParser, *splits: str, default: str) -> None:
-    """Which images; `default` says in words what None stands for."""
+    """Add the choice of images; `default` says in words what None means."""
     parser.add_argument("--split", choices=splits, default=None, help=f"default: {default}")
 
 
 def add_view(parser: argparse.ArgumentParser) -> None:
-    """How each image is looked at."""
+    """Add the choice of the test-time view."""
     parser.add_argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
 
 
-def called(class_names: list[str], names: Path | None) -> list[str]:
-    """The classes by the words that a file of `--names` has for them, else by their own names.
+def display_names(class_names: list[str], file: Path | None) -> list[str]:
+    """Return the names that a file of `--class-names` has for the classes; a class that it lacks keeps its own.
 
     Raises:
-        UserError: the file cannot be read, or has words for none of them.
+        UserError: the file cannot be read, or has none of the classes.
     """
-    if names is None:
+    if file is None:
         return class_names
     try:
-        lines = [line.strip().split(None, 1) for line in names.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip().split(None, 1) for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--names {names}: cannot be read: {getattr(error, 'strerror', error)}") from None
-    words = {line[0]: line[1] for line in lines if len(line) == 2}
-    if not words.keys() & set(class_names):
-        raise UserError(f"--names {names}: no line begins with a class of the network, such as {class_names[0]}")
-    return [words.get(name, name) for name in class_names]
+        raise UserError(f"--class-names {file}: cannot be read: {getattr(error, 'strerror', error)}") from None
+    names = {line[0]: line[1] for line in lines if len(line) == 2}
+    if not names.keys() & set(class_names):
+        raise UserError(f"--class-names {file}: no line begins with a class of the network, such as {class_names[0]}")
+    return [names.get(name, name) for name in class_names]

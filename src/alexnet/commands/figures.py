@@ -1,4 +1,4 @@
-"""`alexnet figures`: the paper's Figures 3 and 4 of a trained network."""
+"""`alexnet figures`: the paper's Figures 3 and 4 for a trained network."""
 
 import argparse
 from dataclasses import replace
@@ -6,123 +6,113 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
+from numpy.typing import NDArray
 
-from alexnet.commands.arguments import Commands, add_checkpoint, add_names, add_split, called
+from alexnet.commands.arguments import (
+    Commands,
+    add_checkpoint,
+    add_class_names,
+    add_split,
+    display_names,
+)
 from alexnet.errors import UserError
 from alexnet.files import write_file
+from alexnet.runs.directory import weights_file
 
 if TYPE_CHECKING:
-    from alexnet.data.pack.pack import Pack
     from alexnet.data.pack.splits import Split
-    from alexnet.study.paper.figures import PredictedImage
     from alexnet.trained.network import TrainedModel
 
-KERNELS, GUESSES, NEIGHBOURS = "figure3.svg", "figure4_left.svg", "figure4_right.svg"
-GUESSED_IMAGES = 8
+KERNELS, PREDICTIONS, NEIGHBORS = "figure3.svg", "figure4_left.svg", "figure4_right.svg"
+PREDICTED_IMAGES = 8
 QUERIES, NEAREST = 5, 6
 
 
 def add(commands: Commands) -> None:
     """Register the command."""
-    parser = commands.add_parser("figures", help="the paper's Figures 3 and 4 of a trained network")
+    parser = commands.add_parser("figures", help="the paper's Figures 3 and 4 for a trained network")
     add_checkpoint(parser)
     parser.add_argument(
         "--pack", type=Path, default=None, help="images for Figure 4; without it only Figure 3 is drawn"
     )
-    add_split(parser, "val", "test", default="test where the pack has it")
+    add_split(parser, "val", "test", default="test if the pack has it")
     parser.add_argument("--mistakes", action="store_true", help="Figure 4, left: only images that the net gets wrong")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of images (default 0)")
-    add_names(parser)
+    add_class_names(parser)
     parser.add_argument("--output", type=Path, default=None, help="folder (default: figures/ in the run directory)")
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Draw what there are data for."""
-    from alexnet.data.pack.pack import open_pack
-    from alexnet.trained.network import check_classes, load_trained
-    from alexnet.trained.similar import last_hidden
-
+    """Draw Figure 3, and Figure 4 if there is a pack."""
     if options.seed < 0:
         raise UserError(f"--seed {options.seed} is negative")
-    pack = None if options.pack is None else open_pack(options.pack)
-    trained = load_trained(options.checkpoint)
-    folder = options.output or trained.directory / "figures"
-    pictures = {KERNELS: _figure3(trained)}
-    if pack is not None:
-        check_classes(trained, pack)
-        trained = replace(trained, class_names=called(trained.class_names, options.names))
-        split = pack.splits[_split(pack, options.split)]
-        pictures[GUESSES] = _figure4_left(trained, split, options.seed, mistakes=options.mistakes)
-        if layer := last_hidden(trained):
-            pictures[NEIGHBOURS] = _figure4_right(trained, split, pack.splits["train"], options.seed, layer)
-    for name, picture in pictures.items():
-        write_file(folder / name, picture)
-    left_out = "" if pack else "; Figure 4 needs images: --pack PACK"
-    Console().print(
-        f"Written to {folder}: {', '.join(pictures)}{left_out}", markup=False, highlight=False, soft_wrap=True
-    )
+    file = weights_file(options.checkpoint)
 
-
-def _split(pack: "Pack", wanted: str | None) -> str:
-    from alexnet.trained.evaluate import chosen_splits
-
-    return chosen_splits(pack, wanted)[-1]
-
-
-def _figure3(trained: "TrainedModel") -> str:
+    from alexnet.data.pack.pack import open_pack
     from alexnet.evaluation.collect import first_layer
     from alexnet.study.paper.figures import draw_kernels
+    from alexnet.trained.evaluate import chosen_splits
+    from alexnet.trained.features import last_hidden
+    from alexnet.trained.network import check_classes, load_trained
 
-    return draw_kernels(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")
+    pack = None if options.pack is None else open_pack(options.pack)
+    trained = load_trained(file)
+    folder = options.output or trained.directory / "figures"
+    figures = {KERNELS: draw_kernels(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")}
+    if pack is not None:
+        check_classes(trained, pack)
+        trained = replace(trained, class_names=display_names(trained.class_names, options.class_names))
+        split = pack.splits[chosen_splits(pack, options.split)[-1]]
+        order = np.random.default_rng(options.seed).permutation(len(split))
+        figures[PREDICTIONS] = _predictions(trained, split, order, mistakes=options.mistakes)
+        if layer := last_hidden(trained):
+            queries = np.roll(order, -PREDICTED_IMAGES)[:QUERIES]  # different images from the left, if there are enough
+            figures[NEIGHBORS] = _neighbors(trained, split, queries, pack.splits["train"], layer)
+    for name, figure in figures.items():
+        write_file(folder / name, figure)
+    left_out = "" if pack else "; Figure 4 needs images: --pack PACK"
+    print(f"Written to {folder}: {', '.join(figures)}{left_out}")
 
 
-def _figure4_left(trained: "TrainedModel", split: "Split", seed: int, *, mistakes: bool) -> str:
-    from alexnet.study.paper.figures import draw_predictions
+def _predictions(trained: "TrainedModel", split: "Split", order: NDArray[np.int64], *, mistakes: bool) -> str:
+    """Draw Figure 4, left, from center crops as the authors' plotting tool does."""
+    from alexnet.study.paper.figures import PredictedImage, draw_predictions
+    from alexnet.trained.evaluate import top_predictions
 
-    order = np.random.default_rng(seed).permutation(len(split))
     shown: list[PredictedImage] = []
-    for start in range(0, len(order), GUESSED_IMAGES):
-        guessed = _guessed(trained, split, order[start : start + GUESSED_IMAGES])
-        shown += [one for one in guessed if not mistakes or one.top_predictions[0][0] != one.truth]
-        if len(shown) >= GUESSED_IMAGES:
+    for start in range(0, len(order), PREDICTED_IMAGES):
+        chosen = order[start : start + PREDICTED_IMAGES]
+        images = split.gather(chosen)
+        predicted = top_predictions(trained, images, view="center")
+        for image, label, predictions in zip(images, split.labels[chosen], predicted, strict=True):
+            truth = trained.class_names[label]
+            if not mistakes or predictions[0][0] != truth:
+                shown.append(PredictedImage(image=image, top_predictions=predictions, truth=truth))
+        if len(shown) >= PREDICTED_IMAGES:
             break
     if not shown:
         raise UserError(f"{trained.name} makes no mistake on these {len(split):,} images: leave out --mistakes")
-    chosen = "drawn at random among its mistakes" if mistakes else "drawn at random"
-    return draw_predictions(shown[:GUESSED_IMAGES], f"The five most probable classes, {trained.name}; images {chosen}")
+    chosen_by = "drawn at random among its mistakes" if mistakes else "drawn at random"
+    title = f"The five most probable classes, {trained.name}; images {chosen_by}"
+    return draw_predictions(shown[:PREDICTED_IMAGES], title)
 
 
-def _guessed(trained: "TrainedModel", split: "Split", chosen: "np.typing.NDArray[np.int64]") -> "list[PredictedImage]":
-    """Of the centre crop alone, as the authors' plotting tool."""
-    from alexnet.study.paper.figures import PredictedImage
-    from alexnet.trained.evaluate import top_predictions
-
-    images = split.gather(chosen)
-    truths = [trained.class_names[label] for label in split.labels[chosen]]
-    return [
-        PredictedImage(image=image, top_predictions=guesses, truth=truth)
-        for image, truth, guesses in zip(images, truths, top_predictions(trained, images, view="center"), strict=True)
-    ]
-
-
-def _figure4_right(trained: "TrainedModel", split: "Split", train: "Split", seed: int, layer: str) -> str:
+def _neighbors(trained: "TrainedModel", split: "Split", queries: NDArray[np.int64], train: "Split", layer: str) -> str:
+    """Draw Figure 4, right."""
     from alexnet.study.paper.figures import Neighborhood, draw_neighbors
     from alexnet.trained.similar import nearest_training_images
 
-    order = np.random.default_rng(seed).permutation(len(split))
-    queries = np.roll(order, -GUESSED_IMAGES)[:QUERIES]  # other images than on the left, where there are enough
-    k = min(NEAREST, len(train))
-    nearest = nearest_training_images(trained, split.gather(queries), train, layer=layer, k=k).indices.numpy()
-    names = trained.class_names
+    images, names = split.gather(queries), trained.class_names
+    found = nearest_training_images(trained, images, train, layer=layer, k=min(NEAREST, len(train)))
     rows = [
         Neighborhood(
-            query=(split.gather(queries[[place]])[0], names[split.labels[query]]),
+            query=(image, names[label]),
             neighbors=[
-                (image, names[label]) for image, label in zip(train.gather(found), train.labels[found], strict=True)
+                (neighbor, names[label])
+                for neighbor, label in zip(train.gather(indices), train.labels[indices], strict=True)
             ],
         )
-        for place, (query, found) in enumerate(zip(queries, nearest, strict=True))
+        for image, label, indices in zip(images, split.labels[queries], found.indices, strict=True)
     ]
     return draw_neighbors(rows, f"Nearest training images in the last hidden layer, {trained.name}")

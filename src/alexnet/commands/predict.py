@@ -1,48 +1,48 @@
-"""`alexnet predict`: the most probable classes of any image files."""
+"""`alexnet predict`: the five most probable classes of any image files."""
 
 import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
-from alexnet.commands.arguments import Commands, add_checkpoint, add_names, add_view, called
+from alexnet.commands.arguments import (
+    Commands,
+    add_checkpoint,
+    add_class_names,
+    add_view,
+    display_names,
+)
 from alexnet.errors import UserError
 from alexnet.files import write_file
+from alexnet.runs.directory import weights_file
 
 if TYPE_CHECKING:
     from alexnet.trained.network import TrainedModel
 
-
-Guesses: TypeAlias = list[tuple[str, float]]
-BATCH = 25
+BATCH_SIZE = 25
 """Images at a time; each counts ten times under ten crops."""
-MOST_PICTURED = 64
+MAX_DRAWN = 64
 
 
-@dataclass(frozen=True, kw_only=True)
-class Predicted:
-    """An image and its most probable classes."""
-
-    path: Path
-    guesses: Guesses
-    unusual: tuple[str, ...]
-    """What is out of the ordinary about the file, in the words of `alexnet.data.sources.images`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unreadable:
-    """An image that cannot be used."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """An image file and its most probable classes, or why it cannot be read."""
 
     path: Path
-    reason: str
+    error: str | None = None
+    top_predictions: Sequence[tuple[str, float]] = ()
+    notes: Sequence[str] = ()
+    """What is unusual about the file."""
+    square: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
+    """uint8 [S, S, 3], as the net gets it."""
 
 
 def add(commands: Commands) -> None:
@@ -51,7 +51,7 @@ def add(commands: Commands) -> None:
     add_checkpoint(parser)
     parser.add_argument("images", nargs="+", type=Path, help="image files of any size")
     add_view(parser)
-    add_names(parser)
+    add_class_names(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--picture", type=Path, default=None, metavar="OUT.svg", help="draw the images with their classes"
@@ -60,84 +60,67 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Predict, print and draw; exit code 1 if an image could not be read."""
+    """Predict, print and draw; exit code 1 if an image cannot be read."""
+    if options.picture is not None and options.picture.suffix != ".svg":
+        raise UserError(f"--picture {options.picture}: choose a name that ends in .svg")
+    file = weights_file(options.checkpoint)
+
     from alexnet.trained.network import load_trained
 
-    if options.picture is not None and options.picture.suffix != ".svg":
-        raise UserError(f"--picture {options.picture}: give a name that ends in .svg")
-    trained = load_trained(options.checkpoint)
-    trained = replace(trained, class_names=called(trained.class_names, options.names))
-    outcomes: list[Predicted | Unreadable] = []
-    pictured: list[tuple[Predicted, NDArray[np.uint8]]] = []
-    for outcome, square in _predicted(trained, options.images, options.view):
-        outcomes.append(outcome)
-        if isinstance(outcome, Unreadable):
-            print(f"error: {outcome.path}: {outcome.reason}", file=sys.stderr)
-            continue
-        if outcome.unusual:
-            print(f"note: {outcome.path}: {', '.join(outcome.unusual)}", file=sys.stderr)
-        if square is not None and len(pictured) < MOST_PICTURED:
-            pictured.append((outcome, square))
+    trained = load_trained(file)
+    trained = replace(trained, class_names=display_names(trained.class_names, options.class_names))
+    predictions: list[Prediction] = []
+    drawn: list[Prediction] = []
+    for one in _predict(trained, options.images, options.view):
+        if one.error is not None:
+            print(f"error: {one.path}: {one.error}", file=sys.stderr)
+        elif one.notes:
+            print(f"note: {one.path}: {', '.join(one.notes)}", file=sys.stderr)
+        if one.error is None and len(drawn) < MAX_DRAWN:
+            drawn.append(one)
+        predictions.append(replace(one, square=one.square[:0]))
     if options.json:
-        print(_json(outcomes))
+        print(json.dumps([_json_entry(one) for one in predictions], indent=2))
     else:
-        _print([outcome for outcome in outcomes if isinstance(outcome, Predicted)])
-    if options.picture is not None and pictured:
-        _draw(options.picture, pictured, trained.name)
-    if any(isinstance(outcome, Unreadable) for outcome in outcomes):
+        console = Console()
+        for one in predictions:
+            if one.error is None:
+                console.print(Text(str(one.path), style="bold"), soft_wrap=True)  # paths stay whole
+                for name, probability in one.top_predictions:
+                    console.print(Text(f"{100 * probability:7.1f} %  {name}"), soft_wrap=True)
+    if options.picture is not None and drawn:
+        from alexnet.study.paper.figures import PredictedImage, draw_predictions
+
+        shown = [
+            PredictedImage(image=one.square, caption=one.path.name, top_predictions=one.top_predictions)
+            for one in drawn
+        ]
+        write_file(options.picture, draw_predictions(shown, f"The five most probable classes, {trained.name}"))
+    if any(one.error is not None for one in predictions):
         sys.exit(1)
 
 
-def _predicted(
-    trained: "TrainedModel", paths: Sequence[Path], view: str
-) -> Iterator[tuple[Predicted | Unreadable, NDArray[np.uint8] | None]]:
-    """What the net makes of every path, with its square, or why it cannot be read."""
+def _predict(trained: "TrainedModel", paths: Sequence[Path], view: str) -> Iterator[Prediction]:
+    """Yield a prediction for every path, in order."""
     from alexnet.data.sources.images import convert
     from alexnet.trained.evaluate import top_predictions
 
-    for start in range(0, len(paths), BATCH):
-        part = paths[start : start + BATCH]
-        results = convert(list(part), trained.config.scale.image_size)
-        readable = [result.square for result in results if not isinstance(result, str)]
-        guessed = iter(top_predictions(trained, np.stack(readable), view=view) if readable else [])
-        for path, result in zip(part, results, strict=True):
-            if isinstance(result, str):
-                yield Unreadable(path=path, reason=result if path.is_file() else _no_file(path)), None
+    for start in range(0, len(paths), BATCH_SIZE):
+        batch = paths[start : start + BATCH_SIZE]
+        results = convert(list(batch), trained.config.scale.image_size)
+        squares = [result.square for result in results if not isinstance(result, str)]
+        predicted = iter(top_predictions(trained, np.stack(squares), view=view) if squares else [])
+        for path, result in zip(batch, results, strict=True):
+            if not isinstance(result, str):
+                yield Prediction(path=path, top_predictions=next(predicted), notes=result.notes, square=result.square)
+            elif path.is_dir():
+                yield Prediction(path=path, error=f"it is a folder: pass its files, such as {path}/*.jpg")
             else:
-                yield Predicted(path=path, guesses=next(guessed), unusual=result.notes), result.square
+                yield Prediction(path=path, error=result if path.is_file() else "no such file")
 
 
-def _print(predicted: Sequence[Predicted]) -> None:
-    """Each image with its classes below it: a path has a line of its own, so that it stays whole."""
-    console = Console()
-    for one in predicted:
-        console.print(Text(str(one.path), style="bold"), soft_wrap=True)
-        for name, probability in one.guesses:
-            console.print(Text(f"{100 * probability:7.1f} %  {name}"), soft_wrap=True)
-
-
-def _json(outcomes: Sequence[Predicted | Unreadable]) -> str:
-    entries = [
-        {"image": str(one.path), "error": one.reason}
-        if isinstance(one, Unreadable)
-        else {
-            "image": str(one.path),
-            "predictions": [{"class": name, "probability": probability} for name, probability in one.guesses],
-            "unusual": one.unusual,
-        }
-        for one in outcomes
-    ]
-    return json.dumps(entries, indent=2)
-
-
-def _draw(target: Path, pictured: Sequence[tuple[Predicted, NDArray[np.uint8]]], net: str) -> None:
-    from alexnet.study.paper.figures import PredictedImage, draw_predictions
-
-    shown = [
-        PredictedImage(image=square, caption=one.path.name, top_predictions=one.guesses) for one, square in pictured
-    ]
-    write_file(target, draw_predictions(shown, f"The five most probable classes, {net}"))
-
-
-def _no_file(path: Path) -> str:
-    return f"it is a folder: give its files, such as {path}/*.jpg" if path.is_dir() else "there is no such file"
+def _json_entry(one: Prediction) -> dict[str, object]:
+    if one.error is not None:
+        return {"image": str(one.path), "error": one.error}
+    predictions = [{"class": name, "probability": probability} for name, probability in one.top_predictions]
+    return {"image": str(one.path), "predictions": predictions, "notes": one.notes}

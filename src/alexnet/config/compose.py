@@ -179,6 +179,8 @@ def unknown_key(key: str) -> str:
     """Say that there is no such key, and which one was probably meant."""
     parent, _, name = key.rpartition(".")
     known = schema_keys(parent)
+    if name in known:  # it has a default, and no file of conf/ sets it
+        return f"{key} is not set here: write +{key}"
     if not parent:
         if nested := [f"{group}.{name}" for group in known if name in schema_keys(group)]:
             return f"unknown key {key}: did you mean {' or '.join(nested)}?"

@@ -42,6 +42,20 @@ def last_checkpoint(directory: Path) -> Path:
     return directory / CHECKPOINTS / f"{LAST}.ckpt"
 
 
+def weights_file(path: Path) -> Path:
+    """Return `path` itself if it is a file, or the last checkpoint of a run directory.
+
+    Raises:
+        UserError: there is none.
+    """
+    for file in (path, last_checkpoint(path), path / f"{LAST}.ckpt"):
+        if file.is_file():
+            return file
+    if path.is_dir():
+        raise UserError(f"{path}: no {CHECKPOINTS}/{LAST}.ckpt in it; pass a run directory or a checkpoint")
+    raise UserError(f"{path}: no such run directory or checkpoint")
+
+
 def write_arrays(path: Path, arrays: Arrays, *, compress: bool = True) -> None:
     """Write an `.npz` file, complete or not at all."""
     buffer = io.BytesIO()

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from os import cpu_count
 from pathlib import Path
 from typing import Any
@@ -101,15 +102,14 @@ class Study:
         self.console.print(line, highlight=False, soft_wrap=True)
 
 
-def refuse(mistakes: Mapping[str, str]) -> None:
-    """Show what is wrong with each job, and raise the last as a UserError; the same mistake of all jobs counts once."""
-    lines = [f"{job}: {text}" if job else text for job, text in mistakes.items()]
-    if len(lines) > 1 and len(set(mistakes.values())) == 1:
-        lines = [f"all {len(lines)} jobs: {text}" for text in set(mistakes.values())]
+def refuse(mistakes: Sequence[str | None]) -> None:
+    """Show what is wrong with the jobs, each mistake once, and raise the last as a UserError; None is a sound job."""
+    counts, jobs = Counter(filter(None, mistakes)), len(mistakes)
+    lines = [text if n == jobs else f"{text} ({n} of {jobs} jobs)" for text, n in counts.items()]
     for line in lines[:-1]:
         print(f"error: {line}", file=sys.stderr)
     if lines:
-        raise UserError(f"{lines[-1]} (nothing was started)")
+        raise UserError(f"{lines[-1]}; nothing was started")
 
 
 def print_unreached_milestones(jobs: Sequence[Job], console: Console) -> None:

@@ -1,60 +1,60 @@
-"""The activities of one layer for every image of a split: the feature vectors of section 6.1."""
+"""Feature vectors of images: the activations of one layer (Section 6.1)."""
 
 from collections import OrderedDict
 from itertools import takewhile
+from tempfile import TemporaryFile, gettempdir
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alexnet.data.batches.augment import Augmenter
 from alexnet.data.pack.splits import Split
 from alexnet.errors import UserError, did_you_mean
 from alexnet.evaluation.views import center_logits
 from alexnet.net.layers import Activation, NonInvertedDropout
+from alexnet.net.specs import LinearSpec
+from alexnet.trained.network import TrainedModel
 
 LAST_HIDDEN = "fc7"
 """The paper's "last, 4096-dimensional hidden layer"."""
 
 
-def features(
-    net: nn.Sequential, augmenter: Augmenter, split: Split, *, layer: str = LAST_HIDDEN, batch_size: int = 256
+def split_features(
+    trained: TrainedModel, split: Split, *, layer: str = LAST_HIDDEN, batch_size: int = 256
 ) -> NDArray[np.float32]:
-    """Activities [n, d] of `layer` for the centre crop of every image, in the order of the split; d is 4096 for fc7.
+    """Compute the features [N, D] of every image, in the order of the split; D is 4096 for fc7.
 
-    Those of a layer with weights are taken behind its non-linearity and its dropout, which is off: the units are
-    scaled by their keep rate, as in the 2012 source (shownet.py, feature mode). Computed on the device that the net and
-    the augmenter are on.
+    They are memory-mapped from a temporary file without a name: 21 GB for the training images of ILSVRC-2012.
 
     Raises:
-        UserError: the net has no such layer.
+        UserError: the net has no such layer, or the folder for temporary files is full.
     """
-    below = up_to(net, layer)
-    device = augmenter.mean_image.device
-    was_training = [module.training for module in below]
-    below.eval()
-    collected: NDArray[np.float32] | None = None
-    for start in range(0, len(split), batch_size):
-        indices = np.arange(start, min(start + batch_size, len(split)))
-        part = image_features(below, augmenter, torch.from_numpy(split.gather(indices)).to(device)).cpu().numpy()
-        if collected is None:
-            collected = np.empty((len(split), part.shape[1]), np.float32)
-        collected[start : start + len(part)] = part
-    for module, training in zip(below, was_training, strict=True):
-        module.train(training)
-    assert collected is not None, "a split holds at least one image"
-    return collected
+    with TemporaryFile() as file:
+        try:
+            for start in range(0, len(split), batch_size):
+                indices = np.arange(start, min(start + batch_size, len(split)))
+                part = image_features(trained, split.gather(indices), layer=layer).cpu().numpy()
+                file.write(part.tobytes())
+            file.flush()
+        except OSError as error:
+            size = len(split) * part[0].nbytes / 1e9
+            raise UserError(f"{gettempdir()}: {error.strerror}; the features need {size:.1f} GB, set TMPDIR") from None
+        return np.asarray(np.memmap(file, np.float32, "c", shape=(len(split), part.shape[1])))
 
 
 @torch.inference_mode()
-def image_features(below: nn.Sequential, augmenter: Augmenter, images: Tensor) -> Tensor:
-    """Activities float32 [n, d] of the centre crops of uint8 images [n, S, S, 3]; `below` ends with the layer."""
-    return center_logits(below, augmenter, images).flatten(1).float()
+def image_features(trained: TrainedModel, images: NDArray[np.uint8], *, layer: str) -> Tensor:
+    """Compute the features float32 [N, D] of the center crops of images uint8 [N, S, S, 3], on the net's device."""
+    batch = torch.from_numpy(images).to(trained.device)
+    return center_logits(truncate_at(trained.net, layer), trained.augmenter, batch).flatten(1).float()
 
 
-def up_to(net: nn.Sequential, layer: str) -> nn.Sequential:
-    """The net up to and with a layer and the non-linearity and dropout that follow it directly; shares its modules.
+def truncate_at(net: nn.Sequential, layer: str) -> nn.Sequential:
+    """Return the backbone that ends with a layer and the activation and dropout directly after it; modules are shared.
+
+    In evaluation mode that dropout scales the units by their keep rate, as in the 2012 source (shownet.py, feature
+    mode).
 
     Raises:
         UserError: the net has no such layer.
@@ -66,3 +66,9 @@ def up_to(net: nn.Sequential, layer: str) -> nn.Sequential:
     end = names.index(layer) + 1
     following = takewhile(lambda child: isinstance(child[1], Activation | NonInvertedDropout), children[end:])
     return nn.Sequential(OrderedDict([*children[:end], *following]))
+
+
+def last_hidden(trained: TrainedModel) -> str | None:
+    """Return the paper's fc7, or another net's last fully connected layer before the classifier; None without one."""
+    hidden = [layer.name for layer in trained.net.specs if isinstance(layer, LinearSpec)][:-1]
+    return LAST_HIDDEN if LAST_HIDDEN in hidden else next(reversed(hidden), None)

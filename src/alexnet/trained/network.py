@@ -13,8 +13,8 @@ from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.statistics import PixelStats
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
-from alexnet.runs.directory import CHECKPOINTS
-from alexnet.trained.weights import BUFFERS, Weights, read_weights, weights_file
+from alexnet.runs.directory import CHECKPOINTS, weights_file
+from alexnet.trained.weights import BUFFERS, Weights, read_weights
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from alexnet.config.schema import ConfigTree
 from alexnet.errors import UserError
 from alexnet.net.halves import check_two_columns, from_columns, to_columns
 from alexnet.net.plan import layer_specs
-from alexnet.runs.directory import CHECKPOINTS, LAST, last_checkpoint
+from alexnet.runs.directory import weights_file
 
 SAFETENSORS = ".safetensors"
 BUFFERS = ("mean_image", "pca_directions")
@@ -45,20 +45,6 @@ class Weights:
     def model_state(self) -> dict[str, Tensor]:
         """The tensors of the net alone."""
         return {name: value for name, value in self.tensors.items() if name not in BUFFERS}
-
-
-def weights_file(path: Path) -> Path:
-    """Return `path` itself if it is a file, or the last checkpoint of a run directory.
-
-    Raises:
-        UserError: there is none.
-    """
-    for file in (path, last_checkpoint(path), path / f"{LAST}.ckpt"):
-        if file.is_file():
-            return file
-    if path.is_dir():
-        raise UserError(f"{path}: no {CHECKPOINTS}/{LAST}.ckpt in it; pass a run directory or a checkpoint")
-    raise UserError(f"{path}: no such run directory or checkpoint")
 
 
 def read_weights(file: Path) -> Weights:

@@ -67,7 +67,7 @@ class History(L.Callback):
 
     def data_wait_percent(self, trainer: L.Trainer) -> float:
         """Return the share of the current epoch in which the network has waited for its images."""
-        waited = float(getattr(trainer.train_dataloader, "waited", 0.0))
+        waited = float(getattr(trainer.train_dataloader, "data_wait_seconds", 0.0))
         return min(100.0, 100 * waited / self._training_seconds) if self._training_seconds else 0.0
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

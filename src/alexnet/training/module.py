@@ -101,7 +101,7 @@ class AlexNetModule(L.LightningModule):
         seed_dropout(self.device, _step_seed(self.config.seed, self.global_step))
         whole = self.images_in(batch_idx)
         part = self.replica.part(whole)
-        if self.replica.of > 1:
+        if self.replica.count > 1:
             set_dropout_shard(self.net, part)
         inputs = batch.inputs if isinstance(batch, AugmentedBatch) else self.augmenter(batch)
         logits = at_least_float32(self.net(inputs))
@@ -112,7 +112,7 @@ class AlexNetModule(L.LightningModule):
             self.train_loss.update(loss, part.count)
             self.train_errors.update(logits.detach(), batch.labels)
         # DDP takes the mean over the copies; what is wanted is the mean over the images.
-        return loss * (self.replica.of * part.count / whole) if self.replica.of > 1 else loss
+        return loss * (self.replica.count * part.count / whole) if self.replica.count > 1 else loss
 
     def images_before(self, batch_idx: int) -> int:
         """Count the training images in the batches of an epoch before this one."""

@@ -10,9 +10,9 @@ from alexnet.config.groups import PretrainedConfig
 from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
-from alexnet.runs.directory import CHECKPOINTS
+from alexnet.runs.directory import CHECKPOINTS, weights_file
 from alexnet.runs.result import PretrainedFacts
-from alexnet.trained.weights import Weights, read_weights, weights_digest, weights_file
+from alexnet.trained.weights import Weights, read_weights, weights_digest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ class DistributedContext:
     @property
     def replica(self) -> Replica:
         """The copy of the network that this process trains."""
-        return Replica(index=self.rank // self.devices, of=self.size // self.devices)
+        return Replica(index=self.rank // self.devices, count=self.size // self.devices)
 
     @property
     def column(self) -> int:

@@ -37,7 +37,7 @@ def batch(n: int, size: int, crop: int, seed: int) -> RawBatch:
     return RawBatch(
         images=torch.from_numpy(rng.integers(0, 256, (n, size, size, 3), np.uint8)),
         labels=torch.from_numpy(rng.integers(0, 5, n)),
-        offsets=torch.from_numpy(rng.integers(0, size - crop + 1, (n, 2))),
+        crop_offsets=torch.from_numpy(rng.integers(0, size - crop + 1, (n, 2))),
         flips=torch.from_numpy(rng.random(n) < 0.5),
         colors=torch.from_numpy(rng.normal(0, 1, (n, 3)).astype(np.float32)),
     )
@@ -49,7 +49,7 @@ def expected(
     """Sections 2 and 4.1, image by image: mean image away, crop, mirror, colours added."""
     size = batch.images.shape[1]
     outputs = []
-    for image, offset, flip, draws in zip(batch.images, batch.offsets, batch.flips, batch.colors, strict=True):
+    for image, offset, flip, draws in zip(batch.images, batch.crop_offsets, batch.flips, batch.colors, strict=True):
         pixels = image.numpy().astype(np.float64) - stats.mean_image.astype(np.float64)
         row, column = offset.tolist() if crops.random else [(size - crop) // 2] * 2
         pixels = pixels[row : row + crop, column : column + crop]
@@ -98,7 +98,7 @@ def colours_added(color: ColorConfig, draws: int) -> tuple[NDArray[np.float64], 
     rng = np.random.default_rng(5)
     images = batch(1, 4, 4, 0)._replace(
         images=torch.zeros(draws, 4, 4, 3, dtype=torch.uint8),
-        offsets=torch.zeros(draws, 2, dtype=torch.int64),
+        crop_offsets=torch.zeros(draws, 2, dtype=torch.int64),
         flips=torch.zeros(draws, dtype=torch.bool),
         colors=torch.from_numpy(rng.standard_normal((draws, 3), dtype=np.float32)),
     )
@@ -136,7 +136,7 @@ def test_the_source_subtracts_the_centre_of_the_mean_image_and_divides_noisy_ima
     augmenter.color_on = False
     plain = augmenter(images).numpy()
     for index in range(20):
-        row, column = images.offsets[index].tolist()
+        row, column = images.crop_offsets[index].tolist()
         pixels = images.images[index].numpy().astype(np.float64)[row : row + 8, column : column + 8]
         pixels = (pixels[:, ::-1] if images.flips[index] else pixels) - stats.mean_image[2:10, 2:10]
         noise = stats.eigenvectors @ (images.colors[index].numpy() * 0.1 * np.sqrt(stats.eigenvalues))
@@ -156,7 +156,7 @@ def test_crop_at_equals_a_batch_with_that_offset_and_flip_for_all(center_mean: b
     augmenter.color_on = False
     images = batch(4, 9, 6, 0)._replace(flips=torch.full((4,), flipped))
     for row, column in ((0, 0), (3, 1)):
-        expected = augmenter(images._replace(offsets=torch.tensor([[row, column]]).expand(4, 2)))
+        expected = augmenter(images._replace(crop_offsets=torch.tensor([[row, column]]).expand(4, 2)))
         found = augmenter.crop_at(images.images, row, column, flipped)
         assert torch.equal(found, expected) and found.stride() == expected.stride()
 

@@ -36,7 +36,7 @@ def test_one_pass_makes_what_the_augmenter_makes(split: RawSplit, center_mean: b
     plan = draw_epoch(seed=0, epoch=0, images=IMAGES, positions=geometry.positions(crops))
     augmenter = Augmenter(sums.statistics(), geometry, crops=crops, color=color)
     augmenter.color_on = augmented
-    drawn = (torch.from_numpy(draws) for draws in (plan.offsets, plan.flips, plan.colors))
+    drawn = (torch.from_numpy(draws) for draws in (plan.crop_offsets, plan.flips, plan.colors))
     expected = augmenter(RawBatch(torch.from_numpy(split.gather(plan.order)), torch.zeros(IMAGES), *drawn))
     augment = FusedAugmenter(sums.statistics(), geometry, crops=crops, color=color, color_on=augmented)
     found = augment(split, plan, slice(0, IMAGES), np.empty((IMAGES + 1, crop, crop, 3), np.float32))

@@ -14,7 +14,7 @@ FIVE_SIGMA = 5.0
 
 def same(one: EpochPlan, other: EpochPlan) -> list[bool]:
     """Whether each part of two plans is equal, bit for bit."""
-    names = ("order", "offsets", "flips", "colors")
+    names = ("order", "crop_offsets", "flips", "colors")
     return [np.array_equal(getattr(one, name), getattr(other, name)) for name in names]
 
 
@@ -25,8 +25,8 @@ def same(one: EpochPlan, other: EpochPlan) -> list[bool]:
 def test_a_plan_uses_every_image_once_and_every_draw_fits(seed: int, epoch: int, images: int, positions: int) -> None:
     plan = draw_epoch(seed=seed, epoch=epoch, images=images, positions=positions)
     assert sorted(plan.order.tolist()) == list(range(images))
-    assert plan.offsets.shape == (images, 2) and plan.colors.shape == (images, 3) and plan.flips.shape == (images,)
-    assert plan.offsets.min() >= 0 and plan.offsets.max() < positions
+    assert plan.crop_offsets.shape == (images, 2) and plan.colors.shape == (images, 3) and plan.flips.shape == (images,)
+    assert plan.crop_offsets.min() >= 0 and plan.crop_offsets.max() < positions
     assert plan.flips.dtype == np.bool_ and plan.colors.dtype == np.float32
     np.random.seed(3)  # the global state has no part in it
     assert all(same(plan, draw_epoch(seed=seed, epoch=epoch, images=images, positions=positions)))
@@ -40,7 +40,7 @@ def test_a_large_plan_is_drawn_as_if_at_once(images_per_crop: int) -> None:
     order, offsets, flips, colors = (np.random.default_rng([5, 7, stream]) for stream in range(4))
     shared = np.arange(images) // images_per_crop * images_per_crop
     np.testing.assert_array_equal(plan.order, order.permutation(images))
-    np.testing.assert_array_equal(plan.offsets, offsets.integers(0, 33, (images, 2))[shared])
+    np.testing.assert_array_equal(plan.crop_offsets, offsets.integers(0, 33, (images, 2))[shared])
     np.testing.assert_array_equal(plan.flips, (flips.random(images) < 0.5)[shared])
     np.testing.assert_array_equal(plan.colors, colors.standard_normal((images, 3), np.float32))
 
@@ -56,7 +56,7 @@ def test_another_seed_or_epoch_is_another_plan(seed: int, epoch: int) -> None:
 
 def test_offsets_are_uniform_over_exactly_the_allowed_positions() -> None:
     for positions in (1, 2, 5, 32):
-        offsets = draw_epoch(seed=1, epoch=2, images=N, positions=positions).offsets
+        offsets = draw_epoch(seed=1, epoch=2, images=N, positions=positions).crop_offsets
         cells = np.bincount(offsets[:, 0] * positions + offsets[:, 1], minlength=positions**2)
         assert len(cells) == positions**2
         if positions > 1:  # rows and columns together: uniform, and independent of each other
@@ -76,7 +76,7 @@ def test_streams_are_independent_of_each_other_and_between_epochs() -> None:
     columns = [
         column
         for plan in plans
-        for column in (plan.order, plan.offsets[:, 0], plan.offsets[:, 1], plan.flips, *plan.colors.T)
+        for column in (plan.order, plan.crop_offsets[:, 0], plan.crop_offsets[:, 1], plan.flips, *plan.colors.T)
     ]
     correlations = np.corrcoef(np.array(columns, dtype=np.float64))
     np.fill_diagonal(correlations, 0)
@@ -96,7 +96,7 @@ def test_images_in_a_row_share_a_crop_and_a_flip_but_no_colour(images: int, per_
     single = draw_epoch(seed=3, epoch=epoch, images=images, positions=33)
     for index in range(images):
         first = index - index % per_draw
-        assert plan.offsets[index].tolist() == single.offsets[first].tolist()
+        assert plan.crop_offsets[index].tolist() == single.crop_offsets[first].tolist()
         assert plan.flips[index] == single.flips[first]
     assert same(plan, single)[0] and same(plan, single)[3]
 
@@ -104,8 +104,11 @@ def test_images_in_a_row_share_a_crop_and_a_flip_but_no_colour(images: int, per_
 def test_a_batch_of_128_has_four_draws_of_32_images() -> None:
     plan = draw_epoch(seed=1, epoch=0, images=1024, positions=33, images_per_crop=32)
     for start in range(0, 1024, 128):
-        assert len({tuple(offset) for offset in plan.offsets[start : start + 128].tolist()}) == 4
-    assert plan.offsets.max() == 32 and draw_epoch(seed=1, epoch=0, images=1024, positions=32).offsets.max() == 31
+        assert len({tuple(offset) for offset in plan.crop_offsets[start : start + 128].tolist()}) == 4
+    assert (
+        plan.crop_offsets.max() == 32
+        and draw_epoch(seed=1, epoch=0, images=1024, positions=32).crop_offsets.max() == 31
+    )
 
 
 def test_without_reshuffling_every_epoch_has_the_order_of_the_first() -> None:

@@ -16,7 +16,7 @@ class RawBatch(NamedTuple):
     images: Tensor
     labels: Tensor
     """int64 [n]"""
-    offsets: Tensor
+    crop_offsets: Tensor
     """int64 [n, 2]: row and column of the crop"""
     flips: Tensor
     """bool [n]"""
@@ -79,7 +79,7 @@ class Augmenter(nn.Module):
 
     def forward(self, batch: RawBatch) -> Tensor:
         """Augment a training batch with its own draws."""
-        offsets = batch.offsets if self.crops.random else torch.full_like(batch.offsets, self.geometry.center)
+        offsets = batch.crop_offsets if self.crops.random else torch.full_like(batch.crop_offsets, self.geometry.center)
         flips = batch.flips if self.crops.flip else torch.zeros_like(batch.flips)
         crops = self._crop(batch.images, offsets, flips)
         if not self.color_on:

@@ -37,7 +37,7 @@ class FusedAugmenter:
         """
         indices = plan.order[part]
         n, center = len(indices), self.geometry.center
-        offsets = plan.offsets[part] if self.crops.random else np.full((n, 2), center)
+        offsets = plan.crop_offsets[part] if self.crops.random else np.full((n, 2), center)
         flips = plan.flips[part] if self.crops.flip else np.zeros(n, np.bool_)
         shifts = (torch.from_numpy(plan.colors[part]) @ self.directions).numpy()
         for images, rows, places in split.blocks(indices):

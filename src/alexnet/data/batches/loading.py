@@ -64,7 +64,7 @@ class Loader(Generic[Made]):
         self._threads, self._stop = threads, stop
         self._batches: ParallelMap[slice, Made] | None = None
         self._first = self._done = 0
-        self.waited = 0.0
+        self.data_wait_seconds = 0.0
         """Seconds that the network has waited for batches."""
 
     def __len__(self) -> int:
@@ -90,7 +90,7 @@ class Loader(Generic[Made]):
         while True:
             start = time.perf_counter()
             batch = next(batches, None)
-            self.waited += time.perf_counter() - start
+            self.data_wait_seconds += time.perf_counter() - start
             if batch is None:
                 return
             self._stop()
@@ -152,7 +152,7 @@ class RawBatches:
         return RawBatch(
             images=images,
             labels=self._tensor(self._split.labels[indices]),
-            offsets=self._tensor(plan.offsets[part]),
+            crop_offsets=self._tensor(plan.crop_offsets[part]),
             flips=self._tensor(plan.flips[part]),
             colors=self._tensor(plan.colors[part]),
         )

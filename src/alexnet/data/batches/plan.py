@@ -1,4 +1,4 @@
-"""All randomness of an epoch, drawn up front from the seed and the epoch's number.
+"""The random choices of an epoch, drawn up front from the seed and the epoch number.
 
 Because nothing else is random in the data path, a run is the same for any number of devices or interruptions, and
 two ablations with one seed see the same images in the same order with the same draws: paired runs.
@@ -19,12 +19,12 @@ class EpochPlan:
 
     order: NDArray[np.int64]
     """Image indices [n], a permutation."""
-    offsets: NDArray[np.int64]
+    crop_offsets: NDArray[np.int64]
     """Row and column of each crop's first pixel [n, 2]."""
     flips: NDArray[np.bool_]
-    """Whether each crop is mirrored left to right [n]."""
+    """Whether each crop is flipped horizontally [n]."""
     colors: NDArray[np.float32]
-    """Standard normal draws along the three principal directions of colour [n, 3]."""
+    """Standard normal draws along the three principal directions of color [n, 3]."""
 
 
 def draw_epoch(
@@ -41,7 +41,7 @@ def draw_epoch(
     shared = np.arange(images) // images_per_crop * images_per_crop
     return EpochPlan(
         order=streams["order"].permutation(images),
-        offsets=streams["offsets"].integers(0, positions, size=(images, 2))[shared],
+        crop_offsets=streams["offsets"].integers(0, positions, size=(images, 2))[shared],
         flips=streams["flips"].random(images)[shared] < 0.5,
         colors=streams["colors"].standard_normal((images, 3), dtype=np.float32),
     )

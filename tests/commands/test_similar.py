@@ -10,7 +10,7 @@ from PIL import Image
 
 from alexnet.commands.main import main
 from alexnet.data.pack.pack import open_pack
-from alexnet.trained.retrieval import precision
+from alexnet.trained.similar import precision
 
 
 def test_precision_is_the_share_of_the_first_neighbours_of_the_class() -> None:
@@ -42,7 +42,7 @@ def test_codes_are_kept_and_search_by_them(
     capsys.readouterr()
     kept = json.loads((run / "codes-fc7-16.json").read_text())
     assert (kept["queries"], kept["images"], kept["bits"], kept["dimensions"]) == (40, 60, 16, 32)
-    assert list(kept["exact"]["precision"]) == ["1", "10", "50"] and kept["codes"]["bytes_per_image"] == 8
+    assert list(kept["exact"]["precision"]) == ["1", "10", "50"] and kept["codes"]["bytes_per_image"] == 2
 
     main(["similar", str(run), str(pack), "--query", str(image), "-k", "3"])
     title, *table = capsys.readouterr().out.splitlines()
