@@ -3,8 +3,8 @@
 python benchmarks/overhead.py [--rounds 7] [OVERRIDES ...]          of train.py; without any, the demo
 
 Both train the same module with the same loader, loss and optimizer, on one thread of one core, in interleaved rounds of
-three epochs. Validation, tests and result files are left out; History, the schedule, preemption, a line per epoch and the
-checkpoint of its end are in. Compare processor times: they bear other work on the machine.
+three epochs. Validation, tests and result files are left out; the callbacks of a run and the checkpoint of each epoch
+are in, and so is the setup of a trainer. Compare processor times: they bear other work on the machine.
 """
 
 import argparse
