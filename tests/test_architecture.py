@@ -27,7 +27,8 @@ def private_uses(source: str) -> list[str]:
             for alias in node.names:
                 imported[alias.asname or alias.name] = f"{node.module}.{alias.name}"
                 found.append(f"{node.module}.{alias.name}")
-    found += [dotted for node in ast.walk(tree) if isinstance(node, ast.Attribute) if (dotted := _dotted(node, imported))]
+    attributes = [_dotted(node, imported) for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    found += [dotted for dotted in attributes if dotted is not None]
     return sorted({name for name in found if name.partition(".")[0] in FRAMEWORKS and _is_private(name)})
 
 

@@ -38,7 +38,7 @@ class ColumnGroup:
 
         Backward, the gradient of what was received is sent, and that of what was sent arrives.
         """
-        received: Tensor = _Exchanged.apply(own.reshape(-1), numel, self)  # type: ignore[no-untyped-call]
+        received: Tensor = _Exchanged.apply(own.reshape(-1), numel, self)
         return received
 
     def exchange_values(self, own: Tensor, numel: int) -> Tensor:
@@ -100,7 +100,7 @@ class AllGatherColumns(nn.Module):
     def _count(self, own: Tensor, other: Tensor) -> None:
         self.sent_forward += _bytes(own)
         if other.requires_grad:
-            other.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
+            other.register_hook(self._count_backward)
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.sent_backward += _bytes(gradient)
