@@ -5,9 +5,9 @@ The loop is our own: torchvision's `download_url` imports torch, and waits for a
 
 import hashlib
 import http.client
+import tempfile
 import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -36,10 +36,8 @@ def check(source: Path, *, show_progress: bool = True) -> None:
     Raises:
         UserError: an archive differs or cannot be read, or there is none to compare.
     """
-    archives = [source] if source.name in PUBLISHED and source.is_file() else []
-    if source.is_dir():
-        found = (file for name in PUBLISHED for file in (source / name, *sorted(source.glob(f"*/{name}"))))
-        archives = [file for file in found if file.is_file()]
+    inside = [file for name in PUBLISHED for file in (source / name, *sorted(source.glob(f"*/{name}")))]
+    archives = [file for file in (source, *inside) if file.name in PUBLISHED and file.is_file()]
     if not archives:
         raise UserError(f"{source} holds none of the archives whose MD5 is known: {', '.join(PUBLISHED)}")
     for archive in archives:
@@ -66,16 +64,17 @@ def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
     target = folder / url.rsplit("/", 1)[-1]
     if target.exists():
         return target
-    part = folder / f".{target.name}.{uuid.uuid4().hex[:12]}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response, part.open("wb") as file:
-            total = int(response.headers["Content-Length"] or 0) or None
-            with progress(f"downloading {target.name}", total, show=show_progress, in_bytes=True) as advance:
-                found = _read_through(response, advance, file)
-        if found != md5:
-            raise OSError(f"incomplete or altered: MD5 {found} instead of {md5}")
-        part.rename(target)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{target.name}.") as temporary:
+            part = Path(temporary, target.name)
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response, part.open("wb") as file:
+                total = int(response.headers["Content-Length"] or 0) or None
+                with progress(f"downloading {target.name}", total, show=show_progress, in_bytes=True) as advance:
+                    found = _read_through(response, advance, file)
+            if found != md5:
+                raise OSError(f"incomplete or altered: MD5 {found} instead of {md5}")
+            part.rename(target)
     except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
         if isinstance(error, urllib.error.HTTPError):
             error.close()
@@ -83,8 +82,6 @@ def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
             f"{url} could not be downloaded ({error}); try again, put the file at {target} by hand, "
             "or give images of your own with data.root=..."
         ) from None
-    finally:
-        part.unlink(missing_ok=True)
     return target
 
 
