@@ -146,10 +146,10 @@ def verify(path: Path, *, show_progress: bool = True) -> VerifyReport:
         UserError: there is no pack, its `pack.json` cannot be read, or its parts do not fit each other.
     """
     files: dict[str, dict[str, Any]] = _read_header(path)["files"]
+    total, damage = _total_bytes(files), {}
     check = partial(_file_damage, path, contents=True)
-    damage = {}
     with (
-        progress(f"verifying {path.name}", _total_bytes(files), show=show_progress, in_bytes=True) as advance,
+        progress(f"verifying {path.name}", total, show=show_progress, in_bytes=True) as advance,
         closing(ParallelMap(lambda item: check(*item), files.items(), available_cpus())) as checked,
     ):
         for name, what in zip(files, checked, strict=True):
@@ -158,7 +158,7 @@ def verify(path: Path, *, show_progress: bool = True) -> VerifyReport:
                 damage[name] = what
     if not damage:
         open_pack(path)
-    return VerifyReport(files=len(files), bytes=_total_bytes(files), damage=damage)
+    return VerifyReport(files=len(files), bytes=total, damage=damage)
 
 
 class BackgroundVerifier:

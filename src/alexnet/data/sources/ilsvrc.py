@@ -53,20 +53,22 @@ class Kit:
 
 def find_kit(tree: FileTree) -> Kit | None:
     """Read the development kit in a folder or archive, if it holds one. Raises `UserError` if the kit is damaged."""
-    files = _files(tree)
-    return _published_kit(tree, files) or _kaggle_kit(tree, files)
-
-
-def _published_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
+    files = dict(read_named(tree, is_kit_file))
+    inside = {
+        f"{kit}/{name}": data
+        for kit, archive in files.items()
+        if _KIT.fullmatch(kit)
+        for name, data in tar_contents(tree.path / kit, archive, is_kit_file)
+    }
+    if inside:  # a packed kit takes precedence
+        files = {name: data for name, data in files.items() if not _META.fullmatch(name)} | inside
     metas = [data for name, data in files.items() if _META.fullmatch(name)]
-    if not metas or not any(_LABELS.fullmatch(name) for name in files):
-        return None
+    named = [(found, data) for name, data in files.items() if (found := _LABELS.fullmatch(name))]
+    if not metas or not named:
+        return _kaggle_kit(tree, files)
     if len(metas) > 1:
         raise UserError(f"{tree.path} holds {len(metas)} development kits (meta.mat); leave that of these images")
-    named = ((_LABELS.fullmatch(name), data) for name, data in files.items())
-    labels = {
-        (found["year"], _SPLITS[found["split"]]): _integers(tree.path, found[0], data) for found, data in named if found
-    }
+    labels = {(found["year"], _SPLITS[found["split"]]): _integers(tree.path, found[0], data) for found, data in named}
     wordnet_ids, words = _classes(tree.path, metas[0])
     return Kit(wordnet_ids=wordnet_ids, words=words, labels=labels)
 
@@ -74,20 +76,6 @@ def _published_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
 def is_kit_file(name: str) -> bool:
     """Whether a file of this name is a development kit, or one of the files in it that count."""
     return any(pattern.fullmatch(name) for pattern in (_KIT, _META, _LABELS, _SOLUTION, _MAPPING))
-
-
-def _files(tree: FileTree) -> dict[str, bytes]:
-    """Read the files of the kit by name, loose ones and those in its archive; the archive's take precedence."""
-    loose = dict(read_named(tree, is_kit_file))
-    inside = {
-        f"{kit}/{name}": data
-        for kit, archive in loose.items()
-        if _KIT.fullmatch(kit)
-        for name, data in tar_contents(tree.path / kit, archive, is_kit_file)
-    }
-    if inside:
-        loose = {name: data for name, data in loose.items() if not _META.fullmatch(name)}
-    return loose | inside
 
 
 def _kaggle_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:

@@ -19,8 +19,7 @@ and listed in the pack's `unusual.txt`, in these words:
 import io
 import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +47,6 @@ MAX_BYTES = 2**28
 _JPEG_NAMES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
 
 
-class RejectedError(ValueError):
-    """An image that cannot be used; the message is the reason."""
-
-
 @dataclass(frozen=True)
 class Converted:
     """An image that can be used."""
@@ -67,12 +62,9 @@ def convert(blobs: list[Blob], size: int) -> list[Converted | str]:
         return [convert_file(blob, size, blob.name if isinstance(blob, Path) else "") for blob in blobs]
 
 
-@contextmanager
-def suppress_pil_warnings() -> Iterator[None]:
+def suppress_pil_warnings() -> AbstractContextManager[object]:
     """Silence PIL's warnings about odd metadata, which is not used. Enter it once: filters belong to the process."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    return warnings.catch_warnings(action="ignore")
 
 
 def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
@@ -82,7 +74,16 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
     `suppress_pil_warnings`.
     """
     try:
-        return _convert(blob, size, name)
+        if isinstance(blob, np.ndarray):
+            return Converted(center_square(blob, size))
+        data = blob if isinstance(blob, bytes) else blob.read_bytes()
+        if not data:
+            return "empty file"
+        compressed = data.startswith(b"\x1f\x8b")
+        if compressed:
+            data = _unzipped(data)
+        pixels, notes = _decode(data, name)
+        return Converted(center_square(pixels, size), (*(["gzip-compressed"] if compressed else []), *notes))
     except UnidentifiedImageError:
         return "not an image"
     except MemoryError:
@@ -91,26 +92,13 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
         return " ".join(str(error).split()) or type(error).__name__
 
 
-def _convert(blob: Blob, size: int, name: str) -> Converted:
-    if isinstance(blob, np.ndarray):
-        return Converted(center_square(blob, size))
-    data = blob if isinstance(blob, bytes) else blob.read_bytes()
-    if not data:
-        raise RejectedError("empty file")
-    compressed = data.startswith(b"\x1f\x8b")
-    if compressed:
-        data = _unzipped(data)
-    pixels, notes = _decode(data, name)
-    return Converted(center_square(pixels, size), (*(["gzip-compressed"] if compressed else []), *notes))
-
-
 def _unzipped(data: bytes) -> bytes:
     unzip = zlib.decompressobj(wbits=31)
     whole = unzip.decompress(data, MAX_BYTES)
     if unzip.unconsumed_tail:
-        raise RejectedError(f"gzip-compressed, more than {MAX_BYTES:,} bytes")
+        raise ValueError(f"gzip-compressed, more than {MAX_BYTES:,} bytes")
     if not unzip.eof:
-        raise RejectedError("gzip-compressed and truncated")
+        raise ValueError("gzip-compressed and truncated")
     return whole
 
 
@@ -138,21 +126,17 @@ def _orientation(data: bytes) -> list[str]:
     return ["EXIF orientation ignored"] if exif.get(ExifTags.Base.Orientation, 1) != 1 else []
 
 
-_MODES = {
-    **dict.fromkeys(("1", "L"), "greyscale"),
-    **dict.fromkeys(("P", "PA"), "palette"),
-    **dict.fromkeys(("LA", "La"), "greyscale"),
-    "CMYK": "CMYK",
-}
-
-
 def _notes(image: Image.Image, name: str) -> list[str]:
     notes = []
     claimed = Path(name).suffix.lower()
     if claimed in _JPEG_NAMES and image.format not in ("JPEG", "MPO"):
         notes.append(str(image.format))
-    if image.mode in _MODES:
-        notes.append(_MODES[image.mode])
+    if image.mode in ("1", "L", "LA", "La"):
+        notes.append("greyscale")
+    if image.mode in ("P", "PA"):
+        notes.append("palette")
+    if image.mode == "CMYK":
+        notes.append("CMYK")
     if image.mode.startswith("I"):
         notes.append("16-bit")
     if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
@@ -167,12 +151,12 @@ def _notes(image: Image.Image, name: str) -> list[str]:
 def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Return the pixels, uint8 [H, W, 3], of an image of allowed size."""
     if image.width * image.height > MAX_PIXELS:
-        raise RejectedError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
+        raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
     if image.mode == "F":
-        raise RejectedError("floating-point pixels have no defined range")
+        raise ValueError("floating-point pixels have no defined range")
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() >= 2**16:
-            raise RejectedError("32-bit pixels have no defined range")
+            raise ValueError("32-bit pixels have no defined range")
         image = Image.fromarray((values >> 8).astype(np.uint8))
     return np.asarray(image.convert("RGB"))
