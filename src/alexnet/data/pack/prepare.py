@@ -202,11 +202,11 @@ def _example(writer: PackWriter) -> str:
 def _report(pack: Pack, writer: PackWriter, seconds: float, show: bool) -> None:
     counts = ", ".join(f"{name} {len(split):,}" for name, split in pack.splits.items())
     form = f"{pack.image_size} x {pack.image_size}, {len(pack.class_names)} classes"
-    lines = [f"{pack.path}: {counts} images of {form}, {pack.encoding}, in {seconds:.1f} s"]
+    print_status(f"{pack.path}: {counts} images of {form}, {pack.encoding}, in {seconds:.1f} s", show=show)
     if writer.unusual:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in writer.unusual_counts.items())
-        lines.append(f"{len(writer.unusual):,} images were unusual ({kinds}): see {pack.path / 'unusual.txt'}")
+        what = f"{len(writer.unusual):,} images were unusual ({kinds})"
+        print_status(f"{what}: see {pack.path / 'unusual.txt'}", show=show)
     if writer.rejected:
-        lines.append(f"{len(writer.rejected):,} images could not be read: see {pack.path / 'rejected.txt'}")
-    for line in lines:
-        print_status(line, show=show)
+        what = f"{len(writer.rejected):,} images could not be read"
+        print_status(f"{what}: see {pack.path / 'rejected.txt'}", show=show)

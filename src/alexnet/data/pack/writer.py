@@ -208,7 +208,6 @@ class PackWriter:
         splits = {split: self._finish_split(shards) for split, shards in self._shards.items()}
         statistics = self._measure(splits, threads, advance)
         np.save(self._folder / "mean.npy", statistics.mean_image)
-        self._write_lists()
         self._write_header(splits, statistics, made, threads)
         self._folder.rename(self.path)  # never replaces a directory that holds something
         return open_pack(self.path)
@@ -296,20 +295,16 @@ class PackWriter:
                 advance(sums.images)
         return total.statistics()
 
-    def _write_lists(self) -> None:
-        unusual = {name: ", ".join(notes) for name, notes in self.unusual.items()}
-        for file, entries in zip(LISTS, (self.rejected, unusual), strict=True):
-            if entries:
-                lines = "".join(f"{name}\t{what}\n" for name, what in sorted(entries.items()))
-                (self._folder / file).write_text(lines, encoding="utf-8", errors="backslashreplace")
-
     def _write_header(self, splits: dict[str, Any], statistics: PixelStats, made: dict[str, Any], threads: int) -> None:
-        files = [file for file in sorted(self._folder.iterdir()) if file.name not in LISTS]
+        files = sorted(file for file in self._folder.iterdir() if file.suffix in (".npy", f".{self.encoding}"))
+        unusual = {name: ", ".join(notes) for name, notes in self.unusual.items()}
+        for file, listed in zip(LISTS, (self.rejected, unusual), strict=True):
+            if listed:
+                lines = "".join(f"{name}\t{what}\n" for name, what in sorted(listed.items()))
+                (self._folder / file).write_text(lines, encoding="utf-8", errors="backslashreplace")
         with closing(ParallelMap(file_sha256, files, threads)) as sums:
-            entries = {
-                file.name: {"bytes": file.stat().st_size, "sha256": sha256}
-                for file, sha256 in zip(files, sums, strict=True)
-            }
+            pairs = zip(files, sums, strict=True)
+            entries = {file.name: {"bytes": file.stat().st_size, "sha256": sha256} for file, sha256 in pairs}
         figures = ("channel_means", "covariance", "eigenvalues", "eigenvectors")
         header: dict[str, Any] = {
             "format": FORMAT,

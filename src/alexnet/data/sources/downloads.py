@@ -8,7 +8,6 @@ import http.client
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -41,13 +40,10 @@ def check(source: Path, *, show_progress: bool = True) -> None:
     if not archives:
         raise UserError(f"{source} holds none of the archives whose MD5 is known: {', '.join(PUBLISHED)}")
     for archive in archives:
-        wanted, size = PUBLISHED[archive.name], archive.stat().st_size
+        wanted = PUBLISHED[archive.name]
         try:
-            with (
-                archive.open("rb") as file,
-                progress(f"MD5 of {archive.name}", size, show=show_progress, in_bytes=True) as advance,
-            ):
-                md5 = _read_through(file, advance)
+            with archive.open("rb") as file:
+                md5 = _md5(file, f"MD5 of {archive.name}", archive.stat().st_size, show_progress)
         except OSError as error:
             raise UserError(f"{archive}: cannot be read: {error.strerror or error}") from None
         if md5 != wanted:
@@ -70,8 +66,7 @@ def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
             part = Path(temporary, target.name)
             with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response, part.open("wb") as file:
                 total = int(response.headers["Content-Length"] or 0) or None
-                with progress(f"downloading {target.name}", total, show=show_progress, in_bytes=True) as advance:
-                    found = _read_through(response, advance, file)
+                found = _md5(response, f"downloading {target.name}", total, show_progress, copy=file)
             if found != md5:
                 raise OSError(f"incomplete or altered: MD5 {found} instead of {md5}")
             part.rename(target)
@@ -85,12 +80,13 @@ def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
     return target
 
 
-def _read_through(file: IO[bytes], advance: Callable[[int], None], copy: IO[bytes] | None = None) -> str:
-    """Read a file to its end, writing it to `copy` if given, and return its MD5."""
+def _md5(file: IO[bytes], what: str, size: int | None, show: bool, copy: IO[bytes] | None = None) -> str:
+    """Read a file to its end, show `what` is done meanwhile, and write the bytes to `copy` if given."""
     digest = hashlib.md5(usedforsecurity=False)
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-        if copy is not None:
-            copy.write(chunk)
-        advance(len(chunk))
+    with progress(what, size, show=show, in_bytes=True) as advance:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            if copy is not None:
+                copy.write(chunk)
+            advance(len(chunk))
     return digest.hexdigest()

@@ -85,7 +85,10 @@ class FileTree:
                     members = opened.infolist()
                     yield from (opened.read(members[file.place]) for file in group)
             elif is_compressed(path):
-                yield from _decompressed(path, group)
+                with reading(path):
+                    listed = enumerate(streamed_files(path))
+                    for file in group:
+                        yield next(read() for place, (_, _, read) in listed if place == file.place)
             else:
                 yield from (FileRange(path, file.place, file.size) for file in group)
 
@@ -148,14 +151,6 @@ def _in_folder(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) ->
             yield from _in_folder(Path(entry.path), f"{prefix}{entry.name}/", (*above, here))
         elif entry.is_file():
             yield File(prefix + entry.name, entry.stat().st_size, IN_FOLDER, 0)
-
-
-def _decompressed(tar: Path, wanted: Iterator[File]) -> Iterator[bytes]:
-    """The contents of files in a compressed tar."""
-    with reading(tar):
-        files = enumerate(streamed_files(tar))
-        for file in wanted:
-            yield next(read() for place, (_, _, read) in files if place == file.place)
 
 
 @contextmanager

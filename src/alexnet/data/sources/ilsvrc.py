@@ -83,7 +83,14 @@ def _kaggle_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
     if not solutions:
         return None
     (name, data), *_ = solutions.items()
-    by_image = [_solution(tree.path / name, number, line) for number, line in enumerate(_lines(data), 1) if number > 1]
+    by_image = []
+    for number, line in enumerate(_lines(data)[1:], 2):
+        image, _, boxes = line.partition(",")
+        match, synsets = FLAT.fullmatch(f"{image}.JPEG"), set(boxes.split()[::5])
+        if match is None or len(synsets) != 1:
+            what = f"line {number:,} is no validation image and its one class"
+            raise UserError(f"{tree.path / name}: {what}: {line[:80]!r}")
+        by_image.append((int(match["number"]), synsets.pop()))
     numbers, classes = zip(*sorted(by_image), strict=True) if by_image else ((), ())
     if numbers != tuple(range(1, len(numbers) + 1)):
         raise UserError(f"{tree.path / name} should name each validation image from 1 on once; download it again")
@@ -99,15 +106,6 @@ def _kaggle_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
 
 def _lines(data: bytes) -> list[str]:
     return data.decode(errors="replace").splitlines()
-
-
-def _solution(path: Path, number: int, line: str) -> tuple[int, str]:
-    """Return number and class of a validation image from line `number` of its table."""
-    image, _, boxes = line.partition(",")
-    found, classes = FLAT.fullmatch(f"{image}.JPEG"), set(boxes.split()[::5])
-    if found is None or len(classes) != 1:
-        raise UserError(f"{path}: line {number:,} is no validation image and its one class: {line[:80]!r}")
-    return int(found["number"]), classes.pop()
 
 
 def _integers(path: Path, name: str, data: bytes) -> npt.NDArray[np.int64]:

@@ -33,8 +33,6 @@ from alexnet.data.sources.tars import FileRange
 
 Blob = Path | FileRange | bytes | npt.NDArray[np.uint8]
 """An encoded image in a file, in an archive or in memory, or its pixels, uint8 [H, W, 3]."""
-Square = npt.NDArray[np.uint8]
-"""uint8 [S, S, 3]."""
 
 # Written into packs, spelling included.
 RESIZE = "shorter side to the size, bilinear (antialiased, rows first), centre crop"
@@ -44,14 +42,14 @@ SUFFIXES = frozenset(
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # no others: some start programs, such as EPS
 MAX_BYTES = 2**28
 """The largest file that gzip may decompress to."""
-_JPEG_NAMES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
 
 
 @dataclass(frozen=True)
 class Converted:
     """An image that can be used."""
 
-    square: Square
+    square: npt.NDArray[np.uint8]
+    """uint8 [S, S, 3]."""
     notes: tuple[str, ...] = ()
     """What is unusual about its file, in the words of the module's docstring."""
 
@@ -82,7 +80,13 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
         compressed = data.startswith(b"\x1f\x8b")
         if compressed:
             data = _unzipped(data)
-        pixels, notes = _decode(data, name)
+        photograph = decode_photograph(data)
+        if photograph is not None:
+            pixels, gray = photograph
+            notes = [*(["greyscale"] if gray else []), *_orientation(data)]
+        else:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                pixels, notes = _rgb(image), _notes(image, name)
         return Converted(center_square(pixels, size), (*(["gzip-compressed"] if compressed else []), *notes))
     except UnidentifiedImageError:
         return "not an image"
@@ -102,16 +106,6 @@ def _unzipped(data: bytes) -> bytes:
     return whole
 
 
-def _decode(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8], list[str]]:
-    """Decode to pixels, uint8 [H, W, 3], and notes."""
-    photograph = decode_photograph(data)
-    if photograph is not None:
-        pixels, gray = photograph
-        return pixels, [*(["greyscale"] if gray else []), *_orientation(data)]
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        return _rgb(image), _notes(image, name)
-
-
 def _orientation(data: bytes) -> list[str]:
     """Note a JPEG that asks to be rotated; its EXIF block comes early, and most photographs have none."""
     start = data.find(b"Exif\0\0", 0, 4096)
@@ -128,8 +122,7 @@ def _orientation(data: bytes) -> list[str]:
 
 def _notes(image: Image.Image, name: str) -> list[str]:
     notes = []
-    claimed = Path(name).suffix.lower()
-    if claimed in _JPEG_NAMES and image.format not in ("JPEG", "MPO"):
+    if name.lower().endswith((".jpg", ".jpeg", ".jpe", ".jfif")) and image.format not in ("JPEG", "MPO"):
         notes.append(str(image.format))
     if image.mode in ("1", "L", "LA", "La"):
         notes.append("greyscale")

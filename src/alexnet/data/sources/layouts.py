@@ -158,13 +158,13 @@ class _Found:
         """The split of the folder that an image lies in."""
         return self.splits.get(name.split("/", 1)[0])
 
-    def class_folder(self, name: str) -> str:
-        """The folder of an image's class: at the top, below that of its split, or further below by a WordNet ID."""
+    def split_and_class(self, name: str) -> tuple[str, str] | None:
+        """The split of an image, and its class by a folder: the one below the split, or further below a WordNet ID."""
         top, *folders, _ = name.split("/")
         if not self.splits:
-            return top
+            return "train", top
         named = (folder for folder in folders[1:] if _WORDNET_ID.fullmatch(folder))
-        return f"{top}/{next(named, folders[0])}" if top in self.splits and folders else ""
+        return (self.splits[top], next(named, folders[0])) if top in self.splits and folders else None
 
     def text(self, name: str) -> str | None:
         """The contents of a text file below the wrapping folder."""
@@ -188,14 +188,9 @@ _Place = Callable[[str], tuple[str, str] | None]
 """Split and class folder by the name of an image; None for images that are left out."""
 
 
-def _classes_only(found: _Found) -> _Place | None:
-    """`<class>/...`."""
-    return None if found.splits else lambda name: ("train", found.class_folder(name))
-
-
 def _tiny_imagenet(found: _Found) -> _Place | None:
     """Tiny-ImageNet; lines of its table are file name, tab, class folder, tab, and a bounding box."""
-    table = found.text(_ANNOTATIONS)
+    table = found.text(_ANNOTATIONS) if found.splits else None
     if table is None:
         return None
     lines = (line.split("\t") for line in table.splitlines())
@@ -204,14 +199,14 @@ def _tiny_imagenet(found: _Found) -> _Place | None:
     def place(name: str) -> tuple[str, str] | None:
         if name in folders:
             return "val", folders[name]
-        return _by_folder(found, name) if found.split_of(name) == "train" else None
+        return found.split_and_class(name) if found.split_of(name) == "train" else None
 
     return place
 
 
-def _split_folders(found: _Found) -> _Place | None:
-    """Folders of splits with class folders; ILSVRC's have validation and test images without class folders."""
-    flat: dict[str | None, Callable[[str], str | None]] = {}
+def _class_folders(found: _Found) -> _Place:
+    """Class folders, in folders of splits or not; ILSVRC's have validation and test images without class folders."""
+    flat: dict[str, Callable[[str], str | None]] = {}
     for split in found.splits.values():
         # The ILSVRC year of validation or test images that all lie in one folder.
         images = found.images(split)
@@ -228,22 +223,17 @@ def _split_folders(found: _Found) -> _Place | None:
             flat[split] = ilsvrc.labels_by_name(found.path, split, found.images(split), found.kit)
 
     def place(name: str) -> tuple[str, str] | None:
-        split = found.split_of(name)
-        if split is None or split not in flat:
-            return _by_folder(found, name)
+        split = found.split_of(name) or ""
+        if split not in flat:
+            return found.split_and_class(name)
         folder = flat[split](name)
         return (split, folder) if folder else None
 
     return place
 
 
-_LAYOUTS: tuple[Callable[[_Found], _Place | None], ...] = (_classes_only, _tiny_imagenet, _split_folders)
+_LAYOUTS: tuple[Callable[[_Found], _Place | None], ...] = (_tiny_imagenet, _class_folders)
 """Tried in turn; the last one takes everything."""
-
-
-def _by_folder(found: _Found, name: str) -> tuple[str, str] | None:
-    top, _, folder = found.class_folder(name).partition("/")
-    return (found.splits[top], folder) if folder else None
 
 
 def _check_splits(found: _Found) -> None:
@@ -296,12 +286,14 @@ def _empty_class_folders(found: _Found) -> Iterator[str]:
     """A note of class folders without images."""
     prefix = found.prefix
     named = (name.removeprefix(prefix) for name in found.tree.folders if name.startswith(prefix) and _visible(name))
-    empty = {found.class_folder(f"{name}/") for name in named} - {""}
+    empty = set(filter(None, (found.split_and_class(f"{name}/") for name in named if name)))
     if empty:  # most archives name no folders, and looking through all images takes its time
-        empty -= set(map(found.class_folder, found.images()))
+        empty.difference_update(filter(None, map(found.split_and_class, found.images())))
     if empty:
         plural = "class folders without images are" if len(empty) > 1 else "class folder without images is"
-        yield f"{len(empty):,} {plural} left out, such as {prefix}{min(empty)}"
+        split, folder = min(empty)
+        above = "".join(f"{top}/" for top, held in found.splits.items() if held == split)
+        yield f"{len(empty):,} {plural} left out, such as {prefix}{above}{folder}"
 
 
 def _too_few(path: Path, names: Iterable[str], classes: list[str]) -> str:
