@@ -68,7 +68,12 @@ def find_kit(tree: FileTree) -> Kit | None:
         return _kaggle_kit(tree, files)
     if len(metas) > 1:
         raise UserError(f"{tree.path} holds {len(metas)} development kits (meta.mat); leave that of these images")
-    labels = {(found["year"], _SPLITS[found["split"]]): _integers(tree.path, found[0], data) for found, data in named}
+    labels = {}
+    for found, data in named:
+        try:
+            labels[found["year"], _SPLITS[found["split"]]] = np.array([int(line) for line in data.split()], np.int64)
+        except ValueError as error:
+            raise UserError(f"{tree.path}: {found[0]} should hold one number a line: {error}") from None
     wordnet_ids, words = _classes(tree.path, metas[0])
     return Kit(wordnet_ids=wordnet_ids, words=words, labels=labels)
 
@@ -106,13 +111,6 @@ def _kaggle_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
 
 def _lines(data: bytes) -> list[str]:
     return data.decode(errors="replace").splitlines()
-
-
-def _integers(path: Path, name: str, data: bytes) -> npt.NDArray[np.int64]:
-    try:
-        return np.array([int(line) for line in data.split()], np.int64)
-    except ValueError as error:
-        raise UserError(f"{path}: {name} should hold one number a line: {error}") from None
 
 
 def _classes(path: Path, meta: bytes) -> tuple[dict[int, str], dict[str, str]]:

@@ -121,24 +121,18 @@ def _orientation(data: bytes) -> list[str]:
 
 
 def _notes(image: Image.Image, name: str) -> list[str]:
-    notes = []
-    if name.lower().endswith((".jpg", ".jpeg", ".jpe", ".jfif")) and image.format not in ("JPEG", "MPO"):
-        notes.append(str(image.format))
-    if image.mode in ("1", "L", "LA", "La"):
-        notes.append("greyscale")
-    if image.mode in ("P", "PA"):
-        notes.append("palette")
-    if image.mode == "CMYK":
-        notes.append("CMYK")
-    if image.mode.startswith("I"):
-        notes.append("16-bit")
-    if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
-        notes.append("alpha dropped")
-    if getattr(image, "n_frames", 1) > 1:
-        notes.append("first of several")
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        notes.append("EXIF orientation ignored")
-    return notes
+    claims_jpeg = name.lower().endswith((".jpg", ".jpeg", ".jpe", ".jfif"))
+    applies = {
+        str(image.format): claims_jpeg and image.format not in ("JPEG", "MPO"),
+        "greyscale": image.mode in ("1", "L", "LA", "La"),
+        "palette": image.mode in ("P", "PA"),
+        "CMYK": image.mode == "CMYK",
+        "16-bit": image.mode.startswith("I"),
+        "alpha dropped": image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info,
+        "first of several": getattr(image, "n_frames", 1) > 1,
+        "EXIF orientation ignored": image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
+    }
+    return [note for note, true in applies.items() if true]
 
 
 def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:

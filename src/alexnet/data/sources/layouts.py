@@ -11,7 +11,7 @@ The layouts, recognized by what is there; folders that wrap everything are skipp
 * CIFAR-10 in its published binary form (`alexnet.data.sources.cifar10`).
 
 Classes are numbered in the order of their sorted folder names. Hidden files and `__MACOSX` do not count. A new layout
-is a new function in `_LAYOUTS`.
+is a new function such as `_tiny_imagenet`.
 """
 
 import re
@@ -87,7 +87,7 @@ def open_source(path: Path) -> Iterator[Source]:
         found = _Found(tree)
         if found.splits:
             _check_splits(found)
-        place = next(filter(None, (layout(found) for layout in _LAYOUTS)))
+        place = _tiny_imagenet(found) or _class_folders(found)
         classes = _number_classes(found, place)
         if len(classes) < MIN_CLASSES:
             raise UserError(_too_few(path, filter(_visible, tree.files.names()), classes))
@@ -230,10 +230,6 @@ def _class_folders(found: _Found) -> _Place:
         return (split, folder) if folder else None
 
     return place
-
-
-_LAYOUTS: tuple[Callable[[_Found], _Place | None], ...] = (_tiny_imagenet, _class_folders)
-"""Tried in turn; the last one takes everything."""
 
 
 def _check_splits(found: _Found) -> None:
