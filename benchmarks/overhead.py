@@ -1,121 +1,102 @@
-"""Where a run's time goes: computing, data, and everything else.
+"""What the run's loop costs: epochs of the demo in Lightning's trainer with our callbacks, and in a plain loop.
 
-python benchmarks/overhead.py [OVERRIDES ...]          of train.py; without any, the demo
+python benchmarks/overhead.py [--rounds 7] [OVERRIDES ...]          of train.py; without any, the demo
 
-Counted from the first training step's preparations to the written result; imports, drawing the images and building the
-network are left out. `compute` is forward, backward, update, freeing gradients and evaluation; `data` the making of
-batches and their way to the device; the rest is Lightning's loop, the display, W&B, checkpoints and result files.
+Both train the same module with the same loader, loss and optimizer, on one thread of one core, in interleaved rounds of
+three epochs. Validation, tests and result files are left out; the callbacks of a run and the checkpoint of each epoch
+are in, and so is the setup of a trainer. Compare processor times: they bear other work on the machine.
 """
 
 import argparse
-import sys
-import time
-from collections import defaultdict
-from collections.abc import Callable
-from contextlib import ExitStack
-from functools import wraps
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-from unittest.mock import patch
 
 import lightning as L
-import torch
-from lightning.pytorch.loops.fetchers import _DataFetcher
-from lightning.pytorch.strategies import SingleDeviceStrategy
 from rich.console import Console
 
-from alexnet.config.job import check
+from alexnet.config.compose import register
+from alexnet.config.job import Job, check
+from alexnet.data.pack.pack import Pack
+from alexnet.training.callbacks import LrSchedule, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
-from alexnet.training.fit import preflight
+from alexnet.training.display import EpochLines
+from alexnet.training.fit import preflight, silence_lightning
+from alexnet.training.hardware import trainer_options
+from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
-from alexnet.training.momentum import SGD2012
-from alexnet.training.run import run
-from measuring import Seconds, as_plain, print_table, save
+from alexnet.training.preemption import Preemption
+from measuring import Parts, Stopwatch, as_plain, interleaved, one_core, print_table, save
 
-COMPUTE: list[tuple[type, str]] = [
-    (AlexNetModule, "loss"),
-    (SingleDeviceStrategy, "validation_step"),
-    (SingleDeviceStrategy, "test_step"),
-    (torch.Tensor, "backward"),
-    (SGD2012, "_update"),
-    (SGD2012, "zero_grad"),
-]
-DATA: list[tuple[type, str]] = [
-    (PackDataModule, "train_dataloader"),
-    (PackDataModule, "val_dataloader"),
-    (PackDataModule, "test_dataloader"),
-    (SingleDeviceStrategy, "batch_to_device"),
-    (_DataFetcher, "__next__"),
-]
+EPOCHS = 3
 
 
-class Ledger:
-    """Seconds by what they were spent on. The functions that it counts do not call each other."""
+def run_loop(job: Job, pack: Pack, folder: Path) -> Parts:
+    """Train as a run does."""
+    watch, history = Stopwatch(), History(folder)
+    module, data = AlexNetModule(job.config, job.tree, pack), PackDataModule(pack, job.config)
+    trainer = L.Trainer(
+        **trainer_options(job.config.hardware),
+        max_epochs=EPOCHS,
+        limit_val_batches=0,
+        logger=False,
+        callbacks=[
+            history,
+            LrSchedule(job.config, history),
+            EpochLines(Console(file=StringIO()), history),
+            Preemption(folder),
+            *checkpoint_callbacks(folder, history),
+        ],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+    )
+    with watch.part("all"):
+        trainer.fit(module, data)
+    return watch.parts
 
-    def __init__(self) -> None:
-        self._cpu: defaultdict[str, float] = defaultdict(float)
-        self._wall: defaultdict[str, float] = defaultdict(float)
-        self.started: Seconds | None = None
 
-    @property
-    def seconds(self) -> dict[str, Seconds]:
-        return {kind: Seconds(cpu=self._cpu[kind], wall=self._wall[kind]) for kind in self._cpu}
-
-    def counted(self, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        cpu, wall = self._cpu, self._wall
-
-        @wraps(function)
-        def wrapped(*arguments: Any, **options: Any) -> Any:
-            wall_start, cpu_start = time.perf_counter(), time.process_time()  # little else: it is counted as the rest
-            try:
-                return function(*arguments, **options)
-            finally:
-                cpu[kind] += time.process_time() - cpu_start
-                wall[kind] += time.perf_counter() - wall_start
-
-        return wrapped
-
-    def starting(self, hook: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(module: AlexNetModule) -> Any:
-            if self.started is None:
-                self._cpu.clear()
-                self._wall.clear()
-                self.started = Seconds.now()
-            return hook(module)
-
-        return wrapped
+def plain_loop(job: Job, pack: Pack) -> Parts:
+    """Train as long without Lightning's loop; every epoch has the first one's images."""
+    watch = Stopwatch()
+    module, data = AlexNetModule(job.config, job.tree, pack), PackDataModule(pack, job.config)
+    optimizer = module.configure_optimizers()
+    module.train()
+    with watch.part("all"):
+        for _ in range(EPOCHS):
+            for batch_idx, batch in enumerate(data.train_dataloader()):
+                optimizer.zero_grad()
+                module.loss(batch, batch_idx).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+    data.close()
+    return watch.parts
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("overrides", nargs="*")
-    overrides = parser.parse_args().overrides
-    job = check(overrides)
-    preflight(job)  # draws the images of the demo, if that has not been done
-    ledger = Ledger()
-    with TemporaryDirectory() as folder, ExitStack() as patches:
-        for kind, functions in (("compute", COMPUTE), ("data", DATA)):
-            for owner, name in functions:
-                patches.enter_context(patch.object(owner, name, ledger.counted(kind, getattr(owner, name))))
-        begins = ledger.starting(AlexNetModule.on_train_epoch_start)
-        patches.enter_context(patch.object(AlexNetModule, "on_train_epoch_start", begins))
-        result = run(job, Path(folder) / "run", console=Console(file=sys.stderr))
-        assert ledger.started is not None and result.training is not None
-        total = Seconds.now() - ledger.started
-    spent = {**ledger.seconds, "rest": total - sum(ledger.seconds.values(), start=Seconds()), "all": total}
-    header = ["spent on", "on the processor, s", "share", "by the clock, s", "share"]
-    print_table(
-        header,
-        [[kind, *_cells(seconds.cpu, total.cpu), *_cells(seconds.wall, total.wall)] for kind, seconds in spent.items()],
-    )
-    steps, beside = result.training.steps, 1e3 * spent["rest"].cpu / result.training.steps
-    print(f"{steps} steps, lightning {L.__version__}: {beside:.2f} ms of the processor beside each")
-    print(save("overhead", 1, as_plain(spent), steps=steps))
-
-
-def _cells(seconds: float, total: float) -> list[str]:
-    return [f"{seconds:.1f}", f"{seconds / total:.1%}"]
+    options = parser.parse_args()
+    register()
+    job = check(["hardware.accelerator=cpu", "hardware.threads=1", *options.overrides])
+    pack = preflight(job)  # draws the images of the demo, if that has not been done
+    silence_lightning()
+    one_core()
+    with TemporaryDirectory() as folder:
+        ways = {
+            "a plain loop": partial(plain_loop, job, pack),
+            "the run's loop": partial(run_loop, job, pack, Path(folder)),
+        }
+        seconds = {name: parts["all"] for name, parts in interleaved(ways, rounds=options.rounds).items()}
+    plain, ours = seconds.values()
+    steps = EPOCHS * -(-len(pack.splits["train"]) // job.config.optimizer.batch_size)
+    header = ["three epochs in", "on the processor, s", "by the clock, s"]
+    print_table(header, [[name, f"{spent.cpu:.2f}", f"{spent.wall:.2f}"] for name, spent in seconds.items()])
+    ratio, beside = ours.cpu / plain.cpu, 1e3 * (ours.cpu - plain.cpu) / steps
+    print(f"{steps} steps, lightning {L.__version__}: {ratio:.3f} times the processor, {beside:.2f} ms more per step")
+    print(save("overhead", options.rounds, as_plain(seconds), steps=steps))
 
 
 if __name__ == "__main__":

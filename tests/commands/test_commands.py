@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
+import alexnet
 from alexnet.commands.main import main
 from alexnet.data.pack.pack import open_pack
 from alexnet.runs.predictions import read_predictions
@@ -122,7 +123,7 @@ def test_predict_says_what_is_unusual_about_a_file_and_keeps_its_path_whole(
     assert printed.err.splitlines() == [f"note: {turned}: greyscale, EXIF orientation ignored"]
     lines = printed.out.splitlines()
     assert [lines[0], lines[6]] == [str(plain), str(turned)] and len(lines) == 12
-    classes = load_trained(trained).class_names
+    classes = alexnet.load_trained(trained).class_names
     assert all(line.split(" %  ")[1] in classes for line in [*lines[1:6], *lines[7:]])
     entries = json_of(capsys, "predict", trained, plain, turned, "--json")
     assert isinstance(entries, list)

@@ -1,6 +1,7 @@
 """The `alexnet` command: its tables, its files, and its mistakes in one line."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,6 +57,14 @@ def test_describe_follows_scale_classes_and_ablations(capsys: pytest.CaptureFixt
     assert total("+ablation=one_column") == PAPER_SIZES["columns=one"]
     assert full - total("--classes", "10") == 990 * 4097
     assert total("scale=small") < full / 10
+
+
+def test_help_and_describe_do_not_import_torch() -> None:
+    code = (
+        "import sys; from alexnet.commands.main import main; main(['describe', 'columns=two']);"
+        "sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,6 +31,7 @@ FEW = (
 """20 classes: 60 images to train on in 4 batches, the last of 12; 20 to validate and 40 to test."""
 
 MakeJob = Callable[..., Job]
+Finished = tuple[Path, Result, str]
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +50,19 @@ def few_images(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
 def _few_images(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
     packs = tmp_path_factory.getbasetemp() / "packs"
     return lambda *overrides: check([*FEW, f"data.packs={packs}", *overrides], weights_digest=weights_digest)
+
+
+@pytest.fixture(scope="session")
+def finished(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """One finished run: its directory, its result and what it printed. Not to be changed."""
+    directory = tmp_path_factory.mktemp("runs") / "finished"
+    return directory, *execute(tiny(), directory)
+
+
+@pytest.fixture(scope="session")
+def plain(finished: Finished) -> Path:
+    """The directory of a run without any switches of speed. Not to be changed."""
+    return finished[0]
 
 
 @pytest.fixture(autouse=True)

@@ -24,33 +24,23 @@ from tests.training.conftest import MakeJob, assert_same_training, checkpoint, e
 from tests.training.test_resume import stop_in
 
 
-@pytest.fixture(scope="module")
-def plain(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run without any of them. Not to be changed."""
-    directory = tmp_path_factory.mktemp("plain")
-    execute(tiny(), directory)
-    return directory
-
-
 def losses(directory: Path) -> list[float]:
     with (directory / "metrics.csv").open() as file:
         return [float(row["train_loss"]) for row in csv.DictReader(file)]
 
 
-def test_bfloat16_trains_like_float32_within_its_rounding(tiny: MakeJob, plain: Path, tmp_path: Path) -> None:
-    execute(tiny("hardware.precision=bf16-mixed"), tmp_path)
+def test_bfloat16_run_trains_like_float32_and_its_final_errors_are_in_float32(
+    tiny: MakeJob, plain: Path, tmp_path: Path
+) -> None:
+    """Its weights are float32, and so is the arithmetic of its test, as that of `alexnet evaluate`."""
+    job = tiny("hardware.precision=bf16-mixed")
+    execute(job, tmp_path)
     ours, theirs = state(tmp_path), state(plain)
-    assert {value.dtype for value in ours.values()} == {value.dtype for value in theirs.values()}  # masters are float32
+    assert {value.dtype for value in ours.values()} == {value.dtype for value in theirs.values()}
     assert losses(tmp_path) == pytest.approx(losses(plain), rel=0.01) and losses(tmp_path) != losses(plain)
     for key in (key for key in ours if key.startswith("velocity") and ours[key].ndim > 1):
         # Pixels and products of eight bits: at most 0.3 was seen. With other masks or images it is about 1.4.
         assert (ours[key] - theirs[key]).norm() < 0.5 * theirs[key].norm(), key
-
-
-def test_the_final_errors_of_a_bfloat16_run_are_those_of_its_checkpoint(tiny: MakeJob, tmp_path: Path) -> None:
-    """In float32, as `alexnet evaluate` computes them."""
-    job = tiny("hardware.precision=bf16-mixed")
-    execute(job, tmp_path)
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
     trained = load_trained(tmp_path, torch.device("cpu"))
     seen = evaluate_pack(trained, pack, ["test"], keep_probabilities=True, show=False).collect_probabilities(["test"])[
@@ -62,6 +52,7 @@ def test_the_final_errors_of_a_bfloat16_run_are_those_of_its_checkpoint(tiny: Ma
     np.testing.assert_allclose(kept[0], seen.views["ten_crop"], rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow  # 5 s
 def test_a_bfloat16_run_goes_on_bit_for_bit(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = tiny("hardware.precision=bf16-mixed")
     execute(job, tmp_path / "undisturbed")

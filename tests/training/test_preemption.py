@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -46,10 +47,8 @@ def undisturbed(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.mark.parametrize(
     ("hook", "epoch", "batch", "number", "steps"),
     [
-        ("loss", 0, 0, signal.SIGTERM, 1),
         ("loss", 1, 2, signal.SIGUSR1, 7),
         ("loss", 0, 1, signal.SIGINT, 2),
-        ("loss", 1, 3, signal.SIGTERM, 8),  # the last of the epoch: validated first
         ("validation_step", 1, 0, signal.SIGTERM, 8),
         ("test_step", 2, 0, signal.SIGTERM, 12),
     ],
@@ -78,10 +77,16 @@ def test_a_signal_and_again(
     assert_same_training(tmp_path, undisturbed)
 
 
-def test_stopped_at_every_single_step(
-    tiny: MakeJob, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "steps",
+    [(0, 3, 5, 7, 11), pytest.param(range(12), marks=pytest.mark.slow)],  # 20 s
+    ids=["first, within and last of epochs", "every single one"],
+)
+def test_stopped_at_step_after_step(
+    tiny: MakeJob, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: Sequence[int]
 ) -> None:
-    for step in range(12):
+    """After the last step of an epoch, validation comes first."""
+    for step in steps:
         signal_in("loss", step // 4, step % 4, signal.SIGTERM, monkeypatch)
         if step < 11:
             with pytest.raises(Preempted):

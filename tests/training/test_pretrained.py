@@ -20,12 +20,10 @@ FROZEN = f"+optimizer.lr_multipliers={{{','.join(f'{layer}:0' for layer in LAYER
 NEW_FC8 = ("pretrained.reinit=[fc8]", "schedule.epochs=1", "schedule.milestones=[]", "seed=5")
 
 
-@pytest.fixture(scope="module")
-def source(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def source(plain: Path) -> Path:
     """A finished run to start from. Not to be changed."""
-    directory = tmp_path_factory.mktemp("runs") / "pre-trained"
-    execute(tiny(), directory)
-    return directory
+    return plain
 
 
 def net_weights(directory: Path) -> dict[str, torch.Tensor]:
@@ -46,10 +44,10 @@ def test_layers_start_from_the_other_run_and_fresh_ones_from_the_seed(
         assert not torch.equal(drawn["fc7.weight"], given["fc7.weight"])
     facts = result.pretrained
     assert facts is not None and read_result(tmp_path / "run") == result
-    assert (facts.run, facts.weights) == ("pre-trained", weights_digest(str(source)))
+    assert (facts.run, facts.weights) == ("finished", weights_digest(str(source)))
     assert facts.data_fingerprint == read_result(source).data.fingerprint
     assert (facts.taken, facts.fresh, facts.left_behind) == (tuple(LAYERS[:-1]), ("fc8",), ())
-    assert "from pre-trained: takes conv1 conv2 conv3 conv4 conv5 fc6 fc7, draws fc8\n" in screen
+    assert "from finished: takes conv1 conv2 conv3 conv4 conv5 fc6 fc7, draws fc8\n" in screen
 
 
 def test_layers_learn_at_their_own_rates(source: Path, tiny: MakeJob, tmp_path: Path) -> None:
@@ -107,9 +105,9 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "no weights": (("pretrained.checkpoint=null",), r"reinit=\['fc8'\] needs pretrained.checkpoint=RUN"),
     "another size": (
         ("scale.fc_width=48",),
-        r"fc6.weight is 48 x 72 here and 32 x 72 in pre-trained: .*'pretrained.reinit=\[fc8,fc6\]'",
+        r"fc6.weight is 48 x 72 here and 32 x 72 in finished; .*'pretrained.reinit=\[fc8,fc6\]'",
     ),
-    "a layer more": (("depth=six",), r"pre-trained has no layer conv6: .*'pretrained.reinit=\[fc8,conv6\]'"),
+    "a layer more": (("depth=six",), r"finished has no layer conv6; .*'pretrained.reinit=\[fc8,conv6\]'"),
     "misspelt": (("pretrained.reinit=[fc88]",), r"pretrained.reinit: there is no layer fc88: did you mean fc8\?"),
     "misspelt rate": (
         ("+optimizer.lr_multipliers={fc66:0.1}",),

@@ -53,13 +53,18 @@ def stop_in(hook: str, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AlexNetModule, hook, interrupted)
 
 
-@pytest.mark.parametrize("schedule", [FIXED, PLATEAU], ids=["epochs", "plateau"])
 @pytest.mark.parametrize(
-    ("hook", "epoch", "kept"),
-    [("loss", 1, 1), ("validation_step", 2, 2), ("loss", 0, 0)],
-    ids=["in training", "in validation", "in the first epoch"],
+    ("schedule", "hook", "epoch", "kept"),
+    [
+        (FIXED, "loss", 1, 1),
+        (FIXED, "loss", 0, 0),
+        (PLATEAU, "validation_step", 2, 2),
+        pytest.param(FIXED, "validation_step", 2, 2, marks=pytest.mark.slow),
+        pytest.param(PLATEAU, "loss", 1, 1, marks=pytest.mark.slow),
+    ],
+    ids=["in training", "in the first epoch", "in validation", "before a fixed drop", "before a plateau"],
 )
-def test_ctrl_c_and_again(
+def test_interrupt_at_once_and_repeat_ends_as_undisturbed(
     tiny: MakeJob,
     undisturbed: Callable[..., Path],
     tmp_path: Path,
@@ -83,7 +88,7 @@ def test_ctrl_c_and_again(
     assert read_result(tmp_path).status == "finished"
 
 
-@pytest.mark.parametrize("schedule", [FIXED, PLATEAU], ids=["epochs", "plateau"])
+@pytest.mark.parametrize("schedule", [pytest.param(FIXED, marks=pytest.mark.slow), PLATEAU], ids=["epochs", "plateau"])
 def test_a_run_stopped_between_its_last_epoch_and_its_result(
     tiny: MakeJob,
     undisturbed: Callable[..., Path],
@@ -105,17 +110,6 @@ def test_a_run_stopped_between_its_last_epoch_and_its_result(
 
 def _interrupt(_: AlexNetModule) -> None:
     raise KeyboardInterrupt
-
-
-def test_stopped_twice(
-    tiny: MakeJob, undisturbed: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for epoch in (1, 2):
-        stop_in("loss", epoch, monkeypatch)
-        with pytest.raises(KeyboardInterrupt):
-            execute(tiny(*FIXED), tmp_path)
-    execute(tiny(*FIXED), tmp_path)
-    assert_same_training(tmp_path, undisturbed(*FIXED))
 
 
 def test_the_plateau_schedule_drops_and_ends_by_itself(undisturbed: Callable[..., Path]) -> None:

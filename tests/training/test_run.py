@@ -21,16 +21,7 @@ from alexnet.net.alexnet import AlexNet
 from alexnet.runs.first_layer import read_first_layer
 from alexnet.runs.result import Result, read_result
 from tests.conftest import Compose
-from tests.training.conftest import MakeJob, assert_same_training, checkpoint, epochs, execute, state
-
-Finished = tuple[Path, Result, str]
-
-
-@pytest.fixture(scope="module")
-def finished(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """One finished run: its directory, its result and what it printed. Not to be changed."""
-    directory = tmp_path_factory.mktemp("runs") / "finished"
-    return directory, *execute(tiny(), directory)
+from tests.training.conftest import Finished, MakeJob, assert_same_training, checkpoint, epochs, execute, state
 
 
 def files(directory: Path) -> dict[str, int]:

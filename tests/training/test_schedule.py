@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from alexnet.config.groups import ScheduleConfig
 from alexnet.errors import UserError
-from alexnet.training.schedule import count_plateaus, group_lr, progress, rate
+from alexnet.training.schedule import count_plateaus, dropped_lr, group_lr, progress
 from tests.conftest import Compose
 
 CURVES = st.lists(st.floats(0, 100, allow_nan=False) | st.integers(40, 44), max_size=40)
@@ -92,7 +92,9 @@ def test_fixed_epochs_ignore_the_errors(errors: list[float]) -> None:
 
 def test_the_rate_is_divided_once_a_drop() -> None:
     schedule = plateau()
-    assert [rate(schedule, 0.01, drops) for drops in range(4)] == pytest.approx([1e-2, 1e-3, 1e-4, 1e-5], rel=1e-14)
+    assert [dropped_lr(schedule, 0.01, drops) for drops in range(4)] == pytest.approx(
+        [1e-2, 1e-3, 1e-4, 1e-5], rel=1e-14
+    )
 
 
 def course(compose: Compose, *overrides: str, is_bias: bool = False, is_late: bool = False) -> list[tuple[int, float]]:
@@ -145,7 +147,7 @@ def test_a_schedule_and_what_comes_late_scale_to_any_length(compose: Compose) ->
     [
         (("recipe=source_2012", "schedule=plateau"), "schedule=log_2012"),
         (("schedule=plateau", "schedule.rescale_to_epochs=9"), "fixed epochs"),
-        (("schedule=log_2012", "schedule.rescale_to_epochs=0"), "to at least one"),
+        (("schedule=log_2012", "schedule.rescale_to_epochs=0"), "must be at least 1"),
         (("late_changes.layers=[6]",), "late_changes.layers"),
         (("late_changes.of_epochs=0",), "late_changes.of_epochs=0"),
     ],

@@ -37,9 +37,11 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate, print, and write probabilities if asked."""
+    file, folder = weights_file(options.checkpoint), options.predictions
+
     from alexnet.data.pack.pack import open_pack
 
-    file, pack, folder = weights_file(options.checkpoint), open_pack(options.pack), options.predictions
+    pack = open_pack(options.pack)
 
     from alexnet.evaluation.collect import error_rates
     from alexnet.evaluation.table import errors_table

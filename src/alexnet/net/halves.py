@@ -13,15 +13,16 @@ The classifier, which was on one device, stays whole.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from alexnet.config.groups import ALEXNET
 from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.specs import ConvSpec, DropoutSpec, Layer, LinearSpec, LocalSpec, LRNSpec, Parametric, PoolSpec
 from alexnet.parts import Shard, shard_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DEVICES = 2
 COLUMNS = ("a", "b")
@@ -135,7 +136,7 @@ def check_two_columns(config: Config) -> None:
         raise UserError("the net has one column: its weights have no two-column layout")
 
 
-def to_columns(tensors: Mapping[str, Tensor], layers: Iterable[Layer]) -> dict[str, Tensor]:
+def to_columns(tensors: Mapping[str, "Tensor"], layers: Iterable[Layer]) -> dict[str, "Tensor"]:
     """Divide weights and biases by column; other tensors stay as they are."""
     divided = _divided(layers)
     result: dict[str, Tensor] = {}
@@ -149,8 +150,10 @@ def to_columns(tensors: Mapping[str, Tensor], layers: Iterable[Layer]) -> dict[s
     return result
 
 
-def from_columns(tensors: Mapping[str, Tensor], layers: Iterable[Layer]) -> dict[str, Tensor]:
+def from_columns(tensors: Mapping[str, "Tensor"], layers: Iterable[Layer]) -> dict[str, "Tensor"]:
     """Invert `to_columns`; KeyError if a column lacks a tensor."""
+    import torch  # `alexnet describe` needs this module without it
+
     result = dict(tensors)
     for layer in _divided(layers):
         for kind in ("weight", "bias"):

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,15 +33,6 @@ class Evaluated:
 
     run: Run
     predictions: ViewPredictions
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One fact that is not the same for all runs."""
-
-    fact: str
-    values: Mapping[str, tuple[Run, ...]]
-    """Value -> the runs that have it."""
 
 
 def group_runs(runs: Iterable[Run]) -> list[list[Run]]:
@@ -207,15 +198,10 @@ def environment(result: Result) -> dict[str, str]:
     return {fact: value for fact, value in facts.items() if value}
 
 
-def differences(runs: Iterable[Run]) -> list[Difference]:
-    """List the facts with more than one value among the runs, in the order in which they first appear."""
-    known = [(run, environment(run.result)) for run in runs]
-    found = []
-    for fact in dict.fromkeys(fact for _, facts in known for fact in facts):
-        values: dict[str, list[Run]] = defaultdict(list)
-        for run, facts in known:
-            if fact in facts:
-                values[facts[fact]].append(run)
-        if len(values) > 1:
-            found.append(Difference(fact=fact, values={value: tuple(those) for value, those in values.items()}))
-    return found
+def values_by_fact(runs: Iterable[Run]) -> dict[str, dict[str, list[Run]]]:
+    """Return every fact of the environment of the runs: fact -> value -> the runs that have it."""
+    facts: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        for fact, value in environment(run.result).items():
+            facts[fact][value].append(run)
+    return facts

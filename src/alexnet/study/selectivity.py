@@ -38,6 +38,13 @@ def color_selectivity(kernels: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.asarray(np.clip(1 - gray / np.where(energy > 0, energy, np.nan), 0, 1))
 
 
+def mean_selectivity(kernels: NDArray[np.float32]) -> float | None:
+    """Return the mean over the kernels that see anything; None if there are none."""
+    values = color_selectivity(kernels)
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
 def contrast(first: NDArray[np.float64], second: NDArray[np.float64]) -> ColumnContrast | None:
     """Compare the selectivities [n] and [m] of two columns; kernels that are nan are left out. None if none is left."""
     first, second = (values[~np.isnan(values)] for values in (first, second))

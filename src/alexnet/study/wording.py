@@ -198,9 +198,15 @@ def shown_seeds(seeds: Iterable[int]) -> str:
     return ", ".join(parts)
 
 
-def plural(count: int, singular: str) -> str:
-    """Format a count: `1 run`, `2 runs`."""
-    return f"{count:,} {singular}{'' if count == 1 else 's'}"
+def named_seeds(seeds: Iterable[int]) -> str:
+    """Format distinct seeds with their word: `seeds 0-2`, `seed 3`."""
+    distinct = set(seeds)
+    return f"{'seed' if len(distinct) == 1 else 'seeds'} {shown_seeds(distinct)}"
+
+
+def plural(count: int, singular: str, several: str | None = None) -> str:
+    """Format a count: `1 run`, `2 runs`; `several` is an irregular plural."""
+    return f"{count:,} {singular if count == 1 else several or f'{singular}s'}"
 
 
 def row_title(row: AblationRow) -> str:
@@ -237,8 +243,7 @@ def title(table: ComparisonTable) -> str:
     about += f", {table.distinguished_by}" if table.distinguished_by else ""
     if not table.rows:
         return f"{about}: no finished run to compare"
-    seeds = {seed for row in table.rows for seed in row.seeds}
-    counted = f"{'seed' if len(seeds) == 1 else 'seeds'} {shown_seeds(seeds)}"
+    counted = named_seeds(seed for row in table.rows for seed in row.seeds)
     return f"{about}: {table.images:,} {table.split} images, {table.view}, {counted}"
 
 

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from alexnet.config.schema import Config
 from alexnet.runs.directory import BEST, CHECKPOINTS, LAST
 from alexnet.training.history import History
-from alexnet.training.schedule import fits, group_lr, progress
+from alexnet.training.schedule import group_lr, progress, reached_train_error
 
 
 class LrSchedule(L.Callback):
@@ -36,7 +36,9 @@ class LrSchedule(L.Callback):
 
     def _stop_when_finished(self, trainer: L.Trainer) -> None:
         schedule, history = self.config.schedule, self.history
-        if progress(schedule, history.schedule_errors).finished or fits(schedule, history.train_set_error):
+        if progress(schedule, history.schedule_errors).finished or reached_train_error(
+            schedule, history.train_set_error
+        ):
             trainer.should_stop = True
 
 

@@ -13,8 +13,8 @@ from alexnet.config.groups import OptimizerConfig
 class SGD2012(Optimizer):
     """v := momentum * v - weight_decay * lr * w - lr * g;  w := w + v.
 
-    The rate is inside the velocity, so that after a drop the old velocity keeps its old size. `torch.optim.SGD`
-    keeps the rate outside and shrinks the whole velocity at once: the two differ for tens of steps after each drop.
+    The learning rate is inside the velocity, so that after a drop the old velocity keeps its size. `torch.optim.SGD`
+    keeps it outside and shrinks the whole velocity at once: the two differ for tens of steps after each drop.
     """
 
     def __init__(
@@ -24,9 +24,9 @@ class SGD2012(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update every parameter that has a gradient and a rate above 0.
+        """Update every parameter that has a gradient and a learning rate above 0.
 
-        A rate of 0 freezes: no decay and no left-over momentum either (weights.cu of the authors' release).
+        A learning rate of 0 freezes: no decay and no momentum either (weights.cu of the authors' release).
         """
         loss = None
         if closure is not None:
@@ -39,10 +39,10 @@ class SGD2012(Optimizer):
         return loss
 
     def _update(self, weights: list[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
-        """One pass over weights, velocities and gradients.
+        """Update in one pass over weights, velocities and gradients.
 
-        Torch's kernel of SGD computes v := momentum * v + (1 - dampening) * (g + weight_decay * w); w := w - rate * v,
-        which at a dampening of 1 + lr and a rate of -1 is the rule of 2012.
+        Torch's kernel of SGD computes v := momentum * v + (1 - dampening) * (g + weight_decay * w); w := w - lr * v,
+        which at a dampening of 1 + lr and a learning rate of -1 is the rule of 2012.
         """
         torch._fused_sgd_(
             weights,
@@ -65,14 +65,14 @@ class SGD2012(Optimizer):
 
 
 def _laid_out_as(weight: Tensor, tensor: Tensor) -> Tensor:
-    """The tensor with its numbers in the weight's order in memory, which is the order that the kernel goes by."""
+    """Return the tensor with its elements in the weight's order in memory, which the kernel relies on."""
     return tensor if tensor.stride() == weight.stride() else torch.empty_like(weight).copy_(tensor)
 
 
 def parameter_groups(net: nn.Module, optimizer: OptimizerConfig, late_layers: Collection[str]) -> list[dict[str, Any]]:
-    """Weights, then biases, in groups of one decay, rate and schedule; the first has the schedule of ordinary weights.
+    """Group weights, then biases, by weight decay, learning rate and schedule; ordinary weights come first.
 
-    `rate_factor` is what the scheduled rate is multiplied by; `is_bias` and `is_late` say which schedule it is.
+    `rate_factor` multiplies the scheduled learning rate; `is_bias` and `is_late` select the schedule.
     """
     groups: dict[tuple[bool, bool, float, float], list[Tensor]] = {}
     for name, parameter in net.named_parameters():
@@ -90,6 +90,6 @@ def parameter_groups(net: nn.Module, optimizer: OptimizerConfig, late_layers: Co
             "is_bias": is_bias,
             "is_late": is_late,
         }
-        # By schedule alone: the order of decays and rates is that of the layers.
+        # By schedule alone: within one, groups keep the order of the layers.
         for (is_bias, is_late, decay, rate), parameters in sorted(groups.items(), key=lambda group: group[0][:2])
     ]

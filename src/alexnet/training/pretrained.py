@@ -20,15 +20,15 @@ class Pretrained:
     """Weights to start from."""
 
     name: str
-    """Of the run that they come from; of the file where that lies outside of a run."""
+    """Of the run that they come from, or of the file if it is not in a run."""
     weights: Weights
 
 
 def open_pretrained(config: PretrainedConfig) -> Pretrained | None:
-    """The weights that a run starts from; None where all are drawn.
+    """Return the weights that a run starts from; None if all are initialized.
 
     Raises:
-        UserError: there is no such file, or it is damaged; or layers are to be drawn anew without others to keep.
+        UserError: there is no such file, or it is damaged; or layers are to be reinitialized without others to keep.
     """
     if config.checkpoint is None:
         if config.reinit:
@@ -40,7 +40,7 @@ def open_pretrained(config: PretrainedConfig) -> Pretrained | None:
 
 
 def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
-    """Refuse weights that lack a layer of the configured net, or have one of another shape, that is not drawn anew.
+    """Refuse weights that lack a layer of the configured net or have another shape for it, unless it is reinitialized.
 
     Layers that the configured net does not have are left behind.
 
@@ -54,13 +54,13 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
         layer = name.rpartition(".")[0]
         if layer in config.pretrained.reinit:
             continue
-        anew = f"'pretrained.reinit=[{','.join([*config.pretrained.reinit, layer])}]'"
+        remedy = f"'pretrained.reinit=[{','.join([*config.pretrained.reinit, layer])}]'"
         if name not in given:
-            raise UserError(f"{pretrained.name} has no layer {layer}: draw it anew with {anew}, or choose its net")
+            raise UserError(f"{pretrained.name} has no layer {layer}; reinitialize it with {remedy}, or choose its net")
         if given[name].shape != wanted.shape:
             raise UserError(
-                f"{name} is {_shape(wanted)} here and {_shape(given[name])} in {pretrained.name}:"
-                f" draw the layer anew with {anew}, or choose its net"
+                f"{name} is {_shape(wanted)} here and {_shape(given[name])} in {pretrained.name};"
+                f" reinitialize the layer with {remedy}, or choose its net"
             )
 
 
@@ -72,7 +72,7 @@ def start_from(net: nn.Module, pretrained: Pretrained, reinit: list[str]) -> Non
 
 
 def pretrained_facts(config: Config, net_layers: list[str]) -> PretrainedFacts | None:
-    """Where the weights come from, for the result file; `net_layers` are the layers of the configured net."""
+    """Describe where the weights come from, for the result file; `net_layers` are those of the configured net."""
     pretrained = open_pretrained(config.pretrained)
     if pretrained is None:
         return None

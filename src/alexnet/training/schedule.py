@@ -1,5 +1,4 @@
-"""When the learning rate drops, when training ends, and what else changes on the way: pure functions of the epoch and
-the validation errors so far."""
+"""When the learning rate drops and when training ends: pure functions of the epoch and the errors so far."""
 
 from dataclasses import dataclass
 
@@ -12,12 +11,12 @@ class Progress:
     """Where a schedule stands at the start of an epoch."""
 
     drops: int
-    """How often the rate has been divided."""
+    """How often the learning rate has been divided."""
     finished: bool
 
 
 def progress(schedule: ScheduleConfig, errors: list[float]) -> Progress:
-    """State after as many epochs as there are validation errors (fractions, or any monotone measure).
+    """Return the state after as many epochs as there are validation errors (fractions, or any monotone measure).
 
     For fixed epochs the errors' values do not matter, only their number.
     """
@@ -31,16 +30,16 @@ def progress(schedule: ScheduleConfig, errors: list[float]) -> Progress:
     )
 
 
-def fits(schedule: ScheduleConfig, train_error: float | None) -> bool:
-    """Whether the network fits its training images as well as the schedule wants; the error is in percent."""
+def reached_train_error(schedule: ScheduleConfig, train_error: float | None) -> bool:
+    """Whether the error over the training images, in percent, is as low as the schedule asks."""
     target = schedule.stop_at_train_error
     return target is not None and train_error is not None and train_error <= target
 
 
 def count_plateaus(errors: list[float], patience: int) -> int:
-    """How often `patience` epochs in a row brought no error below the best so far.
+    """Count how often `patience` epochs in a row brought no error below the best so far.
 
-    The best is never forgotten, but after a plateau the count of epochs starts anew, at the lower rate. "Stopped
+    The best is never forgotten, but after a plateau the count of epochs restarts, at the lower learning rate. "Stopped
     improving" is the paper's wording (section 5); the authors judged it by eye.
     """
     best, waited, plateaus = float("inf"), 0, 0
@@ -54,15 +53,15 @@ def count_plateaus(errors: list[float], patience: int) -> int:
     return plateaus
 
 
-def rate(schedule: ScheduleConfig, lr: float, drops: int) -> float:
-    """The learning rate after some drops."""
+def dropped_lr(schedule: ScheduleConfig, lr: float, drops: int) -> float:
+    """Return the learning rate after some drops."""
     return float(lr / schedule.factor**drops)
 
 
 def group_lr(config: Config, epoch: int, drops: int, *, is_bias: bool, is_late: bool) -> float:
-    """The rate in an epoch of weights or biases, of a layer that is slowed and frozen late or not.
+    """Return the learning rate in an epoch of weights or biases, of a layer with late changes or not.
 
-    `drops` is how often the schedule has divided the rate of the weights so far. 2012 source: weights and biases are
+    `drops` is how often the schedule has divided that of the weights so far. 2012 source: weights and biases are
     lowered separately; conv1 has a drop of its own before it is frozen (layer-params-145.cfg).
     """
     late = config.late_changes
@@ -72,9 +71,9 @@ def group_lr(config: Config, epoch: int, drops: int, *, is_bias: bool, is_late: 
         return 0.0
     if is_late and epoch >= config.late_epoch(late.lr_drop_epoch):
         drops += 1
-    return rate(config.schedule, config.optimizer.lr, drops)
+    return dropped_lr(config.schedule, config.optimizer.lr, drops)
 
 
 def scheduled_lr(config: Config, errors: list[float]) -> float:
-    """The rate of the epoch that follows those with `errors`, before the factors of layers and biases."""
-    return rate(config.schedule, config.optimizer.lr, progress(config.schedule, errors).drops)
+    """Return the learning rate of the epoch after those with `errors`, before the multipliers of layers and biases."""
+    return dropped_lr(config.schedule, config.optimizer.lr, progress(config.schedule, errors).drops)

@@ -12,7 +12,7 @@ from alexnet.runs.wandb_names import TRAINING, group_name, tags
 
 
 def start(job: Job, directory: Path) -> WandbLogger | None:
-    """Open the W&B run of a job, or None if it is disabled.
+    """Open the W&B run of a job; None if it is disabled.
 
     The run's id is the name of its directory, so that a resumed job continues the same W&B run. Opened here
     and not by Lightning's logger, whose `offline=True` would switch later jobs of the process offline as well.
@@ -39,12 +39,12 @@ def start(job: Job, directory: Path) -> WandbLogger | None:
 
 
 def _ablations(job: Job) -> list[str]:
-    """One tag each, so that every combination with an ablation is found by it."""
+    """Return a tag for each ablation, so that every combination with it is found."""
     return sorted(job.config.ablations) or [BASELINE]
 
 
 def _config(job: Job) -> dict[str, Any]:
-    """The whole configuration as plain values, with what a dashboard compares by: ablation and the paper's deltas."""
+    """Return the configuration as plain values, with what a dashboard compares by: ablation and the paper's deltas."""
     (claim,) = job.config.ablations.values() if len(job.config.ablations) == 1 else (None,)
     return {
         **job.tree,

@@ -1,16 +1,14 @@
 """Training and validation errors over the epochs: one small chart for each ablation, with all its seeds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from alexnet.runs.collect import Run
 from alexnet.runs.metrics import Metrics
 from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunCurve:
+class RunCurve(NamedTuple):
     """A run and the epochs in its `metrics.csv`."""
 
     run: Run

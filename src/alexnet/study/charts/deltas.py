@@ -1,7 +1,9 @@
-"""The chart of error deltas: a line for each ablation, with the claims of the paper and of its authors' log."""
+"""The chart of error deltas: a line for each ablation, with the claims of the paper and of its authors' log.
+
+A panel shows one measure. A page places its panels next to or below one another, as its width allows.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
@@ -12,9 +14,9 @@ from alexnet.study.wording import (
     MINUS,
     counted_images,
     heading,
+    named_seeds,
     row_title,
     section,
-    shown_seeds,
     signed,
 )
 
@@ -27,104 +29,93 @@ CLIPPING = 3.0
 ablation that ruins the net would squeeze all others into a point."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """Sizes of a chart of deltas, in pixels."""
-
-    width: int
-    labels: int
-    """Width of the column of names at the left; 0 writes them above their lines."""
-    side_by_side: bool
-    """Panels (one for each measure) in a row instead of a column."""
-    line: int
-    """Height of an ablation's line."""
-
-
-WIDE = Layout(width=1000, labels=236, side_by_side=True, line=46)
-NARROW = Layout(width=380, labels=0, side_by_side=False, line=62)
-_FIGURES, _GAP, _HEAD, _FOOT = 62, 34, 34, 48
-"""Width of the column of deltas in figures; space between panels, above and below the lines."""
-
-
-def has_deltas(table: ComparisonTable) -> bool:
-    """Whether there is anything to draw."""
-    return any(row.deltas for row in table.rows)
+PANEL, LINE = 470, 60
+"""Width of a panel and height of an ablation's line, in pixels."""
+_LEGEND, _HEAD, _FOOT, _FIGURES, _GAP = 70, 34, 48, 62, 34
+"""Room above, below and to the right of a panel's plot, and between panels."""
 
 
 @drawing()
-def delta_chart(table: ComparisonTable, layout: Layout, *, inline: str) -> str:
-    """Draw the chart as an element of an HTML report; `inline` is unique on it."""
-    canvas = Canvas(layout.width, _height(table, layout))
-    _draw_deltas(canvas, table, layout, 0, 0)
-    return canvas.svg(f"Change of the error by ablation: {table.experiment}", describe_deltas(table), inline=inline)
+def delta_chart(table: ComparisonTable, measure: str, *, inline: str) -> str:
+    """Draw one panel as an element of an HTML report; `inline` is unique on it."""
+    canvas = Canvas(PANEL, _height(table))
+    _draw_panel(canvas, table, measure, 0, 0)
+    title = f"Change of the {MEASURE_NAMES[measure]} error by ablation: {table.experiment}"
+    return canvas.svg(title, describe_deltas(table, measure), inline=inline)
 
 
 @drawing()
 def comparison_figure(tables: Sequence[ComparisonTable]) -> str:
-    """Draw the charts of all tables below one another, as a file."""
-    drawn = [table for table in tables if has_deltas(table)]
+    """Draw the panels of all tables below one another, as a file."""
+    drawn = [table for table in tables if any(row.deltas for row in table.rows)]
     title, margin, head = "What each change does to the error", 28, 62
-    canvas = Canvas(WIDE.width + 2 * margin, sum(_height(table, WIDE) + head + margin for table in drawn) or 64)
-    top = float(margin)
+    width = len(MEASURES) * (PANEL + _GAP) - _GAP + 2 * margin
+    canvas = Canvas(width, sum(_height(table) + head + margin for table in drawn) or 64)
+    top = margin
     for table in drawn:
         canvas.text(title, margin, top + 14, size=21, weight="bold")
         canvas.text(_subject(table), margin, top + 38, color="muted", most=140)
-        _draw_deltas(canvas, table, WIDE, margin, top + head)
-        top += _height(table, WIDE) + head + margin
+        for place, measure in enumerate(MEASURES):
+            _draw_panel(canvas, table, measure, margin + place * (PANEL + _GAP), top + head)
+        top += _height(table) + head + margin
     if not drawn:
         canvas.text("No ablation has a baseline to be compared with.", margin, 40)
-    return canvas.svg(title, " ".join(map(describe_deltas, drawn)))
+    return canvas.svg(title, " ".join(describe_deltas(table, "top1") for table in drawn))
 
 
-def describe_deltas(table: ComparisonTable) -> str:
-    """Put the chart into words, for those who do not see it."""
+def describe_deltas(table: ComparisonTable, measure: str) -> str:
+    """Put a panel into words, for those who do not see it."""
     parts = [
         f"{row.ablation} {mean.delta:+.2f} (95 % interval {mean.interval.low:+.2f} to {mean.interval.high:+.2f})"
         for row in table.rows
-        if (mean := row.deltas.get("top1"))
+        if (mean := row.deltas.get(measure))
     ]
-    return f"{_subject(table)}. Change of the top-1 error in percentage points: {'; '.join(parts)}."
+    change = f"Change of the {MEASURE_NAMES[measure]} error in percentage points"
+    return f"{_subject(table)}. {change}: {'; '.join(parts)}."
 
 
 def _subject(table: ComparisonTable) -> str:
     """Return `cifar10, recipe paper: 10,000 test images, ten crops, seeds 0-2`."""
-    seeds = sorted({seed for row in table.rows if row.deltas for seed in row.seeds})
-    counted = f"{'seed' if len(seeds) == 1 else 'seeds'} {shown_seeds(seeds)}"
+    counted = named_seeds(seed for row in table.rows if row.deltas for seed in row.seeds)
     return f"{heading(table)}: {counted_images(table)}, {counted}"
 
 
-def _height(table: ComparisonTable, layout: Layout) -> float:
-    panel = _HEAD + sum(bool(row.deltas) for row in table.rows) * layout.line + _FOOT
-    return (32 + panel) if layout.side_by_side else (118 + len(MEASURES) * panel)
+def _height(table: ComparisonTable) -> int:
+    return _LEGEND + _HEAD + sum(bool(row.deltas) for row in table.rows) * LINE + _FOOT
 
 
-def _draw_deltas(canvas: Canvas, table: ComparisonTable, layout: Layout, left: float, top: float) -> None:
+def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int, top: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     rows = [row for row in table.rows if row.deltas]
-    _draw_legend(canvas, rows, layout, left, top)
-    room = layout.width - layout.labels
-    width = (room - _GAP * (len(MEASURES) - 1)) / len(MEASURES) if layout.side_by_side else room
-    height = len(rows) * layout.line
-    for index, measure in enumerate(MEASURES):
-        x = left + layout.labels + (index * (width + _GAP) if layout.side_by_side else 0)
-        y = top + (32 if layout.side_by_side else 118 + index * (_HEAD + height + _FOOT)) + _HEAD
-        axes = canvas.axes(x + 8, y, width - 8 - _FIGURES, height)
-        reach = _reach(rows, measure)
-        axes.set(xlim=reach, ylim=(len(rows), 0), yticks=[])
-        lines_from = left if index == 0 or not layout.side_by_side else x
-        _draw_frame(canvas, axes, measure, lines_from, x, y, width, height)
-        for place, row in enumerate(rows):
-            line = y + place * layout.line
-            middle = place + (0.5 if layout.labels else 0.68)
-            _draw_row(axes, row, measure, reach, middle, 7 / layout.line)
-            canvas.text(signed(row.deltas[measure].delta), x + width, y + middle * layout.line + 4.5, size=14,
-                        weight="bold", ha="right")  # fmt: skip
-            if not layout.labels:
-                over_grid = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1}
-                canvas.text(row_title(row), left, line + 17, size=14, weight="bold", most=44, bbox=over_grid)
-            elif index == 0:
-                named = ", ".join(part for part in (row.ablation, section(row)) if part)
-                canvas.text(row_title(row), left, line + layout.line / 2 - 3, size=14, weight="bold", most=29)
-                canvas.text(named, left, line + layout.line / 2 + 14, color="muted", most=36)
+    _draw_legend(canvas, rows, left, top)
+    first = top + _LEGEND + _HEAD
+    plot = PANEL - 8 - _FIGURES
+    axes = canvas.axes(left + 8, first, plot, len(rows) * LINE)
+    low, high = _reach(rows, measure)
+    axes.set(xlim=(low, high), ylim=(len(rows), 0), yticks=range(len(rows) + 1), yticklabels=[])
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}".replace("-", MINUS) if abs(value) > 1e-9 else "0")
+    axes.grid(color=LIGHT["rule"], linewidth=1, alpha=0.7)
+    axes.axvline(0, color=LIGHT["ink"], lw=1.5)
+    canvas.text(f"{MEASURE_NAMES[measure]} error, change in points", left, first - 14, weight="bold")
+    canvas.text("delta", left + PANEL, first - 14, size=12, color="muted", ha="right")
+    over_grid = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1}
+    for place, row in enumerate(rows):
+        line, middle = first + place * LINE, place + 0.68
+        named = ", ".join(part for part in (row.ablation, section(row)) if part)
+        _draw_row(axes, row, measure, Interval(low, high), middle)
+        canvas.text(row_title(row), left, line + 17, size=14, weight="bold", most=29, bbox=over_grid)
+        canvas.text(named, left + PANEL, line + 17, size=12, color="muted", most=34, ha="right", bbox=over_grid)
+        delta = signed(row.deltas[measure].delta)
+        canvas.text(delta, left + PANEL, first + middle * LINE + 4.5, size=14, weight="bold", ha="right")
+    foot: dict[str, Any] = {"y": first + len(rows) * LINE + 34, "size": 12, "color": "muted"}
+    zero = plot * -low / (high - low)
+    canvas.text("baseline", left + 8 + zero, ha="center", **foot)
+    if zero > 107:
+        canvas.text("\N{LEFTWARDS ARROW} error falls", left + 8, **foot)
+    if plot - zero > 107:
+        canvas.text("error rises \N{RIGHTWARDS ARROW}", left + 8 + plot, ha="right", **foot)
 
 
 def _reach(rows: Sequence[AblationRow], measure: str) -> Interval:
@@ -139,34 +130,7 @@ def _reach(rows: Sequence[AblationRow], measure: str) -> Interval:
     return Interval(low - margin, high + margin)
 
 
-def _draw_frame(
-    canvas: Canvas, axes: "Axes", measure: str, lines_from: float, x: float, y: float, width: float, height: float
-) -> None:
-    """Draw title, grid, zero line and axis of a panel."""
-    from matplotlib.ticker import MaxNLocator
-
-    plot = width - 8 - _FIGURES
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}".replace("-", MINUS) if abs(value) > 1e-9 else "0")
-    axes.grid(axis="x", color=LIGHT["rule"], linewidth=1, alpha=0.7)
-    ends = ((lines_from - x - 8) / plot, (width - 8) / plot)
-    for line in range(round(axes.get_ylim()[0]) + 1):
-        axes.plot(ends, [line] * 2, color=LIGHT["rule"], lw=1, clip_on=False, transform=axes.get_yaxis_transform())
-    axes.plot([0, 0], [-6 / height, 1 + 6 / height], color=LIGHT["ink"], lw=1.5, clip_on=False,
-              transform=axes.get_xaxis_transform())  # fmt: skip
-    canvas.text(f"{MEASURE_NAMES[measure]} error, change in points", x, y - 14, weight="bold")
-    canvas.text("delta", x + width, y - 14, size=12, color="muted", ha="right")
-    low, high = axes.get_xlim()
-    zero = x + 8 + plot * -low / (high - low)
-    foot = y + height + 34
-    canvas.text("baseline", zero, foot, size=12, color="muted", ha="center")
-    if zero - x > 115:
-        canvas.text("\N{LEFTWARDS ARROW} error falls", x + 8, foot, size=12, color="muted")
-    if x + 8 + plot - zero > 115:
-        canvas.text("error rises \N{RIGHTWARDS ARROW}", x + 8 + plot, foot, size=12, color="muted", ha="right")
-
-
-def _draw_row(axes: "Axes", row: AblationRow, measure: str, reach: Interval, y: float, above: float) -> None:
+def _draw_row(axes: "Axes", row: AblationRow, measure: str, reach: Interval, y: float) -> None:
     """Draw claims, seeds, interval and mean of one ablation; arrows where its interval exceeds the axis.
 
     Claims are arrowheads that point at their value from either side, since they mostly coincide, with each other and
@@ -190,7 +154,7 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, reach: Interval, y: 
         axes.plot(seeds, [y] * len(seeds), **_SEEDS, **style)
     if reach.low <= mean.delta <= reach.high:
         axes.plot(mean.delta, y, **(_POINT if _excludes_zero(mean.interval) else _OPEN_POINT), **style)
-    for source, marks, offset in (("paper", _PAPER, -above), ("log", _LOG, above)):
+    for source, marks, offset in (("paper", _PAPER, -7 / LINE), ("log", _LOG, 7 / LINE)):
         if (claim := row.expected_delta(source, measure)) is not None:
             axes.plot(claim, y + offset, **marks, **style)
 
@@ -212,7 +176,7 @@ _PAPER: dict[str, Any] = {"marker": 7, "markersize": 11, "color": LIGHT["claim"]
 _LOG: dict[str, Any] = {"marker": 6, "markersize": 11, "color": LIGHT["log"]}  # CARETUP
 
 
-def _draw_legend(canvas: Canvas, rows: Sequence[AblationRow], layout: Layout, left: float, top: float) -> None:
+def _draw_legend(canvas: Canvas, rows: Sequence[AblationRow], left: float, top: float) -> None:
     """Explain the marks that occur."""
     from matplotlib.lines import Line2D
 
@@ -229,7 +193,7 @@ def _draw_legend(canvas: Canvas, rows: Sequence[AblationRow], layout: Layout, le
     canvas.figure.legend(
         [mark for occurs, mark, _ in entries if occurs], [words for occurs, _, words in entries if occurs],
         loc="upper left", bbox_to_anchor=(left / canvas.width, 1 - top / canvas.height),
-        ncols=5 if layout.side_by_side else 1,
+        ncols=2,
         borderaxespad=0, borderpad=0, columnspacing=1.6, handletextpad=0.6, frameon=False, fontsize=12,
         labelcolor=LIGHT["muted"],
     )  # fmt: skip

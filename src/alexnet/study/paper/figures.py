@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from alexnet.runs.first_layer import FirstLayer
 from alexnet.study.charts.canvas import LIGHT, Canvas, drawing, tiles
 from alexnet.study.paper.fitting import Network
-from alexnet.study.selectivity import color_selectivity, column_contrast
+from alexnet.study.selectivity import column_contrast, mean_selectivity
 from alexnet.study.wording import shown_p, signed
 
 DASHES = {"relu": "-", "tanh": "--", "sigmoid": ":", "abs_tanh": "-."}
@@ -88,11 +88,10 @@ def draw_kernels(layer: FirstLayer, title: str) -> str:
     canvas.text(title, MARGIN, MARGIN + 12, weight="bold")
     top = MARGIN + 26.0
     for name, column, sheet, height in zip("ab", layer.by_column(), sheets, heights, strict=False):
-        selectivity = color_selectivity(column)
-        known = selectivity[~np.isnan(selectivity)]
-        mean = f"mean color selectivity {known.mean():.3f}" if len(known) else "all kernels are zero"
+        mean = mean_selectivity(column)
+        words = "all kernels are zero" if mean is None else f"mean color selectivity {mean:.3f}"
         label = f"Column {name}" if layer.columns > 1 else "One column"
-        canvas.text(f"{label}: {len(column)} kernels, {mean}", MARGIN, top + 14, size=14, weight="bold")
+        canvas.text(f"{label}: {len(column)} kernels, {words}", MARGIN, top + 14, size=14, weight="bold")
         canvas.image(sheet, MARGIN, top + 26, scale * sheet.shape[1], scale * sheet.shape[0])
         top += height
     if compared:
