@@ -100,7 +100,7 @@ class AllGatherColumns(nn.Module):
     def _count(self, own: Tensor, other: Tensor) -> None:
         self.sent_forward += _bytes(own)
         if other.requires_grad:
-            other.register_hook(self._count_backward)
+            other.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.sent_backward += _bytes(gradient)
