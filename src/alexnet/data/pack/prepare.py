@@ -25,8 +25,7 @@ from alexnet.files import exclusive
 
 RAW_BYTES = 2**32
 """Up to this size `auto` stores pixels: they stay in the page cache, and reading them costs nothing."""
-_BATCH = 32
-"""Images that a thread converts at a time."""
+_BATCH = 32  # images that a thread converts at a time
 
 
 def prepare(
@@ -73,13 +72,17 @@ def prepare(
         versions = {"alexnet": alexnet.__version__, **{name: version(name) for name in ("pillow", "simplejpeg")}}
         made = {"source": source.resolve().name, "resize": RESIZE, **shares, "versions": versions}
         raw = encoding == "raw" or (encoding == "auto" and sum(images.counts().values()) * size**2 * 3 <= RAW_BYTES)
+        names = hashlib.sha256()
+        for split in images.counts():
+            for line in chain([split], images.images(split)):
+                names.update(f"{line}\n".encode(errors="surrogateescape"))
         writer = PackWriter(
             pack,
             image_size=size,
             class_names=listed.class_names,
             labels={split: images.labels(split) for split in images.counts()},
             jpeg=None if raw else jpeg or JpegQuality(),
-            job={**made, "names": _names_digest(listed)},
+            job={**made, "names": names.hexdigest()},
         )
         try:
             pack.parent.mkdir(parents=True, exist_ok=True)
@@ -106,9 +109,7 @@ def prepare(
 
 
 def _note_classes_without_val(source: Source, show: bool) -> None:
-    without = len(source.class_names)
-    if "val" in source.catalog.counts():
-        without -= len(np.unique(source.catalog.labels("val")))
+    without = len(source.class_names) - len(np.unique(source.catalog.labels("val")))
     if without:
         what = "no validation split is made"
         if without < len(source.class_names):
@@ -116,37 +117,25 @@ def _note_classes_without_val(source: Source, show: bool) -> None:
         print_status(f"note: classes with a single training image keep it for training: {what}", show=show)
 
 
-def _names_digest(source: Source) -> str:
-    digest = hashlib.sha256()
-    for split in source.catalog.counts():
-        digest.update(f"{split}\n".encode())
-        for name in source.catalog.images(split):
-            digest.update(f"{name}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()
-
-
 def _check_arguments(
     source: Path, pack: Path, size: int, val_fraction: float, test_fraction: float, encoding: str, workers: int | None
 ) -> None:
     """Refuse at once what would fail or surprise after hours."""
-    if size < 1:
-        raise UserError(f"size={size}: the side of the images must be at least 1 pixel")
-    if not 0 < val_fraction < 1:
-        raise UserError(f"val_fraction={val_fraction} must be above 0 and below 1")
-    if not 0 <= test_fraction < 1:
-        raise UserError(f"test_fraction={test_fraction} must lie in [0, 1)")
-    if workers is not None and workers < 1:
-        raise UserError(f"workers={workers}: at least 1 is needed")
-    if encoding not in ENCODINGS:
-        raise UserError(f"encoding={encoding} is not one of: {', '.join(ENCODINGS)}")
-    if is_pack(source):
-        raise UserError(f"{source} is a pack already; give the folder or archive of images that it was made from")
-    if is_pack(pack):
-        raise UserError(f"{pack} is a pack already; delete it or give another target")
-    if pack.exists() and not pack.is_dir():
-        raise UserError(f"{pack} is a file; give a new directory as the target")
-    if pack.is_dir() and any(pack.iterdir()):
-        raise UserError(f"{pack} is a directory that holds something else; give a new directory as the target")
+    in_use = pack.is_dir() and any(pack.iterdir())
+    problems = {
+        f"size={size}: the side of the images must be at least 1 pixel": size < 1,
+        f"val_fraction={val_fraction} must be above 0 and below 1": not 0 < val_fraction < 1,
+        f"test_fraction={test_fraction} must lie in [0, 1)": not 0 <= test_fraction < 1,
+        f"workers={workers}: at least 1 is needed": workers is not None and workers < 1,
+        f"encoding={encoding} is not one of: {', '.join(ENCODINGS)}": encoding not in ENCODINGS,
+        f"{source} is a pack already; give the folder or archive of images that it was made from": is_pack(source),
+        f"{pack} is a pack already; delete it or give another target": is_pack(pack),
+        f"{pack} is a file; give a new directory as the target": pack.exists() and not pack.is_dir(),
+        f"{pack} is a directory that holds something else; give a new directory as the target": in_use,
+    }
+    for problem, found in problems.items():
+        if found:
+            raise UserError(problem)
 
 
 def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) -> None:
@@ -186,17 +175,15 @@ def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) 
 def _check_kept(path: Path, source: Source, writer: PackWriter) -> None:
     """Refuse a class that cannot be learnt and a split that is empty."""
     for split in source.catalog.counts():
-        kept = writer.kept_per_class(split)
+        kept, what = writer.kept_per_class(split), ""
         if not kept.any():
-            raise UserError(f"{path}: none of the images for {split} can be read; {_example(writer)}")
-        if split == "train" and not kept.all():
-            name = source.class_names[int(kept.argmin())]
-            raise UserError(f"{path}: none of the training images of class {name!r} can be read; {_example(writer)}")
-
-
-def _example(writer: PackWriter) -> str:
-    name, reason = min(writer.rejected.items())
-    return f"{len(writer.rejected)} unreadable in all, such as {name}: {reason}"
+            what = f"none of the images for {split}"
+        elif split == "train" and not kept.all():
+            what = f"none of the training images of class {source.class_names[int(kept.argmin())]!r}"
+        if what:
+            name, reason = min(writer.rejected.items())
+            example = f"{len(writer.rejected)} unreadable in all, such as {name}: {reason}"
+            raise UserError(f"{path}: {what} can be read; {example}")
 
 
 def _report(pack: Pack, writer: PackWriter, seconds: float, show: bool) -> None:

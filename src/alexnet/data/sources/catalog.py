@@ -26,14 +26,10 @@ SPLITS = ("train", "val", "test")
 class File(NamedTuple):
     """A file of a source."""
 
-    name: str
-    """'/'-separated, relative to the source."""
-    size: int
-    """Bytes."""
-    archive: int
-    """Which of the source's archives holds it; `IN_FOLDER` if none does."""
-    place: int
-    """What the archive finds it by: the offset of its contents, or its number."""
+    name: str  # '/'-separated, relative to the source
+    size: int  # bytes
+    archive: int  # which of the source's archives holds it; `IN_FOLDER` if none does
+    place: int  # what the archive finds it by: the offset of its contents, or its number
 
 
 class Catalog:

@@ -23,8 +23,7 @@ PUBLISHED = {
 }
 """MD5 by file name. ILSVRC-2012's are those of its download page, which torchvision's `ImageNet` has too."""
 _CHUNK = 2**20
-_TIMEOUT_SECONDS = 30.0
-"""Without a byte from the server."""
+_TIMEOUT_SECONDS = 30.0  # without a byte from the server
 
 
 def check(source: Path, *, show_progress: bool = True) -> None:

@@ -56,7 +56,7 @@ class FileTree:
         self._archives: list[Path] = []
         try:
             self._add(_in_folder(path, "", ()) if path.is_dir() else self._in_archive())
-            if self._archives and not self._is_zip(path):
+            if self._archives:
                 self.files.drop_superseded()
         except BaseException as error:
             self.close()

@@ -79,7 +79,12 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
             return "empty file"
         compressed = data.startswith(b"\x1f\x8b")
         if compressed:
-            data = _unzipped(data)
+            unzip = zlib.decompressobj(wbits=31)
+            data = unzip.decompress(data, MAX_BYTES)
+            if unzip.unconsumed_tail:
+                return f"gzip-compressed, more than {MAX_BYTES:,} bytes"
+            if not unzip.eof:
+                return "gzip-compressed and truncated"
         photograph = decode_photograph(data)
         if photograph is not None:
             pixels, gray = photograph
@@ -94,16 +99,6 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
         raise  # says nothing about the image
     except Exception as error:  # PIL's decoders raise nearly anything on damaged files
         return " ".join(str(error).split()) or type(error).__name__
-
-
-def _unzipped(data: bytes) -> bytes:
-    unzip = zlib.decompressobj(wbits=31)
-    whole = unzip.decompress(data, MAX_BYTES)
-    if unzip.unconsumed_tail:
-        raise ValueError(f"gzip-compressed, more than {MAX_BYTES:,} bytes")
-    if not unzip.eof:
-        raise ValueError("gzip-compressed and truncated")
-    return whole
 
 
 def _orientation(data: bytes) -> list[str]:

@@ -31,8 +31,6 @@ from alexnet.data.sources.tars import is_tar
 from alexnet.errors import UserError
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_NAME_FILES = ("class_names.txt", "words.txt")
-_ANNOTATIONS = "val/val_annotations.txt"
 _WORDNET_ID = re.compile(r"n\d{8}")
 _TEST_LABELS_ARE_PUBLIC = ("2010",)
 MIN_CLASSES = 5
@@ -190,7 +188,7 @@ _Place = Callable[[str], tuple[str, str] | None]
 
 def _tiny_imagenet(found: _Found) -> _Place | None:
     """Tiny-ImageNet; lines of its table are file name, tab, class folder, tab, and a bounding box."""
-    table = found.text(_ANNOTATIONS) if found.splits else None
+    table = found.text("val/val_annotations.txt") if found.splits else None
     if table is None:
         return None
     lines = (line.split("\t") for line in table.splitlines())
@@ -307,7 +305,7 @@ def _readable(found: _Found, classes: list[str]) -> list[str]:
     Two synsets can have the same words (ILSVRC-2012 has two cranes); their folders then distinguish them.
     """
     names: dict[str, str] = {}
-    for file in _NAME_FILES:
+    for file in ("class_names.txt", "words.txt"):
         if not names and (text := found.text(file)):
             lines = (line.split("\t" if "\t" in line else None, 1) for line in text.splitlines())
             names = {fields[0]: fields[1].strip() for fields in lines if len(fields) == 2}
