@@ -65,7 +65,10 @@ def prepare(
             images.hold_out("test", test_fraction, seed)
         if "val" not in images.counts():
             images.hold_out("val", val_fraction, seed)
-            _note_classes_without_val(listed, show_progress)
+            classes, held = len(listed.class_names), len(np.unique(images.labels("val")))
+            if held < classes:
+                what = f"{classes - held} classes have no validation image" if held else "no validation split is made"
+                say(f"note: classes with a single training image keep it for training: {what}")
         for note in listed.notes:
             say(note)
         shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed}
@@ -88,11 +91,8 @@ def prepare(
             pack.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"the pack {pack} cannot be written: {error.strerror or error}") from None
-        with exclusive(
-            pack.parent / f".{pack.name}.lock",
-            str(pack),
-            wait=lambda holder: say(f"{pack} is being prepared by {holder}; waiting for it"),
-        ):
+        lock = pack.parent / f".{pack.name}.lock"
+        with exclusive(lock, str(pack), wait=lambda by: say(f"{pack} is being prepared by {by}; waiting for it")):
             if is_pack(pack):  # another process has made it, while this one waited
                 return open_pack(pack)
             try:
@@ -104,17 +104,8 @@ def prepare(
             except KeyboardInterrupt:
                 say(f"interrupted: {writer.done:,} images are done; repeat the command to resume")
                 raise
-            _report(done, writer, time.perf_counter() - start, show_progress)
+            _report(done, writer, time.perf_counter() - start, say)
     return done
-
-
-def _note_classes_without_val(source: Source, show: bool) -> None:
-    without = len(source.class_names) - len(np.unique(source.catalog.labels("val")))
-    if without:
-        what = "no validation split is made"
-        if without < len(source.class_names):
-            what = f"{without} classes have no validation image"
-        print_status(f"note: classes with a single training image keep it for training: {what}", show=show)
 
 
 def _check_arguments(
@@ -173,7 +164,7 @@ def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) 
 
 
 def _check_kept(path: Path, source: Source, writer: PackWriter) -> None:
-    """Refuse a class that cannot be learnt and a split that is empty."""
+    """Refuse a class that cannot be learned and a split that is empty."""
     for split in source.catalog.counts():
         kept, what = writer.kept_per_class(split), ""
         if not kept.any():
@@ -186,14 +177,12 @@ def _check_kept(path: Path, source: Source, writer: PackWriter) -> None:
             raise UserError(f"{path}: {what} can be read; {example}")
 
 
-def _report(pack: Pack, writer: PackWriter, seconds: float, show: bool) -> None:
+def _report(pack: Pack, writer: PackWriter, seconds: float, say: Callable[[str], None]) -> None:
     counts = ", ".join(f"{name} {len(split):,}" for name, split in pack.splits.items())
     form = f"{pack.image_size} x {pack.image_size}, {len(pack.class_names)} classes"
-    print_status(f"{pack.path}: {counts} images of {form}, {pack.encoding}, in {seconds:.1f} s", show=show)
+    say(f"{pack.path}: {counts} images of {form}, {pack.encoding}, in {seconds:.1f} s")
     if writer.unusual:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in writer.unusual_counts.items())
-        what = f"{len(writer.unusual):,} images were unusual ({kinds})"
-        print_status(f"{what}: see {pack.path / 'unusual.txt'}", show=show)
+        say(f"{len(writer.unusual):,} images were unusual ({kinds}): see {pack.path / 'unusual.txt'}")
     if writer.rejected:
-        what = f"{len(writer.rejected):,} images could not be read"
-        print_status(f"{what}: see {pack.path / 'rejected.txt'}", show=show)
+        say(f"{len(writer.rejected):,} images could not be read: see {pack.path / 'rejected.txt'}")

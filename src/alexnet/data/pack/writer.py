@@ -29,8 +29,7 @@ from alexnet.errors import UserError
 from alexnet.files import replace_file
 
 SHARD_BYTES = 2**30
-JOURNAL_SECONDS = 2.0
-"""The most work lost when the machine stops."""
+JOURNAL_SECONDS = 2.0  # the most work lost when the machine stops
 _JOB, _JOURNAL = "job.json", "journal.jsonl"
 _PIECE = 64  # images read back at a time for the statistics
 

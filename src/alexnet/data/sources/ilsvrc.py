@@ -34,7 +34,6 @@ _LABELS = re.compile(r"(?:.*/)?ILSVRC(?P<year>20\d\d)_(?P<split>validation|test)
 _SOLUTION = re.compile(r"(?:.*/)?LOC_val_solution\.csv")
 """`ILSVRC2012_val_00048981,n03995372 85 1 499 272`: an image, then a class and a box as often as it has boxes."""
 _MAPPING = re.compile(r"(?:.*/)?LOC_synset_mapping\.txt")  # `n01440764 tench, Tinca tinca`
-_SPLITS = {"validation": "val", "test": "test"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,8 @@ def find_kit(tree: FileTree) -> Kit | None:
     labels = {}
     for found, data in named:
         try:
-            labels[found["year"], _SPLITS[found["split"]]] = np.array([int(line) for line in data.split()], np.int64)
+            split = "val" if found["split"] == "validation" else "test"
+            labels[found["year"], split] = np.array([int(line) for line in data.split()], np.int64)
         except ValueError as error:
             raise UserError(f"{tree.path}: {found[0]} should hold one number a line: {error}") from None
     wordnet_ids, words = _classes(tree.path, metas[0])
