@@ -4,9 +4,10 @@ A row that no run can fill stays empty. Runs on other data have a table each.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -55,21 +56,17 @@ class Ours:
         return [*self.five, *self.fine_tuned[:2]] if self.five and len(self.fine_tuned) >= 2 else ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class PaperRow:
+class PaperRow(NamedTuple):
     """A line of one of the paper's tables."""
 
     model: str
     errors: tuple[str, ...]
     """As printed."""
-    ours: Callable[[Ours], Sequence[Run]] = lambda _: ()
-    """Our runs of this line; none for the results of others."""
-    averaged: bool = False
-    """Whether the line is the error of the nets' average."""
+    nets: str = ""
+    """The field of `Ours` with our runs of this line; empty for the results of others."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PaperTable:
+class PaperTable(NamedTuple):
     """One of the paper's tables."""
 
     title: str
@@ -79,15 +76,17 @@ class PaperTable:
     rows: Sequence[PaperRow]
 
 
+AVERAGED = ("five", "seven")
+"""Fields of `Ours` whose line is the error of the nets' average."""
 TABLES = (
     PaperTable(
         title="Table 1: ILSVRC-2010, test images",
         data="ilsvrc2010",
         columns=(("test", "top1"), ("test", "top5")),
         rows=(
-            PaperRow(model="*Sparse coding [2]*", errors=("47.1", "28.2")),
-            PaperRow(model="*SIFT + FVs [24]*", errors=("45.7", "25.7")),
-            PaperRow(model="CNN", errors=("37.5", "17.0"), ours=lambda ours: ours.single),
+            PaperRow("*Sparse coding [2]*", ("47.1", "28.2")),
+            PaperRow("*SIFT + FVs [24]*", ("45.7", "25.7")),
+            PaperRow("CNN", ("37.5", "17.0"), "single"),
         ),
     ),
     PaperTable(
@@ -95,11 +94,11 @@ TABLES = (
         data="ilsvrc2012",
         columns=(("val", "top1"), ("val", "top5"), ("test", "top5")),
         rows=(
-            PaperRow(model="*SIFT + FVs [7]*", errors=("", "", "26.2")),
-            PaperRow(model="1 CNN", errors=("40.7", "18.2", ""), ours=lambda ours: ours.single),
-            PaperRow(model="5 CNNs", errors=("38.1", "16.4", "16.4"), ours=lambda ours: ours.five, averaged=True),
-            PaperRow(model="1 CNN\\*", errors=("39.0", "16.6", ""), ours=lambda ours: ours.fine_tuned),
-            PaperRow(model="7 CNNs\\*", errors=("36.7", "15.4", "15.3"), ours=lambda ours: ours.seven, averaged=True),
+            PaperRow("*SIFT + FVs [7]*", ("", "", "26.2")),
+            PaperRow("1 CNN", ("40.7", "18.2", ""), "single"),
+            PaperRow("5 CNNs", ("38.1", "16.4", "16.4"), "five"),
+            PaperRow("1 CNN\\*", ("39.0", "16.6", ""), "fine_tuned"),
+            PaperRow("7 CNNs\\*", ("36.7", "15.4", "15.3"), "seven"),
         ),
     ),
 )
@@ -157,10 +156,11 @@ def _paper_table(table: PaperTable, name: str, ours: Ours) -> str:
     heads = [_head(*column) for column in table.columns]
     header = ["Model", *heads, *(f"{head}, ours" for head in heads), "Our nets"]
     rows = [
-        [row.model, *row.errors, *_numbers(row.ours(ours), table.columns, averaged=row.averaged)] for row in table.rows
+        [row.model, *row.errors, *_numbers(getattr(ours, row.nets, ()), table.columns, averaged=row.nets in AVERAGED)]
+        for row in table.rows
     ]
-    lines = [f"## {table.title}", *([f"Ours: {escape_markdown(name)}."] if name else [])]
-    return "\n\n".join([*lines, markdown_table(header, rows, left=(0, len(header) - 1))])
+    about = [f"Ours: {escape_markdown(name)}."] if name else []
+    return "\n\n".join([f"## {table.title}", *about, markdown_table(header, rows, left=(0, len(header) - 1))])
 
 
 def _other_table(runs: Sequence[Run]) -> str:

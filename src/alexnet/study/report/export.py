@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from alexnet.study.comparison import MEASURES, AblationRow, ComparisonTable, SeedPair
-from alexnet.study.wording import COLUMNS, RUN_COLUMNS, cell_of
+from alexnet.study.wording import COLUMNS, RUN_COLUMNS, Cell
 
 Record = dict[str, object]
 
@@ -46,7 +46,7 @@ def table_record(table: ComparisonTable) -> Record:
 
 def row_record(row: AblationRow) -> Record:
     """Return one line of `comparison.csv`; an unknown figure is None."""
-    figures = {f"{k}_{column.key}": column.value(cell_of(row, k)) for k in MEASURES for column in COLUMNS}
+    figures = {f"{k}_{column.key}": column.value(Cell(row, k)) for k in MEASURES for column in COLUMNS}
     section = row.claim.section if row.claim else ""
     return {"ablation": row.ablation, "section": section, "seeds": " ".join(map(str, row.seeds)), **figures}
 
