@@ -156,15 +156,14 @@ def _rows(usable: Sequence[Evaluated]) -> list[AblationRow]:
     for one in sorted(usable, key=lambda one: one.run.result.seed):
         ablations[one.run.result.ablation].append(one)
     baselines = {one.run.result.seed: one for one in ablations.get(BASELINE, [])}
-    rows = sorted((_row(name, members, baselines) for name, members in ablations.items()), key=_order)
+    rows = [_row(name, members, baselines) for name, members in ablations.items()]
     tested = [row for row in rows if row.deltas]
-    holm_p = {name: iter(holm([row.deltas[name].p for row in tested])) for name in MEASURES}
-    return [
-        replace(row, assessments={name: _assess(row, name, next(holm_p[name])) for name in MEASURES})
-        if row.deltas
-        else row
-        for row in rows
+    holm_p = {name: holm([row.deltas[name].p for row in tested]) for name in MEASURES}
+    assessed = [
+        replace(row, assessments={name: _assess(row, name, holm_p[name][place]) for name in MEASURES})
+        for place, row in enumerate(tested)
     ]
+    return sorted([*assessed, *(row for row in rows if not row.deltas)], key=_order)
 
 
 def _row(ablation: str, members: Sequence[Evaluated], baselines: Mapping[int, Evaluated]) -> AblationRow:

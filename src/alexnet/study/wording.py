@@ -1,5 +1,7 @@
 """Words and figures of a comparison, the same in the terminal, in files and in charts: the one list of columns."""
 
+import csv
+import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +12,8 @@ from alexnet.study.comparison import MEASURES, AblationRow, ComparisonTable, See
 from alexnet.study.statistics import Interval, MeanDelta, PairedDelta
 from alexnet.study.verdict import Assessment
 
+Record = dict[str, object]
+"""Figures of a line of a table, by column."""
 MINUS = "\N{MINUS SIGN}"
 ONE_SEED_MARK = "*"
 MEASURE_NAMES = {"top1": "top-1", "top5": "top-5"}
@@ -17,23 +21,6 @@ VIEWS = {"ten_crop": "ten crops", "center": "center crop"}
 SPLITS = {"test": "test", "val": "validation"}
 UNPRINTED = {"log": "the authors' log", "source": "the authors' source"}
 """Sources of claims that no section of the paper makes."""
-MEANING_OF_P = (
-    "p: how often a delta at least this far from 0 would occur if the change had no effect; even if nothing had an "
-    "effect, about one such p-value in twenty would fall below 0.05."
-)
-VERDICT_RULE = (
-    "Verdict: compares the interval with the number that the paper gives, which is for ImageNet even if the data "
-    "here are not. agrees: the interval holds that number and not 0. same sign: it lies on the same side of 0 and "
-    "excludes the number, so the effect has another size. not resolved: it holds both, the study is too coarse. "
-    "disagrees: it excludes the number and does not show its direction."
-)
-FILE_COLUMNS = (
-    "Holm p: p adjusted for the number of ablations in the table. Verdict on log: as Verdict, on the log's number. "
-    "Seeds needed: to separate the paper's number from 0 with 80 % power, if seeds and images vary as they did here; a "
-    "rough figure if few seeds were seen. Detectable: the smallest delta, in points, that these seeds separate from 0 "
-    "with 80 % power."
-)
-"""The meaning of the columns for which a terminal has no room."""
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -159,6 +146,15 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rules, *rows))
 
 
+def csv_text(columns: Sequence[str], records: Iterable[Record]) -> str:
+    """Return a table as CSV; a missing or unknown figure is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
 def signed(value: float) -> str:
     """Format a difference in points with a real minus sign."""
     return f"{value:+.2f}".replace("-", MINUS)
@@ -247,31 +243,6 @@ def target_line(table: ComparisonTable) -> str | None:
         if (value := getattr(points, measure)) is not None
     ]
     return f"Errors to compare the baseline with: {', '.join(known)}." if known else None
-
-
-def explanation(table: ComparisonTable) -> str:
-    """Explain the columns in plain words, and what these seeds cannot say."""
-    counts = {mean.seeds for row in table.rows for mean in row.deltas.values()}
-    sentences = [
-        "Error: percent of the images, mean over seeds. Delta: error minus that of the baseline with the same seed on "
-        "the same images, in percentage points; above 0 the change made it worse. Paper, Log: the same rise in the "
-        "paper and in its authors' log."
-    ]
-    if counts:
-        sentences += [MEANING_OF_P, VERDICT_RULE]
-    if counts - {1}:
-        sentences.append("95 % interval: where the delta may lie, if other seeds and other images were drawn.")
-    if 1 in counts:
-        sentences.append(
-            f"{ONE_SEED_MARK} With one seed, interval, p and verdict allow for other images only: how much the delta "
-            "varies between seeds is unknown, and may well exceed the interval."
-        )
-    return " ".join(sentences)
-
-
-def limits(table: ComparisonTable) -> list[str]:
-    """Explain the columns of the files, which have more of them than the terminal."""
-    return [explanation(table), *([FILE_COLUMNS] if any(row.assessments for row in table.rows) else [])]
 
 
 def unfinished_lines(table: ComparisonTable) -> list[str]:

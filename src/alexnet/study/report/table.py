@@ -8,12 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.study.comparison import AblationRow, ComparisonTable
+from alexnet.study.report.templating import explanation
 from alexnet.study.wording import (
     MEASURE_NAMES,
     SHOWN_COLUMNS,
     Cell,
     clean,
-    explanation,
     section,
     shown_seeds,
     target_line,
