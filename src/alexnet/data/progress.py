@@ -5,22 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 @contextmanager
 def progress(what: str, total: int | None, *, show: bool, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs, if standard error is a terminal; call the value with the steps just done."""
     console = Console(stderr=True)
-    count: ProgressColumn = DownloadColumn() if in_bytes else MofNCompleteColumn()
+    count = DownloadColumn() if in_bytes else MofNCompleteColumn()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), count, TimeRemainingColumn())
     hidden = not (show and console.is_terminal)
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:

@@ -89,37 +89,33 @@ def open_pack(path: Path) -> Pack:
             damage = _file_damage(path, name, entry, contents=in_full or name.endswith(".npy"))
             if damage:
                 raise _damaged(path / name, damage)
-        return _open(path, header)
+        size, class_names = int(header["image_size"]), [str(name) for name in header["class_names"]]
+        splits = {}
+        for name, entry in header["splits"].items():
+            splits[name] = split = open_split(path, entry, header["encoding"], header["image_size"])
+            if len(split) != entry["images"]:
+                raise ValueError(f"{name} has {entry['images']} images and {len(split)} labels")
+            if split.labels.dtype != np.int64 or split.labels.min() < 0 or split.labels.max() >= len(class_names):
+                raise ValueError(f"{name} has labels that name no class")
+        if "train" not in splits:
+            raise KeyError("train")
+        mean_image = np.load(path / "mean.npy", allow_pickle=False)
+        if mean_image.dtype != np.float32 or mean_image.shape != (size, size, 3):
+            raise ValueError("mean.npy is no image of this size")
+        shapes = {"covariance": (3, 3), "eigenvalues": (3,), "eigenvectors": (3, 3)}
+        colors = {key: np.array(header["statistics"][key], np.float64).reshape(shape) for key, shape in shapes.items()}
+        return Pack(
+            path=path,
+            encoding=header["encoding"],
+            image_size=size,
+            class_names=class_names,
+            splits=splits,
+            statistics=PixelStats(mean_image=mean_image, **colors),
+            fingerprint=_fingerprint(header),
+            files=header["files"],
+        )
     except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _damaged(path / "pack.json", f"it has an unusable entry ({type(error).__name__}: {error})") from None
-
-
-def _open(path: Path, header: dict[str, Any]) -> Pack:
-    size, class_names = int(header["image_size"]), [str(name) for name in header["class_names"]]
-    splits = {}
-    for name, entry in header["splits"].items():
-        splits[name] = split = open_split(path, entry, header["encoding"], header["image_size"])
-        if len(split) != entry["images"]:
-            raise ValueError(f"{name} has {entry['images']} images and {len(split)} labels")
-        if split.labels.dtype != np.int64 or split.labels.min() < 0 or split.labels.max() >= len(class_names):
-            raise ValueError(f"{name} has labels that name no class")
-    if "train" not in splits:
-        raise KeyError("train")
-    mean_image = np.load(path / "mean.npy", allow_pickle=False)
-    if mean_image.dtype != np.float32 or mean_image.shape != (size, size, 3):
-        raise ValueError("mean.npy is no image of this size")
-    shapes = {"covariance": (3, 3), "eigenvalues": (3,), "eigenvectors": (3, 3)}
-    colors = {key: np.array(header["statistics"][key], np.float64).reshape(shape) for key, shape in shapes.items()}
-    return Pack(
-        path=path,
-        encoding=header["encoding"],
-        image_size=size,
-        class_names=class_names,
-        splits=splits,
-        statistics=PixelStats(mean_image=mean_image, **colors),
-        fingerprint=_fingerprint(header),
-        files=header["files"],
-    )
 
 
 def open_split(path: Path, entry: dict[str, Any], encoding: str, image_size: int) -> Split:
@@ -146,10 +142,10 @@ def verify(path: Path, *, show_progress: bool = True) -> VerifyReport:
         UserError: there is no pack, its `pack.json` cannot be read, or its parts do not fit each other.
     """
     files: dict[str, dict[str, Any]] = _read_header(path)["files"]
+    total, damage = _total_bytes(files), {}
     check = partial(_file_damage, path, contents=True)
-    damage = {}
     with (
-        progress(f"verifying {path.name}", _total_bytes(files), show=show_progress, in_bytes=True) as advance,
+        progress(f"verifying {path.name}", total, show=show_progress, in_bytes=True) as advance,
         closing(ParallelMap(lambda item: check(*item), files.items(), available_cpus())) as checked,
     ):
         for name, what in zip(files, checked, strict=True):
@@ -158,7 +154,7 @@ def verify(path: Path, *, show_progress: bool = True) -> VerifyReport:
                 damage[name] = what
     if not damage:
         open_pack(path)
-    return VerifyReport(files=len(files), bytes=_total_bytes(files), damage=damage)
+    return VerifyReport(files=len(files), bytes=total, damage=damage)
 
 
 class BackgroundVerifier:

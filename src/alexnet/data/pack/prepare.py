@@ -2,9 +2,9 @@
 
 import hashlib
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
@@ -55,7 +55,8 @@ def prepare(
         UserError: the source or the target cannot be used.
     """
     _check_arguments(source, pack, size, val_fraction, test_fraction, encoding, workers)
-    start = time.perf_counter()
+    threads, start = workers or available_cpus(), time.perf_counter()
+    say = partial(print_status, show=show_progress)
     with open_source(source) as listed:
         images = listed.catalog
         if test_fraction:
@@ -67,7 +68,7 @@ def prepare(
             images.hold_out("val", val_fraction, seed)
             _note_classes_without_val(listed, show_progress)
         for note in listed.notes:
-            print_status(note, show=show_progress)
+            say(note)
         shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed}
         versions = {"alexnet": alexnet.__version__, **{name: version(name) for name in ("pillow", "simplejpeg")}}
         made = {"source": source.resolve().name, "resize": RESIZE, **shares, "versions": versions}
@@ -80,17 +81,26 @@ def prepare(
             jpeg=None if raw else jpeg or JpegQuality(),
             job={**made, "names": _names_digest(listed)},
         )
-        with _alone(pack, show_progress):
+        try:
+            pack.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"the pack {pack} cannot be written: {error.strerror or error}") from None
+        with exclusive(
+            pack.parent / f".{pack.name}.lock",
+            str(pack),
+            wait=lambda holder: say(f"{pack} is being prepared by {holder}; waiting for it"),
+        ):
             if is_pack(pack):  # another process has made it, while this one waited
                 return open_pack(pack)
-            with writer, _interruption_told(writer, show_progress):
-                if writer.discarded:
-                    what = "an earlier attempt with other options is discarded"
-                    print_status(f"{pack}: {what}", show=show_progress)
-                _write_images(listed, writer, workers or available_cpus(), show_progress)
-                _check_kept(source, listed, writer)
-                with progress("statistics", images.counts()["train"], show=show_progress) as advance:
-                    done = writer.finish(made, threads=workers or available_cpus(), advance=advance)
+            try:
+                with writer:
+                    _write_images(listed, writer, threads, show_progress)
+                    _check_kept(source, listed, writer)
+                    with progress("statistics", images.counts()["train"], show=show_progress) as advance:
+                        done = writer.finish(made, threads=threads, advance=advance)
+            except KeyboardInterrupt:
+                say(f"interrupted: {writer.done:,} images are done; repeat the command to resume")
+                raise
             _report(done, writer, time.perf_counter() - start, show_progress)
     return done
 
@@ -113,30 +123,6 @@ def _names_digest(source: Source) -> str:
         for name in source.catalog.images(split):
             digest.update(f"{name}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-@contextmanager
-def _interruption_told(writer: PackWriter, show: bool) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        print_status(f"interrupted: {writer.done:,} images are done; repeat the command to resume", show=show)
-        raise
-
-
-@contextmanager
-def _alone(pack: Path, show: bool) -> Iterator[None]:
-    """Make the folder of the pack, and wait until no other process prepares the same pack."""
-
-    def wait(holder: str) -> None:
-        print_status(f"{pack} is being prepared by {holder}; waiting for it", show=show)
-
-    try:
-        pack.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"the pack {pack} cannot be written: {error.strerror or error}") from None
-    with exclusive(pack.parent / f".{pack.name}.lock", str(pack), wait=wait):
-        yield
 
 
 def _check_arguments(
@@ -166,17 +152,22 @@ def _check_arguments(
 def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) -> None:
     """Convert what has not come yet, in the order of the source, many at a time."""
     total = sum(source.catalog.counts().values())
+    if writer.discarded:
+        print_status(f"{writer.path}: an earlier attempt with other options is discarded", show=show)
     if writer.done:
         print_status(f"{writer.path}: {writer.done:,} of {total:,} images are done already", show=show)
 
-    def convert_batch(images: list[SourceImage]) -> list[tuple[SourceImage, str | tuple[bytes, tuple[str, ...]]]]:
-        """Images without their contents, each with a reason why it cannot be used, or its bytes and notes."""
-        results: list[tuple[SourceImage, str | tuple[bytes, tuple[str, ...]]]] = []
+    def convert_batch(images: list[SourceImage]) -> list[Callable[[], None]]:
+        """What is left to do with each image: hand its bytes to the writer, or the reason why it cannot be used."""
+        handed: list[Callable[[], None]] = []
         for image in images:
             converted = convert_file(image.encoded, writer.image_size, image.name)
-            kept = converted if isinstance(converted, str) else (writer.encode(converted.square), converted.notes)
-            results.append((replace(image, encoded=b""), kept))
-        return results
+            if isinstance(converted, str):
+                handed.append(partial(writer.reject, image.name, converted))
+            else:
+                data, notes = writer.encode(converted.square), converted.notes
+                handed.append(partial(writer.put, image.split, image.place, data, name=image.name, unusual=notes))
+        return handed
 
     with (
         progress(f"preparing {writer.path.name}", total, show=show) as advance,
@@ -187,12 +178,8 @@ def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) 
         batches = iter(lambda: list(islice(remaining, _BATCH)), [])
         advance(writer.done)
         with closing(ParallelMap(convert_batch, batches, threads)) as converted:
-            for image, result in chain.from_iterable(converted):
-                if isinstance(result, str):
-                    writer.reject(image.name, result)
-                else:
-                    data, notes = result
-                    writer.put(image.split, image.place, data, name=image.name, unusual=notes)
+            for hand_over in chain.from_iterable(converted):
+                hand_over()
                 advance(1)
 
 
@@ -215,11 +202,11 @@ def _example(writer: PackWriter) -> str:
 def _report(pack: Pack, writer: PackWriter, seconds: float, show: bool) -> None:
     counts = ", ".join(f"{name} {len(split):,}" for name, split in pack.splits.items())
     form = f"{pack.image_size} x {pack.image_size}, {len(pack.class_names)} classes"
-    lines = [f"{pack.path}: {counts} images of {form}, {pack.encoding}, in {seconds:.1f} s"]
+    print_status(f"{pack.path}: {counts} images of {form}, {pack.encoding}, in {seconds:.1f} s", show=show)
     if writer.unusual:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in writer.unusual_counts.items())
-        lines.append(f"{len(writer.unusual):,} images were unusual ({kinds}): see {pack.path / 'unusual.txt'}")
+        what = f"{len(writer.unusual):,} images were unusual ({kinds})"
+        print_status(f"{what}: see {pack.path / 'unusual.txt'}", show=show)
     if writer.rejected:
-        lines.append(f"{len(writer.rejected):,} images could not be read: see {pack.path / 'rejected.txt'}")
-    for line in lines:
-        print_status(line, show=show)
+        what = f"{len(writer.rejected):,} images could not be read"
+        print_status(f"{what}: see {pack.path / 'rejected.txt'}", show=show)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -42,7 +42,6 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
         UserError: `data.root` is missing, cannot be used, or is a pack of another size; a download fails; or no source
             is known.
     """
-    source: AbstractContextManager[Path]
     if data.root is not None:
         root = Path(data.root).expanduser()
         if is_pack(root):
@@ -55,20 +54,26 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
             return pack
         if not root.exists():
             raise UserError(f"data.root={root}: there is no such pack, folder or archive")
-        name, identity, source = root.resolve().name.split(".")[0], _listing(root), nullcontext(root)
+        name, identity = root.resolve().name.split(".")[0], _listing(root)
     elif data.name == "shapes":
-        identity = iter([json.dumps([shapes.VERSION, asdict(data.shapes)], sort_keys=True)])
-        name, source = "shapes", _drawn(data, show_progress)
+        name, identity = "shapes", iter([json.dumps([shapes.VERSION, asdict(data.shapes)], sort_keys=True)])
     elif data.name in _ADDRESSES:
-        url = _ADDRESSES[data.name]
-        md5 = PUBLISHED[url.rpartition("/")[2]]
-        name, identity, source = data.name, iter([json.dumps(md5)]), _downloaded(data, url, md5, show_progress)
+        name, identity = data.name, iter([json.dumps(PUBLISHED[_ADDRESSES[data.name].rpartition("/")[2]])])
     else:
         raise UserError(f"data={data.name} needs data.root=PATH: {_BY_HAND[data.name]}")
     place = _place(data, name, image_size, identity)
     if is_pack(place):
         return open_pack(place)
-    with source as path:
+    with tempfile.TemporaryDirectory() as temporary:
+        if data.root is not None:
+            path = root
+        elif data.name == "shapes":
+            path = Path(temporary, "shapes")
+            shapes.draw(path, data.shapes, show_progress=show_progress)
+        else:
+            url = _ADDRESSES[data.name]
+            md5 = PUBLISHED[url.rpartition("/")[2]]
+            path = fetch(url, md5, Path(data.packs) / "downloads", show_progress=show_progress)
         return prepare(
             path,
             place,
@@ -91,18 +96,6 @@ def _listing(root: Path) -> Iterator[str]:
     else:
         yield f"{json.dumps(root.name)}: {root.stat().st_size}"
     yield "}"
-
-
-@contextmanager
-def _drawn(data: DataConfig, show: bool) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        shapes.draw(Path(folder) / "shapes", data.shapes, show_progress=show)
-        yield Path(folder) / "shapes"
-
-
-@contextmanager
-def _downloaded(data: DataConfig, url: str, md5: str, show: bool) -> Iterator[Path]:
-    yield fetch(url, md5, Path(data.packs) / "downloads", show_progress=show)
 
 
 def _place(data: DataConfig, name: str, size: int, identity: Iterable[str]) -> Path:

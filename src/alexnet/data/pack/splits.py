@@ -49,22 +49,19 @@ class Split(ABC):
                 out[place] = images[row]  # `out[places] = images[rows]` would copy them twice
         return out
 
+    @abstractmethod
     def blocks(self, indices: Indices) -> Iterator[Block]:
         """Read the images at `indices`, int [n] within [0, N), without a copy where none is needed.
 
         Raises:
             UserError: an image is damaged.
         """
-        return self._blocks(self._checked(indices))
 
     def _checked(self, indices: Indices) -> Indices:
         indices = np.asarray(indices, np.int64)
         if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
             raise IndexError(f"image indices must lie in [0, {len(self)})")
         return indices
-
-    @abstractmethod
-    def _blocks(self, indices: Indices) -> Iterator[Block]: ...
 
 
 class RawSplit(Split):
@@ -86,7 +83,8 @@ class RawSplit(Split):
         if order is not None and not (len(order) == held and (order.min(), order.max()) == (0, held - 1)):
             raise ValueError("the order of its images does not fit them")
 
-    def _blocks(self, indices: Indices) -> Iterator[Block]:
+    def blocks(self, indices: Indices) -> Iterator[Block]:
+        indices = self._checked(indices)
         shards, rows = np.divmod(indices if self.order is None else self.order[indices], self._per_shard)
         for shard in np.unique(shards):
             places = np.flatnonzero(shards == shard)
@@ -118,12 +116,12 @@ class JpegSplit(Split):
             self._decode(index, out[place])
         return out
 
-    def _blocks(self, indices: Indices) -> Iterator[Block]:
+    def blocks(self, indices: Indices) -> Iterator[Block]:
         image = np.empty((1, self.image_size, self.image_size, 3), np.uint8)
         readonly = image.view()
         readonly.flags.writeable = False  # as the maps of raw images are: compiled code sees one type
         row = np.zeros(1, np.int64)
-        for place, index in enumerate(indices.tolist()):
+        for place, index in enumerate(self._checked(indices).tolist()):
             self._decode(index, image[0])
             yield Block(readonly, row, np.array([place]))
 

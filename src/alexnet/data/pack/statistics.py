@@ -4,7 +4,6 @@ Pixels are integers, so their sums are too: the result does not depend on the or
 at the end. 64 bits hold the sums of more than 1e14 pixels.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +40,7 @@ class RunningPixelStats:
     """Sums over images of one size that arrive in pieces."""
 
     def __init__(self, image_size: int) -> None:
-        self.images = 0
+        self.images, self._side = 0, image_size
         self._sum = np.zeros(image_size * image_size * 3, np.int64)
         self._products = np.zeros(6, np.int64)
 
@@ -59,27 +58,21 @@ class RunningPixelStats:
     def statistics(self) -> PixelStats:
         """Compute the statistics of all images so far, at least one."""
         assert self.images > 0
-        covariance = self._covariance()
-        eigenvalues, eigenvectors = _directions(covariance)
-        return PixelStats(
-            mean_image=(self._sum / self.images).astype(np.float32).reshape(self._side, self._side, 3),
-            covariance=covariance,
-            eigenvalues=eigenvalues,
-            eigenvectors=eigenvectors,
-        )
-
-    @property
-    def _side(self) -> int:
-        return math.isqrt(len(self._sum) // 3)
-
-    def _covariance(self) -> npt.NDArray[np.float64]:
-        """Compute (n * sum(x y) - sum(x) * sum(y)) / n^2 in Python's unbounded integers: nothing cancels."""
+        # (n * sum(x y) - sum(x) * sum(y)) / n^2 in Python's unbounded integers: nothing cancels.
         n = self.images * self._side**2
         sums = [int(value) for value in self._sum.reshape(-1, 3).sum(axis=0)]
         covariance = np.empty((3, 3))
         for (i, j), product in zip(_PAIRS, self._products.tolist(), strict=True):
             covariance[i, j] = covariance[j, i] = (n * product - sums[i] * sums[j]) / n**2
-        return covariance
+        values, vectors = np.linalg.eigh(covariance)
+        vectors = vectors[:, ::-1]
+        largest = np.abs(vectors).argmax(axis=0)
+        return PixelStats(
+            mean_image=(self._sum / self.images).astype(np.float32).reshape(self._side, self._side, 3),
+            covariance=covariance,
+            eigenvalues=values[::-1].clip(min=0),
+            eigenvectors=vectors * np.sign(vectors[largest, np.arange(3)]),  # whatever the linear algebra library
+        )
 
 
 @njit(cache=True, nogil=True)
@@ -112,11 +105,3 @@ def _add_products(line: npt.NDArray[np.uint8], products: npt.NDArray[np.int64]) 
     products[3] += gg
     products[4] += gb
     products[5] += bb
-
-
-def _directions(covariance: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return eigenvalues, descending, and eigenvectors whose sign does not depend on the linear algebra library."""
-    values, vectors = np.linalg.eigh(covariance)
-    values, vectors = values[::-1].clip(min=0), vectors[:, ::-1]
-    largest = np.abs(vectors).argmax(axis=0)
-    return values, vectors * np.sign(vectors[largest, np.arange(3)])

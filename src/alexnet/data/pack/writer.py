@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -34,23 +34,6 @@ JOURNAL_SECONDS = 2.0
 _JOB, _JOURNAL = "job.json", "journal.jsonl"
 _PIECE = 64
 """Images read back at a time for the statistics."""
-
-
-@dataclass(kw_only=True)
-class _Arrivals:
-    """Outcomes of some images of the source, in the order in which they were read; one line of the journal."""
-
-    kept: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    """By split: the slot of each image that was kept, and its bytes."""
-    rejected: dict[str, str] = field(default_factory=dict)
-    """Reasons by name of the image in its source."""
-    unusual: dict[str, list[str]] = field(default_factory=dict)
-    """What was out of the ordinary, by name of the image in its source."""
-
-    @property
-    def count(self) -> int:
-        """Images read, kept or not."""
-        return sum(len(kept) for kept in self.kept.values()) + len(self.rejected)
 
 
 class _Shards:
@@ -111,9 +94,7 @@ class _Shards:
         held = [np.memmap(path, np.uint8, "r") for path in self.paths]
         starts = np.concatenate([[0], np.cumsum(self._sizes)])
         digests, size = [hashlib.sha256()], 0
-        for start, length in zip(
-            byte_ranges[:, 0].data, byte_ranges[:, 1].data, strict=True
-        ):  # without lists of millions
+        for start, length in zip(*(column.data for column in byte_ranges.T), strict=True):  # no lists of millions
             if size + length > self._shard_bytes and size:
                 digests.append(hashlib.sha256())
                 size = 0
@@ -162,12 +143,19 @@ class PackWriter:
         """Whether unfinished work of another job for the same target was deleted."""
         self._partial = path.parent / f".{path.name}.partial"
         self._folder = self._partial / "pack"
-        self._job = _digest(self.encoding, image_size, class_names, labels, asdict(jpeg) if jpeg else None, job)
+        what = [self.encoding, image_size, class_names, asdict(jpeg) if jpeg else None, job]
+        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
+        for split, of_split in labels.items():
+            digest.update(f"\n{split}:".encode())
+            digest.update(of_split.data)
+        self._job = digest.hexdigest()
         self._shards = {
             split: _Shards(self._folder, split, f".{self.encoding}", of_split, shard_bytes)
             for split, of_split in labels.items()
         }
-        self._unwritten = _Arrivals()
+        self._unwritten: list[list[Any]] = []
+        """Images that the journal lacks: split, slot and bytes, then name and notes of an unusual one; name and reason
+        of one that was rejected."""
         self._written = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -199,17 +187,11 @@ class PackWriter:
     def put(self, split: str, slot: int, data: bytes, *, name: str = "", unusual: Sequence[str] = ()) -> None:
         """Append an encoded image, number `slot` of the split."""
         self._shards[split].append(slot, data)
-        if unusual:
-            self._unwritten.unusual[name] = self.unusual[name] = list(unusual)
-        # Last, in one step: wherever Ctrl-C comes, the journal knows an image wholly or not at all.
-        self._unwritten.kept.setdefault(split, []).append((slot, len(data)))
-        self._arrived()
+        self._arrived([split, slot, len(data), *([name, list(unusual)] if unusual else [])])
 
     def reject(self, name: str, reason: str) -> None:
         """Leave the slot of the image `name` empty."""
-        self.rejected[name] = reason
-        self._unwritten.rejected[name] = reason
-        self._arrived()
+        self._arrived([name, reason])
 
     def kept_per_class(self, split: str) -> npt.NDArray[np.int64]:
         """Count the images kept so far, int64 [classes]."""
@@ -226,7 +208,6 @@ class PackWriter:
         splits = {split: self._finish_split(shards) for split, shards in self._shards.items()}
         statistics = self._measure(splits, threads, advance)
         np.save(self._folder / "mean.npy", statistics.mean_image)
-        self._write_lists()
         self._write_header(splits, statistics, made, threads)
         self._folder.rename(self.path)  # never replaces a directory that holds something
         return open_pack(self.path)
@@ -242,19 +223,24 @@ class PackWriter:
         with journal.open("rb") as lines:
             for line in lines:
                 if line.endswith(b"\n"):  # the last line may be cut off
-                    arrivals = _Arrivals(**json.loads(line))
-                    for split, kept in arrivals.kept.items():
-                        for slot, length in kept:
-                            self._shards[split].place(slot, length)
-                    self.done += arrivals.count
-                    self.rejected |= arrivals.rejected
-                    self.unusual |= arrivals.unusual
+                    for arrival in json.loads(line):
+                        if len(arrival) > 2:
+                            self._shards[arrival[0]].place(*arrival[1:3])
+                        self._count(arrival)
                     whole += len(line)
         os.truncate(journal, whole)
         return True
 
-    def _arrived(self) -> None:
+    def _count(self, arrival: list[Any]) -> None:
         self.done += 1
+        if len(arrival) == 2:
+            self.rejected[arrival[0]] = arrival[1]
+        elif len(arrival) > 3:
+            self.unusual[arrival[3]] = arrival[4]
+
+    def _arrived(self, arrival: list[Any]) -> None:
+        self._unwritten.append(arrival)  # in one step: the journal knows an image wholly or not, wherever Ctrl-C comes
+        self._count(arrival)
         if time.monotonic() - self._written > JOURNAL_SECONDS:
             self._write_journal()
 
@@ -262,15 +248,15 @@ class PackWriter:
         """First the images, then what says that they are there."""
         for shards in self._shards.values():
             shards.sync()
-        arrived, self._unwritten = self._unwritten, _Arrivals()
+        arrived, self._unwritten = self._unwritten, []
         with (self._partial / _JOURNAL).open("a", encoding="utf-8") as journal:
-            journal.write(json.dumps(asdict(arrived)) + "\n")
+            journal.write(json.dumps(arrived, separators=(",", ":")) + "\n")
             journal.flush()
             os.fsync(journal.fileno())
         self._written = time.monotonic()
 
     def _close(self, *, write: bool) -> None:
-        if write and self._unwritten.count:
+        if write and self._unwritten:
             self._write_journal()
         for shards in self._shards.values():
             shards.close()
@@ -309,20 +295,16 @@ class PackWriter:
                 advance(sums.images)
         return total.statistics()
 
-    def _write_lists(self) -> None:
-        unusual = {name: ", ".join(notes) for name, notes in self.unusual.items()}
-        for file, entries in zip(LISTS, (self.rejected, unusual), strict=True):
-            if entries:
-                lines = "".join(f"{name}\t{what}\n" for name, what in sorted(entries.items()))
-                (self._folder / file).write_text(lines, encoding="utf-8", errors="backslashreplace")
-
     def _write_header(self, splits: dict[str, Any], statistics: PixelStats, made: dict[str, Any], threads: int) -> None:
-        files = [file for file in sorted(self._folder.iterdir()) if file.name not in LISTS]
+        files = sorted(file for file in self._folder.iterdir() if file.suffix in (".npy", f".{self.encoding}"))
+        unusual = {name: ", ".join(notes) for name, notes in self.unusual.items()}
+        for file, listed in zip(LISTS, (self.rejected, unusual), strict=True):
+            if listed:
+                lines = "".join(f"{name}\t{what}\n" for name, what in sorted(listed.items()))
+                (self._folder / file).write_text(lines, encoding="utf-8", errors="backslashreplace")
         with closing(ParallelMap(file_sha256, files, threads)) as sums:
-            entries = {
-                file.name: {"bytes": file.stat().st_size, "sha256": sha256}
-                for file, sha256 in zip(files, sums, strict=True)
-            }
+            pairs = zip(files, sums, strict=True)
+            entries = {file.name: {"bytes": file.stat().st_size, "sha256": sha256} for file, sha256 in pairs}
         figures = ("channel_means", "covariance", "eigenvalues", "eigenvectors")
         header: dict[str, Any] = {
             "format": FORMAT,
@@ -348,14 +330,3 @@ class PackWriter:
     def _unwritable(self, error: OSError) -> UserError:
         kept = f"; {self.done:,} images are done: make room and repeat the command to resume" if self.done else ""
         return UserError(f"the pack {self.path} cannot be written: {error.strerror or error}{kept}")
-
-
-def _digest(*parts: Any) -> str:
-    """A name for the job, equal for equal parts."""
-    digest = hashlib.sha256()
-    for part in parts:
-        arrays = part if isinstance(part, dict) else {"": part}
-        for name, value in arrays.items():
-            digest.update(f"\n{name}:".encode())
-            digest.update(value.data if isinstance(value, np.ndarray) else json.dumps(value, sort_keys=True).encode())
-    return digest.hexdigest()

@@ -44,11 +44,12 @@ class Catalog:
 
     def __init__(self) -> None:
         self._table = sqlite3.connect("")  # a temporary file; nothing is ever committed
+        self._table.text_factory = lambda data: data.decode(errors="surrogatepass")
         self._prefix = ""
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "temp_store = FILE"):
             self._table.execute(f"PRAGMA {pragma}")
         self._table.execute(
-            "CREATE TABLE file (id INTEGER PRIMARY KEY, name BLOB, size INTEGER, archive INTEGER, place INTEGER,"
+            "CREATE TABLE file (id INTEGER PRIMARY KEY, name TEXT, size INTEGER, archive INTEGER, place INTEGER,"
             " split TEXT, label INTEGER)"
         )
 
@@ -58,8 +59,9 @@ class Catalog:
 
     def add(self, files: Iterable[File]) -> None:
         """Append files."""
-        rows = ((_to_bytes(name), *rest) for name, *rest in files)
-        self._change("INSERT INTO file (name, size, archive, place) VALUES (?, ?, ?, ?)", rows)
+        # Bytes that sort as Python sorts the names; sqlite3 takes no text with bytes that are no UTF-8.
+        rows = ((name.encode(errors="surrogatepass"), *rest) for name, *rest in files)
+        self._change("INSERT INTO file (name, size, archive, place) VALUES (CAST(? AS TEXT), ?, ?, ?)", rows)
 
     def drop_superseded(self) -> None:
         """Keep the last file of each name: tar appends a new version of a file and leaves the old one."""
@@ -69,12 +71,11 @@ class Catalog:
 
     def names(self) -> Iterator[str]:
         """All names, in the order of the files."""
-        return (_to_name(name) for (name,) in self._rows("SELECT name FROM file ORDER BY id"))
+        return (name for (name,) in self._rows("SELECT name FROM file ORDER BY id"))
 
     def files(self) -> Iterator[File]:
         """All files, in their order."""
-        rows = self._rows("SELECT name, size, archive, place FROM file ORDER BY id")
-        return (File(_to_name(name), *rest) for name, *rest in rows)
+        return (File(*row) for row in self._rows("SELECT name, size, archive, place FROM file ORDER BY id"))
 
     def assign(self, place: Callable[[str], tuple[str, int] | None], prefix: str = "") -> None:
         """Make images of files: `place` gives a name's split and label, or None.
@@ -83,7 +84,7 @@ class Catalog:
         """
         self._prefix = prefix
         names = self._rows("SELECT id, name FROM file ORDER BY id")
-        found = ((place(_to_name(name)), number) for number, name in names)
+        found = ((place(name), number) for number, name in names)
         # SQLite allows changing the current row of a query that follows the primary key.
         self._change("UPDATE file SET split = ?, label = ? WHERE id = ?", ((*at, number) for at, number in found if at))
 
@@ -115,20 +116,17 @@ class Catalog:
     def images(self, split: str) -> Iterator[str]:
         """The names of the images of a split, sorted by class, then name."""
         rows = self._rows("SELECT name FROM file WHERE split = ? ORDER BY label, name", split)
-        return (self._inside(name) for (name,) in rows)
+        return (name.removeprefix(self._prefix) for (name,) in rows)
 
     def located(self) -> Iterator[tuple[str, int, str, File]]:
         """Split, number among the split's sorted images, name and file of every image, in the order of the files."""
         number = "row_number() OVER (PARTITION BY split ORDER BY label, name) - 1"
         columns = f"split, {number}, name, size, archive, place"
         rows = self._rows(f"SELECT {columns} FROM file WHERE split IS NOT NULL ORDER BY id")
-        return ((split, number, self._inside(name), File(_to_name(name), *rest)) for split, number, name, *rest in rows)
+        return ((split, number, file[0].removeprefix(self._prefix), File(*file)) for split, number, *file in rows)
 
-    def _inside(self, name: bytes) -> str:
-        return _to_name(name).removeprefix(self._prefix)
-
-    def _hash_rank(self, name: bytes, seed: int) -> bytes:
-        return hashlib.sha256(f"{seed}/{self._inside(name)}".encode(errors="surrogateescape")).digest()
+    def _hash_rank(self, name: str, seed: int) -> bytes:
+        return hashlib.sha256(f"{seed}/{name.removeprefix(self._prefix)}".encode(errors="surrogateescape")).digest()
 
     def _rows(self, query: str, *values: Any) -> Iterator[Any]:
         with _temporary_file():
@@ -141,20 +139,10 @@ class Catalog:
             self._table.executemany(statement, rows)
 
 
-def _to_bytes(name: str) -> bytes:
-    """Bytes that sort as Python sorts the names, bytes that are no UTF-8 included."""
-    return name.encode(errors="surrogatepass")
-
-
-def _to_name(data: bytes) -> str:
-    return data.decode(errors="surrogatepass")
-
-
 @contextmanager
 def _temporary_file() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise UserError(
-            f"temporary files cannot be written ({error}); set TMPDIR to a folder on a disk with room"
-        ) from None
+        what = f"temporary files cannot be written ({error})"
+        raise UserError(f"{what}; set TMPDIR to a folder on a disk with room") from None

@@ -44,7 +44,11 @@ def list_images(tree: FileTree, catalog: Catalog) -> list[str]:
         places |= {f"{file}#{number:05d}": (split, label) for number, label in enumerate(records[:, 0].tolist())}
     catalog.add(File(name, _RECORD, IN_FOLDER, 0) for name in places)
     catalog.assign(places.get)
-    return _class_names(tree)
+    ((name, contents),) = read_named(tree, lambda name: _file(name) == _META)
+    names = contents.decode(errors="replace").split()
+    if len(names) != _CLASSES:
+        raise UserError(f"{tree.path}: {name} names {len(names)} classes instead of {_CLASSES}; download it again")
+    return names
 
 
 def images(tree: FileTree) -> Generator[npt.NDArray[np.uint8], None, None]:
@@ -66,14 +70,6 @@ def _batches(tree: FileTree) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
         if len(data) == 0 or len(data) % _RECORD or (data[::_RECORD] >= _CLASSES).any():
             raise UserError(f"{tree.path}: {name} is damaged or cut short; download it again")
         yield _file(name), data.reshape(-1, _RECORD)
-
-
-def _class_names(tree: FileTree) -> list[str]:
-    ((name, contents),) = read_named(tree, lambda name: _file(name) == _META)
-    names = contents.decode(errors="replace").split()
-    if len(names) != _CLASSES:
-        raise UserError(f"{tree.path}: {name} names {len(names)} classes instead of {_CLASSES}; download it again")
-    return names
 
 
 def _file(name: str) -> str:

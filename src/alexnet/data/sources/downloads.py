@@ -5,10 +5,9 @@ The loop is our own: torchvision's `download_url` imports torch, and waits for a
 
 import hashlib
 import http.client
+import tempfile
 import urllib.error
 import urllib.request
-import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -36,20 +35,15 @@ def check(source: Path, *, show_progress: bool = True) -> None:
     Raises:
         UserError: an archive differs or cannot be read, or there is none to compare.
     """
-    archives = [source] if source.name in PUBLISHED and source.is_file() else []
-    if source.is_dir():
-        found = (file for name in PUBLISHED for file in (source / name, *sorted(source.glob(f"*/{name}"))))
-        archives = [file for file in found if file.is_file()]
+    inside = [file for name in PUBLISHED for file in (source / name, *sorted(source.glob(f"*/{name}")))]
+    archives = [file for file in (source, *inside) if file.name in PUBLISHED and file.is_file()]
     if not archives:
         raise UserError(f"{source} holds none of the archives whose MD5 is known: {', '.join(PUBLISHED)}")
     for archive in archives:
-        wanted, size = PUBLISHED[archive.name], archive.stat().st_size
+        wanted = PUBLISHED[archive.name]
         try:
-            with (
-                archive.open("rb") as file,
-                progress(f"MD5 of {archive.name}", size, show=show_progress, in_bytes=True) as advance,
-            ):
-                md5 = _read_through(file, advance)
+            with archive.open("rb") as file:
+                md5 = _md5(file, f"MD5 of {archive.name}", archive.stat().st_size, show_progress)
         except OSError as error:
             raise UserError(f"{archive}: cannot be read: {error.strerror or error}") from None
         if md5 != wanted:
@@ -66,16 +60,16 @@ def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
     target = folder / url.rsplit("/", 1)[-1]
     if target.exists():
         return target
-    part = folder / f".{target.name}.{uuid.uuid4().hex[:12]}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response, part.open("wb") as file:
-            total = int(response.headers["Content-Length"] or 0) or None
-            with progress(f"downloading {target.name}", total, show=show_progress, in_bytes=True) as advance:
-                found = _read_through(response, advance, file)
-        if found != md5:
-            raise OSError(f"incomplete or altered: MD5 {found} instead of {md5}")
-        part.rename(target)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{target.name}.") as temporary:
+            part = Path(temporary, target.name)
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response, part.open("wb") as file:
+                total = int(response.headers["Content-Length"] or 0) or None
+                found = _md5(response, f"downloading {target.name}", total, show_progress, copy=file)
+            if found != md5:
+                raise OSError(f"incomplete or altered: MD5 {found} instead of {md5}")
+            part.rename(target)
     except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
         if isinstance(error, urllib.error.HTTPError):
             error.close()
@@ -83,17 +77,16 @@ def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
             f"{url} could not be downloaded ({error}); try again, put the file at {target} by hand, "
             "or give images of your own with data.root=..."
         ) from None
-    finally:
-        part.unlink(missing_ok=True)
     return target
 
 
-def _read_through(file: IO[bytes], advance: Callable[[int], None], copy: IO[bytes] | None = None) -> str:
-    """Read a file to its end, writing it to `copy` if given, and return its MD5."""
+def _md5(file: IO[bytes], what: str, size: int | None, show: bool, copy: IO[bytes] | None = None) -> str:
+    """Read a file to its end, show `what` is done meanwhile, and write the bytes to `copy` if given."""
     digest = hashlib.md5(usedforsecurity=False)
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-        if copy is not None:
-            copy.write(chunk)
-        advance(len(chunk))
+    with progress(what, size, show=show, in_bytes=True) as advance:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            if copy is not None:
+                copy.write(chunk)
+            advance(len(chunk))
     return digest.hexdigest()

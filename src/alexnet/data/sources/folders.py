@@ -55,11 +55,14 @@ class FileTree:
         """Folders, empty ones included; some that hold files may be missing."""
         self._archives: list[Path] = []
         try:
-            self.files.add(self._in_folder() if path.is_dir() else self._in_archive())
+            self._add(_in_folder(path, "", ()) if path.is_dir() else self._in_archive())
             if self._archives and not self._is_zip(path):
                 self.files.drop_superseded()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, OSError):
+                where = error.filename or path
+                raise UserError(f"{where}: the folder cannot be read: {error.strerror}") from None
             raise
 
     def close(self) -> None:
@@ -68,7 +71,7 @@ class FileTree:
 
     def add_tars(self, names: Iterable[str]) -> None:
         """List what tars in this folder hold, each as a folder of its name."""
-        self.files.add(file for name in names for file in self._in_tar(name))
+        self._add(file for name in names for file in self._in_tar(name))
         self.files.drop_superseded()
 
     def read(self, files: Iterable[File]) -> Generator[Entry, None, None]:
@@ -82,19 +85,24 @@ class FileTree:
                     members = opened.infolist()
                     yield from (opened.read(members[file.place]) for file in group)
             elif is_compressed(path):
-                yield from _decompressed(path, group)
+                with reading(path):
+                    listed = enumerate(streamed_files(path))
+                    for file in group:
+                        yield next(read() for place, (_, _, read) in listed if place == file.place)
             else:
                 yield from (FileRange(path, file.place, file.size) for file in group)
 
-    def _in_folder(self) -> Iterator[File]:
-        try:
-            for name, size in _walk(self.path, "", ()):
-                if name.endswith("/"):
-                    self.folders.append(name[:-1])
+    def _add(self, listed: Iterable[File]) -> None:
+        """Add what is listed to the files, or to the folders where the name ends with a '/'."""
+
+        def files() -> Iterator[File]:
+            for file in listed:
+                if file.name.endswith("/"):
+                    self.folders.append(file.name[:-1])
                 else:
-                    yield File(name, size, IN_FOLDER, 0)
-        except OSError as error:
-            raise UserError(f"{error.filename or self.path}: the folder cannot be read: {error.strerror}") from None
+                    yield file
+
+        self.files.add(files())
 
     def _in_archive(self) -> Iterator[File]:
         if not self.path.is_file():
@@ -106,35 +114,28 @@ class FileTree:
             self._archives.append(self.path)
             with zipfile.ZipFile(self.path) as archive:
                 listed = archive.infolist()
-            self.folders += [normal(member.filename) for member in listed if member.is_dir()]
-            members = {normal(member.filename): place for place, member in enumerate(listed) if not member.is_dir()}
+            members = {normal(member.filename) + "/" * member.is_dir(): place for place, member in enumerate(listed)}
             yield from (File(name, listed[place].file_size, 0, place) for name, place in members.items())
 
     def _in_tar(self, tar: str) -> Iterator[File]:
-        """The files of the tar of this name in the folder, or of the archive itself."""
+        """The contents of the tar of this name in the folder, or of the archive itself."""
         prefix, path, number = folder_of(tar) if tar else "", self.path / tar, len(self._archives)
         self._archives.append(path)
         if tar:
-            self.folders.append(prefix[:-1])
+            yield File(prefix, 0, number, 0)
         with reading(path):
-            files: Iterator[tuple[str, int, int]]
+            files = stored_files(path)
             if is_compressed(path):
                 files = ((name, place, size) for place, (name, size, _) in enumerate(streamed_files(path)))
-            else:
-                files = stored_files(path)
-            for name, place, size in files:
-                if name.endswith("/"):
-                    self.folders.append(prefix + name[:-1])
-                else:
-                    yield File(prefix + name, size, number, place)
+            yield from (File(prefix + name, size, number, place) for name, place, size in files)
 
     @staticmethod
     def _is_zip(path: Path) -> bool:
         return path.is_file() and first_bytes(path).startswith(b"PK\x03\x04")
 
 
-def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, int]]:
-    """Names and sizes below `folder`, those of folders with a '/' at the end; symbolic links are followed.
+def _in_folder(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[File]:
+    """What lies below `folder`, names of folders with a '/' at the end; symbolic links are followed.
 
     `above` are the folders on the way, against links that lead back up.
     """
@@ -146,22 +147,10 @@ def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iter
         entries = sorted(found, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name)
     for entry in entries:  # in the order in which their whole names would be sorted
         if entry.is_dir():
-            yield f"{prefix}{entry.name}/", 0
-            yield from _walk(Path(entry.path), f"{prefix}{entry.name}/", (*above, here))
+            yield File(f"{prefix}{entry.name}/", 0, IN_FOLDER, 0)
+            yield from _in_folder(Path(entry.path), f"{prefix}{entry.name}/", (*above, here))
         elif entry.is_file():
-            yield prefix + entry.name, entry.stat().st_size
-
-
-def _decompressed(tar: Path, wanted: Iterator[File]) -> Iterator[bytes]:
-    """The contents of files in a compressed tar."""
-    with reading(tar):
-        next_one = next(wanted, None)
-        for place, (_, _, contents) in enumerate(streamed_files(tar)):
-            if next_one is not None and place == next_one.place:
-                yield contents()
-                next_one = next(wanted, None)
-            if next_one is None:
-                return
+            yield File(prefix + entry.name, entry.stat().st_size, IN_FOLDER, 0)
 
 
 @contextmanager

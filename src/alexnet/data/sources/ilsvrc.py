@@ -53,20 +53,27 @@ class Kit:
 
 def find_kit(tree: FileTree) -> Kit | None:
     """Read the development kit in a folder or archive, if it holds one. Raises `UserError` if the kit is damaged."""
-    files = _files(tree)
-    return _published_kit(tree, files) or _kaggle_kit(tree, files)
-
-
-def _published_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
+    files = dict(read_named(tree, is_kit_file))
+    inside = {
+        f"{kit}/{name}": data
+        for kit, archive in files.items()
+        if _KIT.fullmatch(kit)
+        for name, data in tar_contents(tree.path / kit, archive, is_kit_file)
+    }
+    if inside:  # a packed kit takes precedence
+        files = {name: data for name, data in files.items() if not _META.fullmatch(name)} | inside
     metas = [data for name, data in files.items() if _META.fullmatch(name)]
-    if not metas or not any(_LABELS.fullmatch(name) for name in files):
-        return None
+    named = [(found, data) for name, data in files.items() if (found := _LABELS.fullmatch(name))]
+    if not metas or not named:
+        return _kaggle_kit(tree, files)
     if len(metas) > 1:
         raise UserError(f"{tree.path} holds {len(metas)} development kits (meta.mat); leave that of these images")
-    named = ((_LABELS.fullmatch(name), data) for name, data in files.items())
-    labels = {
-        (found["year"], _SPLITS[found["split"]]): _integers(tree.path, found[0], data) for found, data in named if found
-    }
+    labels = {}
+    for found, data in named:
+        try:
+            labels[found["year"], _SPLITS[found["split"]]] = np.array([int(line) for line in data.split()], np.int64)
+        except ValueError as error:
+            raise UserError(f"{tree.path}: {found[0]} should hold one number a line: {error}") from None
     wordnet_ids, words = _classes(tree.path, metas[0])
     return Kit(wordnet_ids=wordnet_ids, words=words, labels=labels)
 
@@ -76,26 +83,19 @@ def is_kit_file(name: str) -> bool:
     return any(pattern.fullmatch(name) for pattern in (_KIT, _META, _LABELS, _SOLUTION, _MAPPING))
 
 
-def _files(tree: FileTree) -> dict[str, bytes]:
-    """Read the files of the kit by name, loose ones and those in its archive; the archive's take precedence."""
-    loose = dict(read_named(tree, is_kit_file))
-    inside = {
-        f"{kit}/{name}": data
-        for kit, archive in loose.items()
-        if _KIT.fullmatch(kit)
-        for name, data in tar_contents(tree.path / kit, archive, is_kit_file)
-    }
-    if inside:
-        loose = {name: data for name, data in loose.items() if not _META.fullmatch(name)}
-    return loose | inside
-
-
 def _kaggle_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
     solutions = {name: data for name, data in files.items() if _SOLUTION.fullmatch(name)}
     if not solutions:
         return None
     (name, data), *_ = solutions.items()
-    by_image = [_solution(tree.path / name, number, line) for number, line in enumerate(_lines(data), 1) if number > 1]
+    by_image = []
+    for number, line in enumerate(_lines(data)[1:], 2):
+        image, _, boxes = line.partition(",")
+        match, synsets = FLAT.fullmatch(f"{image}.JPEG"), set(boxes.split()[::5])
+        if match is None or len(synsets) != 1:
+            what = f"line {number:,} is no validation image and its one class"
+            raise UserError(f"{tree.path / name}: {what}: {line[:80]!r}")
+        by_image.append((int(match["number"]), synsets.pop()))
     numbers, classes = zip(*sorted(by_image), strict=True) if by_image else ((), ())
     if numbers != tuple(range(1, len(numbers) + 1)):
         raise UserError(f"{tree.path / name} should name each validation image from 1 on once; download it again")
@@ -111,22 +111,6 @@ def _kaggle_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
 
 def _lines(data: bytes) -> list[str]:
     return data.decode(errors="replace").splitlines()
-
-
-def _solution(path: Path, number: int, line: str) -> tuple[int, str]:
-    """Return number and class of a validation image from line `number` of its table."""
-    image, _, boxes = line.partition(",")
-    found, classes = FLAT.fullmatch(f"{image}.JPEG"), set(boxes.split()[::5])
-    if found is None or len(classes) != 1:
-        raise UserError(f"{path}: line {number:,} is no validation image and its one class: {line[:80]!r}")
-    return int(found["number"]), classes.pop()
-
-
-def _integers(path: Path, name: str, data: bytes) -> npt.NDArray[np.int64]:
-    try:
-        return np.array([int(line) for line in data.split()], np.int64)
-    except ValueError as error:
-        raise UserError(f"{path}: {name} should hold one number a line: {error}") from None
 
 
 def _classes(path: Path, meta: bytes) -> tuple[dict[int, str], dict[str, str]]:

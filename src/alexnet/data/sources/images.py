@@ -19,8 +19,7 @@ and listed in the pack's `unusual.txt`, in these words:
 import io
 import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +33,6 @@ from alexnet.data.sources.tars import FileRange
 
 Blob = Path | FileRange | bytes | npt.NDArray[np.uint8]
 """An encoded image in a file, in an archive or in memory, or its pixels, uint8 [H, W, 3]."""
-Square = npt.NDArray[np.uint8]
-"""uint8 [S, S, 3]."""
 
 # Written into packs, spelling included.
 RESIZE = "shorter side to the size, bilinear (antialiased, rows first), centre crop"
@@ -45,18 +42,14 @@ SUFFIXES = frozenset(
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # no others: some start programs, such as EPS
 MAX_BYTES = 2**28
 """The largest file that gzip may decompress to."""
-_JPEG_NAMES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif"))
-
-
-class RejectedError(ValueError):
-    """An image that cannot be used; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Converted:
     """An image that can be used."""
 
-    square: Square
+    square: npt.NDArray[np.uint8]
+    """uint8 [S, S, 3]."""
     notes: tuple[str, ...] = ()
     """What is unusual about its file, in the words of the module's docstring."""
 
@@ -67,12 +60,9 @@ def convert(blobs: list[Blob], size: int) -> list[Converted | str]:
         return [convert_file(blob, size, blob.name if isinstance(blob, Path) else "") for blob in blobs]
 
 
-@contextmanager
-def suppress_pil_warnings() -> Iterator[None]:
+def suppress_pil_warnings() -> AbstractContextManager[object]:
     """Silence PIL's warnings about odd metadata, which is not used. Enter it once: filters belong to the process."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    return warnings.catch_warnings(action="ignore")
 
 
 def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
@@ -82,7 +72,22 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
     `suppress_pil_warnings`.
     """
     try:
-        return _convert(blob, size, name)
+        if isinstance(blob, np.ndarray):
+            return Converted(center_square(blob, size))
+        data = blob if isinstance(blob, bytes) else blob.read_bytes()
+        if not data:
+            return "empty file"
+        compressed = data.startswith(b"\x1f\x8b")
+        if compressed:
+            data = _unzipped(data)
+        photograph = decode_photograph(data)
+        if photograph is not None:
+            pixels, gray = photograph
+            notes = [*(["greyscale"] if gray else []), *_orientation(data)]
+        else:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+                pixels, notes = _rgb(image), _notes(image, name)
+        return Converted(center_square(pixels, size), (*(["gzip-compressed"] if compressed else []), *notes))
     except UnidentifiedImageError:
         return "not an image"
     except MemoryError:
@@ -91,37 +96,14 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
         return " ".join(str(error).split()) or type(error).__name__
 
 
-def _convert(blob: Blob, size: int, name: str) -> Converted:
-    if isinstance(blob, np.ndarray):
-        return Converted(center_square(blob, size))
-    data = blob if isinstance(blob, bytes) else blob.read_bytes()
-    if not data:
-        raise RejectedError("empty file")
-    compressed = data.startswith(b"\x1f\x8b")
-    if compressed:
-        data = _unzipped(data)
-    pixels, notes = _decode(data, name)
-    return Converted(center_square(pixels, size), (*(["gzip-compressed"] if compressed else []), *notes))
-
-
 def _unzipped(data: bytes) -> bytes:
     unzip = zlib.decompressobj(wbits=31)
     whole = unzip.decompress(data, MAX_BYTES)
     if unzip.unconsumed_tail:
-        raise RejectedError(f"gzip-compressed, more than {MAX_BYTES:,} bytes")
+        raise ValueError(f"gzip-compressed, more than {MAX_BYTES:,} bytes")
     if not unzip.eof:
-        raise RejectedError("gzip-compressed and truncated")
+        raise ValueError("gzip-compressed and truncated")
     return whole
-
-
-def _decode(data: bytes, name: str) -> tuple[npt.NDArray[np.uint8], list[str]]:
-    """Decode to pixels, uint8 [H, W, 3], and notes."""
-    photograph = decode_photograph(data)
-    if photograph is not None:
-        pixels, gray = photograph
-        return pixels, [*(["greyscale"] if gray else []), *_orientation(data)]
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        return _rgb(image), _notes(image, name)
 
 
 def _orientation(data: bytes) -> list[str]:
@@ -138,41 +120,30 @@ def _orientation(data: bytes) -> list[str]:
     return ["EXIF orientation ignored"] if exif.get(ExifTags.Base.Orientation, 1) != 1 else []
 
 
-_MODES = {
-    **dict.fromkeys(("1", "L"), "greyscale"),
-    **dict.fromkeys(("P", "PA"), "palette"),
-    **dict.fromkeys(("LA", "La"), "greyscale"),
-    "CMYK": "CMYK",
-}
-
-
 def _notes(image: Image.Image, name: str) -> list[str]:
-    notes = []
-    claimed = Path(name).suffix.lower()
-    if claimed in _JPEG_NAMES and image.format not in ("JPEG", "MPO"):
-        notes.append(str(image.format))
-    if image.mode in _MODES:
-        notes.append(_MODES[image.mode])
-    if image.mode.startswith("I"):
-        notes.append("16-bit")
-    if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
-        notes.append("alpha dropped")
-    if getattr(image, "n_frames", 1) > 1:
-        notes.append("first of several")
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        notes.append("EXIF orientation ignored")
-    return notes
+    claims_jpeg = name.lower().endswith((".jpg", ".jpeg", ".jpe", ".jfif"))
+    applies = {
+        str(image.format): claims_jpeg and image.format not in ("JPEG", "MPO"),
+        "greyscale": image.mode in ("1", "L", "LA", "La"),
+        "palette": image.mode in ("P", "PA"),
+        "CMYK": image.mode == "CMYK",
+        "16-bit": image.mode.startswith("I"),
+        "alpha dropped": image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info,
+        "first of several": getattr(image, "n_frames", 1) > 1,
+        "EXIF orientation ignored": image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
+    }
+    return [note for note, true in applies.items() if true]
 
 
 def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Return the pixels, uint8 [H, W, 3], of an image of allowed size."""
     if image.width * image.height > MAX_PIXELS:
-        raise RejectedError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
+        raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
     if image.mode == "F":
-        raise RejectedError("floating-point pixels have no defined range")
+        raise ValueError("floating-point pixels have no defined range")
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() >= 2**16:
-            raise RejectedError("32-bit pixels have no defined range")
+            raise ValueError("32-bit pixels have no defined range")
         image = Image.fromarray((values >> 8).astype(np.uint8))
     return np.asarray(image.convert("RGB"))

@@ -11,16 +11,17 @@ The layouts, recognized by what is there; folders that wrap everything are skipp
 * CIFAR-10 in its published binary form (`alexnet.data.sources.cifar10`).
 
 Classes are numbered in the order of their sorted folder names. Hidden files and `__MACOSX` do not count. A new layout
-is a new function in `_LAYOUTS`.
+is a new function such as `_tiny_imagenet`.
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, takewhile, tee
 from pathlib import Path
+from unicodedata import normalize
 
 from alexnet.data.sources import cifar10, ilsvrc
 from alexnet.data.sources.catalog import Catalog, File
@@ -86,7 +87,7 @@ def open_source(path: Path) -> Iterator[Source]:
         found = _Found(tree)
         if found.splits:
             _check_splits(found)
-        place = next(filter(None, (layout(found) for layout in _LAYOUTS)))
+        place = _tiny_imagenet(found) or _class_folders(found)
         classes = _number_classes(found, place)
         if len(classes) < MIN_CLASSES:
             raise UserError(_too_few(path, filter(_visible, tree.files.names()), classes))
@@ -111,9 +112,8 @@ def _split(folder: str) -> str | None:
 
 def _list_tars(tree: FileTree) -> None:
     """List those tars in a folder that take the place of folders of images; tars in a tar are listed with it."""
-    if not tree.path.is_dir():
-        return
-    tars = [name for name in tree.files.names() if _visible(name) and is_tar(name) and not ilsvrc.is_kit_file(name)]
+    names = tree.files.names() if tree.path.is_dir() else ()
+    tars = [name for name in names if _visible(name) and is_tar(name) and not ilsvrc.is_kit_file(name)]
     if not tars:
         return
     folders = {name.rpartition("/")[0] for name in tree.files.names() if _is_image(name)}
@@ -131,18 +131,15 @@ def _stem(tar: str) -> str:
     return tar.rpartition("/")[2].rpartition(".")[0]
 
 
-@dataclass
 class _Found:
     """What layouts are recognized by."""
 
-    tree: FileTree
-    notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.path = self.tree.path
-        self.prefix = _wrapping(name for name in self.tree.files.names() if _is_image(name))
+    def __init__(self, tree: FileTree) -> None:
+        self.tree, self.path = tree, tree.path
+        self.notes: list[str] = []
+        self.prefix = _wrapping(name for name in tree.files.names() if _is_image(name))
         """The folder that wraps everything, with a '/' at the end."""
-        self.kit = ilsvrc.find_kit(self.tree)
+        self.kit = ilsvrc.find_kit(tree)
         folders = {name.split("/", 1)[0] for name in self.images()}
         self.splits = {folder: split for folder in sorted(folders) if (split := _split(folder))}
         """Folders and the splits they hold; empty if all images are for training."""
@@ -154,12 +151,20 @@ class _Found:
 
     def images(self, split: str | None = None) -> Iterator[str]:
         """The names inside of all images, or of those in the folders of a split."""
-        named = (inside for name in self.tree.files.names() if (inside := self.inside(name)))
+        named = filter(None, map(self.inside, self.tree.files.names()))
         return named if split is None else (name for name in named if self.split_of(name) == split)
 
     def split_of(self, name: str) -> str | None:
         """The split of the folder that an image lies in."""
         return self.splits.get(name.split("/", 1)[0])
+
+    def split_and_class(self, name: str) -> tuple[str, str] | None:
+        """The split of an image, and its class by a folder: the one below the split, or further below a WordNet ID."""
+        top, *folders, _ = name.split("/")
+        if not self.splits:
+            return "train", top
+        named = (folder for folder in folders[1:] if _WORDNET_ID.fullmatch(folder))
+        return (self.splits[top], next(named, folders[0])) if top in self.splits and folders else None
 
     def text(self, name: str) -> str | None:
         """The contents of a text file below the wrapping folder."""
@@ -183,14 +188,9 @@ _Place = Callable[[str], tuple[str, str] | None]
 """Split and class folder by the name of an image; None for images that are left out."""
 
 
-def _classes_only(found: _Found) -> _Place | None:
-    """`<class>/...`."""
-    return None if found.splits else lambda name: ("train", name.split("/", 1)[0])
-
-
 def _tiny_imagenet(found: _Found) -> _Place | None:
     """Tiny-ImageNet; lines of its table are file name, tab, class folder, tab, and a bounding box."""
-    table = found.text(_ANNOTATIONS)
+    table = found.text(_ANNOTATIONS) if found.splits else None
     if table is None:
         return None
     lines = (line.split("\t") for line in table.splitlines())
@@ -199,52 +199,37 @@ def _tiny_imagenet(found: _Found) -> _Place | None:
     def place(name: str) -> tuple[str, str] | None:
         if name in folders:
             return "val", folders[name]
-        return _by_folder(found, name) if found.split_of(name) == "train" else None
+        return found.split_and_class(name) if found.split_of(name) == "train" else None
 
     return place
 
 
-def _split_folders(found: _Found) -> _Place | None:
-    """Folders of splits with class folders; ILSVRC's have validation and test images without class folders."""
-    flat: dict[str, Callable[[str], str] | None] = {}
+def _class_folders(found: _Found) -> _Place:
+    """Class folders, in folders of splits or not; ILSVRC's have validation and test images without class folders."""
+    flat: dict[str, Callable[[str], str | None]] = {}
     for split in found.splits.values():
-        year = _year_of_flat(found.images(split))
-        if year and split == "test" and year not in _TEST_LABELS_ARE_PUBLIC:
+        # The ILSVRC year of validation or test images that all lie in one folder.
+        images = found.images(split)
+        name = next(images)
+        first, folder = ilsvrc.FLAT.fullmatch(name), name.rpartition("/")[0]
+        if first is None or any(other.rpartition("/")[0] != folder for other in images):
+            continue
+        if split == "test" and first["year"] not in _TEST_LABELS_ARE_PUBLIC:
             count = sum(1 for _ in found.images(split))
-            found.notes.append(f"{count:,} test images are left out: the test labels of ILSVRC-{year} are not public")
-            flat[split] = None
-        elif year:
+            what = f"the test labels of ILSVRC-{first['year']} are not public"
+            found.notes.append(f"{count:,} test images are left out: {what}")
+            flat[split] = lambda _: None
+        else:
             flat[split] = ilsvrc.labels_by_name(found.path, split, found.images(split), found.kit)
 
     def place(name: str) -> tuple[str, str] | None:
-        split = found.split_of(name)
-        if split is None or split not in flat:
-            return _by_folder(found, name)
-        class_of = flat[split]
-        return (split, class_of(name)) if class_of else None
+        split = found.split_of(name) or ""
+        if split not in flat:
+            return found.split_and_class(name)
+        folder = flat[split](name)
+        return (split, folder) if folder else None
 
     return place
-
-
-_LAYOUTS: tuple[Callable[[_Found], _Place | None], ...] = (_classes_only, _tiny_imagenet, _split_folders)
-"""Tried in turn; the last one takes everything."""
-
-
-def _by_folder(found: _Found, name: str) -> tuple[str, str] | None:
-    """The class by the folder below that of the split, or further below by a WordNet ID."""
-    top, *folders, _ = name.split("/")
-    return (found.splits[top], _class(folders)) if top in found.splits and folders else None
-
-
-def _class(folders: list[str]) -> str:
-    return next((folder for folder in folders[1:] if _WORDNET_ID.fullmatch(folder)), folders[0])
-
-
-def _year_of_flat(images: Iterator[str]) -> str | None:
-    """The ILSVRC year of validation or test images that all lie in one folder."""
-    name = next(images)
-    first, folder = ilsvrc.FLAT.fullmatch(name), name.rpartition("/")[0]
-    return first["year"] if first and all(other.rpartition("/")[0] == folder for other in images) else None
 
 
 def _check_splits(found: _Found) -> None:
@@ -266,19 +251,23 @@ def _check_splits(found: _Found) -> None:
 
 def _number_classes(found: _Found, place: _Place) -> list[str]:
     """Give the images of the catalog their splits and labels, and return the class folders."""
-    folders: dict[str, set[str]] = {"train": set()}
-    for name in found.images():
-        if at := place(name):
-            folders.setdefault(at[0], set()).add(at[1])
-    classes = sorted(folders["train"])
-    for split, of_split in sorted(folders.items()):
-        unknown = sorted(of_split.difference(classes))
-        if unknown:
-            raise UserError(
-                f"{found.path}: {split} has {len(unknown)} class(es) without training images, such as {unknown[0]!r}; "
-                "give both splits the same class folders"
-            )
+    pairs = {at for name in found.images() if (at := place(name))}
+    folders = sorted({folder for _, folder in pairs})
+    forms = {normalize("NFC", folder): folder for folder in folders}
+    for folder in folders:
+        if folder != (other := forms[normalize("NFC", folder)]):
+            what = f"class folders {folder!a} and {other!a} differ in Unicode form only"
+            raise UserError(f"{found.path}: {what}; give both the same name")
+    classes = sorted(folder for split, folder in pairs if split == "train")
     labels = {folder: label for label, folder in enumerate(classes)}
+    unknown = sorted((split, folder) for split, folder in pairs if folder not in labels)
+    if unknown:
+        split, folder = unknown[0]
+        count = sum(of == split for of, _ in unknown)
+        raise UserError(
+            f"{found.path}: {split} has {count} class(es) without training images, such as {folder!r}; "
+            "give both splits the same class folders"
+        )
 
     def split_and_label(name: str) -> tuple[str, int] | None:
         inside = found.inside(name)
@@ -291,20 +280,16 @@ def _number_classes(found: _Found, place: _Place) -> list[str]:
 
 def _empty_class_folders(found: _Found) -> Iterator[str]:
     """A note of class folders without images."""
-
-    def of_class(folders: list[str]) -> str:
-        if not found.splits:
-            return folders[0]
-        return f"{folders[0]}/{_class(folders[1:])}" if folders[0] in found.splits and len(folders) > 1 else ""
-
     prefix = found.prefix
     named = (name.removeprefix(prefix) for name in found.tree.folders if name.startswith(prefix) and _visible(name))
-    empty = {of_class(name.split("/")) for name in named} - {""}
+    empty = set(filter(None, (found.split_and_class(f"{name}/") for name in named if name)))
     if empty:  # most archives name no folders, and looking through all images takes its time
-        empty -= {of_class(name.split("/")[:-1]) for name in found.images()}
+        empty.difference_update(filter(None, map(found.split_and_class, found.images())))
     if empty:
         plural = "class folders without images are" if len(empty) > 1 else "class folder without images is"
-        yield f"{len(empty):,} {plural} left out, such as {prefix}{min(empty)}"
+        split, folder = min(empty)
+        above = "".join(f"{top}/" for top, held in found.splits.items() if held == split)
+        yield f"{len(empty):,} {plural} left out, such as {prefix}{above}{folder}"
 
 
 def _too_few(path: Path, names: Iterable[str], classes: list[str]) -> str:

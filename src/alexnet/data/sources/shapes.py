@@ -23,19 +23,13 @@ VERSION = 1
 """Counts up when the drawing changes, so that packs of older drawings are not reused."""
 _SPLITS = ("train", "val", "test")
 _SIDES = (64, 131)  # width and height of the images, upper end excluded
-_RADII = (0.31, 0.44)
-"""Range of an object's radius, in shorter sides of its image."""
-_TILT = 0.6
-"""The most radians that outlines are turned either way; textures are turned freely."""
-_PERIODS = (0.34, 0.55)
-"""Range of a texture's period, in radii of its object."""
+_RADII = (0.31, 0.44)  # range of an object's radius, in shorter sides of its image
+_TILT = 0.6  # the most radians that outlines are turned either way; textures are turned freely
+_PERIODS = (0.34, 0.55)  # range of a texture's period, in radii of its object
 _RIM = 0.025  # width of an object's rim, in shorter sides of its image
-_CONTRASTS = (0.75, 1.0)
-"""Range of the contrast between an object's two colors."""
-_GROUND = (0.25, 0.75)
-"""Range of the ground's colors; white is 1."""
-_TINTS = (0.65, 1.2)
-"""Range of the light's factor on each channel."""
+_CONTRASTS = (0.75, 1.0)  # range of the contrast between an object's two colors
+_GROUND = (0.25, 0.75)  # range of the ground's colors; white is 1
+_TINTS = (0.65, 1.2)  # range of the light's factor on each channel
 _DISTRACTORS = (2, 6)
 """Range of the number of distractors behind the object, upper end excluded; one in front in half of the images."""
 _PNG_EVERY = 8  # the others are JPEG
@@ -67,13 +61,21 @@ def picture(rng: Rng, outline: str, texture: str) -> npt.NDArray[np.uint8]:
     """Draw one image of a class, uint8 [H, W, 3]."""
     height, width = (int(side) for side in rng.integers(*_SIDES, size=2))
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
-    canvas = _ground(rng, (height, width))
+    a, b = rng.uniform(*_GROUND, size=(2, 3)).astype(np.float32)
+    mix = 0.5 * _noise(rng, x.shape, 3) + 0.3 * _noise(rng, x.shape, 8) + 0.2 * _noise(rng, x.shape, 20)
+    canvas: npt.NDArray[np.float32] = a + (b - a) * mix[..., None]
     for _ in range(rng.integers(*_DISTRACTORS)):
         _distractor(rng, canvas, x, y, largest=0.17)
     _object(rng, canvas, x, y, outline, texture)
     for _ in range(rng.integers(2)):
         _distractor(rng, canvas, x, y, largest=0.11)
-    return _light(rng, canvas, x, y)
+    # The light: a tint, a slope of brightness, and camera noise.
+    tint = rng.uniform(*_TINTS, size=3).astype(np.float32)
+    u, _ = _turned(rng, x / width - 0.5, y / height - 0.5)
+    canvas *= (1 + np.float32(rng.uniform(0, 0.6)) * u)[..., None]
+    canvas *= 255 * tint
+    canvas += (rng.random(canvas.shape, np.float32) - np.float32(0.5)) * np.float32(rng.uniform(7, 30))
+    return canvas.clip(0, 255).astype(np.uint8)
 
 
 def _object(rng: Rng, canvas: npt.NDArray[np.float32], x: Map, y: Map, outline: str, texture: str) -> None:
@@ -85,8 +87,12 @@ def _object(rng: Rng, canvas: npt.NDArray[np.float32], x: Map, y: Map, outline: 
     where = _window(center_x, center_y, radius + 1)
     u, v = _turned(rng, x[where] - center_x, y[where] - center_y, _TILT)
     distance = _OUTLINES[outline](u / radius, v / (radius * squeeze)) * (radius * squeeze)
-    one, other = _two_colors(rng)
-    pattern = _TEXTURES[texture](rng, *_turned(rng, x[where], y[where]), radius * rng.uniform(*_PERIODS))
+    # Two colors of which one is clearly darker, in either order.
+    dark, bright = rng.uniform(0.05, 0.4, size=3), rng.uniform(0.6, 0.95, size=3)
+    contrast, middle = rng.uniform(*_CONTRASTS), (dark + bright) / 2
+    pair = np.stack([middle + (dark - middle) * contrast, middle + (bright - middle) * contrast])
+    one, other = rng.permutation(pair).astype(np.float32)
+    pattern = _pattern(rng, texture, *_turned(rng, x[where], y[where]), radius * rng.uniform(*_PERIODS))
     _paint(canvas[where], one, distance)  # a rim, without which light parts of a texture would dissolve in the ground
     _paint(canvas[where], one + (other - one) * pattern[..., None], distance + _RIM * side)
 
@@ -116,29 +122,10 @@ def _paint(canvas: npt.NDArray[np.float32], color: npt.NDArray[np.float32], dist
     canvas += (color - canvas) * cover
 
 
-def _ground(rng: Rng, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Mix two colors by smooth noise of a few scales, float32 [H, W, 3]."""
-    a, b = rng.uniform(*_GROUND, size=(2, 3)).astype(np.float32)
-    mix = 0.5 * _noise(rng, shape, 3) + 0.3 * _noise(rng, shape, 8) + 0.2 * _noise(rng, shape, 20)
-    ground: npt.NDArray[np.float32] = a + (b - a) * mix[..., None]
-    return ground
-
-
 def _noise(rng: Rng, shape: tuple[int, ...], cells: int) -> Map:
     """Draw smooth noise from 0 to 1 with about `cells` cells along each side."""
     grid = Image.fromarray(rng.random((cells, cells), np.float32))
     return np.asarray(grid.resize((shape[1], shape[0]), Image.Resampling.BICUBIC)).clip(0, 1)
-
-
-def _light(rng: Rng, canvas: npt.NDArray[np.float32], x: Map, y: Map) -> npt.NDArray[np.uint8]:
-    """Add a tint, a slope of brightness, and camera noise."""
-    tint = rng.uniform(*_TINTS, size=3).astype(np.float32)
-    u, _ = _turned(rng, x / x.shape[1] - 0.5, y / x.shape[0] - 0.5)
-    slope = 1 + np.float32(rng.uniform(0, 0.6)) * u
-    canvas *= slope[..., None]
-    canvas *= 255 * tint
-    canvas += (rng.random(canvas.shape, np.float32) - np.float32(0.5)) * np.float32(rng.uniform(7, 30))
-    return canvas.clip(0, 255).astype(np.uint8)
 
 
 def _turned(rng: Rng, x: Map, y: Map, most: float = np.pi) -> tuple[Map, Map]:
@@ -146,15 +133,6 @@ def _turned(rng: Rng, x: Map, y: Map, most: float = np.pi) -> tuple[Map, Map]:
     angle = rng.uniform(-most, most)
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     return x * c + y * s, y * c - x * s
-
-
-def _two_colors(rng: Rng) -> npt.NDArray[np.float32]:
-    """Draw two colors, float32 [2, 3], of which one is clearly darker, in either order."""
-    dark, bright = rng.uniform(0.05, 0.4, size=3), rng.uniform(0.6, 0.95, size=3)
-    contrast = rng.uniform(*_CONTRASTS)
-    middle = (dark + bright) / 2
-    pair = np.stack([middle + (dark - middle) * contrast, middle + (bright - middle) * contrast])
-    return rng.permutation(pair).astype(np.float32)
 
 
 def _polygon(corners: npt.NDArray[np.float64]) -> Callable[[Map, Map], Map]:
@@ -192,29 +170,19 @@ def _cross(arm: float) -> npt.NDArray[np.float64]:
     return np.concatenate([right, above, -right, -above])
 
 
-def _disc(x: Map, y: Map) -> Map:
-    return np.hypot(x, y) - 1
+def _pattern(rng: Rng, texture: str, u: Map, v: Map, period: float) -> Map:
+    """Draw a chessboard, round dots on a square grid, irregular patches, or stripes as wide as the gaps between them.
 
-
-def _striped(_: Rng, u: Map, __: Map, period: float) -> Map:
-    """Stripes as wide as the gaps between them."""
-    return _stripes(u, period)
-
-
-def _checked(_: Rng, u: Map, v: Map, period: float) -> Map:
-    """A chessboard."""
-    a, b = _stripes(u, 1.4 * period), _stripes(v, 1.4 * period)
-    return a + b - 2 * a * b
-
-
-def _dotted(_: Rng, u: Map, v: Map, period: float) -> Map:
-    """Round dots on a square grid."""
-    dots: Map = np.clip(0.5 + 0.3 * period - np.hypot(_to_middle(u, period), _to_middle(v, period)), 0, 1)
-    return dots
-
-
-def _mottled(rng: Rng, u: Map, _: Map, period: float) -> Map:
-    """Irregular patches."""
+    From 0 to 1: how much of the object's second color a pixel has.
+    """
+    if texture == "checked":
+        a, b = _stripes(u, 1.4 * period), _stripes(v, 1.4 * period)
+        return a + b - 2 * a * b
+    if texture == "striped":
+        return _stripes(u, period)
+    if texture == "dotted":
+        dots: Map = np.clip(0.5 + 0.3 * period - np.hypot(_to_middle(u, period), _to_middle(v, period)), 0, 1)
+        return dots
     cells = max(4, round(1.6 * max(u.shape) / period))
     patches: Map = np.clip(0.5 + 4 * (_noise(rng, u.shape, cells) - 0.5), 0, 1)
     return patches
@@ -232,16 +200,11 @@ def _to_middle(u: Map, period: float) -> Map:
 
 _OUTLINES: dict[str, Callable[[Map, Map], Map]] = {
     "cross": _polygon(_cross(0.32)),
-    "disc": _disc,
+    "disc": lambda x, y: np.hypot(x, y) - 1,
     "square": _polygon(_regular(4, turn=np.pi / 4)),
     "star": _polygon(_regular(5, inner=0.45)),
     "triangle": _polygon(_regular(3)),
 }
-_TEXTURES: dict[str, Callable[[Rng, Map, Map, float], Map]] = {
-    "checked": _checked,
-    "dotted": _dotted,
-    "mottled": _mottled,
-    "striped": _striped,
-}
+_TEXTURES = ("checked", "dotted", "mottled", "striped")
 CLASSES = tuple(f"{outline}_{texture}" for outline in _OUTLINES for texture in _TEXTURES)
 """In the order of their numbers, which is that of their folders' names."""

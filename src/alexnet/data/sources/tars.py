@@ -9,21 +9,26 @@ import gzip
 import lzma
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import IO, Self, TypeAlias
+from typing import Any, Self
 
-import zstandard
+from zstandard import ZstdDecompressor
 
 from alexnet.errors import UserError
 
 _BLOCK = tarfile.BLOCKSIZE
 _CHECKSUM = slice(148, 156)
-_MAGIC = (b"\x28\xb5\x2f\xfd", b"\x1f\x8b", b"\xfd7zXZ", b"BZh")  # zstandard, gzip, xz, bzip2
-_Bytes: TypeAlias = IO[bytes] | gzip.GzipFile | lzma.LZMAFile | bz2.BZ2File
+_OPENERS: dict[bytes, Callable[[Path], Any]] = {
+    b"\x28\xb5\x2f\xfd": lambda path: ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True),
+    b"\x1f\x8b": gzip.open,
+    b"\xfd7zXZ": lzma.open,
+    b"BZh": bz2.open,
+}
+"""How compressed files are read, by their first bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ def folder_of(tar: str) -> str:
 
 def is_compressed(path: Path) -> bool:
     """Whether a file is compressed, by its first bytes rather than its name."""
-    return first_bytes(path).startswith(_MAGIC)
+    return first_bytes(path).startswith(tuple(_OPENERS))
 
 
 def stored_files(path: Path) -> Iterator[tuple[str, int, int]]:
@@ -127,11 +132,13 @@ def streamed_files(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]
     Folders as in `stored_files`. A file can be read until the next one is listed. Raises as `stored_files`, or what the
     decompressor raises.
     """
-    with ExitStack() as stack:
-        yield from _stream(_decompressed(path, stack), "")
+    first = first_bytes(path)
+    opener = next(opener for magic, opener in _OPENERS.items() if first.startswith(magic))
+    with opener(path) as stream:
+        yield from _stream(stream, "")
 
 
-def _stream(stream: _Bytes, prefix: str) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+def _stream(stream: Any, prefix: str) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
     with tarfile.open(fileobj=stream, mode="r|", tarinfo=StrictHeader) as archive:
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # which would grow with every header
@@ -146,17 +153,6 @@ def _stream(stream: _Bytes, prefix: str) -> Iterator[tuple[str, int, Callable[[]
                     yield from _stream(inner, folder_of(name))
             elif member.isfile():
                 yield name, member.size, partial(_contents, archive, member)
-
-
-def _decompressed(path: Path, stack: ExitStack) -> _Bytes:
-    first = first_bytes(path)
-    if first.startswith(_MAGIC[0]):
-        file = stack.enter_context(path.open("rb"))
-        reader: IO[bytes] = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-        return stack.enter_context(reader)
-    if first.startswith(_MAGIC[1]):
-        return stack.enter_context(gzip.open(path))
-    return stack.enter_context(lzma.open(path)) if first.startswith(_MAGIC[2]) else stack.enter_context(bz2.open(path))
 
 
 def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
