@@ -159,10 +159,18 @@ def _rows(usable: Sequence[Evaluated]) -> list[AblationRow]:
     rows = [_row(name, members, baselines) for name, members in ablations.items()]
     tested = [row for row in rows if row.deltas]
     holm_p = {name: holm([row.deltas[name].p for row in tested]) for name in MEASURES}
-    assessed = [
-        replace(row, assessments={name: _assess(row, name, holm_p[name][place]) for name in MEASURES})
-        for place, row in enumerate(tested)
-    ]
+    assessed = []
+    for place, row in enumerate(tested):
+        assessments = {
+            name: assess(
+                mean,
+                holm_p=holm_p[name][place],
+                paper=row.expected_delta("paper", name),
+                log=row.expected_delta("log", name),
+            )
+            for name, mean in row.deltas.items()
+        }
+        assessed.append(replace(row, assessments=assessments))
     return sorted([*assessed, *(row for row in rows if not row.deltas)], key=_order)
 
 
@@ -190,11 +198,6 @@ def _pair(one: Evaluated, partner: Evaluated | None = None) -> SeedPair:
         return SeedPair(run=one.run, baseline=None, errors=errors, deltas={})
     deltas = {name: paired_delta(_correct(partner, name), _correct(one, name)) for name in MEASURES}
     return SeedPair(run=one.run, baseline=_pair(partner), errors=errors, deltas=deltas)
-
-
-def _assess(row: AblationRow, measure: str, holm_p: float) -> Assessment:
-    paper, log = (row.expected_delta(source, measure) for source in ("paper", "log"))
-    return assess(row.deltas[measure], holm_p=holm_p, paper=paper, log=log)
 
 
 def _correct(one: Evaluated, measure: str) -> NDArray[np.bool_]:
