@@ -98,7 +98,13 @@ def test_a_net_with_one_column_is_refused(tiny: MakeJob) -> None:
 
 @pytest.mark.parametrize(
     ("overrides", "gpus", "processes"),
-    [((), 0, 2), ((), 8, 2), (("devices=ddp",), 0, 4), (("devices=ddp",), 8, 8), (("devices.replicas=3",), 0, 6)],
+    [
+        ((), 0, 2),
+        ((), 8, 2),
+        (("devices.replicas=null",), 0, 4),
+        (("devices.replicas=null",), 8, 8),
+        (("devices.replicas=3",), 0, 6),
+    ],
 )
 def test_a_run_starts_two_processes_for_each_copy(
     overrides: tuple[str, ...], gpus: int, processes: int, tiny: MakeJob, monkeypatch: pytest.MonkeyPatch
@@ -119,14 +125,14 @@ def test_neighbours_hold_one_network(tiny: MakeJob, monkeypatch: pytest.MonkeyPa
     places = []
     for rank in range(4):
         monkeypatch.setattr(os, "environ", started(rank, 4))
-        world = detect(tiny(TWO, "devices=ddp").config)
+        world = detect(tiny(TWO, "devices.replicas=null").config)
         places.append((world.replica.index, world.replica.count, world.column))
     assert places == [(0, 2, 0), (0, 2, 1), (1, 2, 0), (1, 2, 1)]
 
 
 @pytest.mark.parametrize(
     ("size", "overrides", "wrong"),
-    [(3, ("devices=ddp",), "cannot be divided into pairs"), (4, (), "wants devices.replicas=1, 2 for each")],
+    [(3, ("devices.replicas=null",), "cannot be divided into pairs"), (4, (), "wants devices.replicas=1, 2 for each")],
 )
 def test_processes_that_are_no_pairs_are_refused(
     size: int, overrides: tuple[str, ...], wrong: str, tiny: MakeJob, monkeypatch: pytest.MonkeyPatch

@@ -7,10 +7,10 @@ compute what one would, up to the order of sums.
 from collections import OrderedDict
 from collections.abc import Mapping
 from math import prod
+from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed._functional_collectives as functional
 from torch import Tensor, nn
 
 from alexnet.config.schema import Config
@@ -38,17 +38,16 @@ class ColumnGroup:
 
         Backward, the gradient of what was received is sent, and that of what was sent arrives.
         """
-        sent = own.reshape(-1)
-        received: Tensor = functional.all_to_all_single_autograd(
-            sent, self._with_other(numel), self._with_other(sent.numel()), self._connected
-        )
+        received: Tensor = _Exchanged.apply(own.reshape(-1), numel, self)
         return received
 
     def exchange_values(self, own: Tensor, numel: int) -> Tensor:
         """The same without gradients."""
-        sent = own.detach().reshape(-1)
-        received: Tensor = functional.all_to_all_single(
-            sent, self._with_other(numel), self._with_other(sent.numel()), self._connected
+        sent = own.detach().reshape(-1).contiguous()
+        received = sent.new_empty(numel)
+        assert self._group is not None, "connect the halves first"
+        dist.all_to_all_single(
+            received, sent, self._with_other(numel), self._with_other(sent.numel()), group=self._group
         )
         return received
 
@@ -60,10 +59,18 @@ class ColumnGroup:
         """How many numbers go to, or come from, each process: none of its own."""
         return [0, numel] if self.column == 0 else [numel, 0]
 
-    @property
-    def _connected(self) -> dist.ProcessGroup:
-        assert self._group is not None, "connect the halves first"
-        return self._group
+
+class _Exchanged(torch.autograd.Function):
+    """`ColumnGroup.exchange_values` with its gradient, which is an exchange in the other direction."""
+
+    @staticmethod
+    def forward(ctx: Any, sent: Tensor, numel: int, link: ColumnGroup) -> Tensor:
+        ctx.link, ctx.numel = link, sent.numel()
+        return link.exchange_values(sent, numel)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.link.exchange_values(gradient, ctx.numel), None, None
 
 
 class AllGatherColumns(nn.Module):
