@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -112,7 +112,7 @@ def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Compar
     """
     finished = [run for run in runs if run.finished]
     groups = group_runs(runs)
-    splits = [split or _default_split(group) for group in groups]
+    splits = [split or ("test" if any("test" in run.result.errors for run in group) else "val") for group in groups]
     wanted = list(zip(groups, splits, distinguishing_overrides(groups), strict=True))
     if finished and not any(view in run.result.errors.get(name, {}) for group, name, _ in wanted for run in group):
         present = sorted(
@@ -120,10 +120,6 @@ def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Compar
         )
         raise UserError(f"no run has errors for {splits[0]}/{view}; there are: {', '.join(present)}")
     return [_table(group, runs, name, view, overrides) for group, name, overrides in wanted]
-
-
-def _default_split(runs: Iterable[Run]) -> str:
-    return "test" if any("test" in run.result.errors for run in runs) else "val"
 
 
 def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, overrides: str) -> ComparisonTable:
