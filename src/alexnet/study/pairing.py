@@ -5,6 +5,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -41,32 +42,30 @@ def group_runs(runs: Iterable[Run]) -> list[list[Run]]:
     for run in runs:
         groups[(run.result.pairing_key, run.result.data.fingerprint)].append(run)
 
-    def order(key: tuple[str, str]) -> tuple[str, ...]:
-        result = groups[key][0].result
-        return result.experiment, result.recipe, result.data.name, *key
-
-    return [groups[key] for key in sorted(groups, key=order)]
+    return [group for _, group in sorted(groups.items(), key=lambda item: (*_title(item[1]), *item[0]))]
 
 
-def distinguishing_overrides(groups: Sequence[Sequence[Run]]) -> list[str]:
+def _title(group: Sequence[Run]) -> tuple[str, str, str]:
+    result = group[0].result
+    return result.experiment, result.recipe, result.data.name
+
+
+def distinguishing_overrides(groups: Iterable[Sequence[Run]]) -> list[str]:
     """Return for each group the overrides that its runs share but not all groups of the same title; mostly none.
 
-    If these do not distinguish the groups, as after a change of `conf/`, use the pairing key and the data fingerprint.
+    Groups of one title are neighbors. If the overrides do not distinguish them, as after a change of `conf/`, use the
+    pairing key and the data fingerprint.
     """
-    same_title: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-    for place, group in enumerate(groups):
-        result = group[0].result
-        same_title[result.experiment, result.recipe, result.data.name].append(place)
-    words = [""] * len(groups)
-    for places in same_title.values():
-        given = {place: _common([_overrides(run) for run in groups[place]]) for place in places}
-        shared = _common(list(given.values()))
-        own = {place: " ".join(one for one in given[place] if one not in shared) for place in places}
-        for place in places:
-            result = groups[place][0].result
-            distinct = len(places) == 1 or list(own.values()).count(own[place]) == 1
+    words = []
+    for _, neighbors in groupby(groups, key=_title):
+        same_title = list(neighbors)
+        given = [_common([_overrides(run) for run in group]) for group in same_title]
+        shared = _common(given)
+        own = [" ".join(word for word in one if word not in shared) for one in given]
+        for group, one in zip(same_title, own, strict=True):
+            result = group[0].result
             by_key = f"pairing key {result.pairing_key}, images {result.data.fingerprint}"
-            words[place] = own[place] if distinct else by_key
+            words.append(one if own.count(one) == 1 else by_key)
     return words
 
 

@@ -1,16 +1,19 @@
 """Words and figures of a comparison, the same in the terminal, in files and in charts: the one list of columns."""
 
+import csv
+import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
 
 from alexnet.runs.result import BASELINE
 from alexnet.study.comparison import MEASURES, AblationRow, ComparisonTable, SeedPair
 from alexnet.study.statistics import Interval, MeanDelta, PairedDelta
-from alexnet.study.verdict import Assessment, Verdict
+from alexnet.study.verdict import Assessment
 
+Record = dict[str, object]
+"""Figures of a line of a table, by column."""
 MINUS = "\N{MINUS SIGN}"
 ONE_SEED_MARK = "*"
 MEASURE_NAMES = {"top1": "top-1", "top5": "top-5"}
@@ -18,37 +21,43 @@ VIEWS = {"ten_crop": "ten crops", "center": "center crop"}
 SPLITS = {"test": "test", "val": "validation"}
 UNPRINTED = {"log": "the authors' log", "source": "the authors' source"}
 """Sources of claims that no section of the paper makes."""
-MEANING_OF_P = (
-    "p: how often a delta at least this far from 0 would occur if the change had no effect; even if nothing had an "
-    "effect, about one such p-value in twenty would fall below 0.05."
-)
-VERDICT_RULE = (
-    "Verdict: compares the interval with the number that the paper gives, which is for ImageNet even if the data "
-    "here are not. agrees: the interval holds that number and not 0. same sign: it lies on the same side of 0 and "
-    "excludes the number, so the effect has another size. not resolved: it holds both, the study is too coarse. "
-    "disagrees: it excludes the number and does not show its direction."
-)
-FILE_COLUMNS = (
-    "Holm p: p adjusted for the number of ablations in the table. Verdict on log: as Verdict, on the log's number. "
-    "Seeds needed: to separate the paper's number from 0 with 80 % power, if seeds and images vary as they did here; a "
-    "rough figure if few seeds were seen. Detectable: the smallest delta, in points, that these seeds separate from 0 "
-    "with 80 % power."
-)
-"""The meaning of the columns for which a terminal has no room."""
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
-class Cell(NamedTuple):
-    """One ablation by one measure. `mean` and `assessment` are None if there is no baseline to compare with."""
+@dataclass(frozen=True)
+class Cell:
+    """One ablation by one measure."""
 
     row: AblationRow
     measure: str
-    mean: MeanDelta | None
-    assessment: Assessment | None
+
+    @property
+    def mean(self) -> MeanDelta | None:
+        """None if there is no baseline to compare with."""
+        return self.row.deltas.get(self.measure)
+
+    @property
+    def assessment(self) -> Assessment | None:
+        """None if there is no baseline to compare with."""
+        return self.row.assessments.get(self.measure)
 
     def claim(self, source: str) -> float | None:
         """Return the rise of the error that a source claims, in points."""
         return self.row.expected_delta(source, self.measure)
+
+
+def _mean(value: Callable[[MeanDelta], object]) -> Callable[[Cell], object]:
+    return lambda cell: cell.mean and value(cell.mean)
+
+
+def _assessed(value: Callable[[Assessment], object]) -> Callable[[Cell], object]:
+    return lambda cell: cell.assessment and value(cell.assessment)
+
+
+def _verdict(cell: Cell, source: str) -> str:
+    """Show a verdict, with a mark if it rests on one seed."""
+    verdict = cell.assessment and getattr(cell.assessment, source)
+    return f"{verdict}{ONE_SEED_MARK if len(cell.row.pairs) == 1 else ''}" if verdict else ""
 
 
 @dataclass(frozen=True)
@@ -69,57 +78,32 @@ class Column:
         return str(self.text(cell) or "")
 
 
-def cell_of(row: AblationRow, measure: str) -> Cell:
-    """Look up one ablation's figures for one measure."""
-    return Cell(row, measure, row.deltas.get(measure), row.assessments.get(measure))
-
-
 COLUMNS = (
     Column("error", lambda c: c.row.errors[c.measure], "Error", lambda c: f"{c.row.errors[c.measure]:.2f}"),
-    Column("delta", lambda c: c.mean and c.mean.delta, "Delta", lambda c: c.mean and f"{c.mean.delta:+.2f}"),
-    Column(
-        key="low",
-        value=lambda c: c.mean and c.mean.interval.low,
-        heading="95 % interval",
-        text=lambda c: c.mean and shown_interval(c.mean.interval),
-    ),
-    Column("high", lambda c: c.mean and c.mean.interval.high),
-    Column("p", lambda c: c.mean and c.mean.p, "p", lambda c: c.mean and shown_p(c.mean.p)),
-    Column(
-        key="holm_p",
-        value=lambda c: c.assessment and c.assessment.holm_p,
-        heading="Holm p",
-        text=lambda c: c.assessment and shown_p(c.assessment.holm_p),
-    ),
-    Column("seed_sd", lambda c: c.mean and c.mean.seed_sd),
-    Column("seed_low", lambda c: c.mean and c.mean.seed_interval and c.mean.seed_interval.low),
-    Column("seed_high", lambda c: c.mean and c.mean.seed_interval and c.mean.seed_interval.high),
+    Column("delta", _mean(lambda m: m.delta), "Delta", _mean(lambda m: f"{m.delta:+.2f}")),
+    Column("low", _mean(lambda m: m.interval.low), "95 % interval", _mean(lambda m: shown_interval(m.interval))),
+    Column("high", _mean(lambda m: m.interval.high)),
+    Column("p", _mean(lambda m: m.p), "p", _mean(lambda m: shown_p(m.p))),
+    Column("holm_p", _assessed(lambda a: a.holm_p), "Holm p", _assessed(lambda a: shown_p(a.holm_p))),
+    Column("seed_sd", _mean(lambda m: m.seed_sd)),
+    Column("seed_low", _mean(lambda m: m.seed_interval and m.seed_interval.low)),
+    Column("seed_high", _mean(lambda m: m.seed_interval and m.seed_interval.high)),
     Column("paper", lambda c: c.claim("paper"), "Paper", lambda c: shown_points(c.claim("paper"))),
     Column("log", lambda c: c.claim("log"), "Log", lambda c: shown_points(c.claim("log"))),
+    Column("paper_verdict", _assessed(lambda a: a.paper and a.paper.value), "Verdict", lambda c: _verdict(c, "paper")),
+    Column("log_verdict", _assessed(lambda a: a.log and a.log.value), "Verdict on log", lambda c: _verdict(c, "log")),
     Column(
-        key="paper_verdict",
-        value=lambda c: c.assessment and c.assessment.paper and str(c.assessment.paper),
-        heading="Verdict",
-        text=lambda c: c.assessment and shown_verdict(c.assessment.paper, len(c.row.pairs)),
+        "seeds_needed",
+        _assessed(lambda a: a.seeds_needed),
+        "Seeds needed",
+        _assessed(lambda a: a.seeds_needed or a.no_power_reason),
     ),
+    Column("no_seeds", _assessed(lambda a: a.no_power_reason)),
     Column(
-        key="log_verdict",
-        value=lambda c: c.assessment and c.assessment.log and str(c.assessment.log),
-        heading="Verdict on log",
-        text=lambda c: c.assessment and shown_verdict(c.assessment.log, len(c.row.pairs)),
-    ),
-    Column(
-        key="seeds_needed",
-        value=lambda c: c.assessment and c.assessment.seeds_needed,
-        heading="Seeds needed",
-        text=lambda c: c.assessment and str(c.assessment.seeds_needed or c.assessment.no_power_reason),
-    ),
-    Column("no_seeds", lambda c: c.assessment and c.assessment.no_power_reason),
-    Column(
-        key="resolvable",
-        value=lambda c: c.assessment and c.assessment.min_detectable_effect,
-        heading="Detectable",
-        text=lambda c: c.assessment and shown_effect(c.assessment.min_detectable_effect),
+        "resolvable",
+        _assessed(lambda a: a.min_detectable_effect),
+        "Detectable",
+        _assessed(lambda a: "unknown" if a.min_detectable_effect is None else f"{a.min_detectable_effect:.2f}"),
     ),
 )
 SHOWN_COLUMNS = {column.key: column for column in COLUMNS if column.heading}
@@ -158,19 +142,18 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rules, *rows))
 
 
+def csv_text(columns: Sequence[str], records: Iterable[Record]) -> str:
+    """Return a table as CSV; a missing or unknown figure is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
 def signed(value: float) -> str:
     """Format a difference in points with a real minus sign."""
     return f"{value:+.2f}".replace("-", MINUS)
-
-
-def shown_verdict(verdict: Verdict | None, seeds: int) -> str:
-    """Format a verdict, with a mark if it rests on one seed."""
-    return f"{verdict or ''}{ONE_SEED_MARK if verdict and seeds == 1 else ''}"
-
-
-def shown_effect(effect: float | None) -> str:
-    """Format a minimum detectable effect, in points."""
-    return "unknown" if effect is None else f"{effect:.2f}"
 
 
 def shown_points(value: float | None) -> str:
@@ -256,31 +239,6 @@ def target_line(table: ComparisonTable) -> str | None:
         if (value := getattr(points, measure)) is not None
     ]
     return f"Errors to compare the baseline with: {', '.join(known)}." if known else None
-
-
-def explanation(table: ComparisonTable) -> str:
-    """Explain the columns in plain words, and what these seeds cannot say."""
-    counts = {mean.seeds for row in table.rows for mean in row.deltas.values()}
-    sentences = [
-        "Error: percent of the images, mean over seeds. Delta: error minus that of the baseline with the same seed on "
-        "the same images, in percentage points; above 0 the change made it worse. Paper, Log: the same rise in the "
-        "paper and in its authors' log."
-    ]
-    if counts:
-        sentences += [MEANING_OF_P, VERDICT_RULE]
-    if counts - {1}:
-        sentences.append("95 % interval: where the delta may lie, if other seeds and other images were drawn.")
-    if 1 in counts:
-        sentences.append(
-            f"{ONE_SEED_MARK} With one seed, interval, p and verdict allow for other images only: how much the delta "
-            "varies between seeds is unknown, and may well exceed the interval."
-        )
-    return " ".join(sentences)
-
-
-def limits(table: ComparisonTable) -> list[str]:
-    """Explain the columns of the files, which have more of them than the terminal."""
-    return [explanation(table), *([FILE_COLUMNS] if any(row.assessments for row in table.rows) else [])]
 
 
 def unfinished_lines(table: ComparisonTable) -> list[str]:

@@ -175,13 +175,12 @@ def tiles(squares: NDArray[np.uint8], across: int) -> NDArray[np.uint8]:
     """Arrange squares [n, k, k, 3] in rows of `across`: an image [height, width, 4] with gaps of one clear pixel."""
     count, side, _, _ = squares.shape
     across = min(count, across)
-    step = side + 1
-    picture = np.zeros((math.ceil(count / across) * step - 1, across * step - 1, 4), dtype=np.uint8)
-    for index, square in enumerate(squares):
-        top, left = step * (index // across), step * (index % across)
-        picture[top : top + side, left : left + side, :3] = square
-        picture[top : top + side, left : left + side, 3] = 255
-    return picture
+    down, step = math.ceil(count / across), side + 1
+    picture = np.zeros((down * across, step, step, 4), dtype=np.uint8)
+    picture[:count, :side, :side, :3] = squares
+    picture[:count, :side, :side, 3] = 255
+    rows = picture.reshape(down, across, step, step, 4).swapaxes(1, 2)
+    return rows.reshape(down * step, across * step, 4)[:-1, :-1]
 
 
 def data_url(picture: NDArray[np.uint8], kind: str = "PNG", **options: Any) -> str:

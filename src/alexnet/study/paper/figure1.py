@@ -1,7 +1,5 @@
 """Figure 1 of the paper from finished runs: a table in the terminal, `figure1.csv` and `figure1.svg`."""
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ from alexnet.files import write_file
 from alexnet.runs.collect import Run, collect
 from alexnet.study.paper.figures import draw_training_curves
 from alexnet.study.paper.fitting import FittedRun, Network, Ratio, check_comparable, fastest, networks, ratio, read_fit
-from alexnet.study.wording import clean, shown_seeds, unreadable_line
+from alexnet.study.wording import Record, clean, csv_text, shown_seeds, unreadable_line
 
 CSV_FILE, SVG_FILE = "figure1.csv", "figure1.svg"
 PAPER = (
@@ -111,7 +109,7 @@ def _explanation(nets: Sequence[Network], target: float) -> str:
 
 def _csv(nets: Sequence[Network], ratios: Sequence[Ratio | None], target: float) -> str:
     """Write one line for each run; the ratio of its network is in each of its lines."""
-    records = [
+    records: list[Record] = [
         {
             "activation": net.activation,
             "rate": net.lr,
@@ -130,8 +128,4 @@ def _csv(nets: Sequence[Network], ratios: Sequence[Ratio | None], target: float)
         for net, compared in zip(nets, ratios, strict=True)
         for fit, spent, epochs in zip(net.runs, net.spent, net.epochs, strict=True)
     ]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, records[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
+    return csv_text(list(records[0]), records)

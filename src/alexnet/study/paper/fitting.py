@@ -7,6 +7,7 @@ at the end of each epoch; between two epochs the error is taken to fall in a str
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import yaml
 from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults
 from alexnet.errors import UserError, first_line
 from alexnet.runs.collect import Run
-from alexnet.runs.directory import CONFIG_FILE, METRICS_FILE
+from alexnet.runs.directory import CONFIG_FILE
 from alexnet.runs.metrics import read_metrics
 from alexnet.study.statistics import Interval, seed_interval
 
@@ -89,7 +90,6 @@ class Ratio:
     times: float
     """Geometric mean; a lower bound if `at_least`."""
     at_least: bool
-    seeds: int
     interval: Interval | None
     """95 % t interval over seeds, of logarithms; None with one seed or a lower bound."""
 
@@ -107,15 +107,9 @@ def read_fit(run: Run) -> FittedRun | None:
     if not errors or len(errors) < len(metrics.epochs):
         return None
     path = run.directory / CONFIG_FILE
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except Exception as error:
-        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: not a configuration")
-    values = schema_defaults() | flatten({str(key): value for key, value in tree.items()})
     free = (*NON_IDENTITY_KEYS, *FREE_KEYS)
     try:
+        values = schema_defaults() | flatten(yaml.safe_load(path.read_text(encoding="utf-8")))
         return FittedRun(
             run=run,
             activation=str(values["activation.name"]),
@@ -124,8 +118,8 @@ def read_fit(run: Run) -> FittedRun | None:
             errors=tuple(errors),
             steps=metrics.epochs[0].step,
         )
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{run.directory}: {CONFIG_FILE} or {METRICS_FILE} is damaged: {error}") from None
+    except Exception as error:  # of the file, of YAML, of values that are no configuration
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
 
 
 def check_comparable(fits: Sequence[FittedRun]) -> None:
@@ -154,11 +148,9 @@ def epochs_to(errors: Sequence[float], target: float, start: float) -> float | N
 
     `errors` are those after epoch 1, 2, ...; `start` is the error at epoch 0, above the target.
     """
-    before = start
-    for epoch, error in enumerate(errors):
-        if error <= target:
-            return epoch + (before - target) / (before - error)
-        before = error
+    for epoch, (before, after) in enumerate(pairwise([start, *errors])):
+        if after <= target:
+            return epoch + (before - target) / (before - after)
     return None
 
 
@@ -186,10 +178,7 @@ def _speed(net: Network) -> tuple[bool, float, float]:
 
 def fastest(found: Iterable[Network]) -> list[Network]:
     """Return the first, that is the fastest, network of each nonlinearity."""
-    by_activation: dict[str, Network] = {}
-    for net in found:
-        by_activation.setdefault(net.activation, net)
-    return list(by_activation.values())
+    return [next(nets) for _, nets in groupby(found, key=lambda net: net.activation)]
 
 
 def ratio(slow: Network, fast: Network) -> Ratio | None:
@@ -208,4 +197,4 @@ def ratio(slow: Network, fast: Network) -> Ratio | None:
     if len(logs) > 1 and not at_least:
         low, high = seed_interval(np.array(logs))
         interval = Interval(math.exp(low), math.exp(high))
-    return Ratio(times=math.exp(sum(logs) / len(logs)), at_least=at_least, seeds=len(logs), interval=interval)
+    return Ratio(times=math.exp(sum(logs) / len(logs)), at_least=at_least, interval=interval)

@@ -4,9 +4,9 @@ A row that no run can fill stays empty. Runs on other data have a table each.
 """
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -37,46 +37,15 @@ READING = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ours:
-    """Finished runs without an ablation on one set of images, by one recipe, in order of seeds."""
-
-    single: Sequence[Run]
-    fine_tuned: Sequence[Run]
-
-    @property
-    def five(self) -> Sequence[Run]:
-        """The paper's `5 CNNs`; empty if there are too few."""
-        return self.single[:5] if len(self.single) >= 5 else ()
-
-    @property
-    def seven(self) -> Sequence[Run]:
-        """The paper's `7 CNNs*`: its five, and two that were trained on more classes first; empty if too few."""
-        return [*self.five, *self.fine_tuned[:2]] if self.five and len(self.fine_tuned) >= 2 else ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class PaperRow:
-    """A line of one of the paper's tables."""
-
-    model: str
-    errors: tuple[str, ...]
-    """As printed."""
-    ours: Callable[[Ours], Sequence[Run]] = lambda _: ()
-    """Our runs of this line; none for the results of others."""
-    averaged: bool = False
-    """Whether the line is the error of the nets' average."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PaperTable:
+class PaperTable(NamedTuple):
     """One of the paper's tables."""
 
     title: str
     data: str
     columns: Sequence[tuple[str, str]]
     """Split and measure of each number."""
-    rows: Sequence[PaperRow]
+    rows: Mapping[str, Sequence[str]]
+    """Model -> errors as printed."""
 
 
 TABLES = (
@@ -84,23 +53,23 @@ TABLES = (
         title="Table 1: ILSVRC-2010, test images",
         data="ilsvrc2010",
         columns=(("test", "top1"), ("test", "top5")),
-        rows=(
-            PaperRow(model="*Sparse coding [2]*", errors=("47.1", "28.2")),
-            PaperRow(model="*SIFT + FVs [24]*", errors=("45.7", "25.7")),
-            PaperRow(model="CNN", errors=("37.5", "17.0"), ours=lambda ours: ours.single),
-        ),
+        rows={
+            "*Sparse coding [2]*": ("47.1", "28.2"),
+            "*SIFT + FVs [24]*": ("45.7", "25.7"),
+            "CNN": ("37.5", "17.0"),
+        },
     ),
     PaperTable(
         title="Table 2: ILSVRC-2012",
         data="ilsvrc2012",
         columns=(("val", "top1"), ("val", "top5"), ("test", "top5")),
-        rows=(
-            PaperRow(model="*SIFT + FVs [7]*", errors=("", "", "26.2")),
-            PaperRow(model="1 CNN", errors=("40.7", "18.2", ""), ours=lambda ours: ours.single),
-            PaperRow(model="5 CNNs", errors=("38.1", "16.4", "16.4"), ours=lambda ours: ours.five, averaged=True),
-            PaperRow(model="1 CNN\\*", errors=("39.0", "16.6", ""), ours=lambda ours: ours.fine_tuned),
-            PaperRow(model="7 CNNs\\*", errors=("36.7", "15.4", "15.3"), ours=lambda ours: ours.seven, averaged=True),
-        ),
+        rows={
+            "*SIFT + FVs [7]*": ("", "", "26.2"),
+            "1 CNN": ("40.7", "18.2", ""),
+            "5 CNNs": ("38.1", "16.4", "16.4"),
+            "1 CNN\\*": ("39.0", "16.6", ""),
+            "7 CNNs\\*": ("36.7", "15.4", "15.3"),
+        },
     ),
 )
 
@@ -140,27 +109,33 @@ def _seed(run: Run) -> int:
     return run.result.seed
 
 
-def _groups(runs: Sequence[Run]) -> dict[str, Ours]:
-    """Group by name: the nets of each experiment and recipe, with the fine-tuned ones of the same recipe."""
+def _groups(runs: Sequence[Run]) -> dict[str, dict[str, Sequence[Run]]]:
+    """Return our runs of each model, by experiment and recipe; an asterisk marks the fine-tuned nets of the recipe."""
     fine_tuned = sorted((run for run in runs if run.result.experiment == FINE_TUNED), key=_seed)
     groups = {}
     for group in group_runs(run for run in runs if run.result.experiment != FINE_TUNED):
         result = group[0].result
         name = f"experiment {result.experiment}, recipe {result.recipe}, {result.pairing_key[:8]}"
-        of_recipe = [run for run in fine_tuned if run.result.recipe == result.recipe]
-        groups[name] = Ours(single=sorted(group, key=_seed), fine_tuned=of_recipe)
-    alone = f"experiment {FINE_TUNED}" if fine_tuned else ""
-    return groups or {alone: Ours(single=(), fine_tuned=fine_tuned)}
+        groups[name] = _models(group, [run for run in fine_tuned if run.result.recipe == result.recipe])
+    return groups or {f"experiment {FINE_TUNED}" if fine_tuned else "": _models([], fine_tuned)}
 
 
-def _paper_table(table: PaperTable, name: str, ours: Ours) -> str:
+def _models(runs: Sequence[Run], fine_tuned: Sequence[Run]) -> dict[str, Sequence[Run]]:
+    """Choose the runs for each of the paper's models; none for an average of more nets than there are."""
+    single = sorted(runs, key=_seed)
+    five = single[:5] if len(single) >= 5 else []
+    seven = [*five, *fine_tuned[:2]] if five and len(fine_tuned) >= 2 else []
+    return {"CNN": single, "1 CNN": single, "5 CNNs": five, "1 CNN\\*": fine_tuned, "7 CNNs\\*": seven}
+
+
+def _paper_table(table: PaperTable, name: str, ours: Mapping[str, Sequence[Run]]) -> str:
     heads = [_head(*column) for column in table.columns]
     header = ["Model", *heads, *(f"{head}, ours" for head in heads), "Our nets"]
     rows = [
-        [row.model, *row.errors, *_numbers(row.ours(ours), table.columns, averaged=row.averaged)] for row in table.rows
+        [model, *errors, *_numbers(model, ours.get(model, []), table.columns)] for model, errors in table.rows.items()
     ]
-    lines = [f"## {table.title}", *([f"Ours: {escape_markdown(name)}."] if name else [])]
-    return "\n\n".join([*lines, markdown_table(header, rows, left=(0, len(header) - 1))])
+    about = [f"Ours: {escape_markdown(name)}."] if name else []
+    return "\n\n".join([f"## {table.title}", *about, markdown_table(header, rows, left=(0, len(header) - 1))])
 
 
 def _other_table(runs: Sequence[Run]) -> str:
@@ -168,9 +143,8 @@ def _other_table(runs: Sequence[Run]) -> str:
     result = runs[0].result
     columns = [(split, measure) for split in result.errors for measure in MEASURES]
     header = ["Model", *(_head(*column) for column in columns), "Our nets"]
-    rows = [["1 CNN", *_numbers(runs, columns, averaged=False)]]
-    if len(runs) > 1:
-        rows.append([f"{len(runs)} CNNs", *_numbers(runs, columns, averaged=True)])
+    models = ["1 CNN", f"{len(runs)} CNNs"] if len(runs) > 1 else ["1 CNN"]
+    rows = [[model, *_numbers(model, runs, columns)] for model in models]
     about = f"{result.data.classes:,} classes: experiment {result.experiment}, recipe {result.recipe}"
     title = f"## {escape_markdown(f'{result.data.name}, {about}')}"
     return f"{title}\n\n{markdown_table(header, rows, left=(0, len(header) - 1))}"
@@ -180,10 +154,10 @@ def _head(split: str, measure: str) -> str:
     return f"{MEASURE_NAMES[measure].capitalize()} ({escape_markdown(split)})"
 
 
-def _numbers(runs: Sequence[Run], columns: Sequence[tuple[str, str]], *, averaged: bool) -> list[str]:
-    """Return our cells of a line, and which nets they are of."""
+def _numbers(model: str, runs: Sequence[Run], columns: Sequence[tuple[str, str]]) -> list[str]:
+    """Return our cells of a line, and which nets they are of; that of `CNNs` is the error of their average."""
     nets = f"seeds {shown_seeds(map(_seed, runs))}" if runs else ""
-    return [*(_number(runs, split, measure, averaged=averaged) for split, measure in columns), nets]
+    return [*(_number(runs, split, measure, averaged="CNNs" in model) for split, measure in columns), nets]
 
 
 def _number(runs: Sequence[Run], split: str, measure: str, *, averaged: bool) -> str:

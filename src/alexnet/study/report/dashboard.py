@@ -21,13 +21,12 @@ from alexnet.study.report.export import (
     ROW_FIELDS,
     RUNS_COLUMNS,
     TABLE_FIELDS,
-    Record,
     row_record,
     run_records,
     table_record,
 )
 from alexnet.study.report.page import PAGE_FILE
-from alexnet.study.wording import COLUMNS, clean, title
+from alexnet.study.wording import COLUMNS, Record, clean, title
 
 DELTAS_TABLE, RUNS_TABLE = "deltas", "runs"
 DELTA_COLUMNS = (*ROW_FIELDS, "measure", *(column.key for column in COLUMNS))
@@ -94,18 +93,13 @@ def _log(table: ComparisonTable, files: Sequence[Path], to: Destination) -> str:
 
 def run_id(table: ComparisonTable) -> str:
     """Return an id that is the same for the same runs, finished or not, so that a repeated report updates its run."""
-    identity = [table.pairing_key, table.fingerprint, table.split, table.view, _run_names(table)]
+    identity = [table.pairing_key, table.fingerprint, table.split, table.view, config(table)["runs"]]
     return f"{COMPARISON}-{sha256(json.dumps(identity).encode()).hexdigest()[:12]}"
-
-
-def _run_names(table: ComparisonTable) -> list[str]:
-    """Return the names of a table's runs, which are their W&B ids as well."""
-    return sorted(run.result.run for run in table.runs)
 
 
 def config(table: ComparisonTable) -> Record:
     """Return what was compared: `TABLE_FIELDS`, and the compared runs by their W&B ids."""
-    return {**table_record(table), "runs": _run_names(table)}
+    return {**table_record(table), "runs": sorted(run.result.run for run in table.runs)}
 
 
 def summary(table: ComparisonTable) -> Record:

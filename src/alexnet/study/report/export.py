@@ -3,14 +3,10 @@
 `docs/result-files.md` lists the columns.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from alexnet.study.comparison import MEASURES, AblationRow, ComparisonTable, SeedPair
-from alexnet.study.wording import COLUMNS, RUN_COLUMNS, cell_of
-
-Record = dict[str, object]
+from alexnet.study.wording import COLUMNS, RUN_COLUMNS, Cell, Record, csv_text
 
 COMPARISON_FILE = "comparison.csv"
 RUNS_FILE = "comparison_runs.csv"
@@ -23,20 +19,12 @@ RUNS_COLUMNS = (*TABLE_FIELDS, *RUN_FIELDS, *(f"{k}_{key}" for k in MEASURES for
 
 def comparison_csv(tables: Iterable[ComparisonTable]) -> str:
     """Write one line for each ablation: means over seeds, intervals, p, claims, and the verdicts on them."""
-    return _csv(COMPARISON_COLUMNS, (table_record(t) | row_record(row) for t in tables for row in t.rows))
+    return csv_text(COMPARISON_COLUMNS, (table_record(t) | row_record(row) for t in tables for row in t.rows))
 
 
 def runs_csv(tables: Iterable[ComparisonTable]) -> str:
     """Write one line for each ablation and seed: its errors, paired counts and McNemar's p; unfinished runs too."""
-    return _csv(RUNS_COLUMNS, (table_record(table) | record for table in tables for record in run_records(table)))
-
-
-def _csv(columns: Sequence[str], records: Iterable[Record]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue()
+    return csv_text(RUNS_COLUMNS, (table_record(table) | record for table in tables for record in run_records(table)))
 
 
 def table_record(table: ComparisonTable) -> Record:
@@ -46,7 +34,7 @@ def table_record(table: ComparisonTable) -> Record:
 
 def row_record(row: AblationRow) -> Record:
     """Return one line of `comparison.csv`; an unknown figure is None."""
-    figures = {f"{k}_{column.key}": column.value(cell_of(row, k)) for k in MEASURES for column in COLUMNS}
+    figures = {f"{k}_{column.key}": column.value(Cell(row, k)) for k in MEASURES for column in COLUMNS}
     section = row.claim.section if row.claim else ""
     return {"ablation": row.ablation, "section": section, "seeds": " ".join(map(str, row.seeds)), **figures}
 

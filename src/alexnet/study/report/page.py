@@ -1,32 +1,23 @@
-"""The HTML report and the Markdown: what their templates are given, and how they escape it."""
+"""The HTML report and the Markdown, from their templates."""
 
 import base64
 import hashlib
-import json
 import os
-import re
 from collections.abc import Iterable, Sequence
-from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.directory import FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.first_layer import FirstLayer, read_first_layer
 from alexnet.runs.metrics import read_metrics
-from alexnet.study import wording
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
-from alexnet.study.charts.curves import RunCurve, error_chart
-from alexnet.study.charts.deltas import delta_chart
+from alexnet.study.charts.curves import RunCurve
 from alexnet.study.comparison import ComparisonTable
-from alexnet.study.pairing import environment, values_by_fact
+from alexnet.study.report.templating import templates
 from alexnet.study.selectivity import column_contrast, mean_selectivity
-from alexnet.study.verdict import Verdict
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from alexnet.study.wording import unreadable_line
 
 PAGE_FILE, MARKDOWN_FILE = "comparison.html", "comparison.md"
 KERNEL_BYTES = 1_000_000
@@ -39,9 +30,9 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
     style, script = (files.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     runs = [run for table in tables for run in table.runs]
-    return _templates(html=True).get_template("page.html.j2").render(
+    return templates(html=True).get_template("page.html.j2").render(
         tables=tables,
-        warning=wording.unreadable_line(unreadable),
+        warning=unreadable_line(unreadable),
         anchors={run.directory: f"run-{n}" for n, run in enumerate(runs, start=1)},
         folders={run.directory: Path(os.path.relpath(run.directory, folder)).as_posix() for run in runs},
         curves=[[RunCurve(run, read_metrics(run.directory)) for run in table.runs] for table in tables],
@@ -56,71 +47,9 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
 
 def markdown(tables: Iterable[ComparisonTable], unreadable: Sequence[str]) -> str:
     """Write the tables, and the command of every run, as a Markdown document."""
-    template = _templates(html=False).get_template("comparison.md.j2")
-    text = template.render(tables=list(tables), warning=wording.unreadable_line(unreadable))
+    template = templates(html=False).get_template("comparison.md.j2")
+    text = template.render(tables=list(tables), warning=unreadable_line(unreadable))
     return f"{text.rstrip()}\n"
-
-
-@cache
-def _templates(*, html: bool) -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    templates = Environment(
-        loader=PackageLoader("alexnet.study.report"),
-        autoescape=html,
-        finalize=lambda value: wording.clean(value) if type(value) is str else value,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {
-        "code": _code,
-        "digest": _digest,
-        "fence": _fence,
-        "json": lambda value: json.dumps(value, ensure_ascii=False),
-        "line": _one_line,
-        "markdown": wording.escape_markdown,
-        "p": wording.shown_p,
-        "plural": wording.plural,
-        "seeds": wording.shown_seeds,
-        "signed": wording.signed,
-    }
-    templates.globals |= {
-        "columns": wording.SHOWN_COLUMNS,
-        "delta_chart": delta_chart,
-        "environment": environment,
-        "error_chart": error_chart,
-        "measures": wording.MEASURE_NAMES,
-        "run_files": (RESULT_FILE, PREDICTIONS_FILE, METRICS_FILE, FIRST_LAYER_FILE),
-        "values_by_fact": values_by_fact,
-        "verdicts": list(Verdict),
-        "words": wording,
-    }
-    return templates
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _fence(text: str, least: int = 3) -> str:
-    """Return a fence of code that the text cannot close."""
-    return "`" * max(least, *(len(run) + 1 for run in re.findall("`+", text)), 0)
-
-
-def _code(text: str) -> str:
-    fence = _fence(text, least=1)
-    return f"{fence}{_one_line(text)}{fence}" if fence == "`" else f"{fence} {_one_line(text)} {fence}"
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return f"SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
-    except FileNotFoundError:
-        return "missing"
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
 
 
 def _kernels(tables: Iterable[ComparisonTable]) -> list[dict[str, Any]]:

@@ -8,12 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.study.comparison import AblationRow, ComparisonTable
+from alexnet.study.report.templating import explanation
 from alexnet.study.wording import (
     MEASURE_NAMES,
     SHOWN_COLUMNS,
-    cell_of,
+    Cell,
     clean,
-    explanation,
     section,
     shown_seeds,
     target_line,
@@ -70,5 +70,5 @@ def _cells(row: AblationRow, shown: Sequence[str], *, with_seeds: bool) -> list[
     if row.claim:
         name.append(f"\n{clean(section(row))}", style="dim not bold")
     seeds = [Text(shown_seeds(row.seeds))] if with_seeds else []
-    figures = [[SHOWN_COLUMNS[key].show(cell_of(row, measure)) for measure in MEASURE_NAMES] for key in shown]
+    figures = [[SHOWN_COLUMNS[key].show(Cell(row, measure)) for measure in MEASURE_NAMES] for key in shown]
     return [name, *seeds, *(Text("\n".join(lines)) for lines in (MEASURE_NAMES.values(), *figures))]
