@@ -23,8 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
 if TYPE_CHECKING:
-    from alexnet.sweep.planned import PlannedRun
-    from alexnet.sweep.study import Study
+    from alexnet.sweep.study import PlannedRun, Study
 
 
 class RememberingLoader(ConfigLoader):
@@ -162,8 +161,7 @@ class StudyLauncher(Launcher):
         """Compose and check all jobs; the mistakes of all are shown, and any one ends the sweep."""
         from alexnet.commands.train import checked
         from alexnet.config.overrides import explain
-        from alexnet.sweep.planned import PlannedRun
-        from alexnet.sweep.study import refuse
+        from alexnet.sweep.study import PlannedRun, refuse
 
         planned, mistakes = [], list[str | None]()
         for overrides in jobs:
