@@ -9,8 +9,7 @@ import simplejpeg
 from alexnet.config.groups import SUBSAMPLINGS
 from alexnet.errors import UserError
 
-MAX_PIXELS = 100_000_000
-"""Images that claim more are decompression bombs."""
+MAX_PIXELS = 100_000_000  # images that claim more are decompression bombs
 
 
 @dataclass(frozen=True, kw_only=True)

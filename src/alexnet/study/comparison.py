@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -112,7 +112,7 @@ def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Compar
     """
     finished = [run for run in runs if run.finished]
     groups = group_runs(runs)
-    splits = [split or _default_split(group) for group in groups]
+    splits = [split or ("test" if any("test" in run.result.errors for run in group) else "val") for group in groups]
     wanted = list(zip(groups, splits, distinguishing_overrides(groups), strict=True))
     if finished and not any(view in run.result.errors.get(name, {}) for group, name, _ in wanted for run in group):
         present = sorted(
@@ -120,10 +120,6 @@ def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Compar
         )
         raise UserError(f"no run has errors for {splits[0]}/{view}; there are: {', '.join(present)}")
     return [_table(group, runs, name, view, overrides) for group, name, overrides in wanted]
-
-
-def _default_split(runs: Iterable[Run]) -> str:
-    return "test" if any("test" in run.result.errors for run in runs) else "val"
 
 
 def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, overrides: str) -> ComparisonTable:
@@ -159,10 +155,18 @@ def _rows(usable: Sequence[Evaluated]) -> list[AblationRow]:
     rows = [_row(name, members, baselines) for name, members in ablations.items()]
     tested = [row for row in rows if row.deltas]
     holm_p = {name: holm([row.deltas[name].p for row in tested]) for name in MEASURES}
-    assessed = [
-        replace(row, assessments={name: _assess(row, name, holm_p[name][place]) for name in MEASURES})
-        for place, row in enumerate(tested)
-    ]
+    assessed = []
+    for place, row in enumerate(tested):
+        assessments = {
+            name: assess(
+                mean,
+                holm_p=holm_p[name][place],
+                paper=row.expected_delta("paper", name),
+                log=row.expected_delta("log", name),
+            )
+            for name, mean in row.deltas.items()
+        }
+        assessed.append(replace(row, assessments=assessments))
     return sorted([*assessed, *(row for row in rows if not row.deltas)], key=_order)
 
 
@@ -190,11 +194,6 @@ def _pair(one: Evaluated, partner: Evaluated | None = None) -> SeedPair:
         return SeedPair(run=one.run, baseline=None, errors=errors, deltas={})
     deltas = {name: paired_delta(_correct(partner, name), _correct(one, name)) for name in MEASURES}
     return SeedPair(run=one.run, baseline=_pair(partner), errors=errors, deltas=deltas)
-
-
-def _assess(row: AblationRow, measure: str, holm_p: float) -> Assessment:
-    paper, log = (row.expected_delta(source, measure) for source in ("paper", "log"))
-    return assess(row.deltas[measure], holm_p=holm_p, paper=paper, log=log)
 
 
 def _correct(one: Evaluated, measure: str) -> NDArray[np.bool_]:

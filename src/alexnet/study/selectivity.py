@@ -64,20 +64,14 @@ def column_contrast(layer: FirstLayer) -> ColumnContrast | None:
 def _permutation_p(pooled: NDArray[np.float64], size: int, observed: float) -> float:
     """Return the share of the splits into `size` and the rest whose means differ by at least `observed`."""
     exact = comb(len(pooled), size) <= EXACT_SPLITS
-    sums = _all_sums(pooled, size) if exact else _drawn_sums(pooled, size)
+    if exact:
+        splits = pooled[np.array(list(combinations(range(len(pooled)), size)))]
+    else:
+        rng = np.random.default_rng(2012)  # fixed, so that a report made twice says the same
+        splits = rng.permuted(np.broadcast_to(pooled, (EXACT_SPLITS, len(pooled))), axis=1)[:, :size]
+    sums = splits.sum(axis=1)
     rest = len(pooled) - size
     differences = np.abs((pooled.sum() - sums) / rest - sums / size)
     reached = int((differences >= observed - 1e-12).sum())
     # Among draws the observed split counts as one more (Davison and Hinkley 1997, section 4.3): p is never 0.
     return reached / len(sums) if exact else (reached + 1) / (len(sums) + 1)
-
-
-def _all_sums(pooled: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    chosen = np.array(list(combinations(range(len(pooled)), size)))
-    return np.asarray(pooled[chosen].sum(axis=1))
-
-
-def _drawn_sums(pooled: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    rng = np.random.default_rng(2012)  # fixed, so that a report made twice says the same
-    shuffled = rng.permuted(np.broadcast_to(pooled, (EXACT_SPLITS, len(pooled))), axis=1)
-    return np.asarray(shuffled[:, :size].sum(axis=1))

@@ -54,14 +54,10 @@ def _assessed(value: Callable[[Assessment], object]) -> Callable[[Cell], object]
     return lambda cell: cell.assessment and value(cell.assessment)
 
 
-def _verdict(source: str) -> Callable[[Cell], object]:
+def _verdict(cell: Cell, source: str) -> str:
     """Show a verdict, with a mark if it rests on one seed."""
-
-    def shown(cell: Cell) -> str:
-        verdict = cell.assessment and getattr(cell.assessment, source)
-        return f"{verdict}{ONE_SEED_MARK if len(cell.row.pairs) == 1 else ''}" if verdict else ""
-
-    return shown
+    verdict = cell.assessment and getattr(cell.assessment, source)
+    return f"{verdict}{ONE_SEED_MARK if len(cell.row.pairs) == 1 else ''}" if verdict else ""
 
 
 @dataclass(frozen=True)
@@ -94,8 +90,8 @@ COLUMNS = (
     Column("seed_high", _mean(lambda m: m.seed_interval and m.seed_interval.high)),
     Column("paper", lambda c: c.claim("paper"), "Paper", lambda c: shown_points(c.claim("paper"))),
     Column("log", lambda c: c.claim("log"), "Log", lambda c: shown_points(c.claim("log"))),
-    Column("paper_verdict", _assessed(lambda a: a.paper and a.paper.value), "Verdict", _verdict("paper")),
-    Column("log_verdict", _assessed(lambda a: a.log and a.log.value), "Verdict on log", _verdict("log")),
+    Column("paper_verdict", _assessed(lambda a: a.paper and a.paper.value), "Verdict", lambda c: _verdict(c, "paper")),
+    Column("log_verdict", _assessed(lambda a: a.log and a.log.value), "Verdict on log", lambda c: _verdict(c, "log")),
     Column(
         "seeds_needed",
         _assessed(lambda a: a.seeds_needed),

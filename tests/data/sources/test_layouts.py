@@ -202,3 +202,10 @@ def test_links_are_followed_and_loops_are_not(tmp_path: Path) -> None:
     assert splits(folder) == before
     with closing(FileTree(folder)) as tree:
         assert len(list(tree.files.names())) == 30
+
+
+def test_class_folders_that_differ_in_unicode_form_are_refused(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path)
+    (folder / "train" / "a").rename(folder / "train" / "caf\u00e9")
+    (folder / "val" / "a").rename(folder / "val" / "cafe\u0301")
+    assert r"'cafe\u0301' and 'caf\xe9' differ in Unicode form only" in refusal(folder)

@@ -33,11 +33,9 @@ from alexnet.errors import UserError
 
 FORMAT = "alexnet pack"
 VERSION = 2
-READABLE = (1, VERSION)
-"""Version 1 knew raw images in the order of the labels, which version 2 writes alike."""
+READABLE = (1, VERSION)  # version 1 knew raw images in the order of the labels, which version 2 writes alike
 ENCODINGS = ("raw", "jpeg")
-LISTS = ("rejected.txt", "unusual.txt")
-"""For people; nothing depends on them."""
+LISTS = ("rejected.txt", "unusual.txt")  # for people; nothing depends on them
 FULL_CHECK_BYTES = 2**30
 """Packs up to this size (a second of SHA-256) are compared with their checksums when opened, larger ones by size."""
 
@@ -187,11 +185,9 @@ class BackgroundVerifier:
             raise UserError(f"{self._damage}; stop using {self._pack.path}, and prepare or copy it again")
 
     def _run(self) -> None:
-        for name, entry in self._pack.files.items():
-            damage = _file_damage(self._pack.path, name, entry, contents=True)
-            if damage:
-                self._damage = f"{self._pack.path / name}: {damage}"
-                return
+        path, files = self._pack.path, self._pack.files
+        found = ((name, _file_damage(path, name, entry, contents=True)) for name, entry in files.items())
+        self._damage = next((f"{path / name}: {damage}" for name, damage in found if damage), None)
 
 
 def _fingerprint(header: dict[str, Any]) -> str:

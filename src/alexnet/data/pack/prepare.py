@@ -25,8 +25,7 @@ from alexnet.files import exclusive
 
 RAW_BYTES = 2**32
 """Up to this size `auto` stores pixels: they stay in the page cache, and reading them costs nothing."""
-_BATCH = 32
-"""Images that a thread converts at a time."""
+_BATCH = 32  # images that a thread converts at a time
 
 
 def prepare(
@@ -66,30 +65,34 @@ def prepare(
             images.hold_out("test", test_fraction, seed)
         if "val" not in images.counts():
             images.hold_out("val", val_fraction, seed)
-            _note_classes_without_val(listed, show_progress)
+            classes, held = len(listed.class_names), len(np.unique(images.labels("val")))
+            if held < classes:
+                what = f"{classes - held} classes have no validation image" if held else "no validation split is made"
+                say(f"note: classes with a single training image keep it for training: {what}")
         for note in listed.notes:
             say(note)
         shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed}
         versions = {"alexnet": alexnet.__version__, **{name: version(name) for name in ("pillow", "simplejpeg")}}
         made = {"source": source.resolve().name, "resize": RESIZE, **shares, "versions": versions}
         raw = encoding == "raw" or (encoding == "auto" and sum(images.counts().values()) * size**2 * 3 <= RAW_BYTES)
+        names = hashlib.sha256()
+        for split in images.counts():
+            for line in chain([split], images.images(split)):
+                names.update(f"{line}\n".encode(errors="surrogateescape"))
         writer = PackWriter(
             pack,
             image_size=size,
             class_names=listed.class_names,
             labels={split: images.labels(split) for split in images.counts()},
             jpeg=None if raw else jpeg or JpegQuality(),
-            job={**made, "names": _names_digest(listed)},
+            job={**made, "names": names.hexdigest()},
         )
         try:
             pack.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"the pack {pack} cannot be written: {error.strerror or error}") from None
-        with exclusive(
-            pack.parent / f".{pack.name}.lock",
-            str(pack),
-            wait=lambda holder: say(f"{pack} is being prepared by {holder}; waiting for it"),
-        ):
+        lock = pack.parent / f".{pack.name}.lock"
+        with exclusive(lock, str(pack), wait=lambda by: say(f"{pack} is being prepared by {by}; waiting for it")):
             if is_pack(pack):  # another process has made it, while this one waited
                 return open_pack(pack)
             try:
@@ -101,52 +104,29 @@ def prepare(
             except KeyboardInterrupt:
                 say(f"interrupted: {writer.done:,} images are done; repeat the command to resume")
                 raise
-            _report(done, writer, time.perf_counter() - start, show_progress)
+            _report(done, writer, time.perf_counter() - start, say)
     return done
-
-
-def _note_classes_without_val(source: Source, show: bool) -> None:
-    without = len(source.class_names)
-    if "val" in source.catalog.counts():
-        without -= len(np.unique(source.catalog.labels("val")))
-    if without:
-        what = "no validation split is made"
-        if without < len(source.class_names):
-            what = f"{without} classes have no validation image"
-        print_status(f"note: classes with a single training image keep it for training: {what}", show=show)
-
-
-def _names_digest(source: Source) -> str:
-    digest = hashlib.sha256()
-    for split in source.catalog.counts():
-        digest.update(f"{split}\n".encode())
-        for name in source.catalog.images(split):
-            digest.update(f"{name}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()
 
 
 def _check_arguments(
     source: Path, pack: Path, size: int, val_fraction: float, test_fraction: float, encoding: str, workers: int | None
 ) -> None:
     """Refuse at once what would fail or surprise after hours."""
-    if size < 1:
-        raise UserError(f"size={size}: the side of the images must be at least 1 pixel")
-    if not 0 < val_fraction < 1:
-        raise UserError(f"val_fraction={val_fraction} must be above 0 and below 1")
-    if not 0 <= test_fraction < 1:
-        raise UserError(f"test_fraction={test_fraction} must lie in [0, 1)")
-    if workers is not None and workers < 1:
-        raise UserError(f"workers={workers}: at least 1 is needed")
-    if encoding not in ENCODINGS:
-        raise UserError(f"encoding={encoding} is not one of: {', '.join(ENCODINGS)}")
-    if is_pack(source):
-        raise UserError(f"{source} is a pack already; give the folder or archive of images that it was made from")
-    if is_pack(pack):
-        raise UserError(f"{pack} is a pack already; delete it or give another target")
-    if pack.exists() and not pack.is_dir():
-        raise UserError(f"{pack} is a file; give a new directory as the target")
-    if pack.is_dir() and any(pack.iterdir()):
-        raise UserError(f"{pack} is a directory that holds something else; give a new directory as the target")
+    in_use = pack.is_dir() and any(pack.iterdir())
+    problems = {
+        f"size={size}: the side of the images must be at least 1 pixel": size < 1,
+        f"val_fraction={val_fraction} must be above 0 and below 1": not 0 < val_fraction < 1,
+        f"test_fraction={test_fraction} must lie in [0, 1)": not 0 <= test_fraction < 1,
+        f"workers={workers}: at least 1 is needed": workers is not None and workers < 1,
+        f"encoding={encoding} is not one of: {', '.join(ENCODINGS)}": encoding not in ENCODINGS,
+        f"{source} is a pack already; give the folder or archive of images that it was made from": is_pack(source),
+        f"{pack} is a pack already; delete it or give another target": is_pack(pack),
+        f"{pack} is a file; give a new directory as the target": pack.exists() and not pack.is_dir(),
+        f"{pack} is a directory that holds something else; give a new directory as the target": in_use,
+    }
+    for problem, found in problems.items():
+        if found:
+            raise UserError(problem)
 
 
 def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) -> None:
@@ -184,29 +164,25 @@ def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) 
 
 
 def _check_kept(path: Path, source: Source, writer: PackWriter) -> None:
-    """Refuse a class that cannot be learnt and a split that is empty."""
+    """Refuse a class that cannot be learned and a split that is empty."""
     for split in source.catalog.counts():
-        kept = writer.kept_per_class(split)
+        kept, what = writer.kept_per_class(split), ""
         if not kept.any():
-            raise UserError(f"{path}: none of the images for {split} can be read; {_example(writer)}")
-        if split == "train" and not kept.all():
-            name = source.class_names[int(kept.argmin())]
-            raise UserError(f"{path}: none of the training images of class {name!r} can be read; {_example(writer)}")
+            what = f"none of the images for {split}"
+        elif split == "train" and not kept.all():
+            what = f"none of the training images of class {source.class_names[int(kept.argmin())]!r}"
+        if what:
+            name, reason = min(writer.rejected.items())
+            example = f"{len(writer.rejected)} unreadable in all, such as {name}: {reason}"
+            raise UserError(f"{path}: {what} can be read; {example}")
 
 
-def _example(writer: PackWriter) -> str:
-    name, reason = min(writer.rejected.items())
-    return f"{len(writer.rejected)} unreadable in all, such as {name}: {reason}"
-
-
-def _report(pack: Pack, writer: PackWriter, seconds: float, show: bool) -> None:
+def _report(pack: Pack, writer: PackWriter, seconds: float, say: Callable[[str], None]) -> None:
     counts = ", ".join(f"{name} {len(split):,}" for name, split in pack.splits.items())
     form = f"{pack.image_size} x {pack.image_size}, {len(pack.class_names)} classes"
-    print_status(f"{pack.path}: {counts} images of {form}, {pack.encoding}, in {seconds:.1f} s", show=show)
+    say(f"{pack.path}: {counts} images of {form}, {pack.encoding}, in {seconds:.1f} s")
     if writer.unusual:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in writer.unusual_counts.items())
-        what = f"{len(writer.unusual):,} images were unusual ({kinds})"
-        print_status(f"{what}: see {pack.path / 'unusual.txt'}", show=show)
+        say(f"{len(writer.unusual):,} images were unusual ({kinds}): see {pack.path / 'unusual.txt'}")
     if writer.rejected:
-        what = f"{len(writer.rejected):,} images could not be read"
-        print_status(f"{what}: see {pack.path / 'rejected.txt'}", show=show)
+        say(f"{len(writer.rejected):,} images could not be read: see {pack.path / 'rejected.txt'}")

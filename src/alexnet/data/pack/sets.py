@@ -58,7 +58,9 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
     elif data.name == "shapes":
         name, identity = "shapes", iter([json.dumps([shapes.VERSION, asdict(data.shapes)], sort_keys=True)])
     elif data.name in _ADDRESSES:
-        name, identity = data.name, iter([json.dumps(PUBLISHED[_ADDRESSES[data.name].rpartition("/")[2]])])
+        url = _ADDRESSES[data.name]
+        md5 = PUBLISHED[url.rpartition("/")[2]]
+        name, identity = data.name, iter([json.dumps(md5)])
     else:
         raise UserError(f"data={data.name} needs data.root=PATH: {_BY_HAND[data.name]}")
     place = _place(data, name, image_size, identity)
@@ -71,8 +73,6 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
             path = Path(temporary, "shapes")
             shapes.draw(path, data.shapes, show_progress=show_progress)
         else:
-            url = _ADDRESSES[data.name]
-            md5 = PUBLISHED[url.rpartition("/")[2]]
             path = fetch(url, md5, Path(data.packs) / "downloads", show_progress=show_progress)
         return prepare(
             path,

@@ -10,10 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-_LINE = 3 * 2**15
-"""Values whose products are summed in 32 bits: 2^15 pixels of 255^2 are less than 2^31."""
-_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-"""Channels whose products are summed."""
+_LINE = 3 * 2**15  # values whose products are summed in 32 bits: 2^15 pixels of 255^2 are less than 2^31
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # channels whose products are summed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,11 +29,9 @@ from alexnet.errors import UserError
 from alexnet.files import replace_file
 
 SHARD_BYTES = 2**30
-JOURNAL_SECONDS = 2.0
-"""The most work lost when the machine stops."""
+JOURNAL_SECONDS = 2.0  # the most work lost when the machine stops
 _JOB, _JOURNAL = "job.json", "journal.jsonl"
-_PIECE = 64
-"""Images read back at a time for the statistics."""
+_PIECE = 64  # images read back at a time for the statistics
 
 
 class _Shards:
@@ -136,9 +134,8 @@ class PackWriter:
         self.done = 0
         """Images that have come so far, kept or not, those of earlier writers included."""
         self.rejected: dict[str, str] = {}
-        """Reasons by name of the image in its source."""
         self.unusual: dict[str, list[str]] = {}
-        """What was out of the ordinary, by name of the image in its source."""
+        """Reasons, and what was out of the ordinary, by name of the image in its source."""
         self.discarded = False
         """Whether unfinished work of another job for the same target was deleted."""
         self._partial = path.parent / f".{path.name}.partial"

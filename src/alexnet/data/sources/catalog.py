@@ -18,22 +18,17 @@ import numpy.typing as npt
 
 from alexnet.errors import UserError
 
-IN_FOLDER = -1
-"""Archive number of files that lie in a folder as they are."""
+IN_FOLDER = -1  # archive number of files that lie in a folder as they are
 SPLITS = ("train", "val", "test")
 
 
 class File(NamedTuple):
     """A file of a source."""
 
-    name: str
-    """'/'-separated, relative to the source."""
-    size: int
-    """Bytes."""
-    archive: int
-    """Which of the source's archives holds it; `IN_FOLDER` if none does."""
-    place: int
-    """What the archive finds it by: the offset of its contents, or its number."""
+    name: str  # '/'-separated, relative to the source
+    size: int  # bytes
+    archive: int  # which of the source's archives holds it; `IN_FOLDER` if none does
+    place: int  # what the archive finds it by: the offset of its contents, or its number
 
 
 class Catalog:
@@ -46,9 +41,8 @@ class Catalog:
         self._table = sqlite3.connect("")  # a temporary file; nothing is ever committed
         self._table.text_factory = lambda data: data.decode(errors="surrogatepass")
         self._prefix = ""
-        for pragma in ("journal_mode = OFF", "synchronous = OFF", "temp_store = FILE"):
-            self._table.execute(f"PRAGMA {pragma}")
-        self._table.execute(
+        self._table.executescript(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = FILE;"
             "CREATE TABLE file (id INTEGER PRIMARY KEY, name TEXT, size INTEGER, archive INTEGER, place INTEGER,"
             " split TEXT, label INTEGER)"
         )

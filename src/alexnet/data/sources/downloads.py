@@ -22,9 +22,7 @@ PUBLISHED = {
     "tiny-imagenet-200.zip": "90528d7ca1a48142e341f4ef8d21d0de",
 }
 """MD5 by file name. ILSVRC-2012's are those of its download page, which torchvision's `ImageNet` has too."""
-_CHUNK = 2**20
-_TIMEOUT_SECONDS = 30.0
-"""Without a byte from the server."""
+_TIMEOUT_SECONDS = 30.0  # without a byte from the server
 
 
 def check(source: Path, *, show_progress: bool = True) -> None:
@@ -84,7 +82,7 @@ def _md5(file: IO[bytes], what: str, size: int | None, show: bool, copy: IO[byte
     """Read a file to its end, show `what` is done meanwhile, and write the bytes to `copy` if given."""
     digest = hashlib.md5(usedforsecurity=False)
     with progress(what, size, show=show, in_bytes=True) as advance:
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read(2**20):
             digest.update(chunk)
             if copy is not None:
                 copy.write(chunk)

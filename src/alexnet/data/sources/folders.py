@@ -15,17 +15,8 @@ from typing import TypeAlias
 
 import zstandard
 
+from alexnet.data.sources import tars
 from alexnet.data.sources.catalog import IN_FOLDER, Catalog, File
-from alexnet.data.sources.tars import (
-    FileRange,
-    StrictHeader,
-    first_bytes,
-    folder_of,
-    is_compressed,
-    normal,
-    stored_files,
-    streamed_files,
-)
 from alexnet.errors import UserError
 
 ARCHIVES = ".tar, .tar.gz, .tar.xz, .tar.bz2, .tar.zst or .zip"
@@ -36,12 +27,11 @@ _DAMAGE = (
     lzma.LZMAError,
     zlib.error,
     EOFError,
-    NotImplementedError,  # a zip compression that Python lacks
-    RuntimeError,  # a zip with a password
+    RuntimeError,  # a zip with a password, or a compression that Python lacks
     OSError,
 )
 
-Entry: TypeAlias = Path | FileRange | bytes
+Entry: TypeAlias = Path | tars.FileRange | bytes
 """A file on disk, a part of one, or contents that had to be decompressed."""
 
 
@@ -56,7 +46,7 @@ class FileTree:
         self._archives: list[Path] = []
         try:
             self._add(_in_folder(path, "", ()) if path.is_dir() else self._in_archive())
-            if self._archives and not self._is_zip(path):
+            if self._archives:
                 self.files.drop_superseded()
         except BaseException as error:
             self.close()
@@ -84,13 +74,13 @@ class FileTree:
                 with reading(path), zipfile.ZipFile(path) as opened:
                     members = opened.infolist()
                     yield from (opened.read(members[file.place]) for file in group)
-            elif is_compressed(path):
+            elif tars.is_compressed(path):
                 with reading(path):
-                    listed = enumerate(streamed_files(path))
+                    listed = enumerate(tars.streamed_files(path))
                     for file in group:
                         yield next(read() for place, (_, _, read) in listed if place == file.place)
             else:
-                yield from (FileRange(path, file.place, file.size) for file in group)
+                yield from (tars.FileRange(path, file.place, file.size) for file in group)
 
     def _add(self, listed: Iterable[File]) -> None:
         """Add what is listed to the files, or to the folders where the name ends with a '/'."""
@@ -114,24 +104,24 @@ class FileTree:
             self._archives.append(self.path)
             with zipfile.ZipFile(self.path) as archive:
                 listed = archive.infolist()
-            members = {normal(member.filename) + "/" * member.is_dir(): place for place, member in enumerate(listed)}
+            members = {tars.normal(entry.filename) + "/" * entry.is_dir(): place for place, entry in enumerate(listed)}
             yield from (File(name, listed[place].file_size, 0, place) for name, place in members.items())
 
     def _in_tar(self, tar: str) -> Iterator[File]:
         """The contents of the tar of this name in the folder, or of the archive itself."""
-        prefix, path, number = folder_of(tar) if tar else "", self.path / tar, len(self._archives)
+        prefix, path, number = tars.folder_of(tar) if tar else "", self.path / tar, len(self._archives)
         self._archives.append(path)
         if tar:
             yield File(prefix, 0, number, 0)
         with reading(path):
-            files = stored_files(path)
-            if is_compressed(path):
-                files = ((name, place, size) for place, (name, size, _) in enumerate(streamed_files(path)))
+            files = tars.stored_files(path)
+            if tars.is_compressed(path):
+                files = ((name, place, size) for place, (name, size, _) in enumerate(tars.streamed_files(path)))
             yield from (File(prefix + name, size, number, place) for name, place, size in files)
 
     @staticmethod
     def _is_zip(path: Path) -> bool:
-        return path.is_file() and first_bytes(path).startswith(b"PK\x03\x04")
+        return path.is_file() and tars.first_bytes(path).startswith(b"PK\x03\x04")
 
 
 def _in_folder(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[File]:
@@ -176,8 +166,8 @@ def contents(entry: Entry) -> bytes:
 
 def tar_contents(path: Path, data: bytes, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     """Name and contents of the wanted files of a small archive in memory, which `path` names in errors."""
-    with reading(path), tarfile.open(fileobj=io.BytesIO(data), tarinfo=StrictHeader) as archive:
+    with reading(path), tarfile.open(fileobj=io.BytesIO(data), tarinfo=tars.StrictHeader) as archive:
         for member in archive:
-            file = archive.extractfile(member) if wanted(normal(member.name)) else None
+            file = archive.extractfile(member) if wanted(tars.normal(member.name)) else None
             if file is not None:
-                yield normal(member.name), file.read()
+                yield tars.normal(member.name), file.read()

@@ -33,10 +33,7 @@ _META = re.compile(r"(?:.*/)?(?:data/)?meta\.mat")
 _LABELS = re.compile(r"(?:.*/)?ILSVRC(?P<year>20\d\d)_(?P<split>validation|test)_ground_truth\.txt")
 _SOLUTION = re.compile(r"(?:.*/)?LOC_val_solution\.csv")
 """`ILSVRC2012_val_00048981,n03995372 85 1 499 272`: an image, then a class and a box as often as it has boxes."""
-_MAPPING = re.compile(r"(?:.*/)?LOC_synset_mapping\.txt")
-"""`n01440764 tench, Tinca tinca`."""
-_SPLITS = {"validation": "val", "test": "test"}
-_ID = re.compile(r"ILSVRC20\d\d_ID")
+_MAPPING = re.compile(r"(?:.*/)?LOC_synset_mapping\.txt")  # `n01440764 tench, Tinca tinca`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +68,8 @@ def find_kit(tree: FileTree) -> Kit | None:
     labels = {}
     for found, data in named:
         try:
-            labels[found["year"], _SPLITS[found["split"]]] = np.array([int(line) for line in data.split()], np.int64)
+            split = "val" if found["split"] == "validation" else "test"
+            labels[found["year"], split] = np.array([int(line) for line in data.split()], np.int64)
         except ValueError as error:
             raise UserError(f"{tree.path}: {found[0]} should hold one number a line: {error}") from None
     wordnet_ids, words = _classes(tree.path, metas[0])
@@ -84,12 +82,11 @@ def is_kit_file(name: str) -> bool:
 
 
 def _kaggle_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
-    solutions = {name: data for name, data in files.items() if _SOLUTION.fullmatch(name)}
-    if not solutions:
+    name = next(filter(_SOLUTION.fullmatch, files), None)
+    if name is None:
         return None
-    (name, data), *_ = solutions.items()
     by_image = []
-    for number, line in enumerate(_lines(data)[1:], 2):
+    for number, line in enumerate(_lines(files[name])[1:], 2):
         image, _, boxes = line.partition(",")
         match, synsets = FLAT.fullmatch(f"{image}.JPEG"), set(boxes.split()[::5])
         if match is None or len(synsets) != 1:
@@ -117,7 +114,7 @@ def _classes(path: Path, meta: bytes) -> tuple[dict[int, str], dict[str, str]]:
     """Read WordNet IDs by ILSVRC ID, and words by WordNet ID, of the classes: the synsets without children."""
     try:
         synsets = scipy.io.loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
-        (number,) = (field for field in synsets.dtype.names if _ID.fullmatch(field))
+        (number,) = (field for field in synsets.dtype.names if re.fullmatch(r"ILSVRC20\d\d_ID", field))
         classes = [synset for synset in np.atleast_1d(synsets) if int(synset["num_children"]) == 0]
         words = {str(synset["WNID"]): str(synset["words"]) for synset in classes}
         return {int(synset[number]): str(synset["WNID"]) for synset in classes}, words
@@ -137,7 +134,20 @@ def labels_by_name(path: Path, split: str, images: Iterable[str], kit: Kit | Non
     years = {year for year, _ in found} - {""}
     if len(years) != 1:
         raise UserError(f"{path}: {split} mixes images of {' and '.join(sorted(years))}; keep one year")
-    labels = _labels(path, years.pop(), split, len(found), kit)
+    (year,) = years
+    file = f"ILSVRC{year}_{'validation' if split == 'val' else split}_ground_truth.txt"
+    if kit is None:
+        archive = {"2012": "ILSVRC2012_devkit_t12.tar.gz", "2010": "ILSVRC2010_devkit-1.0.tar.gz"}.get(year, "kit")
+        raise UserError(
+            f"{path} has {len(found):,} {split} images without class folders and no development kit to label them: "
+            f"put {archive} {'or LOC_val_solution.csv ' if year == '2012' else ''}next to them"
+        )
+    if (year, split) not in kit.labels:
+        raise UserError(f"{path}: {file} is missing; it belongs to the development kit of {year} or next to it")
+    labels = kit.labels[year, split].tolist()
+    for line, number in enumerate(labels, 1):
+        if number not in kit.wordnet_ids:
+            raise UserError(f"{path}: line {line:,} of {file} is {number}, which is no class of meta.mat")
     if sorted(number for _, number in found) != list(range(1, len(labels) + 1)):
         raise UserError(
             f"{path}: {len(found):,} {split} images but {len(labels):,} labels, for the images from 1 on; "
@@ -146,24 +156,7 @@ def labels_by_name(path: Path, split: str, images: Iterable[str], kit: Kit | Non
 
     def wordnet_id(name: str) -> str:
         match = FLAT.fullmatch(name)
-        assert match is not None and kit is not None
-        return kit.wordnet_ids[int(labels[int(match["number"]) - 1])]
+        assert match is not None
+        return kit.wordnet_ids[labels[int(match["number"]) - 1]]
 
     return wordnet_id
-
-
-def _labels(path: Path, year: str, split: str, images: int, kit: Kit | None) -> npt.NDArray[np.int64]:
-    file = f"ILSVRC{year}_{'validation' if split == 'val' else split}_ground_truth.txt"
-    if kit is None:
-        archive = {"2012": "ILSVRC2012_devkit_t12.tar.gz", "2010": "ILSVRC2010_devkit-1.0.tar.gz"}.get(year, "kit")
-        raise UserError(
-            f"{path} has {images:,} {split} images without class folders and no development kit to label them: "
-            f"put {archive} {'or LOC_val_solution.csv ' if year == '2012' else ''}next to them"
-        )
-    if (year, split) not in kit.labels:
-        raise UserError(f"{path}: {file} is missing; it belongs to the development kit of {year} or next to it")
-    labels = kit.labels[year, split]
-    for line, number in enumerate(labels.tolist(), 1):
-        if number not in kit.wordnet_ids:
-            raise UserError(f"{path}: line {line:,} of {file} is {number}, which is no class of meta.mat")
-    return labels

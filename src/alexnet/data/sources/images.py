@@ -40,8 +40,7 @@ SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm")
 )
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # no others: some start programs, such as EPS
-MAX_BYTES = 2**28
-"""The largest file that gzip may decompress to."""
+MAX_BYTES = 2**28  # the largest file that gzip may decompress to
 
 
 @dataclass(frozen=True)
@@ -77,33 +76,30 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
         data = blob if isinstance(blob, bytes) else blob.read_bytes()
         if not data:
             return "empty file"
-        compressed = data.startswith(b"\x1f\x8b")
-        if compressed:
-            data = _unzipped(data)
+        notes: list[str] = []
+        if data.startswith(b"\x1f\x8b"):
+            notes.append("gzip-compressed")
+            unzip = zlib.decompressobj(wbits=31)
+            data = unzip.decompress(data, MAX_BYTES)
+            if unzip.unconsumed_tail:
+                return f"gzip-compressed, more than {MAX_BYTES:,} bytes"
+            if not unzip.eof:
+                return "gzip-compressed and truncated"
         photograph = decode_photograph(data)
         if photograph is not None:
             pixels, gray = photograph
-            notes = [*(["greyscale"] if gray else []), *_orientation(data)]
+            notes += [*(["greyscale"] if gray else []), *_orientation(data)]
         else:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                pixels, notes = _rgb(image), _notes(image, name)
-        return Converted(center_square(pixels, size), (*(["gzip-compressed"] if compressed else []), *notes))
+                pixels = _rgb(image)
+                notes += _notes(image, name)
+        return Converted(center_square(pixels, size), tuple(notes))
     except UnidentifiedImageError:
         return "not an image"
     except MemoryError:
         raise  # says nothing about the image
     except Exception as error:  # PIL's decoders raise nearly anything on damaged files
         return " ".join(str(error).split()) or type(error).__name__
-
-
-def _unzipped(data: bytes) -> bytes:
-    unzip = zlib.decompressobj(wbits=31)
-    whole = unzip.decompress(data, MAX_BYTES)
-    if unzip.unconsumed_tail:
-        raise ValueError(f"gzip-compressed, more than {MAX_BYTES:,} bytes")
-    if not unzip.eof:
-        raise ValueError("gzip-compressed and truncated")
-    return whole
 
 
 def _orientation(data: bytes) -> list[str]:

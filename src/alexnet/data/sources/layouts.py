@@ -31,8 +31,6 @@ from alexnet.data.sources.tars import is_tar
 from alexnet.errors import UserError
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_NAME_FILES = ("class_names.txt", "words.txt")
-_ANNOTATIONS = "val/val_annotations.txt"
 _WORDNET_ID = re.compile(r"n\d{8}")
 _TEST_LABELS_ARE_PUBLIC = ("2010",)
 MIN_CLASSES = 5
@@ -87,13 +85,11 @@ def open_source(path: Path) -> Iterator[Source]:
         found = _Found(tree)
         if found.splits:
             _check_splits(found)
-        place = _tiny_imagenet(found) or _class_folders(found)
-        classes = _number_classes(found, place)
+        classes = _number_classes(found, _tiny_imagenet(found) or _class_folders(found))
         if len(classes) < MIN_CLASSES:
             raise UserError(_too_few(path, filter(_visible, tree.files.names()), classes))
-        found.notes += _empty_class_folders(found)
-        names = _readable(found, classes)
-        yield Source(class_names=names, catalog=tree.files, read=tree.read, notes=tuple(found.notes))
+        names, notes = _readable(found, classes), (*found.notes, *_empty_class_folders(found))
+        yield Source(class_names=names, catalog=tree.files, read=tree.read, notes=notes)
 
 
 def _visible(name: str) -> bool:
@@ -113,22 +109,19 @@ def _split(folder: str) -> str | None:
 def _list_tars(tree: FileTree) -> None:
     """List those tars in a folder that take the place of folders of images; tars in a tar are listed with it."""
     names = tree.files.names() if tree.path.is_dir() else ()
-    tars = [name for name in names if _visible(name) and is_tar(name) and not ilsvrc.is_kit_file(name)]
+    listed = (name for name in names if _visible(name) and is_tar(name) and not ilsvrc.is_kit_file(name))
+    tars = {name: name.rpartition("/")[2].rpartition(".")[0] for name in listed}
     if not tars:
         return
     folders = {name.rpartition("/")[0] for name in tree.files.names() if _is_image(name)}
-    published = {tar for tar in tars if ilsvrc.IMAGES.fullmatch(_stem(tar))}
+    published = {tar for tar, stem in tars.items() if ilsvrc.IMAGES.fullmatch(stem)}
     there = {_split(part) for folder in folders for part in folder.split("/")}
-    wanted = [tar for tar in published if _split(_stem(tar)) not in there]
-    of_classes = [tar for tar in tars if not (folders or published) or _WORDNET_ID.fullmatch(_stem(tar))]
+    wanted = [tar for tar in published if _split(tars[tar]) not in there]
+    of_classes = [tar for tar, stem in tars.items() if not (folders or published) or _WORDNET_ID.fullmatch(stem)]
     doubled = {tar.rpartition("/")[0] for tar in of_classes} & {folder.rpartition("/")[0] for folder in folders}
     if doubled:
         raise UserError(f"{tree.path / min(doubled)} holds class folders as well as class tars; keep one of the two")
     tree.add_tars(sorted(wanted + of_classes))
-
-
-def _stem(tar: str) -> str:
-    return tar.rpartition("/")[2].rpartition(".")[0]
 
 
 class _Found:
@@ -190,7 +183,7 @@ _Place = Callable[[str], tuple[str, str] | None]
 
 def _tiny_imagenet(found: _Found) -> _Place | None:
     """Tiny-ImageNet; lines of its table are file name, tab, class folder, tab, and a bounding box."""
-    table = found.text(_ANNOTATIONS) if found.splits else None
+    table = found.text("val/val_annotations.txt") if found.splits else None
     if table is None:
         return None
     lines = (line.split("\t") for line in table.splitlines())
@@ -307,7 +300,7 @@ def _readable(found: _Found, classes: list[str]) -> list[str]:
     Two synsets can have the same words (ILSVRC-2012 has two cranes); their folders then distinguish them.
     """
     names: dict[str, str] = {}
-    for file in _NAME_FILES:
+    for file in ("class_names.txt", "words.txt"):
         if not names and (text := found.text(file)):
             lines = (line.split("\t" if "\t" in line else None, 1) for line in text.splitlines())
             names = {fields[0]: fields[1].strip() for fields in lines if len(fields) == 2}

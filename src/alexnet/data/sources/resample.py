@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-_BITS = 22
-"""Fractional bits of a weight: 32 less 8 for the pixel and 2 for the filter's overshoot, as in Pillow."""
+_BITS = 22  # fractional bits of a weight: 32 less 8 for the pixel and 2 for the filter's overshoot, as in Pillow
 
 _Pixels = npt.NDArray[np.uint8]
 _Taps = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]

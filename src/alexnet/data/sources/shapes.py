@@ -19,8 +19,7 @@ from PIL import Image
 from alexnet.config.groups import ShapesConfig
 from alexnet.data.progress import progress
 
-VERSION = 1
-"""Counts up when the drawing changes, so that packs of older drawings are not reused."""
+VERSION = 1  # counts up when the drawing changes, so that packs of older drawings are not reused
 _SPLITS = ("train", "val", "test")
 _SIDES = (64, 131)  # width and height of the images, upper end excluded
 _RADII = (0.31, 0.44)  # range of an object's radius, in shorter sides of its image

@@ -88,7 +88,6 @@ def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int,
     from matplotlib.ticker import MaxNLocator
 
     rows = [row for row in table.rows if row.deltas]
-    _draw_legend(canvas, rows, left, top)
     first = top + _LEGEND + _HEAD
     plot = PANEL - 8 - _FIGURES
     axes = canvas.axes(left + 8, first, plot, len(rows) * LINE)
@@ -116,6 +115,13 @@ def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int,
         canvas.text("\N{LEFTWARDS ARROW} error falls", left + 8, **foot)
     if plot - zero > 107:
         canvas.text("error rises \N{RIGHTWARDS ARROW}", left + 8 + plot, ha="right", **foot)
+    handles, labels = axes.get_legend_handles_labels()
+    marks = dict(zip(labels, handles, strict=True))  # each once
+    canvas.figure.legend(
+        list(marks.values()), list(marks), loc="upper left", ncols=2,
+        bbox_to_anchor=(left / canvas.width, 1 - top / canvas.height), borderaxespad=0, borderpad=0,
+        columnspacing=1.6, handletextpad=0.6, frameon=False, fontsize=12, labelcolor=LIGHT["muted"],
+    )  # fmt: skip
 
 
 def _reach(rows: Sequence[AblationRow], measure: str) -> Interval:
@@ -141,7 +147,7 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, reach: Interval, y: 
     stub = 0.04 * (reach.high - reach.low)
     low = min(max(mean.interval.low, reach.low), reach.high - stub)
     high = max(min(mean.interval.high, reach.high), reach.low + stub)
-    for line in _BAND:
+    for line in (_BAND, _WHISKER):
         axes.plot([low, high], [y, y], clip_on=False, **line)
     for beyond, end, marker in (
         (mean.interval.low < reach.low, reach.low, 8),  # CARETLEFTBASE
@@ -153,47 +159,22 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, reach: Interval, y: 
         seeds = [value for one in row.pairs if reach.low <= (value := one.deltas[measure].delta) <= reach.high]
         axes.plot(seeds, [y] * len(seeds), **_SEEDS, **style)
     if reach.low <= mean.delta <= reach.high:
-        axes.plot(mean.delta, y, **(_POINT if _excludes_zero(mean.interval) else _OPEN_POINT), **style)
+        excludes_zero = mean.interval.low > 0 or mean.interval.high < 0
+        axes.plot(mean.delta, y, **(_POINT if excludes_zero else _OPEN_POINT), **style)
     for source, marks, offset in (("paper", _PAPER, -7 / LINE), ("log", _LOG, 7 / LINE)):
         if (claim := row.expected_delta(source, measure)) is not None:
             axes.plot(claim, y + offset, **marks, **style)
 
 
-def _excludes_zero(interval: Interval) -> bool:
-    return interval.low > 0 or interval.high < 0
-
-
-_BAND: tuple[dict[str, Any], ...] = (
-    {"color": LIGHT["ours"], "linewidth": 12, "alpha": 0.2, "solid_capstyle": "butt"},
-    {"color": LIGHT["ours"], "linewidth": 1.6},
-)
-_POINT: dict[str, Any] = {"marker": "o", "markersize": 11, "color": LIGHT["ours"], "markeredgecolor": LIGHT["paper"]}
-_OPEN_POINT: dict[str, Any] = {
-    **_POINT, "markerfacecolor": LIGHT["paper"], "markeredgecolor": LIGHT["ours"], "markeredgewidth": 2.5
+_BAND: dict[str, Any] = {"color": LIGHT["ours"], "linewidth": 12, "alpha": 0.2, "solid_capstyle": "butt"}
+_WHISKER: dict[str, Any] = {"label": "95 % interval", "color": LIGHT["ours"], "linewidth": 1.6}
+_DOT: dict[str, Any] = {"marker": "o", "color": LIGHT["ours"]}
+_POINT = _DOT | {"label": "measured", "markersize": 11, "markeredgecolor": LIGHT["paper"]}
+_OPEN_POINT = _DOT | {
+    "label": "measured, interval includes 0", "markersize": 11, "markerfacecolor": LIGHT["paper"],
+    "markeredgewidth": 2.5,
 }  # fmt: skip
-_SEEDS: dict[str, Any] = {"marker": "o", "markersize": 6, "color": LIGHT["ours"], "alpha": 0.6, "markeredgewidth": 0.0}
-_PAPER: dict[str, Any] = {"marker": 7, "markersize": 11, "color": LIGHT["claim"]}  # CARETDOWN, centered at its tip
-_LOG: dict[str, Any] = {"marker": 6, "markersize": 11, "color": LIGHT["log"]}  # CARETUP
-
-
-def _draw_legend(canvas: Canvas, rows: Sequence[AblationRow], left: float, top: float) -> None:
-    """Explain the marks that occur."""
-    from matplotlib.lines import Line2D
-
-    excluding = {_excludes_zero(mean.interval) for row in rows for mean in row.deltas.values()}
-    claimed = {s for row in rows for s in ("paper", "log") for k in MEASURES if row.expected_delta(s, k) is not None}
-    band = [Line2D([], [], **line) for line in _BAND]
-    entries: list[tuple[bool, Any, str]] = [
-        (True in excluding, (*band, Line2D([], [], **_POINT)), "measured, with 95 % interval"),
-        (False in excluding, (*band, Line2D([], [], **_OPEN_POINT)), "95 % interval includes 0"),
-        (any(len(row.pairs) > 1 for row in rows), Line2D([], [], linestyle="none", **_SEEDS), "single seeds"),
-        ("paper" in claimed, Line2D([], [], linestyle="none", **_PAPER), "the paper's claim"),
-        ("log" in claimed, Line2D([], [], linestyle="none", **_LOG), "the authors' log"),
-    ]
-    canvas.figure.legend(
-        [mark for occurs, mark, _ in entries if occurs], [words for occurs, _, words in entries if occurs],
-        loc="upper left", bbox_to_anchor=(left / canvas.width, 1 - top / canvas.height),
-        ncols=2,
-        borderaxespad=0, borderpad=0, columnspacing=1.6, handletextpad=0.6, frameon=False, fontsize=12,
-        labelcolor=LIGHT["muted"],
-    )  # fmt: skip
+_SEEDS = _DOT | {"label": "single seeds", "markersize": 6, "alpha": 0.6, "markeredgewidth": 0.0}
+_PAPER: dict[str, Any] = {"label": "the paper's claim", "marker": 7, "markersize": 11, "color": LIGHT["claim"]}
+_LOG: dict[str, Any] = {"label": "the authors' log", "marker": 6, "markersize": 11, "color": LIGHT["log"]}
+"""Markers 6 and 7 are carets, centered at their tips."""

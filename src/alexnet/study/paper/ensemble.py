@@ -62,17 +62,13 @@ def ranks(members: Sequence[Member], weights: Sequence[float], labels: NDArray[n
     found = []
     for start in range(0, len(labels), _ROWS):
         part = slice(start, start + _ROWS)
-        scores = np.zeros(members[0][part].shape)
+        scores: NDArray[np.float64] = np.zeros(members[0][part].shape)
         for member, weight in zip(members, weights, strict=True):
             scores += weight * member[part].astype(np.float64)
-        found.append(_ranks_of_scores(scores, labels[part]))
+        own = scores[np.arange(len(scores)), labels[part]][:, None]
+        before = np.arange(scores.shape[1]) < labels[part][:, None]
+        found.append(((scores > own) | ((scores == own) & before)).sum(axis=1))
     return np.concatenate(found)
-
-
-def _ranks_of_scores(scores: NDArray[np.float64], labels: NDArray[np.int32]) -> NDArray[np.int64]:
-    own = scores[np.arange(len(labels)), labels][:, None]
-    before = np.arange(scores.shape[1]) < labels[:, None]
-    return np.asarray(((scores > own) | ((scores == own) & before)).sum(axis=1))
 
 
 def tuned_weights(members: Sequence[Member], labels: NDArray[np.int32]) -> tuple[float, ...]:

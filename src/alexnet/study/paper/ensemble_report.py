@@ -56,7 +56,9 @@ def report_ensemble(
     report = _report(nets, common_split(nets, split), view)
     title = f"{len(nets)} nets on {report.images:,} {report.split} images, {report.view}"
     rows = [(net, *_cells(errors)) for net, errors in zip(report.nets, report.members, strict=True)]
-    rows += [(_name(one), *_cells(one.errors)) for one in report.ensembles]
+    for one in report.ensembles:
+        weights = "of all" if one.name == "mean" else ", ".join(f"{weight:g}" for weight in one.weights)
+        rows.append((f"{one.name} {weights}", *_cells(one.errors)))
     lines = [_difference(report, one, measure) for one in report.ensembles for measure in MEASURES]
     if output is not None:
         escaped = [(escape_markdown(name), *cells) for name, *cells in rows]
@@ -93,10 +95,6 @@ def _report(nets: Sequence[Net], split: str, view: str) -> EnsembleReport:
         members=single_errors(members, labels),
         ensembles=ensembles,
     )
-
-
-def _name(one: Ensemble) -> str:
-    return "mean of all" if one.name == "mean" else f"{one.name} {', '.join(f'{weight:g}' for weight in one.weights)}"
 
 
 def _cells(errors: dict[str, Error]) -> list[str]:

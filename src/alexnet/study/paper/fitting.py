@@ -90,7 +90,6 @@ class Ratio:
     times: float
     """Geometric mean; a lower bound if `at_least`."""
     at_least: bool
-    seeds: int
     interval: Interval | None
     """95 % t interval over seeds, of logarithms; None with one seed or a lower bound."""
 
@@ -198,4 +197,4 @@ def ratio(slow: Network, fast: Network) -> Ratio | None:
     if len(logs) > 1 and not at_least:
         low, high = seed_interval(np.array(logs))
         interval = Interval(math.exp(low), math.exp(high))
-    return Ratio(times=math.exp(sum(logs) / len(logs)), at_least=at_least, seeds=len(logs), interval=interval)
+    return Ratio(times=math.exp(sum(logs) / len(logs)), at_least=at_least, interval=interval)

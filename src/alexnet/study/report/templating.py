@@ -27,6 +27,7 @@ def explanation(table: ComparisonTable) -> str:
 
 @cache
 def templates(*, html: bool) -> "Environment":
+    """Return the templates; those of HTML escape what they are given, those of text have filters for it."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(

@@ -19,6 +19,7 @@ from alexnet.study.report.page import markdown
 from alexnet.study.wording import MEASURE_NAMES, heading, title
 
 NAME = "AlexNet ablations"
+DELTAS, FINAL, PAGES = "Error deltas and the paper's", "Final errors", "Tables and report"
 CURVES = {
     "Validation": {
         "val/top1_error": "Validation top-1 error, %",
@@ -66,10 +67,7 @@ def workspace_of(tables: Sequence[ComparisonTable], *, entity: str, project: str
         project=project,
         name=NAME,
         sections=[
-            ws.Section(name="Error deltas and the paper's", panels=_delta_panels(tables), is_open=True),
-            ws.Section(name="Final errors", panels=_final_panels(tables), is_open=True),
-            *(ws.Section(name=name, panels=_curves(keys), is_open=True) for name, keys in CURVES.items()),
-            ws.Section(name="Tables and report", panels=_pages()),
+            ws.Section(name=name, panels=panels, is_open=name != PAGES) for name, panels in _panels(tables).items()
         ],
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
         runset_settings=ws.RunsetSettings(
@@ -84,14 +82,14 @@ def report_of(tables: Sequence[ComparisonTable], *, entity: str, project: str) -
     """Build the report: for each table its figures in words, the deltas, the final errors, and the curves."""
     blocks: list[wr.BlockTypes] = [wr.TableOfContents()]
     for table in tables:
-        curves = [panel for keys in CURVES.values() for panel in _curves(keys)]
+        panels = _panels([table])
         blocks += [
             wr.H1(text=heading(table)),
             wr.P(text=title(table)),
-            wr.H2(text="Error deltas and the paper's"),
-            _grid(table, COMPARISON, [*_delta_panels([table]), *_pages()]),
+            wr.H2(text=DELTAS),
+            _grid(table, COMPARISON, [*panels[DELTAS], *panels[PAGES]]),
             wr.H2(text="Errors and curves by ablation"),
-            _grid(table, TRAINING, [*_final_panels([table]), *curves]),
+            _grid(table, TRAINING, [panel for name in (FINAL, *CURVES) for panel in panels[name]]),
             wr.H2(text="Table and commands"),
             wr.MarkdownBlock(text=markdown([table], [])),
         ]
@@ -105,52 +103,44 @@ def _grid(table: ComparisonTable, job_type: str, panels: list[wr.PanelTypes]) ->
     return wr.PanelGrid(runsets=[wr.Runset(name=job_type, filters=filters)], panels=panels)
 
 
-def _curves(keys: dict[str, str]) -> list[wr.PanelTypes]:
-    return [
-        wr.LinePlot(title=heading, x="epoch", y=[key], log_y=key in LOG_SCALE or None, **BY_ABLATION)
-        for key, heading in keys.items()
-    ]
-
-
 def _evaluated(tables: Sequence[ComparisonTable]) -> list[tuple[str, str]]:
     return sorted({(table.split, table.view) for table in tables})
 
 
-def _final_panels(tables: Sequence[ComparisonTable]) -> list[wr.PanelTypes]:
-    return [
-        wr.BarPlot(
-            title=f"{MEASURE_NAMES[measure]} error, % of the {split} images, {view}",
-            metrics=[f"{split}/{view}/{measure}_error"],
-            **BY_ABLATION,
-        )
-        for split, view in _evaluated(tables)
-        for measure in MEASURES
-    ]
-
-
-def _delta_panels(tables: Sequence[ComparisonTable]) -> list[wr.PanelTypes]:
-    """Build a panel for every ablation and measure: a bar for the delta, and one for each that is claimed."""
+def _panels(tables: Sequence[ComparisonTable]) -> dict[str, list[wr.PanelTypes]]:
+    """Build the panels of each section; those of an ablation have a bar for its delta and for each that is claimed."""
     rows = {row.ablation: row for table in tables for row in table.rows if row.deltas}
-    return [
-        wr.BarPlot(
-            title=f"{row.ablation}: rise of the {MEASURE_NAMES[measure]} error, points",
-            metrics=[
-                delta_key(row.ablation, measure),
-                *(
-                    delta_key(row.ablation, measure, source)
-                    for source in ("paper", "log")
-                    if row.expected_delta(source, measure) is not None
-                ),
-            ],
-        )
-        for row in rows.values()
-        for measure in MEASURES
-    ]
-
-
-def _pages() -> list[wr.PanelTypes]:
-    """Build panels for the comparison run's chart, report and tables."""
-    return [
-        wr.MediaBrowser(title="Chart and report", media_keys=[INTERVALS_CHART, REPORT], num_columns=1),
-        *(wr.WeavePanelSummaryTable(table_name=name) for name in (DELTAS_TABLE, RUNS_TABLE)),
-    ]
+    claims = {
+        (name, k): [source for source in ("paper", "log") if row.expected_delta(source, k) is not None]
+        for name, row in rows.items()
+        for k in MEASURES
+    }
+    return {
+        DELTAS: [
+            wr.BarPlot(
+                title=f"{name}: rise of the {MEASURE_NAMES[measure]} error, points",
+                metrics=[delta_key(name, measure, figure) for figure in ("", *sources)],
+            )
+            for (name, measure), sources in claims.items()
+        ],
+        FINAL: [
+            wr.BarPlot(
+                title=f"{MEASURE_NAMES[measure]} error, % of the {split} images, {view}",
+                metrics=[f"{split}/{view}/{measure}_error"],
+                **BY_ABLATION,
+            )
+            for split, view in _evaluated(tables)
+            for measure in MEASURES
+        ],
+        **{
+            section: [
+                wr.LinePlot(title=heading, x="epoch", y=[key], log_y=key in LOG_SCALE or None, **BY_ABLATION)
+                for key, heading in keys.items()
+            ]
+            for section, keys in CURVES.items()
+        },
+        PAGES: [
+            wr.MediaBrowser(title="Chart and report", media_keys=[INTERVALS_CHART, REPORT], num_columns=1),
+            *(wr.WeavePanelSummaryTable(table_name=name) for name in (DELTAS_TABLE, RUNS_TABLE)),
+        ],
+    }
