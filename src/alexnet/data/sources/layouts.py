@@ -88,10 +88,8 @@ def open_source(path: Path) -> Iterator[Source]:
         classes = _number_classes(found, _tiny_imagenet(found) or _class_folders(found))
         if len(classes) < MIN_CLASSES:
             raise UserError(_too_few(path, filter(_visible, tree.files.names()), classes))
-        found.notes += _empty_class_folders(found)
-        yield Source(
-            class_names=_readable(found, classes), catalog=tree.files, read=tree.read, notes=tuple(found.notes)
-        )
+        names, notes = _readable(found, classes), (*found.notes, *_empty_class_folders(found))
+        yield Source(class_names=names, catalog=tree.files, read=tree.read, notes=notes)
 
 
 def _visible(name: str) -> bool:
