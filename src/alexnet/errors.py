@@ -1,5 +1,6 @@
 """The one exception that users see: what is wrong, where, and what to do, in one line."""
 
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from typing import NoReturn
 
 INTERRUPTED = 130
 """Exit code of a process that Ctrl-C stopped (128 + 2)."""
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+"""What schedulers send ahead of a kill: Slurm SIGTERM, or what `sbatch --signal` names; submitit asks for SIGUSR2."""
 
 
 class UserError(Exception):
@@ -15,6 +18,13 @@ class UserError(Exception):
 
     Raised for anything that the user can mend. Internal invariants are `assert`s and keep their traceback.
     """
+
+
+class Preempted(SystemExit):
+    """The exit of a process that obeyed a signal; its code is 128 + the signal, as shells expect."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
 
 
 @contextmanager

@@ -2,18 +2,27 @@
 
 import math
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
+from alexnet.config.job import Job
 from alexnet.data.batches.loading import batch_parts
+from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
 from alexnet.parts import Replica
 from alexnet.runs.result import read_result
+from alexnet.training.datamodule import PackDataModule
 from alexnet.training.history import EpochRecord
+from alexnet.training.module import AlexNetModule
 from alexnet.training.world import DistributedContext, detect, external_launch
+from tests.training import bodies
 from tests.training.conftest import MakeJob, epochs, execute, state
 
 STEADY = ("optimizer.lr=0.001", "data.shapes.val_per_class=1", "hardware.threads=1", "optimizer.batch_size=17")
@@ -39,7 +48,8 @@ def alone(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("replicas", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("replicas", [2, 3])
 def test_several_processes_are_one_network(tiny: MakeJob, alone: Path, tmp_path: Path, replicas: int) -> None:
     result, _ = execute(tiny(*STEADY, "devices=ddp", f"devices.replicas={replicas}"), tmp_path)
     assert result.status == "finished" and result.device.startswith(f"{replicas} processes, each on cpu: ")
@@ -71,11 +81,44 @@ def test_more_processes_than_images_in_the_last_batch(tiny: MakeJob, tmp_path: P
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-7, msg=name)
 
 
-def test_an_error_of_the_user_in_any_process_is_one_line(tiny: MakeJob, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="diverged"):
-        execute(tiny("optimizer.lr=1e9", "devices=ddp"), tmp_path)
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [(bodies.fail_in_one, "training diverged"), (bodies.die_in_one, r"process 1 of 2 was killed \(SIGKILL\)")],
+)
+def test_run_one_process_fails_or_dies_is_one_line(
+    tiny: MakeJob,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    body: Callable[[Job, Path, int, Console], None],
+    message: str,
+) -> None:
+    monkeypatch.setattr("alexnet.training.run._run_rank", body)
+    with pytest.raises(UserError, match=message):
+        execute(tiny("devices=ddp"), tmp_path)
     stopped = read_result(tmp_path)
-    assert stopped.status == "failed" and stopped.message is not None and "diverged" in stopped.message
+    assert stopped.status == "failed" and stopped.message is not None and re.search(message, stopped.message)
+
+
+def test_loss_of_two_copies_has_the_gradient_of_one_network(tiny: MakeJob) -> None:
+    """The mean over copies, as DDP takes it, under the same dropout masks; the second batch leaves one copy nothing."""
+    job = tiny("optimizer.batch_size=59")
+    pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
+
+    def gradients(replica: Replica) -> list[list[torch.Tensor]]:
+        module = AlexNetModule(job.config, job.tree, pack, replica)
+        data = PackDataModule(pack, job.config, replica)
+        module._trainer = SimpleNamespace(global_step=0)  # type: ignore[assignment]
+        found = []
+        for index, batch in enumerate(data.train_dataloader()):
+            module.zero_grad()
+            module.loss(batch, index).backward()
+            found.append([weight.grad.clone() for weight in module.net.parameters() if weight.grad is not None])
+        return found
+
+    halves = [gradients(Replica(index=index, count=2)) for index in range(2)]
+    for whole, *parts in zip(gradients(Replica(index=0, count=1)), *halves, strict=True):
+        for expected, one, other in zip(whole, *parts, strict=True):
+            torch.testing.assert_close((one + other) / 2, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize(

@@ -63,12 +63,7 @@ def test_a_bfloat16_run_goes_on_bit_for_bit(tiny: MakeJob, tmp_path: Path, monke
     assert_same_training(tmp_path / "stopped", tmp_path / "undisturbed")
 
 
-def compiled_runs_agree(tiny: MakeJob, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = tiny("hardware.compile=true")
-    stop_in("loss", 1, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        execute(job, tmp_path)
-    execute(job, tmp_path)
+def compiled_run_agrees(plain: Path, tmp_path: Path) -> None:
     ours, theirs = state(tmp_path), state(plain)
     assert checkpoint(tmp_path)["state_dict"].keys() == checkpoint(plain)["state_dict"].keys()
     assert losses(tmp_path) == pytest.approx(losses(plain), rel=1e-4)
@@ -79,20 +74,26 @@ def compiled_runs_agree(tiny: MakeJob, plain: Path, tmp_path: Path, monkeypatch:
 def test_a_compiled_run_is_the_same_run(
     tiny: MakeJob, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped and continued, with the names of the plain run's weights; traced as for a compiler, without the wait."""
+    """With the names of the plain run's weights; traced as for a compiler, without the wait."""
     monkeypatch.setattr(torch, "compile", partial(_traced, torch.compile))
-    compiled_runs_agree(tiny, plain, tmp_path, monkeypatch)
+    execute(tiny("hardware.compile=true"), tmp_path)
+    compiled_run_agrees(plain, tmp_path)
 
 
 @pytest.mark.slow  # torch compiles C++ for a minute
-def test_a_truly_compiled_run_is_the_same_run(
+def test_a_truly_compiled_run_stopped_and_continued_is_the_same_run(
     tiny: MakeJob, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiled_runs_agree(tiny, plain, tmp_path, monkeypatch)
+    job = tiny("hardware.compile=true")
+    stop_in("loss", 1, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        execute(job, tmp_path)
+    execute(job, tmp_path)
+    compiled_run_agrees(plain, tmp_path)
 
 
-def _traced(compiler: Callable[..., object], function: object, *, mode: str) -> object:
-    assert mode == "default"
+def _traced(compiler: Callable[..., object], function: object, *, options: dict[str, bool]) -> object:
+    assert options == {"fallback_random": True}
     return compiler(function, backend="aot_eager")
 
 
@@ -143,9 +144,9 @@ def test_without_glibc_a_tuned_allocator_is_refused(monkeypatch: pytest.MonkeyPa
 def test_a_device_that_cannot_decode_is_refused(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     device = "data.decoder=nvjpeg"
     with pytest.raises(UserError, match=rf"{device} .*NVIDIA GPU.*choose cpu"):
-        execute(tiny(f"+{device}"), tmp_path / "run")  # hardware.accelerator=cpu
+        execute(tiny(device), tmp_path / "run")  # hardware.accelerator=cpu
     assert not (tmp_path / "run").exists()
-    wanted = tiny(f"+{device}", "hardware.accelerator=auto").config
+    wanted = tiny(device, "hardware.accelerator=auto").config
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=rf"{device} .*choose cpu"):
         hardware.check_decoder(wanted)

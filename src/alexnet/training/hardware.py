@@ -22,6 +22,14 @@ MALLOPT = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2
 """Parameters of glibc's allocator (malloc.h) and their values: no memory of its own for a large tensor, none given back
 to the system, and 256 MiB more whenever there is too little."""
 
+COMPILE_MODES: dict[str, dict[str, bool]] = {
+    "default": {},
+    "reduce-overhead": {"triton.cudagraphs": True},
+    "max-autotune-no-cudagraphs": {"max_autotune": True, "coordinate_descent_tuning": True},
+    "max-autotune": {"max_autotune": True, "coordinate_descent_tuning": True, "triton.cudagraphs": True},
+}
+"""Options that torch's modes consist of: `torch.compile` takes a mode or options, not both."""
+
 
 def check_hardware(hardware: HardwareConfig) -> None:
     """Refuse what this machine cannot do.
@@ -79,10 +87,8 @@ def trainer_options(hardware: HardwareConfig, world: DistributedContext = SINGLE
 def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
     """Let torch compile the network at its first batch. Its parameters keep their names."""
     if hardware.compile:
-        from torch._inductor import config  # takes a second
-
-        config.fallback_random = True  # dropout masks must be those that the seed and the step give without a compiler
-        net.compile(mode=hardware.compile_mode)
+        # Dropout masks must be those that the seed and the step give without a compiler.
+        net.compile(options=COMPILE_MODES[hardware.compile_mode] | {"fallback_random": True})
 
 
 @lru_cache

@@ -2,6 +2,7 @@
 
 Not used under torchrun or srun. torch's own launcher (`torch.distributed.launcher`) is not used either: it kills
 processes 30 seconds after a signal, too soon for a large checkpoint, and does not pass on SIGUSR1 and SIGUSR2.
+A process that is started imports this module and what its `body` needs, so nothing heavy is imported here.
 """
 
 import io
@@ -17,26 +18,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import TypeAlias
 
 import torch.distributed as dist
 from rich.console import Console
 from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, ProcessRaisedException, start_processes
 
-from alexnet.config.job import Job
-from alexnet.errors import UserError
+from alexnet.errors import SIGNALS, Preempted, UserError
 from alexnet.files import exclusive
-from alexnet.training.preemption import SIGNALS, Preempted
 
 GRACE_SECONDS = 60
 """Time that processes get to write a checkpoint and end before they are killed."""
 PARENT_CHECK_SECONDS = 0.5
 FIRST_LOCK = ".first.lock"
 LOCALHOST = "127.0.0.1"
-
-Errors: TypeAlias = "SimpleQueue[tuple[int, bool, str]]"
-"""Rank, whether it is the user's error, and the message."""
-Body: TypeAlias = Callable[[Job, Path, Console, int], None]
 
 
 class RankError(RuntimeError):
@@ -47,12 +41,9 @@ class RankError(RuntimeError):
 class _Launch:
     """What the parent tells the processes that it starts."""
 
-    body: Body
-    job: Job
+    body: Callable[[Console], None]
     directory: Path
-    size: int
-    at_once: int
-    port: int
+    environment: dict[str, str]
     parent: int
     """Process id."""
     screen: str | None
@@ -63,7 +54,7 @@ class _Launch:
     """File of log messages."""
 
 
-def run_in_ranks(body: Body, job: Job, directory: Path, size: int, *, console: Console, at_once: int) -> None:
+def run_in_ranks(body: Callable[[Console], None], directory: Path, size: int, *, console: Console) -> None:
     """Call `body` in `size` processes of this machine. When one fails or dies, all end.
 
     Raises:
@@ -72,20 +63,24 @@ def run_in_ranks(body: Body, job: Job, directory: Path, size: int, *, console: C
     """
     # The parent holds the store by which they find each other, so that no other program can take its port.
     store = dist.TCPStore(LOCALHOST, 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
-    log_files = [log.baseFilename for log in logging.getLogger().handlers if isinstance(log, logging.FileHandler)]
+    logs = [log.baseFilename for log in logging.getLogger().handlers if isinstance(log, logging.FileHandler)]
     launch = _Launch(
         body=body,
-        job=job,
         directory=directory,
-        size=size,
-        at_once=at_once,
-        port=store.port,
+        environment={
+            "WORLD_SIZE": str(size),
+            "LOCAL_WORLD_SIZE": str(size),
+            "MASTER_ADDR": LOCALHOST,
+            "MASTER_PORT": str(store.port),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",  # torchrun's way to say that another process holds the store
+            "TORCHELASTIC_RESTART_COUNT": "0",
+        },
         parent=os.getpid(),
         screen=None if console.file is sys.stdout else getattr(console.file, "name", None),
         width=console.width,
-        log=log_files[0] if log_files else None,
+        log=logs[0] if logs else None,
     )
-    errors: Errors = mp.get_context("spawn").SimpleQueue()
+    errors: SimpleQueue[Exception] = mp.get_context("spawn").SimpleQueue()
     with _signals_unwind():
         logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # reports every process that it ends
         context = start_processes(_rank, (launch, errors), nprocs=size, join=False)  # type: ignore[no-untyped-call]
@@ -99,7 +94,7 @@ def run_in_ranks(body: Body, job: Job, directory: Path, size: int, *, console: C
             _end(context)
 
 
-def _first_error(context: ProcessContext, errors: Errors, error: Exception) -> Exception:
+def _first_error(context: ProcessContext, errors: "SimpleQueue[Exception]", error: Exception) -> Exception:
     """Return the first error, as its rank reported it."""
     for rank, process in enumerate(context.processes):
         if process.exitcode < 0 and process.exitcode != -signal.SIGTERM:  # by which torch ends those that are left
@@ -107,10 +102,7 @@ def _first_error(context: ProcessContext, errors: Errors, error: Exception) -> E
             return UserError(f"process {rank} of {len(context.processes)} was killed ({name}); repeat to continue")
     if isinstance(error, ProcessRaisedException):
         logging.getLogger(__name__).error("%s", error)  # with the traceback
-    if errors.empty():
-        return RankError(" ".join(str(error).split()))
-    rank, by_user, message = errors.get()
-    return UserError(message) if by_user else RankError(f"process {rank}: {message}")
+    return RankError(" ".join(str(error).split())) if errors.empty() else errors.get()
 
 
 def _end(context: ProcessContext) -> None:
@@ -144,20 +136,11 @@ def _signals_unwind() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _rank(rank: int, launch: _Launch, errors: Errors) -> None:
+def _rank(rank: int, launch: _Launch, errors: "SimpleQueue[Exception]") -> None:
     """Set up one process and call its body."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent turns it into a SIGTERM for each
     threading.Thread(target=_end_with_parent, args=(launch.parent,), daemon=True).start()
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(launch.size),
-        "LOCAL_WORLD_SIZE": str(launch.size),
-        "MASTER_ADDR": LOCALHOST,
-        "MASTER_PORT": str(launch.port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",  # torchrun's way to say that another process holds the store
-        "TORCHELASTIC_RESTART_COUNT": "0",
-    }
+    os.environ |= {**launch.environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     if launch.log is not None:
         form = f"[%(asctime)s][process {rank}][%(name)s][%(levelname)s] - %(message)s"
@@ -167,16 +150,16 @@ def _rank(rank: int, launch: _Launch, errors: Errors) -> None:
             console = Console(file=io.StringIO())
             if rank == 0:
                 # A first process of an earlier attempt, whose parent was killed, ends before this one writes.
-                stack.enter_context(
-                    exclusive(launch.directory / FIRST_LOCK, str(launch.directory), wait=lambda _: None)
-                )
+                lock = launch.directory / FIRST_LOCK
+                stack.enter_context(exclusive(lock, str(launch.directory), wait=lambda _: None))
                 screen = launch.screen and stack.enter_context(Path(launch.screen).open("a", encoding="utf-8"))
                 console = Console(file=screen, width=launch.width) if screen else Console()
-            launch.body(launch.job, launch.directory, console, launch.at_once)
+            launch.body(console)
+    except UserError as error:
+        errors.put(error)
+        raise
     except Exception as error:
-        by_user = isinstance(error, UserError)
-        message = str(error) if by_user else f"{type(error).__name__}: {' '.join(str(error).split())}"
-        errors.put((rank, by_user, message))
+        errors.put(RankError(f"process {rank}: {type(error).__name__}: {' '.join(str(error).split())}"))
         raise
 
 

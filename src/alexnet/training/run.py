@@ -3,6 +3,7 @@
 import io
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -48,14 +49,14 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
         result = initial_result(job, directory, pack)
         result.write(directory)
         try:
-            run_in_ranks(_run_rank, job, directory, processes, console=console, at_once=at_once)
+            run_in_ranks(partial(_run_rank, job, directory, at_once), directory, processes, console=console)
         except BaseException as error:  # the first process may not have lived to say so, or not know the cause
             aborted_result(result, error).write(directory)
             raise
         return read_result(directory)
 
 
-def _run_rank(job: Job, directory: Path, console: Console, at_once: int) -> None:
+def _run_rank(job: Job, directory: Path, at_once: int, console: Console) -> None:
     """Do the part of one of the processes that `run` has started; it holds the run directory."""
     _run(job, directory, preflight(job), replace(detect(job.config), runs=at_once), console)
 
