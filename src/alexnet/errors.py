@@ -1,9 +1,11 @@
 """The one exception that users see: what is wrong, where, and what to do, in one line."""
 
+import errno
+import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from typing import NoReturn
 
@@ -11,6 +13,12 @@ INTERRUPTED = 130
 """Exit code of a process that Ctrl-C stopped (128 + 2)."""
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 """What schedulers send ahead of a kill: Slurm SIGTERM, or what `sbatch --signal` names; submitit asks for SIGUSR2."""
+
+
+REFUSED_BY_THE_MACHINE = {
+    errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS,
+}  # fmt: skip
+"""No room, no permission, no such folder."""
 
 
 class UserError(Exception):
@@ -29,13 +37,31 @@ class Preempted(SystemExit):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Show a user's mistake as one line on stderr and exit with 1; Ctrl-C exits with 130."""
+    """Show a user's mistake, or a file that the machine refuses, as one line on stderr and exit with 1.
+
+    Ctrl-C exits with 130. Output that nobody reads any more (`| head`) is no mistake.
+    """
     try:
         yield
+        sys.stdout.flush()
     except UserError as error:
         exit_with(error)
+    except BrokenPipeError:
+        _discard_output()
+    except OSError as error:
+        if error.errno not in REFUSED_BY_THE_MACHINE:
+            raise
+        _discard_output()
+        place = "" if error.filename is None else f"{error.filename}: "
+        exit_with(UserError(f"{place}{error.strerror}; repeat the command once that is mended"))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _discard_output() -> None:
+    """Let what is still buffered go nowhere: Python would fail on it again at its end."""
+    with suppress(OSError):  # an output without a file, in a test or a notebook
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_with(error: UserError) -> NoReturn:

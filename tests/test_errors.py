@@ -1,0 +1,21 @@
+"""What users see of an error."""
+
+import errno
+
+import pytest
+
+from alexnet.errors import one_line_errors
+
+
+def test_one_line_errors_full_disk_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, one_line_errors():
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/x/result.json")
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == (
+        "error: runs/x/result.json: No space left on device; repeat the command once that is mended\n"
+    )
+
+
+def test_one_line_errors_other_fault_keeps_its_traceback() -> None:
+    with pytest.raises(OSError, match="loop"), one_line_errors():
+        raise OSError(errno.ELOOP, "loop")
