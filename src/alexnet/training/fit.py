@@ -21,7 +21,7 @@ from alexnet.runs.directory import last_checkpoint
 from alexnet.runs.first_layer import write_first_layer
 from alexnet.runs.predictions import write_predictions
 from alexnet.runs.probabilities import write_probabilities
-from alexnet.runs.result import PretrainedFacts, Result
+from alexnet.runs.result import Result
 from alexnet.runs.wandb_names import check_login
 from alexnet.trained.weights import read_checkpoint
 from alexnet.training.callbacks import LrSchedule, checkpoint_callbacks
@@ -167,18 +167,16 @@ def _checkpoint(directory: Path, pack: Pack) -> Path | None:
 
 def _headline(result: Result, directory: Path) -> str:
     images = ", ".join(f"{count:,} {split}" for split, count in result.data.images.items())
-    start = f"from {result.pretrained.run}: {_kept(result.pretrained)}\n" if result.pretrained else ""
+    start = ""
+    if (given := result.pretrained) is not None:
+        layers = {"takes": given.taken, "draws": given.fresh, "leaves": given.left_behind}
+        kept = ", ".join(f"{verb} {' '.join(names)}" for verb, names in layers.items() if names)
+        start = f"from {given.run}: {kept}\n"
     return (
         f"{result.ablation}, seed {result.seed}: {result.parameters:,} parameters, {result.device}\n{start}"
         f"{result.data.name}: {result.data.classes:,} classes, {images} images\n"
         f"-> {directory}"
     )
-
-
-def _kept(pretrained: PretrainedFacts) -> str:
-    """Say which layers start from pre-trained weights."""
-    parts = {"takes": pretrained.taken, "draws": pretrained.fresh, "leaves": pretrained.left_behind}
-    return ", ".join(f"{verb} {' '.join(layers)}" for verb, layers in parts.items() if layers)
 
 
 def silence_lightning() -> None:

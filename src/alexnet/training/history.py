@@ -1,6 +1,7 @@
 """What happened in each epoch: kept in the checkpoint, written to `metrics.csv`, sent to the loggers."""
 
 import math
+import re
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -81,8 +82,12 @@ class History(L.Callback):
         self.records.append(record)
         if trainer.is_global_zero:
             write_metrics(self.directory, self.records)
-        logged = {name: float(value) for name, value in asdict(record).items() if value is not None}
-        metrics = {_metric_name(name): value for name, value in logged.items() if name != "step"}
+        # `val_top1_error` -> `val/top1_error`: dashboards group by the part before the slash.
+        metrics = {
+            re.sub("^(train_set|train|val)_", r"\1/", name): float(value)
+            for name, value in asdict(record).items()
+            if value is not None and name != "step"
+        }
         for logger in trainer.loggers:
             logger.log_metrics(metrics | {"epoch": record.epoch}, step=record.step - 1)
 
@@ -110,11 +115,3 @@ class History(L.Callback):
 
 def _percent(errors: TopKErrors) -> dict[str, float]:
     return {name: 100 * float(rate) for name, rate in errors.compute().items()}
-
-
-def _metric_name(field: str) -> str:
-    """`val_top1_error` -> `val/top1_error`: dashboards group by the part before the slash."""
-    for prefix in ("train_set_", "train_", "val_"):
-        if field.startswith(prefix):
-            return f"{prefix[:-1]}/{field.removeprefix(prefix)}"
-    return field
