@@ -14,11 +14,6 @@ from alexnet.training.schedule import scheduled_lr
 UPDATE_SECONDS = 0.5
 
 
-def display_callback(console: Console, history: History, *, live: bool) -> L.Callback:
-    """Return the live bar if it is wanted and the console is a terminal, else epoch lines."""
-    return LiveBar(history) if live and console.is_terminal else EpochLines(console, history)
-
-
 class LiveBar(RichProgressBar):
     """Lightning's Rich bar with the errors in percent, the learning rate and the speed."""
 

@@ -26,7 +26,7 @@ from alexnet.runs.wandb_names import check_login
 from alexnet.trained.weights import read_checkpoint
 from alexnet.training.callbacks import LrSchedule, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
-from alexnet.training.display import display_callback
+from alexnet.training.display import EpochLines, LiveBar
 from alexnet.training.hardware import (
     check_decoder,
     check_hardware,
@@ -127,6 +127,7 @@ def _trainer(
     console: Console,
 ) -> L.Trainer:
     hardware = job.config.hardware
+    live = hardware.progress_bar and console.is_terminal
     return L.Trainer(
         **trainer_options(hardware, world),
         max_epochs=job.config.schedule.epochs,
@@ -135,11 +136,11 @@ def _trainer(
         callbacks=[
             history,
             LrSchedule(job.config, history),
-            display_callback(console, history, live=hardware.progress_bar),
+            LiveBar(history) if live else EpochLines(console, history),
             Preemption(directory),
             *checkpoint_callbacks(directory, history),
         ],
-        enable_progress_bar=hardware.progress_bar and console.is_terminal,
+        enable_progress_bar=live,
         enable_model_summary=False,
         use_distributed_sampler=False,  # every process plans and loads its own part of the batches
         reload_dataloaders_every_n_epochs=1,  # every epoch has its own plan

@@ -2,7 +2,6 @@
 
 import platform
 import subprocess
-from dataclasses import replace
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -58,12 +57,6 @@ def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
         precision=config.hardware.precision,
     )
-
-
-def aborted_result(result: Result, error: BaseException) -> Result:
-    if isinstance(error, Exception):
-        return replace(result, status="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
-    return replace(result, status="interrupted", message=f"interrupted ({type(error).__name__})")
 
 
 def training_facts(history: History, images: int) -> TrainingFacts:

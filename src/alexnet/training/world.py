@@ -47,10 +47,6 @@ class DistributedContext:
         return self.rank == 0
 
     @property
-    def nodes(self) -> int:
-        return self.size // self.local_size
-
-    @property
     def replica(self) -> Replica:
         """The copy of the network that this process trains."""
         return Replica(index=self.rank // self.devices, count=self.size // self.devices)
