@@ -4,12 +4,19 @@ Commands import torch when they run, not at the top: help and refusals do not wa
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol
 
 from alexnet.errors import UserError
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+class Commands(Protocol):
+    """What `add_subparsers` returns; argparse has no public name for it."""
+
+    def add_parser(
+        self, name: str, *, help: str, parents: Sequence[argparse.ArgumentParser] = ()
+    ) -> argparse.ArgumentParser: ...
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
