@@ -11,7 +11,7 @@ alone and registers nothing.
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra import compose
 from hydra.core.config_loader import ConfigLoader
@@ -23,12 +23,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
 if TYPE_CHECKING:
-    from alexnet.sweep.planned import PlannedRun
-    from alexnet.sweep.study import Study
+    from alexnet.sweep.study import PlannedRun, Study
 
 
-class RememberingLoader(ConfigLoader):
-    """A config loader that composes each job once: the sweeper, the study and the basic launcher all ask for it."""
+class RememberingLoader:
+    """Hydra's config loader, which composes each job once: the sweeper, the study and the basic launcher all ask."""
 
     def __init__(self, loader: ConfigLoader) -> None:
         self.loader = loader
@@ -40,33 +39,19 @@ class RememberingLoader(ConfigLoader):
             self.composed[key] = self.loader.load_sweep_config(master_config, sweep_overrides)
         return deepcopy(self.composed[key])  # launchers write the job's number into theirs
 
-    def __getstate__(self) -> dict[str, Any]:  # on its way to another process
-        return {"loader": self.loader, "composed": {}}
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
 
-    def load_configuration(self, *arguments: Any, **options: Any) -> Any:
-        return self.loader.load_configuration(*arguments, **options)
-
-    def get_search_path(self) -> Any:
-        return self.loader.get_search_path()
-
-    def get_sources(self) -> Any:
-        return self.loader.get_sources()
-
-    def list_groups(self, parent_name: str) -> Any:
-        return self.loader.list_groups(parent_name)
-
-    def get_group_options(self, *arguments: Any, **options: Any) -> Any:
-        return self.loader.get_group_options(*arguments, **options)
-
-    def compute_defaults_list(self, *arguments: Any, **options: Any) -> Any:
-        return self.loader.compute_defaults_list(*arguments, **options)
+    def __reduce__(self) -> tuple[Any, ...]:  # other processes begin with an empty memory
+        return type(self), (self.loader,)
 
 
 class StudyContext(HydraContext):
     """Hydra's context for a sweeper and its launcher, with the study that both belong to."""
 
     def __init__(self, original: HydraContext, study: "Study") -> None:
-        super().__init__(config_loader=RememberingLoader(original.config_loader), callbacks=original.callbacks)
+        loader = cast(ConfigLoader, RememberingLoader(original.config_loader))
+        super().__init__(config_loader=loader, callbacks=original.callbacks)
         self.study = study
 
 
@@ -82,10 +67,11 @@ class StudySweeper(Sweeper):
 
         self.study, self.folder = Study(), Path(config.hydra.sweep.dir)
         search_path = [one for one in config.hydra.overrides.hydra if one.startswith("hydra.searchpath=")]
-        given = expanded(config.hydra.overrides.task, hydra_context.config_loader, search_path)
-        swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-        swept = expanded(swept, hydra_context.config_loader, search_path)
-        params, self.arguments = merged(swept, given)
+        listed = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+        params, self.arguments = merged(
+            expanded(listed, hydra_context.config_loader, search_path),
+            expanded(config.hydra.overrides.task, hydra_context.config_loader, search_path),
+        )
         sweeper = deepcopy(config.hydra.sweeper)
         choice = config.hydra.runtime.choices["hydra/sweeper"]
         with read_write(sweeper), open_dict(sweeper):
@@ -94,6 +80,7 @@ class StudySweeper(Sweeper):
             sweeper._target_ = own.hydra.sweeper._target_
             sweeper.params = params
         launcher = {"_target_": f"{__name__}.StudyLauncher", "_recursive_": False, "chosen": config.hydra.launcher}
+        launcher["is_study"] = bool(listed)
         self.sweeper = Plugins.instance().instantiate_sweeper(
             hydra_context=StudyContext(hydra_context, self.study),
             task_function=task_function,
@@ -123,8 +110,9 @@ class StudySweeper(Sweeper):
 class StudyLauncher(Launcher):
     """The chosen launcher, given only jobs that have passed every check and are not finished."""
 
-    def __init__(self, chosen: DictConfig) -> None:
-        self.chosen = chosen
+    def __init__(self, chosen: DictConfig, is_study: bool) -> None:
+        """Take the configuration of the chosen launcher, and whether an experiment or the user lists the runs."""
+        self.chosen, self.is_study = chosen, is_study
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         assert isinstance(hydra_context, StudyContext)
@@ -162,13 +150,15 @@ class StudyLauncher(Launcher):
         """Compose and check all jobs; the mistakes of all are shown, and any one ends the sweep."""
         from alexnet.commands.train import checked
         from alexnet.config.overrides import explain
-        from alexnet.sweep.planned import PlannedRun
-        from alexnet.sweep.study import refuse
+        from alexnet.errors import UserError
+        from alexnet.sweep.study import PlannedRun, refuse
 
         planned, mistakes = [], list[str | None]()
         for overrides in jobs:
             try:
                 composed = self.loader.load_sweep_config(self.config, list(overrides))
+                if composed.hydra.sweeper.get("params") and not self.is_study:
+                    raise UserError(f"experiment={composed.hydra.runtime.choices.experiment} is a study: give it alone")
                 planned.append(PlannedRun.of(overrides, checked(composed, composed.hydra)))
                 mistakes.append(None)
             except Exception as error:

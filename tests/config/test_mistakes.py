@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra.core.config_store import ConfigStore
+from hydra.errors import ConfigCompositionException
 
 from alexnet.config import compose as composing
-from alexnet.config.compose import ablation_choices, ablation_content, register, validate
+from alexnet.config.compose import ablation_choices, ablation_content, compose_config, register, validate
 from alexnet.config.schema import ConfigTree
 from alexnet.errors import UserError, did_you_mean
 from tests.config.conftest import job
@@ -117,6 +118,21 @@ def test_a_value_of_another_type_is_named_with_what_is_expected(argument: str, e
     with pytest.raises(UserError) as caught:
         validate(with_value(argument))
     assert str(caught.value) == f"{argument}: {expected} is needed"
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("optimizer.lr=abc", "a number"),
+        ("++seed=true", "a whole number"),
+        ("schedule.milestones=[1.5]", "a list such as [1,2]"),
+        ("+optimizer.weight_decay_multipliers.conv1=x", "a number"),
+    ],
+)
+def test_hydra_refuses_another_type_while_it_composes(argument: str, expected: str) -> None:
+    with pytest.raises(ConfigCompositionException):
+        compose_config([argument])
+    assert refusal(argument) == f"{argument.lstrip('+')}: {expected} is needed"
 
 
 def with_value(argument: str) -> ConfigTree:

@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.sweep.planned import PlannedRun
-from alexnet.sweep.study import Study, max_parallel_jobs, refuse, start_all
+from alexnet.sweep.study import PlannedRun, Study, max_parallel_jobs, refuse, start_all
 from tests.sweep.test_progress import leave, plan
 
 

@@ -22,8 +22,7 @@ from alexnet.errors import UserError, exit_with, first_line, one_line_errors
 from alexnet.evaluation.table import result_table
 from alexnet.runs.directory import TERMINAL_LOG
 from alexnet.runs.result import Result, finished_result
-from alexnet.sweep.planned import objective
-from alexnet.sweep.study import max_parallel_jobs, print_unreached_milestones
+from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
 
 HELP = """\
 python train.py [--multirun] [--config-dir DIR] [GROUP=CHOICE] [KEY=VALUE] [+ablation=NAME]

@@ -33,11 +33,14 @@ ABLATIONS = _folder("ablations")
 
 @cache
 def register() -> None:
-    """Make every file of `ablations/` a choice of the Hydra group `ablation`; `figure1/tanh` if it is in a subfolder.
+    """Register the schema, and every file of `ablations/` as a choice of the Hydra group `ablation`.
+
+    A file in a subfolder is chosen as `figure1/tanh`.
 
     Raises:
         UserError: a file is not YAML, or does not hold its own claim.
     """
+    ConfigStore.instance().store(name="schema", node=Config)
     for choice, tree in ablation_choices().items():
         folder, _, name = f"ablation/{choice}".rpartition("/")
         ConfigStore.instance().store(group=folder, name=name, node=tree, package="_global_")
@@ -171,7 +174,7 @@ def _unfit(error: OmegaConfBaseException, tree: ConfigTree) -> str:
         for part in key.split("."):
             value = value[part]
         shown = value if isinstance(value, str) else json.dumps(value)
-        return f"{key}={shown}: {_expected(_schema_node(key))} is needed"
+        return f"{key}={shown}: {needed_type(key)} is needed"
     return unknown_key(str(error.full_key))
 
 
@@ -179,13 +182,16 @@ def unknown_key(key: str) -> str:
     """Say that there is no such key, and which one was probably meant."""
     parent, _, name = key.rpartition(".")
     known = schema_keys(parent)
-    if name in known:  # it has a default, and no file of conf/ sets it
-        return f"{key} is not set here: write +{key}"
     if not parent:
         if nested := [f"{group}.{name}" for group in known if name in schema_keys(group)]:
             return f"unknown key {key}: did you mean {' or '.join(nested)}?"
         known += [*(folder.name for folder in CONF.iterdir() if folder.is_dir()), "ablation"]
     return f"unknown key {key}{did_you_mean(name, known)}"
+
+
+def needed_type(key: str) -> str:
+    """Say what the schema asks for under a dotted key."""
+    return _expected(_schema_node(key))
 
 
 def _expected(kind: Any) -> str:

@@ -1,20 +1,29 @@
 """What a batch of runs will cost: images to train on, and hours from a few timed steps."""
 
 import json
+import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
+from typing import Any
 
+import lightning as L
+import torch
 from rich.console import Console
 
+from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import first_line
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
 from alexnet.runs.directory import METRICS_FILE
-from alexnet.sweep.planned import PlannedRun
 from alexnet.sweep.progress import shown_time
-from alexnet.training.fit import preflight
-from alexnet.training.speed import seconds_per_image
+from alexnet.sweep.study import PlannedRun
+from alexnet.training.datamodule import PackDataModule
+from alexnet.training.fit import preflight, silence_lightning
+from alexnet.training.hardware import configure_process, trainer_options
+from alexnet.training.module import AlexNetModule
 from alexnet.training.world import requested_world_size
 
 TIMING_SECONDS = 4.0
@@ -53,7 +62,7 @@ def forecast(
         unknown = "its runs are of several processes"
     else:
         try:
-            seconds = seconds_per_image(runs[0].job, first_pack, allowed=TIMING_SECONDS)
+            seconds = seconds_per_image(runs[0].job, first_pack)
         except Exception as error:  # the run itself will say what is wrong with it, and the others continue
             unknown = first_line(error)
         else:
@@ -82,3 +91,43 @@ def _epochs_done(directory: Path) -> int:
         return len((directory / METRICS_FILE).read_text(encoding="utf-8").splitlines()) - 1
     except OSError:
         return 0
+
+
+def seconds_per_image(job: Job, pack: Pack) -> float:
+    """Time what one training image takes in the job's own first steps, without evaluation and without compiling."""
+    silence_lightning()
+    threads = torch.get_num_threads()
+    configure_process(job.config.hardware)
+    timing = _Timing()
+    trainer = L.Trainer(
+        **trainer_options(job.config.hardware),
+        max_epochs=1,
+        logger=False,
+        callbacks=[timing],
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    try:
+        trainer.fit(AlexNetModule(job.config, job.tree, pack), PackDataModule(pack, job.config))
+    finally:
+        torch.set_num_threads(threads)
+    steps = [end - start for start, end in pairwise(timing.ends)]
+    batch = min(job.config.optimizer.batch_size, len(pack.splits["train"]))
+    return median(steps[1:] or steps) / batch  # the first step sets things up
+
+
+class _Timing(L.Callback):
+    """Note when each step ends, and stop training when the time is up."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.ends = [time.perf_counter()]
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize()  # a step is over when its kernels are, not when they are queued
+        self.ends.append(time.perf_counter())
+        trainer.should_stop = self.ends[-1] - self.ends[0] > TIMING_SECONDS

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from alexnet.sweep.planned import PlannedRun
+if TYPE_CHECKING:
+    from alexnet.sweep.study import PlannedRun
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -21,7 +23,7 @@ class Progress:
 
     def __init__(
         self,
-        runs: Sequence[PlannedRun],
+        runs: Sequence["PlannedRun"],
         *,
         console: Console,
         weights: Mapping[Path, float] | None = None,
@@ -63,7 +65,7 @@ class Progress:
                 if run.directory not in self._settled and run.is_settled:
                     self._report(run)
 
-    def _report(self, run: PlannedRun) -> None:
+    def _report(self, run: "PlannedRun") -> None:
         outcome, elapsed = run.outcome, self._clock() - self._started
         assert outcome is not None
         self._settled.add(run.directory)
