@@ -15,7 +15,11 @@ class Commands(Protocol):
     """What `add_subparsers` returns; argparse has no public name for it."""
 
     def add_parser(
-        self, name: str, *, help: str, parents: Sequence[argparse.ArgumentParser] = ()
+        self,
+        name: str,
+        *,
+        help: str,  # noqa: A002 (the name in argparse)
+        parents: Sequence[argparse.ArgumentParser] = (),
     ) -> argparse.ArgumentParser: ...
 
 
