@@ -4,23 +4,12 @@ Commands import torch when they run, not at the top: help and refusals do not wa
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 
 from alexnet.errors import UserError
 
-
-class Commands(Protocol):
-    """What `add_subparsers` returns; argparse has no public name for it."""
-
-    def add_parser(
-        self,
-        name: str,
-        *,
-        help: str,  # noqa: A002 (the name in argparse)
-        parents: Sequence[argparse.ArgumentParser] = (),
-    ) -> argparse.ArgumentParser: ...
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  typeshed has no public name
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:

@@ -36,10 +36,10 @@ class PredictionStore:
 
     def __init__(self, *, keep_probabilities: bool = False) -> None:
         self.keep_probabilities = keep_probabilities
-        self.batches: dict[tuple[int, str], list[_Batch]] = {}
+        self._batches: dict[tuple[int, str], list[_Batch]] = {}
 
     def clear(self) -> None:
-        self.batches.clear()
+        self._batches.clear()
 
     def add(self, dataset: int, view: str, batch: int, labels: Tensor, probabilities: Tensor) -> None:
         """Add a batch by its number: labels int64 [N] and class probabilities [N, K]."""
@@ -51,20 +51,20 @@ class PredictionStore:
             top_probabilities=top.values.cpu().numpy(),
             probabilities=(probabilities if self.keep_probabilities else probabilities[:, :0]).float().cpu().numpy(),
         )
-        self.batches.setdefault((dataset, view), []).append(added)
+        self._batches.setdefault((dataset, view), []).append(added)
 
     def merge(self, stores: Iterable["PredictionStore"]) -> None:
         """Replace the content by that of several stores, each with its share of every batch, in the shares' order."""
         merged: dict[tuple[int, str], list[_Batch]] = {}
         for store in stores:
-            for key, batches in store.batches.items():
+            for key, batches in store._batches.items():  # noqa: SLF001  the same class
                 merged.setdefault(key, []).extend(batches)
-        self.batches = {key: sorted(batches, key=lambda batch: batch.number) for key, batches in merged.items()}
+        self._batches = {key: sorted(batches, key=lambda batch: batch.number) for key, batches in merged.items()}
 
     def collect(self, splits: list[str]) -> dict[str, dict[str, ViewPredictions]]:
         """Return predictions by split and view; `splits` names the data sets by their numbers."""
         collected: dict[str, dict[str, ViewPredictions]] = {split: {} for split in splits}
-        for (dataset, view), batches in self.batches.items():
+        for (dataset, view), batches in self._batches.items():
             collected[splits[dataset]][view] = ViewPredictions.from_top(
                 np.concatenate([batch.labels for batch in batches]),
                 np.concatenate([batch.top_classes for batch in batches]),
@@ -79,7 +79,7 @@ class PredictionStore:
         for number, (split, views) in enumerate(self.collect(splits).items()):
             labels = next(iter(views.values())).labels
             arrays = {
-                view: np.concatenate([batch.probabilities for batch in self.batches[number, view]]) for view in views
+                view: np.concatenate([batch.probabilities for batch in self._batches[number, view]]) for view in views
             }
             collected[split] = SplitProbabilities(labels=labels, views=arrays)
         return collected
