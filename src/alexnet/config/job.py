@@ -21,14 +21,14 @@ from alexnet.config.compose import (
     ablation_choices,
     ablation_content,
     ablation_name_of,
-    checked_limits,
     compose_config,
     compose_tree,
     default_choices,
-    in_normal_form,
     plain_values,
     schema_keys,
     validate,
+    with_limits,
+    with_schema,
 )
 from alexnet.config.groups import ALEXNET
 from alexnet.config.overrides import explain
@@ -93,8 +93,8 @@ def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: Weig
 @lru_cache(maxsize=1024)  # Hydra asks for the name of a run that has been checked before
 def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ...], weights: str | None) -> Job:
     _check_overrides(overrides)
-    tree, structured = in_normal_form(json.loads(values))
-    config = checked_limits(tree, structured)
+    structured = with_schema(json.loads(values))
+    tree, config = plain_values(structured), with_limits(structured)
     others = tuple(one for one in overrides if _group(one) != "ablation")
     contents = _ablations(overrides, search_path)
     for name in config.ablations:
