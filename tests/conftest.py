@@ -1,9 +1,13 @@
 """What all tests share: composed configurations, without a command line or a run directory."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
+
+# Before torch is loaded, and for the processes that tests start: threads that spin while they wait double the time.
+os.environ |= {"OMP_WAIT_POLICY": "PASSIVE"}
 
 import pytest
 import torch

@@ -39,8 +39,8 @@ def test_damaged_runs_are_named(tmp_path: Path) -> None:
     (broken / RESULT_FILE).write_text("{")
     found = collect([tmp_path])
     assert len(found.runs) == 1
-    assert len(found.damaged) == 1
-    assert str(broken / RESULT_FILE) in found.damaged[0]
+    assert len(found.unreadable) == 1
+    assert str(broken / RESULT_FILE) in found.unreadable[0]
 
 
 def test_paths_without_runs_are_refused(tmp_path: Path) -> None:

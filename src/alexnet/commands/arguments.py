@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from alexnet.errors import UserError
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  typeshed has no public name
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:

@@ -57,7 +57,7 @@ class PredictionStore:
         """Replace the content by that of several stores, each with its share of every batch, in the shares' order."""
         merged: dict[tuple[int, str], list[_Batch]] = {}
         for store in stores:
-            for key, batches in store._batches.items():
+            for key, batches in store._batches.items():  # noqa: SLF001  the same class
                 merged.setdefault(key, []).extend(batches)
         self._batches = {key: sorted(batches, key=lambda batch: batch.number) for key, batches in merged.items()}
 

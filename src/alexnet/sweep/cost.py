@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
@@ -19,7 +19,9 @@ from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
 from alexnet.runs.directory import METRICS_FILE
 from alexnet.sweep.progress import shown_time
-from alexnet.sweep.study import PlannedRun
+
+if TYPE_CHECKING:
+    from alexnet.sweep.study import PlannedRun
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning
 from alexnet.training.hardware import configure_process, trainer_options
@@ -35,7 +37,7 @@ FINAL_CROPS = 11
 
 
 def forecast(
-    runs: Sequence[PlannedRun], launcher: str, parallel_jobs: int | None, console: Console
+    runs: "Sequence[PlannedRun]", launcher: str, parallel_jobs: int | None, console: Console
 ) -> tuple[dict[Path, float], float | None]:
     """Say what the runs will cost; return the work in each, by run directory, and the seconds of all if they are known.
 
@@ -75,7 +77,7 @@ def forecast(
     return work, seconds
 
 
-def _left(run: PlannedRun, pack: Pack) -> tuple[int, int]:
+def _left(run: "PlannedRun", pack: Pack) -> tuple[int, int]:
     """Return what is left of a run: images to train on and crops to evaluate, at most."""
     epochs = run.job.config.schedule.epochs - (0 if run.job.config.restart else _epochs_done(run.directory))
     images = {name: len(split) for name, split in pack.splits.items()}

@@ -50,8 +50,8 @@ class RunningPixelStats:
     def merge(self, other: "RunningPixelStats") -> None:
         """Add the sums of `other`."""
         self.images += other.images
-        self._sum += other._sum
-        self._products += other._products
+        self._sum += other._sum  # noqa: SLF001  the same class
+        self._products += other._products  # noqa: SLF001
 
     def statistics(self) -> PixelStats:
         """Compute the statistics of all images so far, at least one."""
