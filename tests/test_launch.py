@@ -19,6 +19,7 @@ from tests.training.conftest import FEW, NARROW, assert_same_training
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 TINY = (*NARROW, *FEW)
+SHORT = (*(one for one in TINY if "schedule." not in one), "schedule.epochs=1", "schedule.milestones=[]")
 Finished = subprocess.CompletedProcess[str]
 
 
@@ -120,7 +121,7 @@ def test_a_sweep_ends_with_its_table_whatever_fails(tmp_path: Path, mine: Path) 
     With an ablation and an experiment of the user's own, in any folder.
     """
     own = ["-m", "--config-dir", str(mine), "experiment=mine"]
-    done = train(tmp_path, *own, "+ablation=none,glob(my_*)", "optimizer.lr=0.01,1e9", *TINY)
+    done = train(tmp_path, *own, "+ablation=none,glob(my_*)", "optimizer.lr=0.01,1e9", *SHORT)
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
     assert done.stderr.count("diverged") >= 1 and "error: 2 of 4 runs did not finish: baseline seed 0" in done.stderr
@@ -131,7 +132,7 @@ def test_a_sweep_ends_with_its_table_whatever_fails(tmp_path: Path, mine: Path) 
     assert len(list((tmp_path / "runs").rglob(COMPARISON_FILE))) == 1
     assert {entry.name for entry in tmp_path.iterdir()} <= {"runs", "packs", "mine"}
     # What is finished is shown again at once; `hydra.searchpath` finds the same files.
-    searched = [f"hydra.searchpath=[file://{mine}]", "experiment=mine", "optimizer.lr=0.01", *TINY]
+    searched = [f"hydra.searchpath=[file://{mine}]", "experiment=mine", "optimizer.lr=0.01", *SHORT]
     shown = without_torch(tmp_path, *searched, "+ablation=my_idea")
     assert "already finished in" in shown.stdout and shown.stdout.endswith("[]\n"), shown.stderr
     refused = without_torch(tmp_path, *searched, "+ablation=without_claim")

@@ -65,6 +65,15 @@ def test_a_study_does_each_missing_run_once(tmp_path: Path, capsys: pytest.Captu
         study.check_all_finished()
 
 
+def test_a_study_refuses_to_be_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    started = list[Sequence[PlannedRun]]()
+    with pytest.raises(UserError, match="a sweep is one process, and 2 were started"):
+        Study().run(plan(tmp_path), started.append)
+    assert started == []
+
+
 def test_a_search_minimizes_the_validation_error(tmp_path: Path) -> None:
     first = plan(tmp_path)[0]
     assert first.objective is None

@@ -32,9 +32,9 @@ def test_training_step_many_short_epochs_makes_one_update_per_batch(tiny: MakeJo
     """Epochs of one update, far shorter than a display's refresh: their number must not matter."""
     job = tiny("optimizer.batch_size=64")
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
-    module, trainer = AlexNetModule(job.config, job.tree, pack), L.Trainer(**BARE, accelerator="cpu", max_epochs=70)
+    module, trainer = AlexNetModule(job.config, job.tree, pack), L.Trainer(**BARE, accelerator="cpu", max_epochs=40)
     trainer.fit(module, PackDataModule(pack, job.config))
-    assert trainer.global_step == trainer.current_epoch == 70
+    assert trainer.global_step == trainer.current_epoch == 40
 
 
 class StandIn(Accelerator):

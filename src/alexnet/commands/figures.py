@@ -104,7 +104,7 @@ def _neighbors(trained: "TrainedModel", split: "Split", queries: NDArray[np.int6
     from alexnet.trained.similar import nearest_training_images
 
     images, names = split.gather(queries), trained.class_names
-    found = nearest_training_images(trained, images, train, layer=layer, k=min(NEAREST, len(train)))
+    nearest, _ = nearest_training_images(trained, images, train, layer=layer, k=min(NEAREST, len(train)))
     rows = [
         Neighborhood(
             query=(image, names[label]),
@@ -113,6 +113,6 @@ def _neighbors(trained: "TrainedModel", split: "Split", queries: NDArray[np.int6
                 for neighbor, label in zip(train.gather(indices), train.labels[indices], strict=True)
             ],
         )
-        for image, label, indices in zip(images, split.labels[queries], found.indices, strict=True)
+        for image, label, indices in zip(images, split.labels[queries], nearest, strict=True)
     ]
     return draw_neighbors(rows, f"Nearest training images in the last hidden layer, {trained.name}")

@@ -4,8 +4,7 @@ import logging
 import os
 import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import hydra
@@ -16,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, register
-from alexnet.config.job import Job, check_composed
+from alexnet.config.job import Job, WeightsDigest, check_composed
 from alexnet.config.overrides import explain
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors
 from alexnet.evaluation.table import result_table
@@ -82,13 +81,10 @@ def _help() -> str:
 
 def checked(config: DictConfig, of_hydra: HydraConf) -> Job:
     """Check a composed job, whose pre-trained weights count by their content."""
-    return check_composed(config, of_hydra, weights_digest=_weights_digest)
-
-
-def _weights_digest(checkpoint: str) -> str:
-    from alexnet.trained.weights import weights_digest  # torch, which other command lines do not wait for
-
-    return weights_digest(checkpoint)
+    digest: WeightsDigest = str
+    if OmegaConf.select(config, "pretrained.checkpoint"):
+        from alexnet.trained.weights import weights_digest as digest  # torch, which other runs do not wait for
+    return check_composed(config, of_hydra, weights_digest=digest)
 
 
 # `${run_name:}` in `conf/config.yaml`: a job without a name, since it is not valid, gets no directory.
@@ -104,19 +100,32 @@ def run_job(config: DictConfig) -> float | None:
     directory = Path(of_hydra.runtime.output_dir)
     job = checked(config, of_hydra)
     try:
-        with _console(str(of_hydra.runtime.choices["hydra/launcher"]), directory) as console:
+        if of_hydra.runtime.choices["hydra/launcher"] != "joblib":
+            # Of several processes, the first alone speaks.
+            console = Console(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
             return objective(_result(job, directory, of_hydra, console))
+        with (directory / TERMINAL_LOG).open("a", encoding="utf-8") as file:  # many would speak at the same time
+            return objective(_result(job, directory, of_hydra, Console(file=file, width=120)))
     except KeyboardInterrupt:
         print("interrupted: give the command again to continue", file=sys.stderr)
         raise
     except Exception as error:
+        expected = isinstance(error, UserError)
         if of_hydra.mode is RunMode.MULTIRUN:
-            _show_failure(job, error)
+            if not expected:
+                logging.getLogger(__name__).exception(job.command)  # into the run's log file
+            text = str(error) if expected else f"{type(error).__name__}: {first_line(error)}"
+            print(f"error: {job.command}: {text}", file=sys.stderr)
         elif isinstance(error, UserError):
             exit_with(error)
         raise
     finally:
-        _remove_unused(directory, f"{of_hydra.job.name}.log")
+        log = directory / f"{of_hydra.job.name}.log"
+        with suppress(OSError):  # Hydra makes the directory and the log also of a run that does not begin
+            if list(directory.iterdir()) == [log] and not log.stat().st_size:
+                log.unlink()
+                directory.rmdir()
+                directory.parent.rmdir()  # if it is empty
 
 
 def _result(job: Job, directory: Path, of_hydra: HydraConf, console: Console) -> Result:
@@ -124,9 +133,8 @@ def _result(job: Job, directory: Path, of_hydra: HydraConf, console: Console) ->
     if not job.config.restart and (done := finished_result(directory)) is not None:
         wanted = job.config.hardware.precision
         other = f" at precision {done.precision}, not {wanted}" if done.has_other_precision(wanted) else ""
-        console.print(
-            f"already finished in {directory}{other} (restart=true runs it again)", highlight=False, soft_wrap=True
-        )
+        shown = f"already finished in {directory}{other} (restart=true runs it again)"
+        console.print(shown, highlight=False, soft_wrap=True)
         console.print(result_table(done))
         return done
     if of_hydra.mode is not RunMode.MULTIRUN:
@@ -140,31 +148,3 @@ def _result(job: Job, directory: Path, of_hydra: HydraConf, console: Console) ->
     if parallel_jobs > 1 and requested_world_size(job.config) == 1:
         stay_on_one_gpu(directory.parent)
     return run(job, directory, console=console, at_once=parallel_jobs)
-
-
-@contextmanager
-def _console(launcher: str, directory: Path) -> Iterator[Console]:
-    """Print to the terminal in the first process alone; to a file where runs print at the same time."""
-    if launcher == "joblib":
-        with (directory / TERMINAL_LOG).open("a", encoding="utf-8") as file:
-            yield Console(file=file, width=120)
-    else:
-        rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
-        yield Console(quiet=rank != "0")
-
-
-def _show_failure(job: Job, error: Exception) -> None:
-    text = str(error)
-    if not isinstance(error, UserError):
-        logging.getLogger(__name__).exception(job.command)  # into the run's log file
-        text = f"{type(error).__name__}: {first_line(error)}"
-    print(f"error: {job.command}: {text}", file=sys.stderr)
-
-
-def _remove_unused(directory: Path, log: str) -> None:
-    """Remove the directory that Hydra has made for a run which has not begun."""
-    with suppress(OSError):
-        if [(file.name, file.stat().st_size) for file in directory.iterdir()] == [(log, 0)]:
-            (directory / log).unlink()
-            directory.rmdir()
-            directory.parent.rmdir()  # if it is empty

@@ -49,16 +49,15 @@ def register() -> None:
 @cache
 def ablation_choices() -> dict[str, ConfigTree]:
     """Return the content of the files in `ablations/` and its subfolders, by the choice that selects each."""
-    choices = {file.relative_to(ABLATIONS).with_suffix("").as_posix(): file for file in ABLATIONS.glob("**/*.yaml")}
-    return {choice: _ablation_file(file, choice) for choice, file in sorted(choices.items())}
-
-
-def _ablation_file(file: Path, choice: str) -> ConfigTree:
-    try:
-        tree = OmegaConf.to_container(OmegaConf.load(file))
-    except Exception as error:
-        raise UserError(f"{file}: not readable as YAML: {first_line(error)}") from error
-    return _with_its_claim(tree, choice, str(file))
+    choices = {}
+    for file in sorted(ABLATIONS.glob("**/*.yaml")):
+        choice = file.relative_to(ABLATIONS).with_suffix("").as_posix()
+        try:
+            tree = OmegaConf.to_container(OmegaConf.load(file))
+        except Exception as error:
+            raise UserError(f"{file}: not readable as YAML: {first_line(error)}") from error
+        choices[choice] = _with_its_claim(tree, choice, str(file))
+    return choices
 
 
 def _with_its_claim(tree: object, choice: str, file: str) -> ConfigTree:
@@ -111,7 +110,7 @@ def compose_config(overrides: list[str]) -> DictConfig:
 @lru_cache(maxsize=1024)  # the jobs of a study share their baselines, and composing takes a quarter of a second
 def compose_tree(overrides: tuple[str, ...]) -> ConfigTree:
     """Compose a configuration as values in their normal form; callers share the result and must not change it."""
-    return in_normal_form(plain_values(compose_config(list(overrides))))[0]
+    return plain_values(with_schema(plain_values(compose_config(list(overrides)))))
 
 
 def plain_values(composed: DictConfig) -> ConfigTree:
@@ -120,48 +119,41 @@ def plain_values(composed: DictConfig) -> ConfigTree:
     return cast(ConfigTree, OmegaConf.to_container(task, resolve=True))
 
 
-def in_normal_form(values: ConfigTree) -> tuple[ConfigTree, DictConfig]:
-    """Return the values with the types and the defaults of the schema, as plain values and as a structured config.
-
-    Raises:
-        UserError: a key is unknown or missing, or a value has the wrong type.
-    """
-    merged = _merged(values)
-    return cast(ConfigTree, OmegaConf.to_container(merged)), merged
-
-
 def validate(tree: ConfigTree) -> Config:
     """Check a configuration of plain values against the schema and its limits.
 
     Raises:
         UserError: a key is unknown or missing, a value has the wrong type or is outside its limits.
     """
-    return checked_limits(*in_normal_form(tree))
+    return with_limits(with_schema(tree))
 
 
-def checked_limits(tree: ConfigTree, structured: DictConfig) -> Config:
+def with_schema(values: ConfigTree) -> DictConfig:
+    """Merge plain values into the schema, whose types and defaults make their normal form.
+
+    Hydra has checked them as well, but `+` on a command line adds any key.
+
+    Raises:
+        UserError: a key is unknown or missing, or a value has the wrong type.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Config), values)
+    except OmegaConfBaseException as error:
+        raise UserError(_unfit(error, values)) from error
+    missing = OmegaConf.missing_keys(merged) | OmegaConf.missing_keys(values)
+    if missing:
+        raise UserError(f"no value for {', '.join(sorted(missing))}: choose a file of its group or give the value")
+    return cast(DictConfig, merged)
+
+
+def with_limits(structured: DictConfig) -> Config:
     """Return the typed configuration; UserError where a value is outside its limits."""
-    for key, value in flatten(tree).items():
+    for key, value in flatten(plain_values(structured)).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{key}={value}: a finite number is needed")
         if value == "":  # a variable of the shell that is not set, say
             raise UserError(f"{key} is empty: give a value, or leave it out")
     return cast(Config, OmegaConf.to_object(structured))
-
-
-def _merged(tree: ConfigTree) -> DictConfig:
-    """Merge plain values into the structured schema.
-
-    The other way round would not refuse unknown keys: `+` on a command line opens Hydra's own struct.
-    """
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(Config), tree)
-    except OmegaConfBaseException as error:
-        raise UserError(_unfit(error, tree)) from error
-    missing = OmegaConf.missing_keys(merged) | OmegaConf.missing_keys(tree)
-    if missing:
-        raise UserError(f"no value for {', '.join(sorted(missing))}: choose a file of its group or give the value")
-    return cast(DictConfig, merged)
 
 
 def _unfit(error: OmegaConfBaseException, tree: ConfigTree) -> str:
@@ -191,21 +183,20 @@ def unknown_key(key: str) -> str:
 
 def needed_type(key: str) -> str:
     """Say what the schema asks for under a dotted key."""
-    return _expected(_schema_node(key))
+    kind = _schema_node(key)
+    optional = [one for one in get_args(kind) if one is not type(None)] if type(None) in get_args(kind) else []
+    words = _WORDS.get(optional[0] if optional else kind, "a mapping of names to values")
+    return f"{words} or null" if optional else words
 
 
-def _expected(kind: Any) -> str:
-    """Say what a type of the schema asks for."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if type(None) in arguments:
-        return f"{_expected(arguments[0])} or null"
-    if origin is list:
-        return f"a list such as {_LISTS[arguments[0]]}"
-    return _WORDS.get(kind, "a mapping of names to values")
-
-
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-_LISTS = {int: "[1,2]", str: "[fc7,fc8]"}
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    list[int]: "a list such as [1,2]",
+    list[str]: "a list such as [fc7,fc8]",
+}
 
 
 def schema_keys(parent: str = "") -> list[str]:

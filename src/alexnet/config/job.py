@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,13 +21,14 @@ from alexnet.config.compose import (
     ablation_choices,
     ablation_content,
     ablation_name_of,
-    checked_limits,
     compose_config,
     compose_tree,
     default_choices,
-    in_normal_form,
     plain_values,
+    schema_keys,
     validate,
+    with_limits,
+    with_schema,
 )
 from alexnet.config.groups import ALEXNET
 from alexnet.config.overrides import explain
@@ -35,14 +37,7 @@ from alexnet.errors import UserError, did_you_mean
 
 CLAIM_KEYS = ("ablations", "target")
 """Keys in which an ablation says what it tests, beside what it changes."""
-ALEXNET_ONLY_KEYS = (
-    "init",
-    "scale.conv1_kernel",
-    "scale.conv1_stride",
-    "scale.conv1_padding",
-    "scale.channels",
-    "scale.fc_width",
-)
+ALEXNET_ONLY_KEYS = ("init", *(f"scale.{key}" for key in schema_keys("scale") if not key.endswith("_size")))
 """Keys without a part in the CIFAR-10 nets, whose layers and initial weights are fixed."""
 LONGEST_ABLATION = 80
 """Characters of a run's ablation that its directory is named after: names of files end at 255, W&B's ids at 128."""
@@ -98,21 +93,25 @@ def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: Weig
 @lru_cache(maxsize=1024)  # Hydra asks for the name of a run that has been checked before
 def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ...], weights: str | None) -> Job:
     _check_overrides(overrides)
-    tree, structured = in_normal_form(json.loads(values))
-    config = checked_limits(tree, structured)
+    structured = with_schema(json.loads(values))
+    tree, config = plain_values(structured), with_limits(structured)
     others = tuple(one for one in overrides if _group(one) != "ablation")
     contents = _ablations(overrides, search_path)
     for name in config.ablations:
         if name not in contents:
             known = [*contents, *map(ablation_name_of, ablation_choices())]
             raise UserError(f"ablations.{name}: there is no such ablation{did_you_mean(name, known)}")
-    declared = {name: declared_changes(contents[name]) for name in config.ablations}
-    _check_architecture(config, [*map(_group, overrides), *(key for keys in declared.values() for key in keys)])
+    declared = {name: flatten(_without(contents[name], *CLAIM_KEYS)) for name in config.ablations}
+    if config.architecture.name != ALEXNET:
+        for key in [*map(_group, overrides), *(key for keys in declared.values() for key in keys)]:
+            if any(key == ignored or key.startswith(f"{ignored}.") for ignored in ALEXNET_ONLY_KEYS):
+                chosen = f"architecture={config.architecture.name}"
+                raise UserError(f"{key} has no meaning for {chosen}: its layers are fixed")
     baseline = tree
     if declared:
         baseline = compose_tree((*search_path, *others))
         for name, keys in declared.items():
-            _check_ablation(name, keys, tree, baseline, others, search_path)
+            _check_ablation(name, keys, tree, baseline, others, *search_path)
     return Job(
         config=config,
         tree=tree,
@@ -167,69 +166,50 @@ def unreached_milestones(job: Job) -> str | None:
     )
 
 
-def _check_architecture(config: Config, keys: Iterable[str]) -> None:
-    """Refuse values that the chosen network would silently ignore."""
-    if config.architecture.name == ALEXNET:
-        return
-    for key in keys:
-        if any(key == ignored or key.startswith(f"{ignored}.") for ignored in ALEXNET_ONLY_KEYS):
-            raise UserError(f"{key} has no meaning for architecture={config.architecture.name}: its layers are fixed")
-
-
 def _group(override: str) -> str:
     """What an override names: `+lrn.k=1` -> `lrn.k`."""
     return override.lstrip("+~").partition("=")[0]
 
 
-def declared_changes(content: ConfigTree) -> dict[str, Any]:
-    """Return what an ablation's file sets besides its claim, by dotted key."""
-    return flatten({key: value for key, value in content.items() if key not in CLAIM_KEYS})
-
-
 def _check_ablation(
-    name: str,
-    declared: dict[str, Any],
-    tree: ConfigTree,
-    baseline: ConfigTree,
-    others: tuple[str, ...],
-    search_path: tuple[str, ...],
+    name: str, declared: dict[str, Any], tree: ConfigTree, baseline: ConfigTree, others: tuple[str, ...], *paths: str
 ) -> None:
-    """Refuse an ablation that is overruled, that overrules a choice on the command line, or that changes nothing.
+    """Refuse an ablation that is overruled, that overrules the command line, or that changes nothing.
 
     The choice of `conf/config.yaml` on the command line, `init=paper`, is no contradiction: it takes back what the
     experiment has chosen, and so makes the baseline of `source/init`.
     """
+
+    def values(*overrides: str) -> dict[str, Any]:
+        return flatten(compose_tree((*paths, *overrides)))
+
     result, before = flatten(tree), flatten(baseline)
     touched = {key.partition(".")[0] for key in declared}
-    untouching = tuple(other for other in others if _group(other).partition(".")[0] not in touched)
-    unset = flatten(compose_tree((*search_path, *untouching)))
-    usual = tuple(f"{group}={choice}" for group, choice in default_choices().items() if group in touched)
+    apart = [other for other in others if _group(other).partition(".")[0] not in touched]
+    usual = [f"{group}={choice}" for group, choice in default_choices().items() if group in touched]
     if all(before.get(key) == value for key, value in declared.items()):
         settings = ", ".join(f"{key}={_text(value)}" for key, value in declared.items())
-        remedy = _other_baseline((*search_path, *others), usual, before) if untouching == others else ""
+        remedy = ""
+        with suppress(UserError):  # the usual choices do not fit every architecture
+            if len(apart) == len(others):
+                tree = compose_tree((*paths, *others, *usual))
+                validate(tree)
+                if flatten(tree) != before:
+                    remedy = f": {' '.join(usual)} makes a baseline to compare it with"
         raise UserError(f"ablation {name} changes nothing here: {settings} already holds without it{remedy}")
+    unset = values(*apart)
     for key, value in declared.items():
-        if result[key] != value:
-            raise UserError(
-                f"ablation {name} sets {key}={_text(value)}, but the command line or another ablation"
-                f" sets {key}={_text(result[key])}: choose one of them, and leave the other out"
-            )
         was = before.get(key)
-        if was != unset.get(key) and was != flatten(compose_tree((*search_path, *untouching, *usual))).get(key):
-            raise UserError(
-                f"ablation {name} sets {key}={_text(value)}, but the command line sets {key}={_text(was)}:"
-                " choose one of them, and leave the other out"
-            )
-
-
-def _other_baseline(others: tuple[str, ...], usual: tuple[str, ...], before: dict[str, Any]) -> str:
-    """Say which choices make a baseline that an ablation changes, where the experiment has chosen as it does."""
-    tree = compose_tree((*others, *usual))
-    try:
-        validate(tree)
-    except UserError:
-        return ""
-    return "" if flatten(tree) == before else f": {' '.join(usual)} makes a baseline to compare it with"
+        if result[key] != value:
+            who, other = "the command line or another ablation", result[key]
+        elif was != unset.get(key) and was != values(*apart, *usual).get(key):
+            who, other = "the command line", was
+        else:
+            continue
+        raise UserError(
+            f"ablation {name} sets {key}={_text(value)}, but {who} sets {key}={_text(other)}: choose one of them, and"
+            " leave the other out"
+        )
 
 
 def _text(value: object) -> str:

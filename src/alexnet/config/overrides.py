@@ -27,7 +27,9 @@ def explain(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
         if isinstance(one, UserError):
             return str(one)
         if isinstance(one, OverrideParseException):
-            return _unreadable(one.override)
+            quoted = f"a text with special characters needs quotes, {_quoted(one.override)}"
+            how = quoted if "=" in one.override.lstrip("=") else "write key=value"
+            return f"cannot read the argument {one.override}: {how}"
         if isinstance(one, MissingConfigException) and one.missing_cfg_file:
             return _no_such_choice(one.missing_cfg_file, one.options or [])
         if isinstance(one, ConfigKeyError | ConfigAttributeError) and one.full_key:
@@ -51,13 +53,6 @@ def explain(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
         how = f"add -m, use [a,b] for a list, or quote a text: {_quoted(argument)}"
         return f"{argument}: several values make a sweep: {how}"
     return said if cause == said else f"{said}: {cause}"
-
-
-def _unreadable(argument: str) -> str:
-    if "=" not in argument.lstrip("="):
-        return f"cannot read the argument {argument}: write key=value"
-    how = f"a text with special characters needs quotes, {_quoted(argument)}"
-    return f"cannot read the argument {argument}: {how}"
 
 
 def _quoted(argument: str) -> str:

@@ -4,33 +4,7 @@ from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
-from alexnet.config.groups import (
-    ALEXNET,
-    ActivationConfig,
-    ArchitectureConfig,
-    ClassifierConfig,
-    ColorConfig,
-    ColumnsConfig,
-    CropsConfig,
-    DataConfig,
-    DepthConfig,
-    DevicesConfig,
-    DropoutConfig,
-    HardwareConfig,
-    InitConfig,
-    LateChangesConfig,
-    LrnConfig,
-    OptimizerConfig,
-    PoolingConfig,
-    PretrainedConfig,
-    ReluPositionConfig,
-    ScaleConfig,
-    ScheduleConfig,
-    ShuffleConfig,
-    WandbConfig,
-    WithinChannelLrnConfig,
-    scaled_epoch,
-)
+from alexnet.config import groups
 from alexnet.config.limits import MISSING, Group, limited, problem, require
 
 CIFAR_NORMALIZED = (1, 2)
@@ -75,29 +49,29 @@ class Config(Group):
     recipe: str = MISSING
     experiment: str = MISSING
     seed: int = limited(ge=0, lt=2**31)
-    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
-    scale: ScaleConfig = MISSING
-    columns: ColumnsConfig = MISSING
-    lrn: LrnConfig = MISSING
-    within_channel_lrn: WithinChannelLrnConfig = field(default_factory=WithinChannelLrnConfig)
-    relu_position: ReluPositionConfig = field(default_factory=ReluPositionConfig)
-    pooling: PoolingConfig = MISSING
-    activation: ActivationConfig = MISSING
-    dropout: DropoutConfig = MISSING
-    depth: DepthConfig = MISSING
-    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
-    init: InitConfig = MISSING
-    pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
-    crops: CropsConfig = MISSING
-    color: ColorConfig = MISSING
-    shuffle: ShuffleConfig = field(default_factory=ShuffleConfig)
-    optimizer: OptimizerConfig = MISSING
-    schedule: ScheduleConfig = MISSING
-    late_changes: LateChangesConfig = field(default_factory=LateChangesConfig)
-    data: DataConfig = MISSING
-    hardware: HardwareConfig = MISSING
-    devices: DevicesConfig = field(default_factory=DevicesConfig)
-    wandb: WandbConfig = MISSING
+    architecture: groups.ArchitectureConfig = field(default_factory=groups.ArchitectureConfig)
+    scale: groups.ScaleConfig = MISSING
+    columns: groups.ColumnsConfig = MISSING
+    lrn: groups.LrnConfig = MISSING
+    within_channel_lrn: groups.WithinChannelLrnConfig = field(default_factory=groups.WithinChannelLrnConfig)
+    relu_position: groups.ReluPositionConfig = field(default_factory=groups.ReluPositionConfig)
+    pooling: groups.PoolingConfig = MISSING
+    activation: groups.ActivationConfig = MISSING
+    dropout: groups.DropoutConfig = MISSING
+    depth: groups.DepthConfig = MISSING
+    classifier: groups.ClassifierConfig = field(default_factory=groups.ClassifierConfig)
+    init: groups.InitConfig = MISSING
+    pretrained: groups.PretrainedConfig = field(default_factory=groups.PretrainedConfig)
+    crops: groups.CropsConfig = MISSING
+    color: groups.ColorConfig = MISSING
+    shuffle: groups.ShuffleConfig = field(default_factory=groups.ShuffleConfig)
+    optimizer: groups.OptimizerConfig = MISSING
+    schedule: groups.ScheduleConfig = MISSING
+    late_changes: groups.LateChangesConfig = field(default_factory=groups.LateChangesConfig)
+    data: groups.DataConfig = MISSING
+    hardware: groups.HardwareConfig = MISSING
+    devices: groups.DevicesConfig = field(default_factory=groups.DevicesConfig)
+    wandb: groups.WandbConfig = MISSING
     target: Target = field(default_factory=Target)
     """The paper's own errors, if the experiment is one of the paper's."""
     ablations: dict[str, Claim] = field(default_factory=dict)
@@ -117,7 +91,7 @@ class Config(Group):
             f"late_changes.of_epochs={self.late_changes.of_epochs}: late changes need a schedule of fixed epochs, such"
             " as schedule=log_2012",
         )
-        if self.architecture.name == ALEXNET:
+        if self.architecture.name == groups.ALEXNET:
             return
         fixed = {
             "columns=one": self.columns.kind == "one",
@@ -135,7 +109,7 @@ class Config(Group):
 
     def late_epoch(self, epoch: int) -> int:
         """Return the epoch of this run that corresponds to one in `late_changes`."""
-        return scaled_epoch(epoch, of=self.late_changes.of_epochs, to=self.schedule.epochs)
+        return groups.scaled_epoch(epoch, of=self.late_changes.of_epochs, to=self.schedule.epochs)
 
     def color_is_on(self, epoch: int) -> bool:
         """Whether training images get their PCA color augmentation in this epoch; the 2012 source ends it late."""

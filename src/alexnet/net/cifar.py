@@ -3,7 +3,7 @@
 Order, sizes and initial weights are those of its layer definitions (cuda-convnet, `example-layers`, July 2012), whose
 layers fc64 and fc10 are numbered here like all others. Every bias starts at 0. Convolutions and local layers keep the
 size of their maps; pooling windows are the configuration's, in the released nets 3 pixels wide and 2 apart. The
-configuration also says which convolutions are normalised, and how: `lrn.layers=[]` in all nets but the 11 % ones.
+configuration also says which convolutions are normalized, and how: `lrn.layers=[]` in all nets but the 11 % ones.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ class Step(NamedTuple):
     """One layer of a net, before the sizes of its inputs are known."""
 
     kind: str
-    """`conv` 5 x 5, `local` 3 x 3, `full`, `classify`, `max` and `average` pooling, `activate`, or `normalise`."""
+    """`conv` 5 x 5, `local` 3 x 3, `full`, `classify`, `max` and `average` pooling, `activate`, or `normalize`."""
     channels: int = 0
     """Kernels or units, where the layer has weights."""
     std: float = 0.0
@@ -25,29 +25,29 @@ class Step(NamedTuple):
 
 
 ACTIVATE, MAX, AVERAGE = Step("activate"), Step("max"), Step("average")
-NORMALISE = Step("normalise")
-"""Where response normalisation goes if the configuration normalises the convolution before."""
+NORMALIZE = Step("normalize")
+"""Position of response normalization, if the configuration normalizes the convolution before it."""
 
 # In front of pool1's non-linearity there is no norm in any release; section 3.3 puts it behind the non-linearity.
-CONV1 = (Step("conv", 32, 1e-4), MAX, ACTIVATE, NORMALISE)
-CONV2 = (Step("conv", 32, 0.01), ACTIVATE, NORMALISE, AVERAGE)
+CONV1 = (Step("conv", 32, 1e-4), MAX, ACTIVATE, NORMALIZE)
+CONV2 = (Step("conv", 32, 0.01), ACTIVATE, NORMALIZE, AVERAGE)
 CONV3 = (Step("conv", 64, 0.01), ACTIVATE, AVERAGE)
 WIDE_CONV1 = Step("conv", 64, 1e-4)
-WIDE_CONV2 = (Step("conv", 64, 0.01), ACTIVATE, NORMALISE, MAX)
+WIDE_CONV2 = (Step("conv", 64, 0.01), ACTIVATE, NORMALIZE, MAX)
 LOCAL = (Step("local", 32, 0.04), ACTIVATE)
 WIDE_LOCAL = (Step("local", 64, 0.04), ACTIVATE)
 
 NETS = {
     "cifar_80sec": (*CONV1, *CONV2, *CONV3, Step("full", 64, 0.1), ACTIVATE, Step("classify", std=0.1)),
     "cifar_19pct": (*CONV1, *CONV2, *CONV3, Step("classify", std=0.01)),
-    # Normalised over conv1 before it is pooled, as in the 11 % net's first version (revision 3878e8f).
+    # Normalized over conv1 before it is pooled, as in the 11 % net's first version (revision 3878e8f).
     "cifar_13pct": (
-        *(WIDE_CONV1, ACTIVATE, NORMALISE, MAX),
+        *(WIDE_CONV1, ACTIVATE, NORMALIZE, MAX),
         *(*WIDE_CONV2, *LOCAL, *LOCAL),
         Step("classify", std=0.01),
     ),
     "cifar_11pct": (
-        *(WIDE_CONV1, ACTIVATE, MAX, NORMALISE),
+        *(WIDE_CONV1, ACTIVATE, MAX, NORMALIZE),
         *(*WIDE_CONV2, *WIDE_LOCAL, *LOCAL),
         Step("classify", std=0.01),
     ),
@@ -84,7 +84,7 @@ def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
                 )
             case "activate":
                 yield ActivationSpec(name=f"act{number}_{config.activation.name}", function=config.activation.name)
-            case "normalise":
+            case "normalize":
                 if number in config.lrn.layers:
                     yield LRNSpec(name=f"lrn{number}", columns=1)
 

@@ -94,7 +94,7 @@ def outputs(layer: Layer) -> int:
         case LinearSpec():
             return layer.units
         case _:
-            raise AssertionError(f"{layer.name} has no outputs of its own")
+            raise AssertionError(f"{layer.name} has no outputs")
 
 
 def everywhere(layers: Iterable[Layer]) -> tuple[Layer, ...]:

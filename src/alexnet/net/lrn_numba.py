@@ -75,7 +75,7 @@ class NumbaLRN:
 
 @lru_cache(maxsize=1)
 def _threads(count: int, _process: int) -> ThreadPoolExecutor:
-    """Return the threads that compute beside the caller; a forked process needs its own."""
+    """Return the worker threads; a forked process needs new ones."""
     return ThreadPoolExecutor(count, thread_name_prefix="lrn")
 
 
@@ -88,7 +88,7 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 
 def check_compiler() -> None:
-    """Compile the smallest loop; raises whatever goes wrong."""
+    """Compile the smallest loop, to raise any error early."""
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise RuntimeError("NUMBA_DISABLE_JIT is set")
     one = np.ones((1, 1), np.float32)

@@ -1,7 +1,7 @@
 """The network as data: configuration -> a tuple of layers with every size worked out.
 
-`net.alexnet` builds what stands here, `alexnet describe` prints it. Sizes follow the 2012 source: maps
-round up, windows hang over the right and bottom edge (facts: layer.py and layers-145.cfg of the authors' release).
+`net.alexnet` builds these layers and `alexnet describe` prints them. Sizes follow the 2012 source: map sizes round up,
+and windows extend over the right and bottom edges (layer.py and layers-145.cfg of the authors' release).
 """
 
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def layer_specs(config: Config, num_classes: int) -> tuple[Layer, ...]:
     """Lay out the network of a configuration, from pixels to logits.
 
     Raises:
-        UserError: the input is too small for the layers, or the configuration names a layer that is not there.
+        UserError: the input is too small for the layers, or the configuration names an unknown layer.
     """
     layers = _alexnet(config, num_classes) if config.architecture.name == ALEXNET else cifar_layers(config, num_classes)
     _check_layer_names(config, layers)
@@ -73,7 +73,7 @@ def _alexnet(config: Config, num_classes: int) -> tuple[Layer, ...]:
     layers = tuple(_layers(config, num_classes))
     if not config.init.preserve_gain:
         return layers
-    # The two plans differ in scale alone, so they pair up layer by layer whatever the variant.
+    # The two plans differ only in scale, so their layers correspond one to one in every variant.
     paper = tuple(_layers(replace(config, scale=PAPER_SCALE), num_classes))
     return tuple(_keep_gain(layer, original) for layer, original in zip(layers, paper, strict=True))
 
@@ -90,7 +90,7 @@ def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
     channels, size = 3, config.scale.crop_size
     convs = _convs(config)
     for index, number in enumerate(convs):
-        # What a left-out layer was followed by stays: its pooling moves behind the layer before it.
+        # The pooling after a removed layer stays: it moves behind the layer before.
         following = convs[index + 1] if index + 1 < len(convs) else 6
         first = 1 if index == 0 else number
         pools = [pooled for pooled in POOLED if first <= pooled < following]
@@ -122,7 +122,7 @@ def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
 
 
 def _norms(config: Config, number: int) -> Iterator[Layer]:
-    """What normalises the output of a convolution: between maps, then within each."""
+    """Yield the layers that normalize a convolution's output: between maps, then within each."""
     if number in config.lrn.layers:
         in_columns = config.columns.kind != "one" and not config.lrn.across_columns
         yield LRNSpec(name=f"lrn{number}", columns=2 if in_columns else 1)
@@ -171,21 +171,21 @@ def _channels(config: Config, number: int) -> int:
 
 
 def _groups(config: Config, number: int) -> int:
-    """In how many blocks a convolution is connected (section 3.2 and Figure 2)."""
+    """Return the number of groups of a convolution (section 3.2 and Figure 2)."""
     if config.columns.kind == "one":
         return 1
     if config.columns.kind == "isolated":
         return 2
-    # The columns exchange their maps below layer 3; without it, the layer that takes its place does so.
+    # The columns exchange their maps below layer 3; without it, the next layer does so.
     exchanging = {3, 6} if 3 not in config.depth.remove else {4, 6}
     return 1 if number in exchanging else 2
 
 
 def _padding(config: Config, kernel: int, in_size: int, pools: list[int]) -> int:
-    """The widest padding, at most `kernel // 2`, with which the next pooling yields maps of the paper's size.
+    """Return the widest padding, at most `kernel // 2`, with which the next pooling yields maps of the paper's size.
 
-    Other pooling windows than the paper's leave maps a pixel larger or smaller; like the authors' net 147, take the
-    difference out of the convolution before (conv2's padding 2 -> 1, conv5's 1 -> 0), so that fc6 is unchanged.
+    Pooling windows other than the paper's leave maps a pixel larger or smaller. As in the authors' net 147, the
+    convolution before makes up the difference (conv2's padding 2 -> 1, conv5's 1 -> 0), so that fc6 is unchanged.
     """
     same = kernel // 2
     if not pools:
@@ -201,7 +201,7 @@ def _padding(config: Config, kernel: int, in_size: int, pools: list[int]) -> int
 
 
 def _reference_sizes(scale: ScaleConfig) -> dict[str, int]:
-    """Map sizes of the paper's own network at this scale: 55, 27, 13 and 6 on 224 pixels."""
+    """Return the map sizes of the paper's network at this scale: 55, 27, 13 and 6 on 224 pixels."""
     conv1 = convolved_size(scale.crop_size, scale.conv1_kernel, scale.conv1_stride, scale.conv1_padding)
     pool1 = pooled_size(conv1, *PAPER_POOL)
     pool2 = pooled_size(pool1, *PAPER_POOL)

@@ -31,7 +31,7 @@ class ConvSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSpec:
-    """A locally connected layer: a convolution at stride 1 with kernels and biases of its own at each position."""
+    """A locally connected layer: a convolution at stride 1 with separate kernels and biases at each position."""
 
     name: str
     in_channels: int
@@ -56,7 +56,7 @@ class ActivationSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class LRNSpec:
-    """Response normalisation between the maps of each column."""
+    """Response normalization between the maps of each column."""
 
     name: str
     columns: int
@@ -64,7 +64,7 @@ class LRNSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class WithinChannelLRNSpec:
-    """Response normalisation between the pixels of each map."""
+    """Response normalization between the pixels of each map."""
 
     name: str
 

@@ -56,7 +56,7 @@ class ColumnGroup:
         return torch.cat((own, other) if self.column == 0 else (other, own), dim=dimension)
 
     def _with_other(self, numel: int) -> list[int]:
-        """How many numbers go to, or come from, each process: none of its own."""
+        """Return how many numbers each process sends or receives: none for this one."""
         return [0, numel] if self.column == 0 else [numel, 0]
 
 
@@ -124,7 +124,7 @@ class ColumnShard(nn.Sequential):
         """Take half of a network, with its present weights.
 
         Raises:
-            UserError: the network has one column, or normalises across columns.
+            UserError: the network has one column, or normalizes across columns.
         """
         check_two_devices(config)
         link = ColumnGroup(column)

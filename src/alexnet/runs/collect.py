@@ -57,9 +57,9 @@ def collect(paths: Iterable[Path]) -> Collection:
 
 
 def directories_with(path: Path, *names: str) -> list[Path]:
-    """The folders at or below `path` that hold a file of one of these names, in order; none lies within another.
+    """Return the folders at or below `path` with a file of one of these names, in order; none lies within another.
 
-    UserError if `path` is no folder or there are none; the last name says what was looked for.
+    UserError if `path` is no folder or there are none; the error shows the last name.
     """
     if not path.is_dir():
         raise UserError(f"{path}: not a folder; give run directories, or a folder of them")

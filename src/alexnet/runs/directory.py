@@ -38,7 +38,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def last_checkpoint(directory: Path) -> Path:
-    """The checkpoint that a run resumes from; it may not exist."""
+    """Return the checkpoint that a run resumes from; it may not exist."""
     return directory / CHECKPOINTS / f"{LAST}.ckpt"
 
 
@@ -65,7 +65,7 @@ def write_arrays(path: Path, arrays: Arrays, *, compress: bool = True) -> None:
 
 @contextmanager
 def open_arrays(path: Path, *, version: int | None = None) -> Iterator[Arrays]:
-    """Open an `.npz` file; its `version` must be the given one. Arrays are read when they are asked for.
+    """Open an `.npz` file; its `version` must be the given one. Arrays are read on access.
 
     Raises:
         UserError: the file is missing, damaged (also if that shows inside the `with`) or of another version.

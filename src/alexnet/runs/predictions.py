@@ -16,7 +16,7 @@ from alexnet.runs.result import ErrorRates
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ViewPredictions:
-    """What a net said about each image of one split, seen through one view. N images, in the order of the data set."""
+    """Top-5 predictions for N images of one split in one view, in the order of the data set."""
 
     labels: NDArray[np.int32]
     """[N], the true class."""
@@ -36,7 +36,7 @@ class ViewPredictions:
 
     @classmethod
     def from_top(cls, labels: ArrayLike, classes: ArrayLike, probabilities: ArrayLike) -> Self:
-        """From labels [N] and the K <= 5 most probable classes and their probabilities [N, K], of any numeric type."""
+        """Build from labels [N] and the K <= 5 most probable classes with probabilities [N, K], of any numeric type."""
         top = np.asarray(classes, dtype=np.int32)
         missing = ((0, 0), (0, 5 - top.shape[1]))
         return cls(
@@ -56,7 +56,7 @@ class ViewPredictions:
         return np.asarray(np.any(self.top5_classes == self.labels[:, None], axis=1))
 
     def error_rates(self) -> ErrorRates:
-        """The errors for `Result.errors`, every image counted once."""
+        """Return the errors for `Result.errors`, every image counted once."""
         incorrect = [int((~correct).sum()) for correct in (self.top1_correct, self.top5_correct)]
         images = len(self.labels)
         return ErrorRates(images=images, top1=incorrect[0] / images, top5=incorrect[1] / images)

@@ -1,6 +1,7 @@
-"""`probabilities.npz`: all that a net said about the images of a pack, of which `predictions.npz` keeps five classes.
+"""`probabilities.npz`: the probabilities of all classes for each evaluated image.
 
-An average of several nets needs it: a class may be sixth for each of them and third for all together.
+Averaging several nets needs more than the five classes in `predictions.npz`: a class may be sixth for each net and
+third in the average.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ PROBABILITIES_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SplitProbabilities:
-    """What one net said about the N images of one split, in the order of the pack."""
+    """A net's probabilities for the N images of one split, in the order of the pack."""
 
     labels: NDArray[np.int32]
     """[N], the true class."""
@@ -30,7 +31,7 @@ class SplitProbabilities:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProbabilitiesHeader:
-    """Which net was asked about which images."""
+    """The net and the images of a file of probabilities."""
 
     net: str
     """Name of the run."""
@@ -41,7 +42,7 @@ class ProbabilitiesHeader:
 
 
 def bytes_needed(images: int, classes: int, views: int) -> int:
-    """Size of the probabilities of so many images in the file."""
+    """Return the size of the probabilities in the file."""
     return images * classes * views * np.dtype(np.float32).itemsize
 
 
@@ -63,7 +64,7 @@ def write_probabilities(
 
 
 def read_answered(directory: Path) -> ProbabilitiesHeader:
-    """Who was asked about what; UserError if the file is missing, damaged or of an unknown version."""
+    """Read the net and its images; UserError if the file is missing, damaged or of an unknown version."""
     with open_arrays(directory / PROBABILITIES_FILE, version=PROBABILITIES_VERSION) as file:
         return ProbabilitiesHeader(
             net=str(file["net"]),
@@ -74,7 +75,7 @@ def read_answered(directory: Path) -> ProbabilitiesHeader:
 
 
 def read_probabilities(directory: Path, split: str, view: str) -> SplitProbabilities:
-    """One split and view; UserError if the file is missing, damaged or without them."""
+    """Read one split and view; UserError if the file is missing, damaged or without them."""
     path = directory / PROBABILITIES_FILE
     with open_arrays(path, version=PROBABILITIES_VERSION) as file:
         if f"{split}/{view}" not in file:

@@ -138,7 +138,7 @@ class Result:
             raise FieldError("command", f"not a shell command: {error}") from None
 
     def has_other_precision(self, wanted: str) -> bool:
-        """Whether the run is known to be of another precision: runs are named alike whatever theirs is."""
+        """Return whether the run has a known, different precision, which is not part of its name."""
         return self.precision not in (None, wanted)
 
     def write(self, directory: Path) -> None:
@@ -167,7 +167,7 @@ def read_result(directory: Path) -> Result:
 
 
 def finished_result(directory: Path) -> Result | None:
-    """The result of a run directory whose run is finished; None before that. UserError where it cannot be read."""
+    """Return a finished run's result, or None for any other run; UserError if the file cannot be read."""
     if not (directory / RESULT_FILE).is_file():
         return None
     result = read_result(directory)

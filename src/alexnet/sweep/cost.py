@@ -58,26 +58,23 @@ def forecast(
         if run is runs[0]:
             first_pack, first_cost = pack, cost
     console.print(f"at most {trained:,} training images", highlight=False)
+    seconds = None
     if parallel_jobs is None:
-        unknown = f"hydra/launcher={launcher} decides where the runs compute"
+        line = f"no forecast of the time: hydra/launcher={launcher} decides where the runs compute"
     elif any(requested_world_size(run.job.config) > 1 for run in runs):
-        unknown = "its runs are of several processes"
+        line = "no forecast of the time: its runs are of several processes"
     else:
+        at_once = min(parallel_jobs, len(runs))
         try:
-            seconds = seconds_per_image(runs[0].job, first_pack)
+            per_image = seconds_per_image(runs[0].job, first_pack)
+            seconds = sum(work.values()) * per_image / first_cost / at_once
+            order = "one run at a time" if at_once == 1 else f"{at_once} runs at a time, each as fast as alone"
+            speed = f"{1 / per_image:,.0f} images/s in a few steps of the first run timed now"
+            line = f"about {shown_time(seconds)}: {order}, {speed}"
         except Exception as error:  # the run itself will say what is wrong with it, and the others continue
-            unknown = first_line(error)
-        else:
-            parallel_jobs = min(parallel_jobs, len(runs))
-            expected = sum(work.values()) * seconds / first_cost / parallel_jobs
-            order = (
-                "one run at a time" if parallel_jobs == 1 else f"{parallel_jobs} runs at a time, each as fast as alone"
-            )
-            speed = f"{1 / seconds:,.0f} images/s in a few steps of the first run timed now"
-            console.print(f"about {shown_time(expected)}: {order}, {speed}", highlight=False, soft_wrap=True)
-            return work, expected
-    console.print(f"no forecast of the time: {unknown}", highlight=False, soft_wrap=True)
-    return work, None
+            line = f"no forecast of the time: {first_line(error)}"
+    console.print(line, highlight=False, soft_wrap=True)
+    return work, seconds
 
 
 def _left(run: "PlannedRun", pack: Pack) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""A trained network loaded from its file, ready to look at images."""
+"""A trained network, loaded from its file for inference."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class TrainedModel:
 
     net: AlexNet
     augmenter: Augmenter
-    """With the mean image of the net's training images, whatever images it is given."""
+    """Uses the mean image of the net's training images, also for other images."""
     config: Config
     class_names: list[str]
     weights: Weights

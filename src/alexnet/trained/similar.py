@@ -1,7 +1,6 @@
 """Training images similar to an image: exact search (Figure 4, right), and search by short codes (Section 6.1)."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,28 +35,10 @@ FIGURE_4 = 5
 """Query images in the paper's figure."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Neighbors:
-    """The k rows of a database nearest to each of Q queries, nearest first."""
-
-    indices: NDArray[np.int64]
-    """[Q, k]"""
-    distances: NDArray[np.float64]
-    """[Q, k], Euclidean, or Hamming in bits"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueryResult:
-    """The training images nearest to one query, nearest first."""
-
-    query: str
-    indices: NDArray[np.int64]
-    """[k], numbers in the pack's training split"""
-    distances: NDArray[np.float64]
-
-
-def nearest_neighbors(queries: Tensor, database: NDArray[np.float32], *, k: int) -> Neighbors:
-    """Return the k rows of a database [N, D] nearest to each query float32 [Q, D].
+def nearest_neighbors(
+    queries: Tensor, database: NDArray[np.float32], *, k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return indices and distances, both [Q, k], of the rows of a database [N, D] nearest to each query float32 [Q, D].
 
     Candidates are found by float32 products on the queries' device, and ranked by float64 distances.
 
@@ -83,12 +64,12 @@ def nearest_neighbors(queries: Tensor, database: NDArray[np.float32], *, k: int)
         exact = np.sqrt(np.square(database[rows_of_query] - query).sum(axis=1))
         order = exact.argsort(kind="stable")[:k]  # ties by lower index
         indices[number], distances[number] = rows_of_query[order], exact[order]
-    return Neighbors(indices=indices, distances=distances)
+    return indices, distances
 
 
 def nearest_training_images(
     trained: TrainedModel, images: NDArray[np.uint8], train: Split, *, layer: str, k: int
-) -> Neighbors:
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the training images nearest to images uint8 [N, S, S, 3], by the center crops' features."""
     return nearest_neighbors(
         image_features(trained, images, layer=layer), split_features(trained, train, layer=layer), k=k
@@ -97,8 +78,8 @@ def nearest_training_images(
 
 def find_similar(
     run: Path, source: Path, *, queries: list[Path], layer: str, bits: int | None, k: int, seed: int, console: Console
-) -> list[QueryResult]:
-    """List the k training images nearest to each query, exactly or by existing codes of `bits`.
+) -> None:
+    """Print the k training images nearest to each query, exactly or by existing codes of `bits`.
 
     Without image files, five held-out images of the pack are drawn by `seed`, as many as in Figure 4.
 
@@ -111,24 +92,18 @@ def find_similar(
     if not 1 <= k <= len(train):
         raise UserError(f"-k {k}: the pack has {len(train):,} training images")
     if bits is None:
-        near = nearest_training_images(trained, images, train, layer=layer, k=k)
+        indices, distances = nearest_training_images(trained, images, train, layer=layer, k=k)
     else:
         codes = _matching_codes(trained, pack, layer, bits)
         packed = encode(codes.net, image_features(trained, images, layer=layer).cpu().numpy())
         indices, distances = nearest_codes(packed, codes.database, k=k)
-        near = Neighbors(indices=indices, distances=distances)
-    results = [
-        QueryResult(query=name, indices=rows, distances=far)
-        for name, rows, far in zip(names, near.indices, near.distances, strict=True)
-    ]
-    for result in results:
+    for name, *found in zip(names, indices, distances, strict=True):
         table = Table("training image", "class", "bits" if bits else "distance", box=SIMPLE)
         table.columns[2].justify = "right"
-        for index, distance in zip(result.indices, result.distances, strict=True):
+        for index, distance in zip(*found, strict=True):
             table.add_row(f"#{index}", Text(pack.class_names[train.labels[index]]), f"{distance:.6g}")
-        console.print(Text(result.query, style="italic"), soft_wrap=True)
+        console.print(Text(name, style="italic"), soft_wrap=True)
         console.print(table)
-    return results
 
 
 def make_codes(run: Path, source: Path, *, bits: int, layer: str, epochs: int, seed: int, console: Console) -> None:
@@ -154,7 +129,7 @@ def make_codes(run: Path, source: Path, *, bits: int, layer: str, epochs: int, s
     chosen = np.sort(np.random.default_rng(0).permutation(len(held_out))[:MAX_QUERIES])
     queries, labels = split_features(trained, held_out, layer=layer)[chosen], held_out.labels[chosen]
     depth = min(max(PRECISION_AT), len(train))
-    exact = nearest_neighbors(torch.from_numpy(queries).to(trained.device), database, k=depth).indices
+    exact, _ = nearest_neighbors(torch.from_numpy(queries).to(trained.device), database, k=depth)
     by_code, _ = nearest_codes(encode(net, queries), packed, k=depth)
     searches = {
         "exact": {"precision": precision(train.labels[exact], labels), "bytes_per_image": database[0].nbytes},

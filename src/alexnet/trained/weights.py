@@ -1,7 +1,7 @@
 """Weights in files: checkpoints and safetensors, read as plain tensors.
 
-Each file is complete: besides the weights it holds the configuration, the class names and the mean image, so that it
-can be copied to another machine alone.
+Each file is complete: with the weights it holds the configuration, the class names and the mean image, so that one
+file is enough on another machine.
 """
 
 import json
@@ -95,7 +95,7 @@ def _file_digest(file: Path, _modified: int, _bytes: int) -> str:
     digest = sha256()
     for name, tensor in sorted(read_weights(file).model_state.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        # In the order of the dimensions, whatever the memory format.
+        # In the order of the dimensions, for any memory format.
         digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 

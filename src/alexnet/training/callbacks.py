@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from alexnet.config.schema import Config
 from alexnet.runs.directory import BEST, CHECKPOINTS, LAST
 from alexnet.training.history import History
-from alexnet.training.schedule import group_lr, progress, reached_train_error
+from alexnet.training.schedule import group_lr, progress
 
 
 class LrSchedule(L.Callback):
@@ -26,19 +26,18 @@ class LrSchedule(L.Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         drops = progress(self.config.schedule, self.history.schedule_errors).drops
         for group in trainer.optimizers[0].param_groups:
-            # Checkpoints from before a key existed hold groups without it, of runs in which it had no effect.
-            schedule = {"is_bias": group.get("is_bias", False), "is_late": group.get("is_late", False)}
-            scheduled = group_lr(self.config, trainer.current_epoch, drops, **schedule)
-            group["lr"] = group.get("rate_factor", 1.0) * scheduled
+            kind = {"is_bias": group["is_bias"], "is_late": group["is_late"]}
+            group["lr"] = group["rate_factor"] * group_lr(self.config, trainer.current_epoch, drops, **kind)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._stop_when_finished(trainer)
 
     def _stop_when_finished(self, trainer: L.Trainer) -> None:
         schedule, history = self.config.schedule, self.history
-        if progress(schedule, history.schedule_errors).finished or reached_train_error(
-            schedule, history.train_set_error
-        ):
+        error = history.records[-1].train_set_top1_error if history.records else None
+        target = schedule.stop_at_train_error
+        fitted = target is not None and error is not None and error <= target
+        if fitted or progress(schedule, history.schedule_errors).finished:
             trainer.should_stop = True
 
 

@@ -7,17 +7,11 @@ import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
-from alexnet.runs.metrics import EpochRecord
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.schedule import scheduled_lr
 
 UPDATE_SECONDS = 0.5
-
-
-def display_callback(console: Console, history: History, *, live: bool) -> L.Callback:
-    """Return the live bar if it is wanted and the console is a terminal, else epoch lines."""
-    return LiveBar(history) if live and console.is_terminal else EpochLines(console, history)
 
 
 class LiveBar(RichProgressBar):
@@ -40,13 +34,10 @@ class LiveBar(RichProgressBar):
         assert isinstance(pl_module, AlexNetModule)
         if not trainer.training:
             return {}
-        if trainer.is_last_batch or time.monotonic() >= self._next_update:
-            self._shown = self._figures(trainer, pl_module)
-            self._next_update = time.monotonic() + UPDATE_SECONDS
-        return self._shown
-
-    def _figures(self, trainer: L.Trainer, pl_module: AlexNetModule) -> dict[str, Any]:
-        shown = {}
+        if not trainer.is_last_batch and time.monotonic() < self._next_update:
+            return self._shown
+        self._shown = shown = {}
+        self._next_update = time.monotonic() + UPDATE_SECONDS
         if int(pl_module.train_errors.images):
             errors = pl_module.train_errors.local_rates()
             shown["train"] = f"{100 * float(errors['top1']):.1f}/{100 * float(errors['top5']):.1f} %"
@@ -67,19 +58,16 @@ class EpochLines(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         record = self.history.records[-1]
-        self.console.print(_line(record, trainer.max_epochs or 0), highlight=False, soft_wrap=True)
-
-
-def _line(record: EpochRecord, epochs: int) -> str:
-    fit = "" if record.train_set_top1_error is None else f"  training images {record.train_set_top1_error:.1f} %"
-    waits = record.waiting_percent >= 5  # a machine that waits for its images wastes money
-    return (
-        f"epoch {record.epoch + 1:>3}/{epochs}  lr {record.rate:<7g}"
-        f"  train error {_errors(record.train_top1_error, record.train_top5_error)}"
-        f"  val error {_errors(record.val_top1_error, record.val_top5_error)}{fit}"
-        f"  {record.images_per_second:,.0f} images/s"
-        + (f", waiting for images {record.waiting_percent:.0f} %" if waits else "")
-    )
+        fit = "" if record.train_set_top1_error is None else f"  training images {record.train_set_top1_error:.1f} %"
+        waits = record.waiting_percent >= 5  # a machine that waits for its images wastes money
+        line = (
+            f"epoch {record.epoch + 1:>3}/{trainer.max_epochs}  lr {record.rate:<7g}"
+            f"  train error {_errors(record.train_top1_error, record.train_top5_error)}"
+            f"  val error {_errors(record.val_top1_error, record.val_top5_error)}{fit}"
+            f"  {record.images_per_second:,.0f} images/s"
+            + (f", waiting for images {record.waiting_percent:.0f} %" if waits else "")
+        )
+        self.console.print(line, highlight=False, soft_wrap=True)
 
 
 def _errors(top1: float | None, top5: float | None) -> str:

@@ -21,12 +21,12 @@ from alexnet.runs.directory import last_checkpoint
 from alexnet.runs.first_layer import write_first_layer
 from alexnet.runs.predictions import write_predictions
 from alexnet.runs.probabilities import write_probabilities
-from alexnet.runs.result import PretrainedFacts, Result
+from alexnet.runs.result import Result
 from alexnet.runs.wandb_names import check_login
 from alexnet.trained.weights import read_checkpoint
 from alexnet.training.callbacks import LrSchedule, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
-from alexnet.training.display import display_callback
+from alexnet.training.display import EpochLines, LiveBar
 from alexnet.training.hardware import (
     check_decoder,
     check_hardware,
@@ -127,6 +127,7 @@ def _trainer(
     console: Console,
 ) -> L.Trainer:
     hardware = job.config.hardware
+    live = hardware.progress_bar and console.is_terminal
     return L.Trainer(
         **trainer_options(hardware, world),
         max_epochs=job.config.schedule.epochs,
@@ -135,11 +136,11 @@ def _trainer(
         callbacks=[
             history,
             LrSchedule(job.config, history),
-            display_callback(console, history, live=hardware.progress_bar),
+            LiveBar(history) if live else EpochLines(console, history),
             Preemption(directory),
             *checkpoint_callbacks(directory, history),
         ],
-        enable_progress_bar=hardware.progress_bar and console.is_terminal,
+        enable_progress_bar=live,
         enable_model_summary=False,
         use_distributed_sampler=False,  # every process plans and loads its own part of the batches
         reload_dataloaders_every_n_epochs=1,  # every epoch has its own plan
@@ -167,18 +168,16 @@ def _checkpoint(directory: Path, pack: Pack) -> Path | None:
 
 def _headline(result: Result, directory: Path) -> str:
     images = ", ".join(f"{count:,} {split}" for split, count in result.data.images.items())
-    start = f"from {result.pretrained.run}: {_kept(result.pretrained)}\n" if result.pretrained else ""
+    start = ""
+    if (given := result.pretrained) is not None:
+        layers = {"takes": given.taken, "draws": given.fresh, "leaves": given.left_behind}
+        kept = ", ".join(f"{verb} {' '.join(names)}" for verb, names in layers.items() if names)
+        start = f"from {given.run}: {kept}\n"
     return (
         f"{result.ablation}, seed {result.seed}: {result.parameters:,} parameters, {result.device}\n{start}"
         f"{result.data.name}: {result.data.classes:,} classes, {images} images\n"
         f"-> {directory}"
     )
-
-
-def _kept(pretrained: PretrainedFacts) -> str:
-    """Say which layers start from pre-trained weights."""
-    parts = {"takes": pretrained.taken, "draws": pretrained.fresh, "leaves": pretrained.left_behind}
-    return ", ".join(f"{verb} {' '.join(layers)}" for verb, layers in parts.items() if layers)
 
 
 def silence_lightning() -> None:

@@ -75,13 +75,12 @@ def trainer_options(hardware: HardwareConfig, world: DistributedContext = SINGLE
         # Named explicitly: on Slurm, Lightning would otherwise requeue jobs itself.
         return options | {"devices": 1, "plugins": [LightningEnvironment()]}
     environment = TorchElasticEnvironment()
-    return options | {
-        "devices": world.local_size,
-        "num_nodes": world.nodes,
-        "strategy": TwoDevicesStrategy(cluster_environment=environment)
+    strategy = (
+        TwoDevicesStrategy(cluster_environment=environment)
         if world.devices > 1
-        else DDPStrategy(cluster_environment=environment, **DDP_OPTIONS),
-    }
+        else DDPStrategy(cluster_environment=environment, **DDP_OPTIONS)
+    )
+    return options | {"devices": world.local_size, "num_nodes": world.size // world.local_size, "strategy": strategy}
 
 
 def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:

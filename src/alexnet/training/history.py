@@ -1,6 +1,7 @@
 """What happened in each epoch: kept in the checkpoint, written to `metrics.csv`, sent to the loggers."""
 
 import math
+import re
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -31,19 +32,13 @@ class History(L.Callback):
         """One error per epoch for the schedule to judge: of validation if there is any."""
         return [r.train_top1_error if r.val_top1_error is None else r.val_top1_error for r in self.records]
 
-    @property
-    def train_set_error(self) -> float | None:
-        """The last epoch's error over all training images, in percent; None if it is not measured."""
-        return self.records[-1].train_set_top1_error if self.records else None
-
     def state_dict(self) -> dict[str, Any]:
         under_way = {"images": self._images, "seconds": self._training_seconds}
         return {"records": [asdict(record) for record in self.records], "under_way": under_way}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.records = [EpochRecord(**record) for record in state_dict["records"]]
-        under_way = state_dict.get("under_way", {"images": 0, "seconds": 0.0})  # older checkpoints end with an epoch
-        self._images, self._training_seconds = under_way["images"], under_way["seconds"]
+        self._images, self._training_seconds = state_dict["under_way"]["images"], state_dict["under_way"]["seconds"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._started = time.perf_counter() - self._training_seconds
@@ -81,8 +76,12 @@ class History(L.Callback):
         self.records.append(record)
         if trainer.is_global_zero:
             write_metrics(self.directory, self.records)
-        logged = {name: float(value) for name, value in asdict(record).items() if value is not None}
-        metrics = {_metric_name(name): value for name, value in logged.items() if name != "step"}
+        # `val_top1_error` -> `val/top1_error`: dashboards group by the part before the slash.
+        metrics = {
+            re.sub("^(train_set|train|val)_", r"\1/", name): float(value)
+            for name, value in asdict(record).items()
+            if value is not None and name != "step"
+        }
         for logger in trainer.loggers:
             logger.log_metrics(metrics | {"epoch": record.epoch}, step=record.step - 1)
 
@@ -110,11 +109,3 @@ class History(L.Callback):
 
 def _percent(errors: TopKErrors) -> dict[str, float]:
     return {name: 100 * float(rate) for name, rate in errors.compute().items()}
-
-
-def _metric_name(field: str) -> str:
-    """`val_top1_error` -> `val/top1_error`: dashboards group by the part before the slash."""
-    for prefix in ("train_set_", "train_", "val_"):
-        if field.startswith(prefix):
-            return f"{prefix[:-1]}/{field.removeprefix(prefix)}"
-    return field

@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import Metric
 
 from alexnet.config.schema import Config, ConfigTree
@@ -19,7 +19,7 @@ from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.layers import NonInvertedDropout, at_least_float32
 from alexnet.net.two_devices import ColumnShard
-from alexnet.parts import SINGLE_REPLICA, Replica, Shard
+from alexnet.parts import SINGLE_REPLICA, Replica
 from alexnet.runs.probabilities import bytes_needed
 from alexnet.training.hardware import compile_augmenter
 from alexnet.training.momentum import SGD2012, parameter_groups
@@ -48,7 +48,9 @@ class AlexNetModule(L.LightningModule):
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.train_errors, self.val_errors, self.train_set_errors = TopKErrors(), TopKErrors(), TopKErrors()
-        self.predictions = PredictionStore(keep_probabilities=_fits_a_file(pack))
+        tested = sum(len(pack.splits[split]) for split in test_splits(pack))
+        few = bytes_needed(tested, len(pack.class_names), len(VIEWS)) <= KEPT_BYTES
+        self.predictions = PredictionStore(keep_probabilities=few)
         self.validated = val_splits(pack, config)
 
     def keep_half(self, column: int) -> None:
@@ -98,11 +100,14 @@ class AlexNetModule(L.LightningModule):
         """
         # Dropout masks follow from the seed and the step alone: the same after a resume, and the same for two
         # ablations in the layers that they share.
-        seed_dropout(self.device, _step_seed(self.config.seed, self.global_step))
+        step = sha256(f"{self.config.seed} {self.global_step}".encode()).digest()
+        seed_dropout(self.device, int.from_bytes(step[:8], "little") >> 1)
         whole = self.images_in(batch_idx)
         part = self.replica.part(whole)
         if self.replica.count > 1:
-            set_dropout_shard(self.net, part)
+            for layer in self.net.modules():
+                if isinstance(layer, NonInvertedDropout):
+                    layer.images = part
         inputs = batch.inputs if isinstance(batch, AugmentedBatch) else self.augmenter(batch)
         logits = at_least_float32(self.net(inputs))
         if part.count == 0:  # fewer images than copies of the network; the others still wait for its gradient
@@ -154,19 +159,6 @@ class AlexNetModule(L.LightningModule):
             self.predictions.add(dataloader_idx, view, batch_idx, labels, scores)
 
 
-def _fits_a_file(pack: Pack) -> bool:
-    """Whether the probabilities of all classes for all evaluated images are small enough to keep with the run."""
-    images = sum(len(pack.splits[split]) for split in test_splits(pack))
-    return bytes_needed(images, len(pack.class_names), len(VIEWS)) <= KEPT_BYTES
-
-
-def set_dropout_shard(net: nn.Module, images: Shard) -> None:
-    """Give every dropout layer the part of the batch that this copy of the network sees."""
-    for layer in net.modules():
-        if isinstance(layer, NonInvertedDropout):
-            layer.images = images
-
-
 def seed_dropout(device: torch.device, seed: int) -> None:
     """Seed the generator that draws this device's dropout masks.
 
@@ -179,7 +171,3 @@ def seed_dropout(device: torch.device, seed: int) -> None:
             torch.cuda.manual_seed(seed)
         case _:
             torch.manual_seed(seed)
-
-
-def _step_seed(seed: int, step: int) -> int:
-    return int.from_bytes(sha256(f"{seed} {step}".encode()).digest()[:8], "little") >> 1

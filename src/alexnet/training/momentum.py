@@ -35,27 +35,21 @@ class SGD2012(Optimizer):
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if weights and group["lr"] > 0:
-                self._update(weights, group["lr"], group["momentum"], group["weight_decay"])
+                # One pass. Torch's kernel of SGD computes v := momentum * v + (1 - dampening) * (g + weight_decay * w);
+                # w := w - lr * v, which at a dampening of 1 + lr and a learning rate of -1 is the rule of 2012.
+                torch._fused_sgd_(
+                    weights,
+                    [_laid_out_as(weight, weight.grad) for weight in weights if weight.grad is not None],
+                    [self._velocity(weight) for weight in weights],
+                    weight_decay=group["weight_decay"],
+                    momentum=group["momentum"],
+                    lr=-1.0,
+                    dampening=1.0 + group["lr"],
+                    nesterov=False,
+                    maximize=False,
+                    is_first_step=False,
+                )
         return loss
-
-    def _update(self, weights: list[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
-        """Update in one pass over weights, velocities and gradients.
-
-        Torch's kernel of SGD computes v := momentum * v + (1 - dampening) * (g + weight_decay * w); w := w - lr * v,
-        which at a dampening of 1 + lr and a learning rate of -1 is the rule of 2012.
-        """
-        torch._fused_sgd_(
-            weights,
-            [_laid_out_as(weight, weight.grad) for weight in weights if weight.grad is not None],
-            [self._velocity(weight) for weight in weights],
-            weight_decay=weight_decay,
-            momentum=momentum,
-            lr=-1.0,
-            dampening=1.0 + lr,
-            nesterov=False,
-            maximize=False,
-            is_first_step=False,
-        )
 
     def _velocity(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
@@ -83,13 +77,7 @@ def parameter_groups(net: nn.Module, optimizer: OptimizerConfig, late_layers: Co
         rate = optimizer.lr_multipliers.get(layer, 1.0) * (optimizer.bias_lr_multiplier if is_bias else 1.0)
         groups.setdefault((is_bias, layer in late_layers, decay, rate), []).append(parameter)
     return [
-        {
-            "params": parameters,
-            "weight_decay": decay,
-            "rate_factor": rate,
-            "is_bias": is_bias,
-            "is_late": is_late,
-        }
+        {"params": parameters, "weight_decay": decay, "rate_factor": rate, "is_bias": is_bias, "is_late": is_late}
         # By schedule alone: within one, groups keep the order of the layers.
         for (is_bias, is_late, decay, rate), parameters in sorted(groups.items(), key=lambda group: group[0][:2])
     ]

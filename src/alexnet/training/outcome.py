@@ -2,7 +2,6 @@
 
 import platform
 import subprocess
-from dataclasses import replace
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -47,19 +46,17 @@ def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
         errors={},
         training=None,
         parameters=total_parameters(layers),
-        versions=versions(),
+        versions={
+            "python": platform.python_version(),
+            "alexnet": __version__,
+            **{package: version(package) for package in PACKAGES},
+        },
         device="",
-        git=git_state(),
+        git=_git_state(),
         command=job.command,
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
         precision=config.hardware.precision,
     )
-
-
-def aborted_result(result: Result, error: BaseException) -> Result:
-    if isinstance(error, Exception):
-        return replace(result, status="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
-    return replace(result, status="interrupted", message=f"interrupted ({type(error).__name__})")
 
 
 def training_facts(history: History, images: int) -> TrainingFacts:
@@ -76,15 +73,6 @@ def training_facts(history: History, images: int) -> TrainingFacts:
             if after.rate != before.rate
         ),
     )
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a result depends on."""
-    return {
-        "python": platform.python_version(),
-        "alexnet": __version__,
-        **{package: version(package) for package in PACKAGES},
-    }
 
 
 def device_name(device: torch.device, *, processes: int = 1) -> str:
@@ -108,18 +96,20 @@ def _processor() -> str:
     return models[0] if models else platform.machine()
 
 
-def git_state() -> GitState | None:
+def _git_state() -> GitState | None:
     """Return the revision of the checkout that this code runs from; None outside of one."""
-    folder = Path(__file__).parent
-    revision = _git(folder, "rev-parse", "HEAD")
-    if not revision:
-        return None
-    return GitState(revision=revision, dirty=bool(_git(folder, "status", "--porcelain", "--untracked-files=no")))
 
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout.strip()
 
-def _git(folder: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        dirty = bool(git("status", "--porcelain", "--untracked-files=no"))
+        return GitState(revision=git("rev-parse", "HEAD"), dirty=dirty)
+    except (OSError, subprocess.SubprocessError):
+        return None

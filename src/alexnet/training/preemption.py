@@ -43,6 +43,7 @@ class Preemption(L.Callback):
         self._ask_at_step = 0
         self._asked = (0, time.monotonic())
         self._partial_epoch: list[dict[str, dict[str, Tensor]]] | None = None
+        """What each process has counted in the epoch under way, while it is saved or resumed."""
 
     def _listen(self) -> None:
         """Replace the handlers that Lightning has registered by now; it restores the former ones."""
@@ -61,7 +62,10 @@ class Preemption(L.Callback):
         self._listen()
         self._ask_at_step, self._asked = trainer.global_step, (trainer.global_step, time.monotonic())
         for states in (self._partial_epoch or [])[trainer.global_rank :: trainer.world_size]:
-            _add(pl_module, states)
+            for name, counts in states.items():
+                for key, count in counts.items():
+                    counted = getattr(pl_module.epoch_metrics[name], key)
+                    counted += count.to(counted.device)
         self._partial_epoch = None
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -74,7 +78,12 @@ class Preemption(L.Callback):
         if trainer.is_last_batch or not self._any_rank_signaled(trainer):
             return  # after the last batch the epoch's own checkpoint is near
         assert isinstance(pl_module, AlexNetModule)
-        self._partial_epoch = _counts_of_all(pl_module)
+        self._partial_epoch = all_gather_objects(
+            {
+                name: {key: value.cpu() for key, value in metric.metric_state.items() if isinstance(value, Tensor)}
+                for name, metric in pl_module.epoch_metrics.items()
+            }
+        )
         trainer.save_checkpoint(self.path)
         self._partial_epoch = None
         self._exit()
@@ -112,23 +121,6 @@ class Preemption(L.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._partial_epoch = state_dict["under_way"]
-
-
-def _counts_of_all(module: AlexNetModule) -> list[dict[str, dict[str, Tensor]]]:
-    """Return what each process has counted in the epoch under way."""
-    return all_gather_objects(
-        {
-            name: {key: value.cpu() for key, value in metric.metric_state.items() if isinstance(value, Tensor)}
-            for name, metric in module.epoch_metrics.items()
-        }
-    )
-
-
-def _add(module: AlexNetModule, states: dict[str, dict[str, Tensor]]) -> None:
-    for name, state in states.items():
-        for key, value in state.items():
-            counted = getattr(module.epoch_metrics[name], key)
-            counted += value.to(counted.device)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE
 from alexnet.runs.result import Result, finished_result, read_result
 from alexnet.training import tracking
 from alexnet.training.fit import preflight, train_and_test
-from alexnet.training.outcome import aborted_result, initial_result
+from alexnet.training.outcome import initial_result
 from alexnet.training.preemption import keyboard_interrupt_kept
 from alexnet.training.ranks import run_in_ranks
 from alexnet.training.world import DistributedContext, detect, requested_world_size
@@ -51,7 +51,7 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
         try:
             run_in_ranks(partial(_run_rank, job, directory, at_once), directory, processes, console=console)
         except BaseException as error:  # the first process may not have lived to say so, or not know the cause
-            aborted_result(result, error).write(directory)
+            _aborted(result, error).write(directory)
             raise
         return read_result(directory)
 
@@ -74,13 +74,19 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
             loggers = [] if logger is None else [logger]
             result = train_and_test(job, directory, pack, world, result, loggers=loggers, console=console)
     except BaseException as error:  # also Ctrl-C, and signals, which end in a SystemExit
-        result = aborted_result(result, error)
+        result = _aborted(result, error)
         raise
     finally:
         result.write(directory)
         tracking.finish(logger, result)
     console.print(result_table(result))
     return result
+
+
+def _aborted(result: Result, error: BaseException) -> Result:
+    if isinstance(error, Exception):
+        return replace(result, status="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
+    return replace(result, status="interrupted", message=f"interrupted ({type(error).__name__})")
 
 
 def _shown_again(result: Result, job: Job, directory: Path, console: Console) -> Result:

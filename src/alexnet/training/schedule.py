@@ -30,12 +30,6 @@ def progress(schedule: ScheduleConfig, errors: list[float]) -> Progress:
     )
 
 
-def reached_train_error(schedule: ScheduleConfig, train_error: float | None) -> bool:
-    """Whether the error over the training images, in percent, is as low as the schedule asks."""
-    target = schedule.stop_at_train_error
-    return target is not None and train_error is not None and train_error <= target
-
-
 def count_plateaus(errors: list[float], patience: int) -> int:
     """Count how often `patience` epochs in a row brought no error below the best so far.
 

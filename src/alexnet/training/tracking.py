@@ -1,7 +1,6 @@
 """Weights & Biases: one run per job, grouped with the runs that it is compared with."""
 
 from pathlib import Path
-from typing import Any
 
 import wandb
 from lightning.pytorch.loggers import WandbLogger
@@ -17,42 +16,34 @@ def start(job: Job, directory: Path) -> WandbLogger | None:
     The run's id is the name of its directory, so that a resumed job continues the same W&B run. Opened here
     and not by Lightning's logger, whose `offline=True` would switch later jobs of the process offline as well.
     """
-    settings = job.config.wandb
-    if settings.mode == "disabled":
+    config = job.config
+    if config.wandb.mode == "disabled":
         return None
-    return WandbLogger(
-        experiment=wandb.init(
-            name=directory.name,
-            id=directory.name,
-            resume="allow",
-            project=settings.project,
-            entity=settings.entity,
-            group=group_name(job.config.experiment, job.pairing_key),
-            job_type=TRAINING,
-            tags=tags([*_ablations(job), job.config.recipe, job.config.experiment, job.config.data.name]),
-            dir=directory,
-            mode="online" if settings.mode == "online" else "offline",
-            config=_config(job),
-            settings=wandb.Settings(console="off", silent=True),
-        )
-    )
-
-
-def _ablations(job: Job) -> list[str]:
-    """Return a tag for each ablation, so that every combination with it is found."""
-    return sorted(job.config.ablations) or [BASELINE]
-
-
-def _config(job: Job) -> dict[str, Any]:
-    """Return the configuration as plain values, with what a dashboard compares by: ablation and the paper's deltas."""
-    (claim,) = job.config.ablations.values() if len(job.config.ablations) == 1 else (None,)
-    return {
-        **job.tree,
+    (claim,) = config.ablations.values() if len(config.ablations) == 1 else (None,)
+    compared_by = {
         "ablation": ablation_name(job.tree),
         "pairing_key": job.pairing_key,
         "paper_delta_top1": claim.paper.top1 if claim else None,
         "paper_delta_top5": claim.paper.top5 if claim else None,
     }
+    # A tag for each ablation, so that every combination with it is found.
+    tagged = [*(sorted(config.ablations) or [BASELINE]), config.recipe, config.experiment, config.data.name]
+    return WandbLogger(
+        experiment=wandb.init(
+            name=directory.name,
+            id=directory.name,
+            resume="allow",
+            project=config.wandb.project,
+            entity=config.wandb.entity,
+            group=group_name(config.experiment, job.pairing_key),
+            job_type=TRAINING,
+            tags=tags(tagged),
+            dir=directory,
+            mode="online" if config.wandb.mode == "online" else "offline",
+            config={**job.tree, **compared_by},
+            settings=wandb.Settings(console="off", silent=True),
+        )
+    )
 
 
 def finish(logger: WandbLogger | None, result: Result) -> None:

@@ -47,10 +47,6 @@ class DistributedContext:
         return self.rank == 0
 
     @property
-    def nodes(self) -> int:
-        return self.size // self.local_size
-
-    @property
     def replica(self) -> Replica:
         """The copy of the network that this process trains."""
         return Replica(index=self.rank // self.devices, count=self.size // self.devices)
@@ -134,10 +130,17 @@ def _translate_slurm() -> None:
     """Translate srun's variables to torchrun's.
 
     Only srun sets those of a step: a batch script that asks for several tasks but calls python directly is one process.
+
+    Raises:
+        UserError: the nodes have different numbers of processes.
     """
     tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")
     if tasks == "1" or "RANK" in os.environ:
         return
+    per_node = os.environ["SLURM_STEP_TASKS_PER_NODE"]
+    uniform = re.fullmatch(r"(\d+)(\(x\d+\))?", per_node)  # `4(x2)`: two nodes of four tasks each
+    if uniform is None:
+        raise UserError(f"srun has started {per_node} processes on its nodes: start the same number on each")
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
     slurm = SLURMEnvironment(auto_requeue=False)
@@ -145,19 +148,7 @@ def _translate_slurm() -> None:
         "RANK": os.environ["SLURM_PROCID"],
         "WORLD_SIZE": tasks,
         "LOCAL_RANK": os.environ["SLURM_LOCALID"],
-        "LOCAL_WORLD_SIZE": str(_tasks_per_node(os.environ["SLURM_STEP_TASKS_PER_NODE"])),
+        "LOCAL_WORLD_SIZE": uniform[1],
         "MASTER_ADDR": slurm.resolve_root_node_address(os.environ["SLURM_STEP_NODELIST"]),
         "MASTER_PORT": str(slurm.main_port),
     }
-
-
-def _tasks_per_node(text: str) -> int:
-    """`4(x2)` -> 4, Slurm's notation for two nodes of four tasks each.
-
-    Raises:
-        UserError: the nodes differ.
-    """
-    found = re.fullmatch(r"(\d+)(\(x\d+\))?", text)
-    if found is None:
-        raise UserError(f"srun has started {text} processes on its nodes: start the same number on each")
-    return int(found[1])

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on their device: crop, mirror, mean image, colour noise (sections 2 and 4.1)."""
+"""Augmentation of whole batches on their device: crop, mirror, mean image, color noise (sections 2 and 4.1)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -57,15 +57,15 @@ class CropGeometry:
 class Augmenter(nn.Module):
     """uint8 images to the network's input, float32 [n, 3, crop, crop], channels last: 0-255 minus the mean image.
 
-    The mean image is that of the training set, subtracted pixel by pixel before cropping (section 2), or its centre
-    after it (`crops.center_mean`, 2012 source). Never divided by a standard deviation. The statistics are part of the
-    checkpoint, so that a checkpoint is complete in itself.
+    The mean image of the training set is subtracted pixel by pixel before cropping (section 2), or its center after
+    cropping (`crops.center_mean`, 2012 source). Inputs are never divided by a standard deviation. The statistics are
+    saved in the checkpoint.
     """
 
     mean_image: Tensor
     pca_directions: Tensor
     color_on: bool = True
-    """Whether training images get their colour noise now: the 2012 source switches it off late in training."""
+    """Whether training images get their color noise now: the 2012 source switches it off late in training."""
 
     def __init__(
         self, statistics: PixelStats, geometry: CropGeometry, *, crops: CropsConfig, color: ColorConfig
@@ -116,12 +116,12 @@ class Augmenter(nn.Module):
 
 
 def color_scale(color: ColorConfig) -> float:
-    """What noisy images are multiplied by: the 2012 source divides them by 1.1."""
+    """Return the factor for noisy images: the 2012 source divides them by 1.1."""
     return 1.0 / (1.0 + color.std) if color.rescale else 1.0
 
 
 def pca_directions(statistics: PixelStats, color: ColorConfig) -> Tensor:
-    """Rows: the colour that a draw of 1 along each principal direction adds, float32 [3, 3].
+    """Return the color that a draw of 1 adds along each principal direction: rows of float32 [3, 3].
 
     `std`: coefficient * sqrt(eigenvalue), the 2012 source (alexnet-2012 section 4.4); `eigenvalue`: as printed.
     """

@@ -1,7 +1,8 @@
-"""JPEG files decoded where the network is: by nvJPEG on an NVIDIA GPU, through torchvision.
+"""JPEG decoding on an NVIDIA GPU by nvJPEG, through torchvision.
 
-nvJPEG's pixels are not libjpeg-turbo's. Its DCT and its colours round otherwise, and by what its users report, as
-torchvision sets it up it repeats the colours of 4:2:0 and 4:2:2 files where libjpeg-turbo interpolates: docs/speed.md.
+nvJPEG's pixels differ from libjpeg-turbo's. Its DCT and color conversion round differently. Users report that, as
+torchvision configures it, nvJPEG repeats the chroma of 4:2:0 and 4:2:2 files, which libjpeg-turbo interpolates. See
+docs/speed.md.
 """
 
 import threading
@@ -20,10 +21,10 @@ CHOSEN = "data.decoder=nvjpeg"
 
 
 class NvjpegDecoder:
-    """Reads the images of JPEG packs. May be used from several threads; one at a time decodes."""
+    """Decoder for the images of JPEG packs. Several threads may call it; they decode one at a time."""
 
     def __init__(self, device: torch.device) -> None:
-        """`device` is a GPU, or the CPU, where torchvision decodes by libjpeg-turbo: for tests.
+        """Check that torchvision can decode on `device`: a GPU or, for tests, the CPU (libjpeg-turbo).
 
         Raises:
             UserError: torchvision cannot decode there.
@@ -40,7 +41,7 @@ class NvjpegDecoder:
             ) from error
 
     def gather(self, split: Split, indices: Indices) -> Tensor:
-        """The images at `indices`, int [n] within [0, N), as uint8 [n, S, S, 3] on the device in the order given.
+        """Return the images at `indices`, int [n] within [0, N), in that order, as uint8 [n, S, S, 3] on the device.
 
         They are complete when this returns, and may be used on the device's default stream.
 
@@ -65,8 +66,8 @@ class NvjpegDecoder:
         from torchvision.io import ImageReadMode, decode_jpeg  # deprecated since 0.29: some release will not have it
 
         in_memory = [torch.from_numpy(np.array(file)) for file in files]  # read while another thread decodes
-        # nvJPEG writes into memory of the stream that is current, but does not wait for what that stream still has to
-        # do. So the stream is one of our own, with nothing left to do whenever it is handed over.
+        # nvJPEG writes into memory of the current stream without waiting for that stream's pending work. So it gets a
+        # separate stream, which is always idle at this point.
         with self._lock, torch.cuda.stream(self._stream):
             decoded = decode_jpeg(in_memory, ImageReadMode.RGB, self._device)
             if any(image.shape != (3, size, size) for image in decoded):
