@@ -41,6 +41,7 @@ def groups(directory: Path) -> Any:
     return checkpoint(directory)["optimizer_states"][0]["param_groups"]
 
 
+@pytest.mark.slow
 def test_two_devices_continue_what_one_began_and_the_reverse(tiny: MakeJob, tmp_path: Path) -> None:
     mixed, alone, longer = (tmp_path / name for name in ("mixed", "alone", "longer"))
     execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), mixed)
