@@ -1,4 +1,4 @@
-"""The one exception that users see: what is wrong, where, and what to do, in one line."""
+"""What ends a command: a mistake told in one line, or a signal; and the words of such lines."""
 
 import errno
 import os
@@ -13,7 +13,8 @@ INTERRUPTED = 130
 """Exit code of a process that Ctrl-C stopped (128 + 2)."""
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 """What schedulers send ahead of a kill: Slurm SIGTERM, or what `sbatch --signal` names; submitit asks for SIGUSR2."""
-
+CLOSED_OUTPUT = 141
+"""Exit code of a process whose reader has gone (128 + SIGPIPE): a run that this ends is not finished."""
 
 REFUSED_BY_THE_MACHINE = {
     errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS,
@@ -39,15 +40,17 @@ class Preempted(SystemExit):
 def one_line_errors() -> Iterator[None]:
     """Show a user's mistake, or a file that the machine refuses, as one line on stderr and exit with 1.
 
-    Ctrl-C exits with 130. Output that nobody reads any more (`| head`) is no mistake.
+    Ctrl-C exits with 130. Output that nobody reads any more (`| head`) needs no words, and exits with 141.
     """
     try:
         yield
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None if the command was started without an output
+            sys.stdout.flush()
     except UserError as error:
         exit_with(error)
     except BrokenPipeError:
         _discard_output()
+        sys.exit(CLOSED_OUTPUT)
     except OSError as error:
         if error.errno not in REFUSED_BY_THE_MACHINE:
             raise
@@ -60,7 +63,7 @@ def one_line_errors() -> Iterator[None]:
 
 def _discard_output() -> None:
     """Let what is still buffered go nowhere: Python would fail on it again at its end."""
-    with suppress(OSError):  # an output without a file, in a test or a notebook
+    with suppress(OSError, AttributeError):  # no output, or one without a file, as in a notebook
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -18,7 +18,7 @@ from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, register
 from alexnet.config.job import Job, WeightsDigest, check_composed
 from alexnet.config.overrides import explain
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors
-from alexnet.evaluation.table import result_table
+from alexnet.evaluation.table import show_again
 from alexnet.runs.directory import TERMINAL_LOG
 from alexnet.runs.result import Result, finished_result
 from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
@@ -131,12 +131,7 @@ def run_job(config: DictConfig) -> float | None:
 def _result(job: Job, directory: Path, of_hydra: HydraConf, console: Console) -> Result:
     """Train, or show a finished run again, for which torch is not imported."""
     if not job.config.restart and (done := finished_result(directory)) is not None:
-        wanted = job.config.hardware.precision
-        other = f" at precision {done.precision}, not {wanted}" if done.has_other_precision(wanted) else ""
-        shown = f"already finished in {directory}{other} (restart=true runs it again)"
-        console.print(shown, highlight=False, soft_wrap=True)
-        console.print(result_table(done))
-        return done
+        return show_again(done, directory, precision=job.config.hardware.precision, console=console)
     if of_hydra.mode is not RunMode.MULTIRUN:
         console.print(f"{job.name}: importing torch", highlight=False, soft_wrap=True)
         print_unreached_milestones([job], console)

@@ -1,7 +1,9 @@
 """The table of errors by split and view."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from rich.console import Console
 from rich.table import Table
 
 from alexnet.runs.result import BASELINE, ErrorRates, Result
@@ -28,3 +30,13 @@ def result_table(result: Result) -> Table:
     if result.ablation == BASELINE and target.top1 is not None and target.top5 is not None:
         table.add_row("the paper", VIEW_NAMES["ten_crop"], f"{target.top1:.1f} %", f"{target.top5:.1f} %")
     return table
+
+
+def show_again(result: Result, directory: Path, *, precision: str, console: Console) -> Result:
+    """Print the errors of a run that was finished before, and its precision if the command asks for another."""
+    other = f" at precision {result.precision}, not {precision}" if result.has_other_precision(precision) else ""
+    console.print(
+        f"already finished in {directory}{other} (restart=true runs it again)", highlight=False, soft_wrap=True
+    )
+    console.print(result_table(result))
+    return result

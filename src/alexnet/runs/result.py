@@ -1,7 +1,8 @@
-"""What a run leaves behind for the study, first part: `result.json` (the second is `alexnet.runs.predictions`).
+"""`result.json`: what a run was, how it ended, and its errors.
 
-The two files are the contract between a run and a report: a report needs nothing else, neither the configuration nor
-torch, so it can be made elsewhere from copied run directories. `docs/result-files.md` lists every field.
+A report is made from this file and `predictions.npz`, elsewhere too, from copied run directories. `metrics.csv`,
+`first_layer.npz` and `config.yaml` add curves, kernels and Figure 1 where they are there. `docs/result-files.md` lists
+every field.
 """
 
 import json

@@ -1,1 +1,1 @@
-"""What runs say together: collecting results, paired statistics, the comparison table and its files."""
+"""What runs say together: pairs, statistics, verdicts, and how they are shown."""

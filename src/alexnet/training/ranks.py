@@ -25,11 +25,11 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, 
 
 from alexnet.errors import SIGNALS, Preempted, UserError
 from alexnet.files import exclusive
+from alexnet.runs.directory import FIRST_LOCK
 
 GRACE_SECONDS = 60
 """Time that processes get to write a checkpoint and end before they are killed."""
 PARENT_CHECK_SECONDS = 0.5
-FIRST_LOCK = ".first.lock"
 LOCALHOST = "127.0.0.1"
 
 

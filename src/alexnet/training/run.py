@@ -11,7 +11,7 @@ from rich.console import Console
 
 from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
-from alexnet.evaluation.table import result_table
+from alexnet.evaluation.table import result_table, show_again
 from alexnet.files import exclusive
 from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE, WANDB
 from alexnet.runs.result import Result, finished_result, read_result
@@ -36,14 +36,14 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
     if not world.is_rank_zero:
         return _run(job, directory, preflight(job), world, Console(file=io.StringIO()))
     if not job.config.restart and (done := finished_result(directory)) is not None:
-        return _shown_again(done, job, directory, console)
+        return show_again(done, directory, precision=job.config.hardware.precision, console=console)
     pack = preflight(job)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / LOCK_FILE, str(directory)):
         if job.config.restart:
             _discard(directory)
         elif (done := finished_result(directory)) is not None:  # by another process in the meantime
-            return _shown_again(done, job, directory, console)
+            return show_again(done, directory, precision=job.config.hardware.precision, console=console)
         if world.size > 1 or (processes := requested_world_size(job.config)) == 1:
             return _run(job, directory, pack, world, console)
         result = initial_result(job, directory, pack)
@@ -87,16 +87,6 @@ def _aborted(result: Result, error: BaseException) -> Result:
     if isinstance(error, Exception):
         return replace(result, status="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
     return replace(result, status="interrupted", message=f"interrupted ({type(error).__name__})")
-
-
-def _shown_again(result: Result, job: Job, directory: Path, console: Console) -> Result:
-    wanted = job.config.hardware.precision
-    other = f" at precision {result.precision}, not {wanted}" if result.has_other_precision(wanted) else ""
-    console.print(
-        f"already finished in {directory}{other} (restart=true runs it again)", highlight=False, soft_wrap=True
-    )
-    console.print(result_table(result))
-    return result
 
 
 def _discard(directory: Path) -> None:
