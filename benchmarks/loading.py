@@ -32,7 +32,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 from alexnet.config.groups import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import CropGeometry
-from alexnet.data.batches.fused import FusedAugmenter
+from alexnet.data.batches.augment_numba import NumbaAugmenter
 from alexnet.data.batches.loading import AugmentedBatches, Loader, RawBatches, batch_parts
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import draw_epoch
@@ -123,7 +123,7 @@ def _loader(pack: Pack, kind: str, threads: int | None) -> Any:
     crops = CropsConfig(random=True, flip=True, include_last_offset=False)
     color = ColorConfig(std=0.1, magnitude="std")
     geometry = CropGeometry(image_size=SIZE, crop_size=CROP)
-    augment = FusedAugmenter(pack.statistics, geometry, crops=crops, color=color, color_on=True)
+    augment = NumbaAugmenter(pack.statistics, geometry, crops=crops, color=color, color_on=True)
     ready = AugmentedBatches(split, plan, augment, batch_size=BATCH, threads=threads or 1)
     make: Any = ready if kind == "float32" else RawBatches(split, plan, torch.device("cpu"))
     if threads is not None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from alexnet.config.schema import Config
 from alexnet.data.batches.augment import AugmentedBatch, CropGeometry, RawBatch
-from alexnet.data.batches.fused import FusedAugmenter
+from alexnet.data.batches.augment_numba import NumbaAugmenter
 from alexnet.data.batches.loading import (
     AugmentedBatches,
     EvalBatches,
@@ -77,7 +77,7 @@ class PackDataModule(L.LightningDataModule):
         return self._loader("training", make, len(split), self.config.optimizer.batch_size)
 
     def _augmented(self, plan: EpochPlan, epoch: int) -> AugmentedBatches:
-        augment = FusedAugmenter(
+        augment = NumbaAugmenter(
             self.pack.statistics,
             self.geometry,
             crops=self.config.crops,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.data.sources.folders import FileTree
+from alexnet.data.sources.file_tree import FileTree
 from alexnet.data.sources.layouts import open_source
 from alexnet.errors import UserError
 from tests.data.replicas import WNIDS, class_tars, tar_of, unpack

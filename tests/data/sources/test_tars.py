@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.sources.folders import FileTree, contents
+from alexnet.data.sources.file_tree import FileTree, contents
 from alexnet.data.sources.layouts import open_source
 from alexnet.data.sources.tars import FileRange, stored_files, streamed_files
 from alexnet.errors import UserError

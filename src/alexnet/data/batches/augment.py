@@ -25,7 +25,7 @@ class RawBatch(NamedTuple):
 
 
 class AugmentedBatch(NamedTuple):
-    """Training images that have been augmented while they were loaded (`alexnet.data.batches.fused`)."""
+    """Training images that have been augmented while they were loaded (`alexnet.data.batches.augment_numba`)."""
 
     inputs: Tensor
     """float32 [n, 3, crop, crop], channels last"""

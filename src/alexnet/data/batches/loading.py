@@ -14,7 +14,7 @@ from torch import Tensor
 
 from alexnet.config.schema import Config
 from alexnet.data.batches.augment import AugmentedBatch, RawBatch
-from alexnet.data.batches.fused import FusedAugmenter
+from alexnet.data.batches.augment_numba import NumbaAugmenter
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.pack import Pack
@@ -119,7 +119,7 @@ class AugmentedBatches:
     """
 
     def __init__(
-        self, split: Split, plan: EpochPlan, augment: FusedAugmenter, *, batch_size: int, threads: int = 1
+        self, split: Split, plan: EpochPlan, augment: NumbaAugmenter, *, batch_size: int, threads: int = 1
     ) -> None:
         self._split, self._plan, self._augment, self._batch_size = split, plan, augment, batch_size
         shape = (min(batch_size, len(split)), *2 * (augment.geometry.crop_size,), 3)

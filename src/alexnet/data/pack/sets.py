@@ -15,7 +15,7 @@ from alexnet.data.pack.pack import VERSION, Pack, is_pack, open_pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources import shapes
 from alexnet.data.sources.downloads import PUBLISHED, fetch
-from alexnet.data.sources.folders import FileTree
+from alexnet.data.sources.file_tree import FileTree
 from alexnet.errors import UserError
 
 _ADDRESSES = {

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.data.sources.catalog import IN_FOLDER, Catalog, File
-from alexnet.data.sources.folders import FileTree, read_named
+from alexnet.data.sources.file_tree import FileTree, read_named
 from alexnet.errors import UserError
 
 _SIDE = 32

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from alexnet.data.sources.folders import FileTree, read_named, tar_contents
+from alexnet.data.sources.file_tree import FileTree, read_named, tar_contents
 from alexnet.errors import UserError
 
 IMAGES = re.compile(r"ILSVRC(?P<year>20\d\d)_(?:img|images)_(?:(?P<split>train|val)|(?P<test>test)\w*)")

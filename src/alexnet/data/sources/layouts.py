@@ -25,7 +25,7 @@ from unicodedata import normalize
 
 from alexnet.data.sources import cifar10, ilsvrc
 from alexnet.data.sources.catalog import Catalog, File
-from alexnet.data.sources.folders import FileTree, read_named
+from alexnet.data.sources.file_tree import FileTree, read_named
 from alexnet.data.sources.images import SUFFIXES, Blob
 from alexnet.data.sources.tars import is_tar
 from alexnet.errors import UserError

@@ -8,7 +8,7 @@ import torch
 
 from alexnet.config.groups import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import Augmenter, CropGeometry, RawBatch
-from alexnet.data.batches.fused import FusedAugmenter
+from alexnet.data.batches.augment_numba import NumbaAugmenter
 from alexnet.data.batches.plan import draw_epoch
 from alexnet.data.pack.splits import RawSplit
 from alexnet.data.pack.statistics import RunningPixelStats
@@ -38,6 +38,6 @@ def test_one_pass_makes_what_the_augmenter_makes(split: RawSplit, center_mean: b
     augmenter.color_on = augmented
     drawn = (torch.from_numpy(draws) for draws in (plan.crop_offsets, plan.flips, plan.colors))
     expected = augmenter(RawBatch(torch.from_numpy(split.gather(plan.order)), torch.zeros(IMAGES), *drawn))
-    augment = FusedAugmenter(sums.statistics(), geometry, crops=crops, color=color, color_on=augmented)
+    augment = NumbaAugmenter(sums.statistics(), geometry, crops=crops, color=color, color_on=augmented)
     found = augment(split, plan, slice(0, IMAGES), np.empty((IMAGES + 1, crop, crop, 3), np.float32))
     assert torch.equal(found, expected) and found.stride() == expected.stride()

@@ -18,7 +18,7 @@ from alexnet.data.pack.splits import Split
 from alexnet.data.pack.statistics import PixelStats
 
 
-class FusedAugmenter:
+class NumbaAugmenter:
     """Crop, flip, mean image and PCA color augmentation (sections 2 and 4.1); several threads may call it at once."""
 
     def __init__(
