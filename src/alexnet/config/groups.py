@@ -4,6 +4,7 @@ They are dataclasses, which OmegaConf reads as structured configs: a key that is
 """
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from alexnet.config.limits import MISSING, Group, limited, require
 
@@ -229,11 +230,14 @@ class OptimizerConfig(Group):
     """Images per update, of all processes together."""
 
 
+ScheduleKind = Literal["multistep", "plateau"]
+
+
 @dataclass(kw_only=True)
 class ScheduleConfig(Group):
     """When the learning rate is divided, and when training stops."""
 
-    kind: str = limited(choices=("multistep", "plateau"))
+    kind: str = limited(choices=get_args(ScheduleKind))
     """`multistep`: at given epochs; `plateau`: when the validation error stops improving."""
     factor: float = limited(gt=1)
     """Divisor of the learning rate at each drop."""
