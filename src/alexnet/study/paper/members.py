@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from alexnet.errors import UserError
 from alexnet.runs.collect import directories_with
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
-from alexnet.runs.probabilities import ProbabilitiesHeader, read_answered, read_probabilities
+from alexnet.runs.predictions import ProbabilitiesHeader, read_header, read_probabilities
 from alexnet.study.paper.ensemble import Member
 
 
@@ -40,7 +40,7 @@ def read_nets(paths: Sequence[Path]) -> list[Net]:
                 f"{directory} holds the five most probable classes only, and an average needs all: "
                 f"alexnet evaluate {directory} PACK --predictions {directory}"
             )
-        nets.append(Net(directory, read_answered(directory)))
+        nets.append(Net(directory, read_header(directory)))
     for net in nets:
         first = nets[0].header
         if (net.header.fingerprint, net.header.class_names) != (first.fingerprint, first.class_names):
@@ -67,7 +67,8 @@ def common_split(nets: Sequence[Net], wanted: str | None) -> str:
 def read_members(nets: Sequence[Net], split: str, view: str) -> tuple[list[Member], NDArray[np.int32]]:
     """Read the probabilities of every net, and the labels of the images."""
     read = [read_probabilities(net.directory, split, view) for net in nets]
-    for net, one in zip(nets, read, strict=True):
-        if not np.array_equal(one.labels, read[0].labels):
+    first_labels = read[0][0]
+    for net, (labels, _) in zip(nets, read, strict=True):
+        if not np.array_equal(labels, first_labels):
             raise UserError(f"{net.directory}: its labels of {split} differ from those of {nets[0].directory}")
-    return [one.views[view] for one in read], read[0].labels
+    return [probabilities for _, probabilities in read], first_labels
