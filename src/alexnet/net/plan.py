@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import sqrt
 
-from alexnet.config.groups import ALEXNET, POOLED, ScaleConfig
 from alexnet.config.schema import Config
+from alexnet.config.values import ALEXNET, POOLED, ScaleConfig
 from alexnet.errors import UserError, did_you_mean
 from alexnet.net.cifar import cifar_layers
 from alexnet.net.specs import (

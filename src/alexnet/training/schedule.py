@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from alexnet.config.groups import ScheduleConfig
 from alexnet.config.schema import Config
+from alexnet.config.values import ScheduleConfig
 
 
 @dataclass(frozen=True, kw_only=True)
