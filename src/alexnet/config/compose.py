@@ -150,7 +150,7 @@ def schema_mistake(error: BaseException) -> str | None:
     if isinstance(error, ValidationError) and error.object_type and not str(error.full_key).startswith("hydra."):
         inside = error.object_type in (list, dict)
         kind = get_args(error.ref_type)[-1] if inside else get_type_hints(error.object_type).get(str(error.key))
-        shown = error.value if isinstance(error.value, str) else json.dumps(error.value, default=str)
+        shown = json.dumps(error.value) if error.value is None or isinstance(error.value, bool) else str(error.value)
         return f"{error.full_key}={shown}: {_needed(kind)} is needed"
     return None
 
