@@ -21,7 +21,7 @@ LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
 def explain(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
     """Put a mistake of the user into one line, with the nearest valid name; None if the error is none."""
     chain = [error]
-    while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None:
+    while (deeper := chain[-1].__cause__ or chain[-1].__context__) and deeper not in chain:  # OmegaConf makes circles
         chain.append(deeper)
     for one in chain:
         if isinstance(one, UserError):

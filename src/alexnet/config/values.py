@@ -5,6 +5,7 @@ which OmegaConf reads as structured configs. `alexnet.config.schema` puts them t
 """
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from alexnet.config.checks import MISSING, Group, limited, require
 
@@ -190,12 +191,15 @@ class OptimizerConfig(Group):
     batch_size: int = limited(ge=1)  # images per update, of all processes together
 
 
+ScheduleKind = Literal["multistep", "plateau"]
+
+
 @dataclass
 class ScheduleConfig(Group):
     """When the learning rate is divided, and when training stops: `multistep`, at given epochs; `plateau`, when the
     validation error stops improving."""
 
-    kind: str = limited(choices=("multistep", "plateau"))
+    kind: str = limited(choices=get_args(ScheduleKind))
     factor: float = limited(gt=1)  # divisor of the learning rate at each drop
     epochs: int = limited(ge=1)  # length of training; for plateau its upper limit
     milestones: list[int] = MISSING  # multistep: epochs, counted from 0, at whose start the learning rate drops
