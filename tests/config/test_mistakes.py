@@ -58,7 +58,7 @@ def test_a_misspelling_is_named_with_what_was_meant(argument: str, wrong: str, m
 def test_a_mistake_under_a_debugger_is_told_as_without(monkeypatch: pytest.MonkeyPatch) -> None:
     """OmegaConf then names errors as causes of each other."""
     monkeypatch.setenv("OC_CAUSE", "1")
-    assert refusal("sed=2").endswith("did you mean seed?")
+    assert refusal("+abaltion=no_lrn").endswith("did you mean ablation?")
 
 
 @pytest.mark.parametrize(
