@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alexnet.errors import first_line
 from alexnet.net.layers import at_least_float32
 
 
@@ -146,8 +147,9 @@ def numba_available() -> bool:
 
         check_compiler()
     except Exception as error:  # numba, LLVM, numpy and the file system raise their own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        warnings.warn(f"response normalization is slower here, without compiled loops: {reason}", stacklevel=2)
+        warnings.warn(
+            f"response normalization is slower here, without compiled loops: {first_line(error)}", stacklevel=2
+        )
         return False
     return True
 
