@@ -17,7 +17,7 @@ from alexnet.commands.arguments import (
 )
 from alexnet.errors import UserError
 from alexnet.files import write_file
-from alexnet.runs.directory import weights_file
+from alexnet.runs.directory import FIGURES, weights_file
 
 if TYPE_CHECKING:
     from alexnet.data.pack.splits import Split
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
 
     pack = None if options.pack is None else open_pack(options.pack)
     trained = load_trained(file)
-    folder = options.output or trained.directory / "figures"
+    folder = options.output or trained.directory / FIGURES
     figures = {KERNELS: draw_kernels(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")}
     if pack is not None:
         check_classes(trained, pack)

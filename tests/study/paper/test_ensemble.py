@@ -13,7 +13,7 @@ from rich.console import Console
 from scipy import stats
 
 from alexnet.errors import UserError
-from alexnet.runs.probabilities import SplitProbabilities, read_probabilities, write_probabilities
+from alexnet.runs.predictions import ViewPredictions, read_probabilities, write_probabilities
 from alexnet.study.paper.averages import START, ensemble, plain_mean, ranks, single_errors, tuned_weights
 from alexnet.study.paper.ensemble import common_split, read_members, read_nets, report_ensemble
 from alexnet.study.statistics import error_interval, mean_interval
@@ -103,7 +103,8 @@ def save(folder: Path, name: str, *, seed: int, splits: tuple[str, ...] = ("val"
     answers = {}
     for number, split in enumerate(splits):
         (probabilities,), _ = drawn(seed + number, 1, 20, 7)
-        answers[split] = SplitProbabilities(labels=drawn(number, 1, 20, 7)[1], views={"ten_crop": probabilities})
+        labels = drawn(number, 1, 20, 7)[1]
+        answers[split] = {"ten_crop": ViewPredictions.from_top(labels, [[0]] * 20, [[1.0]] * 20, probabilities)}
     names = [f"class {number}" for number in range(7)]
     write_probabilities(directory, answers, net=name, fingerprint=print_, class_names=names)
     return directory

@@ -16,7 +16,7 @@ from alexnet.errors import UserError
 from alexnet.files import write_file
 from alexnet.runs.collect import directories_with
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
-from alexnet.runs.probabilities import ProbabilitiesHeader, read_answered, read_probabilities
+from alexnet.runs.predictions import ProbabilitiesHeader, read_header, read_probabilities
 from alexnet.study.paper.averages import (
     MEASURES,
     Ensemble,
@@ -114,7 +114,7 @@ def read_nets(paths: Sequence[Path]) -> Nets:
                 f"{directory} holds the five most probable classes only, and an average needs all: "
                 f"alexnet evaluate {directory} PACK --predictions {directory}"
             )
-        nets[directory] = read_answered(directory)
+        nets[directory] = read_header(directory)
     first = next(iter(nets))
     by_name: dict[str, Path] = {}
     for directory, header in nets.items():
@@ -142,11 +142,11 @@ def common_split(nets: Nets, wanted: str | None) -> str:
 def read_members(nets: Nets, split: str, view: str) -> tuple[list[Member], NDArray[np.int32]]:
     """Read the probabilities of every net, and the labels of the images."""
     read = {directory: read_probabilities(directory, split, view) for directory in nets}
-    first, *others = read
-    for other in others:
-        if not np.array_equal(read[other].labels, read[first].labels):
-            raise UserError(f"{other}: its labels of {split} differ from those of {first}")
-    return [one.views[view] for one in read.values()], read[first].labels
+    first = next(iter(read))
+    for directory, (labels, _) in read.items():
+        if not np.array_equal(labels, read[first][0]):
+            raise UserError(f"{directory}: its labels of {split} differ from those of {first}")
+    return [probabilities for _, probabilities in read.values()], read[first][0]
 
 
 def _cells(errors: Mapping[str, Error]) -> list[str]:
