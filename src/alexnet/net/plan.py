@@ -9,8 +9,8 @@ from dataclasses import replace
 from itertools import pairwise
 from math import sqrt
 
-from alexnet.config.groups import ALEXNET, CONV_LAYERS, POOLED, ScaleConfig
 from alexnet.config.schema import Config
+from alexnet.config.values import ALEXNET, CONV_LAYERS, POOLED, ScaleConfig
 from alexnet.errors import UserError, did_you_mean
 from alexnet.net.cifar import cifar_layers
 from alexnet.net.specs import (

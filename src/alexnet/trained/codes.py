@@ -122,10 +122,6 @@ class Codes:
     """Fingerprint of the pack."""
 
 
-def codes_file(directory: Path, layer: str, bits: int) -> Path:
-    return directory / f"codes-{layer}-{bits}.pt"
-
-
 def save_codes(codes: Codes, path: Path) -> None:
     """Write the file, complete or not at all, from plain values and tensors."""
     buffer = io.BytesIO()

@@ -12,14 +12,15 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from alexnet.config.groups import DataConfig
+from alexnet.config.values import DataConfig
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.data.pack.splits import Split
 from alexnet.data.sources.images import convert
 from alexnet.errors import UserError
 from alexnet.files import replace_file
-from alexnet.trained.codes import Codes, codes_file, encode, load_codes, nearest_codes, save_codes, train_codes
+from alexnet.runs.directory import codes_file
+from alexnet.trained.codes import Codes, encode, load_codes, nearest_codes, save_codes, train_codes
 from alexnet.trained.features import image_features, split_features
 from alexnet.trained.network import TrainedModel, load_trained
 from alexnet.trained.weights import weights_digest

@@ -11,8 +11,8 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
-from alexnet.config.groups import HardwareConfig
 from alexnet.config.schema import Config
+from alexnet.config.values import HardwareConfig
 from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError, first_line
 from alexnet.training.two_devices import DDP_OPTIONS, TwoDevicesStrategy

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import assert_never, cast
 
-from alexnet.config.groups import ScheduleConfig, ScheduleKind
 from alexnet.config.schema import Config
+from alexnet.config.values import ScheduleConfig, ScheduleKind
 
 
 @dataclass(frozen=True, kw_only=True)
