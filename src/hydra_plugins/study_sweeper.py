@@ -148,7 +148,7 @@ class StudyLauncher(Launcher):
                 composed = self.loader.load_sweep_config(self.config, list(overrides))
                 if composed.hydra.sweeper.get("params") and not self.is_study:
                     raise UserError(f"experiment={composed.hydra.runtime.choices.experiment} is a study: give it alone")
-                planned.append(PlannedRun.of(overrides, checked(composed, composed.hydra)))
+                planned.append(PlannedRun(overrides, checked(composed, composed.hydra)))
                 mistakes.append(None)
             except Exception as error:
                 if (text := explain(error, overrides)) is None:

@@ -34,7 +34,7 @@ def plan(folder: Path, *, restart: bool = False) -> list[PlannedRun]:
     for seed in (0, 1, 2):
         one = job(f"seed={seed}")
         settings = replace(one.config, runs=str(folder), restart=restart)
-        runs.append(PlannedRun.of([f"seed={seed}"], replace(one, config=settings)))
+        runs.append(PlannedRun([f"seed={seed}"], replace(one, config=settings)))
     return runs
 
 

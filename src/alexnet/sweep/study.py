@@ -4,7 +4,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from os import cpu_count
 from pathlib import Path
 from typing import Any
@@ -19,21 +18,19 @@ from alexnet.runs.result import Result, finished_result, read_result
 from alexnet.sweep.progress import Progress
 
 
-@dataclass(frozen=True, kw_only=True)
+def _written(directory: Path) -> int | None:
+    with suppress(OSError):
+        return (directory / RESULT_FILE).stat().st_mtime_ns
+    return None
+
+
 class PlannedRun:
-    """One run of a study."""
+    """One checked job of a study, and when a result was left in its directory before, if there is one."""
 
-    overrides: Sequence[str]
-    job: Job
-    directory: Path
-    written_before: int | None
-    """When its `result.json` was written, if there was one before the study, in nanoseconds."""
-
-    @classmethod
-    def of(cls, overrides: Sequence[str], job: Job) -> "PlannedRun":
-        """Plan a checked job."""
-        directory = Path(job.config.runs) / job.name
-        return cls(overrides=overrides, job=job, directory=directory, written_before=_written(directory))
+    def __init__(self, overrides: Sequence[str], job: Job) -> None:
+        self.overrides, self.job = overrides, job
+        self.directory = Path(job.config.runs) / job.name
+        self.written_before = _written(self.directory)
 
     def __str__(self) -> str:
         return f"{ablation_name(self.job.tree)} seed {self.job.config.seed}"
@@ -83,17 +80,16 @@ class Study:
         """Take up a batch of runs and return those that are to be done: each once, and no finished one."""
         new = {run.directory: run for run in batch if run.directory not in self.runs}
         self.runs |= new
-        finished = {directory: done for directory, run in new.items() if (done := run.finished_before)}
-        missing = [run for directory, run in new.items() if directory not in finished]
+        finished = [(run, done) for run in new.values() if (done := run.finished_before)]
+        missing = [run for run in new.values() if not run.finished_before]
         resumed = sum(run.written_before is not None and not run.job.config.restart for run in missing)
         begun = f" ({resumed} of them begun before)" if resumed else ""
         runs = "1 run" if len(new) == 1 else f"{len(new)} runs"
         self._say(f"{runs}: {len(finished)} finished before, {len(missing)} to do{begun}")
-        wanted = {directory: run.job.config.hardware.precision for directory, run in new.items()}
-        others = [done.precision for directory, done in finished.items() if done.has_other_precision(wanted[directory])]
+        others = [done for run, done in finished if done.has_other_precision(run.job.config.hardware.precision)]
         if others:
             count = f"{len(others)} of those finished before are"
-            self._say(f"note: {count} at precision {others[0]}: restart=true runs them again")
+            self._say(f"note: {count} at precision {others[0].precision}: restart=true runs them again")
         print_unreached_milestones([run.job for run in new.values()], self.console)
         return missing
 
@@ -175,35 +171,27 @@ def start_all(start: Start, runs: Sequence[PlannedRun]) -> None:
 
     Those not begun are started again together, those that were under way one by one: one of them may be the culprit.
     """
-    waiting, suspects = list(runs), list[PlannedRun]()
-    while waiting:
-        try:
-            start(waiting)
-            break
-        except Exception as error:
-            begun = [run for run in waiting if run.outcome is not None]
-            if not begun:
-                raise
-            print(f"error: a worker process died: {first_line(error)}", file=sys.stderr)
-            for run in begun:  # submitit's other jobs go on, and it no longer waits for them
-                with suppress(UserError), exclusive(run.directory / LOCK_FILE, str(run), wait=lambda _: None):
-                    pass
-            suspects += [run for run in begun if not run.is_settled]
-            waiting = [run for run in waiting if run.outcome is None]
-    for run in suspects:
-        try:
-            start([run])
-        except Exception as error:
-            print(f"error: {run}: its process died: {first_line(error)}", file=sys.stderr)
+    try:
+        start(runs)
+    except Exception as error:
+        begun = [run for run in runs if run.outcome is not None]
+        if not begun:
+            raise
+        print(f"error: a worker process died: {first_line(error)}", file=sys.stderr)
+        for run in begun:  # submitit's other jobs go on, and it no longer waits for them
+            with suppress(UserError), exclusive(run.directory / LOCK_FILE, str(run), wait=lambda _: None):
+                pass
+        suspects = [run for run in begun if not run.is_settled]
+        if waiting := [run for run in runs if run.outcome is None]:
+            start_all(start, waiting)
+        for run in suspects:
+            try:
+                start([run])
+            except Exception as again:
+                print(f"error: {run}: its process died: {first_line(again)}", file=sys.stderr)
 
 
 def objective(result: Result) -> float:
     """Return the top-1 error in percent that a search is to minimize: of validation images, where there are any."""
     rates = result.errors["val" if "val" in result.errors else "test"]
     return 100 * rates["ten_crop"].top1
-
-
-def _written(directory: Path) -> int | None:
-    with suppress(OSError):
-        return (directory / RESULT_FILE).stat().st_mtime_ns
-    return None
