@@ -1,7 +1,7 @@
 """The layers that torch does not have as the paper means them: overhanging convolution, local connection, plain
 dropout, column-wise full connection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -175,6 +175,11 @@ class NonInvertedDropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"probability={self.probability}"
+
+
+def dropouts(layers: Iterable[tuple[str, nn.Module]]) -> dict[str, NonInvertedDropout]:
+    """Return the dropout layers among named ones."""
+    return {name: layer for name, layer in layers if isinstance(layer, NonInvertedDropout)}
 
 
 def _all_of(x: Tensor, dimension: int) -> Shard:
