@@ -100,19 +100,13 @@ def _predictions(trained: "TrainedModel", split: "Split", order: NDArray[np.int6
 
 def _neighbors(trained: "TrainedModel", split: "Split", queries: NDArray[np.int64], train: "Split", layer: str) -> str:
     """Draw Figure 4, right."""
-    from alexnet.study.paper.figures import Neighborhood, draw_neighbors
+    from alexnet.study.paper.figures import draw_neighbors
     from alexnet.trained.similar import nearest_training_images
 
     images, names = split.gather(queries), trained.class_names
     nearest, _ = nearest_training_images(trained, images, train, layer=layer, k=min(NEAREST, len(train)))
-    rows = [
-        Neighborhood(
-            query=(image, names[label]),
-            neighbors=[
-                (neighbor, names[label])
-                for neighbor, label in zip(train.gather(indices), train.labels[indices], strict=True)
-            ],
-        )
-        for image, label, indices in zip(images, split.labels[queries], nearest, strict=True)
-    ]
+    rows = []
+    for image, label, indices in zip(images, split.labels[queries], nearest, strict=True):
+        shown = zip((image, *train.gather(indices)), (label, *train.labels[indices]), strict=True)
+        rows.append([(pixels, names[number]) for pixels, number in shown])
     return draw_neighbors(rows, f"Nearest training images in the last hidden layer, {trained.name}")
