@@ -51,7 +51,7 @@ def test_what_stands_before_the_damage_is_kept(tmp_path: Path, damaged: str) -> 
 
 @pytest.mark.parametrize(
     ("lines", "problem"),
-    [((HEADER,), "no epoch in it"), (("epoch,rate", "0,0.01"), "damaged after epoch 0: 'step'")],
+    [((HEADER,), "no epoch in it"), (("epoch,rate", "0,0.01"), "damaged after epoch 0: step: missing")],
 )
 def test_without_an_epoch(tmp_path: Path, lines: tuple[str, ...], problem: str) -> None:
     metrics = read_metrics(write(tmp_path, *lines))

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from alexnet.study.columns import SHOWN_COLUMNS
 from alexnet.study.comparison import AblationRow, ComparisonTable
-from alexnet.study.report.templating import explanation
+from alexnet.study.report.page import explanation
 from alexnet.study.wording import MEASURE_NAMES, clean, section, shown_seeds, target_line, title
 
 SHOWN = ("error", "delta", "low", "p", "paper", "log", "paper_verdict")
