@@ -1,6 +1,7 @@
 """The layers that torch does not have as the paper means them: overhanging convolution, local connection, plain
 dropout, column-wise full connection."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -167,6 +168,15 @@ class NonInvertedDropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"probability={self.probability}"
+
+
+UNITWISE = (*ACTIVATIONS.values(), NonInvertedDropout)
+"""The layers that act on every unit by itself."""
+
+
+def dropouts(layers: Iterable[tuple[str, nn.Module]]) -> dict[str, NonInvertedDropout]:
+    """Return the dropout layers among named ones."""
+    return {name: layer for name, layer in layers if isinstance(layer, NonInvertedDropout)}
 
 
 def _all_of(x: Tensor, dimension: int) -> Shard:

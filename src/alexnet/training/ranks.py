@@ -2,7 +2,6 @@
 
 Not used under torchrun or srun. torch's own launcher (`torch.distributed.launcher`) is not used either: it kills
 processes 30 seconds after a signal, too soon for a large checkpoint, and does not pass on SIGUSR1 and SIGUSR2.
-A process that is started imports this module and what its `body` needs, so nothing heavy is imported here.
 """
 
 import io
@@ -23,9 +22,10 @@ import torch.distributed as dist
 from rich.console import Console
 from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, ProcessRaisedException, start_processes
 
-from alexnet.errors import SIGNALS, Preempted, UserError
+from alexnet.errors import UserError
 from alexnet.files import exclusive
 from alexnet.runs.directory import FIRST_LOCK
+from alexnet.training.preemption import SIGNALS, Preempted
 
 GRACE_SECONDS = 60
 """Time that processes get to write a checkpoint and end before they are killed."""
