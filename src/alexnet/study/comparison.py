@@ -73,10 +73,14 @@ class AblationRow:
             if pairs
         }
 
-    def expected_deltas(self, measure: str) -> dict[str, float]:
-        """Return the rise of the error, in points, that each source (`paper`, `log`) claims, if it does."""
-        given = {name: getattr(getattr(self.claim, name), measure) for name in SOURCES} if self.claim else {}
-        return {name: value for name, value in given.items() if value is not None}
+    @property
+    def claims(self) -> dict[str, dict[str, float]]:
+        """The rise of the error, in points, that each of `SOURCES` claims, if it does."""
+        given = {name: getattr(self.claim, name) for name in SOURCES} if self.claim else {}
+        return {
+            measure: {name: value for name, errors in given.items() if (value := getattr(errors, measure)) is not None}
+            for measure in MEASURES
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +165,7 @@ def _rows(paired: Sequence[Evaluated]) -> list[AblationRow]:
     for name in MEASURES:
         p_values = holm([row.deltas[name].p for row in tested])
         for row, p in zip(tested, p_values, strict=True):
-            claims = row.expected_deltas(name)
+            claims = row.claims[name]
             row.assessments[name] = assess(row.deltas[name], holm_p=p, paper=claims.get("paper"), log=claims.get("log"))
     return sorted(rows, key=_order)
 

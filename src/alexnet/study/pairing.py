@@ -50,6 +50,11 @@ class Evaluated:
         """Percent."""
         return {name: 100 * int((~correct).sum()) / len(correct) for name, correct in self.correct.items()}
 
+    @property
+    def baseline_errors(self) -> dict[str, float]:
+        """Percent; empty without a baseline."""
+        return self.baseline.errors if self.baseline else {}
+
     @cached_property
     def deltas(self) -> dict[str, PairedDelta]:
         """Differences from the baseline; empty if there is none."""
