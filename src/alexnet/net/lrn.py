@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,23 +17,19 @@ from torch import Tensor, nn
 from alexnet.errors import first_line
 from alexnet.net.layers import at_least_float32
 
-
-class LRNBackend(Protocol):
-    """A way to compute y = x * d^-beta with d = k + alpha * window(x^2), and its gradient.
-
-    With a symmetric window, dL/dx = g * d^-beta - 2 * alpha * beta * x * window(g * x * d^(-beta - 1)).
-    """
-
-    def normalize(self, x: Tensor) -> Tensor: ...
-
-    def gradient(self, x: Tensor, grad: Tensor) -> Tensor: ...
+if TYPE_CHECKING:
+    from alexnet.net.lrn_numba import NumbaLRN
 
 
 @dataclass(frozen=True)
 class TorchLRN:
-    """The formula in torch's operations; `window` sums each value's window and never reaches across dimension 0."""
+    """y = x * d^-beta with d = k + alpha * window(x^2), and its gradient, in torch's operations.
+
+    With a symmetric window, dL/dx = g * d^-beta - 2 * alpha * beta * x * window(g * x * d^(-beta - 1)).
+    """
 
     window: Callable[[Tensor], Tensor]
+    """Sums each value's window, which never reaches across dimension 0."""
     k: float
     alpha: float
     beta: float
@@ -87,7 +83,7 @@ class LocalResponseNorm(nn.Module):
         normalized = _Normalize.apply(by_column, self._torch_backend(dim=1))
         return normalized.reshape(n, c, h, w)
 
-    def _pixel_backend(self, pixels: Tensor) -> LRNBackend:
+    def _pixel_backend(self, pixels: Tensor) -> "TorchLRN | NumbaLRN":
         numba_dtype = pixels.dtype in (torch.float32, torch.bfloat16, torch.float64)
         if torch.compiler.is_compiling() or pixels.device.type != "cpu" or not numba_dtype or not numba_available():
             return self._torch_backend(dim=2)
@@ -128,7 +124,7 @@ class WithinChannelLRN(nn.Module):
 
 class _Normalize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, backend: LRNBackend) -> Tensor:
+    def forward(ctx: Any, x: Tensor, backend: "TorchLRN | NumbaLRN") -> Tensor:
         ctx.save_for_backward(x)
         ctx.backend = backend
         return backend.normalize(x)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet, modules
 from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, dropped_units, exchanges, half, outputs
-from alexnet.net.layers import NonInvertedDropout
+from alexnet.net.layers import dropouts
 from alexnet.net.specs import Parametric
 from alexnet.parts import Shard, shard_of
 
@@ -164,8 +164,8 @@ def _modules(net: AlexNet, config: Config, link: ColumnGroup) -> OrderedDict[str
     for name, module in modules(layers, config).items():
         if name in read:
             built[f"exchange_{name}"] = AllGatherColumns(link, read[name])
-        if isinstance(module, NonInvertedDropout):
-            module.units = masked[name]
         built[name] = module
+    for name, dropout in dropouts(built.items()).items():
+        dropout.units = masked[name]
     built[f"exchange_{LOSS}"] = AllGatherColumns(link, read[LOSS])
     return built

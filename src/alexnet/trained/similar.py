@@ -20,7 +20,7 @@ from alexnet.data.sources.images import convert
 from alexnet.errors import UserError
 from alexnet.files import replace_file
 from alexnet.runs.directory import codes_file
-from alexnet.trained.codes import Codes, encode, load_codes, nearest_codes, save_codes, train_codes
+from alexnet.trained.codes import Codes, load_codes, nearest_codes, train_codes
 from alexnet.trained.features import image_features, split_features
 from alexnet.trained.network import TrainedModel, load_trained
 from alexnet.trained.weights import weights_digest
@@ -96,11 +96,10 @@ def find_similar(
         indices, distances = nearest_training_images(trained, images, train, layer=layer, k=k)
     else:
         codes = _matching_codes(trained, pack, layer, bits)
-        packed = encode(codes.net, image_features(trained, images, layer=layer).cpu().numpy())
+        packed = codes.net.encode(image_features(trained, images, layer=layer).cpu().numpy())
         indices, distances = nearest_codes(packed, codes.database, k=k)
     for name, *found in zip(names, indices, distances, strict=True):
-        table = Table("training image", "class", "bits" if bits else "distance", box=SIMPLE)
-        table.columns[2].justify = "right"
+        table = _table("training image", "class", "bits" if bits else "distance", texts=2)
         for index, distance in zip(*found, strict=True):
             table.add_row(f"#{index}", Text(pack.class_names[train.labels[index]]), f"{distance:.6g}")
         console.print(Text(name, style="italic"), soft_wrap=True)
@@ -119,37 +118,33 @@ def make_codes(run: Path, source: Path, *, bits: int, layer: str, epochs: int, s
     train, held_out = pack.splits["train"], pack.splits.get("test", pack.splits.get("val"))
     if held_out is None:
         raise UserError(f"{pack.path} has training images only: held-out images are needed as queries")
-    database = split_features(trained, train, layer=layer)
-    net = train_codes(database, bits=bits, epochs=epochs, seed=seed, device=trained.device)
-    packed = encode(net, database)
-    path = codes_file(trained.directory, layer, bits)
+    features = split_features(trained, train, layer=layer)
+    net = train_codes(features, bits=bits, epochs=epochs, seed=seed, device=trained.device)
     digest = weights_digest(str(trained.path))
-    codes = Codes(net=net, bits=bits, layer=layer, database=packed, weights=digest, fingerprint=pack.fingerprint)
-    save_codes(codes, path)
+    codes = Codes(net=net, layer=layer, database=net.encode(features), weights=digest, fingerprint=pack.fingerprint)
+    path = codes_file(trained.directory, layer, bits)
+    codes.save(path)
 
     chosen = np.sort(np.random.default_rng(0).permutation(len(held_out))[:MAX_QUERIES])
     queries, labels = split_features(trained, held_out, layer=layer)[chosen], held_out.labels[chosen]
-    depth = min(max(PRECISION_AT), len(train))
-    exact, _ = nearest_neighbors(torch.from_numpy(queries).to(trained.device), database, k=depth)
-    by_code, _ = nearest_codes(encode(net, queries), packed, k=depth)
+    depths = [k for k in PRECISION_AT if k <= len(train)]
+    exact, _ = nearest_neighbors(torch.from_numpy(queries).to(trained.device), features, k=depths[-1])
+    by_code, _ = nearest_codes(net.encode(queries), codes.database, k=depths[-1])
     searches = {
-        "exact": {"precision": precision(train.labels[exact], labels), "bytes_per_image": database[0].nbytes},
-        "codes": {"precision": precision(train.labels[by_code], labels), "bytes_per_image": packed[0].nbytes},
+        name: {"precision": precision(train.labels[found], labels), "bytes_per_image": rows[0].nbytes}
+        for name, found, rows in (("exact", exact, features), ("codes", by_code, codes.database))
     }
-    facts = {"run": trained.name, "layer": layer, "dimensions": database.shape[1], "bits": bits}
+    facts = {"run": trained.name, "layer": layer, "dimensions": features.shape[1], "bits": bits}
     facts |= {"queries": len(queries), "images": len(train)}
     replace_file(path.with_suffix(".json"), f"{json.dumps(facts | searches, indent=2)}\n".encode())
-    title = (
+
+    table = _table("search by", *(f"precision at {k}" for k in depths), "bytes an image", texts=1)
+    table.title = (
         f"{trained.name}: {len(queries):,} queries among {len(train):,} training images,"
-        f" {layer} ({database.shape[1]} units)"
+        f" {layer} ({features.shape[1]} units)"
     )
-    depths = [k for k in PRECISION_AT if k <= depth]
-    headings = ("search by", *(f"precision at {k}" for k in depths), "bytes an image")
-    table = Table(*headings, title=title, title_justify="left", box=SIMPLE)
-    for column in table.columns[1:]:
-        column.justify = "right"
     for name, search in zip(("Euclidean distance", f"{bits}-bit codes"), searches.values(), strict=True):
-        shares = (f"{100 * search['precision'][k]:.1f} %" for k in depths)
+        shares = (f"{100 * share:.1f} %" for share in search["precision"].values())
         table.add_row(name, *shares, f"{search['bytes_per_image']:,}")
     console.print(table)
     console.print(f"-> {path}", highlight=False, soft_wrap=True)
@@ -159,6 +154,14 @@ def precision(found: NDArray[np.int64], labels: NDArray[np.int64]) -> dict[int, 
     """Return the share of the first k neighbors that have the query's class; `found` are classes [Q, K]."""
     correct = found == labels[:, None]
     return {k: float(correct[:, :k].mean()) for k in PRECISION_AT if k <= found.shape[1]}
+
+
+def _table(*headings: str, texts: int) -> Table:
+    """Make a table whose columns after the first `texts` hold numbers."""
+    table = Table(*headings, title_justify="left", box=SIMPLE)
+    for column in table.columns[texts:]:
+        column.justify = "right"
+    return table
 
 
 def _open(run: Path, source: Path) -> tuple[TrainedModel, Pack]:

@@ -188,7 +188,6 @@ def silence_lightning() -> None:
         logger.handlers.clear()
         logger.propagate = True
     for message in (
-        "does not have many workers",  # batches are planned and gathered whole, without worker processes
         "smaller than the logging interval",  # curves are per epoch
         "Checkpoint directory .* is not empty",  # a resumed run's is not
         "Total length of `list` across ranks is zero",  # no validation images

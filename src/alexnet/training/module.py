@@ -17,7 +17,7 @@ from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.metrics import MeanLoss, TopKErrors
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.layers import NonInvertedDropout, at_least_float32
+from alexnet.net.layers import at_least_float32, dropouts
 from alexnet.net.two_devices import ColumnShard
 from alexnet.parts import SINGLE_REPLICA, Replica
 from alexnet.training.hardware import compile_augmenter
@@ -104,9 +104,8 @@ class AlexNetModule(L.LightningModule):
         whole = self.images_in(batch_idx)
         part = self.replica.part(whole)
         if self.replica.count > 1:
-            for layer in self.net.modules():
-                if isinstance(layer, NonInvertedDropout):
-                    layer.images = part
+            for dropout in dropouts(self.net.named_modules()).values():
+                dropout.images = part
         inputs = batch.inputs if isinstance(batch, AugmentedBatch) else self.augmenter(batch)
         logits = at_least_float32(self.net(inputs))
         if part.count == 0:  # fewer images than copies of the network; the others still wait for its gradient
