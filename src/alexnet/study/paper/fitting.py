@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults
+from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults, without
 from alexnet.errors import UserError, first_line
 from alexnet.runs.collect import Run
 from alexnet.runs.directory import CONFIG_FILE
@@ -104,7 +104,7 @@ def read_fit(run: Run, target: float) -> FittedRun | None:
             run=run,
             activation=str(values["activation.name"]),
             lr=float(values["optimizer.lr"]),
-            settings={k: v for k, v in values.items() if not any(k == key or k.startswith(f"{key}.") for key in free)},
+            settings=without(values, free),
             errors=tuple(errors),
             steps=metrics.epochs[0].step,
             reached=epochs is not None,

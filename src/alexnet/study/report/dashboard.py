@@ -22,7 +22,6 @@ from alexnet.study.columns import (
     ROW_FIELDS,
     RUNS_COLUMNS,
     TABLE_FIELDS,
-    figures,
     row_facts,
     run_records,
     table_record,
@@ -75,7 +74,11 @@ def _log(table: ComparisonTable, files: Sequence[Path], to: WandbConfig) -> str:
         tables: dict[str, tuple[Sequence[str], Sequence[Record]]] = {
             DELTAS_TABLE: (
                 [*ROW_FIELDS, "measure", *(column.key for column in COLUMNS)],
-                [{**row_facts(row), "measure": k, **figures(row, k)} for row in table.rows for k in MEASURES],
+                [
+                    {**row_facts(row), "measure": k, **{column.key: column.value(row, k) for column in COLUMNS}}
+                    for row in table.rows
+                    for k in MEASURES
+                ],
             ),
             RUNS_TABLE: (RUNS_COLUMNS[len(TABLE_FIELDS) :], run_records(table)),
         }
@@ -113,11 +116,11 @@ def config(table: ComparisonTable) -> Record:
 def summary(table: ComparisonTable) -> Record:
     """Return the figures that are known, by ablation and measure; `docs/wandb.md` lists the keys."""
     return {
-        delta_key(row.ablation, measure, key) if key != "error" else f"error/{row.ablation}/{measure}": value
+        delta_key(row.ablation, k, column.key) if column.key != "error" else f"error/{row.ablation}/{k}": value
         for row in table.rows
-        for measure in MEASURES
-        for key, value in figures(row, measure).items()
-        if value is not None and (row.deltas or key == "error")
+        for k in MEASURES
+        for column in COLUMNS
+        if (value := column.value(row, k)) is not None and (row.deltas or column.key == "error")
     }
 
 
