@@ -86,7 +86,7 @@ def _shape(layer: Layer) -> tuple[str, str, str]:
         case PoolSpec():
             return f"{layer.kernel}/{layer.stride}/0", "", f"{layer.channels} x {layer.size} x {layer.size}"
         case LinearSpec():
-            return "", str(layer.groups), f"{layer.units}"
+            return "", str(layer.groups), f"{layer.channels}"
         case LRNSpec():
             return "", str(layer.columns), ""
         case DropoutSpec():
