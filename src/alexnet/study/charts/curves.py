@@ -35,7 +35,7 @@ def error_chart(
     axes.set(xlim=(0, max(epoch.epoch for epoch in epochs) + 1), ylim=(low, max(high, low + 1)))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.grid(axis="y", color=LIGHT["rule"], linewidth=1, alpha=0.7)
+    axes.grid(axis="y")
     axes.spines["bottom"].set(visible=True, color=LIGHT["ink"])
     canvas.text("epochs", 185, 212, size=12, color="muted", ha="center")
     for epoch in sorted({drop for curve in curves for drop in curve.metrics.lr_drops}):
