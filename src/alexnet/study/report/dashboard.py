@@ -12,9 +12,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from alexnet.config.values import WandbConfig
 from alexnet.errors import first_line
 from alexnet.runs.result import BASELINE
-from alexnet.runs.wandb_names import COMPARISON, Destination, group_name, tags
+from alexnet.runs.wandb_names import COMPARISON, group_name, tags
 from alexnet.study.charts.deltas import CHART_FILE
 from alexnet.study.columns import (
     COLUMNS,
@@ -34,7 +35,7 @@ DELTAS_TABLE, RUNS_TABLE = "deltas", "runs"
 REPORT, INTERVALS_CHART = "report", "intervals"
 
 
-def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: Destination, console: Console) -> None:
+def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: WandbConfig, console: Console) -> None:
     """Log every table as a W&B run, with the report's `files` of one folder, and say where it went.
 
     Any trouble with W&B becomes one line of warning: the report is on disk, the study is finished.
@@ -49,7 +50,7 @@ def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: Destin
             console.print(Text(f"W&B comparison: {where}"), soft_wrap=True)
 
 
-def _log(table: ComparisonTable, files: Sequence[Path], to: Destination) -> str:
+def _log(table: ComparisonTable, files: Sequence[Path], to: WandbConfig) -> str:
     """Log one table as one run; return its address, or its directory if it is offline."""
     import wandb
 

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from alexnet.config.values import WandbConfig
 from alexnet.errors import UserError
 from alexnet.files import write_file
 from alexnet.runs.collect import Collection, collect
-from alexnet.runs.wandb_names import Destination
 from alexnet.study.charts.deltas import CHART_FILE, comparison_figure
 from alexnet.study.columns import SHOWN_COLUMNS, comparison_csv, runs_csv
 from alexnet.study.comparison import ComparisonTable, compare
@@ -37,7 +37,7 @@ def report(
     split: str | None,
     view: str,
     console: Console,
-    wandb: Destination | None = None,
+    wandb: WandbConfig | None = None,
 ) -> None:
     """Compare the runs at or below `paths`: write the files, print the tables, and log them to `wandb`.
 
