@@ -25,7 +25,7 @@ def shard_of(whole: int, *, index: int, parts: int) -> Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Replica:
-    """One of `count` copies of a network that train as one: each sees its part of every batch. By default the only one."""
+    """One of `count` copies of a network that train as one, each on a part of every batch; by default the only one."""
 
     index: int = 0
     count: int = 1
