@@ -78,7 +78,7 @@ def nearest_training_images(
 
 
 def find_similar(
-    run: Path, source: Path, *, queries: list[Path], layer: str, bits: int | None, k: int, seed: int, console: Console
+    file: Path, source: Path, *, queries: list[Path], layer: str, bits: int | None, k: int, seed: int, console: Console
 ) -> None:
     """Print the k training images nearest to each query, exactly or by existing codes of `bits`.
 
@@ -87,7 +87,7 @@ def find_similar(
     Raises:
         UserError: the run, the pack, an image or the codes cannot be used.
     """
-    trained, pack = _open(run, source)
+    trained, pack = _open(file, source)
     names, images = _read_images(queries, pack.image_size) if queries else _random_queries(pack, seed)
     train = pack.splits["train"]
     if not 1 <= k <= len(train):
@@ -106,7 +106,7 @@ def find_similar(
         console.print(table)
 
 
-def make_codes(run: Path, source: Path, *, bits: int, layer: str, epochs: int, seed: int, console: Console) -> None:
+def make_codes(file: Path, source: Path, *, bits: int, layer: str, epochs: int, seed: int, console: Console) -> None:
     """Train codes for a pack's training images, save them with the run, and compare them with exact search.
 
     Queries are images of the pack's test split, or else of its validation split.
@@ -114,7 +114,7 @@ def make_codes(run: Path, source: Path, *, bits: int, layer: str, epochs: int, s
     Raises:
         UserError: the run, the pack or the layer cannot be used.
     """
-    trained, pack = _open(run, source)
+    trained, pack = _open(file, source)
     train, held_out = pack.splits["train"], pack.splits.get("test", pack.splits.get("val"))
     if held_out is None:
         raise UserError(f"{pack.path} has training images only: held-out images are needed as queries")
@@ -164,8 +164,8 @@ def _table(*headings: str, texts: int) -> Table:
     return table
 
 
-def _open(run: Path, source: Path) -> tuple[TrainedModel, Pack]:
-    trained = load_trained(run)
+def _open(file: Path, source: Path) -> tuple[TrainedModel, Pack]:
+    trained = load_trained(file)
     # Any source of images will do; a pack of another size is refused.
     return trained, open_data(DataConfig(name="folder", root=str(source)), trained.config.scale.image_size)
 
