@@ -183,26 +183,10 @@ def _add_about_networks(commands: Commands) -> None:
     search.add_argument("source", metavar="pack", type=Path, help="pack, folder or archive with the training images")
     search.add_argument("--layer", default="fc7", help="layer whose activations are compared (default fc7)")
     search.add_argument("--seed", type=_seed, default=0, help="of the random queries or the autoencoder (default 0)")
-    command = _add(
-        commands,
-        "codes",
-        "train short binary codes of features (section 6.1)",
-        trained,
-        search,
-        function="alexnet.trained.similar:make_codes",
-        console=Console(),
-    )
+    command = _add(commands, "codes", "train short binary codes of features (section 6.1)", trained, search)
     command.add_argument("--bits", type=int, default=BITS, help=f"length of a code, a multiple of 8 (default {BITS})")
     command.add_argument("--epochs", type=int, default=30, help="passes over the training images (default 30)")
-    command = _add(
-        commands,
-        "similar",
-        "the training images nearest to an image",
-        trained,
-        search,
-        function="alexnet.trained.similar:find_similar",
-        console=Console(),
-    )
+    command = _add(commands, "similar", "the training images nearest to an image", trained, search)
     command.add_argument(
         "--query",
         dest="queries",

@@ -47,10 +47,10 @@ class Metrics:
     damaged: bool = False
     """Whether the problem is a file that cannot be read to its end, not one that is missing or empty."""
 
-    @property
-    def lr_drops(self) -> list[int]:
-        """Epochs at whose start the learning rate changed."""
-        return [after.epoch for before, after in pairwise(self.epochs) if after.rate != before.rate]
+
+def lr_drops(epochs: Sequence[EpochRecord]) -> list[EpochRecord]:
+    """Return the epochs at whose start the learning rate changed."""
+    return [after for before, after in pairwise(epochs) if after.rate != before.rate]
 
 
 def write_metrics(directory: Path, records: Sequence[EpochRecord]) -> None:

@@ -100,12 +100,8 @@ class PackDataModule(L.LightningDataModule):
         """Make a loader, which ends the one before it for the same use."""
         if use in self._loaders:
             self._loaders[use].close()
-        threads = loader_threads(
-            self.config.hardware.loader_threads,
-            self._device,
-            processes=self.processes,
-            nvjpeg=self._decoder is not None,
-        )
+        wanted, nvjpeg = self.config.hardware.loader_threads, self._decoder is not None
+        threads = loader_threads(wanted, self._device, processes=self.processes, nvjpeg=nvjpeg)
         parts = batch_parts(images, batch_size, self.replica)
         loader = Loader(make, parts=parts, threads=threads, stop=self.watch.raise_if_damaged)
         self._loaders[use] = loader

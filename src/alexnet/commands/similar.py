@@ -1,0 +1,48 @@
+"""`alexnet similar`: training images similar to an image, by exact search or by codes."""
+
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alexnet.config.values import DataConfig
+from alexnet.data.pack.pack import Pack
+from alexnet.data.pack.sets import open_data
+from alexnet.errors import UserError
+from alexnet.trained.network import TrainedModel, load_trained
+from alexnet.trained.similar import draw_images, nearest_by_codes, nearest_training_images, read_images
+
+FIGURE_4 = 5
+"""Query images in the paper's figure."""
+
+
+def run(file: Path, source: Path, *, queries: list[Path], layer: str, bits: int | None, k: int, seed: int) -> None:
+    """List the neighbors of each query; without image files, of held-out images drawn by `seed`."""
+    trained, pack = open_net_and_images(file, source)
+    if queries:
+        names, images = [str(path) for path in queries], read_images(queries, pack.image_size)
+    else:
+        names, images = draw_images(pack, FIGURE_4, seed)
+    train = pack.splits["train"]
+    if not 1 <= k <= len(train):
+        raise UserError(f"-k {k}: the pack has {len(train):,} training images")
+    if bits is None:
+        indices, distances = nearest_training_images(trained, images, train, layer=layer, k=k)
+    else:
+        indices, distances = nearest_by_codes(trained, images, pack, layer=layer, bits=bits, k=k)
+    console = Console()
+    for name, *found in zip(names, indices, distances, strict=True):
+        table = Table("training image", "class", box=SIMPLE)
+        table.add_column("bits" if bits else "distance", justify="right")
+        for index, distance in zip(*found, strict=True):
+            table.add_row(f"#{index}", Text(pack.class_names[train.labels[index]]), f"{distance:.6g}")
+        console.print(Text(name, style="italic"), soft_wrap=True)
+        console.print(table)
+
+
+def open_net_and_images(file: Path, source: Path) -> tuple[TrainedModel, Pack]:
+    """Open a net, and the images of any source, which must have its size."""
+    trained = load_trained(file)
+    return trained, open_data(DataConfig(name="folder", root=str(source)), trained.config.scale.image_size)
