@@ -24,6 +24,7 @@ class Verdict(StrEnum):
 class Assessment:
     """One ablation and one measure against the claims. With one seed the verdicts rest on the images alone."""
 
+    seeds: int
     holm_p: float
     """Adjusted for all ablations of the table."""
     paper: Verdict | None
@@ -53,7 +54,7 @@ def verdict(interval: Interval, claim: float | None) -> Verdict | None:
 
 def assess(mean: MeanDelta, *, holm_p: float, paper: float | None, log: float | None) -> Assessment:
     """Compare `mean` with the deltas of the paper and the log, in points."""
-    needed = None
+    needed = seeds_needed(mean.components, paper) if paper and mean.components else None
     if paper is None:
         reason: str | None = "the paper gives no number"
     elif paper == 0:
@@ -61,9 +62,9 @@ def assess(mean: MeanDelta, *, holm_p: float, paper: float | None, log: float | 
     elif mean.components is None:
         reason = "the spread between seeds is unknown"
     else:
-        needed = seeds_needed(mean.components, paper)
         reason = None if needed else "the test set is too small for it, whatever the number of seeds"
     return Assessment(
+        seeds=mean.seeds,
         holm_p=holm_p,
         paper=verdict(mean.interval, paper),
         log=verdict(mean.interval, log),

@@ -53,34 +53,28 @@ class Canvas:
         self.width, self.height = width, height
         self._photographs = False
         self.figure = Figure(figsize=(width / 72, height / 72), dpi=72, facecolor=LIGHT["paper"])
+        self._page = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False, zorder=1)
+        self._page.set_axis_off()
 
     def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
         """Add a frameless plot with its data area at these pixels."""
         w, h = self.width, self.height
-        axes = self.figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h), facecolor="none")
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0, pad=7, labelsize=12)
-        return axes
+        return self.figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
 
     def text(self, words: str, x: float, y: float, *, most: int = 1000, color: str = "ink", **style: Any) -> None:
         """Write a line at a baseline, at most so many characters of it, the last then an ellipsis."""
         words = " ".join(clean(words).split())
         shown = words if len(words) <= most else f"{words[: most - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
-        self.figure.text(x / self.width, 1 - y / self.height, shown, color=LIGHT[color], va="baseline", **style)
+        self._page.text(x, y, shown, color=LIGHT[color], va="baseline", **style)
 
     def rectangle(self, left: float, top: float, width: float, height: float, *, color: str, alpha: float = 1) -> None:
         """Fill a rectangle."""
-        from matplotlib.patches import Rectangle
-
-        w, h = self.width, self.height
-        corner = (left / w, 1 - (top + height) / h)
-        self.figure.add_artist(Rectangle(corner, width / w, height / h, color=LIGHT[color], alpha=alpha, linewidth=0))
+        self._page.bar(left, height, width, top, align="edge", color=LIGHT[color], alpha=alpha, linewidth=0)
 
     def image(self, pixels: NDArray[np.uint8], left: float, top: float, width: float, height: float) -> None:
         """Show pixels [height, width, 3 or 4] with sharp edges."""
-        axes = self.axes(left, top, width, height)
-        axes.set_axis_off()
-        axes.imshow(pixels, interpolation="none", aspect="auto")
+        extent = (left, left + width, top + height, top)
+        self._page.imshow(pixels, interpolation="none", aspect="auto", extent=extent)
 
     def photograph(self, pixels: NDArray[np.uint8], left: float, top: float, side: float, *, sharpest: int) -> None:
         """Show a photograph [S, S, 3]; embed at most `sharpest` pixels a side, as JPEG to save space."""
@@ -124,17 +118,13 @@ def drawing() -> Iterator[None]:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # an unwritable font cache is harmless
     import matplotlib.style
 
-    style = {
-        "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that positions do not depend on the machine
-        "font.size": 13,
-        "image.composite_image": False,
-        "svg.fonttype": "none",
+    colors = {
+        "grid.color": LIGHT["rule"],
         "text.color": LIGHT["ink"],
-        "text.parse_math": False,  # names may hold dollar signs
         "xtick.labelcolor": LIGHT["muted"],
         "ytick.labelcolor": LIGHT["muted"],
     }
-    with warnings.catch_warnings(), matplotlib.style.context(["default", style]):
+    with warnings.catch_warnings(), matplotlib.style.context(["default", "alexnet.study.charts.figure", colors]):
         warnings.simplefilter("ignore")
         yield
 

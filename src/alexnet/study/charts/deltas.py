@@ -98,7 +98,7 @@ def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int,
     axes.set(xlim=(low, high), ylim=(len(rows), 0), yticks=range(len(rows) + 1), yticklabels=[])
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}".replace("-", MINUS) if abs(value) > 1e-9 else "0")
-    axes.grid(color=LIGHT["rule"], linewidth=1, alpha=0.7)
+    axes.grid()
     axes.axvline(0, color=LIGHT["ink"], lw=1.5)
     canvas.text(f"{MEASURE_NAMES[measure]} error, change in points", left, first - 14, weight="bold")
     canvas.text("delta", right, first - 14, size=12, color="muted", ha="right")
@@ -131,7 +131,7 @@ def _reach(rows: Sequence[AblationRow], measure: str) -> tuple[float, float]:
     """Return what the axis covers: 0, every claim, and the intervals unless one is far longer than the others."""
     intervals = [row.deltas[measure].interval for row in rows]
     reaches = sorted(max(abs(low), abs(high)) for low, high in intervals)
-    claims = [value for row in rows for value in row.expected_deltas(measure).values()]
+    claims = [value for row in rows for value in row.claims[measure].values()]
     limit = max([CLIPPING * reaches[len(reaches) // 2], *map(abs, claims)])
     low = min([0.0, *claims, *(max(low, -limit) for low, _ in intervals)])
     high = max([0.0, *claims, *(min(high, limit) for _, high in intervals)])
@@ -153,7 +153,7 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, y: float) -> None:
     excludes_zero = mean.interval.low > 0 or mean.interval.high < 0
     marks = [(seed, y, _SEEDS) for seed in seeds]
     marks += [(mean.delta, y, _POINT if excludes_zero else _OPEN_POINT)]
-    marks += [(claim, y + _CLAIMS[name][1], _CLAIMS[name][0]) for name, claim in row.expected_deltas(measure).items()]
+    marks += [(claim, y + _CLAIMS[name][1], _CLAIMS[name][0]) for name, claim in row.claims[measure].items()]
     marks += [(left, y, _BEYOND | {"marker": 8})] if mean.interval.low < left else []
     marks += [(right, y, _BEYOND | {"marker": 9})] if mean.interval.high > right else []
     for x, height, style in marks:
