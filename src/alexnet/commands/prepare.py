@@ -11,9 +11,21 @@ def add(commands: Commands) -> None:
     """Register the commands."""
     parser = commands.add_parser("prepare", help="images in class folders or archives -> a pack")
     parser.add_argument(
-        "source", type=Path, help="folder of class folders, class tars or ImageNet's archives, or one archive"
+        "source", type=_path, help="folder of class folders, class tars or ImageNet's archives, or one archive"
     )
-    parser.add_argument("pack", type=Path, help="directory to make")
+    parser.add_argument("pack", type=_path, help="directory to make")
+    parser.add_argument(
+        "--split",
+        action="append",
+        default=[],
+        metavar="SPLIT=FOLDER",
+        help="train, val or test by the folder that holds it, as val=dev; none=FOLDER leaves one out (repeatable)",
+    )
+    parser.add_argument(
+        "--drop-duplicates",
+        action="store_true",
+        help="leave out training images that are in val or test too, and all but one of the same pixels",
+    )
     parser.add_argument("--size", type=int, default=256, help="side of the square images in pixels (default 256)")
     parser.add_argument("--val-fraction", type=float, default=0.1, help="held out if there is no val (default 0.1)")
     parser.add_argument("--test-fraction", type=float, default=0.0, help="held out for testing (default 0)")
@@ -47,6 +59,8 @@ def run(options: argparse.Namespace) -> None:
     prepare(
         options.source,
         options.pack,
+        splits=_splits(options.split),
+        drop_duplicates=options.drop_duplicates,
         size=options.size,
         val_fraction=options.val_fraction,
         test_fraction=options.test_fraction,
@@ -55,6 +69,31 @@ def run(options: argparse.Namespace) -> None:
         jpeg=JpegQuality(quality=options.quality, subsampling=options.chroma_subsampling),
         workers=options.workers,
     )
+
+
+def _path(text: str) -> Path:
+    """A path; an empty text would be the folder that one happens to be in."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; give a path (is a variable unset?)")
+    return Path(text)
+
+
+def _splits(options: list[str]) -> dict[str, str]:
+    """Splits by folder, of options such as `val=dev`."""
+    from alexnet.data.sources.catalog import LEFT_OUT, SPLITS
+
+    splits: dict[str, str] = {}
+    for option in options:
+        split, _, folder = option.partition("=")
+        if split not in (*SPLITS, LEFT_OUT) or not folder:
+            known = f"{', '.join(SPLITS)} or {LEFT_OUT}"
+            raise UserError(f"--split {option}: give {known}, then = and a folder, as in val=dev")
+        if folder in splits:
+            raise UserError(f"--split {option}: {folder} is {splits[folder]} already; name each folder once")
+        if split != LEFT_OUT and split in splits.values():
+            raise UserError(f"--split {option}: {split} has a folder already; name one for each split")
+        splits[folder] = split
+    return splits
 
 
 def run_verify(options: argparse.Namespace) -> None:

@@ -20,12 +20,13 @@ from typing import IO, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.jpeg import JpegQuality, encode
-from alexnet.data.pack.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
+from alexnet.data.jpeg import JpegQuality, decode_into, encode
+from alexnet.data.pack.duplicates import Digests
+from alexnet.data.pack.pack import FORMAT, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
 from alexnet.data.pack.splits import place_in_shards
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
 from alexnet.data.threads import ParallelMap
-from alexnet.errors import UserError
+from alexnet.errors import UserError, printable_name
 from alexnet.files import replace_file
 
 SHARD_BYTES = 2**30
@@ -101,6 +102,50 @@ class _Shards:
             size += length
         return [digest.hexdigest() for digest in digests]
 
+    def read(self, slot: int) -> bytes:
+        """Read the image of a slot back."""
+        start, length = self._byte_ranges[slot].tolist()
+        shard, begin = place_in_shards(np.concatenate([[0], np.cumsum(self._sizes)]), start)
+        with self.paths[shard].open("rb") as file:
+            file.seek(begin)
+            return file.read(length)
+
+    def kept_slots(self) -> npt.NDArray[np.int64]:
+        """int64 [n]: the slots that have an image."""
+        return np.flatnonzero(self._byte_ranges[:, 0] >= 0)
+
+    def digests(self, threads: int) -> Digests:
+        """Hash every image as it is stored, which is equal for equal pixels."""
+        held = [np.memmap(path, np.uint8, "r") for path in self.paths]
+        starts = np.concatenate([[0], np.cumsum(self._sizes)])
+
+        def hashed(ranges: npt.NDArray[np.int64]) -> bytes:
+            found = b""
+            for start, length in ranges.tolist():
+                shard, begin = place_in_shards(starts, start)
+                found += hashlib.blake2b(held[shard][begin : begin + length].data, digest_size=8).digest()
+            return found
+
+        slots = self.kept_slots()
+        ranges = self._byte_ranges[slots]
+        pieces = (ranges[first : first + _PIECE] for first in range(0, len(ranges), _PIECE))
+        with closing(ParallelMap(hashed, pieces, threads)) as found:
+            values = np.frombuffer(b"".join(found), np.uint64)
+        return Digests(slots, self.labels[slots], values)
+
+    def drop(self, slots: npt.NDArray[np.int64], spare: Path) -> None:
+        """Write the shards anew, by way of the folder `spare`, without the images of some slots."""
+        kept = _Shards(spare, self.split, self._suffix, self.labels, self._shard_bytes)
+        there = np.setdiff1d(self.kept_slots(), slots)
+        for slot in there[np.argsort(self._byte_ranges[there, 0])].tolist():
+            kept.append(slot, self.read(slot))
+        kept.close()
+        for path in self.paths:
+            path.unlink()
+        self._sizes, self._byte_ranges = kept._sizes, kept._byte_ranges
+        for path, old in zip(self.paths, kept.paths, strict=True):
+            old.rename(path)
+
     @property
     def paths(self) -> list[Path]:
         """The shards begun so far."""
@@ -139,7 +184,8 @@ class PackWriter:
         self.discarded = False
         """Whether unfinished work of another job for the same target was deleted."""
         self._partial = path.parent / f".{path.name}.partial"
-        self._folder = self._partial / "pack"
+        self.folder = self._folder = self._partial / "pack"
+        """Where the files of the pack lie until it is complete."""
         what = [self.encoding, image_size, class_names, asdict(jpeg) if jpeg else None, job]
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
         for split, of_split in labels.items():
@@ -193,6 +239,34 @@ class PackWriter:
     def kept_per_class(self, split: str) -> npt.NDArray[np.int64]:
         """Count the images kept so far, int64 [classes]."""
         return np.bincount(self._shards[split].kept()[0], minlength=len(self.class_names))
+
+    def kept_slots(self, split: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Labels and slots, int64 [n] each, of the images kept so far."""
+        slots = self._shards[split].kept_slots()
+        return self._shards[split].labels[slots], slots
+
+    def read(self, split: str, slot: int) -> npt.NDArray[np.uint8]:
+        """Read an image back, uint8 [S, S, 3]."""
+        data, pixels = self._shards[split].read(slot), np.empty((self.image_size, self.image_size, 3), np.uint8)
+        if self.encoding == "jpeg":
+            decode_into(data, pixels)
+        else:
+            pixels.reshape(-1)[:] = np.frombuffer(data, np.uint8)
+        return pixels
+
+    def digests(self, threads: int) -> dict[str, Digests]:
+        """Hash every image kept, by split; to be called when all have come."""
+        self._close(write=True)
+        return {split: shards.digests(threads) for split, shards in self._shards.items()}
+
+    def drop(self, slots: dict[str, npt.NDArray[np.int64]]) -> None:
+        """Leave out images that have come already, by split and slot. After an interruption all images come again."""
+        (self._partial / _JOURNAL).unlink(missing_ok=True)
+        spare = self._partial / "spare"
+        shutil.rmtree(spare, ignore_errors=True)
+        spare.mkdir()
+        for split, of_split in slots.items():
+            self._shards[split].drop(of_split, spare)
 
     def finish(
         self, made: dict[str, Any], *, threads: int = 1, advance: Callable[[int], None] = lambda _: None
@@ -295,10 +369,10 @@ class PackWriter:
     def _write_header(self, splits: dict[str, Any], statistics: PixelStats, made: dict[str, Any], threads: int) -> None:
         files = sorted(file for file in self._folder.iterdir() if file.suffix in (".npy", f".{self.encoding}"))
         unusual = {name: ", ".join(notes) for name, notes in self.unusual.items()}
-        for file, listed in zip(LISTS, (self.rejected, unusual), strict=True):
+        for file, listed in (("rejected.txt", self.rejected), ("unusual.txt", unusual)):
             if listed:
-                lines = "".join(f"{name}\t{what}\n" for name, what in sorted(listed.items()))
-                (self._folder / file).write_text(lines, encoding="utf-8", errors="backslashreplace")
+                lines = (f"{printable_name(name)}\t{what}\n" for name, what in sorted(listed.items()))
+                (self._folder / file).write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
         with closing(ParallelMap(file_sha256, files, threads)) as sums:
             pairs = zip(files, sums, strict=True)
             entries = {file.name: {"bytes": file.stat().st_size, "sha256": sha256} for file, sha256 in pairs}
