@@ -25,7 +25,7 @@ def shard_of(whole: int, *, index: int, parts: int) -> Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Replica:
-    """One of `count` copies of a network that train as one: each sees its part of every batch."""
+    """One of `count` copies of a network that train as one, each on a part of every batch; by default the only one."""
 
     index: int = 0
     count: int = 1
@@ -33,7 +33,3 @@ class Replica:
     def part(self, images: int) -> Shard:
         """Return the part of a batch that this replica sees; may be empty."""
         return shard_of(images, index=self.index, parts=self.count)
-
-
-SINGLE_REPLICA = Replica()
-"""A network that trains alone."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet, modules
-from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, dropped_units, exchanges, half, outputs
+from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, dropped_units, exchanges, half
 from alexnet.net.layers import dropouts
 from alexnet.net.specs import Parametric
 from alexnet.parts import Shard, shard_of
@@ -140,7 +140,7 @@ class ColumnShard(nn.Sequential):
     def _parts(self) -> dict[str, Shard]:
         """Which outputs of each layer, by parameter: they come first in weights and biases."""
         return {
-            f"{layer.name}.{kind}": shard_of(outputs(layer), index=self.link.column, parts=DEVICES)
+            f"{layer.name}.{kind}": shard_of(layer.channels, index=self.link.column, parts=DEVICES)
             for layer in self.specs
             if isinstance(layer, Parametric)
             for kind in ("weight", "bias")

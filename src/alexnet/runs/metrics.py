@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 
+from alexnet.config.checks import ADDED_LATER
 from alexnet.files import replace_file
-from alexnet.runs.decode import ADDED_LATER, decode
+from alexnet.runs.decode import decode
 from alexnet.runs.directory import METRICS_FILE
 
 
@@ -47,10 +48,10 @@ class Metrics:
     damaged: bool = False
     """Whether the problem is a file that cannot be read to its end, not one that is missing or empty."""
 
-    @property
-    def lr_drops(self) -> list[int]:
-        """Epochs at whose start the learning rate changed."""
-        return [after.epoch for before, after in pairwise(self.epochs) if after.rate != before.rate]
+
+def lr_drops(epochs: Sequence[EpochRecord]) -> list[EpochRecord]:
+    """Return the epochs at whose start the learning rate changed."""
+    return [after for before, after in pairwise(epochs) if after.rate != before.rate]
 
 
 def write_metrics(directory: Path, records: Sequence[EpochRecord]) -> None:
@@ -74,10 +75,9 @@ def read_metrics(directory: Path) -> Metrics:
                 epochs.append(record)
     except FileNotFoundError:
         return Metrics(epochs=(), problem=f"{METRICS_FILE}: missing")
-    except OSError as error:
-        return Metrics(epochs=tuple(epochs), problem=f"{METRICS_FILE}: cannot be read: {error.strerror}", damaged=True)
-    except (ValueError, OverflowError, csv.Error) as error:
-        problem = f"{METRICS_FILE}: damaged after epoch {len(epochs)}: {error}"
+    except (OSError, ValueError, OverflowError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        problem = f"{METRICS_FILE}: damaged after epoch {len(epochs)}: {reason}"
         return Metrics(epochs=tuple(epochs), problem=problem, damaged=True)
     return Metrics(epochs=tuple(epochs), problem=None if epochs else f"{METRICS_FILE}: no epoch in it")
 

@@ -3,7 +3,6 @@
 import platform
 import subprocess
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -13,6 +12,8 @@ from alexnet.config.job import Job, ablation_name
 from alexnet.data.pack.pack import Pack
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
+from alexnet.runs.metrics import lr_drops
+from alexnet.runs.plan import read_plan
 from alexnet.runs.result import DataFacts, GitState, LrDrop, Result, TrainingFacts
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
@@ -56,6 +57,7 @@ def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
         command=job.command,
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
         precision=config.hardware.precision,
+        plan=read_plan(Path(config.study.plan)) if config.study.plan else None,
     )
 
 
@@ -67,9 +69,7 @@ def training_facts(history: History, images: int) -> TrainingFacts:
         steps=records[-1].step,
         seconds=seconds,
         images_per_second=images * len(records) / seconds,
-        rate_drops=tuple(
-            LrDrop(epoch=now.epoch, rate=now.rate) for then, now in pairwise(records) if now.rate != then.rate
-        ),
+        rate_drops=tuple(LrDrop(epoch=first.epoch, rate=first.rate) for first in lr_drops(records)),
     )
 
 

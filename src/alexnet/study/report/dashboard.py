@@ -12,19 +12,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from alexnet.config.values import WandbConfig
 from alexnet.errors import first_line
 from alexnet.runs.result import BASELINE
-from alexnet.runs.wandb_names import COMPARISON, Destination, group_name, tags
+from alexnet.runs.wandb_names import COMPARISON, group_name, tags
 from alexnet.study.charts.deltas import CHART_FILE
-from alexnet.study.columns import (
-    COLUMNS,
-    ROW_FIELDS,
-    RUNS_COLUMNS,
-    TABLE_FIELDS,
-    row_facts,
-    run_records,
-    table_record,
-)
+from alexnet.study.columns import COLUMNS, ROW_FIELDS, RUNS_COLUMNS, TABLE_FIELDS, row_facts, run_records, table_record
 from alexnet.study.comparison import ComparisonTable
 from alexnet.study.pairing import MEASURES
 from alexnet.study.report.page import PAGE_FILE
@@ -34,7 +27,7 @@ DELTAS_TABLE, RUNS_TABLE = "deltas", "runs"
 REPORT, INTERVALS_CHART = "report", "intervals"
 
 
-def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: Destination, console: Console) -> None:
+def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: WandbConfig, console: Console) -> None:
     """Log every table as a W&B run, with the report's `files` of one folder, and say where it went.
 
     Any trouble with W&B becomes one line of warning: the report is on disk, the study is finished.
@@ -49,7 +42,7 @@ def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: Destin
             console.print(Text(f"W&B comparison: {where}"), soft_wrap=True)
 
 
-def _log(table: ComparisonTable, files: Sequence[Path], to: Destination) -> str:
+def _log(table: ComparisonTable, files: Sequence[Path], to: WandbConfig) -> str:
     """Log one table as one run; return its address, or its directory if it is offline."""
     import wandb
 
@@ -70,20 +63,17 @@ def _log(table: ComparisonTable, files: Sequence[Path], to: Destination) -> str:
         config=config(table),
         settings=wandb.Settings(console="off", silent=True, reinit="create_new"),
     ) as run:
-        tables: dict[str, tuple[Sequence[str], Sequence[Record]]] = {
-            DELTAS_TABLE: (
-                [*ROW_FIELDS, "measure", *(column.key for column in COLUMNS)],
-                [
-                    {**row_facts(row), "measure": k, **{column.key: column.value(row, k) for column in COLUMNS}}
-                    for row in table.rows
-                    for k in MEASURES
-                ],
-            ),
-            RUNS_TABLE: (RUNS_COLUMNS[len(TABLE_FIELDS) :], run_records(table)),
-        }
+        delta_columns = [*ROW_FIELDS, "measure", *(column.key for column in COLUMNS)]
+        run_columns = RUNS_COLUMNS[len(TABLE_FIELDS) :]
+        deltas = [
+            [*row_facts(row).values(), k, *(column.value(row, k) for column in COLUMNS)]
+            for row in table.rows
+            for k in MEASURES
+        ]
+        runs = [[record.get(key) for key in run_columns] for record in run_records(table)]
         shown: dict[str, object] = {
-            name: wandb.Table(columns=list(keys), data=[[record.get(key) for key in keys] for record in records])
-            for name, (keys, records) in tables.items()
+            DELTAS_TABLE: wandb.Table(columns=[*delta_columns], data=deltas),
+            RUNS_TABLE: wandb.Table(columns=[*run_columns], data=runs),
         }
         for file in files:
             if name := {PAGE_FILE: REPORT, CHART_FILE: INTERVALS_CHART}.get(file.name):
@@ -119,7 +109,7 @@ def summary(table: ComparisonTable) -> Record:
         for row in table.rows
         for k in MEASURES
         for column in COLUMNS
-        if (value := column.value(row, k)) is not None and (row.deltas or column.key == "error")
+        if (value := column.value(row, k)) is not None and (row.assessments or column.key == "error")
     }
 
 
