@@ -16,6 +16,7 @@ from alexnet.study.pairing import (
     MEASURES,
     Evaluated,
     Note,
+    altered,
     distinguishing_overrides,
     drop_duplicates,
     evaluate,
@@ -130,6 +131,7 @@ def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Compar
 def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, overrides: str) -> ComparisonTable:
     distinct, duplicates = drop_duplicates(members)
     usable, left_out = evaluate((run for run in distinct if run.finished), split, view)
+    counted = [Note(f"{len(left_out)} of {len(distinct)} runs are left out.")] if left_out else []
     rows = _rows(pair(usable))
     paired = [one for row in rows for one in row.runs]
     result = members[0].result
@@ -146,7 +148,14 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         images=len(usable[0].labels) if usable else 0,
         rows=tuple(rows),
         unfinished=tuple(run for run in distinct if not run.finished),
-        notes=(*duplicates, *left_out, *missing_baselines(paired, runs), *mixed_precisions(paired)),
+        notes=(
+            *counted,
+            *altered(distinct),
+            *duplicates,
+            *left_out,
+            *missing_baselines(paired, runs),
+            *mixed_precisions(paired),
+        ),
     )
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from alexnet.config.schema import NON_IDENTITY_KEYS
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.predictions import read_predictions
+from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.predictions import ViewPredictions, read_predictions
 from alexnet.runs.result import Result
 from alexnet.study.statistics import PairedDelta, paired_delta
 
@@ -148,7 +149,7 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
     """Read a run's predictions and check that the errors in `result.json` were counted from them."""
     if view not in run.result.errors.get(split, {}):
         raise UserError(f"it has no errors for {split}/{view}")
-    predictions, stated = read_predictions(run.directory, split, view), run.result.errors[split][view]
+    predictions, stated = _predictions(run, split, view), run.result.errors[split][view]
     counted = predictions.error_rates()
     # Half an image: a rate that went through 32-bit numbers still means the same count.
     same = all(abs(a - b) * counted.images < 0.5 for a, b in ((counted.top1, stated.top1), (counted.top5, stated.top5)))
@@ -156,6 +157,17 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
         raise UserError(f"{run.directory}: result.json and predictions.npz disagree on {split}/{view}")
     correct = {"top1": predictions.top1_correct, "top5": predictions.top5_correct}
     return Evaluated(run=run, labels=predictions.labels, correct=correct)
+
+
+def _predictions(run: Run, split: str, view: str) -> ViewPredictions:
+    return read_predictions(run.directory, split, view, sha256=run.result.files.get(PREDICTIONS_FILE))
+
+
+def altered(runs: Iterable[Run]) -> list[Note]:
+    """Warn about runs whose result file was changed after the run had written it."""
+    names = [str(run) for run in runs if not run.intact]
+    text = f"Changed since the run wrote it (checksum differs): {RESULT_FILE} of {', '.join(names)}."
+    return [Note(text)] if names else []
 
 
 def pair(evaluated: Sequence[Evaluated]) -> list[Evaluated]:

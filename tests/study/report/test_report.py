@@ -239,6 +239,6 @@ def test_a_stranger_s_message_does_not_reach_the_terminal_as_an_escape_sequence(
 
 def test_a_report_without_any_usable_run_says_why(tmp_path: Path) -> None:
     (save(tmp_path, result(), predictions(300, 100)) / PREDICTIONS_FILE).unlink()
-    assert "predictions.npz: missing" in printed(tmp_path)
+    assert "predictions.npz: missing" in printed(tmp_path, width=1000)
     for name in ("comparison.md", "comparison.html"):
         assert "predictions.npz: missing" in (tmp_path / name).read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ Reads `result.json`, `config.yaml` and `metrics.csv`. Errors are in percent of a
 at the end of each epoch; between two epochs the error is taken to fall in a straight line, from chance at epoch 0.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,15 +12,16 @@ from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
-import yaml
 
 from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults, without
-from alexnet.errors import UserError, first_line
+from alexnet.errors import UserError
+from alexnet.received import MIB, damage_named, parse_yaml, read_regular
 from alexnet.runs.collect import Run
-from alexnet.runs.directory import CONFIG_FILE
+from alexnet.runs.directory import CONFIG_FILE, METRICS_FILE
 from alexnet.runs.metrics import read_metrics
 from alexnet.study.statistics import Interval, seed_interval
 
+LARGEST_CONFIG = MIB
 FREE_KEYS = (
     *("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.stop_at_train_error"),
     *("ablations", "experiment"),
@@ -86,20 +88,23 @@ def read_fit(run: Run, target: float) -> FittedRun | None:
     Raises:
         UserError: one of its files is missing or damaged, or guessing meets the target.
     """
-    metrics = read_metrics(run.directory)
+    metrics = read_metrics(run.directory, sha256=run.result.files.get(METRICS_FILE))
     if metrics.damaged:
         raise UserError(f"{run.directory}: {metrics.problem}")
     errors = [epoch.train_set_top1_error for epoch in metrics.epochs if epoch.train_set_top1_error is not None]
     if not errors or len(errors) < len(metrics.epochs):
         return None
-    chance = 100 * (1 - 1 / run.result.data.classes)
+    chance = 100 * (1 - 1 / max(run.result.data.classes, 1))
     if target >= chance:
         raise UserError(f"--error {target:g}: guessing has an error of {chance:g} %; use a smaller value")
     epochs = epochs_to(errors, target, chance)
     path = run.directory / CONFIG_FILE
     free = (*NON_IDENTITY_KEYS, *FREE_KEYS)
-    try:
-        values = schema_defaults() | flatten(yaml.safe_load(path.read_text(encoding="utf-8")))
+    with damage_named(path):
+        content = read_regular(path, most=LARGEST_CONFIG)
+        if run.result.files.get(CONFIG_FILE) not in (None, hashlib.sha256(content).hexdigest()):
+            raise ValueError("it has changed since the run finished (SHA-256 differs)")
+        values = schema_defaults() | flatten(parse_yaml(content))
         return FittedRun(
             run=run,
             activation=str(values["activation.name"]),
@@ -110,8 +115,6 @@ def read_fit(run: Run, target: float) -> FittedRun | None:
             reached=epochs is not None,
             epochs=len(errors) if epochs is None else epochs,
         )
-    except Exception as error:  # of the file, of YAML, of values that are no configuration
-        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
 
 
 def epochs_to(errors: Sequence[float], target: float, start: float) -> float | None:
