@@ -11,6 +11,7 @@ from alexnet.errors import UserError
 from alexnet.runs.collect import collect
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.predictions import ViewPredictions, write_predictions
+from alexnet.runs.result import read_result
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.pairing import baseline_command
 from tests.study.made_up import IMAGES, predictions, result, save, study, unfinished

@@ -150,9 +150,8 @@ class Result:
         finished = self.status == "finished"
         require((self.message is None) == finished, "message", "a finished run has none, any other has one")
         require(bool(self.errors) == finished, "errors", "a finished run has some, any other has none")
-        require(
-            0 <= self.seed < 2**64, "seed", f"{self.seed} is negative" if self.seed < 0 else f"{self.seed} is too large"
-        )
+        require(self.seed >= 0, "seed", f"{self.seed} is negative")
+        require(self.seed < 2**64, "seed", "too large")
         require(0 <= self.parameters <= LARGEST_COUNT, "parameters", f"{self.parameters} is not a count")
         require(bool(self.ablation), "ablation", "empty")
         try:
