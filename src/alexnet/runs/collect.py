@@ -4,9 +4,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from alexnet.errors import UserError
-from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.config import read_config
+from alexnet.runs.directory import CONFIG_FILE, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.first_layer import FirstLayer, read_first_layer
+from alexnet.runs.metrics import Metrics, read_metrics
+from alexnet.runs.predictions import ViewPredictions, read_predictions
 from alexnet.runs.result import BASELINE, Result, read_checked_result
 
 DEEPEST = 32
@@ -33,6 +38,22 @@ class Run:
     def is_baseline(self) -> bool:
         """Whether the run is without an ablation."""
         return self.result.ablation == BASELINE
+
+    def config(self) -> dict[str, Any]:
+        """Read its `config.yaml`; a UserError if it is damaged or changed, as of the other readers."""
+        return read_config(self.directory, sha256=self.result.files.get(CONFIG_FILE))
+
+    def metrics(self) -> Metrics:
+        """Read its `metrics.csv`, whose problem is part of the value."""
+        return read_metrics(self.directory, sha256=self.result.files.get(METRICS_FILE))
+
+    def predictions(self, split: str, view: str) -> ViewPredictions:
+        """Read one split and view of its `predictions.npz`."""
+        return read_predictions(self.directory, split, view, sha256=self.result.files.get(PREDICTIONS_FILE))
+
+    def first_layer(self) -> FirstLayer:
+        """Read its `first_layer.npz`."""
+        return read_first_layer(self.directory, sha256=self.result.files.get(FIRST_LAYER_FILE))
 
     def __str__(self) -> str:
         return f"{self.result.ablation} seed {self.result.seed} ({self.result.run})"

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 
+from alexnet.config.checks import ADDED_LATER
 from alexnet.errors import UserError
 from alexnet.files import replace_file
 from alexnet.received import MIB, damage_named, read_regular
-from alexnet.runs.decode import ADDED_LATER, decode, require
+from alexnet.runs.decode import decode, require
 from alexnet.runs.directory import METRICS_FILE
 
 LARGEST = 16 * MIB

@@ -13,12 +13,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from alexnet.config.schema import Claim, Target
+from alexnet.config.checks import ADDED_LATER
+from alexnet.config.schema import RELATIONS, Claim, Target
 from alexnet.errors import UserError
 from alexnet.files import replace_file
 from alexnet.received import MIB, damage_named, open_regular, parse_json, read_regular
-from alexnet.runs.decode import ADDED_LATER, FieldError, decode, require
+from alexnet.runs.decode import FieldError, decode, require
 from alexnet.runs.directory import CONFIG_FILE, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.plan import BASELINE as BASELINE
+from alexnet.runs.plan import Plan
 
 SCHEMA_VERSION = 1
 LARGEST = 16 * MIB
@@ -26,7 +29,6 @@ CHECKSUM = "checksum"
 """In `result.json` alone: the SHA-256 of everything else in it."""
 CHECKED_FILES = (CONFIG_FILE, METRICS_FILE, PREDICTIONS_FILE, FIRST_LAYER_FILE)
 """Files that a report shows, and that do not change once the run is finished."""
-BASELINE = "baseline"
 LARGEST_COUNT = 10**15
 Status = Literal["finished", "failed", "interrupted"]
 
@@ -145,6 +147,10 @@ class Result:
     """`hardware.precision`; None where it was not noted yet."""
     files: dict[str, str] = field(default_factory=dict, compare=False, metadata=ADDED_LATER)
     """SHA-256 of `CHECKED_FILES` as the finished run left them; empty for others."""
+    plan: Plan | None = field(default=None, metadata=ADDED_LATER)
+    """The plan that the run belongs to; None for a run without one."""
+    numerics: int = field(default=0, metadata=ADDED_LATER)
+    """`alexnet.config.numerics.NUMERICS` of the code that computed it."""
 
     def __post_init__(self) -> None:
         finished = self.status == "finished"
@@ -154,6 +160,11 @@ class Result:
         require(self.seed < 2**64, "seed", "too large")
         require(0 <= self.parameters <= LARGEST_COUNT, "parameters", f"{self.parameters} is not a count")
         require(bool(self.ablation), "ablation", "empty")
+        for name, claim in self.claims.items():
+            for source in ("paper", "log"):
+                relation = getattr(claim, source).relation
+                known = f"{relation!r} is not one of: {', '.join(RELATIONS)}"
+                require(relation in RELATIONS, f"claims.{name}.{source}.relation", known)
         try:
             shlex.split(self.command)
         except ValueError as error:

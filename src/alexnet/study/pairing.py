@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from alexnet.config.schema import NON_IDENTITY_KEYS
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
-from alexnet.runs.predictions import ViewPredictions, read_predictions
-from alexnet.runs.result import Result
+from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.predictions import ViewPredictions
+from alexnet.runs.result import BASELINE, Result
 from alexnet.study.statistics import PairedDelta, paired_delta
 
 MEASURES = ("top1", "top5")
@@ -43,6 +43,11 @@ class Evaluated:
     """[N], the images' true classes."""
     correct: Mapping[str, NDArray[np.bool_]]
     """[N] each."""
+    most_guessed: float
+    """Share of the images for which the network guesses its most frequent class."""
+    gain: Mapping[str, NDArray[np.int8]] | None = None
+    """[N] each, 1 where ten crops are right and the center crop is wrong, -1 where it is the other way round; None for
+    other views."""
     baseline: "Evaluated | None" = None
     """The run without the ablation, with the same seed; None for a baseline and for a run without one."""
 
@@ -58,14 +63,17 @@ class Evaluated:
 
     @cached_property
     def deltas(self) -> dict[str, PairedDelta]:
-        """Differences from the baseline; empty if there is none."""
+        """Differences from the baseline of the same seed, for this pair of networks; empty if there is none."""
         baseline = self.baseline
         return {name: paired_delta(baseline.correct[name], self.correct[name]) for name in MEASURES} if baseline else {}
 
 
 def group_runs(runs: Iterable[Run]) -> list[list[Run]]:
-    """Group runs that differ only by ablation and seed and used the same data, by experiment, recipe and data."""
-    key = attrgetter("result.pairing_key", "result.data.fingerprint")
+    """Group runs that differ only by ablation and seed and used the same data, by experiment, recipe and data.
+
+    Runs of different NUMERICS are never in one group.
+    """
+    key = attrgetter("result.pairing_key", "result.data.fingerprint", "result.numerics")
     return sorted((list(group) for _, group in groupby(sorted(runs, key=key), key=key)), key=_title)
 
 
@@ -94,10 +102,11 @@ def distinguishing_overrides(groups: Iterable[Sequence[Run]]) -> list[str]:
 
 
 def _overrides(run: Run) -> list[str]:
-    """Return the overrides in a run's command that affect what is computed."""
+    """Return the overrides in a run's command that affect what is computed, and the NUMERICS of its code."""
     ignored = tuple(f"{key}." for key in SHARED_OR_PER_RUN_KEYS)
     words = [word.lstrip("+") for word in shlex.split(run.result.command) if "=" in word]
-    return [word for word in words if not f"{word.partition('=')[0].replace('/', '.')}.".startswith(ignored)]
+    given = [word for word in words if not f"{word.partition('=')[0].replace('/', '.')}.".startswith(ignored)]
+    return [*given, f"NUMERICS {run.result.numerics}"]
 
 
 def _common(lists: Sequence[list[str]]) -> list[str]:
@@ -149,18 +158,43 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
     """Read a run's predictions and check that the errors in `result.json` were counted from them."""
     if view not in run.result.errors.get(split, {}):
         raise UserError(f"it has no errors for {split}/{view}")
-    predictions, stated = _predictions(run, split, view), run.result.errors[split][view]
+    predictions, stated = run.predictions(split, view), run.result.errors[split][view]
     counted = predictions.error_rates()
     # Half an image: a rate that went through 32-bit numbers still means the same count.
     same = all(abs(a - b) * counted.images < 0.5 for a, b in ((counted.top1, stated.top1), (counted.top5, stated.top5)))
     if stated.images != counted.images or not same:
         raise UserError(f"{run.directory}: result.json and predictions.npz disagree on {split}/{view}")
-    correct = {"top1": predictions.top1_correct, "top5": predictions.top5_correct}
-    return Evaluated(run=run, labels=predictions.labels, correct=correct)
+    return Evaluated(
+        run=run,
+        labels=predictions.labels,
+        correct=_correct(predictions),
+        most_guessed=float(np.bincount(predictions.top5_classes[:, 0]).max() / counted.images),
+        gain=_ten_crop_gain(run, split, predictions) if view == "ten_crop" else None,
+    )
 
 
-def _predictions(run: Run, split: str, view: str) -> ViewPredictions:
-    return read_predictions(run.directory, split, view, sha256=run.result.files.get(PREDICTIONS_FILE))
+def _correct(predictions: ViewPredictions) -> dict[str, NDArray[np.bool_]]:
+    return {"top1": predictions.top1_correct, "top5": predictions.top5_correct}
+
+
+def _ten_crop_gain(run: Run, split: str, ten_crops: ViewPredictions) -> dict[str, NDArray[np.int8]] | None:
+    try:
+        center = _correct(run.predictions(split, "center"))
+    except UserError:
+        return None
+    return {name: correct.astype(np.int8) - center[name] for name, correct in _correct(ten_crops).items()}
+
+
+def drop_copies(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[Note]]:
+    """Keep one of several runs of an arm that are alike on every image: it is one run, done twice."""
+    kept: dict[tuple[str, bytes], Evaluated] = {}
+    notes = []
+    for one in evaluated:
+        key = (one.run.result.ablation, b"".join(np.packbits(one.correct[name]).tobytes() for name in MEASURES))
+        first = kept.setdefault(key, one)
+        if first is not one:
+            notes.append(Note(f"{one.run}: left out, it is alike {first.run} on every image: one run, done twice."))
+    return list(kept.values()), notes
 
 
 def altered(runs: Iterable[Run]) -> list[Note]:
@@ -178,44 +212,39 @@ def pair(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
     return sorted([*baselines.values(), *paired], key=lambda one: (one.baseline is None, one.run.result.seed))
 
 
-def mixed_precisions(evaluated: Iterable[Evaluated]) -> list[Note]:
-    """Warn about runs whose baseline was trained at a different precision."""
-    mixed: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for one in evaluated:
-        ours, theirs = one.run.result.precision, one.baseline and one.baseline.run.result.precision
-        if ours and theirs and ours != theirs:
-            mixed[ours, theirs].append(f"{one.run.result.ablation} seed {one.run.result.seed}")
-    return [
-        Note(f"Trained at precision {ours}, the baseline at {theirs}, which is part of the delta: {', '.join(names)}.")
-        for (ours, theirs), names in mixed.items()
-    ]
-
-
 def baseline_command(command: str) -> str:
     """Return the command of a run without its ablation."""
     return shlex.join(word for word in shlex.split(command) if not re.match(r"\+{0,2}ablation=", word))
 
 
-def missing_baselines(evaluated: Iterable[Evaluated], runs: Sequence[Run]) -> list[Note]:
-    """Say for ablated runs without a usable baseline why, and the command that makes it, once for each baseline.
+def other_numerics(result: Result, runs: Iterable[Run]) -> list[Note]:
+    """Name the runs of one experiment, recipe and images whose code computes other numbers than that of `result`."""
 
-    `runs` are all runs, of every table.
-    """
-    ablations: dict[tuple[int, str, str], list[str]] = defaultdict(list)
-    for run in (one.run for one in evaluated if not (one.baseline or one.run.is_baseline)):
-        command = baseline_command(run.result.command)
-        ablations[run.result.seed, _why_no_baseline(run, runs), command].append(run.result.ablation)
-    return [
-        Note(f"No baseline run with seed {seed} for {', '.join(names)}{reason}. To make it:", command)
-        for (seed, reason, command), names in ablations.items()
-    ]
+    def title(one: Result) -> tuple[str, str, str]:
+        return one.experiment, one.recipe, one.data.fingerprint
+
+    others = [run for run in runs if title(run.result) == title(result) and run.result.numerics != result.numerics]
+    if not others:
+        return []
+    numbers = " and ".join(sorted({f"NUMERICS {run.result.numerics}" for run in others}))
+    names = ", ".join(sorted(map(str, others)))
+    text = f"Not paired with {names}: their code computes other numbers ({numbers}, here {result.numerics})."
+    return [Note(text)]
+
+
+def missing_baseline(arms: Mapping[str, Sequence[Evaluated]], runs: Sequence[Run]) -> list[Note]:
+    """Say for ablations without any usable baseline why, and the command that makes one; `runs` are of every table."""
+    if BASELINE in arms or not arms:
+        return []
+    first = next(iter(arms.values()))[0].run
+    command = baseline_command(first.result.command)
+    return [Note(f"No baseline run for {', '.join(arms)}{_why_no_baseline(first, runs)}. To make one:", command)]
 
 
 def _why_no_baseline(run: Run, runs: Sequence[Run]) -> str:
     """Return why an existing baseline cannot be used, if one exists."""
-    same_result = attrgetter("pairing_key", "seed")
     for other in runs:
-        if not other.is_baseline or same_result(other.result) != same_result(run.result):
+        if not other.is_baseline or other.result.pairing_key != run.result.pairing_key:
             continue
         if other.result.data.fingerprint != run.result.data.fingerprint:
             return f" ({other.result.run} used different images: its data fingerprint differs)"
@@ -230,7 +259,8 @@ def environment(result: Result) -> dict[str, str]:
     """
     git = result.git
     code = f"{git.revision}{' with uncommitted changes' if git.dirty else ''}" if git else "no git checkout"
-    facts = {"code": code, **result.versions, "precision": result.precision, "device": result.device}
+    numbers = {"NUMERICS": str(result.numerics), "precision": result.precision}
+    facts = {"code": code, **result.versions, **numbers, "device": result.device}
     return {fact: value for fact, value in facts.items() if value}
 
 

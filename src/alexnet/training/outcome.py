@@ -9,10 +9,12 @@ import torch
 
 from alexnet import __version__
 from alexnet.config.job import Job, ablation_name
+from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.pack import Pack
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
 from alexnet.runs.metrics import lr_drops
+from alexnet.runs.plan import read_plan
 from alexnet.runs.result import DataFacts, GitState, LrDrop, Result, TrainingFacts
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
@@ -56,6 +58,8 @@ def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
         command=job.command,
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
         precision=config.hardware.precision,
+        plan=read_plan(Path(config.study.plan)) if config.study.plan else None,
+        numerics=NUMERICS,
     )
 
 

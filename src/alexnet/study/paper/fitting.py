@@ -4,24 +4,18 @@ Reads `result.json`, `config.yaml` and `metrics.csv`. Errors are in percent of a
 at the end of each epoch; between two epochs the error is taken to fall in a straight line, from chance at epoch 0.
 """
 
-import hashlib
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
-import numpy as np
-
 from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults, without
 from alexnet.errors import UserError
-from alexnet.received import MIB, damage_named, parse_yaml, read_regular
+from alexnet.received import damage_named
 from alexnet.runs.collect import Run
-from alexnet.runs.directory import CONFIG_FILE, METRICS_FILE
-from alexnet.runs.metrics import read_metrics
-from alexnet.study.statistics import Interval, seed_interval
+from alexnet.runs.directory import CONFIG_FILE
+from alexnet.study.ratios import Ratio, ratio
 
-LARGEST_CONFIG = MIB
 FREE_KEYS = (
     *("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.stop_at_train_error"),
     *("ablations", "experiment"),
@@ -71,24 +65,13 @@ class Network:
         return sum(run.epochs for run in self.runs) / len(self.runs)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ratio:
-    """How many times as long one network takes as another, paired by seed."""
-
-    times: float
-    """Geometric mean; a lower bound if `at_least`."""
-    at_least: bool
-    interval: Interval | None
-    """95 % t interval over seeds, of logarithms; None with one seed or a lower bound."""
-
-
 def read_fit(run: Run, target: float) -> FittedRun | None:
     """Read the training curve of a run; None if it has none (another experiment, or stopped in its first epoch).
 
     Raises:
         UserError: one of its files is missing or damaged, or guessing meets the target.
     """
-    metrics = read_metrics(run.directory, sha256=run.result.files.get(METRICS_FILE))
+    metrics = run.metrics()
     if metrics.damaged:
         raise UserError(f"{run.directory}: {metrics.problem}")
     errors = [epoch.train_set_top1_error for epoch in metrics.epochs if epoch.train_set_top1_error is not None]
@@ -101,10 +84,7 @@ def read_fit(run: Run, target: float) -> FittedRun | None:
     path = run.directory / CONFIG_FILE
     free = (*NON_IDENTITY_KEYS, *FREE_KEYS)
     with damage_named(path):
-        content = read_regular(path, most=LARGEST_CONFIG)
-        if run.result.files.get(CONFIG_FILE) not in (None, hashlib.sha256(content).hexdigest()):
-            raise ValueError("it has changed since the run finished (SHA-256 differs)")
-        values = schema_defaults() | flatten(parse_yaml(content))
+        values = schema_defaults() | flatten(run.config())
         return FittedRun(
             run=run,
             activation=str(values["activation.name"]),
@@ -168,16 +148,9 @@ def fastest(found: Iterable[Network]) -> list[Network]:
     return [next(nets) for _, nets in groupby(found, key=lambda net: net.activation)]
 
 
-def ratio(slow: Network, fast: Network) -> Ratio | None:
-    """Compare epochs to the target; None without a common seed, or if `fast` never reaches it."""
-    reference = {run.seed: run for run in fast.runs}
-    pairs = [(run, reference[run.seed]) for run in slow.runs if run.seed in reference]
-    if not pairs or not all(other.reached for _, other in pairs):
+def time_ratio(slow: Network, fast: Network) -> Ratio | None:
+    """Compare epochs to the target; None if a run of `fast` never reaches it."""
+    if not fast.reached:
         return None
-    logs = [math.log(run.epochs / other.epochs) for run, other in pairs]
-    at_least = not all(run.reached for run, _ in pairs)
-    interval = None
-    if len(logs) > 1 and not at_least:
-        low, high = seed_interval(np.array(logs))
-        interval = Interval(math.exp(low), math.exp(high))
-    return Ratio(times=math.exp(sum(logs) / len(logs)), at_least=at_least, interval=interval)
+    spent = [[run.epochs for run in net.runs] for net in (slow, fast)]
+    return ratio(*spent, censored=sum(not run.reached for run in slow.runs))

@@ -14,19 +14,15 @@ from typing import TYPE_CHECKING, Any
 from alexnet.errors import UserError
 from alexnet.received import open_regular
 from alexnet.runs.arrays import LARGEST_FILE
-from alexnet.runs.collect import Run
 from alexnet.runs.directory import FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
-from alexnet.runs.first_layer import read_first_layer
-from alexnet.runs.metrics import read_metrics
 from alexnet.study import wording
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
 from alexnet.study.charts.curves import RunCurve, error_chart
 from alexnet.study.charts.deltas import delta_chart
-from alexnet.study.columns import ONE_SEED_MARK, SHOWN_COLUMNS
+from alexnet.study.columns import SHOWN_COLUMNS
 from alexnet.study.comparison import ComparisonTable
 from alexnet.study.pairing import environment, values_by_fact
 from alexnet.study.selectivity import column_contrast, mean_selectivity
-from alexnet.study.verdict import Verdict
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -47,7 +43,7 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
         warning=wording.unreadable_line(unreadable),
         anchors={run.directory: f"run-{n}" for n, run in enumerate(runs, start=1)},
         folders={run.directory: Path(os.path.relpath(run.directory, folder)).as_posix() for run in runs},
-        curves=[[_curve(run) for run in table.runs] for table in tables],
+        curves=[[RunCurve(run, run.metrics()) for run in table.runs] for table in tables],
         kernels=_kernels(tables),
         colors=COLORS,
         style=style,
@@ -55,10 +51,6 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
         # Nothing but the page itself: no network, no other script. Charts have inline styles.
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
     )  # fmt: skip
-
-
-def _curve(run: Run) -> RunCurve:
-    return RunCurve(run, read_metrics(run.directory, sha256=run.result.files.get(METRICS_FILE)))
 
 
 def markdown(tables: Iterable[ComparisonTable], unreadable: Sequence[str]) -> str:
@@ -82,7 +74,7 @@ def _kernels(tables: Iterable[ComparisonTable]) -> list[dict[str, Any]]:
         pictured: set[str] = set()
         for run in (run for run in table.runs if run.finished):
             try:
-                layer = read_first_layer(run.directory, sha256=run.result.files.get(FIRST_LAYER_FILE))
+                layer = run.first_layer()
             except UserError as error:
                 problems.append((run.result.run, str(error)))
                 continue
@@ -128,6 +120,7 @@ def _templates(*, html: bool) -> "Environment":
         "line": _one_line,
         "markdown": wording.escape_markdown,
         "p": wording.shown_p,
+        "percent": lambda share: f"{100 * share:g} %",
         "plural": wording.plural,
         "seeds": wording.shown_seeds,
         "signed": wording.signed,
@@ -138,10 +131,8 @@ def _templates(*, html: bool) -> "Environment":
         "environment": environment,
         "error_chart": error_chart,
         "measures": wording.MEASURE_NAMES,
-        "one_seed_mark": ONE_SEED_MARK,
         "run_files": (RESULT_FILE, PREDICTIONS_FILE, METRICS_FILE, FIRST_LAYER_FILE),
         "values_by_fact": values_by_fact,
-        "verdicts": list(Verdict),
         "words": wording,
     }
     return made
