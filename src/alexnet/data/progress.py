@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alexnet.errors import print_line
+from alexnet.errors import printable
 from alexnet.terminal import Terminal
 
 
@@ -24,4 +24,4 @@ def progress(what: str, total: int | None, *, show: bool, in_bytes: bool = False
 def print_status(text: str, *, show: bool) -> None:
     """Print one line on standard error."""
     if show:
-        print_line(text, file=sys.stderr)
+        print(printable(text, lines=True), file=sys.stderr)

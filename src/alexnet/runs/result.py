@@ -54,12 +54,13 @@ class ErrorRates:
 
     images: int
     top1: float
-    top5: float
+    top5: float | None
+    """None among fewer than five classes."""
 
     def __post_init__(self) -> None:
         require(self.images >= 1, "images", f"{self.images} is not a count of images")
         for name, rate in (("top1", self.top1), ("top5", self.top5)):
-            require(0 <= rate <= 1, name, f"{rate} is not a fraction between 0 and 1")
+            require(rate is None or 0 <= rate <= 1, name, f"{rate} is not a fraction between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,10 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluated:
-    """A finished run with what its net got right on the split and view under study. Mappings are over `MEASURES`."""
+    """A finished run with what its net got right on the split and view under study.
+
+    Mappings are over `MEASURES`; among fewer than five classes there is no top-5 error.
+    """
 
     run: Run
     labels: NDArray[np.int32]
@@ -64,8 +67,8 @@ class Evaluated:
     @cached_property
     def deltas(self) -> dict[str, PairedDelta]:
         """Differences from the baseline of the same seed, for this pair of networks; empty if there is none."""
-        baseline = self.baseline
-        return {name: paired_delta(baseline.correct[name], self.correct[name]) for name in MEASURES} if baseline else {}
+        pairs = self.baseline.correct if self.baseline else {}
+        return {name: paired_delta(pairs[name], self.correct[name]) for name in pairs}
 
 
 def group_runs(runs: Iterable[Run]) -> list[list[Run]]:
@@ -161,7 +164,8 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
     predictions, stated = run.predictions(split, view), run.result.errors[split][view]
     counted = predictions.error_rates()
     # Half an image: a rate that went through 32-bit numbers still means the same count.
-    same = all(abs(a - b) * counted.images < 0.5 for a, b in ((counted.top1, stated.top1), (counted.top5, stated.top5)))
+    pairs = ((counted.top1, stated.top1), (counted.top5, stated.top5))
+    same = all(abs((a or 0) - (b or 0)) * counted.images < 0.5 for a, b in pairs)
     if stated.images != counted.images or not same:
         raise UserError(f"{run.directory}: result.json and predictions.npz disagree on {split}/{view}")
     return Evaluated(
@@ -174,7 +178,8 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
 
 
 def _correct(predictions: ViewPredictions) -> dict[str, NDArray[np.bool_]]:
-    return {"top1": predictions.top1_correct, "top5": predictions.top5_correct}
+    correct = {"top1": predictions.top1_correct, "top5": predictions.top5_correct}
+    return {"top1": correct["top1"]} if predictions.error_rates().top5 is None else correct
 
 
 def _ten_crop_gain(run: Run, split: str, ten_crops: ViewPredictions) -> dict[str, NDArray[np.int8]] | None:
@@ -190,7 +195,7 @@ def drop_copies(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[N
     kept: dict[tuple[str, bytes], Evaluated] = {}
     notes = []
     for one in evaluated:
-        key = (one.run.result.ablation, b"".join(np.packbits(one.correct[name]).tobytes() for name in MEASURES))
+        key = (one.run.result.ablation, b"".join(np.packbits(correct).tobytes() for correct in one.correct.values()))
         first = kept.setdefault(key, one)
         if first is not one:
             notes.append(Note(f"{one.run}: left out, it is alike {first.run} on every image: one run, done twice."))

@@ -10,7 +10,7 @@ from alexnet.errors import printable
 from alexnet.runs.result import BASELINE
 from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
-from alexnet.study.family import Interval
+from alexnet.study.family import Estimate, Interval
 from alexnet.study.flags import Flag
 from alexnet.study.verdict import Direction
 
@@ -72,6 +72,11 @@ def shown_points(value: float | None) -> str:
 def shown_interval(interval: Interval) -> str:
     """Format an interval in points."""
     return f"[{interval.low:+.2f}, {interval.high:+.2f}]"
+
+
+def shown_estimate(estimate: Estimate) -> str:
+    """Format an estimate in points with its interval."""
+    return f"{float(estimate.value):+.2f} {shown_interval(estimate.interval())}"
 
 
 def shown_p(p: float) -> str:
@@ -149,8 +154,8 @@ def target_line(table: ComparisonTable) -> str | None:
     return f"Errors to compare the baseline with: {', '.join(known)}." if known else None
 
 
-def flag_lines(table: ComparisonTable) -> list[str]:
-    """Return one line for each flag of an ablation: `no_lrn, top-1 and top-5: flagged: ...`."""
+def remarks(table: ComparisonTable) -> list[str]:
+    """Return one line for each flag of an ablation, each combination, and the gain of ten crops."""
     lines = []
     for row in table.rows:
         measures: dict[Flag, list[str]] = {}
@@ -158,6 +163,15 @@ def flag_lines(table: ComparisonTable) -> list[str]:
             for flag in assessment.flags:
                 measures.setdefault(flag, []).append(MEASURE_NAMES[measure])
         lines += [f"{row.ablation}, {' and '.join(named)}: {flag.text}." for flag, named in measures.items()]
+        lines += [
+            f"{row.ablation}, {MEASURE_NAMES[measure]}: {shown_estimate(one.interaction)} beyond the sum of its parts,"
+            f" Holm p {shown_p(one.interaction_holm_p)}."
+            for measure, one in row.assessments.items()
+            if one.interaction is not None and one.interaction_holm_p is not None
+        ]
+        if row.ablation == BASELINE and row.gains:
+            gains = [f"{MEASURE_NAMES[k]} {shown_estimate(gain)}" for k, gain in row.gains.items()]
+            lines.append(f"Ten crops lower the baseline's error against the center crop: {', '.join(gains)}.")
     return lines
 
 

@@ -48,7 +48,8 @@ def test_no_figure_is_cut_at_any_width(tmp_path: Path) -> None:
         text = buffer.getvalue()
         assert "\N{HORIZONTAL ELLIPSIS}" not in text
         assert "\x1b" not in text
-        rows = [line for line in text.splitlines() if re.search(r"top-[15]\b.*\d\.\d\d ", line)]
+        shown = text.partition("\n\n")[0]  # the table; remarks follow
+        rows = [line for line in shown.splitlines() if re.search(r"top-[15]\b.*\d\.\d\d ", line)]
         assert len(rows) == 14
         interval = r"\[[+-]\d+\.\d\d, [+-]\d+\.\d\d\]"
         for line in rows[2:]:

@@ -20,7 +20,7 @@ from alexnet.study.report.dashboard import publish
 from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, explanation, markdown, page
 from alexnet.study.wording import (
     MEASURE_NAMES,
-    flag_lines,
+    remarks,
     section,
     shown_seeds,
     target_line,
@@ -99,7 +99,7 @@ def print_table(table: ComparisonTable, console: Console) -> None:
         console.print()
     for run in table.unfinished:
         console.print(Text(printable(f"{run}: {run.result.status}: {run.result.message}"), style="red"))
-    for line in flag_lines(table):
+    for line in remarks(table):
         console.print(Text(printable(line), style="yellow"))
     for note in table.notes:
         console.print(Text(printable(note.text), style="yellow"))
@@ -129,6 +129,8 @@ def _rich_table(table: ComparisonTable, width: int) -> Table:
         if row.claim:
             name.append(f"\n{printable(section(row))}", style="dim not bold")
         seeds = [shown_seeds(row.seeds)] if with_seeds else []
-        figures = ["\n".join(column.show(row, measure) for measure in MEASURE_NAMES) for column in shown]
-        printed.add_row(name, *map(Text, [*seeds, "\n".join(MEASURE_NAMES.values()), *figures]))
+        figures = ["\n".join(column.show(row, measure) for measure in table.measures) for column in shown]
+        printed.add_row(
+            name, *map(Text, [*seeds, "\n".join(MEASURE_NAMES[measure] for measure in table.measures), *figures])
+        )
     return printed
