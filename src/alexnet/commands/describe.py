@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from alexnet.config.job import check
@@ -24,6 +23,7 @@ from alexnet.net.specs import (
     parameters,
     total_parameters,
 )
+from alexnet.terminal import Terminal
 
 ITEMSIZES = {"32-true": 4, "bf16-mixed": 2}
 """Bytes of an exchanged number, by `hardware.precision`."""
@@ -36,7 +36,7 @@ def run(overrides: list[str], *, classes: int) -> None:
     tables = [layer_table(layer_specs(config, classes))]
     if config.devices.model_parallel:
         tables += exchange_tables(config, classes)
-    Console().print(*tables)
+    Terminal().print(*tables)
 
 
 def layer_table(layers: tuple[Layer, ...]) -> Table:
