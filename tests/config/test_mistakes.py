@@ -357,3 +357,41 @@ def test_an_ablation_is_added_by_adding_a_file(ablation_folder: Path) -> None:
     (ablation_folder / "wide_window.yaml").write_text(CLAIM.format(name="wide_window") + "lrn:\n  size: 9\n")
     register()
     assert job("+ablation=wide_window").changes == {"lrn.size": (5, 9)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("lrn=none", "lrn.size=7"), "lrn.size=7 has no effect: lrn.layers=[]"),
+        (("columns=one", "lrn.across_columns=true"), "columns=one has no columns"),
+        (("dropout=none", "dropout.probability=0.9"), "dropout.layers=[]"),
+        (("color=none", "color.magnitude=eigenvalue"), "color.std=0"),
+        (("crops=none", "crops.include_last_offset=false"), "crops.random=false"),
+        (("schedule.max_lr_drops=1",), "no plateau"),
+        (("pretrained.reinit=[fc8]",), "pretrained.checkpoint"),
+        (("late_changes.freeze_epoch=3",), "late_changes.layers=[]"),
+        (("within_channel_lrn.size=7",), "within_channel_lrn.layers=[]"),
+        (("data=cifar10", "data.shapes.seed=3"), "not the drawn ones"),
+        (("optimizer.weight_decay=0", "+optimizer.weight_decay_multipliers.fc8=2"), "decays nothing"),
+        (("lrn.layers=[2,1]",), "rising order"),
+        (("ablation=[]",), "no ablation is named"),
+        (("+ablation=[no_lrn,no_lrn]",), "no_lrn is chosen twice"),
+        (("dropout.probability=0", "+ablation=no_dropout"), "changes nothing here"),
+        (("color=none", "+ablation=source/color_rescaled"), "color.std=0 adds no noise"),
+        (("scale.conv1_stride=100",), "scale.conv1_kernel"),
+    ],
+)
+def test_what_changes_nothing_is_refused_with_the_reason(arguments: tuple[str, ...], said: str) -> None:
+    assert said in refusal(*arguments)
+
+
+def test_a_value_that_only_the_baseline_uses_may_be_given(tmp_path: Path) -> None:
+    assert job("lrn.size=7", "+ablation=no_lrn").changes == {"lrn.layers": ([1, 2], [])}
+
+
+@pytest.mark.parametrize("key", ["seed", "runs", "experiment", "hardware.threads"])
+def test_an_ablation_may_not_say_which_runs_or_where(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {"seed": {"seed": 3}, "runs": {"runs": "x"}, "experiment": {"experiment": "x"}}
+    contents = {"ablations": {"no_lrn": {}}, **parts.get(key, {"hardware": {"threads": 1}})}
+    monkeypatch.setattr("alexnet.config.job.ablation_content", lambda *_: contents)
+    assert f"ablation no_lrn sets {key}" in refusal("+ablation=no_lrn", "lrn.k=3")

@@ -228,7 +228,7 @@ def test_while_it_runs_the_result_says_that_it_is_unfinished(
 
 
 def test_plateau_needs_validation_images(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = tiny("schedule=plateau")
+    job = tiny("schedule=plateau", "schedule.milestones=[]")
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
     bare = replace(pack, splits={name: split for name, split in pack.splits.items() if name != "val"})
     monkeypatch.setattr("alexnet.training.fit.open_data", lambda *_, **__: bare)

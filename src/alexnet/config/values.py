@@ -45,6 +45,10 @@ class ScaleConfig(Group):
             f"scale.crop_size={self.crop_size} is larger than scale.image_size={self.image_size}",
         )
         require(
+            self.conv1_stride <= self.conv1_kernel,
+            f"scale.conv1_stride={self.conv1_stride} is larger than scale.conv1_kernel={self.conv1_kernel}",
+        )
+        require(
             len(self.channels) == len(CONV_LAYERS) and all(count > 0 and count % 8 == 0 for count in self.channels),
             f"scale.channels={self.channels}: give five numbers of kernels, each a multiple of 8",
         )

@@ -22,6 +22,8 @@ MALLOPT = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2
 """Parameters of glibc's allocator (malloc.h) and their values: no memory of its own for a large tensor, none given back
 to the system, and 256 MiB more whenever there is too little."""
 
+THREADS_PER_CPU = 32
+"""More threads than any use has for them: a machine with fewer CPUs can still repeat another's run."""
 COMPILE_MODES: dict[str, dict[str, bool]] = {
     "default": {},
     "reduce-overhead": {"triton.cudagraphs": True},
@@ -35,8 +37,12 @@ def check_hardware(hardware: HardwareConfig) -> None:
     """Refuse what this machine cannot do.
 
     Raises:
-        UserError: there is no such device, its allocator cannot be tuned, or oneDNN computes in less than float32.
+        UserError: there is no such device, far more threads than CPUs, its allocator cannot be tuned, or oneDNN computes in less than float32.
     """
+    most = THREADS_PER_CPU * available_cpus()
+    for name, threads in (("threads", hardware.threads), ("loader_threads", hardware.loader_threads)):
+        if threads is not None and threads > most:
+            raise UserError(f"hardware.{name}={threads}: more than {THREADS_PER_CPU} for each of the CPUs here, {most}")
     if hardware.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         raise UserError("hardware.accelerator=gpu: torch finds no GPU here; choose cpu or auto")
     if hardware.allocator == "tuned" and _mallopt() is None:
