@@ -385,7 +385,7 @@ def test_what_changes_nothing_is_refused_with_the_reason(arguments: tuple[str, .
     assert said in refusal(*arguments)
 
 
-def test_a_value_that_only_the_baseline_uses_may_be_given(tmp_path: Path) -> None:
+def test_a_value_that_only_the_baseline_uses_may_be_given() -> None:
     assert job("lrn.size=7", "+ablation=no_lrn").changes == {"lrn.layers": ([1, 2], [])}
 
 

@@ -20,8 +20,10 @@ from alexnet.config.overrides import explain
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors
 from alexnet.evaluation.table import show_again
 from alexnet.runs.directory import TERMINAL_LOG
+from alexnet.runs.identity import finished_run
 from alexnet.runs.plan import read_plan
-from alexnet.runs.result import Result, finished_result
+from alexnet.runs.result import Result
+from alexnet.sweep.source import check_source
 from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
 
 HELP = """\
@@ -117,6 +119,8 @@ def run_job(config: DictConfig) -> float | None:
     directory = Path(of_hydra.runtime.output_dir)
     job = checked(config, of_hydra)
     try:
+        if of_hydra.runtime.choices["hydra/launcher"] != "basic":
+            check_source(of_hydra)
         if of_hydra.runtime.choices["hydra/launcher"] != "joblib":
             # Of several processes, the first alone speaks.
             console = Console(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
@@ -147,7 +151,7 @@ def run_job(config: DictConfig) -> float | None:
 
 def _result(job: Job, directory: Path, of_hydra: HydraConf, console: Console) -> Result:
     """Train, or show a finished run again, for which torch is not imported."""
-    if not job.config.restart and (done := finished_result(directory)) is not None:
+    if (done := finished_run(directory, job.name, job.identity, restart=job.config.restart)) is not None:
         return show_again(done, directory, precision=job.config.hardware.precision, console=console)
     if of_hydra.mode is not RunMode.MULTIRUN:
         if job.config.study.plan:

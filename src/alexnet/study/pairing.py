@@ -251,8 +251,9 @@ def environment(result: Result) -> dict[str, str]:
     """
     git = result.git
     code = f"{git.revision}{' with uncommitted changes' if git.dirty else ''}" if git else "no git checkout"
+    code = "unknown, as git refused to say" if git and git.problem else code
     numbers = {"NUMERICS": str(result.numerics), "precision": result.precision}
-    facts = {"code": code, **result.versions, **numbers, "device": result.device}
+    facts = {"code": code, **result.versions, **result.environment, **numbers, "device": result.device}
     return {fact: value for fact, value in facts.items() if value}
 
 

@@ -20,6 +20,7 @@ from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import layer_specs
 from alexnet.runs.directory import last_checkpoint
 from alexnet.runs.first_layer import write_first_layer
+from alexnet.runs.identity import refuse_other
 from alexnet.runs.predictions import write_predictions, write_probabilities
 from alexnet.runs.result import Result
 from alexnet.runs.wandb_names import check_login
@@ -36,9 +37,10 @@ from alexnet.training.hardware import (
 )
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
-from alexnet.training.outcome import device_name, training_facts
+from alexnet.training.outcome import training_facts
 from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
+from alexnet.training.provenance import device_name, environment
 from alexnet.training.world import DistributedContext, all_gather_objects, check_gpus, detect
 
 
@@ -93,6 +95,7 @@ def train_and_test(
     configure_process(job.config.hardware, world)
     data = PackDataModule(pack, job.config, world.replica, processes=world.processes_on_host)
     module = AlexNetModule(job.config, job.tree, pack, world.replica)
+    module.description |= {"run": job.name, "identity": job.identity}
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
         start_from(module.net, pretrained, job.config.pretrained.reinit)
     if world.devices > 1:
@@ -100,9 +103,10 @@ def train_and_test(
     compile_if_wanted(module.net, job.config.hardware)
     history = History(directory)
     trainer = _trainer(job, directory, world, history, loggers, console)
-    result = replace(result, device=device_name(trainer.strategy.root_device, processes=world.size))
+    device = device_name(trainer.strategy.root_device, processes=world.size)
+    result = replace(result, device=device, environment=environment())  # with the threads that this process took
     console.print(_headline(result, directory), highlight=False, soft_wrap=True)
-    trainer.fit(module, data, ckpt_path=None if job.config.restart else _checkpoint(directory, pack))
+    trainer.fit(module, data, ckpt_path=None if job.config.restart else _checkpoint(job, directory, pack))
     result = replace(result, training=training_facts(history, len(pack.splits["train"])))
     trainer.test(module, data, verbose=False)
     module.predictions.merge(all_gather_objects(module.predictions))
@@ -147,11 +151,11 @@ def _trainer(
     )
 
 
-def _checkpoint(directory: Path, pack: Pack) -> Path | None:
+def _checkpoint(job: Job, directory: Path, pack: Pack) -> Path | None:
     """Return the checkpoint to resume from, if there is one.
 
     Raises:
-        UserError: it is damaged, or was trained on other images or by code that computes other numbers.
+        UserError: it is damaged, of another run, or was trained on other images or by code of other NUMERICS.
     """
     path = last_checkpoint(directory)
     if not path.is_file():
@@ -163,6 +167,7 @@ def _checkpoint(directory: Path, pack: Pack) -> Path | None:
     if (numerics := trained.get("numerics", 0)) != NUMERICS:
         text = f"{path} is of NUMERICS {numerics}, and this code computes other numbers, NUMERICS {NUMERICS}"
         raise UserError(f"{text}; start over with restart=true")
+    refuse_other(path, job.name, job.identity, trained.get("run", "unnamed"), trained.get("identity"))
     if trained["data_fingerprint"] != pack.fingerprint:
         raise UserError(f"{path} was trained on other images than {pack.path} holds now; start over with restart=true")
     return path
@@ -175,8 +180,10 @@ def _headline(result: Result, directory: Path) -> str:
         layers = {"takes": given.taken, "draws": given.fresh, "leaves": given.left_behind}
         kept = ", ".join(f"{verb} {' '.join(names)}" for verb, names in layers.items() if names)
         start = f"from {given.run}: {kept}\n"
+    unknown = result.git.problem if result.git else None
+    problem = f"note: the revision of the code is unknown: {unknown}\n" if unknown else ""
     return (
-        f"{result.ablation}, seed {result.seed}: {result.parameters:,} parameters, {result.device}\n{start}"
+        f"{problem}{result.ablation}, seed {result.seed}: {result.parameters:,} parameters, {result.device}\n{start}"
         f"{result.data.name}: {result.data.classes:,} classes, {images} images\n"
         f"-> {directory}"
     )

@@ -37,7 +37,8 @@ def check_hardware(hardware: HardwareConfig) -> None:
     """Refuse what this machine cannot do.
 
     Raises:
-        UserError: there is no such device, far more threads than CPUs, its allocator cannot be tuned, or oneDNN computes in less than float32.
+        UserError: there is no such device, its allocator cannot be tuned, there are far more threads than CPUs, or
+            oneDNN computes in less than float32.
     """
     most = THREADS_PER_CPU * available_cpus()
     for name, threads in (("threads", hardware.threads), ("loader_threads", hardware.loader_threads)):
