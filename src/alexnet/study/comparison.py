@@ -29,6 +29,7 @@ from alexnet.study.pairing import (
     evaluate,
     group_runs,
     missing_baseline,
+    mixed_environment,
     other_numerics,
     pair,
 )
@@ -165,11 +166,8 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         rows=tuple(sorted(rows, key=_order)),
         unfinished=tuple(run for run in distinct if not run.finished),
         notes=(
-            *duplicates,
-            *left_out,
-            *copies,
-            *unplanned,
-            *other_numerics(result, runs),
+            *(*duplicates, *left_out, *copies, *unplanned, *other_numerics(result, runs)),
+            *mixed_environment(one.run for one in usable),
             *missing_baseline(arms, runs),
         ),
     )

@@ -264,3 +264,11 @@ def values_by_fact(runs: Iterable[Run]) -> dict[str, dict[str, list[Run]]]:
         for fact, value in environment(run.result).items():
             facts[fact][value].append(run)
     return facts
+
+
+def mixed_environment(runs: Iterable[Run]) -> list[Note]:
+    """Name the facts of the environment, such as the revision or the device, that are not the same for all runs."""
+    mixed = [fact for fact, values in values_by_fact(runs).items() if len(values) > 1]
+    if not mixed:
+        return []
+    return [Note(f"The runs differ in {', '.join(mixed)}: see the environment of each in the HTML report.")]
