@@ -14,7 +14,9 @@ from lightning.pytorch.callbacks import LambdaCallback
 from rich.console import Console
 
 from alexnet.config.job import Job
+from alexnet.config.schema import Config
 from alexnet.data.pack.pack import Pack
+from alexnet.data.threads import available_cpus
 from alexnet.errors import first_line
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
@@ -22,7 +24,7 @@ from alexnet.runs.metrics import read_metrics
 from alexnet.sweep.progress import shown_time
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning
-from alexnet.training.hardware import configure_process, trainer_options
+from alexnet.training.hardware import configure_process, trainer_options, uses_gpu
 from alexnet.training.module import AlexNetModule
 from alexnet.training.world import requested_world_size
 
@@ -77,6 +79,20 @@ def forecast(
             line = f"no forecast of the time: {first_line(error)}"
     console.print(line, highlight=False, soft_wrap=True)
     return work, speed
+
+
+def runs_at_once(configs: Sequence[Config]) -> int:
+    """Return how many runs of a batch compute side by side without a launcher: a function of the machine and them.
+
+    On CPUs as many as have a thread each, or the threads that they ask for; one on a GPU, which one run keeps busy, and
+    one if a run is of several processes.
+    """
+    if (chosen := configs[0].study.runs_at_once) is not None:
+        return min(chosen, len(configs))
+    if any(requested_world_size(one) > 1 or uses_gpu(one.hardware) for one in configs):
+        return 1
+    threads = max(one.hardware.threads or 1 for one in configs)
+    return max(1, min(len(configs), available_cpus() // threads))
 
 
 def _left(run: "PlannedRun", pack: Pack) -> tuple[int, int]:

@@ -48,6 +48,11 @@ def check_hardware(hardware: HardwareConfig) -> None:
             raise UserError("hardware.matmul=onednn multiplies in bfloat16 on this processor; choose default")
 
 
+def uses_gpu(hardware: HardwareConfig) -> bool:
+    """Return whether the network of a run is on a GPU."""
+    return hardware.accelerator != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())
+
+
 def check_decoder(config: Config) -> None:
     """Refuse `data.decoder=nvjpeg` without a GPU; a `UserError`."""
     if config.data.decoder == "nvjpeg" and (config.hardware.accelerator == "cpu" or not torch.cuda.is_available()):
