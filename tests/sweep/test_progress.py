@@ -53,7 +53,7 @@ def progress(runs: list[PlannedRun], clock: Clock) -> tuple[Progress, StringIO]:
     screen = StringIO()
     weights = {run.directory: weight for run, weight in zip(runs, (1.0, 2.0, 3.0), strict=True)}
     console = Console(file=screen, width=200)
-    return Progress(runs, work=weights, seconds_per_work=100.0, console=console, clock=clock), screen
+    return Progress(runs, work=weights, seconds=600.0, console=console, clock=clock), screen
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from alexnet.config.job import Job, ablation_name, unreached_milestones
 from alexnet.errors import UserError, first_line
 from alexnet.files import exclusive
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
+from alexnet.runs.metrics import read_metrics
 from alexnet.runs.result import Result, finished_result, read_result
 from alexnet.sweep.progress import Progress
 
@@ -54,6 +56,12 @@ class PlannedRun:
     def is_settled(self) -> bool:
         """Whether this study has finished it, or seen it fail."""
         return (outcome := self.outcome) is not None and outcome.status != "interrupted"
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs in its directory, of which a restart keeps none."""
+        stale = self.job.config.restart and self.outcome is None
+        return 0 if stale else len(read_metrics(self.directory).epochs)
 
     @property
     def objective(self) -> float | None:
@@ -103,9 +111,11 @@ class Study:
 
         Without a launcher they run in this process one by one, or side by side in processes of their own.
         """
+        begun = time.monotonic()
         from alexnet.sweep.cost import forecast, runs_at_once  # torch
         from alexnet.training.world import external_launch
 
+        imported = time.monotonic() - begun
         if (world := external_launch()) is not None:
             raise UserError(
                 f"a sweep is one process, and {world.size} were started: give the command by itself, with devices=ddp"
@@ -115,8 +125,12 @@ class Study:
         if self.launcher == "basic":  # by all runs of the batch, so that a repeated command gives each the same threads
             at_once = runs_at_once([run.job.config for run in self._batch])
         # The later batches of a search take as long as the first.
-        work, speed = ({}, None) if self.has_begun else forecast(runs, self.launcher, at_once, self.console)
-        self.progress = Progress(runs, console=self.console, work=work, seconds_per_work=speed)
+        work, seconds = (
+            ({}, None)
+            if self.has_begun
+            else forecast(runs, self.launcher, at_once, self.console, import_seconds=imported)
+        )
+        self.progress = Progress(runs, console=self.console, work=work, seconds=seconds)
         if self.launcher != "basic":
             with self.progress.watched():
                 start_all(start, runs)
@@ -128,7 +142,8 @@ class Study:
     def _run_side_by_side(self, runs: Sequence[PlannedRun], at_once: int, body: Body) -> None:
         from alexnet.sweep.workers import run_side_by_side
 
-        codes = run_side_by_side([body(run, at_once) for run in runs], at_once, look=self.progress.look)
+        with self.progress.displayed():
+            codes = run_side_by_side([body(run, at_once) for run in runs], at_once, look=self.progress.look)
         for run, code in zip(runs, codes, strict=True):
             if code < 0:
                 print(f"error: {run}: its process was killed ({signal.Signals(-code).name})", file=sys.stderr)
