@@ -131,7 +131,7 @@ def test_a_sweep_ends_with_its_table_whatever_fails(tmp_path: Path, mine: Path) 
     assert "Traceback" not in done.stdout + done.stderr
     assert done.stderr.count("diverged") >= 1 and "error: 2 of 4 runs did not finish: baseline seed 0" in done.stderr
     assert "4 runs: 0 finished before, 4 to do" in done.stdout and "] my_idea seed 0 finished" in done.stdout
-    assert "95 % interval" in done.stdout and "section 3.3" in done.stdout
+    assert "Interval" in done.stdout and "section 3.3" in done.stdout
     statuses = sorted(json.loads(file.read_text())["status"] for file in tmp_path.rglob("result.json"))
     assert statuses == ["failed", "failed", "finished", "finished"]
     assert len(list((tmp_path / "runs").rglob(COMPARISON_FILE))) == 1
@@ -142,6 +142,22 @@ def test_a_sweep_ends_with_its_table_whatever_fails(tmp_path: Path, mine: Path) 
     assert "already finished in" in shown.stdout and shown.stdout.endswith("[]\n"), shown.stderr
     refused = without_torch(tmp_path, *searched, "+ablation=without_claim")
     assert refused.stderr.endswith("it must hold the claim `ablations.without_claim` and no other\n")
+
+
+@pytest.mark.slow
+def test_a_planned_study_runs_look_by_look_and_refuses_another_plan(tmp_path: Path) -> None:
+    """About 20 seconds of a processor: two commands of seven and two runs."""
+    arguments = ["plan.yaml", *SHORT, "--ablations", "no_lrn,no_dropout", "--seeds", "2,3", "--baseline-seeds", "3"]
+    code = f"from alexnet.commands.main import main; main({['plan', *arguments]!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    first, second = (train(tmp_path, "study.plan=plan.yaml") for _ in range(2))
+    assert "7 runs: 0 finished before, 7 to do" in first.stdout and "This study followed the plan plan" in first.stdout
+    assert "9 runs: 7 finished before, 2 to do" in second.stdout, second.stderr
+    results = [json.loads(file.read_text()) for file in tmp_path.rglob("result.json")]
+    assert len(results) == 9 and {one["plan"]["name"] for one in results} == {"plan"}
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(plan.read_text().replace("margin: null", "margin: 0.5"))
+    assert "was changed after its first run" in train(tmp_path, "study.plan=plan.yaml").stderr
 
 
 @pytest.mark.slow
@@ -161,9 +177,9 @@ GRID = ("-m", "+ablation=none,no_lrn", "seed=0,1", *TINY, "hardware.threads=1")
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a plain sweep of four runs that nothing stopped, with its packs."""
+    """The folder of a sweep of four runs, one after another, that nothing stopped, with its packs."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = train(folder, *GRID)
+    done = train(folder, *GRID, "study.runs_at_once=1")
     assert done.returncode == 0
     assert "[4 of 4] no_lrn seed 1 finished; " in done.stdout and " left" in done.stdout
     return folder
@@ -195,10 +211,11 @@ def test_a_sweep_killed_at_any_moment_and_repeated_ends_with_the_same_table(undi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
 def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launcher: str) -> None:
-    pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
-    workers = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    if launcher != "basic":
+        pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
+    workers = {"basic": ["study.runs_at_once=3"], "joblib": ["hydra.launcher.n_jobs=2"]}.get(launcher, [])
     done = train(
         tmp_path, *GRID, f"data.packs={undisturbed}/packs", "wandb.mode=offline", f"hydra/launcher={launcher}", *workers
     )
@@ -208,6 +225,24 @@ def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launc
     for directory in (tmp_path / "runs").glob("demo-*"):
         (tracked,) = directory.rglob("*.wandb")
         assert tracked.name == f"run-{directory.name}.wandb"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
+def test_a_sweep_that_is_stopped_saves_the_runs_under_way(
+    undisturbed: Path, tmp_path: Path, stop: signal.Signals, code: int
+) -> None:
+    arguments = [*GRID, f"data.packs={undisturbed}/packs", "study.runs_at_once=2", "schedule.epochs=300"]
+    process = start(tmp_path, *arguments)
+    deadline = time.monotonic() + 250
+    while len(list(tmp_path.glob("runs/*/checkpoints/last.ckpt"))) < 2:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(stop)  # a terminal sends Ctrl-C to the runs too, which leave it to the sweep
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == code and "Traceback" not in err and ("Ctrl-C: every run" in err) == (code == 130)
+    statuses = [json.loads(file.read_text()) for file in tmp_path.rglob("result.json")]
+    assert [(one["status"], one["message"]) for one in statuses] == [("interrupted", "interrupted (Preempted)")] * 2
 
 
 @pytest.mark.slow

@@ -59,8 +59,18 @@ def _discard_output() -> None:
 
 def exit_with(error: UserError) -> NoReturn:
     """End the process with the error's line."""
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {printable(str(error))}", file=sys.stderr)
     sys.exit(1)
+
+
+def printable_name(name: str) -> str:
+    """Escape as `printable`, and line feeds too."""
+    return printable(name).replace("\n", "\\n")
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would obey or cannot show: control characters, and bytes of names that are no text."""
+    return "".join(mark if mark.isprintable() or mark == "\n" else ascii(mark)[1:-1] for mark in text)
 
 
 def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:

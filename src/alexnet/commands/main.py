@@ -55,9 +55,21 @@ def _add(
 def _add_before_training(commands: Commands) -> None:
     command = _add(commands, "prepare", "images in class folders or archives -> a pack")
     command.add_argument(
-        "source", type=Path, help="folder of class folders, class tars or ImageNet's archives, or one archive"
+        "source", type=_path, help="folder of class folders, class tars or ImageNet's archives, or one archive"
     )
-    command.add_argument("pack", type=Path, help="directory to make")
+    command.add_argument("pack", type=_path, help="directory to make")
+    command.add_argument(
+        "--split",
+        action="append",
+        default=[],
+        metavar="SPLIT=FOLDER",
+        help="which folder is train, val or test, as in val=dev; none=FOLDER leaves one out; may be repeated",
+    )
+    command.add_argument(
+        "--drop-duplicates",
+        action="store_true",
+        help="keep one image of the same pixels, a held-out one if there is one",
+    )
     command.add_argument("--size", type=int, default=256, help="side of the square images in pixels (default 256)")
     command.add_argument("--val-fraction", type=float, default=0.1, help="held out if there is no val (default 0.1)")
     command.add_argument("--test-fraction", type=float, default=0.0, help="held out for testing (default 0)")
@@ -226,6 +238,13 @@ def _add_about_networks(commands: Commands) -> None:
         default="grouped",
         help="columns: a tensor for each column, as on the two GPUs of 2012; .safetensors only (default grouped)",
     )
+
+
+def _path(text: str) -> Path:
+    """Return a path; an empty text would be the folder that one happens to be in."""
+    if not text.strip():
+        raise UserError("the source and the pack need a path, and one of them is empty; is a variable unset?")
+    return Path(text)
 
 
 def _seed(text: str) -> int:

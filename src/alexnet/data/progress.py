@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from alexnet.errors import printable
+
 
 @contextmanager
 def progress(what: str, total: int | None, *, show: bool, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
@@ -22,4 +24,4 @@ def progress(what: str, total: int | None, *, show: bool, in_bytes: bool = False
 def print_status(text: str, *, show: bool) -> None:
     """Print one line on standard error."""
     if show:
-        print(text, file=sys.stderr)
+        print(printable(text), file=sys.stderr)

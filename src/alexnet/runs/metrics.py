@@ -25,7 +25,8 @@ class EpochRecord:
     """The scheduled learning rate, before the multipliers of layers and biases."""
     train_loss: float
     train_top1_error: float
-    train_top5_error: float
+    train_top5_error: float | None
+    """None among fewer than five classes."""
     val_loss: float | None
     """None if there are no validation images."""
     val_top1_error: float | None

@@ -61,7 +61,8 @@ class ViewPredictions:
     def error_rates(self) -> ErrorRates:
         """Return the errors for `Result.errors`, every image counted once."""
         top1, top5 = (int((~correct).sum()) / len(correct) for correct in (self.top1_correct, self.top5_correct))
-        return ErrorRates(images=len(self.labels), top1=top1, top5=top5)
+        few = bool((self.top5_classes[:, 4] < 0).all())
+        return ErrorRates(images=len(self.labels), top1=top1, top5=None if few else top5)
 
 
 Predictions = Mapping[str, Mapping[str, ViewPredictions]]

@@ -41,12 +41,13 @@ class ErrorRates:
 
     images: int
     top1: float
-    top5: float
+    top5: float | None
+    """None among fewer than five classes."""
 
     def __post_init__(self) -> None:
         require(self.images >= 1, "images", f"{self.images} is not a count of images")
         for name, rate in (("top1", self.top1), ("top5", self.top5)):
-            require(0 <= rate <= 1, name, f"{rate} is not a fraction between 0 and 1")
+            require(rate is None or 0 <= rate <= 1, name, f"{rate} is not a fraction between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +131,8 @@ class Result:
     """`hardware.precision`; None where it was not noted yet."""
     plan: Plan | None = field(default=None, metadata=ADDED_LATER)
     """The plan that the run belongs to; None for a run without one."""
+    numerics: int = field(default=0, metadata=ADDED_LATER)
+    """`alexnet.config.numerics.NUMERICS` of the code that computed it."""
 
     def __post_init__(self) -> None:
         finished = self.status == "finished"

@@ -29,6 +29,7 @@ from alexnet.study.pairing import (
     evaluate,
     group_runs,
     missing_baseline,
+    other_numerics,
     pair,
 )
 
@@ -58,7 +59,7 @@ class AblationRow:
     @cached_property
     def errors(self) -> dict[str, float]:
         """Percent, mean over seeds."""
-        return {name: float(np.mean([one.errors[name] for one in self.runs])) for name in MEASURES}
+        return {name: float(np.mean([one.errors[name] for one in self.runs])) for name in self.runs[0].errors}
 
     @property
     def doubts(self) -> tuple[Flag, ...]:
@@ -71,7 +72,7 @@ class AblationRow:
         given = {name: getattr(self.claim, name) for name in SOURCES} if self.claim else {}
         return {
             measure: {name: value for name, effect in given.items() if (value := getattr(effect, measure)) is not None}
-            for measure in MEASURES
+            for measure in self.errors
         }
 
 
@@ -101,6 +102,11 @@ class ComparisonTable:
     def runs(self) -> list[Run]:
         """Every run of the table, finished or not."""
         return [*(one.run for row in self.rows for one in row.runs), *self.unfinished]
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Those of `MEASURES` that the runs have."""
+        return tuple(self.rows[0].errors) if self.rows else MEASURES
 
 
 def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[ComparisonTable]:
@@ -134,12 +140,14 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         if plan is None or _objection(plan, one) is None:
             arms.setdefault(one.run.result.ablation, []).append(one)
     arms = {name: members for name, members in arms.items() if members}
+    measures = tuple(different[0].correct) if different else MEASURES
+    few = [] if measures == MEASURES else [Note("Fewer than five classes: top-5 errors are left out.")]
     flags = [*_unplanned_flags(arms, plan), *_training_flags(arms.get(BASELINE, ()), split)]
     if plan:
         assessments = judge(arms, plan, experiment=result.experiment, table_flags=flags).assessments
     else:
-        assessments = {name: assess(arms, name, experiment=result.experiment, table_flags=flags) for name in MEASURES}
-    gains = {measure: ten_crop_gains(arms, measure) for measure in MEASURES}
+        assessments = {name: assess(arms, name, experiment=result.experiment, table_flags=flags) for name in measures}
+    gains = {measure: ten_crop_gains(arms, measure) for measure in measures}
     rows = [
         AblationRow(
             ablation=name,
@@ -163,7 +171,15 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         plan=plan,
         rows=tuple(sorted(rows, key=_order)),
         unfinished=tuple(run for run in distinct if not run.finished),
-        notes=(*duplicates, *left_out, *copies, *unplanned, *missing_baseline(arms, runs)),
+        notes=(
+            *few,
+            *duplicates,
+            *left_out,
+            *copies,
+            *unplanned,
+            *other_numerics(result, runs),
+            *missing_baseline(arms, runs),
+        ),
     )
 
 

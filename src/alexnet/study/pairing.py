@@ -35,7 +35,10 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluated:
-    """A finished run with what its net got right on the split and view under study. Mappings are over `MEASURES`."""
+    """A finished run with what its net got right on the split and view under study.
+
+    Mappings are over `MEASURES`; among fewer than five classes there is no top-5 error.
+    """
 
     run: Run
     labels: NDArray[np.int32]
@@ -63,13 +66,16 @@ class Evaluated:
     @cached_property
     def deltas(self) -> dict[str, PairedDelta]:
         """Differences from the baseline of the same seed, for this pair of networks; empty if there is none."""
-        baseline = self.baseline
-        return {name: paired_delta(baseline.correct[name], self.correct[name]) for name in MEASURES} if baseline else {}
+        pairs = self.baseline.correct if self.baseline else {}
+        return {name: paired_delta(pairs[name], self.correct[name]) for name in pairs}
 
 
 def group_runs(runs: Iterable[Run]) -> list[list[Run]]:
-    """Group runs that differ only by ablation and seed and used the same data, by experiment, recipe and data."""
-    key = attrgetter("result.pairing_key", "result.data.fingerprint")
+    """Group runs that differ only by ablation and seed and used the same data, by experiment, recipe and data.
+
+    Runs of different NUMERICS are never in one group.
+    """
+    key = attrgetter("result.pairing_key", "result.data.fingerprint", "result.numerics")
     return sorted((list(group) for _, group in groupby(sorted(runs, key=key), key=key)), key=_title)
 
 
@@ -98,10 +104,11 @@ def distinguishing_overrides(groups: Iterable[Sequence[Run]]) -> list[str]:
 
 
 def _overrides(run: Run) -> list[str]:
-    """Return the overrides in a run's command that affect what is computed."""
+    """Return the overrides in a run's command that affect what is computed, and the NUMERICS of its code."""
     ignored = tuple(f"{key}." for key in SHARED_OR_PER_RUN_KEYS)
     words = [word.lstrip("+") for word in shlex.split(run.result.command) if "=" in word]
-    return [word for word in words if not f"{word.partition('=')[0].replace('/', '.')}.".startswith(ignored)]
+    given = [word for word in words if not f"{word.partition('=')[0].replace('/', '.')}.".startswith(ignored)]
+    return [*given, f"NUMERICS {run.result.numerics}"]
 
 
 def _common(lists: Sequence[list[str]]) -> list[str]:
@@ -156,7 +163,8 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
     predictions, stated = read_predictions(run.directory, split, view), run.result.errors[split][view]
     counted = predictions.error_rates()
     # Half an image: a rate that went through 32-bit numbers still means the same count.
-    same = all(abs(a - b) * counted.images < 0.5 for a, b in ((counted.top1, stated.top1), (counted.top5, stated.top5)))
+    pairs = ((counted.top1, stated.top1), (counted.top5, stated.top5))
+    same = all(abs((a or 0) - (b or 0)) * counted.images < 0.5 for a, b in pairs)
     if stated.images != counted.images or not same:
         raise UserError(f"{run.directory}: result.json and predictions.npz disagree on {split}/{view}")
     return Evaluated(
@@ -169,7 +177,8 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
 
 
 def _correct(predictions: ViewPredictions) -> dict[str, NDArray[np.bool_]]:
-    return {"top1": predictions.top1_correct, "top5": predictions.top5_correct}
+    correct = {"top1": predictions.top1_correct, "top5": predictions.top5_correct}
+    return {"top1": correct["top1"]} if predictions.error_rates().top5 is None else correct
 
 
 def _ten_crop_gain(run: Run, split: str, ten_crops: ViewPredictions) -> dict[str, NDArray[np.int8]] | None:
@@ -185,7 +194,7 @@ def drop_copies(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[N
     kept: dict[tuple[str, bytes], Evaluated] = {}
     notes = []
     for one in evaluated:
-        key = (one.run.result.ablation, b"".join(np.packbits(one.correct[name]).tobytes() for name in MEASURES))
+        key = (one.run.result.ablation, b"".join(np.packbits(correct).tobytes() for correct in one.correct.values()))
         first = kept.setdefault(key, one)
         if first is not one:
             notes.append(Note(f"{one.run}: left out, it is alike {first.run} on every image: one run, done twice."))
@@ -203,6 +212,21 @@ def pair(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
 def baseline_command(command: str) -> str:
     """Return the command of a run without its ablation."""
     return shlex.join(word for word in shlex.split(command) if not re.match(r"\+{0,2}ablation=", word))
+
+
+def other_numerics(result: Result, runs: Iterable[Run]) -> list[Note]:
+    """Name the runs of one experiment, recipe and images whose code computes other numbers than that of `result`."""
+
+    def title(one: Result) -> tuple[str, str, str]:
+        return one.experiment, one.recipe, one.data.fingerprint
+
+    others = [run for run in runs if title(run.result) == title(result) and run.result.numerics != result.numerics]
+    if not others:
+        return []
+    numbers = " and ".join(sorted({f"NUMERICS {run.result.numerics}" for run in others}))
+    names = ", ".join(sorted(map(str, others)))
+    text = f"Not paired with {names}: their code computes other numbers ({numbers}, here {result.numerics})."
+    return [Note(text)]
 
 
 def missing_baseline(arms: Mapping[str, Sequence[Evaluated]], runs: Sequence[Run]) -> list[Note]:
@@ -232,7 +256,8 @@ def environment(result: Result) -> dict[str, str]:
     """
     git = result.git
     code = f"{git.revision}{' with uncommitted changes' if git.dirty else ''}" if git else "no git checkout"
-    facts = {"code": code, **result.versions, "precision": result.precision, "device": result.device}
+    numbers = {"NUMERICS": str(result.numerics), "precision": result.precision}
+    facts = {"code": code, **result.versions, **numbers, "device": result.device}
     return {fact: value for fact, value in facts.items() if value}
 
 

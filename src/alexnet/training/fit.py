@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from alexnet.config.job import Job
+from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
@@ -152,18 +153,21 @@ def _checkpoint(directory: Path, pack: Pack) -> tuple[Path | None, int | None]:
     """Return the checkpoint to resume from, if there is one, and the CPU threads that it was computed with.
 
     Raises:
-        UserError: it is damaged, or was trained on other images.
+        UserError: it is damaged, or was trained on other images or by code that computes other numbers.
     """
     path = last_checkpoint(directory)
     if not path.is_file():
         return None, None
     try:
-        saved = read_checkpoint(path)["alexnet"]
+        trained = read_checkpoint(path)["alexnet"]
     except UserError as error:
         raise UserError(f"{error}; start over with restart=true") from error
-    if saved["data_fingerprint"] != pack.fingerprint:
+    if (numerics := trained.get("numerics", 0)) != NUMERICS:
+        text = f"{path} is of NUMERICS {numerics}, and this code computes other numbers, NUMERICS {NUMERICS}"
+        raise UserError(f"{text}; start over with restart=true")
+    if trained["data_fingerprint"] != pack.fingerprint:
         raise UserError(f"{path} was trained on other images than {pack.path} holds now; start over with restart=true")
-    threads = saved.get("threads")  # those of earlier versions do not say
+    threads = trained.get("threads")  # those of earlier versions do not say
     return path, threads if isinstance(threads, int) and 0 < threads <= most_threads() else None
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
+from alexnet.config.numerics import NUMERICS
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.batches.augment import AugmentedBatch, Augmenter, CropGeometry, RawBatch
 from alexnet.data.batches.loading import test_splits, val_splits
@@ -41,12 +42,14 @@ class AlexNetModule(L.LightningModule):
             "config": tree,
             "class_names": pack.class_names,
             "data_fingerprint": pack.fingerprint,
+            "numerics": NUMERICS,
         }
         self.net: AlexNet | ColumnShard = AlexNet(config, num_classes=len(pack.class_names), seed=config.seed)
         geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
-        self.train_errors, self.val_errors, self.train_set_errors = TopKErrors(), TopKErrors(), TopKErrors()
+        classes = len(pack.class_names)
+        self.train_errors, self.val_errors, self.train_set_errors = (TopKErrors(classes) for _ in range(3))
         tested = sum(len(pack.splits[split]) for split in test_splits(pack))
         few = tested * len(pack.class_names) * len(VIEWS) * torch.float32.itemsize <= KEPT_BYTES
         self.predictions = PredictionStore(keep_probabilities=few)

@@ -19,7 +19,6 @@ from alexnet.runs.wandb_names import COMPARISON, group_name, tags
 from alexnet.study.charts.deltas import CHART_FILE
 from alexnet.study.columns import COLUMNS, ROW_FIELDS, RUNS_COLUMNS, TABLE_FIELDS, row_facts, run_records, table_record
 from alexnet.study.comparison import ComparisonTable
-from alexnet.study.pairing import MEASURES
 from alexnet.study.report.page import PAGE_FILE
 from alexnet.study.wording import Record, clean, title
 
@@ -68,7 +67,7 @@ def _log(table: ComparisonTable, files: Sequence[Path], to: WandbConfig) -> str:
         deltas = [
             [*row_facts(row).values(), k, *(column.value(row, k) for column in COLUMNS)]
             for row in table.rows
-            for k in MEASURES
+            for k in table.measures
         ]
         runs = [[record.get(key) for key in run_columns] for record in run_records(table)]
         shown: dict[str, object] = {
@@ -107,7 +106,7 @@ def summary(table: ComparisonTable) -> Record:
     return {
         delta_key(row.ablation, k, column.key) if column.key != "error" else f"error/{row.ablation}/{k}": value
         for row in table.rows
-        for k in MEASURES
+        for k in table.measures
         for column in COLUMNS
         if (value := column.value(row, k)) is not None and (row.assessments or column.key == "error")
     }

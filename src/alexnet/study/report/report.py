@@ -130,6 +130,8 @@ def _rich_table(table: ComparisonTable, width: int) -> Table:
         if row.claim:
             name.append(f"\n{clean(section(row))}", style="dim not bold")
         seeds = [shown_seeds(row.seeds)] if with_seeds else []
-        figures = ["\n".join(column.show(row, measure) for measure in MEASURE_NAMES) for column in shown]
-        printed.add_row(name, *map(Text, [*seeds, "\n".join(MEASURE_NAMES.values()), *figures]))
+        figures = ["\n".join(column.show(row, measure) for measure in table.measures) for column in shown]
+        printed.add_row(
+            name, *map(Text, [*seeds, "\n".join(MEASURE_NAMES[measure] for measure in table.measures), *figures])
+        )
     return printed
