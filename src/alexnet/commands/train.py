@@ -17,12 +17,13 @@ from rich.console import Console
 from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, register
 from alexnet.config.job import Job, WeightsDigest, check_composed
 from alexnet.config.overrides import explain
-from alexnet.errors import UserError, exit_with, first_line, one_line_errors
+from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line
 from alexnet.evaluation.table import show_again
 from alexnet.runs.directory import TERMINAL_LOG
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import Result, finished_result
 from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
+from alexnet.terminal import Terminal
 
 HELP = """\
 python train.py [--multirun] [--config-dir DIR] [GROUP=CHOICE] [KEY=VALUE] [+ablation=NAME]
@@ -39,6 +40,8 @@ Train AlexNet, without some of its ingredients if you like, and compare. `alexne
 Groups and their choices (files in conf/ and ablations/; subfolders such as ablation=source/init besides):
 """
 PLAN = "study.plan="
+MODES = ("-m", "--multirun", "-r", "--run", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
+"""Hydra's options that say themselves what is to be done."""
 TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 
@@ -82,9 +85,8 @@ def _with_plan(arguments: list[str]) -> list[str]:
     plan = read_plan(Path(files[-1]))
     mine = {one.lstrip("+").partition("=")[0] for one in arguments}
     shared = [one for one in plan.overrides if one not in arguments]
-    is_run = bool(mine & {"seed", "ablation"})
-    many = [] if is_run or {"-m", "--multirun"} & set(arguments) else ["--multirun"]
-    return [*many, *shared, *arguments]
+    is_next_look = not mine & {"seed", "ablation", *MODES}
+    return [*(["--multirun"] if is_next_look else []), *shared, *arguments]
 
 
 def _help() -> str:
@@ -121,10 +123,10 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
     try:
         if at_once == 1 and of_hydra.runtime.choices["hydra/launcher"] != "joblib":
             # Of several processes, the first alone speaks.
-            console = Console(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
+            console = Terminal(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
             return objective(_result(job, directory, of_hydra, at_once, console))
         with (directory / TERMINAL_LOG).open("a", encoding="utf-8") as file:  # many would speak at the same time
-            return objective(_result(job, directory, of_hydra, at_once, Console(file=file, width=120)))
+            return objective(_result(job, directory, of_hydra, at_once, Terminal(file=file, width=120)))
     except KeyboardInterrupt:
         print("interrupted: give the command again to continue", file=sys.stderr)
         raise
@@ -134,7 +136,7 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
             if not expected:
                 logging.getLogger(__name__).exception(job.command)  # into the run's log file
             text = str(error) if expected else f"{type(error).__name__}: {first_line(error)}"
-            print(f"error: {job.command}: {text}", file=sys.stderr)
+            print_line(f"error: {job.command}: {text}", file=sys.stderr)
         elif isinstance(error, UserError):
             exit_with(error)
         raise
