@@ -15,28 +15,12 @@ from alexnet.errors import UserError
 from tests.data.samples import archive, encoded, noise
 
 AROUND = (
-    "@eaDir/0.jpg/SYNOPHOTO_THUMB_M.jpg",
-    "#recycle/x.jpg",
-    "$RECYCLE.BIN/x.jpg",
-    "lost+found/x",
-    ".DS_Store",
-    "._0.jpg",
-    "System Volume Information/x.jpg",
-    "__MACOSX/a/._0.jpg",
-    "Thumbs.db",
-    "desktop.ini",
-    ".ipynb_checkpoints/x.jpg",
-    "photo.jpg.part",
-    "photo.jpg~",
-    "photo (Ann's conflicted copy 2020-01-02).jpg",
-    ".git/objects/x",
-    "__pycache__/x.pyc",
-    ".dropbox.cache/x.jpg",
-    ".Trash-1000/files/x.jpg",
-    "@Recycle/x.jpg",
-    ".@__thumb/0.jpg",
+    "@eaDir/0.jpg/SYNOPHOTO_THUMB_M.jpg", "#recycle/x.jpg", "$RECYCLE.BIN/x.jpg", "lost+found/x", ".DS_Store",
+    "._0.jpg", "System Volume Information/x.jpg", "__MACOSX/a/._0.jpg", "Thumbs.db", "desktop.ini", ".git/objects/x",
+    ".ipynb_checkpoints/x.jpg", "photo.jpg.part", "photo.jpg~", "photo (Ann's conflicted copy 2020-01-02).jpg",
+    "__pycache__/x.pyc", ".dropbox.cache/x.jpg", ".Trash-1000/files/x.jpg", "@Recycle/x.jpg", ".@__thumb/0.jpg",
     "Icon\r",
-)
+)  # fmt: skip
 FORMS = {".jpg": "JPEG", ".png": "PNG", ".gif": "GIF", ".tga": "TGA", ".webp": "WEBP", "": "PNG", ".jpg_large": "JPEG"}
 SUMS = re.compile(r"([\d,]+) images \+ ([\d,]+) rejected \+ ([\d,]+) not used = ([\d,]+) files")
 
