@@ -17,12 +17,13 @@ from rich.console import Console
 from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, register
 from alexnet.config.job import Job, WeightsDigest, check_composed
 from alexnet.config.overrides import explain
-from alexnet.errors import UserError, exit_with, first_line, one_line_errors
+from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line
 from alexnet.evaluation.table import show_again
 from alexnet.runs.directory import TERMINAL_LOG
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import Result, finished_result
 from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
+from alexnet.terminal import Terminal
 
 HELP = """\
 python train.py [--multirun] [--config-dir DIR] [GROUP=CHOICE] [KEY=VALUE] [+ablation=NAME]
@@ -119,10 +120,10 @@ def run_job(config: DictConfig) -> float | None:
     try:
         if of_hydra.runtime.choices["hydra/launcher"] != "joblib":
             # Of several processes, the first alone speaks.
-            console = Console(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
+            console = Terminal(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
             return objective(_result(job, directory, of_hydra, console))
         with (directory / TERMINAL_LOG).open("a", encoding="utf-8") as file:  # many would speak at the same time
-            return objective(_result(job, directory, of_hydra, Console(file=file, width=120)))
+            return objective(_result(job, directory, of_hydra, Terminal(file=file, width=120)))
     except KeyboardInterrupt:
         print("interrupted: give the command again to continue", file=sys.stderr)
         raise
@@ -132,7 +133,7 @@ def run_job(config: DictConfig) -> float | None:
             if not expected:
                 logging.getLogger(__name__).exception(job.command)  # into the run's log file
             text = str(error) if expected else f"{type(error).__name__}: {first_line(error)}"
-            print(f"error: {job.command}: {text}", file=sys.stderr)
+            print_line(f"error: {job.command}: {text}", file=sys.stderr)
         elif isinstance(error, UserError):
             exit_with(error)
         raise

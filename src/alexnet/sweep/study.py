@@ -11,11 +11,12 @@ from typing import Any
 from rich.console import Console
 
 from alexnet.config.job import Job, ablation_name, unreached_milestones
-from alexnet.errors import UserError, first_line
+from alexnet.errors import UserError, first_line, print_line
 from alexnet.files import exclusive
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
 from alexnet.runs.result import Result, finished_result, read_result
 from alexnet.sweep.progress import Progress
+from alexnet.terminal import Terminal
 
 
 def _written(directory: Path) -> int | None:
@@ -70,7 +71,7 @@ class Study:
 
     def __init__(self, hydra: Any) -> None:
         """Take Hydra's configuration, for its launcher."""
-        self.console = Console()
+        self.console = Terminal()
         self.runs: dict[Path, PlannedRun] = {}
         self.progress = Progress([], console=self.console)
         self.launcher, self.at_once = str(hydra.runtime.choices["hydra/launcher"]), max_parallel_jobs(hydra)
@@ -144,7 +145,7 @@ def refuse(mistakes: Sequence[str | None]) -> None:
     counts, jobs = Counter(filter(None, mistakes)), len(mistakes)
     lines = [text if n == jobs else f"{text} ({n} of {jobs} jobs)" for text, n in counts.items()]
     for line in lines[:-1]:
-        print(f"error: {line}", file=sys.stderr)
+        print_line(f"error: {line}", file=sys.stderr)
     if lines:
         raise UserError(f"{lines[-1]}; nothing was started")
 
@@ -177,7 +178,7 @@ def start_all(start: Start, runs: Sequence[PlannedRun]) -> None:
         begun = [run for run in runs if run.outcome is not None]
         if not begun:
             raise
-        print(f"error: a worker process died: {first_line(error)}", file=sys.stderr)
+        print_line(f"error: a worker process died: {first_line(error)}", file=sys.stderr)
         for run in begun:  # submitit's other jobs go on, and it no longer waits for them
             with suppress(UserError), exclusive(run.directory / LOCK_FILE, str(run), wait=lambda _: None):
                 pass
@@ -188,7 +189,7 @@ def start_all(start: Start, runs: Sequence[PlannedRun]) -> None:
             try:
                 start([run])
             except Exception as again:
-                print(f"error: {run}: its process died: {first_line(again)}", file=sys.stderr)
+                print_line(f"error: {run}: its process died: {first_line(again)}", file=sys.stderr)
 
 
 def objective(result: Result) -> float:
