@@ -40,6 +40,8 @@ Train AlexNet, without some of its ingredients if you like, and compare. `alexne
 Groups and their choices (files in conf/ and ablations/; subfolders such as ablation=source/init besides):
 """
 PLAN = "study.plan="
+MODES = ("-m", "--multirun", "-r", "--run", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
+"""Hydra's options that say themselves what is to be done."""
 TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 
@@ -83,9 +85,8 @@ def _with_plan(arguments: list[str]) -> list[str]:
     plan = read_plan(Path(files[-1]))
     mine = {one.lstrip("+").partition("=")[0] for one in arguments}
     shared = [one for one in plan.overrides if one not in arguments]
-    is_run = bool(mine & {"seed", "ablation"})
-    many = [] if is_run or {"-m", "--multirun"} & set(arguments) else ["--multirun"]
-    return [*many, *shared, *arguments]
+    is_next_look = not mine & {"seed", "ablation", *MODES}
+    return [*(["--multirun"] if is_next_look else []), *shared, *arguments]
 
 
 def _help() -> str:
