@@ -331,6 +331,8 @@ class StudyConfig(Group):
     """The study that a run belongs to."""
 
     plan: str | None = None  # file of its plan; alone on the command line it starts the next look of the study
+    runs_at_once: int | None = limited(None, ge=1)
+    """Runs of a sweep side by side on this machine. None: on CPUs as many as there are processors, one on a GPU."""
 
 
 @dataclass
