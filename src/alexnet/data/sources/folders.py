@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, takewhile, tee
+from os.path import commonprefix
 
 from alexnet.data.sources import ilsvrc, names
 from alexnet.data.sources.catalog import LEFT_OUT
@@ -325,7 +326,8 @@ def _wrapping(images: Iterable[str], chosen: Mapping[str, str]) -> str:
     paths = (name.split("/")[:-1] for name in images)
     shared, deepest = next(paths, []), 0
     for folders in chain([shared], paths):
-        shared = [ours for ours, theirs in zip(shared, folders, strict=False) if ours == theirs]
+        if folders[: len(shared)] != shared:
+            shared = commonprefix([shared, folders])
         deepest = max(deepest, len(folders))
     named = {folder.strip("/").rpartition("/")[2] for folder in chosen}
 
