@@ -1,4 +1,4 @@
-"""Pillow's own test images, of its source package: `ALEXNET_PILLOW_IMAGES=pillow-13.0.0/Tests/images pytest -m slow`."""
+"""Pillow's own test images, of its source package: `ALEXNET_PILLOW_IMAGES=pillow/Tests/images pytest -m slow`."""
 
 import os
 from pathlib import Path

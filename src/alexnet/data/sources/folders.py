@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, takewhile, tee
-from os.path import commonprefix
 
 from alexnet.data.sources import ilsvrc, names
 from alexnet.data.sources.catalog import LEFT_OUT
@@ -327,7 +326,8 @@ def _wrapping(images: Iterable[str], chosen: Mapping[str, str]) -> str:
     shared, deepest = next(paths, []), 0
     for folders in chain([shared], paths):
         if folders[: len(shared)] != shared:
-            shared = commonprefix([shared, folders])
+            alike = takewhile(lambda pair: pair[0] == pair[1], zip(shared, folders, strict=False))
+            shared = [folder for folder, _ in alike]
         deepest = max(deepest, len(folders))
     named = {folder.strip("/").rpartition("/")[2] for folder in chosen}
 
