@@ -1,5 +1,6 @@
 """Whose a directory is: it is used only for the run whose identity its result holds."""
 
+import os
 from pathlib import Path
 
 from alexnet.errors import UserError
@@ -26,7 +27,7 @@ def finished_run(directory: Path, name: str, identity: str, *, restart: bool) ->
     Raises:
         UserError: the directory holds the result of another run, or one that cannot be read.
     """
-    if not (directory / RESULT_FILE).is_file():
+    if not os.path.lexists(directory / RESULT_FILE):
         return None
     try:
         result = read_result(directory)
