@@ -290,10 +290,6 @@ class DataConfig(Group):
     decoder: str = limited("cpu", choices=("cpu", "nvjpeg"))  # of JPEG packs; they differ by more than rounding
     shapes: ShapesConfig = field(default_factory=ShapesConfig)
 
-    def check_relations(self) -> None:
-        given = self.root is None or bool(self.root.strip())
-        require(given, "data.root is empty: give a path (is a variable unset?), or leave it out")
-
 
 @dataclass
 class HardwareConfig(Group):
