@@ -290,6 +290,10 @@ class DataConfig(Group):
     decoder: str = limited("cpu", choices=("cpu", "nvjpeg"))  # of JPEG packs; they differ by more than rounding
     shapes: ShapesConfig = field(default_factory=ShapesConfig)
 
+    def check_relations(self) -> None:
+        given = self.root is None or bool(self.root.strip())
+        require(given, "data.root is empty: give a path (is a variable unset?), or leave it out")
+
 
 @dataclass
 class HardwareConfig(Group):
@@ -327,6 +331,8 @@ class StudyConfig(Group):
     """The study that a run belongs to."""
 
     plan: str | None = None  # file of its plan; alone on the command line it starts the next look of the study
+    runs_at_once: int | None = limited(None, ge=1)
+    """Runs of a sweep side by side on this machine. None: on CPUs as many as there are processors, one on a GPU."""
 
 
 @dataclass
