@@ -76,7 +76,7 @@ def test_a_claim_s_wording_is_no_part_of_a_run_s_name() -> None:
         "+ablation=no_lrn",
         "+ablation=[no_conv3,no_dropout]",
         "hardware.threads=1",
-        "wandb.mode=disabled",
+        "logger.wandb.mode=disabled",
         "runs=elsewhere",
         "data.root=/data/pack",
         "data.packs=/data/packs",

@@ -44,7 +44,7 @@ def refusal(*arguments: str) -> str:
         ("data.shapes.sed=1", "data.shapes.sed", "data.shapes.seed"),
         ("columns.kind=isolate", "isolate", "isolated"),
         ("activation.name=rely", "rely", "relu"),
-        ("wandb.mode=ofline", "ofline", "offline"),
+        ("logger.wandb.mode=ofline", "ofline", "offline"),
         ("lrn.divide_alfa=true", "lrn.divide_alfa", "lrn.divide_alpha"),
         ("sed=1", "sed", "seed"),
     ],
@@ -217,7 +217,7 @@ def with_value(argument: str) -> ConfigTree:
         "hardware.accelerator=abacus",
         "hardware.threads=0",
         "hardware.eval_batch_size=0",
-        "wandb.mode=dryrun",
+        "logger.wandb.mode=dryrun",
     ],
 )
 def test_a_value_out_of_range_is_refused_by_its_key(argument: str) -> None:

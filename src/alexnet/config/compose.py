@@ -137,10 +137,12 @@ def with_schema(values: ConfigTree) -> DictConfig:
 def validate(tree: ConfigTree) -> Config:
     """Check a configuration of plain values against the schema and its limits.
 
+    Checkpoints that were saved before there was a group `logger` say `wandb`, which changes no network.
+
     Raises:
         UserError: a key is unknown or missing, a value has the wrong type or is outside its limits.
     """
-    return cast(Config, OmegaConf.to_object(with_schema(tree)))
+    return cast(Config, OmegaConf.to_object(with_schema({key: tree[key] for key in tree if key != "wandb"})))
 
 
 def schema_mistake(error: BaseException) -> str | None:

@@ -22,7 +22,7 @@ from alexnet.runs.directory import last_checkpoint
 from alexnet.runs.first_layer import write_first_layer
 from alexnet.runs.predictions import write_predictions, write_probabilities
 from alexnet.runs.result import Result
-from alexnet.runs.wandb_names import check_login
+from alexnet.runs.wandb_names import destination
 from alexnet.trained.weights import read_checkpoint
 from alexnet.training.callbacks import LrSchedule, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
@@ -43,13 +43,13 @@ from alexnet.training.world import DistributedContext, all_gather_objects, check
 
 
 def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
-    """Check all that can be refused before a run directory exists: the data, the network, the W&B login.
+    """Check all that can be refused before a run directory exists: the data, the network, the machine.
 
     `pack` is the job's data if they are already open. Otherwise they are opened, and prepared on first use.
 
     Raises:
         UserError: the data cannot be used, the network does not fit the images, the pre-trained weights or two
-            devices, there is no such device, decoder or allocator, or nobody is logged in.
+            devices, there is no such device, decoder or allocator, or W&B's environment has no such mode.
     """
     config = job.config
     if config.devices.per_replica > 1:
@@ -58,7 +58,7 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
     check_gpus(config)
     check_hardware(config.hardware)
     check_decoder(config)
-    check_login(config.wandb.mode)
+    destination(config.logger.wandb)
     if pack is None:
         pack = open_data(config.data, config.scale.image_size)
     if config.schedule.kind == "plateau" and "val" not in pack.splits:
