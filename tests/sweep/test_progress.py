@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from alexnet.config.job import Job, check
-from alexnet.sweep.progress import Progress, shown_time
+from alexnet.runs.wording import shown_time
+from alexnet.sweep.progress import Progress
 from alexnet.sweep.study import PlannedRun
 from tests.study.made_up import predictions, result, save, unfinished
 

@@ -19,9 +19,9 @@ from alexnet.config.job import Job, WeightsDigest, check_composed
 from alexnet.config.overrides import explain
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors
 from alexnet.evaluation.table import show_again
-from alexnet.runs.directory import TERMINAL_LOG
+from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
 from alexnet.runs.plan import read_plan
-from alexnet.runs.result import Result, finished_result
+from alexnet.runs.result import BASELINE, Result, finished_result
 from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
 
 HELP = """\
@@ -120,11 +120,14 @@ def run_job(config: DictConfig) -> float | None:
         if of_hydra.runtime.choices["hydra/launcher"] != "joblib":
             # Of several processes, the first alone speaks.
             console = Console(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
-            return objective(_result(job, directory, of_hydra, console))
+            result = _result(job, directory, of_hydra, console)
+            if of_hydra.mode is not RunMode.MULTIRUN:
+                _say_what_next(result, directory, console)
+            return objective(result)
         with (directory / TERMINAL_LOG).open("a", encoding="utf-8") as file:  # many would speak at the same time
             return objective(_result(job, directory, of_hydra, Console(file=file, width=120)))
     except KeyboardInterrupt:
-        print("interrupted: give the command again to continue", file=sys.stderr)
+        print(_interrupted(job, directory), file=sys.stderr)
         raise
     except Exception as error:
         expected = isinstance(error, UserError)
@@ -143,6 +146,33 @@ def run_job(config: DictConfig) -> float | None:
                 log.unlink()
                 directory.rmdir()
                 directory.parent.rmdir()  # if it is empty
+
+
+def _say_what_next(result: Result, directory: Path, console: Console) -> None:
+    """Print where the result lies and what to do with it."""
+    lines = [f"saved in {_short(directory)}"]
+    if result.ablation == BASELINE:
+        lines += [
+            "next, the same without an ingredient, to be compared with it:",
+            f"  {result.command} +ablation=no_lrn",
+        ]
+    lines += ["next, the comparison:" if result.ablation != BASELINE else "then the comparison:"]
+    lines += [f"  alexnet report {_short(directory.parent)}"]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _interrupted(job: Job, directory: Path) -> str:
+    """Say what is saved of a run that Ctrl-C has stopped, and how to go on."""
+    kept = (
+        "up to its last step" if last_checkpoint(directory).is_file() else "but no checkpoint yet: it will start over"
+    )
+    return f"interrupted: {_short(directory)} is saved {kept}; to go on, give the same command again:\n  {job.command}"
+
+
+def _short(path: Path) -> str:
+    """Return a path from here if it lies below, for a line that is read on a terminal."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _result(job: Job, directory: Path, of_hydra: HydraConf, console: Console) -> Result:

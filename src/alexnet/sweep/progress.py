@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from alexnet.runs.wording import shown_time
+
 if TYPE_CHECKING:
     from alexnet.sweep.study import PlannedRun
 
@@ -75,11 +77,3 @@ class Progress:
         """Time to the end of the study, by the speed so far; None before anything is known about it."""
         waiting = sum(self._work[run.directory] for run in self.runs if run.directory not in self._settled)
         return None if self._seconds_per_work is None else self._seconds_per_work * waiting
-
-
-def shown_time(seconds: float) -> str:
-    """Return a duration in the two units that matter: `40 s`, `41 min`, `2 h 10 min`."""
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -26,7 +26,7 @@ from alexnet.runs.wandb_names import destination
 from alexnet.trained.weights import read_checkpoint
 from alexnet.training.callbacks import LrSchedule, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
-from alexnet.training.display import EpochLines, LiveBar
+from alexnet.training.display import RunDisplay
 from alexnet.training.hardware import (
     check_decoder,
     check_hardware,
@@ -126,7 +126,7 @@ def _trainer(
     console: Console,
 ) -> L.Trainer:
     hardware = job.config.hardware
-    live = hardware.progress_bar and console.is_terminal
+    live = hardware.progress_bar and console.is_terminal and not console.is_dumb_terminal
     return L.Trainer(
         **trainer_options(hardware, world),
         max_epochs=job.config.schedule.epochs,
@@ -135,11 +135,11 @@ def _trainer(
         callbacks=[
             history,
             LrSchedule(job.config, history),
-            LiveBar(history) if live else EpochLines(console, history),
+            RunDisplay(console, history, live=live),
             Preemption(directory),
             *checkpoint_callbacks(directory, history),
         ],
-        enable_progress_bar=live,
+        enable_progress_bar=False,  # `RunDisplay` shows one line for the whole run
         enable_model_summary=False,
         use_distributed_sampler=False,  # every process plans and loads its own part of the batches
         reload_dataloaders_every_n_epochs=1,  # every epoch has its own plan
@@ -191,6 +191,7 @@ def silence_lightning() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+        logger.setLevel(logging.WARNING)  # what devices there are, and advertisements
     for message in (
         "smaller than the logging interval",  # curves are per epoch
         "Checkpoint directory .* is not empty",  # a resumed run's is not
