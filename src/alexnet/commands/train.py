@@ -1,11 +1,13 @@
 """`python train.py`, and `alexnet train` from any folder: one run, or a study of many."""
 
+import io
 import logging
 import os
 import sys
 import textwrap
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.conf import HydraConf
@@ -39,6 +41,7 @@ Train AlexNet, without some of its ingredients if you like, and compare. `alexne
 Groups and their choices (files in conf/ and ablations/; subfolders such as ablation=source/init besides):
 """
 PLAN = "study.plan="
+LOG_WIDTH = 100
 TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 
@@ -108,6 +111,18 @@ def checked(config: DictConfig, of_hydra: HydraConf) -> Job:
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: checked(_root_, _root_.hydra).name, replace=True)
 
 
+class LoggedConsole(Console):
+    """A console whose words go into the run's log as well, so that they are there when the window is closed."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, and log the same as plain text."""
+        super().print(*objects, **options)
+        plain = Console(file=io.StringIO(), width=LOG_WIDTH)
+        plain.print(*objects, **options)
+        if text := plain.file.getvalue().strip():  # type: ignore[attr-defined]
+            logging.getLogger(__name__).info(text)
+
+
 def run_job(config: DictConfig) -> float | None:
     """Do the body of one Hydra job, and return the error that a search is to minimize.
 
@@ -119,7 +134,7 @@ def run_job(config: DictConfig) -> float | None:
     try:
         if of_hydra.runtime.choices["hydra/launcher"] != "joblib":
             # Of several processes, the first alone speaks.
-            console = Console(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
+            console = LoggedConsole(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
             result = _result(job, directory, of_hydra, console)
             if of_hydra.mode is not RunMode.MULTIRUN:
                 _say_what_next(result, directory, console)
@@ -151,10 +166,11 @@ def run_job(config: DictConfig) -> float | None:
 def _say_what_next(result: Result, directory: Path, console: Console) -> None:
     """Print where the result lies and what to do with it."""
     lines = [f"saved in {_short(directory)}"]
+    again = result.command.replace(" restart=true", "")
     if result.ablation == BASELINE:
         lines += [
             "next, the same without an ingredient, to be compared with it:",
-            f"  {result.command} +ablation=no_lrn",
+            f"  {again} +ablation=no_lrn",
         ]
     lines += ["next, the comparison:" if result.ablation != BASELINE else "then the comparison:"]
     lines += [f"  alexnet report {_short(directory.parent)}"]
