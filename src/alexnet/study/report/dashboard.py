@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from alexnet.config.values import WandbConfig
-from alexnet.errors import first_line
+from alexnet.errors import first_line, printable
 from alexnet.runs.directory import WANDB
 from alexnet.runs.result import BASELINE
 from alexnet.runs.wandb_names import COMPARISON, client, group_name, tags, why_not_online
@@ -22,7 +22,7 @@ from alexnet.study.charts.deltas import CHART_FILE
 from alexnet.study.columns import COLUMNS, ROW_FIELDS, RUNS_COLUMNS, TABLE_FIELDS, row_facts, run_records, table_record
 from alexnet.study.comparison import ComparisonTable
 from alexnet.study.report.page import PAGE_FILE
-from alexnet.study.wording import Record, clean, title
+from alexnet.study.wording import Record, title
 
 DELTAS_TABLE, RUNS_TABLE = "deltas", "runs"
 REPORT, INTERVALS_CHART = "report", "intervals"
@@ -35,14 +35,14 @@ def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: WandbC
     """
     if to.mode == "online" and (reason := why_not_online()) is not None:
         line = f"W&B: {reason}; the comparison is offline: wandb sync {files[0].parent / WANDB}/offline-run-*"
-        console.print(Text(clean(line), style="yellow"), soft_wrap=True)
+        console.print(Text(printable(line), style="yellow"), soft_wrap=True)
         to = replace(to, mode="offline")
     for table in tables:
         try:
             where = _log(table, files, to)
         except Exception as error:
             line = f"Warning: the comparison is not on W&B: {type(error).__name__}: {first_line(error)}"
-            console.print(Text(clean(line), style="yellow"), soft_wrap=True)
+            console.print(Text(printable(line), style="yellow"), soft_wrap=True)
         else:
             console.print(Text(f"W&B comparison: {where}"), soft_wrap=True)
 
