@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, register
+from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, refuse_broken, register
 from alexnet.config.job import Job, WeightsDigest, check_composed
 from alexnet.config.overrides import explain
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line
@@ -69,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.argv = [sys.argv[0], *_with_plan(sys.argv[1:])]
         try:
             register()
+            refuse_broken(sys.argv[1:])
             train()
         except SystemExit as stop:
             if type(stop).__name__ == "SIGTERMException":  # Lightning's, which may not be imported yet
