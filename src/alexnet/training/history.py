@@ -74,12 +74,13 @@ class History(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, AlexNetModule)
-        record = self._record(trainer, pl_module)
-        if not math.isfinite(record.train_loss):
+        losses = [pl_module.train_loss, *([pl_module.val_loss] if "val" in pl_module.validated else [])]
+        if not all(math.isfinite(float(loss.compute())) for loss in losses):
             raise UserError(
-                f"training diverged in epoch {record.epoch + 1}: the loss is no longer finite;"
+                f"training diverged in epoch {trainer.current_epoch + 1}: the loss is no longer finite;"
                 f" try a lower optimizer.lr than {pl_module.config.optimizer.lr:g}"
             )
+        record = self._record(trainer, pl_module)
         self.records.append(record)
         if trainer.is_global_zero:
             write_metrics(self.directory, self.records)
