@@ -221,7 +221,7 @@ def test_while_it_runs_the_result_says_that_it_is_unfinished(
     def look(*_: object) -> None:
         seen.append(read_result(tmp_path))
 
-    monkeypatch.setattr(Callback, "on_train_start", look)
+    monkeypatch.setattr(Callback, "on_fit_start", look)
     execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), tmp_path)
     assert seen and {result.status for result in seen} == {"interrupted"}
     assert all(result.message and "repeat the command" in result.message for result in seen)
