@@ -9,7 +9,7 @@ import pytest
 from alexnet.config.job import run_name
 from tests.config.conftest import job, leaves
 
-BESIDE = ("runs", "restart", "hardware.", "devices.", "wandb.", "target.", "study.", "data.packs")
+BESIDE = ("runs", "restart", "hardware.", "devices.", "logger.", "target.", "study.", "data.packs")
 """What says where, how or beside what a run computes: no part of its name."""
 
 
@@ -76,7 +76,7 @@ def test_a_claim_s_wording_is_no_part_of_a_run_s_name() -> None:
         "+ablation=no_lrn",
         "+ablation=[no_conv3,no_dropout]",
         "hardware.threads=1",
-        "wandb.mode=disabled",
+        "logger.wandb.mode=disabled",
         "runs=elsewhere",
         "data.root=/data/pack",
         "data.packs=/data/packs",

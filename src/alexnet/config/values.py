@@ -333,9 +333,17 @@ class StudyConfig(Group):
 
 @dataclass
 class WandbConfig(Group):
-    """Weights & Biases."""
+    """Weights & Biases. None is what the environment says: `alexnet.runs.wandb_names.destination`."""
 
-    mode: str = limited("offline", choices=("offline", "online", "disabled"))
-    project: str = "alexnet-ablations"
-    entity: str | None = None
-    """User or team; null is the user's default."""
+    mode: str | None = limited("disabled", choices=("offline", "online", "disabled"))
+    project: str | None = None
+    entity: str | None = None  # user or team
+
+
+@dataclass
+class LoggersConfig(Group):
+    """Where the curves of a run go besides its `metrics.csv`; each choice of the group adds one place."""
+
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+    csv: bool = False  # Lightning's CSV file
+    tensorboard: bool = False
