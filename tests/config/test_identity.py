@@ -11,7 +11,7 @@ from alexnet.config.normal import why_idle
 from alexnet.config.schema import flatten
 from tests.config.conftest import job, leaves
 
-BESIDE = ("runs", "restart", "hardware.", "devices.", "wandb.", "target.", "study.", "data.packs")
+BESIDE = ("runs", "restart", "hardware.", "devices.", "logger.", "target.", "study.", "data.packs")
 """What says where, how or beside what a run computes: no part of its name."""
 
 
@@ -111,7 +111,7 @@ def test_a_claim_s_wording_is_no_part_of_a_run_s_name() -> None:
         "+ablation=no_lrn",
         "+ablation=[no_conv3,no_dropout]",
         "hardware.threads=1",
-        "wandb.mode=disabled",
+        "logger.wandb.mode=disabled",
         "runs=elsewhere",
         "data.root=/data/pack",
         "data.packs=/data/packs",

@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException
 
 from alexnet.config import compose as composing
-from alexnet.config.compose import ablation_choices, ablation_content, compose_config, register, validate
+from alexnet.config.compose import ablation_content, compose_config, refuse_broken, register, validate
 from alexnet.config.schema import ConfigTree
 from alexnet.errors import UserError, did_you_mean
 from tests.config.conftest import job
@@ -44,7 +44,7 @@ def refusal(*arguments: str) -> str:
         ("data.shapes.sed=1", "data.shapes.sed", "data.shapes.seed"),
         ("columns.kind=isolate", "isolate", "isolated"),
         ("activation.name=rely", "rely", "relu"),
-        ("wandb.mode=ofline", "ofline", "offline"),
+        ("logger.wandb.mode=ofline", "ofline", "offline"),
         ("lrn.divide_alfa=true", "lrn.divide_alfa", "lrn.divide_alpha"),
         ("sed=1", "sed", "seed"),
     ],
@@ -217,7 +217,7 @@ def with_value(argument: str) -> ConfigTree:
         "hardware.accelerator=abacus",
         "hardware.threads=0",
         "hardware.eval_batch_size=0",
-        "wandb.mode=dryrun",
+        "logger.wandb.mode=dryrun",
     ],
 )
 def test_a_value_out_of_range_is_refused_by_its_key(argument: str) -> None:
@@ -303,7 +303,7 @@ def ablation_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     store = ConfigStore.instance()
     known = dict(store.repo["ablation"])
     monkeypatch.setattr(composing, "ABLATIONS", tmp_path)
-    caches = (ablation_choices, ablation_content, register)
+    caches = (composing._ablation_files, ablation_content, register)
     for one in caches:
         one.cache_clear()
     yield tmp_path
@@ -327,10 +327,15 @@ CLAIM = "ablations:\n  {name}:\n    title: T\n    section: '1'\n    statement: S
         ("broken_text", "ablations: broken_text\n", "ablations.broken_text"),
     ],
 )
-def test_a_broken_ablation_file_is_named(ablation_folder: Path, name: str, text: str, part: str) -> None:
+def test_a_broken_ablation_file_refuses_only_what_chooses_it(
+    ablation_folder: Path, name: str, text: str, part: str
+) -> None:
     (ablation_folder / f"{name}.yaml").write_text(text)
-    with pytest.raises(UserError) as caught:
-        register()
+    register()
+    compose_config(["seed=1"])  # commands that do not choose it go on
+    for chosen in (f"+ablation={name}", f"ablation=[none,{name}]", "+ablation=glob(*)"):
+        with pytest.raises(UserError) as caught:
+            refuse_broken([chosen])
     assert str(ablation_folder / f"{name}.yaml") in str(caught.value)
     assert part in str(caught.value) and "\n" not in str(caught.value)
 

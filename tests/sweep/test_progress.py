@@ -11,7 +11,8 @@ from rich.console import Console
 
 from alexnet.config.job import Job, check
 from alexnet.runs.metrics import EpochRecord, write_metrics
-from alexnet.sweep.progress import Progress, shown_time
+from alexnet.runs.wording import shown_time
+from alexnet.sweep.progress import Progress
 from alexnet.sweep.study import PlannedRun
 from tests.study.made_up import predictions, result, save, unfinished
 

@@ -85,7 +85,7 @@ def test_interrupt_at_once_and_repeat_ends_as_undisturbed(
     assert (checkpoint(tmp_path)["epoch"] + 1 if last.exists() else 0) == kept
     expected = undisturbed(*schedule)
     _, screen = execute(tiny(*schedule), tmp_path)
-    assert screen.count("epoch ") == len(epochs(expected)) - 1 - kept  # only what was lost is done again
+    assert screen.count("val error") == len(epochs(expected)) - 1 - kept  # only what was lost is done again
     assert_same_training(tmp_path, expected)
     assert read_result(tmp_path).status == "finished"
 

@@ -159,7 +159,7 @@ class Study:
 
             settings = self.runs[begun[0]].job.config
             output = Path(settings.runs)
-            report(begun, output=output, split=None, view="ten_crop", console=self.console, wandb=settings.wandb)
+            report(begun, output=output, split=None, view="ten_crop", console=self.console, wandb=settings.logger.wandb)
 
     @property
     def has_begun(self) -> bool:

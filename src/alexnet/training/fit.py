@@ -23,11 +23,11 @@ from alexnet.runs.first_layer import write_first_layer
 from alexnet.runs.identity import refuse_other
 from alexnet.runs.predictions import write_predictions, write_probabilities
 from alexnet.runs.result import Result
-from alexnet.runs.wandb_names import check_login
+from alexnet.runs.wandb_names import destination
 from alexnet.trained.weights import read_checkpoint
 from alexnet.training.callbacks import LrSchedule, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
-from alexnet.training.display import EpochLines, LiveBar
+from alexnet.training.display import RunDisplay
 from alexnet.training.hardware import (
     check_decoder,
     check_hardware,
@@ -46,13 +46,13 @@ from alexnet.training.world import DistributedContext, all_gather_objects, check
 
 
 def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
-    """Check all that can be refused before a run directory exists: the data, the network, the W&B login.
+    """Check all that can be refused before a run directory exists: the data, the network, the machine.
 
     `pack` is the job's data if they are already open. Otherwise they are opened, and prepared on first use.
 
     Raises:
         UserError: the data cannot be used, the network does not fit the images, the pre-trained weights or two
-            devices, there is no such device, decoder or allocator, or nobody is logged in.
+            devices, there is no such device, decoder or allocator, or W&B's environment has no such mode.
     """
     config = job.config
     if config.devices.per_replica > 1:
@@ -61,7 +61,7 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
     check_gpus(config)
     check_hardware(config.hardware)
     check_decoder(config)
-    check_login(config.wandb.mode)
+    destination(config.logger.wandb)
     if pack is None:
         pack = open_data(config.data, config.scale.image_size)
     if config.schedule.kind == "plateau" and "val" not in pack.splits:
@@ -132,7 +132,7 @@ def _trainer(
     console: Console,
 ) -> L.Trainer:
     hardware = job.config.hardware
-    live = hardware.progress_bar and console.is_terminal
+    live = hardware.progress_bar and console.is_terminal and not console.is_dumb_terminal
     return L.Trainer(
         **trainer_options(hardware, world),
         max_epochs=job.config.schedule.epochs,
@@ -141,11 +141,11 @@ def _trainer(
         callbacks=[
             history,
             LrSchedule(job.config, history),
-            LiveBar(history) if live else EpochLines(console, history),
+            RunDisplay(console, history, live=live),
             Preemption(directory),
             *checkpoint_callbacks(directory, history),
         ],
-        enable_progress_bar=live,
+        enable_progress_bar=False,  # `RunDisplay` shows one line for the whole run
         enable_model_summary=False,
         use_distributed_sampler=False,  # every process plans and loads its own part of the batches
         reload_dataloaders_every_n_epochs=1,  # every epoch has its own plan
@@ -201,6 +201,7 @@ def silence_lightning() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+        logger.setLevel(logging.WARNING)  # what devices there are, and advertisements
     for message in (
         "smaller than the logging interval",  # curves are per epoch
         "Checkpoint directory .* is not empty",  # a resumed run's is not

@@ -77,17 +77,16 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
     OmegaConf.save(OmegaConf.create(job.tree), directory / CONFIG_FILE)
     result.write(directory)
     write_provenance(directory)
-    logger = tracking.start(job, directory)
+    loggers = tracking.start(job, directory, console)
     try:
         with keyboard_interrupt_kept():
-            loggers = [] if logger is None else [logger]
             result = train_and_test(job, directory, pack, world, result, loggers=loggers, console=console)
     except BaseException as error:  # also Ctrl-C, and signals, which end in a SystemExit
         result = _aborted(result, error)
         raise
     finally:
         result.write(directory)
-        tracking.finish(logger, result)
+        tracking.finish(loggers, result, directory, console)
     console.print(result_table(result))
     return result
 
