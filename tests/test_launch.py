@@ -177,9 +177,9 @@ GRID = ("-m", "+ablation=none,no_lrn", "seed=0,1", *TINY, "hardware.threads=1")
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a plain sweep of four runs that nothing stopped, with its packs."""
+    """The folder of a sweep of four runs, one after another, that nothing stopped, with its packs."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = train(folder, *GRID)
+    done = train(folder, *GRID, "study.runs_at_once=1")
     assert done.returncode == 0
     assert "[4 of 4] no_lrn seed 1 finished; " in done.stdout and " left" in done.stdout
     return folder
@@ -211,12 +211,18 @@ def test_a_sweep_killed_at_any_moment_and_repeated_ends_with_the_same_table(undi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
 def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launcher: str) -> None:
-    pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
-    workers = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    if launcher != "basic":
+        pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
+    workers = {"basic": ["study.runs_at_once=3"], "joblib": ["hydra.launcher.n_jobs=2"]}.get(launcher, [])
     done = train(
-        tmp_path, *GRID, f"data.packs={undisturbed}/packs", "wandb.mode=offline", f"hydra/launcher={launcher}", *workers
+        tmp_path,
+        *GRID,
+        f"data.packs={undisturbed}/packs",
+        "logger.wandb.mode=offline",
+        f"hydra/launcher={launcher}",
+        *workers,
     )
     assert done.returncode == 0 and done.stderr == ""
     assert "[4 of 4] " in done.stdout and "epoch " not in done.stdout
@@ -227,10 +233,28 @@ def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launc
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
+def test_a_sweep_that_is_stopped_saves_the_runs_under_way(
+    undisturbed: Path, tmp_path: Path, stop: signal.Signals, code: int
+) -> None:
+    arguments = [*GRID, f"data.packs={undisturbed}/packs", "study.runs_at_once=2", "schedule.epochs=300"]
+    process = start(tmp_path, *arguments)
+    deadline = time.monotonic() + 250
+    while len(list(tmp_path.glob("runs/*/checkpoints/last.ckpt"))) < 2:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(stop)  # a terminal sends Ctrl-C to the runs too, which leave it to the sweep
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == code and "Traceback" not in err and ("Ctrl-C: every run" in err) == (code == 130)
+    statuses = [json.loads(file.read_text()) for file in tmp_path.rglob("result.json")]
+    assert [(one["status"], one["message"]) for one in statuses] == [("interrupted", "interrupted (Preempted)")] * 2
+
+
+@pytest.mark.slow
 def test_a_sweep_leaves_its_comparison_for_wandb(tmp_path: Path) -> None:
     """An ablation and the baseline, two seeds, one epoch: four trainings and their comparison."""
-    arguments = [argument for argument in TINY if argument != "wandb.mode=disabled"]
-    few = ["wandb.mode=offline", "schedule.epochs=1", "schedule.milestones=[]"]
+    arguments = [argument for argument in TINY if argument != "logger.wandb.mode=disabled"]
+    few = ["logger.wandb.mode=offline", "schedule.epochs=1", "schedule.milestones=[]"]
     done = train(tmp_path, "-m", "+ablation=none,no_lrn", "seed=0,1", *arguments, *few)
     assert done.returncode == 0 and complaints(done) == []
     found = records(tmp_path / "runs" / "wandb")
@@ -258,7 +282,7 @@ def test_data_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     (four / "train" / "e").rmdir()
     noise(0).save(four / "train" / "a" / "more.png")
     for number, root in enumerate(("/nowhere", str(empty), str(texts), str(four))):
-        message = refused(tmp_path / f"here{number}", "data=folder", f"data.root={root}", "wandb.mode=disabled")
+        message = refused(tmp_path / f"here{number}", "data=folder", f"data.root={root}", "logger.wandb.mode=disabled")
         assert root in message
     assert "data.root" in refused(tmp_path / "here9", "data=folder")
 
@@ -266,7 +290,13 @@ def test_data_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("sweep", [["seed=0"], ["-m", "seed=0,1"]], ids=["run", "sweep"])
 def test_drops_that_will_not_be_made_are_said_once_and_first(tmp_path: Path, sweep: list[str]) -> None:
-    arguments = ["data=folder", "data.root=/nowhere", "wandb.mode=disabled", "schedule=epochs_30", "schedule.epochs=9"]
+    arguments = [
+        "data=folder",
+        "data.root=/nowhere",
+        "logger.wandb.mode=disabled",
+        "schedule=epochs_30",
+        "schedule.epochs=9",
+    ]
     said = train(tmp_path, *sweep, *arguments).stdout
     assert said.count("note: schedule.epochs=9 ends before the learning rate drops at epoch 20 and 26") == 1
 

@@ -47,6 +47,10 @@ class ScaleConfig(Group):
             f"scale.crop_size={self.crop_size} is larger than scale.image_size={self.image_size}",
         )
         require(
+            self.conv1_stride <= self.conv1_kernel,
+            f"scale.conv1_stride={self.conv1_stride} is larger than scale.conv1_kernel={self.conv1_kernel}",
+        )
+        require(
             len(self.channels) == len(CONV_LAYERS) and all(count > 0 and count % 8 == 0 for count in self.channels),
             f"scale.channels={self.channels}: give five numbers of kernels, each a multiple of 8",
         )
@@ -327,13 +331,23 @@ class StudyConfig(Group):
     """The study that a run belongs to."""
 
     plan: str | None = None  # file of its plan; alone on the command line it starts the next look of the study
+    runs_at_once: int | None = limited(None, ge=1)
+    """Runs of a sweep side by side on this machine. None: on CPUs as many as there are processors, one on a GPU."""
 
 
 @dataclass
 class WandbConfig(Group):
-    """Weights & Biases."""
+    """Weights & Biases. None is what the environment says: `alexnet.runs.wandb_names.destination`."""
 
-    mode: str = limited("offline", choices=("offline", "online", "disabled"))
-    project: str = "alexnet-ablations"
-    entity: str | None = None
-    """User or team; null is the user's default."""
+    mode: str | None = limited("disabled", choices=("offline", "online", "disabled"))
+    project: str | None = None
+    entity: str | None = None  # user or team
+
+
+@dataclass
+class LoggersConfig(Group):
+    """Where the curves of a run go besides its `metrics.csv`; each choice of the group adds one place."""
+
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+    csv: bool = False  # Lightning's CSV file
+    tensorboard: bool = False
