@@ -26,7 +26,7 @@ from alexnet.data.pack.pack import FORMAT, VERSION, Pack, file_sha256, header_ch
 from alexnet.data.pack.shards import PIECE, Shards
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
 from alexnet.data.threads import ParallelMap
-from alexnet.errors import UserError, printable
+from alexnet.errors import UserError, first_line, printable
 from alexnet.files import replace_file
 
 SHARD_BYTES = 2**30
@@ -84,6 +84,9 @@ class PackWriter:
         self._written = time.monotonic()
 
     def __enter__(self) -> Self:
+        links = [place for place in (self._partial, *self._partial.rglob("*")) if place.is_symlink()]
+        if links:  # in a shared folder of packs anybody could plant one
+            raise UserError(f"{links[0]}: a symbolic link, which is not followed; remove it and repeat the command")
         try:
             if not self._resumes():
                 self.discarded = (self._partial / _JOURNAL).exists()
@@ -94,6 +97,9 @@ class PackWriter:
                 shards.cut()
         except OSError as error:
             raise self._unwritable(error) from None
+        except (ValueError, LookupError, TypeError) as error:
+            what = f"the unfinished work there is damaged ({first_line(error)})"
+            raise UserError(f"{self._partial}: {what}; delete it and repeat the command") from None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
