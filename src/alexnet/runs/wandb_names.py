@@ -1,5 +1,6 @@
 """What every W&B run of this program shares, be it of a training or of a comparison: login, group and tags."""
 
+import os
 from collections.abc import Iterable
 from hashlib import sha256
 
@@ -12,6 +13,14 @@ LONGEST_TAG = 64
 """Characters; W&B refuses a run with a longer tag."""
 
 
+def obeyed_mode(mode: str) -> str:
+    """Return the mode that W&B's own variables choose, else the given one."""
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes"):
+        return "disabled"
+    chosen = os.environ.get("WANDB_MODE", "").lower()
+    return {"dryrun": "offline", "run": "online"}.get(chosen, chosen or mode)
+
+
 def check_login(mode: str) -> None:
     """Refuse to start an online run that nobody is logged in for: W&B would stop and ask.
 
@@ -20,7 +29,7 @@ def check_login(mode: str) -> None:
     """
     import wandb  # takes a second, which a report without W&B should not wait for
 
-    if mode == "online" and not wandb.api.api_key:
+    if obeyed_mode(mode) == "online" and not wandb.api.api_key:
         raise UserError("W&B online: nobody is logged in; run `wandb login`, or choose offline")
 
 

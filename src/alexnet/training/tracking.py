@@ -6,18 +6,22 @@ import wandb
 from lightning.pytorch.loggers import WandbLogger
 
 from alexnet.config.job import Job, ablation_name
+from alexnet.errors import UserError, first_line
 from alexnet.runs.result import BASELINE, Result
-from alexnet.runs.wandb_names import TRAINING, group_name, tags
+from alexnet.runs.wandb_names import TRAINING, group_name, obeyed_mode, tags
+
+INIT_SECONDS = 30
+"""How long an online run waits for the server before it is refused."""
 
 
 def start(job: Job, directory: Path) -> WandbLogger | None:
-    """Open the W&B run of a job; None if it is disabled.
+    """Open the W&B run of a job; None if it is disabled. UserError if the server cannot be reached.
 
     The run's id is the name of its directory, so that a resumed job continues the same W&B run. Opened here
     and not by Lightning's logger, whose `offline=True` would switch later jobs of the process offline as well.
     """
-    config = job.config
-    if config.wandb.mode == "disabled":
+    config, mode = job.config, obeyed_mode(job.config.wandb.mode)
+    if mode == "disabled":
         return None
     (claim,) = config.ablations.values() if len(config.ablations) == 1 else (None,)
     compared_by = {
@@ -28,8 +32,8 @@ def start(job: Job, directory: Path) -> WandbLogger | None:
     }
     # A tag for each ablation, so that every combination with it is found.
     tagged = [*(sorted(config.ablations) or [BASELINE]), config.recipe, config.experiment, config.data.name]
-    return WandbLogger(
-        experiment=wandb.init(
+    try:
+        experiment = wandb.init(
             name=directory.name,
             id=directory.name,
             resume="allow",
@@ -39,11 +43,13 @@ def start(job: Job, directory: Path) -> WandbLogger | None:
             job_type=TRAINING,
             tags=tags(tagged),
             dir=directory,
-            mode="online" if config.wandb.mode == "online" else "offline",
+            mode="online" if mode == "online" else "offline",
             config={**job.tree, **compared_by},
-            settings=wandb.Settings(console="off", silent=True),
+            settings=wandb.Settings(console="off", silent=True, init_timeout=INIT_SECONDS),
         )
-    )
+    except wandb.Error as error:
+        raise UserError(f"W&B {mode}: {first_line(error)}; choose wandb.mode=offline and `wandb sync` later") from None
+    return WandbLogger(experiment=experiment)
 
 
 def finish(logger: WandbLogger | None, result: Result) -> None:

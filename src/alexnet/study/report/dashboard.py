@@ -15,7 +15,7 @@ from rich.text import Text
 from alexnet.config.values import WandbConfig
 from alexnet.errors import first_line, printable
 from alexnet.runs.result import BASELINE
-from alexnet.runs.wandb_names import COMPARISON, group_name, tags
+from alexnet.runs.wandb_names import COMPARISON, group_name, obeyed_mode, tags
 from alexnet.study.charts.deltas import CHART_FILE
 from alexnet.study.columns import COLUMNS, ROW_FIELDS, RUNS_COLUMNS, TABLE_FIELDS, row_facts, run_records, table_record
 from alexnet.study.comparison import ComparisonTable
@@ -58,7 +58,7 @@ def _log(table: ComparisonTable, files: Sequence[Path], to: WandbConfig) -> str:
         tags=tags([COMPARISON, *sorted(ablations), table.recipe, table.experiment, table.data]),
         notes=title(table),
         dir=files[0].parent,
-        mode="online" if to.mode == "online" else "offline",
+        mode="online" if obeyed_mode(to.mode) == "online" else "offline",
         config=config(table),
         settings=wandb.Settings(console="off", silent=True, reinit="create_new"),
     ) as run:
