@@ -7,7 +7,7 @@ from rich.table import Table
 
 from alexnet.config.job import check
 from alexnet.config.schema import Config
-from alexnet.config.values import ColumnsConfig
+from alexnet.config.values import TWO_COLUMNS, ColumnsConfig
 from alexnet.net.halves import Exchange, check_two_devices, everywhere, exchanges
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import (
@@ -27,8 +27,6 @@ from alexnet.terminal import Terminal
 
 ITEMSIZES = {"32-true": 4, "bf16-mixed": 2}
 """Bytes of an exchanged number, by `hardware.precision`."""
-TWO_COLUMNS = ("two", "isolated")
-"""The values of `columns.kind` with two columns."""
 
 
 def run(overrides: list[str], *, classes: int) -> None:

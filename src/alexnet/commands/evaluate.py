@@ -33,7 +33,7 @@ def run(file: Path, pack: Path, *, split: str | None, as_json: bool, predictions
         facts = {"net": trained.name, "fingerprint": images.fingerprint}
         try:
             predictions.mkdir(parents=True, exist_ok=True)
-            write_probabilities(predictions, found, class_names=images.class_names, **facts)
+            write_probabilities(predictions, found, class_names=trained.class_names, **facts)
         except OSError as error:
             raise UserError(f"{predictions}: the probabilities cannot be written there: {error.strerror}") from None
     if as_json:

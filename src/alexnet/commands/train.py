@@ -40,6 +40,8 @@ Train AlexNet, without some of its ingredients if you like, and compare. `alexne
 Groups and their choices (files in conf/ and ablations/; subfolders such as ablation=source/init besides):
 """
 PLAN = "study.plan="
+MODES = ("-m", "--multirun", "-r", "--run", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
+"""Hydra's options that say themselves what is to be done."""
 TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 
@@ -83,9 +85,8 @@ def _with_plan(arguments: list[str]) -> list[str]:
     plan = read_plan(Path(files[-1]))
     mine = {one.lstrip("+").partition("=")[0] for one in arguments}
     shared = [one for one in plan.overrides if one not in arguments]
-    is_run = bool(mine & {"seed", "ablation"})
-    many = [] if is_run or {"-m", "--multirun"} & set(arguments) else ["--multirun"]
-    return [*many, *shared, *arguments]
+    is_next_look = not mine & {"seed", "ablation", *MODES}
+    return [*(["--multirun"] if is_next_look else []), *shared, *arguments]
 
 
 def _help() -> str:
@@ -109,21 +110,23 @@ def checked(config: DictConfig, of_hydra: HydraConf) -> Job:
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: checked(_root_, _root_.hydra).name, replace=True)
 
 
-def run_job(config: DictConfig) -> float | None:
+def run_job(config: DictConfig, at_once: int = 1) -> float | None:
     """Do the body of one Hydra job, and return the error that a search is to minimize.
 
-    In a study an error is shown and raised, so that the other jobs are done; a single run just ends.
+    In a study an error is shown and raised, so that the other jobs are done; a single run just ends. `at_once` is how
+    many jobs of the study share this machine, if no launcher says so.
     """
     of_hydra = HydraConfig.get()
     directory = Path(of_hydra.runtime.output_dir)
     job = checked(config, of_hydra)
+    at_once = max(at_once, max_parallel_jobs(of_hydra) or 1)
     try:
-        if of_hydra.runtime.choices["hydra/launcher"] != "joblib":
+        if at_once == 1 and of_hydra.runtime.choices["hydra/launcher"] != "joblib":
             # Of several processes, the first alone speaks.
             console = Terminal(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
-            return objective(_result(job, directory, of_hydra, console))
+            return objective(_result(job, directory, of_hydra, at_once, console))
         with (directory / TERMINAL_LOG).open("a", encoding="utf-8") as file:  # many would speak at the same time
-            return objective(_result(job, directory, of_hydra, Terminal(file=file, width=120)))
+            return objective(_result(job, directory, of_hydra, at_once, Terminal(file=file, width=120)))
     except KeyboardInterrupt:
         print("interrupted: give the command again to continue", file=sys.stderr)
         raise
@@ -146,7 +149,7 @@ def run_job(config: DictConfig) -> float | None:
                 directory.parent.rmdir()  # if it is empty
 
 
-def _result(job: Job, directory: Path, of_hydra: HydraConf, console: Console) -> Result:
+def _result(job: Job, directory: Path, of_hydra: HydraConf, at_once: int, console: Console) -> Result:
     """Train, or show a finished run again, for which torch is not imported."""
     if not job.config.restart and (done := finished_result(directory)) is not None:
         return show_again(done, directory, precision=job.config.hardware.precision, console=console)
@@ -161,7 +164,6 @@ def _result(job: Job, directory: Path, of_hydra: HydraConf, console: Console) ->
     from alexnet.training.run import run
     from alexnet.training.world import requested_world_size
 
-    parallel_jobs = max_parallel_jobs(of_hydra) or 1
-    if parallel_jobs > 1 and requested_world_size(job.config) == 1:
+    if at_once > 1 and requested_world_size(job.config) == 1:
         stay_on_one_gpu(directory.parent)
-    return run(job, directory, console=console, at_once=parallel_jobs)
+    return run(job, directory, console=console, at_once=at_once)
