@@ -42,7 +42,7 @@ VERSION = 2
 READABLE = (1, VERSION)  # version 1 knew raw images in the order of the labels, which version 2 writes alike
 ENCODINGS = ("raw", "jpeg")
 FOR_PEOPLE = ("rejected.txt", "unusual.txt", "unused.txt", "duplicates.txt", "summary.md", "contact.png")
-"""Nothing depends on these files, and they may be deleted."""
+"""Nothing depends on these files, and they may be deleted; `pack.json` lists them apart."""
 SPLITS = ("train", "val", "test")
 LARGEST_HEADER = 64 * MIB
 LARGEST_FILE = 2**62
@@ -151,7 +151,9 @@ def verify(path: Path, *, show_progress: bool = True) -> VerifyReport:
     Raises:
         UserError: there is no pack, its `pack.json` cannot be read, or its parts do not fit each other.
     """
-    files: dict[str, dict[str, Any]] = _read_header(path)["files"]
+    header = _read_header(path)
+    for_people = header.get("for_people", {})
+    files = header["files"] | {name: entry for name, entry in for_people.items() if os.path.lexists(path / name)}
     total, damage = _total_bytes(files), {}
     check = partial(_file_damage, path, contents=True)
     with (
@@ -256,7 +258,7 @@ def _check_header(header: dict[str, Any]) -> None:
         raise ValueError(f"image_size {size!r}")
     if type(names) is not list or not names or any(type(name) is not str for name in names):
         raise ValueError("class_names are not a list of names")
-    for name, entry in files.items():
+    for name, entry in [*files.items(), *header.get("for_people", {}).items()]:
         if name in ("", ".", "..", "pack.json") or set(name) & set("/\\:\0") or not name.isprintable():
             raise ValueError(f"{name!r} is no file inside of the pack")
         if type(entry["bytes"]) is not int or entry["bytes"] < 0 or type(entry["sha256"]) is not str:
