@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from alexnet.net import lrn, lrn_numba
+from alexnet.net import lrn, lrn_numba, threads
 from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
 
 PLANES, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
@@ -98,7 +98,7 @@ def test_lrn_of_bfloat16_is_float32_rounded_at_the_end(layout: torch.memory_form
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_threads_change_nothing(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lrn_numba, "SMALLEST_PART", 100)
+    monkeypatch.setattr(threads, "SMALLEST_PART", 100)
     a, grad = (torch.randn(3, 12, 7, 5).to(dtype).contiguous(memory_format=CHANNELS_LAST) for _ in range(2))
     one = both(a, grad)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
@@ -133,7 +133,7 @@ def test_without_a_working_numba_there_is_a_warning_and_the_same_result(monkeypa
     lrn.numba_available.cache_clear()
     monkeypatch.setitem(sys.modules, "alexnet.net.lrn_numba", None)  # importing it fails
     try:
-        with pytest.warns(UserWarning, match="without compiled loops.*lrn_numba"):
+        with pytest.warns(UserWarning, match="without numba.*lrn_numba"):
             found = both(a, grad)
     finally:
         lrn.numba_available.cache_clear()

@@ -4,16 +4,16 @@ One formula in torch's operations serves GPUs, `torch.compile`, export, and CPUs
 (`lrn_numba`) compute it several times faster. Only the input is kept for the backward pass.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alexnet.net.compilers import numba_available
 from alexnet.net.layers import at_least_float32
 
 
@@ -136,20 +136,6 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         return ctx.backend.gradient(x, grad), None
-
-
-@lru_cache
-def numba_available() -> bool:
-    """Return whether numba can compile here; if not, warn once."""
-    try:
-        from alexnet.net.lrn_numba import check_compiler
-
-        check_compiler()
-    except Exception as error:  # numba, LLVM, numpy and the file system raise their own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        warnings.warn(f"response normalization is slower here, without compiled loops: {reason}", stacklevel=2)
-        return False
-    return True
 
 
 def _in_blocks(compute: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet, modules
+from alexnet.net.dropout import NonInvertedDropout
 from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, dropped_units, exchanges, half, outputs
-from alexnet.net.layers import NonInvertedDropout
 from alexnet.net.specs import Parametric
 from alexnet.parts import Shard, shard_of
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from alexnet.data.pack.splits import Split
 from alexnet.errors import UserError, did_you_mean
 from alexnet.evaluation.views import center_logits
-from alexnet.net.layers import Activation, NonInvertedDropout
+from alexnet.net.dropout import NonInvertedDropout
+from alexnet.net.layers import Activation
 from alexnet.net.specs import LinearSpec
 from alexnet.trained.network import TrainedModel
 

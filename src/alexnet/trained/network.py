@@ -54,7 +54,7 @@ def load_trained(path: Path, device: torch.device | None = None) -> TrainedModel
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         config = validate(weights.tree)
-        net = AlexNet(config, num_classes=len(weights.class_names), seed=config.seed)
+        net = AlexNet(config, num_classes=len(weights.class_names), seed=None)
         net.load_state_dict(weights.model_state)
         size = config.scale.image_size
         no_statistics = PixelStats(

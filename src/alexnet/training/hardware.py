@@ -86,8 +86,7 @@ def trainer_options(hardware: HardwareConfig, world: DistributedContext = SINGLE
 def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
     """Let torch compile the network at its first batch. Its parameters keep their names."""
     if hardware.compile:
-        # Dropout masks must be those that the seed and the step give without a compiler.
-        net.compile(options=COMPILE_MODES[hardware.compile_mode] | {"fallback_random": True})
+        net.compile(options=COMPILE_MODES[hardware.compile_mode])
 
 
 @lru_cache

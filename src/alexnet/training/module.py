@@ -1,6 +1,5 @@
 """The LightningModule: the network, its augmentation on a GPU, its optimizer, and exact counts of its errors."""
 
-from hashlib import sha256
 from typing import Any
 
 import lightning as L
@@ -17,7 +16,8 @@ from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.metrics import MeanLoss, TopKErrors
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.layers import NonInvertedDropout, at_least_float32
+from alexnet.net.dropout import set_position
+from alexnet.net.layers import at_least_float32
 from alexnet.net.two_devices import ColumnShard
 from alexnet.parts import SINGLE_REPLICA, Replica
 from alexnet.runs.probabilities import bytes_needed
@@ -98,16 +98,9 @@ class AlexNetModule(L.LightningModule):
 
         A copy of the network returns its share of the loss, scaled for the mean over all copies.
         """
-        # Dropout masks follow from the seed and the step alone: the same after a resume, and the same for two
-        # ablations in the layers that they share.
-        step = sha256(f"{self.config.seed} {self.global_step}".encode()).digest()
-        seed_dropout(self.device, int.from_bytes(step[:8], "little") >> 1)
         whole = self.images_in(batch_idx)
         part = self.replica.part(whole)
-        if self.replica.count > 1:
-            for layer in self.net.modules():
-                if isinstance(layer, NonInvertedDropout):
-                    layer.images = part
+        set_position(self.net, self.global_step, part.first)
         inputs = batch.inputs if isinstance(batch, AugmentedBatch) else self.augmenter(batch)
         logits = at_least_float32(self.net(inputs))
         if part.count == 0:  # fewer images than copies of the network; the others still wait for its gradient
@@ -157,17 +150,3 @@ class AlexNetModule(L.LightningModule):
             seen = probabilities(self.net, self.augmenter, images)
         for view, scores in seen.items() if self.counts else ():
             self.predictions.add(dataloader_idx, view, batch_idx, labels, scores)
-
-
-def seed_dropout(device: torch.device, seed: int) -> None:
-    """Seed the generator that draws this device's dropout masks.
-
-    `torch.manual_seed` seeds every device that there might be, which takes a third of a millisecond.
-    """
-    match device.type:
-        case "cpu":
-            torch.default_generator.manual_seed(seed)
-        case "cuda":
-            torch.cuda.manual_seed(seed)
-        case _:
-            torch.manual_seed(seed)
