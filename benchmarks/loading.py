@@ -30,7 +30,7 @@ import torchvision.transforms as T
 from torchvision.datasets import ImageFolder
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from alexnet.config.groups import ColorConfig, CropsConfig
+from alexnet.config.values import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import CropGeometry
 from alexnet.data.batches.augment_numba import NumbaAugmenter
 from alexnet.data.batches.loading import AugmentedBatches, Loader, RawBatches, batch_parts

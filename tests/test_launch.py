@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from alexnet.study.report.export import COMPARISON_FILE
+from alexnet.study.report.report import COMPARISON_FILE
 from tests.data.samples import class_folders, noise
 from tests.offline_runs import config, records, run_record, summary
 from tests.training.conftest import FEW, NARROW, assert_same_training

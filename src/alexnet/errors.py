@@ -73,14 +73,15 @@ def exit_with(error: UserError) -> NoReturn:
     sys.exit(1)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:
     """Return a hint to append to an error message: the closest known name, or all names if none is close.
 
-    Names in folders, such as `source/relu_position`, are listed by their folder: `source/*`.
+    `prefix` goes before the closest name. Names in folders, such as `source/relu_position`, are listed by their
+    folder: `source/*`.
     """
     names = sorted(set(known))
     if close := get_close_matches(word, names, n=1, cutoff=0.6):
-        return f": did you mean {close[0]}?"
+        return f": did you mean {prefix}{close[0]}?"
     shown = dict.fromkeys(f"{folder}/*" if folder else name for name in names for folder in [name.rpartition("/")[0]])
     return f"; choose from: {', '.join(shown)}" if shown else ""
 

@@ -33,19 +33,19 @@ def refusal(*arguments: str) -> str:
         ("ablation=no_lrm", "no_lrm", "no_lrn"),
         ("+ablation=[no_lrn,no_dropuot]", "no_dropuot", "no_dropout"),
         ("lrn=nonne", "nonne", "none"),
-        ("lrn.lyers=[1]", "lrn.lyers", "layers"),
-        ("+lrn.lyers=[1]", "lrn.lyers", "layers"),
-        ("++lrn.lyers=[1]", "lrn.lyers", "layers"),
+        ("lrn.lyers=[1]", "lrn.lyers", "lrn.layers"),
+        ("+lrn.lyers=[1]", "lrn.lyers", "lrn.layers"),
+        ("++lrn.lyers=[1]", "lrn.lyers", "lrn.layers"),
         ("experiment=ilsvrc2021", "ilsvrc2021", "ilsvrc2012"),
         ("experimnt=demo", "experimnt", "experiment"),
-        ("optimizer.weight_deacy=0", "optimizer.weight_deacy", "weight_decay"),
+        ("optimizer.weight_deacy=0", "optimizer.weight_deacy", "optimizer.weight_decay"),
         ("optmizer.lr=1", "optmizer", "optimizer"),
-        ("+data.shape.seed=1", "data.shape", "shapes"),
-        ("data.shapes.sed=1", "data.shapes.sed", "seed"),
+        ("+data.shape.seed=1", "data.shape", "data.shapes"),
+        ("data.shapes.sed=1", "data.shapes.sed", "data.shapes.seed"),
         ("columns.kind=isolate", "isolate", "isolated"),
         ("activation.name=rely", "rely", "relu"),
         ("wandb.mode=ofline", "ofline", "offline"),
-        ("lrn.divide_alfa=true", "divide_alfa", "divide_alpha"),
+        ("lrn.divide_alfa=true", "lrn.divide_alfa", "lrn.divide_alpha"),
         ("sed=1", "sed", "seed"),
     ],
 )
@@ -53,6 +53,12 @@ def test_a_misspelling_is_named_with_what_was_meant(argument: str, wrong: str, m
     message = refusal(argument)
     assert wrong in message
     assert message.endswith(f"did you mean {meant}?")
+
+
+def test_a_mistake_under_a_debugger_is_told_as_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OmegaConf then names errors as causes of each other."""
+    monkeypatch.setenv("OC_CAUSE", "1")
+    assert refusal("+abaltion=no_lrn").endswith("did you mean ablation?")
 
 
 @pytest.mark.parametrize(
@@ -69,8 +75,9 @@ def test_a_misspelling_is_named_with_what_was_meant(argument: str, wrong: str, m
         ("data.root=a(b", "'data.root=\"a(b\"'"),
         ("data.root=a,b", "'data.root=\"a,b\"'"),
         ("hydra=1", "hydra=1"),
-        ("runs=", "runs is empty"),
-        ('data.root=""', "data.root is empty"),
+        ("hydra.rum.dir=x", "did you mean hydra.run?"),
+        ("runs=", "runs=: empty"),
+        ('data.root=""', "data.root=: empty"),
         ("hydra.sweeper.params={seed:1}", "hydra.sweeper.params"),
         ("hydra/launcher=joblb", "did you mean joblib?"),
         ("optimizer=sgd", "choose from: batch_256, "),
@@ -108,7 +115,6 @@ def test_a_value_that_cannot_be_is_refused(argument: str, part: str) -> None:
         ("data.root=[1]", "a text or null"),
         ("columns.kind=null", "a text"),
         ("lrn.layers=1", "a list such as [1,2]"),
-        ("schedule.milestones=[1.5]", "a list such as [1,2]"),
         ("pretrained.reinit=fc8", "a list such as [fc7,fc8]"),
         ("optimizer.weight_decay_multipliers=5", "a mapping of names to values"),
         ("optimizer.weight_decay_multipliers.conv1=x", "a number"),
@@ -125,7 +131,6 @@ def test_a_value_of_another_type_is_named_with_what_is_expected(argument: str, e
     [
         ("optimizer.lr=abc", "a number"),
         ("++seed=true", "a whole number"),
-        ("schedule.milestones=[1.5]", "a list such as [1,2]"),
         ("+optimizer.weight_decay_multipliers.conv1=x", "a number"),
     ],
 )
@@ -133,6 +138,10 @@ def test_hydra_refuses_another_type_while_it_composes(argument: str, expected: s
     with pytest.raises(ConfigCompositionException):
         compose_config([argument])
     assert refusal(argument) == f"{argument.lstrip('+')}: {expected} is needed"
+
+
+def test_an_item_of_another_type_is_named_by_its_place() -> None:
+    assert refusal("schedule.milestones=[3,4.5]") == "schedule.milestones[1]=4.5: a whole number is needed"
 
 
 def with_value(argument: str) -> ConfigTree:
@@ -329,11 +338,11 @@ def test_a_broken_ablation_file_is_named(ablation_folder: Path, name: str, text:
 @pytest.mark.parametrize(
     ("name", "changes", "part"),
     [
-        ("wrong_key", "lrn:\n  lyers: []\n", "lrn.lyers: did you mean layers?"),
+        ("wrong_key", "lrn:\n  lyers: []\n", "lrn.lyers: did you mean lrn.layers?"),
         ("wrong_group", "lnr:\n  layers: []\n", "lnr: did you mean lrn?"),
         ("wrong_value", "lrn:\n  layers: [9]\n", "lrn.layers"),
         ("wrong_nothing", "lrn:\n  layers: [1, 2]\n", "wrong_nothing changes nothing"),
-        ("wrong_claim", "  # the claim goes on\n    papr: {top1: 1}\n", "papr: did you mean paper?"),
+        ("wrong_claim", "  # the claim goes on\n    papr: {top1: 1}\n", "did you mean ablations.wrong_claim.paper?"),
     ],
 )
 def test_a_mistake_in_an_ablation_file_is_found_in_use(

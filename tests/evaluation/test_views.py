@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from alexnet.config.groups import ColorConfig, CropsConfig
+from alexnet.config.values import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import Augmenter, CropGeometry
 from alexnet.data.pack.statistics import PixelStats
 from alexnet.evaluation.views import center_logits, probabilities, view_crops

@@ -34,8 +34,8 @@ def test_known_deltas(tmp_path: Path) -> None:
     assert baseline.errors == {"top1": pytest.approx(30.0), "top5": pytest.approx(10.0)}
     assert (baseline.deltas, baseline.claim) == ({}, None)
     assert row.errors["top1"] == pytest.approx(32.0)
-    assert [pair.deltas["top1"].delta for pair in row.pairs] == pytest.approx([1.0, 2.0, 3.0])
-    assert [pair.deltas["top1"].only_run_wrong for pair in row.pairs] == [10, 20, 30]
+    assert [pair.deltas["top1"].delta for pair in row.counted] == pytest.approx([1.0, 2.0, 3.0])
+    assert [pair.deltas["top1"].only_run_wrong for pair in row.counted] == [10, 20, 30]
     assert row.deltas["top1"].delta == pytest.approx(2.0)
     assert row.deltas["top1"].seed_sd == pytest.approx(1.0)
     assert row.deltas["top5"].delta == pytest.approx(-1.0)

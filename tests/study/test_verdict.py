@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet.runs.collect import collect
-from alexnet.study.comparison import MEASURES, compare
+from alexnet.study.comparison import compare
+from alexnet.study.pairing import MEASURES
 from alexnet.study.power import power
 from alexnet.study.statistics import Interval, MeanDelta, holm, mean_delta
 from alexnet.study.verdict import Verdict, assess, verdict

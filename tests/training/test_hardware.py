@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.config.groups import HardwareConfig
+from alexnet.config.values import HardwareConfig
 from alexnet.data.batches.loading import RawBatches
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.sets import open_data

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexnet.config.groups import ScheduleConfig
+from alexnet.config.values import ScheduleConfig
 from alexnet.errors import UserError
 from alexnet.training.schedule import count_plateaus, dropped_lr, group_lr, progress
 from tests.conftest import Compose

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from alexnet.commands.arguments import Commands
-from alexnet.config.groups import ColumnsConfig
 from alexnet.config.schema import Config
+from alexnet.config.values import ColumnsConfig
 from alexnet.net.halves import Exchange, check_two_devices, everywhere, exchanges
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import (

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
 
     wandb = None
     if options.wandb:
-        from alexnet.config.groups import WandbConfig
+        from alexnet.config.values import WandbConfig
         from alexnet.runs.wandb_names import check_login
 
         check_login(options.wandb)

@@ -1,19 +1,18 @@
 """From `conf/`, `ablations/` and a list of overrides to a configuration that fits the schema."""
 
 import json
-import math
 from dataclasses import fields, is_dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from alexnet.config.schema import Config, ConfigTree, flatten
+from alexnet.config.schema import Config, ConfigTree
 from alexnet.errors import UserError, did_you_mean, first_line
 
 VERSION_BASE = "1.3"
@@ -35,8 +34,6 @@ ABLATIONS = _folder("ablations")
 def register() -> None:
     """Register the schema, and every file of `ablations/` as a choice of the Hydra group `ablation`.
 
-    A file in a subfolder is chosen as `figure1/tanh`.
-
     Raises:
         UserError: a file is not YAML, or does not hold its own claim.
     """
@@ -48,7 +45,7 @@ def register() -> None:
 
 @cache
 def ablation_choices() -> dict[str, ConfigTree]:
-    """Return the content of the files in `ablations/` and its subfolders, by the choice that selects each."""
+    """Return the content of each file in `ablations/` by the choice that selects it, such as `figure1/tanh`."""
     choices = {}
     for file in sorted(ABLATIONS.glob("**/*.yaml")):
         choice = file.relative_to(ABLATIONS).with_suffix("").as_posix()
@@ -119,15 +116,6 @@ def plain_values(composed: DictConfig) -> ConfigTree:
     return cast(ConfigTree, OmegaConf.to_container(task, resolve=True))
 
 
-def validate(tree: ConfigTree) -> Config:
-    """Check a configuration of plain values against the schema and its limits.
-
-    Raises:
-        UserError: a key is unknown or missing, a value has the wrong type or is outside its limits.
-    """
-    return with_limits(with_schema(tree))
-
-
 def with_schema(values: ConfigTree) -> DictConfig:
     """Merge plain values into the schema, whose types and defaults make their normal form.
 
@@ -139,57 +127,46 @@ def with_schema(values: ConfigTree) -> DictConfig:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Config), values)
     except OmegaConfBaseException as error:
-        raise UserError(_unfit(error, values)) from error
+        raise UserError(schema_mistake(error) or first_line(error)) from error
     missing = OmegaConf.missing_keys(merged) | OmegaConf.missing_keys(values)
     if missing:
         raise UserError(f"no value for {', '.join(sorted(missing))}: choose a file of its group or give the value")
     return cast(DictConfig, merged)
 
 
-def with_limits(structured: DictConfig) -> Config:
-    """Return the typed configuration; UserError where a value is outside its limits."""
-    for key, value in flatten(plain_values(structured)).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{key}={value}: a finite number is needed")
-        if value == "":  # a variable of the shell that is not set, say
-            raise UserError(f"{key} is empty: give a value, or leave it out")
-    return cast(Config, OmegaConf.to_object(structured))
+def validate(tree: ConfigTree) -> Config:
+    """Check a configuration of plain values against the schema and its limits.
+
+    Raises:
+        UserError: a key is unknown or missing, a value has the wrong type or is outside its limits.
+    """
+    return cast(Config, OmegaConf.to_object(with_schema(tree)))
 
 
-def _unfit(error: OmegaConfBaseException, tree: ConfigTree) -> str:
-    """Put OmegaConf's message into words: the key, what is wrong, what is expected or the nearest valid name."""
-    if not error.full_key:
-        return first_line(error)
-    if isinstance(error, ValidationError):
-        key, _, _ = str(error.full_key).partition("[")  # `schedule.milestones` for `schedule.milestones[0]`
-        value: Any = tree
-        for part in key.split("."):
-            value = value[part]
-        shown = value if isinstance(value, str) else json.dumps(value)
-        return f"{key}={shown}: {needed_type(key)} is needed"
-    return unknown_key(str(error.full_key))
+def schema_mistake(error: BaseException) -> str | None:
+    """Put OmegaConf's refusal of a key or value into words, whoever composed; None if the error is none."""
+    if isinstance(error, ConfigKeyError | ConfigAttributeError) and error.full_key:
+        return _unknown_key(str(error.full_key), str(error.key), error.object_type)
+    if isinstance(error, ValidationError) and error.object_type and not str(error.full_key).startswith("hydra."):
+        inside = error.object_type in (list, dict)
+        kind = get_args(error.ref_type)[-1] if inside else get_type_hints(error.object_type).get(str(error.key))
+        shown = json.dumps(error.value) if error.value is None or isinstance(error.value, bool) else str(error.value)
+        return f"{error.full_key}={shown}: {_needed(kind)} is needed"
+    return None
 
 
-def unknown_key(key: str) -> str:
-    """Say that there is no such key, and which one was probably meant."""
-    parent, _, name = key.rpartition(".")
-    known = schema_keys(parent)
-    if not parent:
-        if nested := [f"{group}.{name}" for group in known if name in schema_keys(group)]:
+def _unknown_key(key: str, name: str, owner: Any) -> str:
+    """Say that a part of the schema has no such key, and which one was probably meant."""
+    known = [field.name for field in fields(owner)] if is_dataclass(owner) else []
+    if owner is Config:
+        groups = {group: kind for group, kind in get_type_hints(Config).items() if is_dataclass(kind)}
+        if nested := [f"{group}.{name}" for group, kind in groups.items() if name in get_type_hints(kind)]:
             return f"unknown key {key}: did you mean {' or '.join(nested)}?"
         known += [*(folder.name for folder in CONF.iterdir() if folder.is_dir()), "ablation"]
-    return f"unknown key {key}{did_you_mean(name, known)}"
+    return f"unknown key {key}{did_you_mean(name, known, prefix=key.removesuffix(name))}"
 
 
-def needed_type(key: str) -> str:
-    """Say what the schema asks for under a dotted key."""
-    kind = _schema_node(key)
-    optional = [one for one in get_args(kind) if one is not type(None)] if type(None) in get_args(kind) else []
-    words = _WORDS.get(optional[0] if optional else kind, "a mapping of names to values")
-    return f"{words} or null" if optional else words
-
-
-_WORDS = {
+_NEEDED = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
@@ -199,18 +176,8 @@ _WORDS = {
 }
 
 
-def schema_keys(parent: str = "") -> list[str]:
-    """Return the names that the schema knows directly under a dotted key, the root by default; none under a value."""
-    node = _schema_node(parent)
-    return [field.name for field in fields(node)] if is_dataclass(node) else []
-
-
-def _schema_node(key: str) -> Any:
-    """Return the type that the schema gives a dotted key; None if it knows none."""
-    node: Any = Config
-    for part in key.split(".") if key else []:
-        if get_origin(node) is dict:
-            node = get_args(node)[1]
-        else:
-            node = get_type_hints(node).get(part) if is_dataclass(node) else None
-    return node
+def _needed(kind: Any) -> str:
+    """Say what a type asks for."""
+    optional = [one for one in get_args(kind) if one is not type(None)] if type(None) in get_args(kind) else []
+    words = _NEEDED.get(optional[0] if optional else kind, "a mapping of names to values")
+    return f"{words} or null" if optional else words

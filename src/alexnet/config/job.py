@@ -4,8 +4,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -25,19 +24,17 @@ from alexnet.config.compose import (
     compose_tree,
     default_choices,
     plain_values,
-    schema_keys,
     validate,
-    with_limits,
     with_schema,
 )
-from alexnet.config.groups import ALEXNET
 from alexnet.config.overrides import explain
-from alexnet.config.schema import NON_IDENTITY_KEYS, Config, ConfigTree, flatten, schema_defaults
+from alexnet.config.schema import NON_IDENTITY_KEYS, Config, ConfigTree, flatten, is_part_of, schema_defaults, without
+from alexnet.config.values import ALEXNET, ScaleConfig
 from alexnet.errors import UserError, did_you_mean
 
 CLAIM_KEYS = ("ablations", "target")
 """Keys in which an ablation says what it tests, beside what it changes."""
-ALEXNET_ONLY_KEYS = ("init", *(f"scale.{key}" for key in schema_keys("scale") if not key.endswith("_size")))
+ALEXNET_ONLY_KEYS = ("init", *(f"scale.{one.name}" for one in fields(ScaleConfig) if not one.name.endswith("_size")))
 """Keys without a part in the CIFAR-10 nets, whose layers and initial weights are fixed."""
 LONGEST_ABLATION = 80
 """Characters of a run's ablation that its directory is named after: names of files end at 255, W&B's ids at 128."""
@@ -93,40 +90,47 @@ def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: Weig
 @lru_cache(maxsize=1024)  # Hydra asks for the name of a run that has been checked before
 def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ...], weights: str | None) -> Job:
     _check_overrides(overrides)
-    structured = with_schema(json.loads(values))
-    tree, config = plain_values(structured), with_limits(structured)
-    others = tuple(one for one in overrides if _group(one) != "ablation")
+    tree = plain_values(with_schema(json.loads(values)))
+    config = validate(tree)
     contents = _ablations(overrides, search_path)
     for name in config.ablations:
         if name not in contents:
             known = [*contents, *map(ablation_name_of, ablation_choices())]
             raise UserError(f"ablations.{name}: there is no such ablation{did_you_mean(name, known)}")
-    declared = {name: flatten(_without(contents[name], *CLAIM_KEYS)) for name in config.ablations}
+    declared = {name: without(flatten(contents[name]), CLAIM_KEYS) for name in config.ablations}
     if config.architecture.name != ALEXNET:
-        for key in [*map(_group, overrides), *(key for keys in declared.values() for key in keys)]:
-            if any(key == ignored or key.startswith(f"{ignored}.") for ignored in ALEXNET_ONLY_KEYS):
-                chosen = f"architecture={config.architecture.name}"
-                raise UserError(f"{key} has no meaning for {chosen}: its layers are fixed")
+        for key in [*map(_key, overrides), *(key for keys in declared.values() for key in keys)]:
+            if is_part_of(key, ALEXNET_ONLY_KEYS):
+                raise UserError(
+                    f"{key} has no meaning for architecture={config.architecture.name}: its layers are fixed"
+                )
     baseline = tree
     if declared:
+        others = [one for one in overrides if _key(one) != "ablation"]
         baseline = compose_tree((*search_path, *others))
         for name, keys in declared.items():
-            _check_ablation(name, keys, tree, baseline, others, *search_path)
+            _check_ablation(name, keys, tree, baseline, others, search_path)
+    before, after = (without(flatten(side), CLAIM_KEYS) for side in (baseline, tree))
     return Job(
         config=config,
         tree=tree,
-        changes=_changes(baseline, tree),
+        changes={key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)},
         name=run_name(tree, weights),
-        pairing_key=_digest(_without(_identity(baseline, weights), "seed", "ablations", "data.root")),
+        pairing_key=_digest(without(_identity(baseline, weights), ("seed", "ablations", "data.root"))),
         command=shlex.join(["python", "train.py", *overrides]),
     )
+
+
+def _key(override: str) -> str:
+    """What an override names: `+lrn.k=1` -> `lrn.k`."""
+    return override.lstrip("+~").partition("=")[0]
 
 
 def _check_overrides(overrides: Iterable[str]) -> None:
     """Refuse what Hydra allows and this project has no meaning for."""
     seen: dict[str, str] = {}
     for override in overrides:
-        group = _group(override)
+        group = _key(override)
         if override.startswith("~"):
             raise UserError(f"{override}: nothing can be left out; choose another value instead")
         if group.startswith("ablation/"):
@@ -140,12 +144,57 @@ def _ablations(overrides: Iterable[str], search_path: tuple[str, ...]) -> dict[s
     """Return what each ablation that a command line chooses sets, by the ablation's name."""
     contents = {}
     for override in overrides:
-        if _group(override) == "ablation":
+        if _key(override) == "ablation":
             value = OverridesParser.create().parse_overrides([override])[0].value()
             for item in value if isinstance(value, list) else [value]:
                 choice = item.text if isinstance(item, QuotedString) else str(item)
                 contents[ablation_name_of(choice)] = ablation_content(choice, search_path)
     return contents
+
+
+def _check_ablation(
+    name: str,
+    declared: dict[str, Any],
+    tree: ConfigTree,
+    baseline: ConfigTree,
+    others: list[str],
+    search_path: tuple[str, ...],
+) -> None:
+    """Refuse an ablation that is overruled, that overrules the command line, or that changes nothing.
+
+    The choice of `conf/config.yaml` on the command line, `init=paper`, is no contradiction: it takes back what the
+    experiment has chosen, and so makes the baseline of `source/init`.
+    """
+
+    def composed(*choices: str) -> dict[str, Any]:
+        return flatten(compose_tree((*search_path, *choices)))
+
+    result, before = flatten(tree), flatten(baseline)
+    touched = {key.partition(".")[0] for key in declared}
+    apart = [other for other in others if _key(other).partition(".")[0] not in touched]
+    usual = [f"{group}={choice}" for group, choice in default_choices().items() if group in touched]
+    if all(before.get(key) == value for key, value in declared.items()):
+        settings = ", ".join(f"{key}={_text(value)}" for key, value in declared.items())
+        remedy = ""
+        with suppress(UserError):  # the usual choices do not fit every architecture
+            if apart == others and check([*search_path, *others, *usual]).tree != baseline:
+                remedy = f": {' '.join(usual)} makes a baseline to compare it with"
+        raise UserError(f"ablation {name} changes nothing here: {settings} already holds without it{remedy}")
+    for key, value in declared.items():
+        if result[key] != value:
+            who, other = "the command line or another ablation", result[key]
+        elif all(before.get(key) != composed(*apart, *choices).get(key) for choices in ((), usual)):
+            who, other = "the command line", before.get(key)
+        else:
+            continue
+        raise UserError(
+            f"ablation {name} sets {key}={_text(value)}, but {who} sets {key}={_text(other)}: choose one of them, and"
+            " leave the other out"
+        )
+
+
+def _text(value: object) -> str:
+    return json.dumps(value).strip('"')
 
 
 def unreached_milestones(job: Job) -> str | None:
@@ -166,61 +215,6 @@ def unreached_milestones(job: Job) -> str | None:
     )
 
 
-def _group(override: str) -> str:
-    """What an override names: `+lrn.k=1` -> `lrn.k`."""
-    return override.lstrip("+~").partition("=")[0]
-
-
-def _check_ablation(
-    name: str, declared: dict[str, Any], tree: ConfigTree, baseline: ConfigTree, others: tuple[str, ...], *paths: str
-) -> None:
-    """Refuse an ablation that is overruled, that overrules the command line, or that changes nothing.
-
-    The choice of `conf/config.yaml` on the command line, `init=paper`, is no contradiction: it takes back what the
-    experiment has chosen, and so makes the baseline of `source/init`.
-    """
-
-    def values(*overrides: str) -> dict[str, Any]:
-        return flatten(compose_tree((*paths, *overrides)))
-
-    result, before = flatten(tree), flatten(baseline)
-    touched = {key.partition(".")[0] for key in declared}
-    apart = [other for other in others if _group(other).partition(".")[0] not in touched]
-    usual = [f"{group}={choice}" for group, choice in default_choices().items() if group in touched]
-    if all(before.get(key) == value for key, value in declared.items()):
-        settings = ", ".join(f"{key}={_text(value)}" for key, value in declared.items())
-        remedy = ""
-        with suppress(UserError):  # the usual choices do not fit every architecture
-            if len(apart) == len(others):
-                tree = compose_tree((*paths, *others, *usual))
-                validate(tree)
-                if flatten(tree) != before:
-                    remedy = f": {' '.join(usual)} makes a baseline to compare it with"
-        raise UserError(f"ablation {name} changes nothing here: {settings} already holds without it{remedy}")
-    unset = values(*apart)
-    for key, value in declared.items():
-        was = before.get(key)
-        if result[key] != value:
-            who, other = "the command line or another ablation", result[key]
-        elif was != unset.get(key) and was != values(*apart, *usual).get(key):
-            who, other = "the command line", was
-        else:
-            continue
-        raise UserError(
-            f"ablation {name} sets {key}={_text(value)}, but {who} sets {key}={_text(other)}: choose one of them, and"
-            " leave the other out"
-        )
-
-
-def _text(value: object) -> str:
-    return json.dumps(value).strip('"')
-
-
-def _changes(baseline: ConfigTree, tree: ConfigTree) -> dict[str, tuple[Any, Any]]:
-    before, after = (flatten(_without(side, *CLAIM_KEYS)) for side in (baseline, tree))
-    return {key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)}
-
-
 def ablation_name(config: ConfigTree) -> str:
     """`baseline`, or the names of the ablations in alphabetical order, joined by +."""
     return "+".join(sorted(config["ablations"])) or "baseline"
@@ -232,35 +226,23 @@ def run_name(tree: ConfigTree, weights: str | None = None) -> str:
     return f"{tree['experiment']}-{ablation}-seed{tree['seed']}-{_digest(_identity(tree, weights))[:8]}"
 
 
-def _identity(tree: ConfigTree, weights: str | None) -> ConfigTree:
-    """Return what a run computes: its configuration in normal form, with pre-trained weights in place of their path."""
-    identity = _without(tree, *NON_IDENTITY_KEYS)
-    identity["ablations"] = sorted(tree["ablations"])
+def _identity(tree: ConfigTree, weights: str | None) -> dict[str, Any]:
+    """Return what a run computes, by dotted key, with pre-trained weights in place of their path."""
     root = tree["data"]["root"]
-    identity["data"]["root"] = str(Path(root).expanduser().resolve()) if root else None
-    identity["pretrained"]["checkpoint"] = weights
-    return identity
+    return without(flatten(tree), (*NON_IDENTITY_KEYS, "ablations")) | {
+        "ablations": sorted(tree["ablations"]),
+        "data.root": str(Path(root).expanduser().resolve()) if root else None,
+        "pretrained.checkpoint": weights,
+    }
 
 
-def _without(tree: ConfigTree, *keys: str) -> ConfigTree:
-    """A copy of the tree without some dotted keys."""
-    kept = deepcopy(tree)
-    for key in keys:
-        *parents, last = key.split(".")
-        node = kept
-        for parent in parents:
-            node = node[parent]
-        node.pop(last, None)
-    return kept
-
-
-def _digest(tree: ConfigTree) -> str:
+def _digest(identity: dict[str, Any]) -> str:
     """Hash of a configuration without the keys that stand at the schema's default.
 
     So a key can be added to the schema later, with a default that means what was done before, and every run made
     without it keeps its name and its partners.
     """
     defaults = schema_defaults()
-    chosen = {key: value for key, value in flatten(tree).items() if key not in defaults or defaults[key] != value}
+    chosen = {key: value for key, value in identity.items() if key not in defaults or defaults[key] != value}
     same_numbers = json.loads(json.dumps(chosen), parse_int=float)  # `lrn.k=2` and `lrn.k=2.0` are one run
     return sha256(json.dumps(same_numbers, sort_keys=True).encode()).hexdigest()[:16]

@@ -9,9 +9,9 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Transformer
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.config.compose import ablation_choices, needed_type, unknown_key
+from alexnet.config.compose import ablation_choices, schema_mistake
 from alexnet.errors import UserError, did_you_mean, first_line
 
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
@@ -21,7 +21,7 @@ LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
 def explain(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
     """Put a mistake of the user into one line, with the nearest valid name; None if the error is none."""
     chain = [error]
-    while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None:
+    while (deeper := chain[-1].__cause__ or chain[-1].__context__) and deeper not in chain:  # OmegaConf makes circles
         chain.append(deeper)
     for one in chain:
         if isinstance(one, UserError):
@@ -32,12 +32,8 @@ def explain(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
             return f"cannot read the argument {one.override}: {how}"
         if isinstance(one, MissingConfigException) and one.missing_cfg_file:
             return _no_such_choice(one.missing_cfg_file, one.options or [])
-        if isinstance(one, ConfigKeyError | ConfigAttributeError) and one.full_key:
-            return unknown_key(str(one.full_key))
-        if isinstance(one, ValidationError) and one.full_key and not str(one.full_key).startswith("hydra."):
-            key = str(one.full_key).partition("[")[0]  # `schedule.milestones` for `schedule.milestones[0]`
-            given = [argument.lstrip("+") for argument in arguments if argument.lstrip("+").startswith(f"{key}=")]
-            return f"{given[-1] if given else key}: {needed_type(key)} is needed"
+        if text := schema_mistake(one):
+            return text
     said, cause = first_line(error), first_line(chain[-1])
     if said.startswith("Config group override"):  # a plain ValueError of Hydra's
         groups = [argument for argument in arguments if "." not in argument.partition("=")[0]]

@@ -1,17 +1,18 @@
-"""The schema of a run: all groups of the configuration, what they must have in common, and its identity."""
+"""The schema of a run: the groups of `alexnet.config.values` together, the claims, and what contradicts what."""
 
+from collections.abc import Iterable
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
-from alexnet.config import groups
-from alexnet.config.limits import MISSING, Group, limited, problem, require
+from alexnet.config import values
+from alexnet.config.checks import MISSING, Group, limited, problem, require
 
 CIFAR_NORMALIZED = (1, 2)
 """Convolutions of the CIFAR-10 nets that can be normalized."""
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Errors(Group):
     """A pair of errors in percent, or of differences of errors in percentage points; None if unknown."""
 
@@ -19,22 +20,18 @@ class Errors(Group):
     top5: float | None = None
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Claim(Group):
     """What the paper and its authors' log say about one ablation."""
 
     title: str = MISSING
-    section: str = MISSING
-    """Section of the paper; `log` or `source` if only the authors' log, or their released code, speaks of it."""
-    statement: str = MISSING
-    """The claim in our words."""
-    paper: Errors = field(default_factory=Errors)
-    """Rise of the error that the paper gives, in percentage points."""
-    log: Errors = field(default_factory=Errors)
-    """Rise of the error in the authors' log, in percentage points."""
+    section: str = MISSING  # of the paper; `log` or `source` if only the authors' log or released code speaks of it
+    statement: str = MISSING  # in our words
+    paper: Errors = field(default_factory=Errors)  # rise of the error, in percentage points
+    log: Errors = field(default_factory=Errors)  # the same in the authors' log
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Target(Group):
     """Absolute errors to compare a baseline with, in percent."""
 
@@ -42,56 +39,53 @@ class Target(Group):
     log: Errors = field(default_factory=Errors)
 
 
-@dataclass(kw_only=True)
+@dataclass
 class Config(Group):
     """One run, completely."""
 
     recipe: str = MISSING
     experiment: str = MISSING
     seed: int = limited(ge=0, lt=2**31)
-    architecture: groups.ArchitectureConfig = field(default_factory=groups.ArchitectureConfig)
-    scale: groups.ScaleConfig = MISSING
-    columns: groups.ColumnsConfig = MISSING
-    lrn: groups.LrnConfig = MISSING
-    within_channel_lrn: groups.WithinChannelLrnConfig = field(default_factory=groups.WithinChannelLrnConfig)
-    relu_position: groups.ReluPositionConfig = field(default_factory=groups.ReluPositionConfig)
-    pooling: groups.PoolingConfig = MISSING
-    activation: groups.ActivationConfig = MISSING
-    dropout: groups.DropoutConfig = MISSING
-    depth: groups.DepthConfig = MISSING
-    classifier: groups.ClassifierConfig = field(default_factory=groups.ClassifierConfig)
-    init: groups.InitConfig = MISSING
-    pretrained: groups.PretrainedConfig = field(default_factory=groups.PretrainedConfig)
-    crops: groups.CropsConfig = MISSING
-    color: groups.ColorConfig = MISSING
-    shuffle: groups.ShuffleConfig = field(default_factory=groups.ShuffleConfig)
-    optimizer: groups.OptimizerConfig = MISSING
-    schedule: groups.ScheduleConfig = MISSING
-    late_changes: groups.LateChangesConfig = field(default_factory=groups.LateChangesConfig)
-    data: groups.DataConfig = MISSING
-    hardware: groups.HardwareConfig = MISSING
-    devices: groups.DevicesConfig = field(default_factory=groups.DevicesConfig)
-    wandb: groups.WandbConfig = MISSING
-    target: Target = field(default_factory=Target)
-    """The paper's own errors, if the experiment is one of the paper's."""
-    ablations: dict[str, Claim] = field(default_factory=dict)
-    """The claims under test, by ablation; each chosen ablation adds its own."""
-    runs: str = "runs"
-    """Folder of run directories."""
-    restart: bool = False
-    """Start over even if this run was begun or finished before."""
+    architecture: values.ArchitectureConfig = field(default_factory=values.ArchitectureConfig)
+    scale: values.ScaleConfig = MISSING
+    columns: values.ColumnsConfig = MISSING
+    lrn: values.LrnConfig = MISSING
+    within_channel_lrn: values.WithinChannelLrnConfig = field(default_factory=values.WithinChannelLrnConfig)
+    relu_position: values.ReluPositionConfig = field(default_factory=values.ReluPositionConfig)
+    pooling: values.PoolingConfig = MISSING
+    activation: values.ActivationConfig = MISSING
+    dropout: values.DropoutConfig = MISSING
+    depth: values.DepthConfig = MISSING
+    classifier: values.ClassifierConfig = field(default_factory=values.ClassifierConfig)
+    init: values.InitConfig = MISSING
+    pretrained: values.PretrainedConfig = field(default_factory=values.PretrainedConfig)
+    crops: values.CropsConfig = MISSING
+    color: values.ColorConfig = MISSING
+    shuffle: values.ShuffleConfig = field(default_factory=values.ShuffleConfig)
+    optimizer: values.OptimizerConfig = MISSING
+    schedule: values.ScheduleConfig = MISSING
+    late_changes: values.LateChangesConfig = field(default_factory=values.LateChangesConfig)
+    data: values.DataConfig = MISSING
+    hardware: values.HardwareConfig = MISSING
+    devices: values.DevicesConfig = field(default_factory=values.DevicesConfig)
+    wandb: values.WandbConfig = MISSING
+    target: Target = field(default_factory=Target)  # the paper's own errors, if the experiment is one of the paper's
+    ablations: dict[str, Claim] = field(default_factory=dict)  # the claims under test; each ablation adds its own
+    runs: str = "runs"  # folder of run directories
+    restart: bool = False  # start over even if this run was begun or finished before
 
     def __post_init__(self) -> None:
         self.check()
         self.schedule.rescale()
 
-    def _check_relations(self) -> None:
+    def check_relations(self) -> None:
+        late = self.late_changes
         require(
-            self.schedule.kind == "multistep" or not self.late_changes.names_epochs,
-            f"late_changes.of_epochs={self.late_changes.of_epochs}: late changes need a schedule of fixed epochs, such"
-            " as schedule=log_2012",
+            self.schedule.kind == "multistep" or not late.names_epochs,
+            f"late_changes.of_epochs={late.of_epochs}: late changes need a schedule of fixed epochs, such as"
+            " schedule=log_2012",
         )
-        if self.architecture.name == groups.ALEXNET:
+        if self.architecture.name == values.ALEXNET:
             return
         fixed = {
             "columns=one": self.columns.kind == "one",
@@ -109,7 +103,7 @@ class Config(Group):
 
     def late_epoch(self, epoch: int) -> int:
         """Return the epoch of this run that corresponds to one in `late_changes`."""
-        return groups.scaled_epoch(epoch, of=self.late_changes.of_epochs, to=self.schedule.epochs)
+        return values.scaled_epoch(epoch, of=self.late_changes.of_epochs, to=self.schedule.epochs)
 
     def color_is_on(self, epoch: int) -> bool:
         """Whether training images get their PCA color augmentation in this epoch; the 2012 source ends it late."""
@@ -128,21 +122,28 @@ def schema_defaults(node: Any = Config, prefix: str = "") -> dict[str, Any]:
     hints = get_type_hints(node)
     defaults: dict[str, Any] = {}
     for entry in fields(node):
+        key = prefix + entry.name
         if is_dataclass(hints[entry.name]):
-            defaults |= schema_defaults(hints[entry.name], f"{prefix}{entry.name}.")
-        elif entry.default is not NO_DEFAULT and entry.default != MISSING:
-            defaults[prefix + entry.name] = entry.default
-        elif entry.default_factory is not NO_DEFAULT:
-            defaults[prefix + entry.name] = entry.default_factory()
-    return defaults
+            defaults |= schema_defaults(hints[entry.name], f"{key}.")
+        else:
+            factory = entry.default_factory
+            defaults[key] = entry.default if factory is NO_DEFAULT else factory()
+    return {key: default for key, default in defaults.items() if default != MISSING}
 
 
 def flatten(tree: ConfigTree, prefix: str = "") -> dict[str, Any]:
     """Return nested dicts as dotted keys; lists and empty dicts are values."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
     return flat
+
+
+def without(flat: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Leave out some dotted keys, and what lies below them."""
+    return {key: value for key, value in flat.items() if not is_part_of(key, keys)}
+
+
+def is_part_of(key: str, keys: Iterable[str]) -> bool:
+    """Whether a dotted key is one of some others or lies below it."""
+    return any(key == one or key.startswith(f"{one}.") for one in keys)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from alexnet.config.groups import SUBSAMPLINGS
+from alexnet.config.values import SUBSAMPLINGS
 from alexnet.errors import UserError
 
 MAX_PIXELS = 100_000_000  # images that claim more are decompression bombs

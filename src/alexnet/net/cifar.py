@@ -72,9 +72,7 @@ def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
                 number += 1
                 units = step.channels or num_classes
                 # A full layer reads every pixel of the maps below it; its own output is one pixel.
-                yield LinearSpec(
-                    name=f"fc{number}", inputs=inputs * size**2, units=units, groups=1, std=step.std, bias=0.0
-                )
+                yield LinearSpec(name=f"fc{number}", inputs=inputs * size**2, units=units, std=step.std)
                 inputs, size = units, 1
             case "max" | "average":
                 kernel, stride = config.pooling.size, config.pooling.stride
@@ -91,29 +89,9 @@ def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
 
 def _spatial(step: Step, number: int, in_channels: int, size: int) -> ConvSpec | LocalSpec:
     """A convolution or local layer that keeps the size of its maps."""
-    name = f"{step.kind}{number}"
+    name, maps, std = f"{step.kind}{number}", step.channels, step.std
     if step.kind == "local":
-        return LocalSpec(
-            name=name,
-            in_channels=in_channels,
-            channels=step.channels,
-            kernel=3,
-            padding=1,
-            size=size,
-            std=step.std,
-            bias=0.0,
-        )
+        return LocalSpec(name=name, in_channels=in_channels, channels=maps, kernel=3, padding=1, size=size, std=std)
     return ConvSpec(
-        name=name,
-        in_channels=in_channels,
-        channels=step.channels,
-        kernel=5,
-        stride=1,
-        pad_before=2,
-        pad_after=2,
-        groups=1,
-        in_size=size,
-        size=size,
-        std=step.std,
-        bias=0.0,
+        name=name, in_channels=in_channels, channels=maps, kernel=5, pad_before=2, in_size=size, size=size, std=std
     )

@@ -4,6 +4,8 @@ import warnings
 from collections.abc import Callable
 from functools import lru_cache
 
+from alexnet.errors import first_line
+
 
 @lru_cache
 def numba_available() -> bool:
@@ -21,8 +23,9 @@ def _works(compiler: str, attempt: Callable[[], None]) -> bool:
     try:
         attempt()
     except Exception as error:  # compilers, LLVM, drivers, numpy and the file system raise their own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        warnings.warn(f"response normalization and dropout are slower here, without {compiler}: {reason}", stacklevel=4)
+        warnings.warn(
+            f"response normalization and dropout are slower here, without {compiler}: {first_line(error)}", stacklevel=4
+        )
         return False
     return True
 

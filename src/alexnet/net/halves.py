@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from alexnet.config.groups import ALEXNET
 from alexnet.config.schema import Config
+from alexnet.config.values import ALEXNET
 from alexnet.errors import UserError
 from alexnet.net.specs import ConvSpec, DropoutSpec, Layer, LinearSpec, LocalSpec, LRNSpec, Parametric, PoolSpec
 from alexnet.parts import Shard, shard_of

@@ -6,10 +6,11 @@ and windows extend over the right and bottom edges (layer.py and layers-145.cfg 
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from math import sqrt
 
-from alexnet.config.groups import ALEXNET, POOLED, ScaleConfig
 from alexnet.config.schema import Config
+from alexnet.config.values import ALEXNET, CONV_LAYERS, POOLED, ScaleConfig
 from alexnet.errors import UserError, did_you_mean
 from alexnet.net.cifar import cifar_layers
 from alexnet.net.specs import (
@@ -88,13 +89,13 @@ def _keep_gain(layer: Layer, paper: Layer) -> Layer:
 
 def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
     channels, size = 3, config.scale.crop_size
-    convs = _convs(config)
-    for index, number in enumerate(convs):
+    convs = [number for number in CONV_LAYERS if number not in config.depth.remove]
+    convs += [6] if config.depth.sixth_conv else []
+    for number, following in pairwise([*convs, 7]):
         # The pooling after a removed layer stays: it moves behind the layer before.
-        following = convs[index + 1] if index + 1 < len(convs) else 6
-        first = 1 if index == 0 else number
-        pools = [pooled for pooled in POOLED if first <= pooled < following]
-        conv = _conv(config, number, channels, size, is_first=index == 0, pools=pools)
+        is_first = number == convs[0]
+        pools = [pooled for pooled in POOLED if (is_first or number <= pooled) and pooled < following]
+        conv = _conv(config, number, channels, size, is_first=is_first, pools=pools)
         channels, size = conv.channels, conv.size
         yield conv
         activate = ActivationSpec(name=f"conv{number}_{config.activation.name}", function=config.activation.name)
@@ -113,11 +114,6 @@ def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
             )
         if number in config.relu_position.after_pooling:
             yield activate
-    if config.depth.sixth_conv:
-        conv = _conv(config, 6, channels, size, is_first=False, pools=[])
-        channels = conv.channels
-        yield conv
-        yield ActivationSpec(name=f"conv6_{config.activation.name}", function=config.activation.name)
     yield from _classifier(config, channels * size**2, num_classes)
 
 
@@ -128,10 +124,6 @@ def _norms(config: Config, number: int) -> Iterator[Layer]:
         yield LRNSpec(name=f"lrn{number}", columns=2 if in_columns else 1)
     if number in config.within_channel_lrn.layers:
         yield WithinChannelLRNSpec(name=f"within_channel_lrn{number}")
-
-
-def _convs(config: Config) -> list[int]:
-    return [number for number in (1, 2, 3, 4, 5) if number not in config.depth.remove]
 
 
 def _conv(config: Config, number: int, in_channels: int, in_size: int, *, is_first: bool, pools: list[int]) -> ConvSpec:
@@ -152,7 +144,6 @@ def _conv(config: Config, number: int, in_channels: int, in_size: int, *, is_fir
         kernel=kernel,
         stride=stride,
         pad_before=pad_before,
-        pad_after=(size - 1) * stride + kernel - in_size - pad_before,
         groups=1 if is_first else _groups(config, number),
         in_size=in_size,
         size=size,
@@ -229,6 +220,6 @@ def _classifier(config: Config, features: int, num_classes: int) -> Iterator[Lay
     if config.classifier.bottleneck:
         # Net 146-2011: two layers of 1024, one a column, but each reads both halves of fc7: together one of 2048.
         units_below = hidden // 2
-        yield LinearSpec(name="bottleneck", inputs=features, units=units_below, groups=1, std=config.init.std, bias=0.0)
+        yield LinearSpec(name="bottleneck", inputs=features, units=units_below, std=config.init.std)
         features = units_below
-    yield LinearSpec(name="fc8", inputs=features, units=num_classes, groups=1, std=config.init.std, bias=0.0)
+    yield LinearSpec(name="fc8", inputs=features, units=num_classes, std=config.init.std)

@@ -9,20 +9,25 @@ from math import ceil
 
 @dataclass(frozen=True, kw_only=True)
 class ConvSpec:
-    """A convolution; `pad_before` and `pad_after` are the zeros left/top and right/bottom, in pixels."""
+    """A convolution."""
 
     name: str
     in_channels: int
     channels: int
     kernel: int
-    stride: int
+    stride: int = 1
     pad_before: int
-    pad_after: int
-    groups: int
+    """Zeros on the left and top, in pixels."""
+    groups: int = 1
     in_size: int
     size: int
     std: float
-    bias: float
+    bias: float = 0.0
+
+    @property
+    def pad_after(self) -> int:
+        """Zeros that the last window needs on the right and bottom; where negative, pixels that no window needs."""
+        return (self.size - 1) * self.stride + self.kernel - self.in_size - self.pad_before
 
     @property
     def fan_in(self) -> int:
@@ -41,7 +46,7 @@ class LocalSpec:
     """Zeros on each side, in pixels."""
     size: int
     std: float
-    bias: float
+    bias: float = 0.0
 
     @property
     def fan_in(self) -> int:
@@ -89,9 +94,9 @@ class LinearSpec:
     name: str
     inputs: int
     units: int
-    groups: int
+    groups: int = 1
     std: float
-    bias: float
+    bias: float = 0.0
 
     @property
     def fan_in(self) -> int:

@@ -26,6 +26,8 @@ class ColumnGroup:
 
     def __init__(self, column: int) -> None:
         self.column = column
+        self.bytes_sent = 0
+        """By this process; not counted in compiled networks, where this would be a constant."""
         self._group: dist.ProcessGroup | None = None
 
     def connect(self, group: dist.ProcessGroup) -> None:
@@ -46,6 +48,8 @@ class ColumnGroup:
         sent = own.detach().reshape(-1).contiguous()
         received = sent.new_empty(numel)
         assert self._group is not None, "connect the halves first"
+        if not torch.compiler.is_compiling():
+            self.bytes_sent += sent.numel() * sent.element_size()
         dist.all_to_all_single(
             received, sent, self._with_other(numel), self._with_other(sent.numel()), group=self._group
         )
@@ -74,16 +78,11 @@ class _Exchanged(torch.autograd.Function):
 
 
 class AllGatherColumns(nn.Module):
-    """Features of this process to those of both; backward, the gradients of both processes' readers are added up.
-
-    Counts the bytes that this process sends, unless torch compiles it.
-    """
+    """Features of this process to those of both; backward, the gradients of both processes' readers are added up."""
 
     def __init__(self, link: ColumnGroup, exchange: Exchange) -> None:
         super().__init__()
         self.link, self.exchange = link, exchange
-        self.sent_forward = 0
-        self.sent_backward = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Float [N, own, ...] to [N, whole, ...]."""
@@ -93,24 +92,10 @@ class AllGatherColumns(nn.Module):
         of_other = self.exchange.numel // prod(places[1:]) - features
         swapped = self.link.exchange if self.exchange.backward else self.link.exchange_values
         other = swapped(own, prod(places) * of_other)
-        if not torch.compiler.is_compiling():  # where the counters would be constants
-            self._count(x, other)
         return self.link.both(x, other.view(*places, of_other).movedim(-1, 1), dimension=1)
-
-    def _count(self, own: Tensor, other: Tensor) -> None:
-        self.sent_forward += _bytes(own)
-        if other.requires_grad:
-            other.register_hook(self._count_backward)  # type: ignore[no-untyped-call]
-
-    def _count_backward(self, gradient: Tensor) -> None:
-        self.sent_backward += _bytes(gradient)
 
     def extra_repr(self) -> str:
         return f"{self.exchange.numel} numbers an image"
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
 
 
 class ColumnShard(nn.Sequential):
@@ -140,11 +125,6 @@ class ColumnShard(nn.Sequential):
         """Exchange with the other half through a group of two processes, which can send from `device`."""
         self.link.connect(group)
         self.device = device
-
-    @property
-    def exchanges(self) -> list[AllGatherColumns]:
-        """From the image to the loss."""
-        return [module for module in self if isinstance(module, AllGatherColumns)]
 
     def shard_state(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """This process's half of tensors that belong to parameters of the whole network, by name."""

@@ -2,17 +2,18 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from alexnet.config.schema import Claim, Target
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
 from alexnet.runs.result import BASELINE
 from alexnet.study.pairing import (
+    MEASURES,
     Evaluated,
     Note,
     distinguishing_overrides,
@@ -21,59 +22,61 @@ from alexnet.study.pairing import (
     group_runs,
     missing_baselines,
     mixed_precisions,
-    same_images,
+    pair,
 )
-from alexnet.study.statistics import MeanDelta, PairedDelta, holm, mean_delta, paired_delta
+from alexnet.study.statistics import MeanDelta, holm, mean_delta
 from alexnet.study.verdict import Assessment, assess
 
-MEASURES = ("top1", "top5")
+SOURCES = ("paper", "log")
+"""Of claims: the paper, and its authors' log."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeedPair:
-    """One run of the table and its baseline. The mappings are over `MEASURES`."""
-
-    run: Run
-    baseline: "SeedPair | None"
-    """The run without the ablation, with the same seed; None for a baseline and for a run without one."""
-    errors: Mapping[str, float]
-    """Percent."""
-    deltas: Mapping[str, PairedDelta]
-    """Empty if there is no baseline."""
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class AblationRow:
     """One ablation, or the baseline. The mappings are over `MEASURES`."""
 
     ablation: str
-    claim: Claim | None
-    """None for the baseline and for combined ablations: deltas do not add up."""
-    pairs: tuple[SeedPair, ...]
+    counted: tuple[Evaluated, ...]
     """The runs that the means are over, in order of seeds; those with a baseline if any has one."""
-    errors: Mapping[str, float]
-    """Percent, mean over seeds."""
-    deltas: Mapping[str, MeanDelta]
-    """Empty for the baseline, and if no run has a baseline."""
-    assessments: Mapping[str, Assessment]
-    """Empty if `deltas` is."""
-    unpaired: tuple[SeedPair, ...]
+    unpaired: tuple[Evaluated, ...]
     """Runs left out of the means because they have no baseline, while others of this ablation have one."""
+    assessments: dict[str, Assessment] = field(default_factory=dict)
+    """Follow once all rows are known; stay empty if `deltas` is."""
 
     @property
-    def runs(self) -> tuple[SeedPair, ...]:
+    def runs(self) -> tuple[Evaluated, ...]:
         """All runs of the row, counted or not."""
-        return *self.pairs, *self.unpaired
+        return *self.counted, *self.unpaired
 
     @property
     def seeds(self) -> list[int]:
         """Seeds of the runs that the means are over."""
-        return [pair.run.result.seed for pair in self.pairs]
+        return [one.run.result.seed for one in self.counted]
 
-    def expected_delta(self, source: str, measure: str) -> float | None:
-        """Return the rise of the error, in points, that a `source` (`paper` or `log`) claims, if any."""
-        claimed: float | None = getattr(getattr(self.claim, source), measure) if self.claim else None
-        return claimed
+    @property
+    def claim(self) -> Claim | None:
+        """None for the baseline and for combined ablations: deltas do not add up."""
+        return self.counted[0].run.result.claims.get(self.ablation)
+
+    @cached_property
+    def errors(self) -> dict[str, float]:
+        """Percent, mean over seeds."""
+        return {name: float(np.mean([one.errors[name] for one in self.counted])) for name in MEASURES}
+
+    @cached_property
+    def deltas(self) -> dict[str, MeanDelta]:
+        """Empty for the baseline, and if no run has a baseline."""
+        pairs = [(one.baseline.correct, one.correct) for one in self.counted if one.baseline]
+        return {
+            name: mean_delta(*(np.stack([correct[name] for correct in side]) for side in zip(*pairs, strict=True)))
+            for name in MEASURES
+            if pairs
+        }
+
+    def expected_deltas(self, measure: str) -> dict[str, float]:
+        """Return the rise of the error, in points, that each source (`paper`, `log`) claims, if it does."""
+        given = {name: getattr(getattr(self.claim, name), measure) for name in SOURCES} if self.claim else {}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +102,7 @@ class ComparisonTable:
     @property
     def runs(self) -> list[Run]:
         """Every run of the table, finished or not."""
-        return [*(pair.run for row in self.rows for pair in row.runs), *self.unfinished]
+        return [*(one.run for row in self.rows for one in row.runs), *self.unfinished]
 
 
 def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[ComparisonTable]:
@@ -110,25 +113,23 @@ def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Compar
     Raises:
         UserError: no finished run has the split and view.
     """
-    finished = [run for run in runs if run.finished]
     groups = group_runs(runs)
     splits = [split or ("test" if any("test" in run.result.errors for run in group) else "val") for group in groups]
-    wanted = list(zip(groups, splits, distinguishing_overrides(groups), strict=True))
-    if finished and not any(view in run.result.errors.get(name, {}) for group, name, _ in wanted for run in group):
-        present = sorted(
-            {f"{name}/{seen}" for run in finished for name, views in run.result.errors.items() for seen in views}
-        )
-        raise UserError(f"no run has errors for {splits[0]}/{view}; there are: {', '.join(present)}")
-    return [_table(group, runs, name, view, overrides) for group, name, overrides in wanted]
+    finished = [(run, name) for group, name in zip(groups, splits, strict=True) for run in group if run.finished]
+    if finished and not any(view in run.result.errors.get(name, {}) for run, name in finished):
+        present = {
+            f"{name}/{seen}" for run, _ in finished for name, views in run.result.errors.items() for seen in views
+        }
+        raise UserError(f"no run has errors for {splits[0]}/{view}; there are: {', '.join(sorted(present))}")
+    told_apart = zip(groups, splits, distinguishing_overrides(groups), strict=True)
+    return [_table(group, runs, name, view, overrides) for group, name, overrides in told_apart]
 
 
 def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, overrides: str) -> ComparisonTable:
     distinct, duplicates = drop_duplicates(members)
-    read, unreadable = evaluate((run for run in distinct if run.finished), split, view)
-    usable, foreign = same_images(read)
-    rows = _rows(usable)
-    unpaired = [one.run for row in rows if row.ablation != BASELINE for one in row.runs if one.baseline is None]
-    paired = [(one.run, one.baseline.run) for row in rows for one in row.runs if one.baseline is not None]
+    usable, left_out = evaluate((run for run in distinct if run.finished), split, view)
+    rows = _rows(pair(usable))
+    paired = [one for row in rows for one in row.runs]
     result = members[0].result
     return ComparisonTable(
         experiment=result.experiment,
@@ -140,68 +141,29 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         target=result.target,
         split=split,
         view=view,
-        images=len(usable[0].predictions.labels) if usable else 0,
+        images=len(usable[0].labels) if usable else 0,
         rows=tuple(rows),
         unfinished=tuple(run for run in distinct if not run.finished),
-        notes=(*duplicates, *unreadable, *foreign, *missing_baselines(unpaired, runs), *mixed_precisions(paired)),
+        notes=(*duplicates, *left_out, *missing_baselines(paired, runs), *mixed_precisions(paired)),
     )
 
 
-def _rows(usable: Sequence[Evaluated]) -> list[AblationRow]:
+def _rows(paired: Sequence[Evaluated]) -> list[AblationRow]:
     ablations: dict[str, list[Evaluated]] = defaultdict(list)
-    for one in sorted(usable, key=lambda one: one.run.result.seed):
+    for one in paired:
         ablations[one.run.result.ablation].append(one)
-    baselines = {one.run.result.seed: one for one in ablations.get(BASELINE, [])}
-    rows = [_row(name, members, baselines) for name, members in ablations.items()]
+    rows = []
+    for name, members in ablations.items():
+        counted = [one for one in members if one.baseline] or members
+        others = tuple(one for one in members if one not in counted)
+        rows.append(AblationRow(ablation=name, counted=tuple(counted), unpaired=others))
     tested = [row for row in rows if row.deltas]
-    holm_p = {name: holm([row.deltas[name].p for row in tested]) for name in MEASURES}
-    assessed = []
-    for place, row in enumerate(tested):
-        assessments = {
-            name: assess(
-                mean,
-                holm_p=holm_p[name][place],
-                paper=row.expected_delta("paper", name),
-                log=row.expected_delta("log", name),
-            )
-            for name, mean in row.deltas.items()
-        }
-        assessed.append(replace(row, assessments=assessments))
-    return sorted([*assessed, *(row for row in rows if not row.deltas)], key=_order)
-
-
-def _row(ablation: str, members: Sequence[Evaluated], baselines: Mapping[int, Evaluated]) -> AblationRow:
-    with_baseline = [] if ablation == BASELINE else [one for one in members if one.run.result.seed in baselines]
-    partners = [baselines[one.run.result.seed] for one in with_baseline]
-    others = [_pair(one) for one in members if one not in with_baseline]
-    paired = [_pair(one, partner) for one, partner in zip(with_baseline, partners, strict=True)]
-    counted = paired or others
-    return AblationRow(
-        ablation=ablation,
-        claim=members[0].run.result.claims.get(ablation),
-        pairs=tuple(counted),
-        errors={name: float(np.mean([pair.errors[name] for pair in counted])) for name in MEASURES},
-        deltas={name: mean_delta(_stack(partners, name), _stack(with_baseline, name)) for name in MEASURES if paired},
-        assessments={},  # follow once all rows are known
-        unpaired=tuple(others if paired else ()),
-    )
-
-
-def _pair(one: Evaluated, partner: Evaluated | None = None) -> SeedPair:
-    images = len(one.predictions.labels)
-    errors = {name: 100 * int((~_correct(one, name)).sum()) / images for name in MEASURES}
-    if partner is None:
-        return SeedPair(run=one.run, baseline=None, errors=errors, deltas={})
-    deltas = {name: paired_delta(_correct(partner, name), _correct(one, name)) for name in MEASURES}
-    return SeedPair(run=one.run, baseline=_pair(partner), errors=errors, deltas=deltas)
-
-
-def _correct(one: Evaluated, measure: str) -> NDArray[np.bool_]:
-    return one.predictions.top1_correct if measure == "top1" else one.predictions.top5_correct
-
-
-def _stack(members: Sequence[Evaluated], measure: str) -> NDArray[np.bool_]:
-    return np.stack([_correct(one, measure) for one in members])
+    for name in MEASURES:
+        p_values = holm([row.deltas[name].p for row in tested])
+        for row, p in zip(tested, p_values, strict=True):
+            claims = row.expected_deltas(name)
+            row.assessments[name] = assess(row.deltas[name], holm_p=p, paper=claims.get("paper"), log=claims.get("log"))
+    return sorted(rows, key=_order)
 
 
 def _order(row: AblationRow) -> tuple[int, list[int], str]:

@@ -3,18 +3,23 @@
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alexnet.config.schema import NON_IDENTITY_KEYS
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.predictions import ViewPredictions, read_predictions
-from alexnet.runs.result import BASELINE, Result
+from alexnet.runs.predictions import read_predictions
+from alexnet.runs.result import Result
+from alexnet.study.statistics import PairedDelta, paired_delta
 
+MEASURES = ("top1", "top5")
 SHARED_OR_PER_RUN_KEYS = ("ablation", "seed", "experiment", "recipe", *NON_IDENTITY_KEYS)
 """Keys that vary within a table, are in its title anyway, or do not affect what is computed."""
 
@@ -28,21 +33,34 @@ class Note:
     """The command that solves it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluated:
-    """A finished run with its net's predictions on the split and view under study."""
+    """A finished run with what its net got right on the split and view under study. Mappings are over `MEASURES`."""
 
     run: Run
-    predictions: ViewPredictions
+    labels: NDArray[np.int32]
+    """[N], the images' true classes."""
+    correct: Mapping[str, NDArray[np.bool_]]
+    """[N] each."""
+    baseline: "Evaluated | None" = None
+    """The run without the ablation, with the same seed; None for a baseline and for a run without one."""
+
+    @cached_property
+    def errors(self) -> dict[str, float]:
+        """Percent."""
+        return {name: 100 * int((~correct).sum()) / len(correct) for name, correct in self.correct.items()}
+
+    @cached_property
+    def deltas(self) -> dict[str, PairedDelta]:
+        """Differences from the baseline; empty if there is none."""
+        baseline = self.baseline
+        return {name: paired_delta(baseline.correct[name], self.correct[name]) for name in MEASURES} if baseline else {}
 
 
 def group_runs(runs: Iterable[Run]) -> list[list[Run]]:
     """Group runs that differ only by ablation and seed and used the same data, by experiment, recipe and data."""
-    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    for run in runs:
-        groups[(run.result.pairing_key, run.result.data.fingerprint)].append(run)
-
-    return [group for _, group in sorted(groups.items(), key=lambda item: (*_title(item[1]), *item[0]))]
+    key = attrgetter("result.pairing_key", "result.data.fingerprint")
+    return sorted((list(group) for _, group in groupby(sorted(runs, key=key), key=key)), key=_title)
 
 
 def _title(group: Sequence[Run]) -> tuple[str, str, str]:
@@ -71,13 +89,9 @@ def distinguishing_overrides(groups: Iterable[Sequence[Run]]) -> list[str]:
 
 def _overrides(run: Run) -> list[str]:
     """Return the overrides in a run's command that affect what is computed."""
+    ignored = tuple(f"{key}." for key in SHARED_OR_PER_RUN_KEYS)
     words = [word.lstrip("+") for word in shlex.split(run.result.command) if "=" in word]
-    keys = [word.partition("=")[0].replace("/", ".") for word in words]
-    return [
-        word
-        for word, key in zip(words, keys, strict=True)
-        if not any(key == one or key.startswith(f"{one}.") for one in SHARED_OR_PER_RUN_KEYS)
-    ]
+    return [word for word in words if not f"{word.partition('=')[0].replace('/', '.')}.".startswith(ignored)]
 
 
 def _common(lists: Sequence[list[str]]) -> list[str]:
@@ -105,52 +119,56 @@ def drop_duplicates(runs: Iterable[Run]) -> tuple[list[Run], list[Note]]:
 
 
 def evaluate(runs: Iterable[Run], split: str, view: str) -> tuple[list[Evaluated], list[Note]]:
-    """Read the predictions of finished runs; note the runs whose predictions are missing or damaged."""
+    """Read what finished runs got right, all on the images of the first baseline (else of the first run).
+
+    Leave out runs whose predictions are missing or damaged or of other images; the notes say which, and why.
+    """
     evaluated, notes = [], []
     for run in runs:
-        if view not in run.result.errors.get(split, {}):
-            notes.append(Note(f"{run}: left out, it has no errors for {split}/{view}."))
-            continue
         try:
-            evaluated.append(Evaluated(run, _checked_predictions(run, split, view)))
+            evaluated.append(_read(run, split, view))
         except UserError as error:
             notes.append(Note(f"{run}: left out, {error}."))
-    return evaluated, notes
-
-
-def _checked_predictions(run: Run, split: str, view: str) -> ViewPredictions:
-    """Read the predictions and check that the errors in `result.json` were counted from them."""
-    predictions = read_predictions(run.directory, split, view)
-    counted, stated = predictions.error_rates(), run.result.errors[split][view]
-    # Half an image: a rate that went through 32-bit numbers still means the same count.
-    same = all(abs(a - b) * counted.images < 0.5 for a, b in ((counted.top1, stated.top1), (counted.top5, stated.top5)))
-    if stated.images != counted.images or not same:
-        raise UserError(f"{run.directory}: result.json and predictions.npz disagree on {split}/{view}")
-    return predictions
-
-
-def same_images(evaluated: Sequence[Evaluated]) -> tuple[list[Evaluated], list[Note]]:
-    """Keep the runs whose labels equal those of the first baseline (else of the first run); note the others."""
-    if not evaluated:
-        return [], []
-    reference = min(evaluated, key=lambda one: (not one.run.is_baseline, one.run.result.seed))
-    labels = reference.predictions.labels
-    kept = [one for one in evaluated if np.array_equal(one.predictions.labels, labels)]
-    notes = [
-        Note(f"{one.run}: left out, its labels differ from those of {reference.run}: not the same test images.")
+    ranked = sorted(evaluated, key=lambda one: (not one.run.is_baseline, one.run.result.seed))
+    kept = [one for one in evaluated if np.array_equal(one.labels, ranked[0].labels)]
+    notes += [
+        Note(f"{one.run}: left out, its labels differ from those of {ranked[0].run}: not the same test images.")
         for one in evaluated
         if one not in kept
     ]
     return kept, notes
 
 
-def mixed_precisions(pairs: Iterable[tuple[Run, Run]]) -> list[Note]:
-    """Warn about runs whose baseline was trained at a different precision; in each pair the run comes first."""
+def _read(run: Run, split: str, view: str) -> Evaluated:
+    """Read a run's predictions and check that the errors in `result.json` were counted from them."""
+    if view not in run.result.errors.get(split, {}):
+        raise UserError(f"it has no errors for {split}/{view}")
+    predictions, stated = read_predictions(run.directory, split, view), run.result.errors[split][view]
+    counted = predictions.error_rates()
+    # Half an image: a rate that went through 32-bit numbers still means the same count.
+    same = all(abs(a - b) * counted.images < 0.5 for a, b in ((counted.top1, stated.top1), (counted.top5, stated.top5)))
+    if stated.images != counted.images or not same:
+        raise UserError(f"{run.directory}: result.json and predictions.npz disagree on {split}/{view}")
+    correct = {"top1": predictions.top1_correct, "top5": predictions.top5_correct}
+    return Evaluated(run=run, labels=predictions.labels, correct=correct)
+
+
+def pair(evaluated: Iterable[Evaluated]) -> list[Evaluated]:
+    """Give every ablated run the baseline with its seed, if there is one; return all in order of seeds."""
+    ordered = sorted(evaluated, key=lambda one: one.run.result.seed)
+    baselines = {one.run.result.seed: one for one in ordered if one.run.is_baseline}
+    return [
+        one if one.run.is_baseline else replace(one, baseline=baselines.get(one.run.result.seed)) for one in ordered
+    ]
+
+
+def mixed_precisions(evaluated: Iterable[Evaluated]) -> list[Note]:
+    """Warn about runs whose baseline was trained at a different precision."""
     mixed: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for run, baseline in pairs:
-        ours, theirs = run.result.precision, baseline.result.precision
+    for one in evaluated:
+        ours, theirs = one.run.result.precision, one.baseline and one.baseline.run.result.precision
         if ours and theirs and ours != theirs:
-            mixed[ours, theirs].append(f"{run.result.ablation} seed {run.result.seed}")
+            mixed[ours, theirs].append(f"{one.run.result.ablation} seed {one.run.result.seed}")
     return [
         Note(f"Trained at precision {ours}, the baseline at {theirs}, which is part of the delta: {', '.join(names)}.")
         for (ours, theirs), names in mixed.items()
@@ -162,12 +180,15 @@ def baseline_command(command: str) -> str:
     return shlex.join(word for word in shlex.split(command) if not re.match(r"\+{0,2}ablation=", word))
 
 
-def missing_baselines(unpaired: Iterable[Run], runs: Sequence[Run]) -> list[Note]:
-    """Say for runs without a usable baseline why, and the command that makes it, once for each baseline."""
+def missing_baselines(evaluated: Iterable[Evaluated], runs: Sequence[Run]) -> list[Note]:
+    """Say for ablated runs without a usable baseline why, and the command that makes it, once for each baseline.
+
+    `runs` are all runs, of every table.
+    """
     ablations: dict[tuple[int, str, str], list[str]] = defaultdict(list)
-    for run in unpaired:
-        reason = _why_no_baseline(run, runs)
-        ablations[(run.result.seed, reason, baseline_command(run.result.command))].append(run.result.ablation)
+    for run in (one.run for one in evaluated if not (one.baseline or one.run.is_baseline)):
+        command = baseline_command(run.result.command)
+        ablations[run.result.seed, _why_no_baseline(run, runs), command].append(run.result.ablation)
     return [
         Note(f"No baseline run with seed {seed} for {', '.join(names)}{reason}. To make it:", command)
         for (seed, reason, command), names in ablations.items()
@@ -175,10 +196,10 @@ def missing_baselines(unpaired: Iterable[Run], runs: Sequence[Run]) -> list[Note
 
 
 def _why_no_baseline(run: Run, runs: Sequence[Run]) -> str:
-    """Return why an existing baseline cannot be used, if one exists; `runs` are all runs, of every table."""
-    wanted = (BASELINE, run.result.pairing_key, run.result.seed)
+    """Return why an existing baseline cannot be used, if one exists."""
+    same_result = attrgetter("pairing_key", "seed")
     for other in runs:
-        if (other.result.ablation, other.result.pairing_key, other.result.seed) != wanted:
+        if not other.is_baseline or same_result(other.result) != same_result(run.result):
             continue
         if other.result.data.fingerprint != run.result.data.fingerprint:
             return f" ({other.result.run} used different images: its data fingerprint differs)"

@@ -1,129 +1,24 @@
-"""Words and figures of a comparison, the same in the terminal, in files and in charts: the one list of columns."""
+"""Words of a comparison, the same in the terminal, in files and in charts; its columns are in `columns`."""
 
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from alexnet.runs.result import BASELINE
-from alexnet.study.comparison import MEASURES, AblationRow, ComparisonTable, SeedPair
-from alexnet.study.statistics import Interval, MeanDelta, PairedDelta
-from alexnet.study.verdict import Assessment
+from alexnet.study.comparison import SOURCES, AblationRow, ComparisonTable
+from alexnet.study.statistics import Interval
 
 Record = dict[str, object]
 """Figures of a line of a table, by column."""
 MINUS = "\N{MINUS SIGN}"
-ONE_SEED_MARK = "*"
 MEASURE_NAMES = {"top1": "top-1", "top5": "top-5"}
 VIEWS = {"ten_crop": "ten crops", "center": "center crop"}
 SPLITS = {"test": "test", "val": "validation"}
 UNPRINTED = {"log": "the authors' log", "source": "the authors' source"}
 """Sources of claims that no section of the paper makes."""
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One ablation by one measure."""
-
-    row: AblationRow
-    measure: str
-
-    @property
-    def mean(self) -> MeanDelta | None:
-        """None if there is no baseline to compare with."""
-        return self.row.deltas.get(self.measure)
-
-    @property
-    def assessment(self) -> Assessment | None:
-        """None if there is no baseline to compare with."""
-        return self.row.assessments.get(self.measure)
-
-    def claim(self, source: str) -> float | None:
-        """Return the rise of the error that a source claims, in points."""
-        return self.row.expected_delta(source, self.measure)
-
-
-def _mean(value: Callable[[MeanDelta], object]) -> Callable[[Cell], object]:
-    return lambda cell: cell.mean and value(cell.mean)
-
-
-def _assessed(value: Callable[[Assessment], object]) -> Callable[[Cell], object]:
-    return lambda cell: cell.assessment and value(cell.assessment)
-
-
-def _verdict(cell: Cell, source: str) -> str:
-    """Show a verdict, with a mark if it rests on one seed."""
-    verdict = cell.assessment and getattr(cell.assessment, source)
-    return f"{verdict}{ONE_SEED_MARK if len(cell.row.pairs) == 1 else ''}" if verdict else ""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A figure of an ablation and a measure, in every table and file."""
-
-    key: str
-    """In CSV files and W&B, after the measure."""
-    value: Callable[[Cell], object]
-    """In files, at full precision; None if unknown."""
-    heading: str | None = None
-    """In tables for readers; None for figures that only files hold."""
-    text: Callable[[Cell], object] = lambda _: None
-    """In tables for readers; None if there is nothing to say."""
-
-    def show(self, cell: Cell) -> str:
-        """Return the text for readers."""
-        return str(self.text(cell) or "")
-
-
-COLUMNS = (
-    Column("error", lambda c: c.row.errors[c.measure], "Error", lambda c: f"{c.row.errors[c.measure]:.2f}"),
-    Column("delta", _mean(lambda m: m.delta), "Delta", _mean(lambda m: f"{m.delta:+.2f}")),
-    Column("low", _mean(lambda m: m.interval.low), "95 % interval", _mean(lambda m: shown_interval(m.interval))),
-    Column("high", _mean(lambda m: m.interval.high)),
-    Column("p", _mean(lambda m: m.p), "p", _mean(lambda m: shown_p(m.p))),
-    Column("holm_p", _assessed(lambda a: a.holm_p), "Holm p", _assessed(lambda a: shown_p(a.holm_p))),
-    Column("seed_sd", _mean(lambda m: m.seed_sd)),
-    Column("seed_low", _mean(lambda m: m.seed_interval and m.seed_interval.low)),
-    Column("seed_high", _mean(lambda m: m.seed_interval and m.seed_interval.high)),
-    Column("paper", lambda c: c.claim("paper"), "Paper", lambda c: shown_points(c.claim("paper"))),
-    Column("log", lambda c: c.claim("log"), "Log", lambda c: shown_points(c.claim("log"))),
-    Column("paper_verdict", _assessed(lambda a: a.paper and a.paper.value), "Verdict", lambda c: _verdict(c, "paper")),
-    Column("log_verdict", _assessed(lambda a: a.log and a.log.value), "Verdict on log", lambda c: _verdict(c, "log")),
-    Column(
-        "seeds_needed",
-        _assessed(lambda a: a.seeds_needed),
-        "Seeds needed",
-        _assessed(lambda a: a.seeds_needed or a.no_power_reason),
-    ),
-    Column("no_seeds", _assessed(lambda a: a.no_power_reason)),
-    Column(
-        "resolvable",
-        _assessed(lambda a: a.min_detectable_effect),
-        "Detectable",
-        _assessed(lambda a: "unknown" if a.min_detectable_effect is None else f"{a.min_detectable_effect:.2f}"),
-    ),
-)
-SHOWN_COLUMNS = {column.key: column for column in COLUMNS if column.heading}
-
-
-def _paired(value: Callable[[PairedDelta], object]) -> Callable[[SeedPair, str], object]:
-    return lambda pair, measure: value(pair.deltas[measure]) if pair.deltas else None
-
-
-RUN_COLUMNS: Mapping[str, Callable[[SeedPair, str], object]] = {
-    "error": lambda pair, measure: pair.errors[measure],
-    "baseline_error": lambda pair, measure: pair.baseline and pair.baseline.errors[measure],
-    "delta": _paired(lambda delta: delta.delta),
-    "low": _paired(lambda delta: delta.interval.low),
-    "high": _paired(lambda delta: delta.interval.high),
-    "only_run_wrong": _paired(lambda delta: delta.only_run_wrong),
-    "only_baseline_wrong": _paired(lambda delta: delta.only_baseline_wrong),
-    "mcnemar_p": _paired(lambda delta: delta.p),
-}
-"""Figures of a run and a measure in files: key -> value, None if unknown."""
 
 
 def clean(text: str) -> str:
@@ -234,16 +129,11 @@ def target_line(table: ComparisonTable) -> str | None:
     """Return the absolute errors that the paper and the log give for the baseline; None if they give none."""
     known = [
         f"{MEASURE_NAMES[measure]} {value:.1f} % ({source})"
-        for source, points in (("paper", table.target.paper), ("log", table.target.log))
-        for measure in MEASURES
-        if (value := getattr(points, measure)) is not None
+        for source in SOURCES
+        for measure in MEASURE_NAMES
+        if (value := getattr(getattr(table.target, source), measure)) is not None
     ]
     return f"Errors to compare the baseline with: {', '.join(known)}." if known else None
-
-
-def unfinished_lines(table: ComparisonTable) -> list[str]:
-    """Return one line for each failed or interrupted run."""
-    return [f"{run}: {run.result.status}: {run.result.message}" for run in table.unfinished]
 
 
 def unreadable_line(unreadable: Iterable[str]) -> str | None:

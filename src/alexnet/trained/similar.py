@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from alexnet.config.groups import DataConfig
+from alexnet.config.values import DataConfig
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.data.pack.splits import Split

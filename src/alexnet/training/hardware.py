@@ -11,10 +11,10 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
-from alexnet.config.groups import HardwareConfig
 from alexnet.config.schema import Config
+from alexnet.config.values import HardwareConfig
 from alexnet.data.threads import available_cpus
-from alexnet.errors import UserError
+from alexnet.errors import UserError, first_line
 from alexnet.training.two_devices import DDP_OPTIONS, TwoDevicesStrategy
 from alexnet.training.world import SINGLE_PROCESS, DistributedContext
 
@@ -95,8 +95,7 @@ def triton_available() -> bool:
     try:
         torch.compile(lambda x: x + 1)(torch.ones(1, device="cuda"))
     except Exception as error:  # of the machine's compiler, of triton, or of torch
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        warnings.warn(f"augmentation is slower here, in several kernels: {reason}", stacklevel=2)
+        warnings.warn(f"augmentation is slower here, in several kernels: {first_line(error)}", stacklevel=2)
         return False
     return True
 

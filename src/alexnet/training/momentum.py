@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from alexnet.config.groups import OptimizerConfig
+from alexnet.config.values import OptimizerConfig
 
 
 class SGD2012(SGD):

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from alexnet.config.groups import PretrainedConfig
 from alexnet.config.schema import Config
+from alexnet.config.values import PretrainedConfig
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.directory import CHECKPOINTS, weights_file

@@ -1,33 +1,36 @@
 """When the learning rate drops and when training ends: pure functions of the epoch and the errors so far."""
 
 from dataclasses import dataclass
+from typing import assert_never, cast
 
-from alexnet.config.groups import ScheduleConfig
 from alexnet.config.schema import Config
+from alexnet.config.values import ScheduleConfig, ScheduleKind
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """Where a schedule stands at the start of an epoch."""
 
-    drops: int
-    """How often the learning rate has been divided."""
+    drops: float
+    """How often the learning rate has been divided; a fraction where it falls smoothly."""
     finished: bool
 
 
 def progress(schedule: ScheduleConfig, errors: list[float]) -> Progress:
     """Return the state after as many epochs as there are validation errors (fractions, or any monotone measure).
 
-    For fixed epochs the errors' values do not matter, only their number.
+    For fixed epochs the errors' values do not matter, only their number. Another kind of schedule is another case here.
     """
     epoch = len(errors)
-    if schedule.kind == "multistep":
-        return Progress(drops=sum(drop <= epoch for drop in schedule.milestones), finished=epoch >= schedule.epochs)
-    plateaus = count_plateaus(errors, schedule.patience)
-    return Progress(
-        drops=min(plateaus, schedule.max_lr_drops),
-        finished=plateaus > schedule.max_lr_drops or epoch >= schedule.epochs,
-    )
+    match cast(ScheduleKind, schedule.kind):
+        case "multistep":
+            drops, finished = sum(drop <= epoch for drop in schedule.milestones), False
+        case "plateau":
+            plateaus = count_plateaus(errors, schedule.patience)
+            drops, finished = min(plateaus, schedule.max_lr_drops), plateaus > schedule.max_lr_drops
+        case unknown:
+            assert_never(unknown)
+    return Progress(drops=drops, finished=finished or epoch >= schedule.epochs)
 
 
 def count_plateaus(errors: list[float], patience: int) -> int:
@@ -47,12 +50,12 @@ def count_plateaus(errors: list[float], patience: int) -> int:
     return plateaus
 
 
-def dropped_lr(schedule: ScheduleConfig, lr: float, drops: int) -> float:
+def dropped_lr(schedule: ScheduleConfig, lr: float, drops: float) -> float:
     """Return the learning rate after some drops."""
     return float(lr / schedule.factor**drops)
 
 
-def group_lr(config: Config, epoch: int, drops: int, *, is_bias: bool, is_late: bool) -> float:
+def group_lr(config: Config, epoch: int, drops: float, *, is_bias: bool, is_late: bool) -> float:
     """Return the learning rate in an epoch of weights or biases, of a layer with late changes or not.
 
     `drops` is how often the schedule has divided that of the weights so far. 2012 source: weights and biases are

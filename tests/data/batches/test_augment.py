@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from alexnet.config.groups import ColorConfig, CropsConfig
+from alexnet.config.values import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import Augmenter, CropGeometry, RawBatch
 from alexnet.data.pack.statistics import PixelStats
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.config.groups import ColorConfig, CropsConfig
+from alexnet.config.values import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import Augmenter, CropGeometry, RawBatch
 from alexnet.data.batches.augment_numba import NumbaAugmenter
 from alexnet.data.batches.plan import draw_epoch

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet.config.groups import DataConfig, ShapesConfig
+from alexnet.config.values import DataConfig, ShapesConfig
 from alexnet.data.pack import sets
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.config.groups import ShapesConfig
+from alexnet.config.values import ShapesConfig
 from alexnet.data.sources import shapes
 from tests.data.samples import contents
 

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from wandb.proto.wandb_internal_pb2 import Record
 
-from alexnet.config.groups import WandbConfig
+from alexnet.config.values import WandbConfig
 from alexnet.study.comparison import compare
 from alexnet.study.report.dashboard import run_id
 from alexnet.study.report.report import FILES, collect_some, report

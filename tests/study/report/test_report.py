@@ -14,10 +14,10 @@ from rich.console import Console
 from alexnet.config.schema import Errors, Target
 from alexnet.errors import UserError
 from alexnet.runs.collect import collect
-from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.result import GitState
+from alexnet.study.columns import COMPARISON_COLUMNS, RUNS_COLUMNS
 from alexnet.study.comparison import compare
-from alexnet.study.report.export import COMPARISON_COLUMNS, RUNS_COLUMNS
 from alexnet.study.report.report import FILES, report
 from alexnet.study.report.table import print_table
 from alexnet.study.wording import shown_points, shown_seeds
@@ -236,3 +236,10 @@ def test_a_stranger_s_message_does_not_reach_the_terminal_as_an_escape_sequence(
     small_study(tmp_path)
     save(tmp_path, unfinished(result("no_color"), "failed", "\x1b[31mred\x1b]0;title\x07"))
     assert "\x1b" not in printed(tmp_path)
+
+
+def test_a_report_without_any_usable_run_says_why(tmp_path: Path) -> None:
+    (save(tmp_path, result(), predictions(300, 100)) / PREDICTIONS_FILE).unlink()
+    assert "predictions.npz: missing" in printed(tmp_path)
+    for name in ("comparison.md", "comparison.html"):
+        assert "predictions.npz: missing" in (tmp_path / name).read_text(encoding="utf-8")

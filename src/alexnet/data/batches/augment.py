@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from alexnet.config.groups import ColorConfig, CropsConfig
+from alexnet.config.values import ColorConfig, CropsConfig
 from alexnet.data.pack.statistics import PixelStats
 
 

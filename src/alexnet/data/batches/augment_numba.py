@@ -11,7 +11,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from alexnet.config.groups import ColorConfig, CropsConfig
+from alexnet.config.values import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import CropGeometry, color_scale, pca_directions
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.splits import Split

@@ -5,11 +5,11 @@ Nothing here is random or depends on timing: the epoch plan says which images ar
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.config.schema import Config
@@ -18,7 +18,7 @@ from alexnet.data.batches.augment_numba import NumbaAugmenter
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.pack import Pack
-from alexnet.data.pack.splits import Split
+from alexnet.data.pack.splits import Indices, Split
 from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.parts import SINGLE_REPLICA, Replica
 
@@ -131,47 +131,41 @@ class AugmentedBatches:
         return AugmentedBatch(self._augment(self._split, self._plan, part, buffer), labels)
 
 
+@dataclass(frozen=True)
 class RawBatches:
     """Makes batches for a network elsewhere, which augments them there: on the CPU, pinned if `device` is a GPU."""
 
-    def __init__(
-        self, split: Split, plan: EpochPlan, device: torch.device, decoder: NvjpegDecoder | None = None
-    ) -> None:
-        """`decoder` is a GPU's, for JPEG packs; its images are on the GPU already."""
-        self._split, self._plan, self._decoder = split, plan, decoder
-        self._pin = device.type == "cuda"
+    split: Split
+    plan: EpochPlan
+    device: torch.device
+    decoder: NvjpegDecoder | None = None
+    """A GPU's, for JPEG packs; its images are on the GPU already."""
 
     def __call__(self, part: slice) -> RawBatch:
-        indices, plan = self._plan.order[part], self._plan
-        if self._decoder is None:
-            size = self._split.image_size
-            images = torch.empty((len(indices), size, size, 3), dtype=torch.uint8, pin_memory=self._pin)
-            self._split.gather(indices, images.numpy())
-        else:
-            images = self._decoder.gather(self._split, indices)
-        return RawBatch(
-            images=images,
-            labels=self._tensor(self._split.labels[indices]),
-            crop_offsets=self._tensor(plan.crop_offsets[part]),
-            flips=self._tensor(plan.flips[part]),
-            colors=self._tensor(plan.colors[part]),
-        )
-
-    def _tensor(self, values: NDArray[Any]) -> Tensor:
-        tensor = torch.from_numpy(values)
-        return tensor.pin_memory() if self._pin else tensor
+        indices, pin = self.plan.order[part], self.device.type == "cuda"
+        of_plan = (self.plan.crop_offsets[part], self.plan.flips[part], self.plan.colors[part])
+        drawn = [torch.from_numpy(values) for values in (self.split.labels[indices], *of_plan)]
+        images = _read(self.split, indices, self.decoder, pin=pin)
+        return RawBatch(images, *(tensor.pin_memory() if pin else tensor for tensor in drawn))
 
 
+@dataclass(frozen=True)
 class EvalBatches:
     """Makes batches for evaluation, in order: images uint8 [N, S, S, 3] and labels int64 [N]."""
 
-    def __init__(self, split: Split, decoder: NvjpegDecoder | None = None) -> None:
-        """`decoder` is a GPU's, for JPEG packs; its images are on the GPU, the labels on the CPU."""
-        self._split, self._decoder = split, decoder
+    split: Split
+    decoder: NvjpegDecoder | None = None
+    """A GPU's, for JPEG packs; its images are on the GPU, the labels on the CPU."""
 
     def __call__(self, part: slice) -> tuple[Tensor, Tensor]:
         indices = np.arange(part.start, part.stop)
-        labels = torch.from_numpy(self._split.labels[indices])
-        if self._decoder is not None:
-            return self._decoder.gather(self._split, indices), labels
-        return torch.from_numpy(self._split.gather(indices)), labels
+        return _read(self.split, indices, self.decoder), torch.from_numpy(self.split.labels[indices])
+
+
+def _read(split: Split, indices: Indices, decoder: NvjpegDecoder | None, *, pin: bool = False) -> Tensor:
+    """Read images, uint8 [n, S, S, 3], into the host's memory, or onto the decoder's GPU."""
+    if decoder is not None:
+        return decoder.gather(split, indices)
+    images = torch.empty((len(indices), split.image_size, split.image_size, 3), dtype=torch.uint8, pin_memory=pin)
+    split.gather(indices, images.numpy())
+    return images

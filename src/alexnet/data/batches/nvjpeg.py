@@ -15,7 +15,7 @@ from torch import Tensor
 
 from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack.splits import Indices, JpegSplit, Split
-from alexnet.errors import UserError
+from alexnet.errors import UserError, first_line
 
 CHOSEN = "data.decoder=nvjpeg"
 
@@ -36,7 +36,7 @@ class NvjpegDecoder:
             self._decode([np.frombuffer(encode(np.zeros((64, 64, 3), np.uint8), JpegQuality()), np.uint8)], 64)
         except (ImportError, RuntimeError) as error:
             raise UserError(
-                f"{CHOSEN}: this torchvision decodes nothing on {device} ({_first_line(error)});"
+                f"{CHOSEN}: this torchvision decodes nothing on {device} ({first_line(error)});"
                 " install one that is built with nvJPEG, or choose cpu"
             ) from error
 
@@ -59,7 +59,7 @@ class NvjpegDecoder:
         except RuntimeError as error:
             split.gather(indices)  # nvJPEG does not say which image it is; this does
             raise UserError(
-                f"{CHOSEN}: nvJPEG failed on images that the host decodes ({_first_line(error)}); choose cpu"
+                f"{CHOSEN}: nvJPEG failed on images that the host decodes ({first_line(error)}); choose cpu"
             ) from error
 
     def _decode(self, files: Sequence[npt.NDArray[np.uint8]], size: int) -> Tensor:
@@ -77,7 +77,3 @@ class NvjpegDecoder:
                 self._stream.synchronize()
                 images.record_stream(torch.cuda.default_stream(self._device))
         return images
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

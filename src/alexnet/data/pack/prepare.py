@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import alexnet
-from alexnet.config.groups import ENCODINGS
+from alexnet.config.values import ENCODINGS
 from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack.pack import Pack, is_pack, open_pack
 from alexnet.data.pack.writer import PackWriter

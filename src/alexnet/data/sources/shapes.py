@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from alexnet.config.groups import ShapesConfig
+from alexnet.config.values import ShapesConfig
 from alexnet.data.progress import progress
 
 VERSION = 1  # counts up when the drawing changes, so that packs of older drawings are not reused

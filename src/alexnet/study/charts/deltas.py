@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
-from alexnet.study.comparison import MEASURES, AblationRow, ComparisonTable
+from alexnet.study.comparison import AblationRow, ComparisonTable
+from alexnet.study.pairing import MEASURES
 from alexnet.study.statistics import Interval
 from alexnet.study.wording import (
     MEASURE_NAMES,
@@ -128,7 +129,7 @@ def _reach(rows: Sequence[AblationRow], measure: str) -> Interval:
     """Return what the axis covers: 0, every claim, and the intervals unless one is far longer than the others."""
     intervals = [row.deltas[measure].interval for row in rows]
     reaches = sorted(max(abs(low), abs(high)) for low, high in intervals)
-    claims = [value for row in rows for source in ("paper", "log") if (value := row.expected_delta(source, measure))]
+    claims = [value for row in rows for value in row.expected_deltas(measure).values()]
     limit = max([CLIPPING * reaches[len(reaches) // 2], *map(abs, claims)])
     low = min([0.0, *claims, *(max(low, -limit) for low, _ in intervals)])
     high = max([0.0, *claims, *(min(high, limit) for _, high in intervals)])
@@ -155,15 +156,15 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, reach: Interval, y: 
     ):
         if beyond:
             axes.plot(end, y, marker=marker, color=LIGHT["ours"], markersize=11, **style)
-    if len(row.pairs) > 1:
-        seeds = [value for one in row.pairs if reach.low <= (value := one.deltas[measure].delta) <= reach.high]
+    if len(row.counted) > 1:
+        seeds = [value for one in row.counted if reach.low <= (value := one.deltas[measure].delta) <= reach.high]
         axes.plot(seeds, [y] * len(seeds), **_SEEDS, **style)
     if reach.low <= mean.delta <= reach.high:
         excludes_zero = mean.interval.low > 0 or mean.interval.high < 0
         axes.plot(mean.delta, y, **(_POINT if excludes_zero else _OPEN_POINT), **style)
-    for source, marks, offset in (("paper", _PAPER, -7 / LINE), ("log", _LOG, 7 / LINE)):
-        if (claim := row.expected_delta(source, measure)) is not None:
-            axes.plot(claim, y + offset, **marks, **style)
+    for source, claim in row.expected_deltas(measure).items():
+        marks, offset = _CLAIMS[source]
+        axes.plot(claim, y + offset, **marks, **style)
 
 
 _BAND: dict[str, Any] = {"color": LIGHT["ours"], "linewidth": 12, "alpha": 0.2, "solid_capstyle": "butt"}
@@ -175,6 +176,8 @@ _OPEN_POINT = _DOT | {
     "markeredgewidth": 2.5,
 }  # fmt: skip
 _SEEDS = _DOT | {"label": "single seeds", "markersize": 6, "alpha": 0.6, "markeredgewidth": 0.0}
-_PAPER: dict[str, Any] = {"label": "the paper's claim", "marker": 7, "markersize": 11, "color": LIGHT["claim"]}
-_LOG: dict[str, Any] = {"label": "the authors' log", "marker": 6, "markersize": 11, "color": LIGHT["log"]}
-"""Markers 6 and 7 are carets, centered at their tips."""
+_CLAIMS: dict[str, tuple[dict[str, Any], float]] = {
+    "paper": ({"label": "the paper's claim", "marker": 7, "markersize": 11, "color": LIGHT["claim"]}, -7 / LINE),
+    "log": ({"label": "the authors' log", "marker": 6, "markersize": 11, "color": LIGHT["log"]}, 7 / LINE),
+}
+"""Markers and their distance from the line; 6 and 7 are carets, centered at their tips."""

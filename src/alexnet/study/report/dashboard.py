@@ -16,20 +16,22 @@ from alexnet.errors import first_line
 from alexnet.runs.result import BASELINE
 from alexnet.runs.wandb_names import COMPARISON, Destination, group_name, tags
 from alexnet.study.charts.deltas import CHART_FILE
-from alexnet.study.comparison import MEASURES, ComparisonTable
-from alexnet.study.report.export import (
+from alexnet.study.columns import (
+    COLUMNS,
     ROW_FIELDS,
     RUNS_COLUMNS,
     TABLE_FIELDS,
-    row_record,
+    figures,
+    row_facts,
     run_records,
     table_record,
 )
+from alexnet.study.comparison import ComparisonTable
+from alexnet.study.pairing import MEASURES
 from alexnet.study.report.page import PAGE_FILE
-from alexnet.study.wording import COLUMNS, Record, clean, title
+from alexnet.study.wording import Record, clean, title
 
 DELTAS_TABLE, RUNS_TABLE = "deltas", "runs"
-DELTA_COLUMNS = (*ROW_FIELDS, "measure", *(column.key for column in COLUMNS))
 REPORT, INTERVALS_CHART = "report", "intervals"
 
 
@@ -69,16 +71,21 @@ def _log(table: ComparisonTable, files: Sequence[Path], to: Destination) -> str:
         config=config(table),
         settings=wandb.Settings(console="off", silent=True, reinit="create_new"),
     ) as run:
-        deltas = wandb.Table(columns=list(DELTA_COLUMNS), data=delta_rows(table))
-        columns = RUNS_COLUMNS[len(TABLE_FIELDS) :]
-        runs = wandb.Table(columns=[*columns], data=[[one.get(key) for key in columns] for one in run_records(table)])
-        pages = {PAGE_FILE: REPORT, CHART_FILE: INTERVALS_CHART}
-        shown = {
-            pages[file.name]: wandb.Html(file.read_text(encoding="utf-8"), inject=False, data_is_not_path=True)
-            for file in files
-            if file.name in pages
+        tables: dict[str, tuple[Sequence[str], Sequence[Record]]] = {
+            DELTAS_TABLE: (
+                [*ROW_FIELDS, "measure", *(column.key for column in COLUMNS)],
+                [{**row_facts(row), "measure": k, **figures(row, k)} for row in table.rows for k in MEASURES],
+            ),
+            RUNS_TABLE: (RUNS_COLUMNS[len(TABLE_FIELDS) :], run_records(table)),
         }
-        run.log({DELTAS_TABLE: deltas, RUNS_TABLE: runs, **shown})
+        shown: dict[str, object] = {
+            name: wandb.Table(columns=list(keys), data=[[record.get(key) for key in keys] for record in records])
+            for name, (keys, records) in tables.items()
+        }
+        for file in files:
+            if name := {PAGE_FILE: REPORT, CHART_FILE: INTERVALS_CHART}.get(file.name):
+                shown[name] = wandb.Html(file.read_text(encoding="utf-8"), inject=False, data_is_not_path=True)
+        run.log(shown)
         run.summary.update(summary(table))
         artifact = wandb.Artifact(run_id(table), COMPARISON, description=title(table), metadata=config(table))
         # Copied into the run first: an offline run is sent later, when the originals may differ.
@@ -104,28 +111,15 @@ def config(table: ComparisonTable) -> Record:
 
 def summary(table: ComparisonTable) -> Record:
     """Return the figures that are known, by ablation and measure; `docs/wandb.md` lists the keys."""
-    figures: Record = {}
-    for row, record in ((row, row_record(row)) for row in table.rows):
-        for measure in MEASURES:
-            figures[f"error/{row.ablation}/{measure}"] = record[f"{measure}_error"]
-            if row.deltas:
-                figures |= {
-                    delta_key(row.ablation, measure, "" if key == "delta" else key): record[f"{measure}_{key}"]
-                    for key in (column.key for column in COLUMNS)
-                    if key != "error"
-                }
-    return {key: value for key, value in figures.items() if value is not None}
-
-
-def delta_key(ablation: str, measure: str, figure: str = "") -> str:
-    """Return where the summary holds the delta of an ablation, or another figure of it."""
-    return f"delta/{ablation}/{measure}{f'_{figure}' if figure else ''}"
-
-
-def delta_rows(table: ComparisonTable) -> list[list[object]]:
-    """Return one row for each ablation and measure, in the order of `DELTA_COLUMNS`."""
-    return [
-        [*(record[name] for name in ROW_FIELDS), measure, *(record[f"{measure}_{column.key}"] for column in COLUMNS)]
-        for record in map(row_record, table.rows)
+    return {
+        delta_key(row.ablation, measure, key) if key != "error" else f"error/{row.ablation}/{measure}": value
+        for row in table.rows
         for measure in MEASURES
-    ]
+        for key, value in figures(row, measure).items()
+        if value is not None and (row.deltas or key == "error")
+    }
+
+
+def delta_key(ablation: str, measure: str, figure: str = "delta") -> str:
+    """Return where the summary holds the delta of an ablation, or another figure of it."""
+    return f"delta/{ablation}/{measure}{'' if figure == 'delta' else f'_{figure}'}"

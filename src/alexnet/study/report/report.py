@@ -12,13 +12,14 @@ from alexnet.files import write_file
 from alexnet.runs.collect import Collection, collect
 from alexnet.runs.wandb_names import Destination
 from alexnet.study.charts.deltas import CHART_FILE, comparison_figure
+from alexnet.study.columns import comparison_csv, runs_csv
 from alexnet.study.comparison import compare
 from alexnet.study.report.dashboard import publish
-from alexnet.study.report.export import COMPARISON_FILE, RUNS_FILE, comparison_csv, runs_csv
 from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, markdown, page
 from alexnet.study.report.table import print_table
 from alexnet.study.wording import clean, unreadable_line
 
+COMPARISON_FILE, RUNS_FILE = "comparison.csv", "comparison_runs.csv"
 FILES = (COMPARISON_FILE, RUNS_FILE, MARKDOWN_FILE, PAGE_FILE, CHART_FILE)
 
 

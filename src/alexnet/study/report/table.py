@@ -7,19 +7,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from alexnet.study.columns import SHOWN_COLUMNS
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.report.templating import explanation
-from alexnet.study.wording import (
-    MEASURE_NAMES,
-    SHOWN_COLUMNS,
-    Cell,
-    clean,
-    section,
-    shown_seeds,
-    target_line,
-    title,
-    unfinished_lines,
-)
+from alexnet.study.wording import MEASURE_NAMES, clean, section, shown_seeds, target_line, title
 
 SHOWN = ("error", "delta", "low", "p", "paper", "log", "paper_verdict")
 """Columns that fit a wide terminal; the files have all."""
@@ -37,8 +28,8 @@ def print_table(table: ComparisonTable, console: Console) -> None:
     if table.rows:
         console.print(_rich_table(table, console.width), crop=False)
         console.print()
-    for line in unfinished_lines(table):
-        console.print(Text(clean(line), style="red"))
+    for run in table.unfinished:
+        console.print(Text(clean(f"{run}: {run.result.status}: {run.result.message}"), style="red"))
     for note in table.notes:
         console.print(Text(clean(note.text), style="yellow"))
         if note.command:
@@ -70,5 +61,5 @@ def _cells(row: AblationRow, shown: Sequence[str], *, with_seeds: bool) -> list[
     if row.claim:
         name.append(f"\n{clean(section(row))}", style="dim not bold")
     seeds = [Text(shown_seeds(row.seeds))] if with_seeds else []
-    figures = [[SHOWN_COLUMNS[key].show(Cell(row, measure)) for measure in MEASURE_NAMES] for key in shown]
+    figures = [[SHOWN_COLUMNS[key].show(row, measure) for measure in MEASURE_NAMES] for key in shown]
     return [name, *seeds, *(Text("\n".join(lines)) for lines in (MEASURE_NAMES.values(), *figures))]

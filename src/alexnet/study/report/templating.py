@@ -11,6 +11,7 @@ from alexnet.runs.directory import FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_F
 from alexnet.study import wording
 from alexnet.study.charts.curves import error_chart
 from alexnet.study.charts.deltas import delta_chart
+from alexnet.study.columns import ONE_SEED_MARK, SHOWN_COLUMNS
 from alexnet.study.comparison import ComparisonTable
 from alexnet.study.pairing import environment, values_by_fact
 from alexnet.study.verdict import Verdict
@@ -51,11 +52,12 @@ def templates(*, html: bool) -> "Environment":
         "signed": wording.signed,
     }
     made.globals |= {
-        "columns": wording.SHOWN_COLUMNS,
+        "columns": SHOWN_COLUMNS,
         "delta_chart": delta_chart,
         "environment": environment,
         "error_chart": error_chart,
         "measures": wording.MEASURE_NAMES,
+        "one_seed_mark": ONE_SEED_MARK,
         "run_files": (RESULT_FILE, PREDICTIONS_FILE, METRICS_FILE, FIRST_LAYER_FILE),
         "values_by_fact": values_by_fact,
         "verdicts": list(Verdict),

@@ -13,7 +13,8 @@ from wandb_workspaces.reports.v2 import interface as wr
 
 from alexnet.errors import UserError, first_line
 from alexnet.runs.wandb_names import COMPARISON, TRAINING, group_name
-from alexnet.study.comparison import MEASURES, ComparisonTable
+from alexnet.study.comparison import ComparisonTable
+from alexnet.study.pairing import MEASURES
 from alexnet.study.report.dashboard import DELTAS_TABLE, INTERVALS_CHART, REPORT, RUNS_TABLE, delta_key
 from alexnet.study.report.page import markdown
 from alexnet.study.wording import MEASURE_NAMES, heading, title
@@ -66,9 +67,7 @@ def workspace_of(tables: Sequence[ComparisonTable], *, entity: str, project: str
         entity=entity,
         project=project,
         name=NAME,
-        sections=[
-            ws.Section(name=name, panels=panels, is_open=name != PAGES) for name, panels in _panels(tables).items()
-        ],
+        sections=[ws.Section(name=name, panels=made, is_open=name != PAGES) for name, made in _panels(tables).items()],
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
         runset_settings=ws.RunsetSettings(
             filters=expr.And(expr.Metric("Group").isin(names)),
@@ -110,37 +109,30 @@ def _evaluated(tables: Sequence[ComparisonTable]) -> list[tuple[str, str]]:
 def _panels(tables: Sequence[ComparisonTable]) -> dict[str, list[wr.PanelTypes]]:
     """Build the panels of each section; those of an ablation have a bar for its delta and for each that is claimed."""
     rows = {row.ablation: row for table in tables for row in table.rows if row.deltas}
-    claims = {
-        (name, k): [source for source in ("paper", "log") if row.expected_delta(source, k) is not None]
-        for name, row in rows.items()
-        for k in MEASURES
-    }
-    return {
+    panels: dict[str, list[wr.PanelTypes]] = {
         DELTAS: [
             wr.BarPlot(
-                title=f"{name}: rise of the {MEASURE_NAMES[measure]} error, points",
-                metrics=[delta_key(name, measure, figure) for figure in ("", *sources)],
+                title=f"{name}: rise of the {MEASURE_NAMES[k]} error, points",
+                metrics=[delta_key(name, k), *(delta_key(name, k, source) for source in row.expected_deltas(k))],
             )
-            for (name, measure), sources in claims.items()
+            for name, row in rows.items()
+            for k in MEASURES
         ],
         FINAL: [
             wr.BarPlot(
-                title=f"{MEASURE_NAMES[measure]} error, % of the {split} images, {view}",
-                metrics=[f"{split}/{view}/{measure}_error"],
+                title=f"{MEASURE_NAMES[k]} error, % of the {split} images, {view}",
+                metrics=[f"{split}/{view}/{k}_error"],
                 **BY_ABLATION,
             )
             for split, view in _evaluated(tables)
-            for measure in MEASURES
-        ],
-        **{
-            section: [
-                wr.LinePlot(title=heading, x="epoch", y=[key], log_y=key in LOG_SCALE or None, **BY_ABLATION)
-                for key, heading in keys.items()
-            ]
-            for section, keys in CURVES.items()
-        },
-        PAGES: [
-            wr.MediaBrowser(title="Chart and report", media_keys=[INTERVALS_CHART, REPORT], num_columns=1),
-            *(wr.WeavePanelSummaryTable(table_name=name) for name in (DELTAS_TABLE, RUNS_TABLE)),
+            for k in MEASURES
         ],
     }
+    for section, keys in CURVES.items():
+        panels[section] = [
+            wr.LinePlot(title=heading, x="epoch", y=[key], log_y=key in LOG_SCALE or None, **BY_ABLATION)
+            for key, heading in keys.items()
+        ]
+    pages = wr.MediaBrowser(title="Chart and report", media_keys=[INTERVALS_CHART, REPORT], num_columns=1)
+    panels[PAGES] = [pages, *(wr.WeavePanelSummaryTable(table_name=name) for name in (DELTAS_TABLE, RUNS_TABLE))]
+    return panels
