@@ -93,7 +93,7 @@ def test_a_truly_compiled_run_stopped_and_continued_is_the_same_run(
 
 
 def _traced(compiler: Callable[..., object], function: object, *, options: dict[str, bool]) -> object:
-    assert options == {"fallback_random": True}
+    assert options == {}
     return compiler(function, backend="aot_eager")
 
 

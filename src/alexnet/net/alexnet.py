@@ -10,7 +10,7 @@ from alexnet import philox
 from alexnet.config.schema import Config
 from alexnet.net.dropout import NonInvertedDropout
 from alexnet.net.layers import Activation, CeilModeConv2d, GroupedLinear, LocallyConnected2d
-from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
+from alexnet.net.lrn import LayerStack, LocalResponseNorm, WithinChannelLRN
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import (
     ActivationSpec,
@@ -26,7 +26,7 @@ from alexnet.net.specs import (
 )
 
 
-class AlexNet(nn.Sequential):
+class AlexNet(LayerStack):
     """Pixels to logits: float [N, 3, S, S], 0-255 minus the mean image, to float [N, num_classes].
 
     Parameters are named after their layer (`conv1.weight`, `fc6.bias`). In every two-column layer the maps of

@@ -4,6 +4,8 @@ import warnings
 from collections.abc import Callable
 from functools import lru_cache
 
+import torch
+
 from alexnet.errors import first_line
 
 
@@ -13,9 +15,14 @@ def numba_available() -> bool:
     return _works("numba", _compile_with_numba)
 
 
-@lru_cache
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def triton_available() -> bool:
     """Return whether Triton can compile for the GPU and run what it compiled; if not, warn once."""
+    return _triton_works()
+
+
+@lru_cache
+def _triton_works() -> bool:
     return _works("Triton", _compile_with_triton)
 
 
