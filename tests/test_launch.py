@@ -89,6 +89,11 @@ def test_a_misspelling_is_one_line_without_torch_and_nothing_is_written(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_study_beside_other_experiments_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    line = refused(tmp_path, "-m", "experiment=study_small,demo", "+ablation=none")
+    assert "experiment=study_small is a study: give it alone" in line and "nothing was started" in line
+
+
 def test_help_is_one_screen_about_this_project_without_torch(tmp_path: Path) -> None:
     done = without_torch(tmp_path, "--help")
     assert done.returncode == 0 and done.stdout.endswith("[]\n") and len(done.stdout.splitlines()) <= 41

@@ -1,8 +1,7 @@
-"""What ends a command: a mistake told in one line, or a signal; and the words of such lines."""
+"""What ends a command: a mistake told in one line; and the words of such lines."""
 
 import errno
 import os
-import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,8 +10,6 @@ from typing import NoReturn
 
 INTERRUPTED = 130
 """Exit code of a process that Ctrl-C stopped (128 + 2)."""
-SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
-"""What schedulers send ahead of a kill: Slurm SIGTERM, or what `sbatch --signal` names; submitit asks for SIGUSR2."""
 CLOSED_OUTPUT = 141
 """Exit code of a process whose reader has gone (128 + SIGPIPE): a run that this ends is not finished."""
 
@@ -27,13 +24,6 @@ class UserError(Exception):
 
     Raised for anything that the user can mend. Internal invariants are `assert`s and keep their traceback.
     """
-
-
-class Preempted(SystemExit):
-    """The exit of a process that obeyed a signal; its code is 128 + the signal, as shells expect."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(128 + number)
 
 
 @contextmanager

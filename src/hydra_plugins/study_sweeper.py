@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from alexnet.sweep.study import PlannedRun, Study
 
 
-class RememberingLoader:
-    """Hydra's config loader, which composes each job once: the sweeper, the study and the basic launcher all ask."""
+class StudyLoader:
+    """Hydra's config loader for a study, which it takes along from the sweeper to the launcher.
 
-    def __init__(self, loader: ConfigLoader) -> None:
-        self.loader = loader
+    It composes each job once: the sweeper, the study and the basic launcher all ask.
+    """
+
+    def __init__(self, loader: ConfigLoader, study: "Study | None" = None) -> None:
+        self.loader, self.study = loader, study
         self.composed: dict[tuple[str, ...], DictConfig] = {}
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
@@ -46,15 +49,6 @@ class RememberingLoader:
         return type(self), (self.loader,)
 
 
-class StudyContext(HydraContext):
-    """Hydra's context for a sweeper and its launcher, with the study that both belong to."""
-
-    def __init__(self, original: HydraContext, study: "Study") -> None:
-        loader = cast(ConfigLoader, RememberingLoader(original.config_loader))
-        super().__init__(config_loader=loader, callbacks=original.callbacks)
-        self.study = study
-
-
 class StudySweeper(Sweeper):
     """The chosen sweeper, with a comparison at its end, however it ends."""
 
@@ -65,46 +59,42 @@ class StudySweeper(Sweeper):
         from alexnet.config.overrides import expanded, merged
         from alexnet.sweep.study import Study
 
-        self.study, self.folder = Study(), Path(config.hydra.sweep.dir)
-        search_path = [one for one in config.hydra.overrides.hydra if one.startswith("hydra.searchpath=")]
-        listed = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-        params, self.arguments = merged(
-            expanded(listed, hydra_context.config_loader, search_path),
-            expanded(config.hydra.overrides.task, hydra_context.config_loader, search_path),
-        )
-        sweeper = deepcopy(config.hydra.sweeper)
-        choice = config.hydra.runtime.choices["hydra/sweeper"]
+        hydra, loader = config.hydra, hydra_context.config_loader
+        self.study, self.folder = Study(hydra), Path(hydra.sweep.dir)
+        search_path = [one for one in hydra.overrides.hydra if one.startswith("hydra.searchpath=")]
+        listed = [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
+        given = expanded(hydra.overrides.task, loader, search_path)
+        params, self.arguments = merged(expanded(listed, loader, search_path), given)
+        # The class behind the choice, before our configuration put itself in its place: composed without it.
+        choice = f"hydra/sweeper={hydra.runtime.choices['hydra/sweeper']}"
+        own = compose(overrides=[*search_path, choice], return_hydra_config=True).hydra.sweeper
+        sweeper = deepcopy(hydra.sweeper)
         with read_write(sweeper), open_dict(sweeper):
-            # The class behind the choice, before our configuration put itself in its place: composed without it.
-            own = compose(overrides=[*search_path, f"hydra/sweeper={choice}"], return_hydra_config=True)
-            sweeper._target_ = own.hydra.sweeper._target_
-            sweeper.params = params
-        launcher = {"_target_": f"{__name__}.StudyLauncher", "_recursive_": False, "chosen": config.hydra.launcher}
-        launcher["is_study"] = bool(listed)
+            sweeper.update(_target_=own["_target_"], params=params)
+        launcher = {"_target_": f"{__name__}.StudyLauncher", "_recursive_": False, "chosen": hydra.launcher}
+        study_loader = cast(ConfigLoader, StudyLoader(loader, self.study))
         self.sweeper = Plugins.instance().instantiate_sweeper(
-            hydra_context=StudyContext(hydra_context, self.study),
+            hydra_context=HydraContext(config_loader=study_loader, callbacks=hydra_context.callbacks),
             task_function=task_function,
-            config=_with(config, sweeper=sweeper, launcher=launcher),
+            config=_with(config, sweeper=sweeper, launcher={**launcher, "is_study": bool(listed)}),
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        returned, there = None, self.folder.exists()
+        existed = self.folder.exists()
         try:
             returned = self.sweeper.sweep(self.arguments)
         except Exception:  # where jobs have begun, it is one's own, which has shown it and left it in its result file
+            returned = None
             if not self.study.has_begun:
-                self._leave_nothing(there)
+                # Hydra's own sweeper writes this before its jobs are checked.
+                if not existed and [file.name for file in self.folder.glob("*")] == ["multirun.yaml"]:
+                    (self.folder / "multirun.yaml").unlink()
+                    self.folder.rmdir()
                 raise
         finally:
             self.study.compare()
         self.study.check_all_finished()
         return returned
-
-    def _leave_nothing(self, there: bool) -> None:
-        """Remove what Hydra's own sweeper writes before its jobs are checked."""
-        if not there and [file.name for file in self.folder.glob("*")] == ["multirun.yaml"]:
-            (self.folder / "multirun.yaml").unlink()
-            self.folder.rmdir()
 
 
 class StudyLauncher(Launcher):
@@ -115,26 +105,25 @@ class StudyLauncher(Launcher):
         self.chosen, self.is_study = chosen, is_study
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        assert isinstance(hydra_context, StudyContext)
-        self.loader, self.study = hydra_context.config_loader, hydra_context.study
+        self.loader = cast(StudyLoader, hydra_context.config_loader)
+        self.study = study = cast("Study", self.loader.study)
         self.config = _with(config, launcher=self.chosen)
-        in_process = config.hydra.runtime.choices["hydra/launcher"] == "basic"
 
         def watched(job: DictConfig) -> Any:
             try:
                 return task_function(job)
             finally:
-                self.study.progress.look()
+                study.progress.look()
 
         self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=HydraContext(config_loader=self.loader, callbacks=hydra_context.callbacks),
-            task_function=watched if in_process else task_function,
+            hydra_context=hydra_context,
+            task_function=watched if study.launcher == "basic" else task_function,
             config=self.config,
         )
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         planned = self._planned(job_overrides)
-        missing = self.study.begin(planned, self.config.hydra)
+        missing = self.study.begin(planned)
         returned: dict[Path, JobReturn] = {}
 
         def start(runs: Sequence["PlannedRun"]) -> None:
@@ -159,7 +148,7 @@ class StudyLauncher(Launcher):
                 composed = self.loader.load_sweep_config(self.config, list(overrides))
                 if composed.hydra.sweeper.get("params") and not self.is_study:
                     raise UserError(f"experiment={composed.hydra.runtime.choices.experiment} is a study: give it alone")
-                planned.append(PlannedRun.of(overrides, checked(composed, composed.hydra)))
+                planned.append(PlannedRun(overrides, checked(composed, composed.hydra)))
                 mistakes.append(None)
             except Exception as error:
                 if (text := explain(error, overrides)) is None:
@@ -171,10 +160,9 @@ class StudyLauncher(Launcher):
 
 def _returned(run: "PlannedRun") -> JobReturn:
     """Tell the sweeper of a run that was not launched, or whose launcher died."""
-    one = JobReturn(overrides=run.overrides, status=JobStatus.COMPLETED)
-    one.return_value = run.objective
-    if one.return_value is None:
-        one.status, one.return_value = JobStatus.FAILED, RuntimeError(f"{run} did not finish")
+    error = run.objective
+    one = JobReturn(overrides=run.overrides, status=JobStatus.FAILED if error is None else JobStatus.COMPLETED)
+    one.return_value = RuntimeError(f"{run} did not finish") if error is None else error
     return one
 
 

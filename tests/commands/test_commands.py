@@ -13,8 +13,7 @@ from PIL import ExifTags, Image
 import alexnet
 from alexnet.commands.main import main
 from alexnet.data.pack.pack import open_pack
-from alexnet.runs.predictions import read_predictions
-from alexnet.runs.probabilities import read_probabilities
+from alexnet.runs.predictions import read_predictions, read_probabilities
 from alexnet.runs.result import read_result
 from alexnet.trained.network import load_trained
 from alexnet.trained.weights import read_weights
@@ -40,13 +39,13 @@ def test_evaluate_says_what_the_run_said(trained: Path, pack: Path, capsys: pyte
 def test_evaluate_writes_what_the_run_wrote(trained: Path, pack: Path, tmp_path: Path) -> None:
     main(["evaluate", str(trained / "checkpoints" / "last.ckpt"), str(pack), "--predictions", str(tmp_path / "out")])
     for view in ("center", "ten_crop"):
-        ours, theirs = (read_probabilities(folder, "test", view) for folder in (tmp_path / "out", trained))
-        np.testing.assert_array_equal(ours.labels, theirs.labels)
-        np.testing.assert_array_equal(ours.views[view], theirs.views[view])
+        labels, ours = read_probabilities(tmp_path / "out", "test", view)
+        for mine, theirs in zip((labels, ours), read_probabilities(trained, "test", view), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
         top = read_predictions(trained, "test", view)
-        chosen = np.take_along_axis(ours.views[view], top.top5_classes.astype(int), axis=1)
+        chosen = np.take_along_axis(ours, top.top5_classes.astype(int), axis=1)
         np.testing.assert_array_equal(chosen, top.top5_probabilities)
-        np.testing.assert_allclose(ours.views[view].sum(axis=1), 1, atol=1e-5)
+        np.testing.assert_allclose(ours.sum(axis=1), 1, atol=1e-5)
 
 
 def test_evaluate_refuses_other_classes_and_other_folders(
@@ -182,12 +181,12 @@ def test_onnx_computes_the_net_s_logits_of_any_number_of_images(trained: Path, p
     file = tmp_path / "net.onnx"
     main(["export", str(trained), str(file)])
     session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    answers = read_probabilities(trained, "test", "center")
+    _, answers = read_probabilities(trained, "test", "center")
     images = open_pack(pack).splits["test"].gather(np.arange(7))
     for count in (1, 7):
         logits = session.run(["logits"], {"images": images[:count]})[0].astype(np.float64)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        np.testing.assert_allclose(odds / odds.sum(axis=1, keepdims=True), answers.views["center"][:count], atol=1e-5)
+        np.testing.assert_allclose(odds / odds.sum(axis=1, keepdims=True), answers[:count], atol=1e-5)
     names = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
     assert names == open_pack(pack).class_names
 
@@ -201,8 +200,8 @@ def test_ensemble_and_tables_of_runs(runs: Path, tmp_path: Path, capsys: pytest.
     main(["ensemble", str(runs / "runs"), "--output", str(tmp_path)])
     said = json.loads((tmp_path / "ensemble.json").read_text())
     answers = [read_probabilities(runs / "runs" / name, "test", "ten_crop") for name in said["nets"]]
-    mean = np.mean([one.views["ten_crop"].astype(np.float64) for one in answers], axis=0)
-    wrong = mean.argmax(axis=1) != answers[0].labels
+    mean = np.mean([one.astype(np.float64) for _, one in answers], axis=0)
+    wrong = mean.argmax(axis=1) != answers[0][0]
     assert said["ensembles"][0]["errors"]["top1"]["percent"] == pytest.approx(100 * wrong.mean())
     assert [one["name"] for one in said["ensembles"]] == ["mean", "tuned weights"]
     for name, errors in zip(said["nets"], said["members"], strict=True):

@@ -58,6 +58,6 @@ def test_parts_of_batches_seen_by_several_processes_make_the_whole(replicas: int
                 store.add(0, "center", batch, labels[inside][part], scores[inside][part])
     merged = PredictionStore(keep_probabilities=True)
     merged.merge(stores)
-    mine, theirs = (store.collect_probabilities(["val"])["val"] for store in (merged, alone))
+    mine, theirs = (store.collect(["val"])["val"]["center"] for store in (merged, alone))
     np.testing.assert_array_equal(mine.labels, theirs.labels)
-    np.testing.assert_array_equal(mine.views["center"], theirs.views["center"])
+    np.testing.assert_array_equal(mine.probabilities, theirs.probabilities)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.net.layers import Activation, CeilModeConv2d, GroupedLinear, LocallyConnected2d
+from alexnet.net.layers import ACTIVATIONS, CeilModeConv2d, GroupedLinear, LocallyConnected2d
 
 
 @settings(max_examples=30, deadline=None)
@@ -76,7 +76,7 @@ def test_activations_are_their_formulas() -> None:
         "abs_tanh": np.abs(np.sinh(a) / np.cosh(a)),
     }
     for name, values in expected.items():
-        np.testing.assert_allclose(Activation(name)(x).numpy(), values, atol=1e-14)
+        np.testing.assert_allclose(ACTIVATIONS[name]()(x).numpy(), values, atol=1e-14)
 
 
 @settings(max_examples=20, deadline=None)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from alexnet.net import lrn
 from alexnet.net.dropout import masked_by_torch
-from alexnet.net.layers import Activation
 from alexnet.net.lrn import LayerStack, LocalResponseNorm
 
 if os.environ.get("TRITON_INTERPRET") != "1":
@@ -44,7 +43,7 @@ def test_lrn_kernels_are_the_formula_in_float64(
 ) -> None:
     # alpha 0.05: with the paper's 1e-4 the windows would hardly count. 5 x 7 pixels fill no number of blocks.
     norm = LocalResponseNorm(columns=columns, size=size, k=2.0, alpha=0.05, beta=beta)
-    net = LayerStack(*[Activation("relu")] * relu, norm)
+    net = LayerStack(*[nn.ReLU()] * relu, norm)
     x, slope = (torch.randn(1, columns * channels, 5, 7).contiguous(memory_format=CHANNELS_LAST) for _ in range(2))
     exact = grown(net, x.double(), slope.double())
     on_triton(monkeypatch)
@@ -54,7 +53,7 @@ def test_lrn_kernels_are_the_formula_in_float64(
 
 
 def test_lrn_kernels_of_bfloat16_round_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    net = LayerStack(Activation("relu"), LocalResponseNorm(columns=2, size=5, k=2.0, alpha=0.05, beta=0.75))
+    net = LayerStack(nn.ReLU(), LocalResponseNorm(columns=2, size=5, k=2.0, alpha=0.05, beta=0.75))
     x, slope = (3 * torch.randn(1, 96, 3, 3).bfloat16().contiguous(memory_format=CHANNELS_LAST) for _ in range(2))
     exact = grown(net, x.double(), slope.double())
     on_triton(monkeypatch)
@@ -65,7 +64,7 @@ def test_lrn_kernels_of_bfloat16_round_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_lrn_kernels_show_a_nan_and_take_an_empty_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     on_triton(monkeypatch)
-    net = LayerStack(Activation("relu"), LocalResponseNorm(columns=1, size=5, k=2.0, alpha=0.05, beta=0.75))
+    net = LayerStack(nn.ReLU(), LocalResponseNorm(columns=1, size=5, k=2.0, alpha=0.05, beta=0.75))
     x = torch.ones(1, 16, 2, 1).contiguous(memory_format=CHANNELS_LAST)
     x[0, 3, 0, 0] = torch.nan
     for seen in grown(net, x, torch.ones_like(x)):
@@ -77,7 +76,7 @@ def test_lrn_kernels_show_a_nan_and_take_an_empty_batch(monkeypatch: pytest.Monk
 def test_a_compiled_network_keeps_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole: `torch.compile` takes each for one operation."""
     on_triton(monkeypatch)
-    net = LayerStack(Activation("relu"), LocalResponseNorm(columns=1, size=5, k=2.0, alpha=0.05, beta=0.75))
+    net = LayerStack(nn.ReLU(), LocalResponseNorm(columns=1, size=5, k=2.0, alpha=0.05, beta=0.75))
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     x, slope = (torch.randn(1, 16, 2, 3).contiguous(memory_format=CHANNELS_LAST) for _ in range(2))
     for one, other in zip(grown(net, x, slope), grown(compiled, x, slope), strict=True):

@@ -7,7 +7,6 @@ import pytest
 from numpy.typing import NDArray
 
 from alexnet.errors import UserError
-from alexnet.runs.decode import FieldError
 from alexnet.runs.directory import FIRST_LAYER_FILE
 from alexnet.runs.first_layer import FirstLayer, read_first_layer, write_first_layer
 
@@ -49,9 +48,10 @@ def test_archive_holds_the_documented_arrays(tmp_path: Path) -> None:
         (kernels() * np.float32("inf"), 1, "kernels"),
     ],
 )
-def test_what_is_no_layer_is_refused(shown: NDArray[np.float32], columns: int, field: str) -> None:
-    with pytest.raises(FieldError, match=field):
-        FirstLayer(kernels=shown, columns=columns)
+def test_what_is_no_layer_is_refused(tmp_path: Path, shown: NDArray[np.float32], columns: int, field: str) -> None:
+    write_first_layer(tmp_path, FirstLayer(kernels=shown, columns=columns))
+    with pytest.raises(UserError, match=f"damaged: {field}"):
+        read_first_layer(tmp_path)
 
 
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:

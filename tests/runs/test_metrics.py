@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alexnet.runs.metrics import EpochRecord, read_metrics, write_metrics
+from alexnet.runs.metrics import EpochRecord, lr_drops, read_metrics, write_metrics
 
 HEADER = (
     "epoch,step,rate,train_loss,train_top1_error,train_top5_error,val_loss,val_top1_error,val_top5_error,seconds,"
@@ -27,7 +27,7 @@ def test_every_epoch_is_read(tmp_path: Path) -> None:
     assert metrics.problem is None
     errors = [(epoch.epoch, epoch.rate, epoch.train_top1_error, epoch.val_top1_error) for epoch in metrics.epochs]
     assert errors == [(0, 0.01, 95.5, 94.25), (1, 0.001, 90.0, 89.0)]
-    assert metrics.lr_drops == [1]
+    assert lr_drops(metrics.epochs) == [metrics.epochs[1]]
 
 
 def test_without_validation_images(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_what_stands_before_the_damage_is_kept(tmp_path: Path, damaged: str) -> 
 
 @pytest.mark.parametrize(
     ("lines", "problem"),
-    [((HEADER,), "no epoch in it"), (("epoch,rate", "0,0.01"), "damaged after epoch 0: 'step'")],
+    [((HEADER,), "no epoch in it"), (("epoch,rate", "0,0.01"), "damaged after epoch 0: step: missing")],
 )
 def test_without_an_epoch(tmp_path: Path, lines: tuple[str, ...], problem: str) -> None:
     metrics = read_metrics(write(tmp_path, *lines))

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from alexnet.config.schema import Claim, Errors, Target
 from alexnet.errors import UserError
-from alexnet.runs.decode import FieldError
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.predictions import ViewPredictions, read_predictions, write_predictions
 from alexnet.runs.result import (
@@ -343,9 +342,13 @@ def test_a_diverged_net_can_be_recorded(tmp_path: Path) -> None:
         {"top5_probabilities": np.zeros((3, 5))},
     ],
 )
-def test_wrong_arrays_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(FieldError, match=next(iter(wrong))):
-        dataclasses.replace(small(), **wrong)
+def test_wrong_arrays_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    write_predictions(tmp_path, {"test": {"center": small()}})
+    with np.load(tmp_path / PREDICTIONS_FILE) as file:
+        arrays = {name: wrong.get(name.rpartition("/")[2], file[name]) for name in file}
+    np.savez_compressed(tmp_path / PREDICTIONS_FILE, **arrays)
+    with pytest.raises(UserError, match=f"damaged: .*{next(iter(wrong))}: "):
+        read_predictions(tmp_path, "test", "center")
 
 
 def test_views_of_a_split_share_their_labels(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_seed_without_baseline_is_left_out_of_the_means(tmp_path: Path) -> Non
     save(tmp_path, result("no_lrn", 1), predictions(900, 100))
     (group,) = groups(tmp_path)
     row = group.rows[1]
-    assert (row.seeds, len(row.unpaired)) == ([0], 1)
+    assert (row.seeds, len(row.runs)) == ([0], 2)
     assert row.errors["top1"] == pytest.approx(31.0)
     assert "No baseline run with seed 1 for no_lrn." in notes(group)
 

@@ -34,7 +34,7 @@ def plan(folder: Path, *, restart: bool = False) -> list[PlannedRun]:
     for seed in (0, 1, 2):
         one = job(f"seed={seed}")
         settings = replace(one.config, runs=str(folder), restart=restart)
-        runs.append(PlannedRun.of([f"seed={seed}"], replace(one, config=settings)))
+        runs.append(PlannedRun([f"seed={seed}"], replace(one, config=settings)))
     return runs
 
 
@@ -49,11 +49,11 @@ def leave(run: PlannedRun, status: str) -> None:
     os.utime(file, ns=(written, written))
 
 
-def progress(runs: list[PlannedRun], clock: Clock, *, expected: float | None = 600.0) -> tuple[Progress, StringIO]:
+def progress(runs: list[PlannedRun], clock: Clock) -> tuple[Progress, StringIO]:
     screen = StringIO()
     weights = {run.directory: weight for run, weight in zip(runs, (1.0, 2.0, 3.0), strict=True)}
     console = Console(file=screen, width=200)
-    return Progress(runs, weights=weights, expected_seconds=expected, console=console, clock=clock), screen
+    return Progress(runs, work=weights, seconds_per_work=100.0, console=console, clock=clock), screen
 
 
 @pytest.mark.parametrize(

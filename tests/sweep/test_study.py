@@ -56,10 +56,10 @@ def test_a_study_does_each_missing_run_once(tmp_path: Path, capsys: pytest.Captu
     leave(first, "finished")
     leave(second, "interrupted")
     runs = plan(tmp_path)
-    study = Study()
-    assert study.begin([*runs, *runs], hydra()) == runs[1:]
+    study = Study(hydra())
+    assert study.begin([*runs, *runs]) == runs[1:]
     assert "3 runs: 1 finished before, 2 to do (1 of them begun before)" in capsys.readouterr().out
-    assert study.begin(runs, hydra()) == [] and not study.has_begun
+    assert study.begin(runs) == [] and not study.has_begun
     leave(runs[2], "failed")
     with pytest.raises(UserError, match=r"2 of 3 runs did not finish: baseline seed 1 \(not begun\), .* \(failed\)"):
         study.check_all_finished()
@@ -70,7 +70,7 @@ def test_a_study_refuses_to_be_several_processes(tmp_path: Path, monkeypatch: py
         monkeypatch.setenv(name, value)
     started = list[Sequence[PlannedRun]]()
     with pytest.raises(UserError, match="a sweep is one process, and 2 were started"):
-        Study().run(plan(tmp_path), started.append)
+        Study(hydra()).run(plan(tmp_path), started.append)
     assert started == []
 
 

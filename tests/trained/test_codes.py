@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet.errors import UserError
-from alexnet.trained.codes import Codes, encode, load_codes, nearest_codes, save_codes, train_codes
+from alexnet.trained.codes import Codes, load_codes, nearest_codes, train_codes
 
 CPU = torch.device("cpu")
 
@@ -39,20 +39,20 @@ def test_images_that_are_alike_have_codes_that_are_alike(tmp_path: Path) -> None
     rows, labels = clusters(800, 2)
     queries, wanted = clusters(50, 3)
     net = train_codes(rows, bits=16, epochs=60, seed=0, device=CPU)
-    database = encode(net, rows)
-    found = nearest_codes(encode(net, queries), database, k=10)[0]
+    database = net.encode(rows)
+    found = nearest_codes(net.encode(queries), database, k=10)[0]
     assert (labels[found] == wanted[:, None]).mean() > 0.95  # chance is an eighth
     again = train_codes(rows, bits=16, epochs=60, seed=0, device=CPU)
-    np.testing.assert_array_equal(encode(again, rows), database)
+    np.testing.assert_array_equal(again.encode(rows), database)
 
     # The reconstruction from bits beats the mean, whose error is 1, by what the clusters explain: 9 of 10 parts.
     assert float(net(torch.from_numpy(rows))) < 0.2
 
-    saved = Codes(net=net, bits=16, layer="fc7", database=database, weights="w", fingerprint="f")
-    save_codes(saved, tmp_path / "codes.pt")
+    saved = Codes(net=net, layer="fc7", database=database, weights="w", fingerprint="f")
+    saved.save(tmp_path / "codes.pt")
     loaded = load_codes(tmp_path / "codes.pt", CPU)
     np.testing.assert_array_equal(loaded.database, database)
-    np.testing.assert_array_equal(encode(loaded.net, queries), encode(net, queries))
+    np.testing.assert_array_equal(loaded.net.encode(queries), net.encode(queries))
     assert (loaded.bits, loaded.layer, loaded.weights, loaded.fingerprint) == (16, "fc7", "w", "f")
 
 

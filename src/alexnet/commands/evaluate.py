@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
 
     from alexnet.evaluation.collect import error_rates
     from alexnet.evaluation.table import errors_table
-    from alexnet.runs.probabilities import write_probabilities
+    from alexnet.runs.predictions import write_probabilities
     from alexnet.trained.evaluate import chosen_splits, evaluate_pack
     from alexnet.trained.network import load_trained
 
@@ -53,14 +53,14 @@ def run(options: argparse.Namespace) -> None:
     splits = chosen_splits(pack, options.split)
     if folder is not None:
         _check_folder(folder, trained, pack)
-    store = evaluate_pack(trained, pack, splits, keep_probabilities=folder is not None)
-    errors = error_rates(store.collect(splits))
+    predictions = evaluate_pack(trained, pack, splits, keep_probabilities=folder is not None)
+    errors = error_rates(predictions)
     if folder is not None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_probabilities(
                 folder,
-                store.collect_probabilities(splits),
+                predictions,
                 net=trained.name,
                 fingerprint=pack.fingerprint,
                 class_names=pack.class_names,
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _check_folder(folder: Path, trained: "TrainedModel", pack: "Pack") -> None:
     """Refuse a folder with files about another network or other images."""
-    from alexnet.runs.probabilities import read_answered
+    from alexnet.runs.predictions import read_header
     from alexnet.runs.result import read_result
 
     found = {}
@@ -87,7 +87,7 @@ def _check_folder(folder: Path, trained: "TrainedModel", pack: "Pack") -> None:
         result = read_result(folder)
         found[RESULT_FILE] = (result.run, result.data.fingerprint)
     if (folder / PROBABILITIES_FILE).is_file():
-        header = read_answered(folder)
+        header = read_header(folder)
         found[PROBABILITIES_FILE] = (header.net, header.fingerprint)
     for name, (net, fingerprint) in found.items():
         if (net, fingerprint) != (trained.name, pack.fingerprint):

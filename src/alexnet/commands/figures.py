@@ -17,7 +17,7 @@ from alexnet.commands.arguments import (
 )
 from alexnet.errors import UserError
 from alexnet.files import write_file
-from alexnet.runs.directory import weights_file
+from alexnet.runs.directory import FIGURES, weights_file
 
 if TYPE_CHECKING:
     from alexnet.data.pack.splits import Split
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
 
     pack = None if options.pack is None else open_pack(options.pack)
     trained = load_trained(file)
-    folder = options.output or trained.directory / "figures"
+    folder = options.output or trained.directory / FIGURES
     figures = {KERNELS: draw_kernels(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")}
     if pack is not None:
         check_classes(trained, pack)
@@ -100,19 +100,13 @@ def _predictions(trained: "TrainedModel", split: "Split", order: NDArray[np.int6
 
 def _neighbors(trained: "TrainedModel", split: "Split", queries: NDArray[np.int64], train: "Split", layer: str) -> str:
     """Draw Figure 4, right."""
-    from alexnet.study.paper.figures import Neighborhood, draw_neighbors
+    from alexnet.study.paper.figures import draw_neighbors
     from alexnet.trained.similar import nearest_training_images
 
     images, names = split.gather(queries), trained.class_names
     nearest, _ = nearest_training_images(trained, images, train, layer=layer, k=min(NEAREST, len(train)))
-    rows = [
-        Neighborhood(
-            query=(image, names[label]),
-            neighbors=[
-                (neighbor, names[label])
-                for neighbor, label in zip(train.gather(indices), train.labels[indices], strict=True)
-            ],
-        )
-        for image, label, indices in zip(images, split.labels[queries], nearest, strict=True)
-    ]
+    rows = []
+    for image, label, indices in zip(images, split.labels[queries], nearest, strict=True):
+        shown = zip((image, *train.gather(indices)), (label, *train.labels[indices]), strict=True)
+        rows.append([(pixels, names[number]) for pixels, number in shown])
     return draw_neighbors(rows, f"Nearest training images in the last hidden layer, {trained.name}")

@@ -104,6 +104,6 @@ def run_tables(options: argparse.Namespace) -> None:
 
 def run_ensemble(options: argparse.Namespace) -> None:
     """Average networks and report."""
-    from alexnet.study.paper.ensemble_report import report_ensemble
+    from alexnet.study.paper.ensemble import report_ensemble
 
     report_ensemble(options.runs, split=options.split, view=options.view, output=options.output, console=Console())

@@ -2,13 +2,24 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from alexnet.commands.arguments import Commands, add_checkpoint
+from alexnet.errors import UserError
 from alexnet.runs.directory import weights_file
 
+if TYPE_CHECKING:
+    from alexnet.data.pack.pack import Pack
+    from alexnet.trained.network import TrainedModel
+
 BITS = 64
+FIGURE_4 = 5
+"""Query images in the paper's figure."""
 
 
 def add(commands: Commands) -> None:
@@ -41,34 +52,65 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """List the neighbors of each query."""
-    file = weights_file(options.checkpoint)
+    file, k, layer = weights_file(options.checkpoint), options.k, options.layer
 
-    from alexnet.trained.similar import find_similar
+    from alexnet.trained.similar import draw_images, nearest_by_codes, nearest_training_images, read_images
 
-    find_similar(
-        file,
-        options.pack,
-        queries=options.query,
-        layer=options.layer,
-        bits=options.codes,
-        k=options.k,
-        seed=options.seed,
-        console=Console(),
-    )
+    trained, pack = _open(file, options.pack)
+    if options.query:
+        names, images = [str(path) for path in options.query], read_images(options.query, pack.image_size)
+    else:
+        names, images = draw_images(pack, FIGURE_4, options.seed)
+    train = pack.splits["train"]
+    if not 1 <= k <= len(train):
+        raise UserError(f"-k {k}: the pack has {len(train):,} training images")
+    if options.codes is None:
+        indices, distances = nearest_training_images(trained, images, train, layer=layer, k=k)
+    else:
+        indices, distances = nearest_by_codes(trained, images, pack, layer=layer, bits=options.codes, k=k)
+    console = Console()
+    for name, *found in zip(names, indices, distances, strict=True):
+        table = _table("training image", "class", "bits" if options.codes else "distance", texts=2)
+        for index, distance in zip(*found, strict=True):
+            table.add_row(f"#{index}", Text(pack.class_names[train.labels[index]]), f"{distance:.6g}")
+        console.print(Text(name, style="italic"), soft_wrap=True)
+        console.print(table)
 
 
 def run_codes(options: argparse.Namespace) -> None:
-    """Train codes and compare them with exact search."""
-    file = weights_file(options.checkpoint)
+    """Train codes, save them with the run, and compare them with exact search."""
+    file, bits, layer = weights_file(options.checkpoint), options.bits, options.layer
 
     from alexnet.trained.similar import make_codes
 
-    make_codes(
-        file,
-        options.pack,
-        bits=options.bits,
-        layer=options.layer,
-        epochs=options.epochs,
-        seed=options.seed,
-        console=Console(),
+    trained, pack = _open(file, options.pack)
+    path, facts = make_codes(trained, pack, bits=bits, layer=layer, epochs=options.epochs, seed=options.seed)
+    table = _table("search by", *(f"precision at {k}" for k in facts["exact"]["precision"]), "bytes an image", texts=1)
+    table.title = (
+        f"{trained.name}: {facts['queries']:,} queries among {facts['images']:,} training images,"
+        f" {layer} ({facts['dimensions']} units)"
     )
+    for name, search in (("Euclidean distance", facts["exact"]), (f"{bits}-bit codes", facts["codes"])):
+        shares = (f"{100 * share:.1f} %" for share in search["precision"].values())
+        table.add_row(name, *shares, f"{search['bytes_per_image']:,}")
+    console = Console()
+    console.print(table)
+    console.print(f"-> {path}", highlight=False, soft_wrap=True)
+
+
+def _open(file: Path, source: Path) -> "tuple[TrainedModel, Pack]":
+    """Open a net, and the images of any source, which must have its size."""
+    from alexnet.config.values import DataConfig
+    from alexnet.data.pack.sets import open_data
+    from alexnet.trained.network import load_trained
+
+    trained = load_trained(file)
+    return trained, open_data(DataConfig(name="folder", root=str(source)), trained.config.scale.image_size)
+
+
+def _table(*headings: str, texts: int) -> Table:
+    """Make a table whose columns after the first `texts` hold numbers."""
+    table = Table(*headings, title_justify="left", box=SIMPLE)
+    for column in table.columns[texts:]:
+        column.justify = "right"
+    return table

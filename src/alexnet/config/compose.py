@@ -150,8 +150,8 @@ def schema_mistake(error: BaseException) -> str | None:
     if isinstance(error, ValidationError) and error.object_type and not str(error.full_key).startswith("hydra."):
         inside = error.object_type in (list, dict)
         kind = get_args(error.ref_type)[-1] if inside else get_type_hints(error.object_type).get(str(error.key))
-        shown = json.dumps(error.value) if error.value is None or isinstance(error.value, bool) else str(error.value)
-        return f"{error.full_key}={shown}: {_needed(kind)} is needed"
+        shown = json.dumps(error.value) if error.value is None or isinstance(error.value, bool) else error.value
+        return f"{error.full_key}={shown}: {_NEEDED.get(kind, 'a mapping of names to values')} is needed"
     return None
 
 
@@ -166,18 +166,15 @@ def _unknown_key(key: str, name: str, owner: Any) -> str:
     return f"unknown key {key}{did_you_mean(name, known, prefix=key.removesuffix(name))}"
 
 
-_NEEDED = {
+_NEEDED: dict[Any, str] = {
     int: "a whole number",
+    int | None: "a whole number or null",
     float: "a number",
+    float | None: "a number or null",
     bool: "true or false",
     str: "a text",
+    str | None: "a text or null",
     list[int]: "a list such as [1,2]",
+    list[int] | None: "a list such as [1,2], or null",
     list[str]: "a list such as [fc7,fc8]",
 }
-
-
-def _needed(kind: Any) -> str:
-    """Say what a type asks for."""
-    optional = [one for one in get_args(kind) if one is not type(None)] if type(None) in get_args(kind) else []
-    words = _NEEDED.get(optional[0] if optional else kind, "a mapping of names to values")
-    return f"{words} or null" if optional else words

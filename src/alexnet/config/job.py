@@ -27,7 +27,7 @@ from alexnet.config.compose import (
     validate,
     with_schema,
 )
-from alexnet.config.overrides import explain
+from alexnet.config.overrides import explain, named
 from alexnet.config.schema import NON_IDENTITY_KEYS, Config, ConfigTree, flatten, is_part_of, schema_defaults, without
 from alexnet.config.values import ALEXNET, ScaleConfig
 from alexnet.errors import UserError, did_you_mean
@@ -99,14 +99,14 @@ def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ..
             raise UserError(f"ablations.{name}: there is no such ablation{did_you_mean(name, known)}")
     declared = {name: without(flatten(contents[name]), CLAIM_KEYS) for name in config.ablations}
     if config.architecture.name != ALEXNET:
-        for key in [*map(_key, overrides), *(key for keys in declared.values() for key in keys)]:
+        for key in [*map(named, overrides), *(key for keys in declared.values() for key in keys)]:
             if is_part_of(key, ALEXNET_ONLY_KEYS):
                 raise UserError(
                     f"{key} has no meaning for architecture={config.architecture.name}: its layers are fixed"
                 )
     baseline = tree
     if declared:
-        others = [one for one in overrides if _key(one) != "ablation"]
+        others = [one for one in overrides if named(one) != "ablation"]
         baseline = compose_tree((*search_path, *others))
         for name, keys in declared.items():
             _check_ablation(name, keys, tree, baseline, others, search_path)
@@ -121,16 +121,11 @@ def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ..
     )
 
 
-def _key(override: str) -> str:
-    """What an override names: `+lrn.k=1` -> `lrn.k`."""
-    return override.lstrip("+~").partition("=")[0]
-
-
 def _check_overrides(overrides: Iterable[str]) -> None:
     """Refuse what Hydra allows and this project has no meaning for."""
     seen: dict[str, str] = {}
     for override in overrides:
-        group = _key(override)
+        group = named(override)
         if override.startswith("~"):
             raise UserError(f"{override}: nothing can be left out; choose another value instead")
         if group.startswith("ablation/"):
@@ -144,7 +139,7 @@ def _ablations(overrides: Iterable[str], search_path: tuple[str, ...]) -> dict[s
     """Return what each ablation that a command line chooses sets, by the ablation's name."""
     contents = {}
     for override in overrides:
-        if _key(override) == "ablation":
+        if named(override) == "ablation":
             value = OverridesParser.create().parse_overrides([override])[0].value()
             for item in value if isinstance(value, list) else [value]:
                 choice = item.text if isinstance(item, QuotedString) else str(item)
@@ -171,7 +166,7 @@ def _check_ablation(
 
     result, before = flatten(tree), flatten(baseline)
     touched = {key.partition(".")[0] for key in declared}
-    apart = [other for other in others if _key(other).partition(".")[0] not in touched]
+    apart = [other for other in others if named(other).partition(".")[0] not in touched]
     usual = [f"{group}={choice}" for group, choice in default_choices().items() if group in touched]
     if all(before.get(key) == value for key, value in declared.items()):
         settings = ", ".join(f"{key}={_text(value)}" for key, value in declared.items())

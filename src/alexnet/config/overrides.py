@@ -1,13 +1,14 @@
 """What is wrong with a command line, in one line, and the patterns of choices in a sweep."""
 
-from collections.abc import Callable, Iterable
+import itertools
+import shlex
+from collections.abc import Iterable
 from fnmatch import fnmatch
-from functools import cache
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, Transformer
+from hydra.core.override_parser.types import Glob, Transformer
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -55,7 +56,7 @@ def _quoted(argument: str) -> str:
     """Return an argument whose value survives both the shell and Hydra."""
     key, _, value = argument.partition("=")
     text = value.replace('"', '\\"')
-    return "'" + f'{key}="{text}"'.replace("'", "'\\''") + "'"
+    return shlex.quote(f'{key}="{text}"')
 
 
 def _no_such_choice(path: str, options: Iterable[str]) -> str:
@@ -74,24 +75,18 @@ def expanded(arguments: list[str], loader: ConfigLoader, search_path: list[str])
 
     Hydra itself knows a pattern only alone and for one folder: `glob(*)`, but not `none,glob(source/*)`.
     """
-    choices = cache(lambda group: _choices(group, loader, search_path))
-    return [_expanded(one, choices) for one in OverridesParser.create(loader).parse_overrides(arguments)]
-
-
-def _expanded(override: Override, choices_of: Callable[[str], list[str]]) -> str:
-    line, value = override.input_line, override.value()
-    assert line is not None
-    items = [value] if isinstance(value, Glob) else list(getattr(value, "list", []))
-    if not any(isinstance(item, Glob) for item in items):
-        return line
-    choices = choices_of(override.key_or_group)
-    values: list[str] = []
-    for item in items:
-        found = _matching(item, choices) if isinstance(item, Glob) else [str(Transformer.encode(item))]
-        if not found:
-            raise UserError(f"{line}: nothing matches this pattern")
-        values += found
-    return f"{override.get_key_element()}={','.join(values)}"
+    lines = []
+    for override in OverridesParser.create(loader).parse_overrides(arguments):
+        line, value = str(override.input_line), override.value()
+        items = [value] if isinstance(value, Glob) else list(getattr(value, "list", []))
+        if any(isinstance(item, Glob) for item in items):
+            choices = _choices(override.key_or_group, loader, search_path)
+            found = [_matching(one, choices) if isinstance(one, Glob) else [Transformer.encode(one)] for one in items]
+            if not all(found):
+                raise UserError(f"{line}: nothing matches this pattern")
+            line = f"{override.get_key_element()}={','.join(map(str, itertools.chain(*found)))}"
+        lines.append(line)
+    return lines
 
 
 def _choices(group: str, loader: ConfigLoader, search_path: list[str]) -> list[str]:
@@ -116,7 +111,11 @@ def merged(swept: list[str], given: list[str]) -> tuple[dict[str, str], list[str
 
     Returns the study's parameters, in its order, and the rest of the command line.
     """
-    rest = {override.lstrip("+").partition("=")[0]: override for override in given}
-    chosen = [rest.pop(one.lstrip("+").partition("=")[0], one) for one in swept]
-    params = {key: value for key, _, value in (one.partition("=") for one in chosen)}
-    return params, [one for one in given if one in rest.values()]
+    rest = {named(override): override for override in given}
+    params = (rest.pop(named(one), one).partition("=") for one in swept)
+    return {key: value for key, _, value in params}, [one for one in given if one in rest.values()]
+
+
+def named(override: str) -> str:
+    """Return the key or group that an override names: `+lrn.k=1` -> `lrn.k`."""
+    return override.lstrip("+~").partition("=")[0]

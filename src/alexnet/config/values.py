@@ -325,3 +325,4 @@ class WandbConfig(Group):
     mode: str = limited("offline", choices=("offline", "online", "disabled"))
     project: str = "alexnet-ablations"
     entity: str | None = None
+    """User or team; null is the user's default."""

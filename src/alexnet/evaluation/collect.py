@@ -1,7 +1,7 @@
 """Predictions of a network, collected batch by batch, and the kernels of its first layer."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,10 @@ from alexnet.net.specs import ConvSpec, LinearSpec
 from alexnet.net.two_devices import ColumnShard
 from alexnet.runs.first_layer import FirstLayer
 from alexnet.runs.predictions import ViewPredictions
-from alexnet.runs.probabilities import SplitProbabilities
 from alexnet.runs.result import ErrorRates
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Batch:
+class _Batch(NamedTuple):
     """Predictions for one batch, or for this process's share of it."""
 
     number: int
@@ -44,14 +42,9 @@ class PredictionStore:
     def add(self, dataset: int, view: str, batch: int, labels: Tensor, probabilities: Tensor) -> None:
         """Add a batch by its number: labels int64 [N] and class probabilities [N, K]."""
         top = probabilities.topk(min(5, probabilities.shape[1]), dim=1)
-        added = _Batch(
-            number=batch,
-            labels=labels.cpu().numpy(),
-            top_classes=top.indices.cpu().numpy(),
-            top_probabilities=top.values.cpu().numpy(),
-            probabilities=(probabilities if self.keep_probabilities else probabilities[:, :0]).float().cpu().numpy(),
-        )
-        self._batches.setdefault((dataset, view), []).append(added)
+        kept = probabilities.float() if self.keep_probabilities else probabilities[:, :0].float()
+        arrays = (tensor.cpu().numpy() for tensor in (labels, top.indices, top.values, kept))
+        self._batches.setdefault((dataset, view), []).append(_Batch(batch, *arrays))
 
     def merge(self, stores: Iterable["PredictionStore"]) -> None:
         """Replace the content by that of several stores, each with its share of every batch, in the shares' order."""
@@ -65,23 +58,10 @@ class PredictionStore:
         """Return predictions by split and view; `splits` names the data sets by their numbers."""
         collected: dict[str, dict[str, ViewPredictions]] = {split: {} for split in splits}
         for (dataset, view), batches in self._batches.items():
-            collected[splits[dataset]][view] = ViewPredictions.from_top(
-                np.concatenate([batch.labels for batch in batches]),
-                np.concatenate([batch.top_classes for batch in batches]),
-                np.concatenate([batch.top_probabilities for batch in batches]),
-            )
-        return collected
-
-    def collect_probabilities(self, splits: list[str]) -> dict[str, SplitProbabilities]:
-        """Return the probabilities of all classes by split; the store must keep them."""
-        assert self.keep_probabilities
-        collected = {}
-        for number, (split, views) in enumerate(self.collect(splits).items()):
-            labels = next(iter(views.values())).labels
-            arrays = {
-                view: np.concatenate([batch.probabilities for batch in self._batches[number, view]]) for view in views
-            }
-            collected[split] = SplitProbabilities(labels=labels, views=arrays)
+            _, *arrays = zip(*batches, strict=True)
+            labels, classes, top, probabilities = (np.concatenate(parts) for parts in arrays)
+            kept = probabilities if self.keep_probabilities else None
+            collected[splits[dataset]][view] = ViewPredictions.from_top(labels, classes, top, kept)
         return collected
 
 

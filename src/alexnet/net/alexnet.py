@@ -9,7 +9,7 @@ from torch import nn
 from alexnet import philox
 from alexnet.config.schema import Config
 from alexnet.net.dropout import NonInvertedDropout
-from alexnet.net.layers import Activation, CeilModeConv2d, GroupedLinear, LocallyConnected2d
+from alexnet.net.layers import ACTIVATIONS, CeilModeConv2d, GroupedLinear, LocallyConnected2d
 from alexnet.net.lrn import LayerStack, LocalResponseNorm, WithinChannelLRN
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import (
@@ -78,7 +78,7 @@ def _module(layer: Layer, config: Config, below: str) -> nn.Module:
                 layer.in_channels, layer.channels, kernel=layer.kernel, padding=layer.padding, size=layer.size
             )
         case ActivationSpec():
-            return Activation(layer.function)
+            return ACTIVATIONS[layer.function]()
         case LRNSpec():
             lrn = config.lrn
             # The source divides alpha by the window size when it reads its parameter file; the paper does not.

@@ -55,12 +55,8 @@ NETS = {
 """Layers in order, by `architecture.name`."""
 
 
-def cifar_layers(config: Config, num_classes: int) -> tuple[Layer, ...]:
+def cifar_layers(config: Config, num_classes: int) -> Iterator[Layer]:
     """Lay out the configured net, from crops of `scale.crop_size` pixels to logits."""
-    return tuple(_layers(config, num_classes))
-
-
-def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
     inputs, size, number = 3, config.scale.crop_size, 0
     for step in NETS[config.architecture.name]:
         match step.kind:

@@ -4,12 +4,14 @@ The backward pass draws the mask again, so none is kept. On a CPU compiled loops
 CUDA GPU a Triton kernel does; elsewhere masks are drawn in torch's operations. `torch.compile` sees one operation.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from alexnet.net.compilers import numba_available, triton_available
+from alexnet.net.layers import ACTIVATIONS
 from alexnet.parts import Shard
 from alexnet.philox import LOW, M0, M1, round_keys, stream_number, threshold
 
@@ -47,11 +49,19 @@ class NonInvertedDropout(nn.Module):
         return f"probability={self.probability}"
 
 
+UNITWISE = (*ACTIVATIONS.values(), NonInvertedDropout)
+"""The layers that act on every unit by itself."""
+
+
+def dropouts(layers: Iterable[tuple[str, nn.Module]]) -> dict[str, NonInvertedDropout]:
+    """Return the dropout layers among named ones."""
+    return {name: layer for name, layer in layers if isinstance(layer, NonInvertedDropout)}
+
+
 def set_position(net: nn.Module, step: int, place: int) -> None:
     """Set the optimizer's step, and where in the whole batch the images begin that the network sees next."""
-    for layer in net.modules():
-        if isinstance(layer, NonInvertedDropout):
-            layer.position.fill_((step & LOW >> 1) << 32 | place)
+    for dropout in dropouts(net.named_modules()).values():
+        dropout.position.fill_((step & LOW >> 1) << 32 | place)
 
 
 class _KeepUnits(torch.autograd.Function):

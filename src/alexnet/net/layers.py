@@ -1,7 +1,6 @@
 """The layers that torch does not have as the paper means them: overhanging convolution, local connection,
 column-wise full connection."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,27 +14,20 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype.itemsize < 4 else x
 
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "abs_tanh": lambda x: torch.tanh(x).abs(),  # Jarrett et al. 2009, discussed in section 3.1
-}
-
-
-class Activation(nn.Module):
-    """A neuron's non-linearity by name (section 3.1)."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-        self.function = ACTIVATIONS[name]
+class AbsTanh(nn.Tanh):
+    """|tanh(x)| (Jarrett et al. 2009, discussed in section 3.1)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
+        return super().forward(x).abs()
 
-    def extra_repr(self) -> str:
-        return self.name
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "abs_tanh": AbsTanh,
+}
+"""A neuron's non-linearity, by name (section 3.1)."""
 
 
 class CeilModeConv2d(nn.Conv2d):

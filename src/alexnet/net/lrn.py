@@ -8,35 +8,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.net.compilers import numba_available, triton_available
-from alexnet.net.layers import Activation, at_least_float32
+from alexnet.net.layers import at_least_float32
 
 GPU_BLOCK = 2**22
 """Numbers that the formula takes at a time off the CPU. In float32, with ten temporaries, 160 MiB."""
 
-
-class LRNBackend(Protocol):
-    """A way to compute y = x * d^-beta with d = k + alpha * window(x^2), and its gradient.
-
-    With a symmetric window, dL/dx = g * d^-beta - 2 * alpha * beta * x * window(g * x * d^(-beta - 1)).
-    """
-
-    def normalize(self, x: Tensor) -> Tensor: ...
-
-    def gradient(self, x: Tensor, grad: Tensor) -> Tensor: ...
+if TYPE_CHECKING:
+    from alexnet.net.lrn_numba import NumbaLRN
+    from alexnet.net.lrn_triton import TritonLRN
 
 
 @dataclass(frozen=True)
 class TorchLRN:
-    """The formula in torch's operations; `window` sums each value's window and never reaches across dimension 0."""
+    """y = x * d^-beta with d = k + alpha * window(x^2), and its gradient, in torch's operations.
+
+    With a symmetric window, dL/dx = g * d^-beta - 2 * alpha * beta * x * window(g * x * d^(-beta - 1)).
+    """
 
     window: Callable[[Tensor], Tensor]
+    """Sums each value's window, which never reaches across dimension 0."""
     k: float
     alpha: float
     beta: float
@@ -95,12 +92,12 @@ class LocalResponseNorm(nn.Module):
         normalized = _Normalize.apply(by_column, self._torch_backend(dim=1))
         return normalized.reshape(n, c, h, w)
 
-    def _triton_backend(self, rectify: bool) -> LRNBackend:
-        from alexnet.net.lrn_triton import TritonLRN  # only there is Triton installed
+    def _triton_backend(self, rectify: bool) -> "TritonLRN":
+        from alexnet.net.lrn_triton import TritonLRN  # Triton is not installed everywhere
 
         return TritonLRN(self.size, self.k, self.alpha, self.beta, rectify)
 
-    def _pixel_backend(self, pixels: Tensor) -> LRNBackend:
+    def _pixel_backend(self, pixels: Tensor) -> "TorchLRN | NumbaLRN":
         numba_dtype = pixels.dtype in (torch.float32, torch.bfloat16, torch.float64)
         if torch.compiler.is_compiling() or pixels.device.type != "cpu" or not numba_dtype or not numba_available():
             return self._torch_backend(dim=2)
@@ -122,7 +119,7 @@ class LayerStack(nn.Sequential):
         layers = list(self)
         left_out: nn.Module | None = None
         for layer, following in zip_longest(layers, layers[1:]):
-            if isinstance(following, LocalResponseNorm) and isinstance(layer, Activation) and layer.name == "relu":
+            if isinstance(following, LocalResponseNorm) and isinstance(layer, nn.ReLU):
                 left_out = layer
             elif left_out is not None:
                 x, left_out = layer(x, rectify=True), None
@@ -157,7 +154,7 @@ class WithinChannelLRN(nn.Module):
 
 class _Normalize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, backend: LRNBackend) -> Tensor:
+    def forward(ctx: Any, x: Tensor, backend: "TorchLRN | NumbaLRN") -> Tensor:
         ctx.save_for_backward(x)
         ctx.backend = backend
         return backend.normalize(x)

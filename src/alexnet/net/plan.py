@@ -52,7 +52,8 @@ def layer_specs(config: Config, num_classes: int) -> tuple[Layer, ...]:
     Raises:
         UserError: the input is too small for the layers, or the configuration names an unknown layer.
     """
-    layers = _alexnet(config, num_classes) if config.architecture.name == ALEXNET else cifar_layers(config, num_classes)
+    lay_out = _alexnet if config.architecture.name == ALEXNET else cifar_layers
+    layers = tuple(lay_out(config, num_classes))
     _check_layer_names(config, layers)
     return layers
 
@@ -70,13 +71,12 @@ def _check_layer_names(config: Config, layers: tuple[Layer, ...]) -> None:
                 raise UserError(f"{key}: there is no layer {name}{did_you_mean(name, names)}")
 
 
-def _alexnet(config: Config, num_classes: int) -> tuple[Layer, ...]:
-    layers = tuple(_layers(config, num_classes))
+def _alexnet(config: Config, num_classes: int) -> Iterator[Layer]:
+    layers = _layers(config, num_classes)
     if not config.init.preserve_gain:
         return layers
     # The two plans differ only in scale, so their layers correspond one to one in every variant.
-    paper = tuple(_layers(replace(config, scale=PAPER_SCALE), num_classes))
-    return tuple(_keep_gain(layer, original) for layer, original in zip(layers, paper, strict=True))
+    return map(_keep_gain, layers, _layers(replace(config, scale=PAPER_SCALE), num_classes))
 
 
 def _keep_gain(layer: Layer, paper: Layer) -> Layer:

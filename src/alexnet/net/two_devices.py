@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet, modules
-from alexnet.net.dropout import NonInvertedDropout
+from alexnet.net.dropout import dropouts
 from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, dropped_units, exchanges, half, outputs
 from alexnet.net.lrn import LayerStack
 from alexnet.net.specs import Parametric
@@ -29,53 +29,46 @@ class ColumnGroup:
         self.column = column
         self.bytes_sent = 0
         """By this process; not counted in compiled networks, where this would be a constant."""
-        self._group: dist.ProcessGroup | None = None
+        self.group: dist.ProcessGroup | None = None
 
     def connect(self, group: dist.ProcessGroup) -> None:
         """Use this group of two processes; that of column 0 has rank 0 in it."""
         assert group.size() == DEVICES and group.rank() == self.column
-        self._group = group
+        self.group = group
 
     def exchange(self, own: Tensor, numel: int) -> Tensor:
         """Send all numbers of a tensor, and receive this many of the same type, flat.
 
         Backward, the gradient of what was received is sent, and that of what was sent arrives.
         """
-        received: Tensor = _Exchanged.apply(own.reshape(-1), numel, self)
-        return received
-
-    def exchange_values(self, own: Tensor, numel: int) -> Tensor:
-        """The same without gradients."""
-        sent = own.detach().reshape(-1).contiguous()
-        received = sent.new_empty(numel)
-        assert self._group is not None, "connect the halves first"
-        if not torch.compiler.is_compiling():
-            self.bytes_sent += sent.numel() * sent.element_size()
-        dist.all_to_all_single(
-            received, sent, self._with_other(numel), self._with_other(sent.numel()), group=self._group
-        )
+        received: Tensor = _Exchanged.apply(own.reshape(-1).contiguous(), numel, self)
         return received
 
     def both(self, own: Tensor, other: Tensor, dimension: int) -> Tensor:
         """Put the halves together in the order of the columns."""
         return torch.cat((own, other) if self.column == 0 else (other, own), dim=dimension)
 
-    def _with_other(self, numel: int) -> list[int]:
+    def with_other(self, numel: int) -> list[int]:
         """Return how many numbers each process sends or receives: none for this one."""
         return [0, numel] if self.column == 0 else [numel, 0]
 
 
 class _Exchanged(torch.autograd.Function):
-    """`ColumnGroup.exchange_values` with its gradient, which is an exchange in the other direction."""
+    """`ColumnGroup.exchange`, whose gradient is an exchange in the other direction."""
 
     @staticmethod
     def forward(ctx: Any, sent: Tensor, numel: int, link: ColumnGroup) -> Tensor:
         ctx.link, ctx.numel = link, sent.numel()
-        return link.exchange_values(sent, numel)
+        received = sent.new_empty(numel)
+        assert link.group is not None, "connect the halves first"
+        if not torch.compiler.is_compiling():
+            link.bytes_sent += sent.numel() * sent.element_size()
+        dist.all_to_all_single(received, sent, link.with_other(numel), link.with_other(sent.numel()), group=link.group)
+        return received
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.link.exchange_values(gradient, ctx.numel), None, None
+        return ctx.link.exchange(gradient, ctx.numel), None, None
 
 
 class AllGatherColumns(nn.Module):
@@ -91,8 +84,7 @@ class AllGatherColumns(nn.Module):
         own = x.movedim(1, -1)
         *places, features = own.shape  # images and pixels
         of_other = self.exchange.numel // prod(places[1:]) - features
-        swapped = self.link.exchange if self.exchange.backward else self.link.exchange_values
-        other = swapped(own, prod(places) * of_other)
+        other = self.link.exchange(own if self.exchange.backward else own.detach(), prod(places) * of_other)
         return self.link.both(x, other.view(*places, of_other).movedim(-1, 1), dimension=1)
 
     def extra_repr(self) -> str:
@@ -142,7 +134,7 @@ class ColumnShard(LayerStack):
 
     def _gathered(self, own: Tensor, rows: Shard) -> Tensor:
         shape = (rows.whole - rows.count, *own.shape[1:])
-        other = self.link.exchange_values(own.to(self.device), torch.Size(shape).numel())
+        other = self.link.exchange(own.to(self.device), prod(shape))
         return self.link.both(own.cpu(), other.view(shape).cpu(), dimension=0)
 
     @property
@@ -165,8 +157,8 @@ def _modules(net: AlexNet, config: Config, link: ColumnGroup) -> OrderedDict[str
     for name, module in modules(layers, config).items():
         if name in read:
             built[f"exchange_{name}"] = AllGatherColumns(link, read[name])
-        if isinstance(module, NonInvertedDropout):
-            module.units = masked[name]
         built[name] = module
+    for name, dropout in dropouts(built.items()).items():
+        dropout.units = masked[name]
     built[f"exchange_{LOSS}"] = AllGatherColumns(link, read[LOSS])
     return built

@@ -1,7 +1,7 @@
 """Finding run directories and reading their results."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,15 +63,12 @@ def directories_with(path: Path, *names: str) -> list[Path]:
     """
     if not path.is_dir():
         raise UserError(f"{path}: not a folder; give run directories, or a folder of them")
-    found = list(_walk(path, names))
+    found = []
+    for folder, subfolders, files in os.walk(path):
+        subfolders.sort()
+        if not set(names).isdisjoint(files):
+            subfolders.clear()  # checkpoints and logs: no run lies within a run
+            found.append(Path(folder))
     if not found:
         raise UserError(f"{path}: no {names[-1]} in it or below; give run directories, or a folder of them")
     return found
-
-
-def _walk(path: Path, names: Iterable[str]) -> Iterator[Path]:
-    for folder, subfolders, files in os.walk(path):
-        subfolders.sort()
-        if any(name in files for name in names):
-            subfolders.clear()  # checkpoints and logs: no run lies within a run
-            yield Path(folder)

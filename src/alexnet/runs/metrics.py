@@ -2,13 +2,13 @@
 
 import csv
 import io
-import math
 from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 
 from alexnet.files import replace_file
+from alexnet.runs.decode import ADDED_LATER, decode
 from alexnet.runs.directory import METRICS_FILE
 
 
@@ -29,12 +29,12 @@ class EpochRecord:
     """None if there are no validation images."""
     val_top1_error: float | None
     val_top5_error: float | None
-    train_set_top1_error: float | None = None
+    train_set_top1_error: float | None = field(default=None, metadata=ADDED_LATER)
     """Over all training images, not augmented, in evaluation mode; None unless the schedule stops by it."""
     seconds: float
     """Training time of this epoch, without validation."""
     images_per_second: float
-    waiting_percent: float = 0.0
+    waiting_percent: float = field(default=0.0, metadata=ADDED_LATER)
     """Share of `seconds` in which the network waited for its images."""
 
 
@@ -47,16 +47,16 @@ class Metrics:
     damaged: bool = False
     """Whether the problem is a file that cannot be read to its end, not one that is missing or empty."""
 
-    @property
-    def lr_drops(self) -> list[int]:
-        """Epochs at whose start the learning rate changed."""
-        return [after.epoch for before, after in pairwise(self.epochs) if after.rate != before.rate]
+
+def lr_drops(epochs: Sequence[EpochRecord]) -> list[EpochRecord]:
+    """Return the epochs at whose start the learning rate changed."""
+    return [after for before, after in pairwise(epochs) if after.rate != before.rate]
 
 
 def write_metrics(directory: Path, records: Sequence[EpochRecord]) -> None:
     """Rewrite `metrics.csv` whole: after a resume it must not hold epochs that were lost and trained again."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(EpochRecord)], lineterminator="\n")
+    writer = csv.DictWriter(text, [column.name for column in fields(EpochRecord)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(record) for record in records)
     replace_file(directory / METRICS_FILE, text.getvalue().encode())
@@ -76,24 +76,21 @@ def read_metrics(directory: Path) -> Metrics:
         return Metrics(epochs=(), problem=f"{METRICS_FILE}: missing")
     except OSError as error:
         return Metrics(epochs=tuple(epochs), problem=f"{METRICS_FILE}: cannot be read: {error.strerror}", damaged=True)
-    except (ValueError, TypeError, KeyError, csv.Error) as error:
+    except (ValueError, OverflowError, csv.Error) as error:
         problem = f"{METRICS_FILE}: damaged after epoch {len(epochs)}: {error}"
         return Metrics(epochs=tuple(epochs), problem=problem, damaged=True)
     return Metrics(epochs=tuple(epochs), problem=None if epochs else f"{METRICS_FILE}: no epoch in it")
 
 
-def _record(row: dict[str, str]) -> EpochRecord:
+def _record(row: dict[str, str | None]) -> EpochRecord:
     """Parse one line. Columns that older files lack take their default, unknown ones are ignored."""
-    values: dict[str, float | None] = {}
-    for field in fields(EpochRecord):
-        if field.name not in row and field.default is not MISSING:
-            continue
-        text = row[field.name]
-        if text == "" and "None" in str(field.type):
-            values[field.name] = None
-            continue
-        value = int(text) if field.type is int else float(text)
-        if not math.isfinite(value):
-            raise ValueError(f"{field.name}: {text} is not a number")
-        values[field.name] = value
-    return EpochRecord(**values)  # type: ignore[arg-type]  # by the fields' own types
+    columns = {column.name for column in fields(EpochRecord)}
+    record: EpochRecord = decode(EpochRecord, {name: _number(row[name]) for name in columns & row.keys()})
+    return record
+
+
+def _number(text: str | None) -> float | None:
+    """Parse a cell: None if it is empty, or if the line ends before it."""
+    if not text:
+        return None
+    return int(text) if text.isdecimal() else float(text)

@@ -1,4 +1,8 @@
-"""`predictions.npz`: the five most probable classes of each evaluated image."""
+"""What a net says about every evaluated image: the five most probable classes, and the probabilities of all.
+
+`predictions.npz` has the five. `probabilities.npz` is for averages of several nets: a class may be sixth for each net
+and third in the average.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +13,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from alexnet.errors import UserError
+from alexnet.runs.arrays import open_arrays, write_arrays
 from alexnet.runs.decode import require
-from alexnet.runs.directory import PREDICTIONS_FILE, open_arrays, write_arrays
+from alexnet.runs.directory import PREDICTIONS_FILE, PROBABILITIES_FILE
 from alexnet.runs.result import ErrorRates
+
+PROBABILITIES_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ViewPredictions:
-    """Top-5 predictions for N images of one split in one view, in the order of the data set."""
+    """Predictions for N images of one split in one view, in the order of the data set."""
 
     labels: NDArray[np.int32]
     """[N], the true class."""
@@ -24,25 +31,21 @@ class ViewPredictions:
     """[N, 5], most probable first; -1 where there are fewer than five classes."""
     top5_probabilities: NDArray[np.float32]
     """[N, 5], the probabilities of `top5_classes`; 0 where there is no class."""
-
-    def __post_init__(self) -> None:
-        shape = (len(self.labels), 5)
-        require(self.labels.shape == shape[:1] and self.labels.size > 0, "labels", "not a list of labels")
-        require(self.top5_classes.shape == shape, "top5_classes", f"{self.top5_classes.shape} instead of {shape}")
-        require(self.top5_probabilities.shape == shape, "top5_probabilities", f"instead of {shape}")
-        require(self.labels.dtype == np.int32 and self.labels.min() >= 0, "labels", "not classes as int32")
-        require(self.top5_classes.dtype == np.int32, "top5_classes", "not int32")
-        require(self.top5_probabilities.dtype == np.float32, "top5_probabilities", "not float32")
+    probabilities: NDArray[np.float32] | None = None
+    """[N, classes], those of all classes, where they are kept."""
 
     @classmethod
-    def from_top(cls, labels: ArrayLike, classes: ArrayLike, probabilities: ArrayLike) -> Self:
+    def from_top(
+        cls, labels: ArrayLike, classes: ArrayLike, top: ArrayLike, probabilities: NDArray[np.float32] | None = None
+    ) -> Self:
         """Build from labels [N] and the K <= 5 most probable classes with probabilities [N, K], of any numeric type."""
-        top = np.asarray(classes, dtype=np.int32)
-        missing = ((0, 0), (0, 5 - top.shape[1]))
+        of_top = np.asarray(classes, dtype=np.int32)
+        missing = ((0, 0), (0, 5 - of_top.shape[1]))
         return cls(
             labels=np.asarray(labels, dtype=np.int32),
-            top5_classes=np.pad(top, missing, constant_values=-1),
-            top5_probabilities=np.pad(np.asarray(probabilities, dtype=np.float32), missing),
+            top5_classes=np.pad(of_top, missing, constant_values=-1),
+            top5_probabilities=np.pad(np.asarray(top, dtype=np.float32), missing),
+            probabilities=probabilities,
         )
 
     @property
@@ -57,13 +60,16 @@ class ViewPredictions:
 
     def error_rates(self) -> ErrorRates:
         """Return the errors for `Result.errors`, every image counted once."""
-        incorrect = [int((~correct).sum()) for correct in (self.top1_correct, self.top5_correct)]
-        images = len(self.labels)
-        return ErrorRates(images=images, top1=incorrect[0] / images, top5=incorrect[1] / images)
+        top1, top5 = (int((~correct).sum()) / len(correct) for correct in (self.top1_correct, self.top5_correct))
+        return ErrorRates(images=len(self.labels), top1=top1, top5=top5)
 
 
-def write_predictions(directory: Path, predictions: Mapping[str, Mapping[str, ViewPredictions]]) -> None:
-    """Write `predictions.npz` (split -> view -> predictions) into `directory`, complete or not at all.
+Predictions = Mapping[str, Mapping[str, ViewPredictions]]
+"""By split and view."""
+
+
+def write_predictions(directory: Path, predictions: Predictions) -> None:
+    """Write `predictions.npz` into `directory`, complete or not at all.
 
     Raises ValueError if two views of a split have different labels.
     """
@@ -72,31 +78,79 @@ def write_predictions(directory: Path, predictions: Mapping[str, Mapping[str, Vi
         for view, seen in views.items():
             if not np.array_equal(arrays.setdefault(f"{split}/labels", seen.labels), seen.labels):
                 raise ValueError(f"the views of split {split} have different labels")
-            arrays |= {f"{split}/{view}/{name}": array for name, array in _view_arrays(seen).items()}
+            arrays[f"{split}/{view}/top5_classes"] = seen.top5_classes
+            arrays[f"{split}/{view}/top5_probabilities"] = seen.top5_probabilities
+            arrays[f"{split}/{view}/top1_right"] = seen.top1_correct
+            arrays[f"{split}/{view}/top5_right"] = seen.top5_correct
     write_arrays(directory / PREDICTIONS_FILE, arrays)
-
-
-def _view_arrays(seen: ViewPredictions) -> dict[str, NDArray[Any]]:
-    return {
-        "top5_classes": seen.top5_classes,
-        "top5_probabilities": seen.top5_probabilities,
-        "top1_right": seen.top1_correct,
-        "top5_right": seen.top5_correct,
-    }
 
 
 def read_predictions(directory: Path, split: str, view: str) -> ViewPredictions:
     """Read one split and view from `predictions.npz`; UserError if the file is missing, damaged or without them."""
-    path = directory / PREDICTIONS_FILE
+    path, name = directory / PREDICTIONS_FILE, f"{split}/{view}"
     with open_arrays(path) as file:
-        if f"{split}/{view}/top5_classes" not in file:
-            raise UserError(f"{path}: holds no predictions for {split}/{view}")
+        if f"{name}/top5_classes" not in file:
+            raise UserError(f"{path}: holds no predictions for {name}")
         seen = ViewPredictions(
-            labels=file[f"{split}/labels"],
-            top5_classes=file[f"{split}/{view}/top5_classes"],
-            top5_probabilities=file[f"{split}/{view}/top5_probabilities"],
+            labels=file.read(f"{split}/labels", "int32 [N]"),
+            top5_classes=file.read(f"{name}/top5_classes", "int32 [N, 5]"),
+            top5_probabilities=file.read(f"{name}/top5_probabilities", "float32 [N, 5]"),
         )
-        for name in ("top1_right", "top5_right"):
-            agrees = np.array_equal(file[f"{split}/{view}/{name}"], _view_arrays(seen)[name])
-            require(agrees, f"{split}/{view}/{name}", "does not follow from labels and classes")
+        require(seen.labels.min() >= 0, f"{split}/labels", "name no class")
+        for flag, follows in (("top1_right", seen.top1_correct), ("top5_right", seen.top5_correct)):
+            agrees = np.array_equal(file.read(f"{name}/{flag}", "bool [N]"), follows)
+            require(agrees, f"{name}/{flag}", "does not follow from labels and classes")
     return seen
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProbabilitiesHeader:
+    """The net and the images of a file of probabilities."""
+
+    net: str
+    """Name of the run."""
+    fingerprint: str
+    """Of the pack."""
+    class_names: list[str]
+    splits: list[str]
+
+
+def write_probabilities(
+    directory: Path, predictions: Predictions, *, net: str, fingerprint: str, class_names: list[str]
+) -> None:
+    """Write the probabilities of all classes into `probabilities.npz`, complete or not at all; they must be kept."""
+    arrays: dict[str, ArrayLike] = {
+        "version": np.int32(PROBABILITIES_VERSION),
+        "net": net,
+        "fingerprint": fingerprint,
+        "class_names": class_names,
+        "splits": list(predictions),
+    }
+    for split, views in predictions.items():
+        for view, seen in views.items():
+            assert seen.probabilities is not None
+            arrays |= {f"{split}/labels": seen.labels, f"{split}/{view}": seen.probabilities}
+    write_arrays(directory / PROBABILITIES_FILE, arrays, compress=False)
+
+
+def read_header(directory: Path) -> ProbabilitiesHeader:
+    """Read the net and its images; UserError if the file is missing, damaged or of an unknown version."""
+    with open_arrays(directory / PROBABILITIES_FILE, version=PROBABILITIES_VERSION) as file:
+        return ProbabilitiesHeader(
+            net=str(file.read("net", "str []")),
+            fingerprint=str(file.read("fingerprint", "str []")),
+            class_names=file.read("class_names", "str [classes]").tolist(),
+            splits=file.read("splits", "str [splits]").tolist(),
+        )
+
+
+def read_probabilities(directory: Path, split: str, view: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Read labels [N] and probabilities [N, classes]; UserError if the file is missing, damaged or without them."""
+    path = directory / PROBABILITIES_FILE
+    with open_arrays(path, version=PROBABILITIES_VERSION) as file:
+        if f"{split}/{view}" not in file:
+            raise UserError(f"{path}: holds no probabilities for {split}/{view}")
+        classes = len(file.read("class_names", "str [classes]"))
+        labels = file.read(f"{split}/labels", "int32 [N]")
+        require(labels.min() >= 0 and labels.max() < classes, f"{split}/labels", "name no class")
+        return labels, file.read(f"{split}/{view}", "float32 [N, classes]")

@@ -153,16 +153,16 @@ def read_result(directory: Path) -> Result:
     path = directory / RESULT_FILE
     try:
         raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        version = raw.get("schema_version", SCHEMA_VERSION) if isinstance(raw, dict) else SCHEMA_VERSION
         # An unknown version is named before any field that differs because of it.
-        if isinstance(raw, dict) and version is not None and version != SCHEMA_VERSION:
-            raise FieldError("schema_version", f"{version!r} is unknown; this program reads {SCHEMA_VERSION}")
+        known = version == SCHEMA_VERSION
+        require(known, "schema_version", f"{version!r} is unknown; this program reads {SCHEMA_VERSION}")
         result: Result = decode(Result, raw)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except FieldError as error:
         raise UserError(f"{path}: {error}") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON: {error}") from None
     return result
 

@@ -1,8 +1,7 @@
-"""What every W&B run of this program shares, be it of a training or of a comparison: where it goes, group and tags."""
+"""What every W&B run of this program shares, be it of a training or of a comparison: login, group and tags."""
 
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Protocol
 
 from alexnet.errors import UserError
 
@@ -11,16 +10,6 @@ COMPARISON = "comparison"
 """Job types."""
 LONGEST_TAG = 64
 """Characters; W&B refuses a run with a longer tag."""
-
-
-class Destination(Protocol):
-    """Where a W&B run goes; the configuration's `wandb` group is one."""
-
-    mode: str
-    """`offline`, `online` or `disabled`."""
-    project: str
-    entity: str | None
-    """User or team; None is the user's default."""
 
 
 def check_login(mode: str) -> None:
@@ -42,11 +31,8 @@ def group_name(experiment: str, pairing_key: str) -> str:
 
 def tags(names: Iterable[str]) -> list[str]:
     """Each name once and in order, as W&B takes it: too long a name ends in a digest of the whole."""
-    return [_tag(name) for name in dict.fromkeys(names) if name]
-
-
-def _tag(name: str) -> str:
-    if len(name) <= LONGEST_TAG:
-        return name
-    digest = sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: LONGEST_TAG - len(digest) - 1]}-{digest}"
+    return [
+        name if len(name) <= LONGEST_TAG else f"{name[: LONGEST_TAG - 9]}-{sha256(name.encode()).hexdigest()[:8]}"
+        for name in dict.fromkeys(names)
+        if name
+    ]

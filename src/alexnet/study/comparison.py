@@ -36,17 +36,15 @@ class AblationRow:
     """One ablation, or the baseline. The mappings are over `MEASURES`."""
 
     ablation: str
-    counted: tuple[Evaluated, ...]
-    """The runs that the means are over, in order of seeds; those with a baseline if any has one."""
-    unpaired: tuple[Evaluated, ...]
-    """Runs left out of the means because they have no baseline, while others of this ablation have one."""
+    runs: tuple[Evaluated, ...]
+    """In order of seeds, those with a baseline first."""
     assessments: dict[str, Assessment] = field(default_factory=dict)
     """Follow once all rows are known; stay empty if `deltas` is."""
 
     @property
-    def runs(self) -> tuple[Evaluated, ...]:
-        """All runs of the row, counted or not."""
-        return *self.counted, *self.unpaired
+    def counted(self) -> tuple[Evaluated, ...]:
+        """The runs that the means are over: those with a baseline if any has one, else all."""
+        return tuple(one for one in self.runs if one.baseline) or self.runs
 
     @property
     def seeds(self) -> list[int]:
@@ -56,7 +54,7 @@ class AblationRow:
     @property
     def claim(self) -> Claim | None:
         """None for the baseline and for combined ablations: deltas do not add up."""
-        return self.counted[0].run.result.claims.get(self.ablation)
+        return self.runs[0].run.result.claims.get(self.ablation)
 
     @cached_property
     def errors(self) -> dict[str, float]:
@@ -73,10 +71,14 @@ class AblationRow:
             if pairs
         }
 
-    def expected_deltas(self, measure: str) -> dict[str, float]:
-        """Return the rise of the error, in points, that each source (`paper`, `log`) claims, if it does."""
-        given = {name: getattr(getattr(self.claim, name), measure) for name in SOURCES} if self.claim else {}
-        return {name: value for name, value in given.items() if value is not None}
+    @property
+    def claims(self) -> dict[str, dict[str, float]]:
+        """The rise of the error, in points, that each of `SOURCES` claims, if it does."""
+        given = {name: getattr(self.claim, name) for name in SOURCES} if self.claim else {}
+        return {
+            measure: {name: value for name, errors in given.items() if (value := getattr(errors, measure)) is not None}
+            for measure in MEASURES
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,16 +154,12 @@ def _rows(paired: Sequence[Evaluated]) -> list[AblationRow]:
     ablations: dict[str, list[Evaluated]] = defaultdict(list)
     for one in paired:
         ablations[one.run.result.ablation].append(one)
-    rows = []
-    for name, members in ablations.items():
-        counted = [one for one in members if one.baseline] or members
-        others = tuple(one for one in members if one not in counted)
-        rows.append(AblationRow(ablation=name, counted=tuple(counted), unpaired=others))
+    rows = [AblationRow(ablation=name, runs=tuple(members)) for name, members in ablations.items()]
     tested = [row for row in rows if row.deltas]
     for name in MEASURES:
         p_values = holm([row.deltas[name].p for row in tested])
         for row, p in zip(tested, p_values, strict=True):
-            claims = row.expected_deltas(name)
+            claims = row.claims[name]
             row.assessments[name] = assess(row.deltas[name], holm_p=p, paper=claims.get("paper"), log=claims.get("log"))
     return sorted(rows, key=_order)
 

@@ -50,6 +50,11 @@ class Evaluated:
         """Percent."""
         return {name: 100 * int((~correct).sum()) / len(correct) for name, correct in self.correct.items()}
 
+    @property
+    def baseline_errors(self) -> dict[str, float]:
+        """Percent; empty without a baseline."""
+        return self.baseline.errors if self.baseline else {}
+
     @cached_property
     def deltas(self) -> dict[str, PairedDelta]:
         """Differences from the baseline; empty if there is none."""
@@ -153,13 +158,12 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
     return Evaluated(run=run, labels=predictions.labels, correct=correct)
 
 
-def pair(evaluated: Iterable[Evaluated]) -> list[Evaluated]:
-    """Give every ablated run the baseline with its seed, if there is one; return all in order of seeds."""
-    ordered = sorted(evaluated, key=lambda one: one.run.result.seed)
-    baselines = {one.run.result.seed: one for one in ordered if one.run.is_baseline}
-    return [
-        one if one.run.is_baseline else replace(one, baseline=baselines.get(one.run.result.seed)) for one in ordered
-    ]
+def pair(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
+    """Give every ablated run the baseline with its seed; return all in order of seeds, those with a baseline first."""
+    ablated = [one for one in evaluated if not one.run.is_baseline]
+    baselines = {one.run.result.seed: one for one in evaluated if one.run.is_baseline}
+    paired = [replace(one, baseline=baselines.get(one.run.result.seed)) for one in ablated]
+    return sorted([*baselines.values(), *paired], key=lambda one: (one.baseline is None, one.run.result.seed))
 
 
 def mixed_precisions(evaluated: Iterable[Evaluated]) -> list[Note]:

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special  # scipy.stats has the same functions, and takes seconds to import
 
-from alexnet.study.crossed import Components, MeanSquares, mean_error, mean_squares, two_sided_p
+from alexnet.study.crossed import Components, mean_error, mean_squares, two_sided_p
 
 CONFIDENCE = 0.95
+Z = float(special.ndtri((1 + CONFIDENCE) / 2))
+"""The normal quantile of a 95 % interval, both sides together."""
 
 
 class Interval(NamedTuple):
@@ -78,24 +80,26 @@ def paired_interval(only_run_wrong: int, only_baseline_wrong: int, images: int) 
     interval it keeps its coverage for few discordant images and has a width when there are none.
     """
     p, q = ((count + 1) / (images + 2) for count in (only_run_wrong, only_baseline_wrong))
-    half = float(special.ndtri((1 + CONFIDENCE) / 2)) * math.sqrt((p + q - (p - q) ** 2) / (images + 2))
+    half = Z * math.sqrt((p + q - (p - q) ** 2) / (images + 2))
     return Interval(100 * max(p - q - half, -1.0), 100 * min(p - q + half, 1.0))
 
 
 def error_interval(wrong: int, images: int) -> Interval:
     """Return Wilson's (1927) 95 % interval of an error rate, in percent; it has a width even if nothing is wrong."""
-    z = float(special.ndtri((1 + CONFIDENCE) / 2))
-    share, whole = wrong / images, 1 + z**2 / images
-    middle = (share + z**2 / (2 * images)) / whole
-    half = z * math.sqrt(share * (1 - share) / images + (z / (2 * images)) ** 2) / whole
+    share, whole = wrong / images, 1 + Z**2 / images
+    middle = (share + Z**2 / (2 * images)) / whole
+    half = Z * math.sqrt(share * (1 - share) / images + (Z / (2 * images)) ** 2) / whole
     return Interval(100 * max(middle - half, 0.0), 100 * min(middle + half, 1.0))
 
 
 def mean_interval(differences: NDArray[np.float64]) -> Interval:
     """Return the 95 % normal interval of the mean of differences [N], in points, one for each of many images."""
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
-    half = float(special.ndtri((1 + CONFIDENCE) / 2)) * error
-    return Interval(max(float(differences.mean()) - half, -100.0), min(float(differences.mean()) + half, 100.0))
+    return _within_bounds(float(differences.mean()), Z * error)
+
+
+def _within_bounds(mean: float, half: float) -> Interval:
+    return Interval(max(mean - half, -100.0), min(mean + half, 100.0))
 
 
 def paired_delta(baseline_correct: NDArray[np.bool_], run_correct: NDArray[np.bool_]) -> PairedDelta:
@@ -127,30 +131,26 @@ def mean_delta(baseline_correct: NDArray[np.bool_], run_correct: NDArray[np.bool
     `alexnet.study.crossed`.
     """
     pairs = [paired_delta(baseline, run) for baseline, run in zip(baseline_correct, run_correct, strict=True)]
+    first, deltas = pairs[0], np.array([pair.delta for pair in pairs])
+    delta, interval, p = float(deltas.mean()), first.interval, first.p
     if len(pairs) == 1:
-        only = pairs[0]
-        return MeanDelta(seeds=1, delta=only.delta, interval=only.interval, p=only.p)
-    deltas = np.array([pair.delta for pair in pairs])
+        return MeanDelta(seeds=1, delta=delta, interval=interval, p=p)
     differences = 100 * (baseline_correct.astype(np.float64) - run_correct.astype(np.float64))
+    components = None
     # No spread, typically not one discordant image at any seed: the variance seen is 0, but the test set is finite.
-    squares = mean_squares(differences) if len(differences[0]) > 1 and np.ptp(differences) > 0 else None
-    interval, p = crossed_interval(float(deltas.mean()), squares) if squares else (pairs[0].interval, pairs[0].p)
+    if len(differences[0]) > 1 and np.ptp(differences) > 0:
+        squares = mean_squares(differences)
+        components, error = squares.components(), mean_error(squares)
+        interval, p = _within_bounds(delta, float(error.half_width(1 - CONFIDENCE))), two_sided_p(error, delta)
     return MeanDelta(
         seeds=len(pairs),
-        delta=float(deltas.mean()),
+        delta=delta,
         interval=interval,
         p=p,
-        components=squares.components() if squares else None,
+        components=components,
         seed_sd=float(deltas.std(ddof=1)),
         seed_interval=seed_interval(deltas),
     )
-
-
-def crossed_interval(mean: float, squares: MeanSquares) -> tuple[Interval, float]:
-    """Return the 95 % interval of the delta over all seeds and images, and p of no difference; `mean` is in points."""
-    error = mean_error(squares)
-    half = float(error.half_width(1 - CONFIDENCE))
-    return Interval(max(mean - half, -100.0), min(mean + half, 100.0)), two_sided_p(error, mean)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -159,9 +159,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     With m tests, the k-th smallest p-value (from 0) counts m - k times, and never less than one before it. Rejecting
     those below 0.05 makes any false rejection at all at most 5 % likely, however the tests depend on each other.
     """
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p)
-    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    result = np.empty_like(p)
-    result[order] = np.minimum(adjusted, 1.0)
-    return [float(value) for value in result]
+    order = np.argsort(p_values)
+    adjusted = np.maximum.accumulate(np.asarray(p_values)[order] * np.arange(len(order), 0, -1))
+    return [min(float(p), 1.0) for p in adjusted[np.argsort(order)]]

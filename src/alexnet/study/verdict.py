@@ -24,6 +24,7 @@ class Verdict(StrEnum):
 class Assessment:
     """One ablation and one measure against the claims. With one seed the verdicts rest on the images alone."""
 
+    seeds: int
     holm_p: float
     """Adjusted for all ablations of the table."""
     paper: Verdict | None
@@ -64,6 +65,7 @@ def assess(mean: MeanDelta, *, holm_p: float, paper: float | None, log: float | 
         needed = seeds_needed(mean.components, paper)
         reason = None if needed else "the test set is too small for it, whatever the number of seeds"
     return Assessment(
+        seeds=mean.seeds,
         holm_p=holm_p,
         paper=verdict(mean.interval, paper),
         log=verdict(mean.interval, log),

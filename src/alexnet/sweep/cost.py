@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
 from rich.console import Console
 
 from alexnet.config.job import Job
@@ -17,16 +18,16 @@ from alexnet.data.pack.pack import Pack
 from alexnet.errors import first_line
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
-from alexnet.runs.directory import METRICS_FILE
+from alexnet.runs.metrics import read_metrics
 from alexnet.sweep.progress import shown_time
-
-if TYPE_CHECKING:
-    from alexnet.sweep.study import PlannedRun
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning
 from alexnet.training.hardware import configure_process, trainer_options
 from alexnet.training.module import AlexNetModule
 from alexnet.training.world import requested_world_size
+
+if TYPE_CHECKING:
+    from alexnet.sweep.study import PlannedRun
 
 TIMING_SECONDS = 4.0
 """Time allowed for timing steps of one network; the others are reckoned by their multiply-adds."""
@@ -37,20 +38,21 @@ FINAL_CROPS = 11
 
 
 def forecast(
-    runs: "Sequence[PlannedRun]", launcher: str, parallel_jobs: int | None, console: Console
+    runs: "Sequence[PlannedRun]", launcher: str, at_once: int | None, console: Console
 ) -> tuple[dict[Path, float], float | None]:
-    """Say what the runs will cost; return the work in each, by run directory, and the seconds of all if they are known.
+    """Say what the runs will cost; return the multiply-adds of each, by run directory, and the seconds that one takes.
 
-    Opens the data of every run.
+    Opens the data of every run. `at_once` is how many runs compute side by side; None if that is not known, nor then
+    the seconds.
 
     Raises:
         UserError: the data, the network or the machine are not fit for one of the runs.
     """
-    opened: dict[str, Pack] = {}
+    packs: dict[str, Pack] = {}
     work, trained = {}, 0
     for run in runs:
         key = json.dumps([run.job.tree["data"], run.job.config.scale.image_size])
-        pack = opened[key] = preflight(run.job, pack=opened.get(key))
+        pack = packs[key] = preflight(run.job, pack=packs.get(key))
         images, crops = _left(run, pack)
         cost = sum(multiply_adds(layer) for layer in layer_specs(run.job.config, len(pack.class_names)))
         work[run.directory] = cost * (images + EVALUATION_SHARE * crops)
@@ -58,51 +60,51 @@ def forecast(
         if run is runs[0]:
             first_pack, first_cost = pack, cost
     console.print(f"at most {trained:,} training images", highlight=False)
-    seconds = None
-    if parallel_jobs is None:
+    speed = None
+    if at_once is None:
         line = f"no forecast of the time: hydra/launcher={launcher} decides where the runs compute"
     elif any(requested_world_size(run.job.config) > 1 for run in runs):
         line = "no forecast of the time: its runs are of several processes"
     else:
-        at_once = min(parallel_jobs, len(runs))
+        at_once = min(at_once, len(runs))
         try:
             per_image = seconds_per_image(runs[0].job, first_pack)
-            seconds = sum(work.values()) * per_image / first_cost / at_once
+            speed = per_image / first_cost / at_once
             order = "one run at a time" if at_once == 1 else f"{at_once} runs at a time, each as fast as alone"
-            speed = f"{1 / per_image:,.0f} images/s in a few steps of the first run timed now"
-            line = f"about {shown_time(seconds)}: {order}, {speed}"
+            rate = f"{1 / per_image:,.0f} images/s in a few steps of the first run timed now"
+            line = f"about {shown_time(speed * sum(work.values()))}: {order}, {rate}"
         except Exception as error:  # the run itself will say what is wrong with it, and the others continue
             line = f"no forecast of the time: {first_line(error)}"
     console.print(line, highlight=False, soft_wrap=True)
-    return work, seconds
+    return work, speed
 
 
 def _left(run: "PlannedRun", pack: Pack) -> tuple[int, int]:
     """Return what is left of a run: images to train on and crops to evaluate, at most."""
-    epochs = run.job.config.schedule.epochs - (0 if run.job.config.restart else _epochs_done(run.directory))
-    images = {name: len(split) for name, split in pack.splits.items()}
-    val = images.get("val", 0)
-    return epochs * images["train"], epochs * val + FINAL_CROPS * (val + images.get("test", 0))
-
-
-def _epochs_done(directory: Path) -> int:
-    try:
-        return len((directory / METRICS_FILE).read_text(encoding="utf-8").splitlines()) - 1
-    except OSError:
-        return 0
+    done = 0 if run.job.config.restart else len(read_metrics(run.directory).epochs)
+    epochs = run.job.config.schedule.epochs - done
+    train, val, test = (len(pack.splits.get(name, ())) for name in ("train", "val", "test"))
+    return epochs * train, epochs * val + FINAL_CROPS * (val + test)
 
 
 def seconds_per_image(job: Job, pack: Pack) -> float:
     """Time what one training image takes in the job's own first steps, without evaluation and without compiling."""
+    ends: list[float] = []
+
+    def ended(trainer: L.Trainer, *_: object) -> None:
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.synchronize()  # a step is over when its kernels are, not when they are queued
+        ends.append(time.perf_counter())
+        trainer.should_stop = ends[-1] - ends[0] > TIMING_SECONDS
+
     silence_lightning()
     threads = torch.get_num_threads()
     configure_process(job.config.hardware)
-    timing = _Timing()
     trainer = L.Trainer(
         **trainer_options(job.config.hardware),
         max_epochs=1,
         logger=False,
-        callbacks=[timing],
+        callbacks=[LambdaCallback(on_train_start=ended, on_train_batch_end=ended)],
         limit_val_batches=0,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -112,21 +114,6 @@ def seconds_per_image(job: Job, pack: Pack) -> float:
         trainer.fit(AlexNetModule(job.config, job.tree, pack), PackDataModule(pack, job.config))
     finally:
         torch.set_num_threads(threads)
-    steps = [end - start for start, end in pairwise(timing.ends)]
+    steps = [end - start for start, end in pairwise(ends)]
     batch = min(job.config.optimizer.batch_size, len(pack.splits["train"]))
     return median(steps[1:] or steps) / batch  # the first step sets things up
-
-
-class _Timing(L.Callback):
-    """Note when each step ends, and stop training when the time is up."""
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.ends = [time.perf_counter()]
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if pl_module.device.type == "cuda":
-            torch.cuda.synchronize()  # a step is over when its kernels are, not when they are queued
-        self.ends.append(time.perf_counter())
-        trainer.should_stop = self.ends[-1] - self.ends[0] > TIMING_SECONDS

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -26,26 +26,27 @@ class Progress:
         runs: Sequence["PlannedRun"],
         *,
         console: Console,
-        weights: Mapping[Path, float] | None = None,
-        expected_seconds: float | None = None,
+        work: Mapping[Path, float] | None = None,
+        seconds_per_work: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`weights` is the work in each run, in any unit; `expected_seconds` what is known before the first ends."""
-        self.runs = runs
-        self.weights = weights or {run.directory: 1.0 for run in runs}
-        self.expected_seconds = expected_seconds
-        self.console = console
-        self._clock = clock
-        self._started = clock()
+        """`work` is that in each run, in any unit, and `seconds_per_work` what one unit takes, if it is foreseen."""
+        self.runs, self.console = runs, console
+        self._work = work or {run.directory: 1.0 for run in runs}
+        self._finished_work, self._seconds_per_work = 0.0, seconds_per_work
         self._settled: set[Path] = set()
-        self._finished_weight = self._finished_after = 0.0
-        self._looking = Lock()
+        self._clock, self._started = clock, clock()
 
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Report runs that other processes end, by looking for their result files now and then."""
         stop = Event()
-        thread = Thread(target=self._watch, args=(stop,), daemon=True)
+
+        def watch() -> None:
+            while not stop.wait(SECONDS_BETWEEN_LOOKS):
+                self.look()
+
+        thread = Thread(target=watch, daemon=True)
         thread.start()
         try:
             yield
@@ -54,38 +55,26 @@ class Progress:
             thread.join()
             self.look()
 
-    def _watch(self, stop: Event) -> None:
-        while not stop.wait(SECONDS_BETWEEN_LOOKS):
-            self.look()
-
     def look(self) -> None:
         """Report the runs that have ended since the last look."""
-        with self._looking:
-            for run in self.runs:
-                if run.directory not in self._settled and run.is_settled:
-                    self._report(run)
-
-    def _report(self, run: "PlannedRun") -> None:
-        outcome, elapsed = run.outcome, self._clock() - self._started
-        assert outcome is not None
-        self._settled.add(run.directory)
-        if outcome.status == "finished":  # one that failed says nothing about the speed of the others
-            self._finished_weight += self.weights[run.directory]
-            self._finished_after = elapsed
-        parts = [f"[{len(self._settled)} of {len(self.runs)}] {run} {outcome.status}", f"{shown_time(elapsed)} elapsed"]
-        if left := self.seconds_left:
-            parts.append(f"about {shown_time(left)} left")
-        self.console.print("; ".join(parts), highlight=False, soft_wrap=True, markup=False)
+        for run in self.runs:
+            if run.directory in self._settled or not run.is_settled or (outcome := run.outcome) is None:
+                continue
+            self._settled.add(run.directory)
+            elapsed = self._clock() - self._started
+            if outcome.status == "finished":  # one that failed says nothing about the speed of the others
+                self._finished_work += self._work[run.directory]
+                self._seconds_per_work = elapsed / self._finished_work
+            left = f"; about {shown_time(self.seconds_left)} left" if self.seconds_left else ""
+            place = f"[{len(self._settled)} of {len(self.runs)}]"
+            line = f"{place} {run} {outcome.status}; {shown_time(elapsed)} elapsed{left}"
+            self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     @property
     def seconds_left(self) -> float | None:
         """Time to the end of the study, by the speed so far; None before anything is known about it."""
-        waiting = sum(self.weights[run.directory] for run in self.runs if run.directory not in self._settled)
-        if self._finished_weight:
-            return waiting * self._finished_after / self._finished_weight
-        if self.expected_seconds is None:
-            return None
-        return self.expected_seconds * waiting / sum(self.weights.values())
+        waiting = sum(self._work[run.directory] for run in self.runs if run.directory not in self._settled)
+        return None if self._seconds_per_work is None else self._seconds_per_work * waiting
 
 
 def shown_time(seconds: float) -> str:

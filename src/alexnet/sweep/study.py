@@ -1,39 +1,36 @@
 """Many runs by one command: those that are missing, what they cost, their comparison. Knows no Hydra plugin."""
 
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from os import cpu_count
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from alexnet.config.job import Job, ablation_name, unreached_milestones
 from alexnet.errors import UserError, first_line
+from alexnet.files import exclusive
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
 from alexnet.runs.result import Result, finished_result, read_result
 from alexnet.sweep.progress import Progress
 
 
-@dataclass(frozen=True, kw_only=True)
+def _written(directory: Path) -> int | None:
+    with suppress(OSError):
+        return (directory / RESULT_FILE).stat().st_mtime_ns
+    return None
+
+
 class PlannedRun:
-    """One run of a study."""
+    """One checked job of a study, and when a result was left in its directory before, if there is one."""
 
-    overrides: Sequence[str]
-    job: Job
-    directory: Path
-    written_before: int | None
-    """When its `result.json` was written, if there was one before the study, in nanoseconds."""
-
-    @classmethod
-    def of(cls, overrides: Sequence[str], job: Job) -> "PlannedRun":
-        """Plan a checked job."""
-        directory = Path(job.config.runs) / job.name
-        return cls(overrides=overrides, job=job, directory=directory, written_before=_written(directory))
+    def __init__(self, overrides: Sequence[str], job: Job) -> None:
+        self.overrides, self.job = overrides, job
+        self.directory = Path(job.config.runs) / job.name
+        self.written_before = _written(self.directory)
 
     def __str__(self) -> str:
         return f"{ablation_name(self.job.tree)} seed {self.job.config.seed}"
@@ -41,20 +38,16 @@ class PlannedRun:
     @property
     def finished_before(self) -> Result | None:
         """Its result if there is nothing to do: it was finished before, and is not to be restarted."""
-        try:
+        with suppress(UserError):  # the run itself will say what is wrong with its result file
             return None if self.job.config.restart else finished_result(self.directory)
-        except UserError:  # the run itself will say what is wrong with its result file
-            return None
+        return None
 
     @property
     def outcome(self) -> Result | None:
         """What this study has made of the run so far; None if it has not begun, `interrupted` also while it runs."""
-        if _written(self.directory) == self.written_before:
-            return None
-        try:
-            return read_result(self.directory)
-        except UserError:
-            return None
+        with suppress(UserError):
+            return None if _written(self.directory) == self.written_before else read_result(self.directory)
+        return None
 
     @property
     def is_settled(self) -> bool:
@@ -75,30 +68,28 @@ Start = Callable[[Sequence[PlannedRun]], None]
 class Study:
     """All runs of one command, batch by batch: a grid is one batch, an adaptive search many."""
 
-    def __init__(self) -> None:
+    def __init__(self, hydra: Any) -> None:
+        """Take Hydra's configuration, for its launcher."""
         self.console = Console()
         self.runs: dict[Path, PlannedRun] = {}
         self.progress = Progress([], console=self.console)
-        self._launcher = "basic"
-        self._parallel_jobs: int | None = 1
-        self.console.print("checking every run before the first one starts", highlight=False)
+        self.launcher, self.at_once = str(hydra.runtime.choices["hydra/launcher"]), max_parallel_jobs(hydra)
+        self._say("checking every run before the first one starts")
 
-    def begin(self, batch: Sequence[PlannedRun], hydra: Any) -> list[PlannedRun]:
+    def begin(self, batch: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Take up a batch of runs and return those that are to be done: each once, and no finished one."""
-        self._launcher, self._parallel_jobs = str(hydra.runtime.choices["hydra/launcher"]), max_parallel_jobs(hydra)
         new = {run.directory: run for run in batch if run.directory not in self.runs}
         self.runs |= new
-        finished = {directory: done for directory, run in new.items() if (done := run.finished_before)}
-        missing = [run for directory, run in new.items() if directory not in finished]
+        finished = [(run, done) for run in new.values() if (done := run.finished_before)]
+        missing = [run for run in new.values() if not run.finished_before]
         resumed = sum(run.written_before is not None and not run.job.config.restart for run in missing)
         begun = f" ({resumed} of them begun before)" if resumed else ""
         runs = "1 run" if len(new) == 1 else f"{len(new)} runs"
         self._say(f"{runs}: {len(finished)} finished before, {len(missing)} to do{begun}")
-        wanted = {directory: run.job.config.hardware.precision for directory, run in new.items()}
-        others = [done.precision for directory, done in finished.items() if done.has_other_precision(wanted[directory])]
+        others = [done for run, done in finished if done.has_other_precision(run.job.config.hardware.precision)]
         if others:
             count = f"{len(others)} of those finished before are"
-            self._say(f"note: {count} at precision {others[0]}: restart=true runs them again")
+            self._say(f"note: {count} at precision {others[0].precision}: restart=true runs them again")
         print_unreached_milestones([run.job for run in new.values()], self.console)
         return missing
 
@@ -112,11 +103,10 @@ class Study:
                 f"a sweep is one process, and {world.size} were started: give the command by itself, with devices=ddp"
                 " for runs of several processes each"
             )
-        weights, seconds = None, None
-        if not self.has_begun:  # the later batches of a search take as long as the first
-            weights, seconds = forecast(runs, self._launcher, self._parallel_jobs, self.console)
-        self.progress = Progress(runs, console=self.console, weights=weights, expected_seconds=seconds)
-        if self._launcher == "basic":
+        # The later batches of a search take as long as the first.
+        work, speed = ({}, None) if self.has_begun else forecast(runs, self.launcher, self.at_once, self.console)
+        self.progress = Progress(runs, console=self.console, work=work, seconds_per_work=speed)
+        if self.launcher == "basic":
             start(runs)
         else:
             with self.progress.watched():
@@ -137,17 +127,13 @@ class Study:
         """Whether a run of this study has begun."""
         return any(run.outcome for run in self.runs.values())
 
-    @property
-    def unfinished(self) -> list[str]:
-        """The runs that have not finished, and what became of them."""
-        left = [run for run in self.runs.values() if not run.finished_before and run.objective is None]
-        return [f"{run} ({run.outcome.status if run.outcome else 'not begun'})" for run in left]
-
     def check_all_finished(self) -> None:
-        """Raise a UserError that names the runs that have not finished."""
-        if left := self.unfinished:
+        """Raise a UserError that names the runs that have not finished, and what became of them."""
+        left = [run for run in self.runs.values() if run.objective is None]
+        if left:
+            told = [f"{run} ({run.outcome.status if run.outcome else 'not begun'})" for run in left]
             count = f"{len(left)} of {len(self.runs)} runs did not finish"
-            raise UserError(f"{count}: {', '.join(left)}; the same command does the rest")
+            raise UserError(f"{count}: {', '.join(told)}; the same command does the rest")
 
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
@@ -185,45 +171,27 @@ def start_all(start: Start, runs: Sequence[PlannedRun]) -> None:
 
     Those not begun are started again together, those that were under way one by one: one of them may be the culprit.
     """
-    waiting, suspects = list(runs), list[PlannedRun]()
-    while waiting:
-        try:
-            start(waiting)
-            break
-        except Exception as error:
-            begun = [run for run in waiting if run.outcome is not None]
-            if not begun:
-                raise
-            print(f"error: a worker process died: {first_line(error)}", file=sys.stderr)
-            while any(map(_in_use, begun)):  # submitit's other jobs, which it no longer waits for
-                time.sleep(1)
-            suspects += [run for run in begun if not run.is_settled]
-            waiting = [run for run in waiting if run.outcome is None]
-    for run in suspects:
-        try:
-            start([run])
-        except Exception as error:
-            print(f"error: {run}: its process died: {first_line(error)}", file=sys.stderr)
-
-
-def _in_use(run: PlannedRun) -> bool:
     try:
-        with FileLock(run.directory / LOCK_FILE, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # a file system without locks
-        return False
+        start(runs)
+    except Exception as error:
+        begun = [run for run in runs if run.outcome is not None]
+        if not begun:
+            raise
+        print(f"error: a worker process died: {first_line(error)}", file=sys.stderr)
+        for run in begun:  # submitit's other jobs go on, and it no longer waits for them
+            with suppress(UserError), exclusive(run.directory / LOCK_FILE, str(run), wait=lambda _: None):
+                pass
+        suspects = [run for run in begun if not run.is_settled]
+        if waiting := [run for run in runs if run.outcome is None]:
+            start_all(start, waiting)
+        for run in suspects:
+            try:
+                start([run])
+            except Exception as again:
+                print(f"error: {run}: its process died: {first_line(again)}", file=sys.stderr)
 
 
 def objective(result: Result) -> float:
     """Return the top-1 error in percent that a search is to minimize: of validation images, where there are any."""
     rates = result.errors["val" if "val" in result.errors else "test"]
     return 100 * rates["ten_crop"].top1
-
-
-def _written(directory: Path) -> int | None:
-    try:
-        return (directory / RESULT_FILE).stat().st_mtime_ns
-    except OSError:
-        return None

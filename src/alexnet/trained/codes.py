@@ -7,7 +7,6 @@ rounded to 0 or 1 in the forward pass, and the backward pass ignores the roundin
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from alexnet.errors import UserError
 from alexnet.files import replace_file
+from alexnet.trained.weights import UNREADABLE
 
 VERSION = 2
 BATCH_SIZE = 128
@@ -48,10 +48,13 @@ class Autoencoder(nn.Module):
         bits = soft + ((soft > 0.5).float() - soft).detach()
         return F.mse_loss(self.decoder(bits), target)
 
-    def bits(self, features: Tensor) -> Tensor:
-        """Return the code bool [N, B]."""
-        logits: Tensor = self.encoder((features - self.mean) / self.scale)
-        return logits > 0
+    def encode(self, features: NDArray[np.float32]) -> PackedCodes:
+        """Return the codes of features [N, D]."""
+        packed = []
+        for rows in np.split(features, range(ROWS, len(features), ROWS)):
+            standard = (torch.from_numpy(rows).to(self.mean.device) - self.mean) / self.scale
+            packed.append(np.packbits((self.encoder(standard) > 0).cpu().numpy(), axis=1))
+        return np.concatenate(packed)
 
 
 def train_codes(
@@ -67,8 +70,8 @@ def train_codes(
     if epochs < 1:
         raise UserError(f"--epochs {epochs}: at least 1 is needed")
     mean = features.mean(axis=0, dtype=np.float64)
-    blocks = (features[start : start + ROWS] - mean for start in range(0, len(features), ROWS))
-    scale = float(np.sqrt(sum(float(np.square(block).sum()) for block in blocks) / features.size))
+    blocks = np.split(features, range(ROWS, len(features), ROWS))
+    scale = float(np.sqrt(sum(float(np.square(rows - mean).sum()) for rows in blocks) / features.size))
     if not (np.isfinite(scale) and scale > 0):
         raise UserError("the features of all images are equal, or not finite: was this net trained?")
     with torch.random.fork_rng():
@@ -88,12 +91,6 @@ def train_codes(
     return net.eval().requires_grad_(False)
 
 
-def encode(net: Autoencoder, features: NDArray[np.float32]) -> PackedCodes:
-    """Return the codes of features [N, D]."""
-    blocks = (torch.from_numpy(features[start : start + ROWS]) for start in range(0, len(features), ROWS))
-    return np.concatenate([np.packbits(net.bits(block.to(net.mean.device)).cpu().numpy(), axis=1) for block in blocks])
-
-
 def nearest_codes(
     queries: PackedCodes, database: PackedCodes, *, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -111,7 +108,6 @@ class Codes:
     """The codes of a pack's training images, and the autoencoder that makes codes from features."""
 
     net: Autoencoder
-    bits: int
     layer: str
     """The layer whose activations are the features."""
     database: PackedCodes
@@ -121,22 +117,21 @@ class Codes:
     fingerprint: str
     """Fingerprint of the pack."""
 
+    @property
+    def bits(self) -> int:
+        return 8 * int(self.database.shape[1])
 
-def codes_file(directory: Path, layer: str, bits: int) -> Path:
-    return directory / f"codes-{layer}-{bits}.pt"
-
-
-def save_codes(codes: Codes, path: Path) -> None:
-    """Write the file, complete or not at all, from plain values and tensors."""
-    buffer = io.BytesIO()
-    values = {name: getattr(codes, name) for name in ("bits", "layer", "weights", "fingerprint")}
-    database = torch.from_numpy(codes.database)
-    torch.save({"version": VERSION, **values, "database": database, "net": codes.net.state_dict()}, buffer)
-    replace_file(path, buffer.getvalue())
+    def save(self, path: Path) -> None:
+        """Write the file, complete or not at all, from plain values and tensors."""
+        buffer = io.BytesIO()
+        facts = {name: getattr(self, name) for name in ("bits", "layer", "weights", "fingerprint")}
+        tensors = {"database": torch.from_numpy(self.database), "net": self.net.state_dict()}
+        torch.save({"version": VERSION, **facts, **tensors}, buffer)
+        replace_file(path, buffer.getvalue())
 
 
 def load_codes(path: Path, device: torch.device) -> Codes:
-    """Read what `save_codes` wrote.
+    """Read what `Codes.save` wrote.
 
     Raises:
         UserError: the file is missing, damaged or of another version.
@@ -149,13 +144,8 @@ def load_codes(path: Path, device: torch.device) -> Codes:
             raise UserError(f"{path} has version {saved['version']}, supported: {VERSION}; run alexnet codes again")
         net = Autoencoder(len(saved["net"]["mean"]), saved["bits"])
         net.load_state_dict(saved["net"])
-        return Codes(
-            net=net.to(device).eval().requires_grad_(False),
-            bits=saved["bits"],
-            layer=saved["layer"],
-            database=saved["database"].numpy(),
-            weights=saved["weights"],
-            fingerprint=saved["fingerprint"],
-        )
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, EOFError, UnpicklingError) as error:
+        net = net.to(device).eval().requires_grad_(False)
+        facts = {name: saved[name] for name in ("layer", "weights", "fingerprint")}
+        return Codes(net=net, database=saved["database"].numpy(), **facts)
+    except UNREADABLE as error:
         raise UserError(f"{path} is damaged, or not codes of this program; run alexnet codes again") from error

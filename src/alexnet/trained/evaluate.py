@@ -1,7 +1,5 @@
 """Predictions of a trained network: for every image of a pack, or for single images."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,15 +10,14 @@ from alexnet.data.progress import progress
 from alexnet.errors import UserError
 from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.views import probabilities
+from alexnet.runs.predictions import ViewPredictions
 from alexnet.trained.network import TrainedModel, check_classes
 
 
 def evaluate_pack(
-    trained: TrainedModel, pack: Pack, splits: Sequence[str], *, keep_probabilities: bool, show: bool = True
-) -> PredictionStore:
+    trained: TrainedModel, pack: Pack, splits: list[str], *, keep_probabilities: bool, show: bool = True
+) -> dict[str, dict[str, ViewPredictions]]:
     """Evaluate every image of some splits as a run does at its end: same batches, views and rounding.
-
-    The store numbers the data sets in the order of `splits`.
 
     Raises:
         UserError: classes or size of the images differ from the network's.
@@ -38,7 +35,7 @@ def evaluate_pack(
                 for view, scores in views.items():
                     store.add(number, view, batch, labels, scores)
                 advance(len(labels))
-    return store
+    return store.collect(splits)
 
 
 def chosen_splits(pack: Pack, wanted: str | None) -> list[str]:

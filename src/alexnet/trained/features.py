@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from alexnet.data.pack.splits import Split
 from alexnet.errors import UserError, did_you_mean
 from alexnet.evaluation.views import center_logits
-from alexnet.net.dropout import NonInvertedDropout
-from alexnet.net.layers import Activation
+from alexnet.net.dropout import UNITWISE
 from alexnet.net.specs import LinearSpec
 from alexnet.trained.network import TrainedModel
 
@@ -65,7 +64,7 @@ def truncate_at(net: nn.Sequential, layer: str) -> nn.Sequential:
     if layer not in names:
         raise UserError(f"the net has no layer {layer}{did_you_mean(layer, names)}")
     end = names.index(layer) + 1
-    following = takewhile(lambda child: isinstance(child[1], Activation | NonInvertedDropout), children[end:])
+    following = takewhile(lambda child: isinstance(child[1], UNITWISE), children[end:])
     return nn.Sequential(OrderedDict([*children[:end], *following]))
 
 

@@ -27,6 +27,8 @@ SAFETENSORS = ".safetensors"
 BUFFERS = ("mean_image", "pca_directions")
 """Tensors of `Weights` that belong to the augmentation, not to the net."""
 FORMAT = {"format": "alexnet weights", "version": "1"}
+UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeError, EOFError, UnpicklingError)
+"""What reading a file of tensors and its entries raises if it is damaged or another program's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         if not saved["state_dict"] or not saved["alexnet"].keys() >= {"config", "class_names", "data_fingerprint"}:
             raise KeyError("alexnet")
-    except (OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeError, EOFError, UnpicklingError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{file} is damaged, or not a checkpoint of this program") from error
     return saved
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import lightning as L
 import torch
@@ -26,9 +26,6 @@ from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan, draw_epoch
 from alexnet.data.pack.pack import BackgroundVerifier, Pack
 from alexnet.parts import SINGLE_REPLICA, Replica
-
-TrainingBatches: TypeAlias = Loader[RawBatch | AugmentedBatch]
-EvaluationBatches: TypeAlias = Loader[tuple[Tensor, Tensor]]
 
 
 class PackDataModule(L.LightningDataModule):
@@ -65,7 +62,7 @@ class PackDataModule(L.LightningDataModule):
             reshuffle=self.config.shuffle.each_epoch,
         )
 
-    def train_dataloader(self) -> TrainingBatches:
+    def train_dataloader(self) -> Loader[RawBatch | AugmentedBatch]:
         """Return the batches of the trainer's current epoch; without a trainer, of the first."""
         self.watch.start()
         split = self.pack.splits["train"]
@@ -87,15 +84,15 @@ class PackDataModule(L.LightningDataModule):
         batch_size, threads = self.config.optimizer.batch_size, self.config.hardware.loader_threads or 1
         return AugmentedBatches(self.pack.splits["train"], plan, augment, batch_size=batch_size, threads=threads)
 
-    def val_dataloader(self) -> list[EvaluationBatches]:
+    def val_dataloader(self) -> list[Loader[tuple[Tensor, Tensor]]]:
         batch_size = self.config.hardware.eval_batch_size
         return [self._plain(name, batch_size) for name in val_splits(self.pack, self.config)]
 
-    def test_dataloader(self) -> list[EvaluationBatches]:
+    def test_dataloader(self) -> list[Loader[tuple[Tensor, Tensor]]]:
         batch_size = max(1, self.config.hardware.eval_batch_size // 10)  # ten crops of each image
         return [self._plain(name, batch_size) for name in self.evaluated]
 
-    def _plain(self, name: str, batch_size: int) -> EvaluationBatches:
+    def _plain(self, name: str, batch_size: int) -> Loader[tuple[Tensor, Tensor]]:
         split = self.pack.splits[name]
         return self._loader(name, EvalBatches(split, self._decoder), len(split), batch_size)
 
@@ -103,12 +100,8 @@ class PackDataModule(L.LightningDataModule):
         """Make a loader, which ends the one before it for the same use."""
         if use in self._loaders:
             self._loaders[use].close()
-        threads = loader_threads(
-            self.config.hardware.loader_threads,
-            self._device,
-            processes=self.processes,
-            nvjpeg=self._decoder is not None,
-        )
+        wanted, nvjpeg = self.config.hardware.loader_threads, self._decoder is not None
+        threads = loader_threads(wanted, self._device, processes=self.processes, nvjpeg=nvjpeg)
         parts = batch_parts(images, batch_size, self.replica)
         loader = Loader(make, parts=parts, threads=threads, stop=self.watch.raise_if_damaged)
         self._loaders[use] = loader

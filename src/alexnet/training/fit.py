@@ -19,8 +19,7 @@ from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import layer_specs
 from alexnet.runs.directory import last_checkpoint
 from alexnet.runs.first_layer import write_first_layer
-from alexnet.runs.predictions import write_predictions
-from alexnet.runs.probabilities import write_probabilities
+from alexnet.runs.predictions import write_predictions, write_probabilities
 from alexnet.runs.result import Result
 from alexnet.runs.wandb_names import check_login
 from alexnet.trained.weights import read_checkpoint
@@ -111,9 +110,8 @@ def train_and_test(
     if world.is_rank_zero:
         write_predictions(directory, predictions)
         if module.predictions.keep_probabilities:
-            answers = module.predictions.collect_probabilities(data.evaluated)
             origin = {"net": directory.name, "fingerprint": pack.fingerprint}
-            write_probabilities(directory, answers, **origin, class_names=pack.class_names)
+            write_probabilities(directory, predictions, **origin, class_names=pack.class_names)
         write_first_layer(directory, kernels)
     return replace(result, status="finished", message=None, errors=error_rates(predictions))
 
@@ -190,7 +188,6 @@ def silence_lightning() -> None:
         logger.handlers.clear()
         logger.propagate = True
     for message in (
-        "does not have many workers",  # batches are planned and gathered whole, without worker processes
         "smaller than the logging interval",  # curves are per epoch
         "Checkpoint directory .* is not empty",  # a resumed run's is not
         "Total length of `list` across ranks is zero",  # no validation images

@@ -86,10 +86,9 @@ class History(L.Callback):
             logger.log_metrics(metrics | {"epoch": record.epoch}, step=record.step - 1)
 
     def _record(self, trainer: L.Trainer, module: AlexNetModule) -> EpochRecord:
-        train = _percent(module.train_errors)
+        train, splits = _percent(module.train_errors), module.validated
         # By the splits, not by the images seen: of a small set this process may have seen none.
-        validated, fitted = ("val" in module.validated, "train" in module.validated)
-        val = _percent(module.val_errors) if validated else {"top1": None, "top5": None}
+        val = _percent(module.val_errors) if "val" in splits else {}
         return EpochRecord(
             epoch=trainer.current_epoch,
             step=trainer.global_step,
@@ -97,10 +96,10 @@ class History(L.Callback):
             train_loss=float(module.train_loss.compute()),
             train_top1_error=train["top1"],
             train_top5_error=train["top5"],
-            val_loss=float(module.val_loss.compute()) if validated else None,
-            val_top1_error=val["top1"],
-            val_top5_error=val["top5"],
-            train_set_top1_error=_percent(module.train_set_errors)["top1"] if fitted else None,
+            val_loss=float(module.val_loss.compute()) if val else None,
+            val_top1_error=val.get("top1"),
+            val_top5_error=val.get("top5"),
+            train_set_top1_error=_percent(module.train_set_errors)["top1"] if "train" in splits else None,
             seconds=self._training_seconds,
             images_per_second=self.images_per_second,
             waiting_percent=self.data_wait_percent(trainer),

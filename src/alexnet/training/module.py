@@ -20,7 +20,6 @@ from alexnet.net.dropout import set_position
 from alexnet.net.layers import at_least_float32
 from alexnet.net.two_devices import ColumnShard
 from alexnet.parts import SINGLE_REPLICA, Replica
-from alexnet.runs.probabilities import bytes_needed
 from alexnet.training.hardware import compile_augmenter
 from alexnet.training.momentum import SGD2012, parameter_groups
 
@@ -49,7 +48,7 @@ class AlexNetModule(L.LightningModule):
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.train_errors, self.val_errors, self.train_set_errors = TopKErrors(), TopKErrors(), TopKErrors()
         tested = sum(len(pack.splits[split]) for split in test_splits(pack))
-        few = bytes_needed(tested, len(pack.class_names), len(VIEWS)) <= KEPT_BYTES
+        few = tested * len(pack.class_names) * len(VIEWS) * torch.float32.itemsize <= KEPT_BYTES
         self.predictions = PredictionStore(keep_probabilities=few)
         self.validated = val_splits(pack, config)
 

@@ -3,7 +3,6 @@
 import platform
 import subprocess
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from alexnet.config.job import Job, ablation_name
 from alexnet.data.pack.pack import Pack
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
+from alexnet.runs.metrics import lr_drops
 from alexnet.runs.result import DataFacts, GitState, LrDrop, Result, TrainingFacts
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
@@ -67,11 +67,7 @@ def training_facts(history: History, images: int) -> TrainingFacts:
         steps=records[-1].step,
         seconds=seconds,
         images_per_second=images * len(records) / seconds,
-        rate_drops=tuple(
-            LrDrop(epoch=after.epoch, rate=after.rate)
-            for before, after in pairwise(records)
-            if after.rate != before.rate
-        ),
+        rate_drops=tuple(LrDrop(epoch=first.epoch, rate=first.rate) for first in lr_drops(records)),
     )
 
 
@@ -79,11 +75,12 @@ def device_name(device: torch.device, *, processes: int = 1) -> str:
     """Describe the device, as in `cpu: AMD EPYC 7B13, 2 threads`, and the number of processes if each has one."""
     match device.type:
         case "cuda":
-            name = f"cuda: {torch.cuda.get_device_name(device)}"
+            chip = torch.cuda.get_device_name(device)
         case "cpu":
-            name = f"cpu: {_processor()}, {torch.get_num_threads()} threads"
-        case other:
-            name = f"{other}: {_processor()}"
+            chip = f"{_processor()}, {torch.get_num_threads()} threads"
+        case _:
+            chip = _processor()
+    name = f"{device.type}: {chip}"
     return name if processes == 1 else f"{processes} processes, each on {name}"
 
 
@@ -92,24 +89,16 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         return platform.processor() or platform.machine()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.machine())
 
 
 def _git_state() -> GitState | None:
     """Return the revision of the checkout that this code runs from; None outside of one."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        ).stdout.strip()
-
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     try:
-        dirty = bool(git("status", "--porcelain", "--untracked-files=no"))
-        return GitState(revision=git("rev-parse", "HEAD"), dirty=dirty)
+        run = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
+    revision, dirty, _ = run.stdout.strip().partition("-dirty")
+    return GitState(revision=revision, dirty=bool(dirty))

@@ -13,16 +13,25 @@ from typing import Any
 import lightning as L
 import torch
 import torch.distributed as dist
+from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
-from alexnet.errors import SIGNALS, Preempted
 from alexnet.runs.directory import last_checkpoint
 from alexnet.training.module import AlexNetModule
 from alexnet.training.world import all_gather_objects
 
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+"""What schedulers send ahead of a kill: Slurm SIGTERM, or what `sbatch --signal` names; submitit asks for SIGUSR2."""
 STOPPING = b"\nCtrl-C: saving after this step, or after the validation in progress; again to stop at once\n"
 ASK_EVERY_SECONDS = 1.0
 """Time between two questions of the processes to each other whether one of them has been signaled."""
+
+
+class Preempted(SystemExit):
+    """The exit of a process that obeyed a signal; its code is 128 + the signal, as shells expect."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
 
 
 class Preemption(L.Callback):
@@ -62,10 +71,8 @@ class Preemption(L.Callback):
         self._listen()
         self._ask_at_step, self._asked = trainer.global_step, (trainer.global_step, time.monotonic())
         for states in (self._partial_epoch or [])[trainer.global_rank :: trainer.world_size]:
-            for name, counts in states.items():
-                for key, count in counts.items():
-                    counted = getattr(pl_module.epoch_metrics[name], key)
-                    counted += count.to(counted.device)
+            for name, metric in pl_module.epoch_metrics.items():
+                metric.merge_state(move_data_to_device(states[name], metric.device))
         self._partial_epoch = None
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -78,12 +85,8 @@ class Preemption(L.Callback):
         if trainer.is_last_batch or not self._any_rank_signaled(trainer):
             return  # after the last batch the epoch's own checkpoint is near
         assert isinstance(pl_module, AlexNetModule)
-        self._partial_epoch = all_gather_objects(
-            {
-                name: {key: value.cpu() for key, value in metric.metric_state.items() if isinstance(value, Tensor)}
-                for name, metric in pl_module.epoch_metrics.items()
-            }
-        )
+        counted = {name: metric.metric_state for name, metric in pl_module.epoch_metrics.items()}
+        self._partial_epoch = all_gather_objects(move_data_to_device(counted, "cpu"))
         trainer.save_checkpoint(self.path)
         self._partial_epoch = None
         self._exit()

@@ -2,7 +2,6 @@
 
 Not used under torchrun or srun. torch's own launcher (`torch.distributed.launcher`) is not used either: it kills
 processes 30 seconds after a signal, too soon for a large checkpoint, and does not pass on SIGUSR1 and SIGUSR2.
-A process that is started imports this module and what its `body` needs, so nothing heavy is imported here.
 """
 
 import io
@@ -23,13 +22,13 @@ import torch.distributed as dist
 from rich.console import Console
 from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, ProcessRaisedException, start_processes
 
-from alexnet.errors import SIGNALS, Preempted, UserError
+from alexnet.errors import UserError
 from alexnet.files import exclusive
 from alexnet.runs.directory import FIRST_LOCK
+from alexnet.training.preemption import SIGNALS, Preempted
 
 GRACE_SECONDS = 60
 """Time that processes get to write a checkpoint and end before they are killed."""
-PARENT_CHECK_SECONDS = 0.5
 LOCALHOST = "127.0.0.1"
 
 
@@ -44,8 +43,6 @@ class _Launch:
     body: Callable[[Console], None]
     directory: Path
     environment: dict[str, str]
-    parent: int
-    """Process id."""
     screen: str | None
     """File that the first one prints to; None: the terminal."""
     width: int
@@ -75,7 +72,6 @@ def run_in_ranks(body: Callable[[Console], None], directory: Path, size: int, *,
             "TORCHELASTIC_USE_AGENT_STORE": "True",  # torchrun's way to say that another process holds the store
             "TORCHELASTIC_RESTART_COUNT": "0",
         },
-        parent=os.getpid(),
         screen=None if console.file is sys.stdout else getattr(console.file, "name", None),
         width=console.width,
         log=logs[0] if logs else None,
@@ -126,20 +122,18 @@ def _signals_unwind() -> Iterator[None]:
         raise Preempted(number)
 
     in_main = threading.current_thread() is threading.main_thread()
-    ours = [number for number in SIGNALS if in_main and signal.getsignal(number) is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, unwind)
-    try:
+    with ExitStack() as stack:
+        for number in SIGNALS:
+            if in_main and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, unwind)
+                stack.callback(signal.signal, number, signal.SIG_DFL)
         yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def _rank(rank: int, launch: _Launch, errors: "SimpleQueue[Exception]") -> None:
     """Set up one process and call its body."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent turns it into a SIGTERM for each
-    threading.Thread(target=_end_with_parent, args=(launch.parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= {**launch.environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     if launch.log is not None:
@@ -155,16 +149,15 @@ def _rank(rank: int, launch: _Launch, errors: "SimpleQueue[Exception]") -> None:
                 screen = launch.screen and stack.enter_context(Path(launch.screen).open("a", encoding="utf-8"))
                 console = Console(file=screen, width=launch.width) if screen else Console()
             launch.body(console)
-    except UserError as error:
-        errors.put(error)
-        raise
     except Exception as error:
-        errors.put(RankError(f"process {rank}: {type(error).__name__}: {' '.join(str(error).split())}"))
+        message = f"process {rank}: {type(error).__name__}: {' '.join(str(error).split())}"
+        errors.put(error if isinstance(error, UserError) else RankError(message))
         raise
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent() -> None:
     """End this process when its parent has died, even in a collective that never returns."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK_SECONDS)
+    parent = mp.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
+from alexnet.errors import first_line
 from alexnet.evaluation.table import result_table, show_again
 from alexnet.files import exclusive
 from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE, WANDB
@@ -85,7 +86,7 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
 
 def _aborted(result: Result, error: BaseException) -> Result:
     if isinstance(error, Exception):
-        return replace(result, status="failed", message=f"{type(error).__name__}: {error}".splitlines()[0])
+        return replace(result, status="failed", message=f"{type(error).__name__}: {first_line(error)}")
     return replace(result, status="interrupted", message=f"interrupted ({type(error).__name__})")
 
 

@@ -13,10 +13,9 @@ from rich.console import Console
 from scipy import stats
 
 from alexnet.errors import UserError
-from alexnet.runs.probabilities import SplitProbabilities, read_probabilities, write_probabilities
-from alexnet.study.paper.ensemble import START, ensemble, ranks, single_errors, tuned_weights
-from alexnet.study.paper.ensemble_report import report_ensemble
-from alexnet.study.paper.members import common_split, read_members, read_nets
+from alexnet.runs.predictions import ViewPredictions, read_probabilities, write_probabilities
+from alexnet.study.paper.averages import START, ensemble, plain_mean, ranks, single_errors, tuned_weights
+from alexnet.study.paper.ensemble import common_split, read_members, read_nets, report_ensemble
 from alexnet.study.statistics import error_interval, mean_interval
 
 Probabilities = NDArray[np.float32]
@@ -46,7 +45,7 @@ def test_ranks_are_those_of_a_stable_sort(
 def test_an_average_differs_from_the_vote_of_top_fives() -> None:
     """A class that is second for both nets is first for their mean."""
     nets = [np.array([[0.5, 0.0, 0.4, 0.1]], np.float32), np.array([[0.0, 0.5, 0.4, 0.1]], np.float32)]
-    together = ensemble("mean", nets, [0.5, 0.5], np.array([2], np.int32))
+    together = plain_mean(nets, np.array([2], np.int32))
     assert together.errors["top1"].percent == 0
     assert [errors["top1"].percent for errors in single_errors(nets, np.array([2], np.int32))] == [100, 100]
     assert together.contrasts["top1"].to_mean == -100 and together.contrasts["top1"].to_best.delta == -100
@@ -78,7 +77,7 @@ def test_tuning_finds_the_net_that_knows() -> None:
     misleads = np.full((12, 12), 0.0, np.float32)
     for shift in range(1, 6):
         misleads[np.arange(12), (labels + shift) % 12] = 0.5 + 0.01 * shift  # beyond what a net says, to be decisive
-    even = ensemble("mean", [knows, misleads], [0.5, 0.5], labels)
+    even = plain_mean([knows, misleads], labels)
     weights = tuned_weights([knows, misleads], labels)
     assert even.errors["top5"].percent == 100
     assert ensemble("tuned", [knows, misleads], weights, labels).errors["top5"].percent == 0
@@ -104,7 +103,8 @@ def save(folder: Path, name: str, *, seed: int, splits: tuple[str, ...] = ("val"
     answers = {}
     for number, split in enumerate(splits):
         (probabilities,), _ = drawn(seed + number, 1, 20, 7)
-        answers[split] = SplitProbabilities(labels=drawn(number, 1, 20, 7)[1], views={"ten_crop": probabilities})
+        labels = drawn(number, 1, 20, 7)[1]
+        answers[split] = {"ten_crop": ViewPredictions.from_top(labels, [[0]] * 20, [[1.0]] * 20, probabilities)}
     names = [f"class {number}" for number in range(7)]
     write_probabilities(directory, answers, net=name, fingerprint=print_, class_names=names)
     return directory
@@ -114,7 +114,7 @@ def test_members_are_found_in_folders_and_read_back(tmp_path: Path) -> None:
     for seed in range(3):
         save(tmp_path / "runs", f"net{seed}", seed=100 * seed)
     nets = read_nets([tmp_path / "runs", tmp_path / "runs" / "net1"])
-    assert [str(net) for net in nets] == ["net0", "net1", "net2"]
+    assert [header.net for header in nets.values()] == ["net0", "net1", "net2"]
     assert common_split(nets, None) == "test" and common_split(nets, "val") == "val"
     members, labels = read_members(nets, "test", "ten_crop")
     np.testing.assert_array_equal(members[2], drawn(201, 1, 20, 7)[0][0])

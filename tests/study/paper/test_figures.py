@@ -12,7 +12,7 @@ from PIL import Image
 
 from alexnet.runs.first_layer import FirstLayer
 from alexnet.study.charts.canvas import LIGHT
-from alexnet.study.paper.figures import Neighborhood, PredictedImage, draw_kernels, draw_neighbors, draw_predictions
+from alexnet.study.paper.figures import PredictedImage, draw_kernels, draw_neighbors, draw_predictions
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -72,10 +72,7 @@ def test_bars_are_as_long_as_probable_and_the_true_one_has_its_color() -> None:
 
 def test_neighbors_are_drawn_after_their_query() -> None:
     shades = [np.full((8, 8, 3), 40 * number, np.uint8) for number in range(6)]
-    rows = [
-        Neighborhood(query=(shades[3 * row], f"q{row}"), neighbors=[(shades[3 * row + n], f"n{n}") for n in (1, 2)])
-        for row in range(2)
-    ]
+    rows = [[(shades[3 * row + place], name) for place, name in enumerate((f"q{row}", "n1", "n2"))] for row in (0, 1)]
     drawn = draw_neighbors(rows, "A net")
     assert texts(drawn) == ["A net", "q0", "n1", "n2", "q1", "n1", "n2"]
     assert [round(image.mean() / 40) for image in embedded(drawn)] == list(range(6))

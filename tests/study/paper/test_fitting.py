@@ -33,12 +33,12 @@ OLD = (
 
 
 def fits(folder: Path) -> list[FittedRun]:
-    found = [read_fit(run) for run in collect([folder]).runs]
+    found = [read_fit(run, 25.0) for run in collect([folder]).runs]
     return [fit for fit in found if fit is not None]
 
 
-def nets(folder: Path, target: float = 25.0) -> list[Network]:
-    return networks(fits(folder), target)
+def nets(folder: Path) -> list[Network]:
+    return networks(fits(folder))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_a_run_directory_says_is_read(tmp_path: Path) -> None:
     fitted(tmp_path, "tanh", 0.01, seed=3, errors=[60, 40, 20])
     (fit,) = fits(tmp_path)
     assert (fit.activation, fit.lr, fit.seed, fit.errors, fit.steps) == ("tanh", 0.01, 3, (60, 40, 20), 352)
-    assert fit.chance == 90
+    assert (fit.reached, fit.epochs) == (True, 2.75)
     assert "optimizer.momentum" in fit.settings and "activation.name" not in fit.settings
 
 
@@ -144,7 +144,8 @@ def test_a_run_that_ended_too_early_makes_the_ratio_a_lower_bound(tmp_path: Path
     fitted(tmp_path, "tanh", 0.01, seed=0, errors=[50.0] * 8)
     fitted(tmp_path, "tanh", 0.01, seed=1, errors=[50.0] * 7 + [25.0])
     fast, slow = nets(tmp_path)
-    assert slow.epochs == (None, 8.0) and not slow.reached and slow.mean_epochs == 8
+    assert [(run.reached, run.epochs) for run in slow.runs] == [(False, 8), (True, 8.0)]
+    assert not slow.reached and slow.mean_epochs == 8
     compared = ratio(slow, fast)
     assert compared is not None and compared.at_least and compared.interval is None
     assert compared.times == pytest.approx(4)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.runs.probabilities import SplitProbabilities, write_probabilities
+from alexnet.runs.predictions import ViewPredictions, write_probabilities
 from alexnet.runs.result import DataFacts, ErrorRates, Result
 from alexnet.study.paper.tables import report_tables
 from tests.study.made_up import result, save, unfinished
@@ -29,7 +29,8 @@ def write(folder: Path, run: Result, *, probabilities: bool = True) -> None:
     said[np.arange(50), labels] = 0.9
     said[run.seed] = np.roll(said[run.seed], 1)
     if probabilities:
-        answers = {split: SplitProbabilities(labels=labels, views={"ten_crop": said}) for split in ("val", "test")}
+        seen = ViewPredictions.from_top(labels, labels[:, None], said[:, :1], said)
+        answers = {split: {"ten_crop": seen} for split in ("val", "test")}
         write_probabilities(
             directory, answers, net=run.run, fingerprint=run.data.fingerprint, class_names=list("abcdef")
         )

@@ -18,8 +18,7 @@ from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.result import GitState
 from alexnet.study.columns import COMPARISON_COLUMNS, RUNS_COLUMNS
 from alexnet.study.comparison import compare
-from alexnet.study.report.report import FILES, report
-from alexnet.study.report.table import print_table
+from alexnet.study.report.report import FILES, print_table, report
 from alexnet.study.wording import shown_points, shown_seeds
 from tests.study.made_up import predictions, result, save, study, unfinished
 

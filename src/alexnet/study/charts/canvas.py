@@ -12,8 +12,8 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ COLORS = {
 The hues of ours, claim and log are those of Okabe and Ito (2008), distinct for readers with the common forms of color
 blindness; each also has its own shape."""
 LIGHT = {name: light for name, (light, _) in COLORS.items()}
+STYLE = "*{stroke-linejoin:round}text{unicode-bidi:isolate}"
 FONTS = "'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
 
 
@@ -52,6 +53,8 @@ class Canvas:
         self.width, self.height = width, height
         self._photographs = False
         self.figure = Figure(figsize=(width / 72, height / 72), dpi=72, facecolor=LIGHT["paper"])
+        self._page = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False, zorder=1)
+        self._page.set_axis_off()
 
     def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
         """Add a frameless plot with its data area at these pixels."""
@@ -65,21 +68,16 @@ class Canvas:
         """Write a line at a baseline, at most so many characters of it, the last then an ellipsis."""
         words = " ".join(clean(words).split())
         shown = words if len(words) <= most else f"{words[: most - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
-        self.figure.text(x / self.width, 1 - y / self.height, shown, color=LIGHT[color], va="baseline", **style)
+        self._page.text(x, y, shown, color=LIGHT[color], va="baseline", **style)
 
     def rectangle(self, left: float, top: float, width: float, height: float, *, color: str, alpha: float = 1) -> None:
         """Fill a rectangle."""
-        from matplotlib.patches import Rectangle
-
-        w, h = self.width, self.height
-        corner = (left / w, 1 - (top + height) / h)
-        self.figure.add_artist(Rectangle(corner, width / w, height / h, color=LIGHT[color], alpha=alpha, linewidth=0))
+        self._page.bar(left, height, width, top, align="edge", color=LIGHT[color], alpha=alpha, linewidth=0)
 
     def image(self, pixels: NDArray[np.uint8], left: float, top: float, width: float, height: float) -> None:
         """Show pixels [height, width, 3 or 4] with sharp edges."""
-        axes = self.axes(left, top, width, height)
-        axes.set_axis_off()
-        axes.imshow(pixels, interpolation="none", aspect="auto")
+        extent = (left, left + width, top + height, top)
+        self._page.imshow(pixels, interpolation="none", aspect="auto", extent=extent)
 
     def photograph(self, pixels: NDArray[np.uint8], left: float, top: float, side: float, *, sharpest: int) -> None:
         """Show a photograph [S, S, 3]; embed at most `sharpest` pixels a side, as JPEG to save space."""
@@ -92,50 +90,29 @@ class Canvas:
         """Return the SVG document, or with `inline`, a unique name, an element of HTML that follows its colors."""
         import matplotlib
 
-        file = io.BytesIO()
+        file = io.StringIO()
         with matplotlib.rc_context({"svg.hashsalt": inline or "alexnet"}):
             metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
             self.figure.savefig(file, format="svg", facecolor="none" if inline else LIGHT["paper"], metadata=metadata)
-        root = ElementTree.fromstring(file.getvalue())
-        _tidy(root, inline=inline is not None)
-        for image in root.iter("image") if self._photographs else ():
-            png = io.BytesIO(base64.b64decode(image.attrib["href"].partition(",")[2]))
-            image.set("href", data_url(np.asarray(Image.open(png).convert("RGB")), "JPEG", quality=85))
-        for place, (tag, words) in enumerate((("title", title), ("desc", description))):
-            if words:
-                element = ElementTree.Element(tag)
-                element.text = clean(words)
-                root.insert(place, element)
-        root.attrib |= {"class": "chart", "role": "img", "aria-label": clean(title), "font-family": FONTS}
-        if inline:
-            del root.attrib["width"], root.attrib["height"]
-            return ElementTree.tostring(root, encoding="unicode")
-        root.attrib |= {"xmlns": "http://www.w3.org/2000/svg", "width": f"{self.width:g}", "height": f"{self.height:g}"}
-        style = ElementTree.Element("style")
-        style.text = "*{stroke-linejoin:round}text{unicode-bidi:isolate}"
-        root.insert(0, style)
-        return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+        drawn = re.sub(r"^.*?<svg[^>]*>", "", file.getvalue(), flags=re.DOTALL)
+        # The ids of groups are the same in every chart of a page; the others are hashes that `inline` makes unique.
+        drawn = re.sub(r'(?<=<g) id="[^"]*"|font-family: [^;]*; |xlink:(?=href)|\n *(?=<)', "", drawn)
+        drawn = re.sub("<style.*?</style>", "" if inline else f"<style>{STYLE}</style>", drawn)
+        for name, color in LIGHT.items() if inline else ():
+            drawn = drawn.replace(f": {color}", f": var(--{name})")
+        if self._photographs:
+            drawn = re.sub(r'data:image/png;base64,([^"]*)', lambda png: _as_jpeg(png[1]), drawn)
+        label, description = escape(clean(title)), escape(clean(description))
+        of_file = f'xmlns="http://www.w3.org/2000/svg" width="{self.width:g}" height="{self.height:g}"'
+        return (
+            f'<svg {"" if inline else of_file} viewBox="0 0 {self.width:g} {self.height:g}" class="chart" role="img" '
+            f'aria-label="{label}" font-family="{FONTS}"><title>{label}</title><desc>{description}</desc>{drawn}'
+        )
 
 
-def _tidy(root: ElementTree.Element, *, inline: bool) -> None:
-    """Drop what HTML does not need or could clash in it: namespaces, unused ids, whitespace, the global style."""
-    used = {value[1:] for element in root.iter() for value in element.attrib.values() if value.startswith("#")}
-    used |= set(re.findall(r"url\(#(\w+)\)", " ".join(v for element in root.iter() for v in element.attrib.values())))
-    variables = {light: f"var(--{name})" for name, light in LIGHT.items()}
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        element.attrib = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
-        if element.get("id") not in used:
-            element.attrib.pop("id", None)
-        if style := element.get("style"):
-            style = re.sub(r"font-family: [^;]*;? ?", "", style)
-            style = re.sub("#[0-9a-f]{6}", lambda seen: variables.get(seen[0], seen[0]), style) if inline else style
-            element.set("style", style)
-        element.text = element.text and element.text.strip()
-        element.tail = None
-    for defs in root.findall("defs"):
-        if defs.find("style") is not None:
-            root.remove(defs)
+def _as_jpeg(png: str) -> str:
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    return data_url(np.asarray(image), "JPEG", quality=85)
 
 
 @contextmanager

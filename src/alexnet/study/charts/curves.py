@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from alexnet.runs.collect import Run
-from alexnet.runs.metrics import Metrics
+from alexnet.runs.metrics import Metrics, lr_drops
 from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
 
 
@@ -38,7 +38,7 @@ def error_chart(
     axes.grid(axis="y", color=LIGHT["rule"], linewidth=1, alpha=0.7)
     axes.spines["bottom"].set(visible=True, color=LIGHT["ink"])
     canvas.text("epochs", 185, 212, size=12, color="muted", ha="center")
-    for epoch in sorted({drop for curve in curves for drop in curve.metrics.lr_drops}):
+    for epoch in sorted({first.epoch for curve in curves for first in lr_drops(curve.metrics.epochs)}):
         style: dict[str, Any] = {"color": LIGHT["log"], "clip_on": False, "transform": axes.get_xaxis_transform()}
         axes.plot([epoch] * 2, [0, 1], linestyle=":", linewidth=1.2, **style)
         axes.plot(epoch, 1, marker=7, markersize=7, linestyle="none", **style)

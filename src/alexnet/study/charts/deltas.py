@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.pairing import MEASURES
-from alexnet.study.statistics import Interval
 from alexnet.study.wording import (
     MEASURE_NAMES,
     MINUS,
@@ -48,7 +47,7 @@ def delta_chart(table: ComparisonTable, measure: str, *, inline: str) -> str:
 @drawing()
 def comparison_figure(tables: Sequence[ComparisonTable]) -> str:
     """Draw the panels of all tables below one another, as a file."""
-    drawn = [table for table in tables if any(row.deltas for row in table.rows)]
+    drawn = [table for table in tables if _drawn_rows(table)]
     title, margin, head = "What each change does to the error", 28, 62
     width = len(MEASURES) * (PANEL + _GAP) - _GAP + 2 * margin
     canvas = Canvas(width, sum(_height(table) + head + margin for table in drawn) or 64)
@@ -68,8 +67,8 @@ def describe_deltas(table: ComparisonTable, measure: str) -> str:
     """Put a panel into words, for those who do not see it."""
     parts = [
         f"{row.ablation} {mean.delta:+.2f} (95 % interval {mean.interval.low:+.2f} to {mean.interval.high:+.2f})"
-        for row in table.rows
-        if (mean := row.deltas.get(measure))
+        for row in _drawn_rows(table)
+        for mean in (row.deltas[measure],)
     ]
     change = f"Change of the {MEASURE_NAMES[measure]} error in percentage points"
     return f"{_subject(table)}. {change}: {'; '.join(parts)}."
@@ -77,20 +76,23 @@ def describe_deltas(table: ComparisonTable, measure: str) -> str:
 
 def _subject(table: ComparisonTable) -> str:
     """Return `cifar10, recipe paper: 10,000 test images, ten crops, seeds 0-2`."""
-    counted = named_seeds(seed for row in table.rows if row.deltas for seed in row.seeds)
+    counted = named_seeds(seed for row in _drawn_rows(table) for seed in row.seeds)
     return f"{heading(table)}: {counted_images(table)}, {counted}"
 
 
+def _drawn_rows(table: ComparisonTable) -> list[AblationRow]:
+    return [row for row in table.rows if row.deltas]
+
+
 def _height(table: ComparisonTable) -> int:
-    return _LEGEND + _HEAD + sum(bool(row.deltas) for row in table.rows) * LINE + _FOOT
+    return _LEGEND + _HEAD + len(_drawn_rows(table)) * LINE + _FOOT
 
 
 def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int, top: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    rows = [row for row in table.rows if row.deltas]
-    first = top + _LEGEND + _HEAD
-    plot = PANEL - 8 - _FIGURES
+    rows = _drawn_rows(table)
+    first, right, plot = top + _LEGEND + _HEAD, left + PANEL, PANEL - 8 - _FIGURES
     axes = canvas.axes(left + 8, first, plot, len(rows) * LINE)
     low, high = _reach(rows, measure)
     axes.set(xlim=(low, high), ylim=(len(rows), 0), yticks=range(len(rows) + 1), yticklabels=[])
@@ -99,16 +101,16 @@ def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int,
     axes.grid(color=LIGHT["rule"], linewidth=1, alpha=0.7)
     axes.axvline(0, color=LIGHT["ink"], lw=1.5)
     canvas.text(f"{MEASURE_NAMES[measure]} error, change in points", left, first - 14, weight="bold")
-    canvas.text("delta", left + PANEL, first - 14, size=12, color="muted", ha="right")
+    canvas.text("delta", right, first - 14, size=12, color="muted", ha="right")
     over_grid = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1}
     for place, row in enumerate(rows):
         line, middle = first + place * LINE, place + 0.68
         named = ", ".join(part for part in (row.ablation, section(row)) if part)
-        _draw_row(axes, row, measure, Interval(low, high), middle)
+        _draw_row(axes, row, measure, middle)
         canvas.text(row_title(row), left, line + 17, size=14, weight="bold", most=29, bbox=over_grid)
-        canvas.text(named, left + PANEL, line + 17, size=12, color="muted", most=34, ha="right", bbox=over_grid)
+        canvas.text(named, right, line + 17, size=12, color="muted", most=34, ha="right", bbox=over_grid)
         delta = signed(row.deltas[measure].delta)
-        canvas.text(delta, left + PANEL, first + middle * LINE + 4.5, size=14, weight="bold", ha="right")
+        canvas.text(delta, right, first + middle * LINE + 4.5, size=14, weight="bold", ha="right")
     foot: dict[str, Any] = {"y": first + len(rows) * LINE + 34, "size": 12, "color": "muted"}
     zero = plot * -low / (high - low)
     canvas.text("baseline", left + 8 + zero, ha="center", **foot)
@@ -125,46 +127,38 @@ def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int,
     )  # fmt: skip
 
 
-def _reach(rows: Sequence[AblationRow], measure: str) -> Interval:
+def _reach(rows: Sequence[AblationRow], measure: str) -> tuple[float, float]:
     """Return what the axis covers: 0, every claim, and the intervals unless one is far longer than the others."""
     intervals = [row.deltas[measure].interval for row in rows]
     reaches = sorted(max(abs(low), abs(high)) for low, high in intervals)
-    claims = [value for row in rows for value in row.expected_deltas(measure).values()]
+    claims = [value for row in rows for value in row.claims[measure].values()]
     limit = max([CLIPPING * reaches[len(reaches) // 2], *map(abs, claims)])
     low = min([0.0, *claims, *(max(low, -limit) for low, _ in intervals)])
     high = max([0.0, *claims, *(min(high, limit) for _, high in intervals)])
     margin = 0.06 * (high - low)
-    return Interval(low - margin, high + margin)
+    return low - margin, high + margin
 
 
-def _draw_row(axes: "Axes", row: AblationRow, measure: str, reach: Interval, y: float) -> None:
+def _draw_row(axes: "Axes", row: AblationRow, measure: str, y: float) -> None:
     """Draw claims, seeds, interval and mean of one ablation; arrows where its interval exceeds the axis.
 
     Claims are arrowheads that point at their value from either side, since they mostly coincide, with each other and
     with what is measured.
     """
     mean = row.deltas[measure]
-    style: dict[str, Any] = {"clip_on": False, "linestyle": "none"}
-    stub = 0.04 * (reach.high - reach.low)
-    low = min(max(mean.interval.low, reach.low), reach.high - stub)
-    high = max(min(mean.interval.high, reach.high), reach.low + stub)
+    left, right = axes.get_xlim()
     for line in (_BAND, _WHISKER):
-        axes.plot([low, high], [y, y], clip_on=False, **line)
-    for beyond, end, marker in (
-        (mean.interval.low < reach.low, reach.low, 8),  # CARETLEFTBASE
-        (mean.interval.high > reach.high, reach.high, 9),  # CARETRIGHTBASE
-    ):
-        if beyond:
-            axes.plot(end, y, marker=marker, color=LIGHT["ours"], markersize=11, **style)
-    if len(row.counted) > 1:
-        seeds = [value for one in row.counted if reach.low <= (value := one.deltas[measure].delta) <= reach.high]
-        axes.plot(seeds, [y] * len(seeds), **_SEEDS, **style)
-    if reach.low <= mean.delta <= reach.high:
-        excludes_zero = mean.interval.low > 0 or mean.interval.high < 0
-        axes.plot(mean.delta, y, **(_POINT if excludes_zero else _OPEN_POINT), **style)
-    for source, claim in row.expected_deltas(measure).items():
-        marks, offset = _CLAIMS[source]
-        axes.plot(claim, y + offset, **marks, **style)
+        axes.plot(mean.interval, [y, y], **line)
+    seeds = [one.deltas[measure].delta for one in row.counted] if len(row.counted) > 1 else []
+    excludes_zero = mean.interval.low > 0 or mean.interval.high < 0
+    marks = [(seed, y, _SEEDS) for seed in seeds]
+    marks += [(mean.delta, y, _POINT if excludes_zero else _OPEN_POINT)]
+    marks += [(claim, y + _CLAIMS[name][1], _CLAIMS[name][0]) for name, claim in row.claims[measure].items()]
+    marks += [(left, y, _BEYOND | {"marker": 8})] if mean.interval.low < left else []
+    marks += [(right, y, _BEYOND | {"marker": 9})] if mean.interval.high > right else []
+    for x, height, style in marks:
+        if left <= x <= right:
+            axes.plot(x, height, linestyle="none", clip_on=False, **style)
 
 
 _BAND: dict[str, Any] = {"color": LIGHT["ours"], "linewidth": 12, "alpha": 0.2, "solid_capstyle": "butt"}
@@ -176,8 +170,9 @@ _OPEN_POINT = _DOT | {
     "markeredgewidth": 2.5,
 }  # fmt: skip
 _SEEDS = _DOT | {"label": "single seeds", "markersize": 6, "alpha": 0.6, "markeredgewidth": 0.0}
+_BEYOND = _DOT | {"markersize": 11}
 _CLAIMS: dict[str, tuple[dict[str, Any], float]] = {
     "paper": ({"label": "the paper's claim", "marker": 7, "markersize": 11, "color": LIGHT["claim"]}, -7 / LINE),
     "log": ({"label": "the authors' log", "marker": 6, "markersize": 11, "color": LIGHT["log"]}, 7 / LINE),
 }
-"""Markers and their distance from the line; 6 and 7 are carets, centered at their tips."""
+"""Markers and their distance from the line; 6 to 9 are carets: up and down from their tips, left and right."""

@@ -33,13 +33,11 @@ def figure1(paths: Sequence[Path], *, target: float, output: Path | None, consol
             seed, or `output` is not writable.
     """
     found = collect(paths)
-    fits, notes = _fits(found.runs)
+    fits, notes = _fits(found.runs, target)
     if not fits:
         raise UserError("no finished run that measured its training error: experiment=figure1 does")
     check_comparable(fits)
-    if target >= fits[0].chance:
-        raise UserError(f"--error {target:g}: guessing has an error of {fits[0].chance:g} %; use a smaller value")
-    nets = networks(fits, target)
+    nets = networks(fits)
     compared = [None, *(ratio(net, nets[0]) for net in nets[1:])]
     folder = output or Path(os.path.commonpath([fit.run.directory.parent for fit in fits]))
     write_file(folder / CSV_FILE, _csv(nets, compared, target))
@@ -52,12 +50,12 @@ def figure1(paths: Sequence[Path], *, target: float, output: Path | None, consol
         console.print(Text(clean(warning), style="red"))
 
 
-def _fits(runs: Sequence[Run]) -> tuple[list[FittedRun], list[str]]:
+def _fits(runs: Sequence[Run], target: float) -> tuple[list[FittedRun], list[str]]:
     """Return the finished runs with a training curve, of equal runs the newest, and a line about each of the others."""
     notes = [f"{run}: {run.result.status}: {run.result.message}" for run in runs if not run.finished]
     fits: dict[tuple[str, float, int], FittedRun] = {}
     for run in sorted((run for run in runs if run.finished), key=lambda run: run.written):
-        fit = read_fit(run)
+        fit = read_fit(run, target)
         if fit is None:
             notes.append(f"{run}: left out, its training error was not measured (schedule.stop_at_train_error).")
             continue
@@ -81,7 +79,7 @@ def _table(nets: Sequence[Network], ratios: Sequence[Ratio | None], target: floa
             net.activation,
             f"{net.lr:g}",
             shown_seeds(run.seed for run in net.runs),
-            ", ".join(epochs(n, reached=end is not None) for n, end in zip(net.spent, net.epochs, strict=True)),
+            ", ".join(epochs(run.epochs, reached=run.reached) for run in net.runs),
             epochs(net.mean_epochs, reached=net.reached),
             f"{'over ' if compared.at_least else ''}{compared.times:.2f}" if compared else "",
             f"[{interval.low:.2f}, {interval.high:.2f}]" if interval else "",
@@ -116,9 +114,9 @@ def _csv(nets: Sequence[Network], ratios: Sequence[Ratio | None], target: float)
             "seed": fit.seed,
             "run": fit.run.result.run,
             "target_error": target,
-            "reached": epochs is not None,
-            "epochs": spent,
-            "steps": spent * fit.steps,
+            "reached": fit.reached,
+            "epochs": fit.epochs,
+            "steps": fit.epochs * fit.steps,
             "last_error": fit.errors[-1],
             "ratio": compared and compared.times,
             "ratio_low": compared and compared.interval and compared.interval.low,
@@ -126,6 +124,6 @@ def _csv(nets: Sequence[Network], ratios: Sequence[Ratio | None], target: float)
             "ratio_at_least": compared and compared.at_least,
         }
         for net, compared in zip(nets, ratios, strict=True)
-        for fit, spent, epochs in zip(net.runs, net.spent, net.epochs, strict=True)
+        for fit in net.runs
     ]
     return csv_text(list(records[0]), records)

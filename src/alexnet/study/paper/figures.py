@@ -25,20 +25,12 @@ class PredictedImage:
 
     image: NDArray[np.uint8]
     """[S, S, 3]."""
-    caption: str = ""
-    """Written below it if its true class is unknown."""
     top_predictions: Sequence[tuple[str, float]]
     """Class and probability, most probable first."""
     truth: str | None = None
-    """The true class if it is known; written below the image."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Neighborhood:
-    """An image and its nearest neighbors, each with its class."""
-
-    query: tuple[NDArray[np.uint8], str]
-    neighbors: Sequence[tuple[NDArray[np.uint8], str]]
+    """The true class if it is known; written below the image, and its bar has another color."""
+    caption: str = ""
+    """Written there otherwise."""
 
 
 @drawing()
@@ -125,18 +117,17 @@ def draw_predictions(shown: Sequence[PredictedImage], title: str) -> str:
 
 
 @drawing()
-def draw_neighbors(rows: Sequence[Neighborhood], title: str) -> str:
-    """Draw Figure 4, right: a row for each query: itself, a gap, and its neighbors, the nearest first."""
+def draw_neighbors(rows: Sequence[Sequence[tuple[NDArray[np.uint8], str]]], title: str) -> str:
+    """Draw Figure 4, right: rows of images and classes: a query, a gap, and its neighbors, the nearest first."""
     side, cell, line = 96, 104, 124
-    most = max(len(row.neighbors) for row in rows)
-    canvas = Canvas(cell * (most + 1) + 16 + 2 * MARGIN, 20 + len(rows) * line + 2 * MARGIN)
+    canvas = Canvas(cell * max(map(len, rows)) + 16 + 2 * MARGIN, 20 + len(rows) * line + 2 * MARGIN)
     canvas.text(title, MARGIN, MARGIN + 12, weight="bold")
     for number, row in enumerate(rows):
         top = MARGIN + 28.0 + number * line
-        for place, (image, name) in enumerate((row.query, *row.neighbors)):
+        for place, (image, name) in enumerate(row):
             left = MARGIN + cell * place + (24.0 if place else 0)
             canvas.photograph(image, left, top, side, sharpest=128)
-            style = {"weight": "bold"} if name == row.query[1] else {"color": "muted"}
+            style = {"weight": "bold"} if name == row[0][1] else {"color": "muted"}
             canvas.text(first_synonym(name), left + side / 2, top + side + 15, ha="center", most=13, **style)
     return canvas.svg(title)
 

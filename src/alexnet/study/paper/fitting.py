@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults
+from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults, without
 from alexnet.errors import UserError, first_line
 from alexnet.runs.collect import Run
 from alexnet.runs.directory import CONFIG_FILE
@@ -40,15 +40,14 @@ class FittedRun:
     """After each epoch, percent."""
     steps: int
     """Updates in an epoch."""
+    reached: bool
+    """Whether it came down to the target error."""
+    epochs: float
+    """Until it did; for a run that ended above the target all of its epochs, less than it would have needed."""
 
     @property
     def seed(self) -> int:
         return self.run.result.seed
-
-    @property
-    def chance(self) -> float:
-        """Error of guessing, percent: where every curve starts."""
-        return 100 * (1 - 1 / self.run.result.data.classes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,29 +57,16 @@ class Network:
     activation: str
     lr: float
     runs: tuple[FittedRun, ...]
-    epochs: tuple[float | None, ...]
-    """Epochs to the target error by run; None if the run ended above it."""
 
     @property
     def reached(self) -> bool:
         """Whether every run came down to the target."""
-        return None not in self.epochs
-
-    @property
-    def spent(self) -> tuple[float, ...]:
-        """Epochs to the target, or trained in vain: for a run that ended above it, less than it would have needed."""
-        pairs = zip(self.runs, self.epochs, strict=True)
-        return tuple(len(run.errors) if epochs is None else epochs for run, epochs in pairs)
+        return all(run.reached for run in self.runs)
 
     @property
     def mean_epochs(self) -> float:
         """Mean over runs; a lower bound unless all of them reached the target."""
-        return sum(self.spent) / len(self.spent)
-
-    @property
-    def last_error(self) -> float:
-        """Mean over runs of the last error, percent."""
-        return sum(run.errors[-1] for run in self.runs) / len(self.runs)
+        return sum(run.epochs for run in self.runs) / len(self.runs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +80,11 @@ class Ratio:
     """95 % t interval over seeds, of logarithms; None with one seed or a lower bound."""
 
 
-def read_fit(run: Run) -> FittedRun | None:
+def read_fit(run: Run, target: float) -> FittedRun | None:
     """Read the training curve of a run; None if it has none (another experiment, or stopped in its first epoch).
 
     Raises:
-        UserError: one of its files is missing or damaged.
+        UserError: one of its files is missing or damaged, or guessing meets the target.
     """
     metrics = read_metrics(run.directory)
     if metrics.damaged:
@@ -106,6 +92,10 @@ def read_fit(run: Run) -> FittedRun | None:
     errors = [epoch.train_set_top1_error for epoch in metrics.epochs if epoch.train_set_top1_error is not None]
     if not errors or len(errors) < len(metrics.epochs):
         return None
+    chance = 100 * (1 - 1 / run.result.data.classes)
+    if target >= chance:
+        raise UserError(f"--error {target:g}: guessing has an error of {chance:g} %; use a smaller value")
+    epochs = epochs_to(errors, target, chance)
     path = run.directory / CONFIG_FILE
     free = (*NON_IDENTITY_KEYS, *FREE_KEYS)
     try:
@@ -114,33 +104,14 @@ def read_fit(run: Run) -> FittedRun | None:
             run=run,
             activation=str(values["activation.name"]),
             lr=float(values["optimizer.lr"]),
-            settings={k: v for k, v in values.items() if not any(k == key or k.startswith(f"{key}.") for key in free)},
+            settings=without(values, free),
             errors=tuple(errors),
             steps=metrics.epochs[0].step,
+            reached=epochs is not None,
+            epochs=len(errors) if epochs is None else epochs,
         )
     except Exception as error:  # of the file, of YAML, of values that are no configuration
         raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
-
-
-def check_comparable(fits: Sequence[FittedRun]) -> None:
-    """Check that the runs differ in nonlinearity, learning rate and seed alone.
-
-    Raises:
-        UserError: two runs differ in anything else, or used different images.
-    """
-    first = fits[0]
-    for other in fits[1:]:
-        if other.run.result.data.fingerprint != first.run.result.data.fingerprint:
-            raise UserError(
-                f"{first.run.directory} and {other.run.directory} used different images; pass runs from one study"
-            )
-        for key in sorted(first.settings.keys() | other.settings.keys()):
-            mine, theirs = first.settings.get(key), other.settings.get(key)
-            if mine != theirs:
-                raise UserError(
-                    f"{first.run.directory} has {key}={mine}, {other.run.directory} has {theirs}; pass runs that differ"
-                    " in nonlinearity, learning rate and seed alone"
-                )
 
 
 def epochs_to(errors: Sequence[float], target: float, start: float) -> float | None:
@@ -154,26 +125,39 @@ def epochs_to(errors: Sequence[float], target: float, start: float) -> float | N
     return None
 
 
-def networks(fits: Iterable[FittedRun], target: float) -> list[Network]:
+def check_comparable(fits: Sequence[FittedRun]) -> None:
+    """Check that the runs differ in nonlinearity, learning rate and seed alone.
+
+    Raises:
+        UserError: two runs differ in anything else, or used different images.
+    """
+    first = fits[0]
+    for other in fits[1:]:
+        pair = first.run.directory, other.run.directory
+        if other.run.result.data.fingerprint != first.run.result.data.fingerprint:
+            raise UserError(f"{pair[0]} and {pair[1]} used different images; pass runs from one study")
+        for key in sorted(first.settings.keys() | other.settings.keys()):
+            mine, theirs = first.settings.get(key), other.settings.get(key)
+            if mine != theirs:
+                raise UserError(
+                    f"{pair[0]} has {key}={mine}, {pair[1]} has {theirs}; pass runs that differ in nonlinearity, "
+                    "learning rate and seed alone"
+                )
+
+
+def networks(fits: Iterable[FittedRun]) -> list[Network]:
     """Group runs by nonlinearity and learning rate: ReLU first, then by name; the fastest rate of each first."""
     groups: dict[tuple[str, float], list[FittedRun]] = {}
     for fit in sorted(fits, key=lambda fit: fit.seed):
         groups.setdefault((fit.activation, fit.lr), []).append(fit)
-    found = [
-        Network(
-            activation=activation,
-            lr=lr,
-            runs=tuple(runs),
-            epochs=tuple(epochs_to(run.errors, target, run.chance) for run in runs),
-        )
-        for (activation, lr), runs in groups.items()
-    ]
+    found = [Network(activation=name, lr=lr, runs=tuple(runs)) for (name, lr), runs in groups.items()]
     return sorted(found, key=lambda net: (net.activation != "relu", net.activation, *_speed(net)))
 
 
 def _speed(net: Network) -> tuple[bool, float, float]:
     # Of networks that never got there, the one that came nearest is the fastest, however long it was trained.
-    return (False, net.mean_epochs, 0.0) if net.reached else (True, net.last_error, net.mean_epochs)
+    last_error = sum(run.errors[-1] for run in net.runs) / len(net.runs)
+    return not net.reached, 0.0 if net.reached else last_error, net.mean_epochs
 
 
 def fastest(found: Iterable[Network]) -> list[Network]:
@@ -183,16 +167,12 @@ def fastest(found: Iterable[Network]) -> list[Network]:
 
 def ratio(slow: Network, fast: Network) -> Ratio | None:
     """Compare epochs to the target; None without a common seed, or if `fast` never reaches it."""
-    reference = {run.seed: epochs for run, epochs in zip(fast.runs, fast.epochs, strict=True)}
-    pairs = [
-        (spent, epochs is None, reference[run.seed])
-        for run, spent, epochs in zip(slow.runs, slow.spent, slow.epochs, strict=True)
-        if run.seed in reference
-    ]
-    logs = [math.log(spent / other) for spent, _, other in pairs if other]
-    if not pairs or len(logs) < len(pairs):
+    reference = {run.seed: run for run in fast.runs}
+    pairs = [(run, reference[run.seed]) for run in slow.runs if run.seed in reference]
+    if not pairs or not all(other.reached for _, other in pairs):
         return None
-    at_least = any(censored for _, censored, _ in pairs)
+    logs = [math.log(run.epochs / other.epochs) for run, other in pairs]
+    at_least = not all(run.reached for run, _ in pairs)
     interval = None
     if len(logs) > 1 and not at_least:
         low, high = seed_interval(np.array(logs))

@@ -16,16 +16,9 @@ from alexnet.files import write_file
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.directory import PROBABILITIES_FILE
 from alexnet.study.pairing import drop_duplicates, group_runs
-from alexnet.study.paper.ensemble import MEASURES, ensemble
-from alexnet.study.paper.members import read_members, read_nets
-from alexnet.study.wording import (
-    MEASURE_NAMES,
-    clean,
-    escape_markdown,
-    markdown_table,
-    shown_seeds,
-    unreadable_line,
-)
+from alexnet.study.paper.averages import MEASURES, plain_mean
+from alexnet.study.paper.ensemble import read_members, read_nets
+from alexnet.study.wording import MEASURE_NAMES, clean, escape_markdown, markdown_table, shown_seeds, unreadable_line
 
 FILE = "tables.md"
 VIEW = "ten_crop"
@@ -85,7 +78,7 @@ def report_tables(paths: Sequence[Path], *, output: Path | None, console: Consol
     usable = [run for run in distinct if run.finished and run.is_baseline]
     if not usable:
         raise UserError(unreadable_line(found.unreadable) or "no finished run without an ablation")
-    text = markdown(usable)
+    text = markdown(sorted(usable, key=_seed))
     folder = output or Path(os.path.commonpath([run.directory.parent for run in found.runs]))
     write_file(folder / FILE, text)
     console.print(Text(text), soft_wrap=True)
@@ -95,13 +88,13 @@ def report_tables(paths: Sequence[Path], *, output: Path | None, console: Consol
 
 
 def markdown(runs: Sequence[Run]) -> str:
-    """Return all tables of these finished baselines as one Markdown document."""
+    """Return all tables of these finished baselines, in order of seeds, as one Markdown document."""
     blocks = ["# The paper's Tables 1 and 2"]
     for table in TABLES:
-        groups = _groups([run for run in runs if run.result.data.name == table.data])
-        blocks += [_paper_table(table, name, ours) for name, ours in groups.items()]
-    others = [run for run in runs if run.result.data.name not in {table.data for table in TABLES}]
-    blocks += [_other_table(sorted(group, key=_seed)) for group in group_runs(others)]
+        of_table = [run for run in runs if run.result.data.name == table.data]
+        blocks += [_block(table, about, ours) for about, ours in _models(of_table).items()]
+    others = (run for run in runs if run.result.data.name not in {table.data for table in TABLES})
+    blocks += [_other_block(group) for group in group_runs(others)]
     return "\n\n".join([*blocks, READING]) + "\n"
 
 
@@ -109,55 +102,54 @@ def _seed(run: Run) -> int:
     return run.result.seed
 
 
-def _groups(runs: Sequence[Run]) -> dict[str, dict[str, Sequence[Run]]]:
-    """Return our runs of each model, by experiment and recipe; an asterisk marks the fine-tuned nets of the recipe."""
-    fine_tuned = sorted((run for run in runs if run.result.experiment == FINE_TUNED), key=_seed)
-    groups = {}
+def _models(runs: Sequence[Run]) -> dict[str, dict[str, Sequence[Run]]]:
+    """Return what our nets are -> the paper's models -> our runs of each.
+
+    An asterisk marks the fine-tuned nets of the same recipe. An average of more nets than there are has no runs.
+    """
+    fine_tuned = [run for run in runs if run.result.experiment == FINE_TUNED]
+    named = {}
     for group in group_runs(run for run in runs if run.result.experiment != FINE_TUNED):
         result = group[0].result
-        name = f"experiment {result.experiment}, recipe {result.recipe}, {result.pairing_key[:8]}"
-        groups[name] = _models(group, [run for run in fine_tuned if run.result.recipe == result.recipe])
-    return groups or {f"experiment {FINE_TUNED}" if fine_tuned else "": _models([], fine_tuned)}
+        about = f"experiment {result.experiment}, recipe {result.recipe}, {result.pairing_key[:8]}"
+        named[about] = group, [run for run in fine_tuned if run.result.recipe == result.recipe]
+    if not named:
+        named = {f"experiment {FINE_TUNED}" if fine_tuned else "": ([], fine_tuned)}
+    models: dict[str, dict[str, Sequence[Run]]] = {}
+    for about, (single, tuned) in named.items():
+        five = single[:5] if len(single) >= 5 else []
+        seven = [*five, *tuned[:2]] if five and len(tuned) >= 2 else []
+        models[about] = {"CNN": single, "1 CNN": single, "5 CNNs": five, "1 CNN\\*": tuned, "7 CNNs\\*": seven}
+    return models
 
 
-def _models(runs: Sequence[Run], fine_tuned: Sequence[Run]) -> dict[str, Sequence[Run]]:
-    """Choose the runs for each of the paper's models; none for an average of more nets than there are."""
-    single = sorted(runs, key=_seed)
-    five = single[:5] if len(single) >= 5 else []
-    seven = [*five, *fine_tuned[:2]] if five and len(fine_tuned) >= 2 else []
-    return {"CNN": single, "1 CNN": single, "5 CNNs": five, "1 CNN\\*": fine_tuned, "7 CNNs\\*": seven}
+def _block(table: PaperTable, about: str, ours: Mapping[str, Sequence[Run]]) -> str:
+    """Return a title, what our nets are, and a table with our numbers after those of the paper, if it has any."""
+    heads = [f"{MEASURE_NAMES[measure].capitalize()} ({escape_markdown(split)})" for split, measure in table.columns]
+    if any(table.rows.values()):
+        heads += [f"{head}, ours" for head in heads]
+    header = ["Model", *heads, "Our nets"]
+    rows = []
+    for model, errors in table.rows.items():
+        runs = ours.get(model, [])
+        numbers = [_number(runs, split, measure, averaged="CNNs" in model) for split, measure in table.columns]
+        rows.append([model, *errors, *numbers, f"seeds {shown_seeds(map(_seed, runs))}" if runs else ""])
+    words = [f"Ours: {escape_markdown(about)}."] if about else []
+    return "\n\n".join([f"## {table.title}", *words, markdown_table(header, rows, left=(0, len(header) - 1))])
 
 
-def _paper_table(table: PaperTable, name: str, ours: Mapping[str, Sequence[Run]]) -> str:
-    heads = [_head(*column) for column in table.columns]
-    header = ["Model", *heads, *(f"{head}, ours" for head in heads), "Our nets"]
-    rows = [
-        [model, *errors, *_numbers(model, ours.get(model, []), table.columns)] for model, errors in table.rows.items()
-    ]
-    about = [f"Ours: {escape_markdown(name)}."] if name else []
-    return "\n\n".join([f"## {table.title}", *about, markdown_table(header, rows, left=(0, len(header) - 1))])
-
-
-def _other_table(runs: Sequence[Run]) -> str:
+def _other_block(runs: Sequence[Run]) -> str:
     """Return the same for data that the paper has no table of: one net, and the mean of all."""
     result = runs[0].result
-    columns = [(split, measure) for split in result.errors for measure in MEASURES]
-    header = ["Model", *(_head(*column) for column in columns), "Our nets"]
-    models = ["1 CNN", f"{len(runs)} CNNs"] if len(runs) > 1 else ["1 CNN"]
-    rows = [[model, *_numbers(model, runs, columns)] for model in models]
     about = f"{result.data.classes:,} classes: experiment {result.experiment}, recipe {result.recipe}"
-    title = f"## {escape_markdown(f'{result.data.name}, {about}')}"
-    return f"{title}\n\n{markdown_table(header, rows, left=(0, len(header) - 1))}"
-
-
-def _head(split: str, measure: str) -> str:
-    return f"{MEASURE_NAMES[measure].capitalize()} ({escape_markdown(split)})"
-
-
-def _numbers(model: str, runs: Sequence[Run], columns: Sequence[tuple[str, str]]) -> list[str]:
-    """Return our cells of a line, and which nets they are of; that of `CNNs` is the error of their average."""
-    nets = f"seeds {shown_seeds(map(_seed, runs))}" if runs else ""
-    return [*(_number(runs, split, measure, averaged="CNNs" in model) for split, measure in columns), nets]
+    models = ["1 CNN", f"{len(runs)} CNNs"] if len(runs) > 1 else ["1 CNN"]
+    table = PaperTable(
+        title=escape_markdown(f"{result.data.name}, {about}"),
+        data=result.data.name,
+        columns=[(split, measure) for split in result.errors for measure in MEASURES],
+        rows=dict.fromkeys(models, ()),
+    )
+    return _block(table, "", dict.fromkeys(models, runs))
 
 
 def _number(runs: Sequence[Run], split: str, measure: str, *, averaged: bool) -> str:
@@ -169,8 +161,6 @@ def _number(runs: Sequence[Run], split: str, measure: str, *, averaged: bool) ->
     if not all((run.directory / PROBABILITIES_FILE).is_file() for run in runs):
         return f"needs {PROBABILITIES_FILE}"
     nets = read_nets([run.directory for run in runs])
-    if any(split not in net.header.splits for net in nets):
+    if any(split not in header.splits for header in nets.values()):
         return f"needs {PROBABILITIES_FILE} of {split}"
-    members, labels = read_members(nets, split, VIEW)
-    together = ensemble("mean", members, [1 / len(members)] * len(members), labels)
-    return f"{together.errors[measure].percent:.2f}"
+    return f"{plain_mean(*read_members(nets, split, VIEW)).errors[measure].percent:.2f}"

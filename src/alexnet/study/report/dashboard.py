@@ -12,16 +12,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from alexnet.config.values import WandbConfig
 from alexnet.errors import first_line
 from alexnet.runs.result import BASELINE
-from alexnet.runs.wandb_names import COMPARISON, Destination, group_name, tags
+from alexnet.runs.wandb_names import COMPARISON, group_name, tags
 from alexnet.study.charts.deltas import CHART_FILE
 from alexnet.study.columns import (
     COLUMNS,
     ROW_FIELDS,
     RUNS_COLUMNS,
     TABLE_FIELDS,
-    figures,
     row_facts,
     run_records,
     table_record,
@@ -35,7 +35,7 @@ DELTAS_TABLE, RUNS_TABLE = "deltas", "runs"
 REPORT, INTERVALS_CHART = "report", "intervals"
 
 
-def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: Destination, console: Console) -> None:
+def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: WandbConfig, console: Console) -> None:
     """Log every table as a W&B run, with the report's `files` of one folder, and say where it went.
 
     Any trouble with W&B becomes one line of warning: the report is on disk, the study is finished.
@@ -50,7 +50,7 @@ def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: Destin
             console.print(Text(f"W&B comparison: {where}"), soft_wrap=True)
 
 
-def _log(table: ComparisonTable, files: Sequence[Path], to: Destination) -> str:
+def _log(table: ComparisonTable, files: Sequence[Path], to: WandbConfig) -> str:
     """Log one table as one run; return its address, or its directory if it is offline."""
     import wandb
 
@@ -74,7 +74,11 @@ def _log(table: ComparisonTable, files: Sequence[Path], to: Destination) -> str:
         tables: dict[str, tuple[Sequence[str], Sequence[Record]]] = {
             DELTAS_TABLE: (
                 [*ROW_FIELDS, "measure", *(column.key for column in COLUMNS)],
-                [{**row_facts(row), "measure": k, **figures(row, k)} for row in table.rows for k in MEASURES],
+                [
+                    {**row_facts(row), "measure": k, **{column.key: column.value(row, k) for column in COLUMNS}}
+                    for row in table.rows
+                    for k in MEASURES
+                ],
             ),
             RUNS_TABLE: (RUNS_COLUMNS[len(TABLE_FIELDS) :], run_records(table)),
         }
@@ -112,11 +116,11 @@ def config(table: ComparisonTable) -> Record:
 def summary(table: ComparisonTable) -> Record:
     """Return the figures that are known, by ablation and measure; `docs/wandb.md` lists the keys."""
     return {
-        delta_key(row.ablation, measure, key) if key != "error" else f"error/{row.ablation}/{measure}": value
+        delta_key(row.ablation, k, column.key) if column.key != "error" else f"error/{row.ablation}/{k}": value
         for row in table.rows
-        for measure in MEASURES
-        for key, value in figures(row, measure).items()
-        if value is not None and (row.deltas or key == "error")
+        for k in MEASURES
+        for column in COLUMNS
+        if (value := column.value(row, k)) is not None and (row.deltas or column.key == "error")
     }
 
 

@@ -1,23 +1,32 @@
-"""The HTML report and the Markdown, from their templates."""
+"""The HTML report, the Markdown and the explanations, from their templates."""
 
 import base64
 import hashlib
+import json
 import os
+import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alexnet.errors import UserError
-from alexnet.runs.collect import Run
-from alexnet.runs.first_layer import FirstLayer, read_first_layer
+from alexnet.runs.directory import FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.first_layer import read_first_layer
 from alexnet.runs.metrics import read_metrics
+from alexnet.study import wording
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
-from alexnet.study.charts.curves import RunCurve
+from alexnet.study.charts.curves import RunCurve, error_chart
+from alexnet.study.charts.deltas import delta_chart
+from alexnet.study.columns import ONE_SEED_MARK, SHOWN_COLUMNS
 from alexnet.study.comparison import ComparisonTable
-from alexnet.study.report.templating import templates
+from alexnet.study.pairing import environment, values_by_fact
 from alexnet.study.selectivity import column_contrast, mean_selectivity
-from alexnet.study.wording import unreadable_line
+from alexnet.study.verdict import Verdict
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PAGE_FILE, MARKDOWN_FILE = "comparison.html", "comparison.md"
 KERNEL_BYTES = 1_000_000
@@ -30,9 +39,9 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
     style, script = (files.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     runs = [run for table in tables for run in table.runs]
-    return templates(html=True).get_template("page.html.j2").render(
+    return _templates(html=True).get_template("page.html.j2").render(
         tables=tables,
-        warning=unreadable_line(unreadable),
+        warning=wording.unreadable_line(unreadable),
         anchors={run.directory: f"run-{n}" for n, run in enumerate(runs, start=1)},
         folders={run.directory: Path(os.path.relpath(run.directory, folder)).as_posix() for run in runs},
         curves=[[RunCurve(run, read_metrics(run.directory)) for run in table.runs] for table in tables],
@@ -47,9 +56,14 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
 
 def markdown(tables: Iterable[ComparisonTable], unreadable: Sequence[str]) -> str:
     """Write the tables, and the command of every run, as a Markdown document."""
-    template = templates(html=False).get_template("comparison.md.j2")
-    text = template.render(tables=list(tables), warning=unreadable_line(unreadable))
+    template = _templates(html=False).get_template("comparison.md.j2")
+    text = template.render(tables=list(tables), warning=wording.unreadable_line(unreadable))
     return f"{text.rstrip()}\n"
+
+
+def explanation(table: ComparisonTable) -> str:
+    """Explain the columns in plain words, and what these seeds cannot say."""
+    return _one_line(_templates(html=False).get_template("meaning.j2").render(table=table))
 
 
 def _kernels(tables: Iterable[ComparisonTable]) -> list[dict[str, Any]]:
@@ -59,32 +73,92 @@ def _kernels(tables: Iterable[ComparisonTable]) -> list[dict[str, Any]]:
         nets: list[dict[str, Any]] = []
         problems: list[tuple[str, str]] = []
         pictured: set[str] = set()
-        for run in table.runs:
-            if not run.finished:
-                continue
+        for run in (run for run in table.runs if run.finished):
             try:
-                net = _net(run, read_first_layer(run.directory), pictured=run.result.ablation not in pictured)
+                layer = read_first_layer(run.directory)
             except UserError as error:
                 problems.append((run.result.run, str(error)))
                 continue
+            columns = layer.by_column()
+            pictures = []
+            for column in columns if run.result.ablation not in pictured else ():
+                sheet = kernel_sheet(column)
+                pictures.append({"url": data_url(sheet), "shape": sheet.shape, "kernels": column.shape})
             pictured.add(run.result.ablation)
-            spent += sum(len(picture["url"]) for picture in net["pictures"])
-            net["left_out"] = bool(net["pictures"]) and spent > KERNEL_BYTES
-            nets.append(net)
+            spent += sum(len(picture["url"]) for picture in pictures)
+            nets.append(
+                {
+                    "run": run,
+                    "kernels": layer.kernels,
+                    "means": [mean_selectivity(column) for column in columns],
+                    "contrast": column_contrast(layer),
+                    "pictures": pictures,
+                    "left_out": pictures and spent > KERNEL_BYTES,
+                }
+            )
         found.append({"nets": nets, "problems": problems})
     return found
 
 
-def _net(run: Run, layer: FirstLayer, *, pictured: bool) -> dict[str, Any]:
-    columns = layer.by_column()
-    sheets = [kernel_sheet(column) for column in columns] if pictured else []
-    return {
-        "run": run,
-        "kernels": layer.kernels,
-        "means": [mean_selectivity(column) for column in columns],
-        "contrast": column_contrast(layer),
-        "pictures": [
-            {"url": data_url(sheet), "shape": sheet.shape, "kernels": column.shape}
-            for sheet, column in zip(sheets, columns, strict=False)
-        ],
+@cache
+def _templates(*, html: bool) -> "Environment":
+    """Return the templates; those of HTML escape what they are given, those of text have filters for it."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("alexnet.study.report"),
+        autoescape=html,
+        finalize=lambda value: wording.clean(value) if type(value) is str else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "code": _code,
+        "digest": _digest,
+        "fence": _fence,
+        "json": lambda value: json.dumps(value, ensure_ascii=False),
+        "line": _one_line,
+        "markdown": wording.escape_markdown,
+        "p": wording.shown_p,
+        "plural": wording.plural,
+        "seeds": wording.shown_seeds,
+        "signed": wording.signed,
     }
+    made.globals |= {
+        "columns": SHOWN_COLUMNS,
+        "delta_chart": delta_chart,
+        "environment": environment,
+        "error_chart": error_chart,
+        "measures": wording.MEASURE_NAMES,
+        "one_seed_mark": ONE_SEED_MARK,
+        "run_files": (RESULT_FILE, PREDICTIONS_FILE, METRICS_FILE, FIRST_LAYER_FILE),
+        "values_by_fact": values_by_fact,
+        "verdicts": list(Verdict),
+        "words": wording,
+    }
+    return made
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _fence(text: str, least: int = 3) -> str:
+    """Return a fence of code that the text cannot close."""
+    return "`" * max(least, *(len(run) + 1 for run in re.findall("`+", text)), 0)
+
+
+def _code(text: str) -> str:
+    fence = _fence(text, least=1)
+    return f"{fence}{_one_line(text)}{fence}" if fence == "`" else f"{fence} {_one_line(text)} {fence}"
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return f"SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"

@@ -4,23 +4,30 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
+from alexnet.config.values import WandbConfig
 from alexnet.errors import UserError
 from alexnet.files import write_file
 from alexnet.runs.collect import Collection, collect
-from alexnet.runs.wandb_names import Destination
 from alexnet.study.charts.deltas import CHART_FILE, comparison_figure
-from alexnet.study.columns import comparison_csv, runs_csv
-from alexnet.study.comparison import compare
+from alexnet.study.columns import SHOWN_COLUMNS, comparison_csv, runs_csv
+from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.report.dashboard import publish
-from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, markdown, page
-from alexnet.study.report.table import print_table
-from alexnet.study.wording import clean, unreadable_line
+from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, explanation, markdown, page
+from alexnet.study.wording import MEASURE_NAMES, clean, section, shown_seeds, target_line, title, unreadable_line
 
 COMPARISON_FILE, RUNS_FILE = "comparison.csv", "comparison_runs.csv"
 FILES = (COMPARISON_FILE, RUNS_FILE, MARKDOWN_FILE, PAGE_FILE, CHART_FILE)
+SHOWN = ("error", "delta", "low", "p", "paper", "log", "paper_verdict")
+"""Columns that fit a wide terminal; the files have all."""
+WIDE = 96
+"""Characters from which the table has room for `SHOWN`, and for one more space between columns."""
+NARROWEST = 80
+"""Characters below which a number would not fit on its line; a narrower terminal gets lines of this width."""
 
 
 def report(
@@ -30,7 +37,7 @@ def report(
     split: str | None,
     view: str,
     console: Console,
-    wandb: Destination | None = None,
+    wandb: WandbConfig | None = None,
 ) -> None:
     """Compare the runs at or below `paths`: write the files, print the tables, and log them to `wandb`.
 
@@ -72,3 +79,44 @@ def collect_some(paths: Sequence[Path]) -> Collection:
     if not found.runs:
         raise UserError(unreadable_line(found.unreadable) or "no runs")
     return found
+
+
+def print_table(table: ComparisonTable, console: Console) -> None:
+    """Print one table with its title, what it leaves out, and what its columns mean."""
+    console.print(Text(clean(title(table)), style="bold"))
+    if target := target_line(table):
+        console.print(Text(target))
+    if table.rows:
+        console.print(_rich_table(table, console.width), crop=False)
+        console.print()
+    for run in table.unfinished:
+        console.print(Text(clean(f"{run}: {run.result.status}: {run.result.message}"), style="red"))
+    for note in table.notes:
+        console.print(Text(clean(note.text), style="yellow"))
+        if note.command:
+            console.print(Text(f"    {clean(note.command)}"), soft_wrap=True)  # whole, so that it can be copied
+    if table.rows:
+        console.print(Text(explanation(table), style="dim"))
+
+
+def _rich_table(table: ComparisonTable, width: int) -> Table:
+    """Build the table; the row of an ablation is two lines high, top-1 over top-5."""
+    wide = width >= WIDE
+    shown = [SHOWN_COLUMNS[key] for key in SHOWN if wide or key != "log"]
+    printed = Table(box=box.SIMPLE_HEAD, padding=(0, 1 if wide else 0, 0, 0), show_edge=False)
+    printed.width = NARROWEST if width < NARROWEST else None
+    # Seeds that all rows share are in the title; their column's room lets long names stay whole.
+    with_seeds = len({tuple(row.seeds) for row in table.rows}) > 1
+    printed.add_column("Ablation", overflow="fold")
+    if with_seeds:
+        printed.add_column("Seeds")
+    for header in ("", *(column.heading or "" for column in shown)):
+        printed.add_column(header, justify="right", no_wrap=True)
+    for row in table.rows:
+        name = Text(clean(row.ablation), style="bold")
+        if row.claim:
+            name.append(f"\n{clean(section(row))}", style="dim not bold")
+        seeds = [shown_seeds(row.seeds)] if with_seeds else []
+        figures = ["\n".join(column.show(row, measure) for measure in MEASURE_NAMES) for column in shown]
+        printed.add_row(name, *map(Text, [*seeds, "\n".join(MEASURE_NAMES.values()), *figures]))
+    return printed

@@ -113,7 +113,7 @@ def _panels(tables: Sequence[ComparisonTable]) -> dict[str, list[wr.PanelTypes]]
         DELTAS: [
             wr.BarPlot(
                 title=f"{name}: rise of the {MEASURE_NAMES[k]} error, points",
-                metrics=[delta_key(name, k), *(delta_key(name, k, source) for source in row.expected_deltas(k))],
+                metrics=[delta_key(name, k), *(delta_key(name, k, source) for source in row.claims[k])],
             )
             for name, row in rows.items()
             for k in MEASURES
