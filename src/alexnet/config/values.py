@@ -299,6 +299,8 @@ class HardwareConfig(Group):
     """Library of float32 matrix products on a CPU: torch's `default`, MKL, or `onednn`, which is faster on AMD's."""
     allocator: str = limited("default", choices=("default", "tuned"))
     """`tuned` keeps the memory of large tensors for the next step instead of returning it (Linux with glibc)."""
+    accumulate_grad_batches: int = limited(1, ge=1)
+    """Turns in which a process computes its part of a batch, for less memory; the update is that of the whole batch."""
     eval_batch_size: int = limited(256, ge=1)  # images; each counts ten times under ten-crop
     progress_bar: bool = True  # on a terminal; one line per epoch otherwise
 

@@ -71,6 +71,7 @@ def configure_process(hardware: HardwareConfig, world: DistributedContext = SING
 def trainer_options(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> dict[str, Any]:
     """Return options for Lightning's trainer."""
     options: dict[str, Any] = {"accelerator": hardware.accelerator, "precision": hardware.precision}
+    options["accumulate_grad_batches"] = hardware.accumulate_grad_batches
     if world.size == 1:
         # Named explicitly: on Slurm, Lightning would otherwise requeue jobs itself.
         return options | {"devices": 1, "plugins": [LightningEnvironment()]}

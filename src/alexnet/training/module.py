@@ -36,6 +36,7 @@ class AlexNetModule(L.LightningModule):
         self.replica = replica
         self.counts = True
         """Whether this process counts what the network says."""
+        self.turns = config.hardware.accumulate_grad_batches
         self.training_images = len(pack.splits["train"])
         self.description = {
             "config": tree,
@@ -95,10 +96,12 @@ class AlexNetModule(L.LightningModule):
     def loss(self, batch: RawBatch | AugmentedBatch, batch_idx: int) -> Tensor:
         """Return the mean loss over the batch's images, under this step's dropout masks; count it and the errors.
 
-        A copy of the network returns its share of the loss, scaled for the mean over all copies.
+        A copy of the network returns its share of the loss, scaled for the mean over all copies and turns.
         """
-        whole = self.images_in(batch_idx)
-        part = self.replica.part(whole)
+        batch_number, turn = divmod(batch_idx, self.turns)
+        size = self.config.optimizer.batch_size
+        whole = min(size, self.training_images - batch_number * size)
+        part = self.replica.part(whole, turn=turn, turns=self.turns)
         set_position(self.net, self.global_step, part.first)
         inputs = batch.inputs if isinstance(batch, AugmentedBatch) else self.augmenter(batch)
         logits = at_least_float32(self.net(inputs))
@@ -108,16 +111,13 @@ class AlexNetModule(L.LightningModule):
         if self.counts:
             self.train_loss.update(loss, part.count)
             self.train_errors.update(logits.detach(), batch.labels)
-        # DDP takes the mean over the copies; what is wanted is the mean over the images.
-        return loss * (self.replica.count * part.count / whole) if self.replica.count > 1 else loss
+        # DDP takes the mean over the copies, Lightning over the turns; what is wanted is the mean over the images.
+        shares = self.replica.count * self.turns
+        return loss * (shares * part.count / whole) if shares > 1 else loss
 
     def images_before(self, batch_idx: int) -> int:
-        """Count the training images in the batches of an epoch before this one."""
-        return min(batch_idx * self.config.optimizer.batch_size, self.training_images)
-
-    def images_in(self, batch_idx: int) -> int:
-        """Count the training images in a batch, over all copies of the network."""
-        return self.images_before(batch_idx + 1) - self.images_before(batch_idx)
+        """Count the training images of an epoch that are done before this part of a batch."""
+        return min(batch_idx // self.turns * self.config.optimizer.batch_size, self.training_images)
 
     def on_validation_epoch_start(self) -> None:
         self.val_loss.reset()

@@ -36,16 +36,17 @@ def test_splits(pack: Pack) -> list[str]:
     return [name for name in ("val", "test") if name in pack.splits]
 
 
-def batch_parts(images: int, batch_size: int, replica: Replica = SINGLE_REPLICA) -> list[slice]:
-    """Return one replica's part of each batch, as places in the order of the images.
+def batch_parts(images: int, batch_size: int, replica: Replica = SINGLE_REPLICA, *, turns: int = 1) -> list[slice]:
+    """Return one replica's part of each batch, in one or several turns, as places in the order of the images.
 
     The last batch may be smaller, as in 2012, and the part of one replica empty.
     """
-    parts = []
-    for first in range(0, images, batch_size):
-        part = replica.part(min(batch_size, images - first))
-        parts.append(slice(first + part.first, first + part.first + part.count))
-    return parts
+    return [
+        slice(first + part.first, first + part.first + part.count)
+        for first in range(0, images, batch_size)
+        for turn in range(turns)
+        for part in [replica.part(min(batch_size, images - first), turn=turn, turns=turns)]
+    ]
 
 
 class Loader(Generic[Made]):
@@ -119,15 +120,17 @@ class AugmentedBatches:
     """
 
     def __init__(
-        self, split: Split, plan: EpochPlan, augment: NumbaAugmenter, *, batch_size: int, threads: int = 1
+        self, split: Split, plan: EpochPlan, augment: NumbaAugmenter, *, parts: Sequence[slice], threads: int = 1
     ) -> None:
-        self._split, self._plan, self._augment, self._batch_size = split, plan, augment, batch_size
-        shape = (min(batch_size, len(split)), *2 * (augment.geometry.crop_size,), 3)
+        """`parts` are those that batches are made of, in order."""
+        self._split, self._plan, self._augment = split, plan, augment
+        self._numbers = {part.start: number for number, part in enumerate(parts) if part.stop > part.start}
+        shape = (max(part.stop - part.start for part in parts), *2 * (augment.geometry.crop_size,), 3)
         self._buffers = [torch.empty(shape).numpy() for _ in range(2 * threads + 3)]
 
     def __call__(self, part: slice) -> AugmentedBatch:
         labels = torch.from_numpy(self._split.labels[self._plan.order[part]])
-        buffer = self._buffers[part.start // self._batch_size % len(self._buffers)]
+        buffer = self._buffers[self._numbers.get(part.start, 0) % len(self._buffers)]
         return AugmentedBatch(self._augment(self._split, self._plan, part, buffer), labels)
 
 
