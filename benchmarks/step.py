@@ -168,7 +168,7 @@ def _outputs(layers: tuple[Layer, ...]) -> list[int]:
             case ConvSpec() | PoolSpec():
                 sizes.append(layer.channels * layer.size**2)
             case LinearSpec():
-                sizes.append(layer.units)
+                sizes.append(layer.channels)
             case LRNSpec():
                 sizes.append(sizes[-1])
     return sizes

@@ -78,5 +78,4 @@ def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's message, or the exception's type if it has no message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -25,7 +25,7 @@ def shard_of(whole: int, *, index: int, parts: int) -> Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Replica:
-    """One of `count` copies of a network that train as one: each sees its part of every batch."""
+    """One of `count` copies of a network that train as one, each on a part of every batch; by default the only one."""
 
     index: int = 0
     count: int = 1
@@ -38,7 +38,3 @@ class Replica:
         own = shard_of(images, index=self.index, parts=self.count)
         seen = shard_of(own.count, index=turn, parts=turns)
         return Shard(first=own.first + seen.first, count=seen.count, whole=images)
-
-
-SINGLE_REPLICA = Replica()
-"""A network that trains alone."""

@@ -170,7 +170,7 @@ def test_safetensors_come_back_bit_for_bit(trained: Path, tmp_path: Path, layout
     with safetensors.safe_open(file, framework="pt") as opened:
         assert ("conv2a.weight" in opened.keys()) == (layout == "columns")  # noqa: SIM118
     before, after = read_weights(trained / "checkpoints" / "last.ckpt"), read_weights(file)
-    assert before.tree == after.tree and before.class_names == after.class_names
+    assert before.config == after.config and before.class_names == after.class_names
     assert before.tensors.keys() == after.tensors.keys()
     assert all(torch.equal(value, after.tensors[name]) for name, value in before.tensors.items())
     assert load_trained(file).name == "net"

@@ -50,7 +50,7 @@ def overrides(name: str) -> tuple[str, ...]:
 def shown(layer: object) -> str:
     if isinstance(layer, ConvSpec | LocalSpec | PoolSpec):
         return f"{layer.name} {layer.size}"
-    return f"{layer.name} {layer.units}" if isinstance(layer, LinearSpec) else str(layer.name).split("_")[0]  # type: ignore[attr-defined]
+    return f"{layer.name} {layer.channels}" if isinstance(layer, LinearSpec) else str(layer.name).split("_")[0]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", TOTALS)

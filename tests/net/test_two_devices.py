@@ -142,7 +142,10 @@ def test_odd_numbers_are_halved_as_torch_halves_them(compose: Compose) -> None:
     units = [
         [half(layer, device=device) for layer in layers if layer.name in ("bottleneck", "fc8")] for device in (0, 1)
     ]
-    assert [[layer.units for layer in halves if isinstance(layer, LinearSpec)] for halves in units] == [[9, 4], [8, 3]]
+    assert [[layer.channels for layer in halves if isinstance(layer, LinearSpec)] for halves in units] == [
+        [9, 4],
+        [8, 3],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from alexnet.data.batches.loading import batch_parts
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
 from alexnet.net.dropout import dropouts
-from alexnet.parts import SINGLE_REPLICA, Replica
+from alexnet.parts import Replica
 from alexnet.runs.result import read_result
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.history import EpochRecord
@@ -150,7 +150,7 @@ def test_masks_are_those_of_one_process_however_a_batch_is_divided(
 ) -> None:
     """32 images at once; 16 in each of two processes; 16 in each of two turns; and on a device without loops."""
 
-    def masks(*overrides: str, replica: Replica = SINGLE_REPLICA) -> list[torch.Tensor]:
+    def masks(*overrides: str, replica: Replica = Replica()) -> list[torch.Tensor]:
         few = "data.shapes.train_per_class=2"  # 40 images, of which 32 and 8 make a batch
         job = tiny("optimizer.batch_size=32", few, *overrides)
         pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)

@@ -1,1 +1,1 @@
-"""The `alexnet` command line: a module for each command or family, with `add` and `run`."""
+"""The command lines: `main` declares the arguments and the function of each `alexnet` command; `train` is Hydra's."""

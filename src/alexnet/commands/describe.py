@@ -1,13 +1,12 @@
 """`alexnet describe`: the layers of any configuration, and what two devices exchange between them."""
 
-import argparse
 from dataclasses import dataclass, replace
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from alexnet.commands.arguments import Commands
+from alexnet.config.job import check
 from alexnet.config.schema import Config
 from alexnet.config.values import ColumnsConfig
 from alexnet.net.halves import Exchange, check_two_devices, everywhere, exchanges
@@ -32,26 +31,13 @@ TWO_COLUMNS = ("two", "isolated")
 """The values of `columns.kind` with two columns."""
 
 
-def add(commands: Commands) -> None:
-    """Register the command."""
-    parser = commands.add_parser(
-        "describe",
-        help="layer table of any configuration, at the paper's scale unless scale= or experiment= says otherwise",
-    )
-    parser.add_argument("overrides", nargs="*", help="as for train.py, such as columns=one lrn=none +ablation=conv6")
-    parser.add_argument("--classes", type=int, default=1000, help="number of classes (default 1000)")
-    parser.set_defaults(command=run)
-
-
-def run(options: argparse.Namespace) -> None:
+def run(overrides: list[str], *, classes: int) -> None:
     """Print the layers of a configuration, and the exchanges if each column has a device."""
-    from alexnet.config.job import check
-
-    chosen = any(override.startswith(("scale=", "experiment=")) for override in options.overrides)
-    config = check([*options.overrides, *([] if chosen else ["scale=paper"])]).config
-    tables = [layer_table(layer_specs(config, options.classes))]
+    chosen = any(override.startswith(("scale=", "experiment=")) for override in overrides)
+    config = check([*overrides, *([] if chosen else ["scale=paper"])]).config
+    tables = [layer_table(layer_specs(config, classes))]
     if config.devices.model_parallel:
-        tables += exchange_tables(config, options.classes)
+        tables += exchange_tables(config, classes)
     Console().print(*tables)
 
 
@@ -86,7 +72,7 @@ def _shape(layer: Layer) -> tuple[str, str, str]:
         case PoolSpec():
             return f"{layer.kernel}/{layer.stride}/0", "", f"{layer.channels} x {layer.size} x {layer.size}"
         case LinearSpec():
-            return "", str(layer.groups), f"{layer.units}"
+            return "", str(layer.groups), f"{layer.channels}"
         case LRNSpec():
             return "", str(layer.columns), ""
         case DropoutSpec():

@@ -49,14 +49,10 @@ class Job:
     """A configuration that has passed every check that needs no data."""
 
     config: Config
-    tree: ConfigTree
-    """The same as plain values, to be saved."""
-    changes: dict[str, tuple[Any, Any]]
-    """What the ablations changed: dotted key -> (value in the baseline, value in this run)."""
-    name: str
-    """The name of the run's directory: readable, and different for any two runs that compute different things."""
-    pairing_key: str
-    """Equal for runs that differ in nothing but the ablation and the seed."""
+    tree: ConfigTree  # the same as plain values, to be saved
+    changes: dict[str, tuple[Any, Any]]  # by the ablations: dotted key -> (value in the baseline, value in this run)
+    name: str  # of the run's directory: readable, and different for any two runs that compute different things
+    pairing_key: str  # equal for runs that differ in nothing but the ablation and the seed
     command: str
 
 
@@ -106,10 +102,10 @@ def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ..
                 )
     baseline = tree
     if declared:
-        others = [one for one in overrides if named(one) != "ablation"]
-        baseline = compose_tree((*search_path, *others))
+        others = [*search_path, *(one for one in overrides if named(one) != "ablation")]
+        baseline = compose_tree(tuple(others))
         for name, keys in declared.items():
-            _check_ablation(name, keys, tree, baseline, others, search_path)
+            _check_ablation(name, keys, tree, baseline, others)
     before, after = (without(flatten(side), CLAIM_KEYS) for side in (baseline, tree))
     return Job(
         config=config,
@@ -148,22 +144,13 @@ def _ablations(overrides: Iterable[str], search_path: tuple[str, ...]) -> dict[s
 
 
 def _check_ablation(
-    name: str,
-    declared: dict[str, Any],
-    tree: ConfigTree,
-    baseline: ConfigTree,
-    others: list[str],
-    search_path: tuple[str, ...],
+    name: str, declared: dict[str, Any], tree: ConfigTree, baseline: ConfigTree, others: list[str]
 ) -> None:
-    """Refuse an ablation that is overruled, that overrules the command line, or that changes nothing.
+    """Refuse an ablation that is overruled, that overrules the `others` on the command line, or that changes nothing.
 
     The choice of `conf/config.yaml` on the command line, `init=paper`, is no contradiction: it takes back what the
     experiment has chosen, and so makes the baseline of `source/init`.
     """
-
-    def composed(*choices: str) -> dict[str, Any]:
-        return flatten(compose_tree((*search_path, *choices)))
-
     result, before = flatten(tree), flatten(baseline)
     touched = {key.partition(".")[0] for key in declared}
     apart = [other for other in others if named(other).partition(".")[0] not in touched]
@@ -172,13 +159,13 @@ def _check_ablation(
         settings = ", ".join(f"{key}={_text(value)}" for key, value in declared.items())
         remedy = ""
         with suppress(UserError):  # the usual choices do not fit every architecture
-            if apart == others and check([*search_path, *others, *usual]).tree != baseline:
+            if apart == others and check([*others, *usual]).tree != baseline:
                 remedy = f": {' '.join(usual)} makes a baseline to compare it with"
         raise UserError(f"ablation {name} changes nothing here: {settings} already holds without it{remedy}")
     for key, value in declared.items():
         if result[key] != value:
             who, other = "the command line or another ablation", result[key]
-        elif all(before.get(key) != composed(*apart, *choices).get(key) for choices in ((), usual)):
+        elif all(before.get(key) != flatten(compose_tree((*apart, *choices))).get(key) for choices in ((), usual)):
             who, other = "the command line", before.get(key)
         else:
             continue
@@ -199,10 +186,8 @@ def unreached_milestones(job: Job) -> str | None:
     if schedule.kind != "multistep" or not lost:
         return None
     if given["rescale_to_epochs"] not in (None, given["epochs"]):
-        return (
-            f"note: schedule.rescale_to_epochs={schedule.epochs} is too short for {len(lost)} of the"
-            f" {len(schedule.milestones)} drops of the learning rate: they are never made"
-        )
+        count = f"{len(lost)} of the {len(schedule.milestones)} drops of the learning rate: they are never made"
+        return f"note: schedule.rescale_to_epochs={schedule.epochs} is too short for {count}"
     return (
         f"note: schedule.epochs={schedule.epochs} ends before the learning rate drops at epoch"
         f" {' and '.join(map(str, lost))}: schedule.rescale_to_epochs={schedule.epochs} in its place moves all drops"

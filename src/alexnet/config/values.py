@@ -16,6 +16,8 @@ POOLED = (1, 2, 5)
 ALEXNET = "alexnet"
 ENCODINGS = ("auto", "raw", "jpeg")
 SUBSAMPLINGS = ("444", "422", "420")
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
+"""Torch's names; `reduce-overhead` uses CUDA graphs."""
 
 
 @dataclass
@@ -287,20 +289,12 @@ class HardwareConfig(Group):
     accelerator: str = limited("auto", choices=("auto", "cpu", "gpu"))
     threads: int | None = limited(None, ge=1)  # CPU threads of one run; None leaves torch's choice
     loader_threads: int | None = limited(None, ge=1)  # None: one for a network on the CPU, every core for a GPU
-    precision: str = limited("32-true", choices=("32-true", "bf16-mixed"))
-    """Lightning's names: `32-true`, or `bf16-mixed`: training's matrix products in bfloat16, weights, updates, losses
-    and the final errors in float32."""
+    precision: str = limited("32-true", choices=("32-true", "bf16-mixed"))  # bf16: training's matrix products alone
     compile: bool = False  # by torch: pays on a GPU, and costs minutes at the start
-    compile_mode: str = limited(
-        "default", choices=("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
-    )
-    """Torch's names; `reduce-overhead` uses CUDA graphs."""
-    matmul: str = limited("default", choices=("default", "onednn"))
-    """Library of float32 matrix products on a CPU: torch's `default`, MKL, or `onednn`, which is faster on AMD's."""
-    allocator: str = limited("default", choices=("default", "tuned"))
-    """`tuned` keeps the memory of large tensors for the next step instead of returning it (Linux with glibc)."""
-    accumulate_grad_batches: int = limited(1, ge=1)
-    """Turns in which a process computes its part of a batch, for less memory; the update is that of the whole batch."""
+    compile_mode: str = limited("default", choices=COMPILE_MODES)
+    matmul: str = limited("default", choices=("default", "onednn"))  # of float32 on a CPU; the default is torch's, MKL
+    allocator: str = limited("default", choices=("default", "tuned"))  # tuned keeps large tensors' memory (glibc)
+    accumulate_grad_batches: int = limited(1, ge=1)  # turns in which a batch is computed; an update is one of the whole
     eval_batch_size: int = limited(256, ge=1)  # images; each counts ten times under ten-crop
     progress_bar: bool = True  # on a terminal; one line per epoch otherwise
 

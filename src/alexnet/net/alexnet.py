@@ -93,7 +93,7 @@ def _module(layer: Layer, config: Config, below: str) -> nn.Module:
             pooling = nn.MaxPool2d if layer.kind == "max" else nn.AvgPool2d
             return pooling(layer.kernel, layer.stride, ceil_mode=True)
         case LinearSpec():
-            return GroupedLinear(layer.inputs, layer.units, groups=layer.groups)
+            return GroupedLinear(layer.inputs, layer.channels, groups=layer.groups)
         case DropoutSpec():
             return NonInvertedDropout(layer.probability, seed=config.seed, layer=below)
 

@@ -68,7 +68,7 @@ def cifar_layers(config: Config, num_classes: int) -> Iterator[Layer]:
                 number += 1
                 units = step.channels or num_classes
                 # A full layer reads every pixel of the maps below it; its own output is one pixel.
-                yield LinearSpec(name=f"fc{number}", inputs=inputs * size**2, units=units, std=step.std)
+                yield LinearSpec(name=f"fc{number}", inputs=inputs * size**2, channels=units, std=step.std)
                 inputs, size = units, 1
             case "max" | "average":
                 kernel, stride = config.pooling.size, config.pooling.stride

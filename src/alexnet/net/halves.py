@@ -10,7 +10,7 @@ In files, weights can have a tensor for each column, as the two devices of 2012 
 The classifier, which was on one device, stays whole.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from alexnet.config.schema import Config
 from alexnet.config.values import ALEXNET
 from alexnet.errors import UserError
-from alexnet.net.specs import ConvSpec, DropoutSpec, Layer, LinearSpec, LocalSpec, LRNSpec, Parametric, PoolSpec
+from alexnet.net.specs import ConvSpec, DropoutSpec, Layer, LinearSpec, LRNSpec, Parametric, PoolSpec
 from alexnet.parts import Shard, shard_of
 
 if TYPE_CHECKING:
@@ -73,28 +73,15 @@ def exchanges(layers: tuple[Layer, ...]) -> tuple[Exchange, ...]:
 
     Every parametric layer but the first reads both halves unless it is in two blocks.
     """
-    return (*_below_layers(layers), Exchange(reader=LOSS, numel=outputs(layers[-1]), backward=False))
-
-
-def _below_layers(layers: tuple[Layer, ...]) -> Iterator[Exchange]:
     weighted = [layer for layer in layers if isinstance(layer, Parametric)]
+    found = []
     for layer in weighted[1:]:
         match layer:
             case ConvSpec(groups=1):
-                yield Exchange(reader=layer.name, numel=layer.in_channels * layer.in_size**2, backward=True)
+                found.append(Exchange(reader=layer.name, numel=layer.in_channels * layer.in_size**2, backward=True))
             case LinearSpec(groups=1):
-                yield Exchange(reader=layer.name, numel=layer.inputs, backward=True)
-
-
-def outputs(layer: Layer) -> int:
-    """Return the channels, units or classes of a parametric layer."""
-    match layer:
-        case ConvSpec() | LocalSpec():
-            return layer.channels
-        case LinearSpec():
-            return layer.units
-        case _:
-            raise AssertionError(f"{layer.name} has no outputs")
+                found.append(Exchange(reader=layer.name, numel=layer.inputs, backward=True))
+    return (*found, Exchange(reader=LOSS, numel=weighted[-1].channels, backward=False))
 
 
 def everywhere(layers: Iterable[Layer]) -> tuple[Layer, ...]:
@@ -104,15 +91,17 @@ def everywhere(layers: Iterable[Layer]) -> tuple[Layer, ...]:
 
 def half(layer: Layer, *, device: int) -> Layer:
     """Return what one device holds of a layer; layers without channels or units are the same on both."""
+
+    def own(channels: int) -> int:
+        return shard_of(channels, index=device, parts=DEVICES).count
+
     match layer:
         case ConvSpec():
-            maps = shard_of(layer.channels, index=device, parts=DEVICES).count
-            return replace(layer, channels=maps, in_channels=layer.in_channels // layer.groups, groups=1)
+            return replace(layer, channels=own(layer.channels), in_channels=layer.in_channels // layer.groups, groups=1)
         case LinearSpec():
-            units = shard_of(layer.units, index=device, parts=DEVICES).count
-            return replace(layer, units=units, inputs=layer.inputs // layer.groups, groups=1)
+            return replace(layer, channels=own(layer.channels), inputs=layer.inputs // layer.groups, groups=1)
         case PoolSpec():
-            return replace(layer, channels=shard_of(layer.channels, index=device, parts=DEVICES).count)
+            return replace(layer, channels=own(layer.channels))
         case LRNSpec():
             assert layer.columns == DEVICES, "a window that crosses columns is refused by check_two_devices"
             return replace(layer, columns=1)
@@ -124,9 +113,9 @@ def dropped_units(layers: tuple[Layer, ...], *, device: int) -> dict[str, Shard]
     """Return which of the units below each dropout layer a device masks."""
     weighted = (layer for layer in layers if isinstance(layer, Parametric | DropoutSpec))
     return {
-        layer.name: shard_of(outputs(below), index=device, parts=DEVICES)
+        layer.name: shard_of(below.channels, index=device, parts=DEVICES)
         for below, layer in pairwise(weighted)
-        if isinstance(layer, DropoutSpec)
+        if isinstance(layer, DropoutSpec) and isinstance(below, Parametric)
     }
 
 

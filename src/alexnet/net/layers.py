@@ -92,21 +92,15 @@ class _ConvolvedPixels(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
+        stride, padding = ctx.geometry
         parts = [
-            _weight_and_bias_gradients(x_part, weight, grad_part, *ctx.geometry)
+            torch.ops.aten.convolution_backward(
+                grad_part, x_part, weight, [len(weight)], stride, padding, (1, 1), False, (0, 0), 1, (False, True, True)
+            )[1:]  # of the weights and of the biases
             for x_part, grad_part in zip(torch.split(x, PART), torch.split(grad, PART), strict=True)
         ]
         of_weight, of_bias = (sum(gradients[1:], start=gradients[0]) for gradients in zip(*parts, strict=True))
         return None, of_weight, of_bias, None, None
-
-
-def _weight_and_bias_gradients(
-    x: Tensor, weight: Tensor, grad: Tensor, stride: tuple[int, int], padding: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    _, of_weight, of_bias = torch.ops.aten.convolution_backward(
-        grad, x, weight, [len(weight)], stride, padding, (1, 1), False, (0, 0), 1, (False, True, True)
-    )
-    return of_weight, of_bias
 
 
 class LocallyConnected2d(nn.Module):

@@ -208,7 +208,7 @@ def _classifier(config: Config, features: int, num_classes: int) -> Iterator[Lay
         yield LinearSpec(
             name=f"fc{number}",
             inputs=features,
-            units=units[number],
+            channels=units[number],
             groups=2 if isolated else 1,
             std=config.init.std,
             bias=config.init.bias,
@@ -220,6 +220,6 @@ def _classifier(config: Config, features: int, num_classes: int) -> Iterator[Lay
     if config.classifier.bottleneck:
         # Net 146-2011: two layers of 1024, one a column, but each reads both halves of fc7: together one of 2048.
         units_below = hidden // 2
-        yield LinearSpec(name="bottleneck", inputs=features, units=units_below, std=config.init.std)
+        yield LinearSpec(name="bottleneck", inputs=features, channels=units_below, std=config.init.std)
         features = units_below
-    yield LinearSpec(name="fc8", inputs=features, units=num_classes, std=config.init.std)
+    yield LinearSpec(name="fc8", inputs=features, channels=num_classes, std=config.init.std)

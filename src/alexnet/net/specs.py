@@ -93,7 +93,9 @@ class LinearSpec:
 
     name: str
     inputs: int
-    units: int
+    channels: int
+    """Units: each is a map of a single pixel."""
+    size: int = 1
     groups: int = 1
     std: float
     bias: float = 0.0
@@ -126,26 +128,15 @@ def pooled_size(size: int, kernel: int, stride: int) -> int:
 
 def parameters(layer: Layer) -> int:
     """Count a layer's weights and biases."""
-    match layer:
-        case ConvSpec():
-            return layer.channels * (layer.fan_in + 1)
-        case LocalSpec():
-            return layer.channels * layer.size**2 * (layer.fan_in + 1)
-        case LinearSpec():
-            return layer.units * (layer.fan_in + 1)
-        case _:
-            return 0
+    if not isinstance(layer, Parametric):
+        return 0
+    positions = layer.size**2 if isinstance(layer, LocalSpec) else 1
+    return positions * layer.channels * (layer.fan_in + 1)
 
 
 def multiply_adds(layer: Layer) -> int:
     """Count the multiply-adds of one image's forward pass, without biases."""
-    match layer:
-        case ConvSpec() | LocalSpec():
-            return layer.channels * layer.size**2 * layer.fan_in
-        case LinearSpec():
-            return layer.units * layer.fan_in
-        case _:
-            return 0
+    return layer.channels * layer.size**2 * layer.fan_in if isinstance(layer, Parametric) else 0
 
 
 def total_parameters(layers: tuple[Layer, ...]) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet, modules
 from alexnet.net.dropout import dropouts
-from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, dropped_units, exchanges, half, outputs
+from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, dropped_units, exchanges, half
 from alexnet.net.lrn import LayerStack
 from alexnet.net.specs import Parametric
 from alexnet.parts import Shard, shard_of
@@ -141,7 +141,7 @@ class ColumnShard(LayerStack):
     def _parts(self) -> dict[str, Shard]:
         """Which outputs of each layer, by parameter: they come first in weights and biases."""
         return {
-            f"{layer.name}.{kind}": shard_of(outputs(layer), index=self.link.column, parts=DEVICES)
+            f"{layer.name}.{kind}": shard_of(layer.channels, index=self.link.column, parts=DEVICES)
             for layer in self.specs
             if isinstance(layer, Parametric)
             for kind in ("weight", "bias")

@@ -74,10 +74,9 @@ def read_metrics(directory: Path) -> Metrics:
                 epochs.append(record)
     except FileNotFoundError:
         return Metrics(epochs=(), problem=f"{METRICS_FILE}: missing")
-    except OSError as error:
-        return Metrics(epochs=tuple(epochs), problem=f"{METRICS_FILE}: cannot be read: {error.strerror}", damaged=True)
-    except (ValueError, OverflowError, csv.Error) as error:
-        problem = f"{METRICS_FILE}: damaged after epoch {len(epochs)}: {error}"
+    except (OSError, ValueError, OverflowError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        problem = f"{METRICS_FILE}: damaged after epoch {len(epochs)}: {reason}"
         return Metrics(epochs=tuple(epochs), problem=problem, damaged=True)
     return Metrics(epochs=tuple(epochs), problem=None if epochs else f"{METRICS_FILE}: no epoch in it")
 

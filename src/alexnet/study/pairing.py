@@ -216,9 +216,9 @@ def environment(result: Result) -> dict[str, str]:
 
     The device is unknown for a run that never started, the precision for one from before it was recorded.
     """
-    code = "no git checkout" if result.git is None else result.git.revision
-    state = " with uncommitted changes" if result.git and result.git.dirty else ""
-    facts = {"code": f"{code}{state}", **result.versions, "precision": result.precision, "device": result.device}
+    git = result.git
+    code = f"{git.revision}{' with uncommitted changes' if git.dirty else ''}" if git else "no git checkout"
+    facts = {"code": code, **result.versions, "precision": result.precision, "device": result.device}
     return {fact: value for fact, value in facts.items() if value}
 
 

@@ -1,5 +1,6 @@
 """Power, minimum detectable effect and seeds needed, from the spread seen between seeds and between images."""
 
+from bisect import bisect_left
 from functools import cache
 
 import numpy as np
@@ -52,8 +53,5 @@ def seeds_needed(components: Components, delta: float) -> int | None:
     wanted = abs(delta)
     if power(components, MOST_SEEDS, wanted) < POWER:
         return None
-    low, high = 1, MOST_SEEDS  # too few, enough: more seeds always detect more
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(components, middle, wanted) >= POWER else (middle, high)
-    return high
+    counts = range(2, MOST_SEEDS + 1)  # more seeds always detect more
+    return counts[bisect_left(counts, True, key=lambda seeds: power(components, seeds, wanted) >= POWER)]

@@ -50,19 +50,8 @@ def contrast(first: NDArray[np.float64], second: NDArray[np.float64]) -> ColumnC
     first, second = (values[~np.isnan(values)] for values in (first, second))
     if not (len(first) and len(second)):
         return None
-    pooled = np.concatenate([first, second])
+    pooled, size = np.concatenate([first, second]), len(first)
     difference = float(second.mean() - first.mean())
-    return ColumnContrast(difference=difference, p=_permutation_p(pooled, len(first), abs(difference)))
-
-
-def column_contrast(layer: FirstLayer) -> ColumnContrast | None:
-    """Compare the two columns of a net; None if it is not divided in two, or a column is all zeros."""
-    selectivities = [color_selectivity(column) for column in layer.by_column()]
-    return contrast(*selectivities) if len(selectivities) == 2 else None
-
-
-def _permutation_p(pooled: NDArray[np.float64], size: int, observed: float) -> float:
-    """Return the share of the splits into `size` and the rest whose means differ by at least `observed`."""
     exact = comb(len(pooled), size) <= EXACT_SPLITS
     if exact:
         splits = pooled[np.array(list(combinations(range(len(pooled)), size)))]
@@ -70,8 +59,14 @@ def _permutation_p(pooled: NDArray[np.float64], size: int, observed: float) -> f
         rng = np.random.default_rng(2012)  # fixed, so that a report made twice says the same
         splits = rng.permuted(np.broadcast_to(pooled, (EXACT_SPLITS, len(pooled))), axis=1)[:, :size]
     sums = splits.sum(axis=1)
-    rest = len(pooled) - size
-    differences = np.abs((pooled.sum() - sums) / rest - sums / size)
-    reached = int((differences >= observed - 1e-12).sum())
+    differences = np.abs((pooled.sum() - sums) / len(second) - sums / size)
+    reached = int((differences >= abs(difference) - 1e-12).sum())
     # Among draws the observed split counts as one more (Davison and Hinkley 1997, section 4.3): p is never 0.
-    return reached / len(sums) if exact else (reached + 1) / (len(sums) + 1)
+    p = reached / len(sums) if exact else (reached + 1) / (len(sums) + 1)
+    return ColumnContrast(difference=difference, p=p)
+
+
+def column_contrast(layer: FirstLayer) -> ColumnContrast | None:
+    """Compare the two columns of a net; None if it is not divided in two, or a column is all zeros."""
+    selectivities = [color_selectivity(column) for column in layer.by_column()]
+    return contrast(*selectivities) if len(selectivities) == 2 else None

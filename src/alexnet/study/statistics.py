@@ -31,7 +31,6 @@ class Interval(NamedTuple):
 class PairedDelta:
     """One ablated run against the baseline with its seed."""
 
-    images: int
     delta: float
     """Rise of the error, in points."""
     interval: Interval
@@ -108,7 +107,6 @@ def paired_delta(baseline_correct: NDArray[np.bool_], run_correct: NDArray[np.bo
     only_baseline_wrong = int((~baseline_correct & run_correct).sum())
     images = len(baseline_correct)
     return PairedDelta(
-        images=images,
         delta=100 * (only_run_wrong - only_baseline_wrong) / images,
         interval=paired_interval(only_run_wrong, only_baseline_wrong, images),
         only_run_wrong=only_run_wrong,

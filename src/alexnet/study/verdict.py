@@ -54,7 +54,7 @@ def verdict(interval: Interval, claim: float | None) -> Verdict | None:
 
 def assess(mean: MeanDelta, *, holm_p: float, paper: float | None, log: float | None) -> Assessment:
     """Compare `mean` with the deltas of the paper and the log, in points."""
-    needed = None
+    needed = seeds_needed(mean.components, paper) if paper and mean.components else None
     if paper is None:
         reason: str | None = "the paper gives no number"
     elif paper == 0:
@@ -62,7 +62,6 @@ def assess(mean: MeanDelta, *, holm_p: float, paper: float | None, log: float | 
     elif mean.components is None:
         reason = "the spread between seeds is unknown"
     else:
-        needed = seeds_needed(mean.components, paper)
         reason = None if needed else "the test set is too small for it, whatever the number of seeds"
     return Assessment(
         seeds=mean.seeds,

@@ -1,8 +1,8 @@
 """Runs side by side on one machine: which GPU each takes."""
 
 import os
+from contextlib import suppress
 from functools import cache
-from itertools import count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -35,12 +35,11 @@ def visible_gpus() -> list[str]:
 def acquire_gpu_slot(runs: Path) -> int:
     """Take the lowest free number, which is this process's until it ends."""
     (runs / GPU_SLOTS).mkdir(parents=True, exist_ok=True)
-    for number in count():
+    number = 0
+    while True:
         lock = FileLock(runs / GPU_SLOTS / str(number))
-        try:
+        with suppress(Timeout):  # another's
             lock.acquire(blocking=False)
-        except Timeout:  # another's
-            continue
-        _held.append(lock)
-        return number
-    raise AssertionError("there is always another number")
+            _held.append(lock)
+            return number
+        number += 1

@@ -53,7 +53,7 @@ def load_trained(path: Path, device: torch.device | None = None) -> TrainedModel
     weights = read_weights(file)
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        config = validate(weights.tree)
+        config = validate(weights.config)
         net = AlexNet(config, num_classes=len(weights.class_names), seed=None)
         net.load_state_dict(weights.model_state)
         size = config.scale.image_size

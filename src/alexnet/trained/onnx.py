@@ -62,7 +62,7 @@ def onnx_bytes(trained: TrainedModel) -> bytes:
     assert program is not None
     model = program.model_proto
     onnx.helper.set_model_props(
-        model, {"class_names": json.dumps(trained.class_names), "config": json.dumps(trained.weights.tree)}
+        model, {"class_names": json.dumps(trained.class_names), "config": json.dumps(trained.weights.config)}
     )
     content: bytes = model.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])

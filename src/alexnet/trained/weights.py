@@ -26,6 +26,8 @@ from alexnet.runs.directory import weights_file
 SAFETENSORS = ".safetensors"
 BUFFERS = ("mean_image", "pca_directions")
 """Tensors of `Weights` that belong to the augmentation, not to the net."""
+DESCRIPTION = ("config", "class_names", "data_fingerprint")
+"""What a file says about its tensors, by the names of the fields of `Weights`."""
 FORMAT = {"format": "alexnet weights", "version": "1"}
 UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeError, EOFError, UnpicklingError)
 """What reading a file of tensors and its entries raises if it is damaged or another program's."""
@@ -37,7 +39,7 @@ class Weights:
 
     tensors: Mapping[str, Tensor]
     """By name: `conv1.weight`, ..., and `BUFFERS`."""
-    tree: ConfigTree
+    config: ConfigTree
     """The configuration of the run as plain values."""
     class_names: list[str]
     data_fingerprint: str
@@ -55,15 +57,8 @@ def read_weights(file: Path) -> Weights:
         return _read_safetensors(file)
     saved = read_checkpoint(file)
     state: dict[str, Tensor] = saved["state_dict"]
-    description = saved["alexnet"]
-    return Weights(
-        tensors={
-            name.split(".", 1)[1]: value for name, value in state.items() if name.startswith(("net.", "augmenter."))
-        },
-        tree=description["config"],
-        class_names=list(description["class_names"]),
-        data_fingerprint=description["data_fingerprint"],
-    )
+    tensors = {name.split(".", 1)[1]: value for name, value in state.items() if name.startswith(("net.", "augmenter."))}
+    return Weights(tensors=tensors, **{name: saved["alexnet"][name] for name in DESCRIPTION})
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
@@ -74,7 +69,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     """
     try:
         saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        if not saved["state_dict"] or not saved["alexnet"].keys() >= {"config", "class_names", "data_fingerprint"}:
+        if not saved["state_dict"] or not saved["alexnet"].keys() >= set(DESCRIPTION):
             raise KeyError("alexnet")
     except UNREADABLE as error:
         raise UserError(f"{file} is damaged, or not a checkpoint of this program") from error
@@ -119,15 +114,11 @@ def safetensors_bytes(weights: Weights, layout: str) -> bytes:
         raise not_installed(error) from None
     tensors = dict(weights.tensors)
     if layout == "columns":
-        config = validate(weights.tree)
+        config = validate(weights.config)
         check_two_columns(config)
         tensors = to_columns(tensors, layer_specs(config, len(weights.class_names)))
-    metadata = FORMAT | {
-        "layout": layout,
-        "config": json.dumps(weights.tree),
-        "class_names": json.dumps(weights.class_names),
-        "data_fingerprint": weights.data_fingerprint,
-    }
+    described = {"config": json.dumps(weights.config), "class_names": json.dumps(weights.class_names)}
+    metadata = FORMAT | {"layout": layout, **described, "data_fingerprint": weights.data_fingerprint}
     return bytes(save({name: value.contiguous() for name, value in tensors.items()}, metadata))
 
 
@@ -143,12 +134,10 @@ def _read_safetensors(file: Path) -> Weights:
             tensors: dict[str, Tensor] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         if not metadata.items() >= FORMAT.items():
             raise UserError(f"{file}: its metadata are not those of {' '.join(FORMAT.values())}")
-        tree: ConfigTree = json.loads(metadata["config"])
-        class_names: list[str] = json.loads(metadata["class_names"])
+        config, class_names = (json.loads(metadata[name]) for name in ("config", "class_names"))
         if metadata["layout"] == "columns":
-            tensors = from_columns(tensors, layer_specs(validate(tree), len(class_names)))
-        return Weights(
-            tensors=tensors, tree=tree, class_names=class_names, data_fingerprint=metadata["data_fingerprint"]
-        )
+            tensors = from_columns(tensors, layer_specs(validate(config), len(class_names)))
+        described = {"config": config, "class_names": class_names, "data_fingerprint": metadata["data_fingerprint"]}
+        return Weights(tensors=tensors, **described)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{file}: damaged: {error}") from None

@@ -25,7 +25,7 @@ from alexnet.data.batches.loading import (
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan, draw_epoch
 from alexnet.data.pack.pack import BackgroundVerifier, Pack
-from alexnet.parts import SINGLE_REPLICA, Replica
+from alexnet.parts import Replica
 
 
 class PackDataModule(L.LightningDataModule):
@@ -37,7 +37,7 @@ class PackDataModule(L.LightningDataModule):
     Each epoch has its own plan: give the trainer `reload_dataloaders_every_n_epochs=1`.
     """
 
-    def __init__(self, pack: Pack, config: Config, replica: Replica = SINGLE_REPLICA, *, processes: int = 1) -> None:
+    def __init__(self, pack: Pack, config: Config, replica: Replica = Replica(), *, processes: int = 1) -> None:
         """`processes` is the number of processes that load batches on this machine."""
         super().__init__()
         self.pack, self.config = pack, config

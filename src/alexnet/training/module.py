@@ -19,7 +19,7 @@ from alexnet.net.alexnet import AlexNet
 from alexnet.net.dropout import set_position
 from alexnet.net.layers import at_least_float32
 from alexnet.net.two_devices import ColumnShard
-from alexnet.parts import SINGLE_REPLICA, Replica
+from alexnet.parts import Replica
 from alexnet.training.hardware import compile_augmenter
 from alexnet.training.momentum import SGD2012, parameter_groups
 
@@ -30,7 +30,7 @@ KEPT_BYTES = 2**26
 class AlexNetModule(L.LightningModule):
     """Trains on the planned batches, augmenting raw ones; tests on the center crop and the ten patches."""
 
-    def __init__(self, config: Config, tree: ConfigTree, pack: Pack, replica: Replica = SINGLE_REPLICA) -> None:
+    def __init__(self, config: Config, tree: ConfigTree, pack: Pack, replica: Replica = Replica()) -> None:
         super().__init__()
         self.config = config
         self.replica = replica

@@ -1,7 +1,7 @@
 """Starting the processes that train one network together on this machine, and ending all of them.
 
-Not used under torchrun or srun. torch's own launcher (`torch.distributed.launcher`) is not used either: it kills
-processes 30 seconds after a signal, too soon for a large checkpoint, and does not pass on SIGUSR1 and SIGUSR2.
+Not used under torchrun or srun. torch's own launcher (`torch.distributed.launcher`) is not used either: it sends a
+Ctrl-C to processes that have had it from the terminal already, and an error arrives as text, without its type.
 """
 
 import io

@@ -14,8 +14,18 @@ from scipy import stats
 
 from alexnet.errors import UserError
 from alexnet.runs.predictions import ViewPredictions, read_probabilities, write_probabilities
-from alexnet.study.paper.averages import START, ensemble, plain_mean, ranks, single_errors, tuned_weights
-from alexnet.study.paper.ensemble import common_split, read_members, read_nets, report_ensemble
+from alexnet.study.paper.ensemble import (
+    START,
+    common_split,
+    ensemble,
+    plain_mean,
+    ranks,
+    read_members,
+    read_nets,
+    report_ensemble,
+    single_errors,
+    tuned_weights,
+)
 from alexnet.study.statistics import error_interval, mean_interval
 
 Probabilities = NDArray[np.float32]

@@ -20,7 +20,7 @@ from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.splits import Indices, Split
 from alexnet.data.threads import ParallelMap, available_cpus
-from alexnet.parts import SINGLE_REPLICA, Replica
+from alexnet.parts import Replica
 
 Made = TypeVar("Made")
 
@@ -36,7 +36,7 @@ def test_splits(pack: Pack) -> list[str]:
     return [name for name in ("val", "test") if name in pack.splits]
 
 
-def batch_parts(images: int, batch_size: int, replica: Replica = SINGLE_REPLICA, *, turns: int = 1) -> list[slice]:
+def batch_parts(images: int, batch_size: int, replica: Replica = Replica(), *, turns: int = 1) -> list[slice]:
     """Return one replica's part of each batch, in one or several turns, as places in the order of the images.
 
     The last batch may be smaller, as in 2012, and the part of one replica empty.

@@ -59,10 +59,7 @@ class Canvas:
     def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
         """Add a frameless plot with its data area at these pixels."""
         w, h = self.width, self.height
-        axes = self.figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h), facecolor="none")
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0, pad=7, labelsize=12)
-        return axes
+        return self.figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
 
     def text(self, words: str, x: float, y: float, *, most: int = 1000, color: str = "ink", **style: Any) -> None:
         """Write a line at a baseline, at most so many characters of it, the last then an ellipsis."""
@@ -121,17 +118,13 @@ def drawing() -> Iterator[None]:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # an unwritable font cache is harmless
     import matplotlib.style
 
-    style = {
-        "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that positions do not depend on the machine
-        "font.size": 13,
-        "image.composite_image": False,
-        "svg.fonttype": "none",
+    colors = {
+        "grid.color": LIGHT["rule"],
         "text.color": LIGHT["ink"],
-        "text.parse_math": False,  # names may hold dollar signs
         "xtick.labelcolor": LIGHT["muted"],
         "ytick.labelcolor": LIGHT["muted"],
     }
-    with warnings.catch_warnings(), matplotlib.style.context(["default", style]):
+    with warnings.catch_warnings(), matplotlib.style.context(["default", "alexnet.study.charts.figure", colors]):
         warnings.simplefilter("ignore")
         yield
 

@@ -35,25 +35,23 @@ def error_chart(
     axes.set(xlim=(0, max(epoch.epoch for epoch in epochs) + 1), ylim=(low, max(high, low + 1)))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.grid(axis="y", color=LIGHT["rule"], linewidth=1, alpha=0.7)
+    axes.grid(axis="y")
     axes.spines["bottom"].set(visible=True, color=LIGHT["ink"])
     canvas.text("epochs", 185, 212, size=12, color="muted", ha="center")
     for epoch in sorted({first.epoch for curve in curves for first in lr_drops(curve.metrics.epochs)}):
         style: dict[str, Any] = {"color": LIGHT["log"], "clip_on": False, "transform": axes.get_xaxis_transform()}
         axes.plot([epoch] * 2, [0, 1], linestyle=":", linewidth=1.2, **style)
         axes.plot(epoch, 1, marker=7, markersize=7, linestyle="none", **style)
-    kinds: list[tuple[RunCurve, str, dict[str, Any]]] = [
-        (one, "val_top1_error", {"color": LIGHT["muted"], "alpha": 0.45, "linewidth": 1.2}) for one in baseline
+    plot: list[tuple[Sequence[RunCurve], str, dict[str, Any]]] = [
+        (baseline, "val_top1_error", {"color": LIGHT["muted"], "alpha": 0.45, "linewidth": 1.2}),
+        (curves, "train_top1_error", {"color": LIGHT["claim"], "linestyle": (0, (3, 2)), "linewidth": 1.8}),
+        (curves, "val_top1_error", {"color": LIGHT["ours"], "linewidth": 1.8}),
     ]
-    kinds += [(one, "train_top1_error", {"color": LIGHT["claim"], "linestyle": (0, (3, 2))}) for one in curves]
-    kinds += [(one, "val_top1_error", {"color": LIGHT["ours"]}) for one in curves]
-    for curve, name, line in kinds:
+    for curve, name, line in ((curve, name, line) for several, name, line in plot for curve in several):
         # An epoch's errors belong to its end; a single epoch is a dot.
-        known = [(one.epoch + 1, value) for one in curve.metrics.epochs if (value := getattr(one, name)) is not None]
-        if known:
-            marker = "o" if len(known) == 1 else ""
-            xs, ys = zip(*known, strict=True)
-            axes.plot(xs, ys, **{"linewidth": 1.8, **line}, clip_on=False, marker=marker, markersize=4)
+        known = {one.epoch + 1: value for one in curve.metrics.epochs if (value := getattr(one, name)) is not None}
+        marker = "o" if len(known) == 1 else ""
+        axes.plot(list(known), list(known.values()), **line, clip_on=False, marker=marker, markersize=4)
     ends = " ".join(f"Seed {one.run.result.seed} ends at {_end(one)}." for one in curves)
     return canvas.svg(f"Errors over the epochs: {curves[0].run.result.ablation}", ends, inline=inline)
 

@@ -98,7 +98,7 @@ def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int,
     axes.set(xlim=(low, high), ylim=(len(rows), 0), yticks=range(len(rows) + 1), yticklabels=[])
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}".replace("-", MINUS) if abs(value) > 1e-9 else "0")
-    axes.grid(color=LIGHT["rule"], linewidth=1, alpha=0.7)
+    axes.grid()
     axes.axvline(0, color=LIGHT["ink"], lw=1.5)
     canvas.text(f"{MEASURE_NAMES[measure]} error, change in points", left, first - 14, weight="bold")
     canvas.text("delta", right, first - 14, size=12, color="muted", ha="right")

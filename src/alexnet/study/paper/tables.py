@@ -16,8 +16,7 @@ from alexnet.files import write_file
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.directory import PROBABILITIES_FILE
 from alexnet.study.pairing import drop_duplicates, group_runs
-from alexnet.study.paper.averages import MEASURES, plain_mean
-from alexnet.study.paper.ensemble import read_members, read_nets
+from alexnet.study.paper.ensemble import MEASURES, plain_mean, read_members, read_nets
 from alexnet.study.wording import MEASURE_NAMES, clean, escape_markdown, markdown_table, shown_seeds, unreadable_line
 
 FILE = "tables.md"

@@ -17,15 +17,7 @@ from alexnet.errors import first_line
 from alexnet.runs.result import BASELINE
 from alexnet.runs.wandb_names import COMPARISON, group_name, tags
 from alexnet.study.charts.deltas import CHART_FILE
-from alexnet.study.columns import (
-    COLUMNS,
-    ROW_FIELDS,
-    RUNS_COLUMNS,
-    TABLE_FIELDS,
-    row_facts,
-    run_records,
-    table_record,
-)
+from alexnet.study.columns import COLUMNS, ROW_FIELDS, RUNS_COLUMNS, TABLE_FIELDS, row_facts, run_records, table_record
 from alexnet.study.comparison import ComparisonTable
 from alexnet.study.pairing import MEASURES
 from alexnet.study.report.page import PAGE_FILE
@@ -71,20 +63,17 @@ def _log(table: ComparisonTable, files: Sequence[Path], to: WandbConfig) -> str:
         config=config(table),
         settings=wandb.Settings(console="off", silent=True, reinit="create_new"),
     ) as run:
-        tables: dict[str, tuple[Sequence[str], Sequence[Record]]] = {
-            DELTAS_TABLE: (
-                [*ROW_FIELDS, "measure", *(column.key for column in COLUMNS)],
-                [
-                    {**row_facts(row), "measure": k, **{column.key: column.value(row, k) for column in COLUMNS}}
-                    for row in table.rows
-                    for k in MEASURES
-                ],
-            ),
-            RUNS_TABLE: (RUNS_COLUMNS[len(TABLE_FIELDS) :], run_records(table)),
-        }
+        delta_columns = [*ROW_FIELDS, "measure", *(column.key for column in COLUMNS)]
+        run_columns = RUNS_COLUMNS[len(TABLE_FIELDS) :]
+        deltas = [
+            [*row_facts(row).values(), k, *(column.value(row, k) for column in COLUMNS)]
+            for row in table.rows
+            for k in MEASURES
+        ]
+        runs = [[record.get(key) for key in run_columns] for record in run_records(table)]
         shown: dict[str, object] = {
-            name: wandb.Table(columns=list(keys), data=[[record.get(key) for key in keys] for record in records])
-            for name, (keys, records) in tables.items()
+            DELTAS_TABLE: wandb.Table(columns=[*delta_columns], data=deltas),
+            RUNS_TABLE: wandb.Table(columns=[*run_columns], data=runs),
         }
         for file in files:
             if name := {PAGE_FILE: REPORT, CHART_FILE: INTERVALS_CHART}.get(file.name):
