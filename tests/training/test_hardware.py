@@ -178,7 +178,7 @@ def test_on_a_cpu_the_device_s_decoder_changes_no_number(
 ) -> None:
     """Whole runs, trained from batches as a GPU gets them: both decoders are libjpeg-turbo here."""
 
-    def batches(data: PackDataModule, plan: EpochPlan, _epoch: int) -> RawBatches:
+    def batches(data: PackDataModule, plan: EpochPlan, *_: object) -> RawBatches:
         return RawBatches(data.pack.splits["train"], plan, torch.device("cpu"), data._decoder)
 
     monkeypatch.setattr(running, "check_decoder", lambda _: None)  # which refuses it on a CPU

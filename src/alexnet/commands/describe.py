@@ -25,8 +25,8 @@ from alexnet.net.specs import (
     total_parameters,
 )
 
-ITEMSIZES = {"32-true": 4, "bf16-mixed": 2}
-"""Bytes of an exchanged number, by `hardware.precision`."""
+ITEMSIZES = {"32-true": 4, "bf16-mixed": 2, "auto": 4}
+"""Bytes of an exchanged number, at most, by `hardware.precision`."""
 TWO_COLUMNS = ("two", "isolated")
 """The values of `columns.kind` with two columns."""
 

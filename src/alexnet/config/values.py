@@ -287,9 +287,9 @@ class HardwareConfig(Group):
     """Where and how a run computes; no value here changes what is computed, except by rounding."""
 
     accelerator: str = limited("auto", choices=("auto", "cpu", "gpu"))
-    threads: int | None = limited(None, ge=1)  # CPU threads of one run; None leaves torch's choice
-    loader_threads: int | None = limited(None, ge=1)  # None: one for a network on the CPU, every core for a GPU
-    precision: str = limited("32-true", choices=("32-true", "bf16-mixed"))  # bf16: training's matrix products alone
+    threads: int | None = limited(None, ge=1, le=1024)  # CPU threads of one run; None leaves torch's choice
+    loader_threads: int | None = limited(None, ge=1, le=1024)  # None: one for a CPU, every core for a GPU
+    precision: str = limited("32-true", choices=("32-true", "bf16-mixed", "auto"))  # bf16: training's products alone
     compile: bool = False  # by torch: pays on a GPU, and costs minutes at the start
     compile_mode: str = limited("default", choices=COMPILE_MODES)
     matmul: str = limited("default", choices=("default", "onednn"))  # of float32 on a CPU; the default is torch's, MKL

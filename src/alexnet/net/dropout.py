@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from alexnet.devices import has_triton
 from alexnet.net.compilers import numba_available, triton_available
 from alexnet.net.layers import ACTIVATIONS
 from alexnet.parts import Shard
@@ -89,7 +90,7 @@ def _mask(x: Tensor, position: Tensor, seed: int, stream: int, first_unit: int, 
         from alexnet.net.dropout_numba import masked  # numba takes most of a second
 
         kept = masked(rows, int(position), seed, stream, first_unit, limit)
-    elif x.device.type == "cuda" and triton_available():
+    elif has_triton(x.device) and triton_available():
         from alexnet.net import dropout_triton
 
         kept = dropout_triton.masked(rows, position, seed, stream, first_unit, limit)

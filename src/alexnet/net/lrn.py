@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alexnet.devices import has_triton
 from alexnet.net.compilers import numba_available, triton_available
 from alexnet.net.layers import at_least_float32
 
@@ -166,7 +167,7 @@ class _Normalize(torch.autograd.Function):
 
 
 def _has_triton(x: Tensor) -> bool:
-    return x.device.type == "cuda" and x.dtype in (torch.float32, torch.bfloat16) and triton_available()
+    return has_triton(x.device) and x.dtype in (torch.float32, torch.bfloat16) and triton_available()
 
 
 def _in_blocks(compute: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Tensor:

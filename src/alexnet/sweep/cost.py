@@ -15,6 +15,7 @@ from rich.console import Console
 
 from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
+from alexnet.devices import synchronize
 from alexnet.errors import first_line
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
@@ -29,6 +30,8 @@ from alexnet.training.world import requested_world_size
 if TYPE_CHECKING:
     from alexnet.sweep.study import PlannedRun
 
+WARM_UP = 2
+"""Steps that are not timed: they compile, and set things up."""
 TIMING_SECONDS = 4.0
 """Time allowed for timing steps of one network; the others are reckoned by their multiply-adds."""
 EVALUATION_SHARE = 1 / 3
@@ -92,10 +95,9 @@ def seconds_per_image(job: Job, pack: Pack) -> float:
     ends: list[float] = []
 
     def ended(trainer: L.Trainer, *_: object) -> None:
-        if trainer.strategy.root_device.type == "cuda":
-            torch.cuda.synchronize()  # a step is over when its kernels are, not when they are queued
+        synchronize(trainer.strategy.root_device)  # a step is over when its kernels are, not when they are queued
         ends.append(time.perf_counter())
-        trainer.should_stop = ends[-1] - ends[0] > TIMING_SECONDS
+        trainer.should_stop = len(ends) > WARM_UP and ends[-1] - ends[WARM_UP] > TIMING_SECONDS
 
     silence_lightning()
     threads = torch.get_num_threads()
@@ -115,5 +117,5 @@ def seconds_per_image(job: Job, pack: Pack) -> float:
     finally:
         torch.set_num_threads(threads)
     steps = [end - start for start, end in pairwise(ends)]
-    batch = min(job.config.optimizer.batch_size, len(pack.splits["train"]))
-    return median(steps[1:] or steps) / batch  # the first step sets things up
+    images = min(job.config.optimizer.batch_size, len(pack.splits["train"]))
+    return median(steps[WARM_UP:] or steps[-1:]) * job.config.hardware.accumulate_grad_batches / images

@@ -13,6 +13,7 @@ from rich.console import Console
 from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
+from alexnet.devices import multiplies_bfloat16
 from alexnet.errors import UserError
 from alexnet.evaluation.collect import error_rates, first_layer
 from alexnet.net.halves import check_two_devices
@@ -34,11 +35,17 @@ from alexnet.training.hardware import (
     trainer_options,
 )
 from alexnet.training.history import History
+from alexnet.training.memory import one_line_if_out_of_memory
 from alexnet.training.module import AlexNetModule
 from alexnet.training.outcome import device_name, training_facts
 from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.world import DistributedContext, all_gather_objects, check_gpus, detect
+
+EMULATED = (
+    "note: this device emulates bfloat16, which is slower than float32; hardware.precision=auto takes it only where"
+    " it is computed"
+)
 
 
 def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
@@ -101,9 +108,12 @@ def train_and_test(
     trainer = _trainer(job, directory, world, history, loggers, console)
     result = replace(result, device=device_name(trainer.strategy.root_device, processes=world.size))
     console.print(_headline(result, directory), highlight=False, soft_wrap=True)
-    trainer.fit(module, data, ckpt_path=None if job.config.restart else _checkpoint(directory, pack))
-    result = replace(result, training=training_facts(history, len(pack.splits["train"])))
-    trainer.test(module, data, verbose=False)
+    if result.precision == "bf16-mixed" and not multiplies_bfloat16(trainer.strategy.root_device):
+        console.print(EMULATED, highlight=False, soft_wrap=True)
+    with one_line_if_out_of_memory(trainer, module):
+        trainer.fit(module, data, ckpt_path=None if job.config.restart else _checkpoint(directory, pack))
+        result = replace(result, training=training_facts(history, len(pack.splits["train"])))
+        trainer.test(module, data, verbose=False)
     module.predictions.merge(all_gather_objects(module.predictions))
     predictions = module.predictions.collect(data.evaluated)
     kernels = first_layer(module.net)

@@ -14,6 +14,7 @@ from torch import nn
 from alexnet.config.schema import Config
 from alexnet.config.values import HardwareConfig
 from alexnet.data.threads import available_cpus
+from alexnet.devices import check_device, choose_device, has_triton, multiplies_bfloat16, use_exact_float32
 from alexnet.errors import UserError, first_line
 from alexnet.training.two_devices import DDP_OPTIONS, TwoDevicesStrategy
 from alexnet.training.world import SINGLE_PROCESS, DistributedContext
@@ -37,8 +38,10 @@ def check_hardware(hardware: HardwareConfig) -> None:
     Raises:
         UserError: there is no such device, its allocator cannot be tuned, or oneDNN computes in less than float32.
     """
-    if hardware.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        raise UserError("hardware.accelerator=gpu: torch finds no GPU here; choose cpu or auto")
+    device = choose_device(hardware.accelerator)
+    check_device(device)
+    if hardware.matmul == "onednn" and device.type != "cpu":
+        raise UserError(f"hardware.matmul=onednn is for a CPU, and this run computes on {device.type}; choose default")
     if hardware.allocator == "tuned" and _mallopt() is None:
         raise UserError("hardware.allocator=tuned sets up glibc's allocator, and there is none here; choose default")
     if hardware.matmul == "onednn":
@@ -46,6 +49,13 @@ def check_hardware(hardware: HardwareConfig) -> None:
         if not _matmul_is_float32():
             _set_matmul("default")
             raise UserError("hardware.matmul=onednn multiplies in bfloat16 on this processor; choose default")
+
+
+def precision(hardware: HardwareConfig) -> str:
+    """Return the precision in Lightning's words; `auto` is bfloat16 where the device computes it."""
+    if hardware.precision != "auto":
+        return hardware.precision
+    return "bf16-mixed" if multiplies_bfloat16(choose_device(hardware.accelerator)) else "32-true"
 
 
 def check_decoder(config: Config) -> None:
@@ -57,6 +67,7 @@ def check_decoder(config: Config) -> None:
 def configure_process(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> None:
     """Set the threads, the allocator and the library of matrix products, for the whole process."""
     _set_matmul(hardware.matmul)
+    use_exact_float32()
     if hardware.threads is not None:
         torch.set_num_threads(hardware.threads)
     elif world.processes_on_host > 1:
@@ -70,8 +81,11 @@ def configure_process(hardware: HardwareConfig, world: DistributedContext = SING
 
 def trainer_options(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> dict[str, Any]:
     """Return options for Lightning's trainer."""
-    options: dict[str, Any] = {"accelerator": hardware.accelerator, "precision": hardware.precision}
-    options["accumulate_grad_batches"] = hardware.accumulate_grad_batches
+    options: dict[str, Any] = {
+        "accelerator": choose_device(hardware.accelerator).type,
+        "precision": precision(hardware),
+        "accumulate_grad_batches": hardware.accumulate_grad_batches,
+    }
     if world.size == 1:
         # Named explicitly: on Slurm, Lightning would otherwise requeue jobs itself.
         return options | {"devices": 1, "plugins": [LightningEnvironment()]}
@@ -91,10 +105,12 @@ def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
 
 
 @lru_cache
-def triton_available() -> bool:
-    """Return whether torch can compile for the GPU; if not, warn once."""
+def compiles_for(device: torch.device) -> bool:
+    """Return whether torch can compile for a GPU; if not, warn once."""
+    if not has_triton(device):
+        return False
     try:
-        torch.compile(lambda x: x + 1)(torch.ones(1, device="cuda"))
+        torch.compile(lambda x: x + 1)(torch.ones(1, device=device))
     except Exception as error:  # of the machine's compiler, of triton, or of torch
         warnings.warn(f"augmentation is slower here, in several kernels: {first_line(error)}", stacklevel=2)
         return False
@@ -103,7 +119,7 @@ def triton_available() -> bool:
 
 def compile_augmenter(augmenter: nn.Module, device: torch.device) -> None:
     """Compile the augmentation, which is bound by memory, into one kernel if the GPU has a compiler."""
-    if device.type == "cuda" and triton_available():
+    if compiles_for(device):
         augmenter.compile()
 
 

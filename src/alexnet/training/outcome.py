@@ -14,6 +14,7 @@ from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
 from alexnet.runs.metrics import lr_drops
 from alexnet.runs.result import DataFacts, GitState, LrDrop, Result, TrainingFacts
+from alexnet.training.hardware import precision
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
 
@@ -55,7 +56,7 @@ def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
         git=_git_state(),
         command=job.command,
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
-        precision=config.hardware.precision,
+        precision=precision(config.hardware),
     )
 
 

@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import torch
 import torch.distributed as dist
 
 from alexnet.config.schema import Config
+from alexnet.devices import gpu_count
 from alexnet.errors import UserError
 from alexnet.parts import Replica
 
@@ -82,7 +82,7 @@ def check_gpus(config: Config) -> None:
 
 
 def _gpus(config: Config) -> int:
-    return 0 if config.hardware.accelerator == "cpu" else torch.cuda.device_count()
+    return 0 if config.hardware.accelerator == "cpu" else gpu_count()
 
 
 def detect(config: Config) -> DistributedContext:

@@ -20,6 +20,7 @@ from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.splits import Indices, Split
 from alexnet.data.threads import ParallelMap, available_cpus
+from alexnet.devices import pins_memory
 from alexnet.parts import Replica
 
 Made = TypeVar("Made")
@@ -145,7 +146,7 @@ class RawBatches:
     """A GPU's, for JPEG packs; its images are on the GPU already."""
 
     def __call__(self, part: slice) -> RawBatch:
-        indices, pin = self.plan.order[part], self.device.type == "cuda"
+        indices, pin = self.plan.order[part], pins_memory(self.device)
         of_plan = (self.plan.crop_offsets[part], self.plan.flips[part], self.plan.colors[part])
         drawn = [torch.from_numpy(values) for values in (self.split.labels[indices], *of_plan)]
         images = _read(self.split, indices, self.decoder, pin=pin)
