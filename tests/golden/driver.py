@@ -241,7 +241,7 @@ def main() -> None:
     for name in SHARED_IMPORTS:
         with suppress(ImportError):
             importlib.import_module(name)
-    facts = forked(lambda: dict(machine()), Path(os.devnull))  # drawing starts torch's threads, which forks would miss
+    facts = forked(lambda: dict(machine()), Path(os.devnull))
     for job in plan["jobs"]:
         outcome = run_job(project, job)
         with results_file.open("a", encoding="utf-8") as results:

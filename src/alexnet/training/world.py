@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from alexnet.config.schema import Config
+from alexnet.data.threads import available_cpus
 from alexnet.devices import gpu_count
 from alexnet.errors import UserError
 from alexnet.parts import Replica
 
 Held = TypeVar("Held")
+MOST_ON_CPU = 16
+"""Processes that are allowed on any machine, to try them."""
 REPLICAS_ON_CPU = 2
 """Copies of the network that `devices=ddp` trains without a GPU: enough to try it."""
 
@@ -67,10 +70,10 @@ def requested_world_size(config: Config) -> int:
 
 
 def check_gpus(config: Config) -> None:
-    """Refuse more processes than there are GPUs, if the run starts them itself.
+    """Refuse more processes than there are GPUs, or far more than processors, if the run starts them itself.
 
     Raises:
-        UserError: there are some, but too few.
+        UserError: there are too few.
     """
     gpus, wanted = _gpus(config), requested_world_size(config)
     if 0 < gpus < wanted and external_launch() is None:
@@ -79,6 +82,8 @@ def check_gpus(config: Config) -> None:
             f"devices.replicas={config.devices.replicas}, {config.devices.per_replica} for each: this takes {wanted}"
             f" GPUs, and there {found}: choose devices=single, fewer devices.replicas, or hardware.accelerator=cpu"
         )
+    if gpus == 0 and wanted > max(MOST_ON_CPU, available_cpus()) and external_launch() is None:
+        raise UserError(f"devices.replicas={config.devices.replicas}: too many for {available_cpus()} processors")
 
 
 def _gpus(config: Config) -> int:
