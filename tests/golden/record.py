@@ -308,7 +308,7 @@ def _lines(value: Any, *, levels: int, indent: str = "") -> str:
 def keep(outcome: Outcome) -> None:
     """Record an outcome for this machine and number of threads."""
     recorded = read_trace(outcome.job.case)
-    mine = recorded.setdefault(outcome.machine["key"], {"masks": outcome.machine["masks"]})
+    mine = recorded.setdefault(outcome.machine["key"], {})
     mine[str(outcome.job.threads)] = outcome.figures
     write_trace(outcome.job.case, recorded)
 
@@ -320,9 +320,9 @@ def exact_trace(outcome: Outcome) -> Trace | None:
 
 
 def other_trace(outcome: Outcome) -> Trace | None:
-    """What is recorded for some machine that draws the same dropout masks."""
+    """What is recorded for some other machine, which draws the same numbers and rounds otherwise."""
     for machine in read_trace(outcome.job.case).values():
-        if machine["masks"] == outcome.machine["masks"] and str(outcome.job.threads) in machine:
+        if str(outcome.job.threads) in machine:
             trace: Trace = machine[str(outcome.job.threads)]
             return trace
     return None

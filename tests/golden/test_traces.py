@@ -62,4 +62,4 @@ def _compare(work: Path, cases: list[str], threads: tuple[int, ...]) -> None:
             warnings.warn(record.MissingTrace(f"{outcome.job.title}: {told}"), stacklevel=2)
     assert not wrong, "\n".join(wrong)
     if not compared:
-        pytest.skip("torch draws other dropout masks here than on any machine with a trace: nothing can be compared")
+        pytest.skip("there is no trace of any machine")
