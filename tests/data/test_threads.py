@@ -97,6 +97,10 @@ def test_cpu_quota_is_the_smallest_of_the_groups_around(
     assert cpu_quota(tmp_path / "cgroup", tmp_path / "fs") == expected
 
 
-def test_half_a_cpu_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "cpu_quota", lambda *_: 0.5)
-    assert pool.available_cpus() == 1
+@pytest.mark.parametrize(("quota", "expected"), [(0.5, 1), (1.5, 2), (64.0, 4), (inf, 4)])
+def test_cpus_are_those_of_the_affinity_within_the_quota(
+    monkeypatch: pytest.MonkeyPatch, quota: float, expected: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4), raising=False)
+    monkeypatch.setattr(pool, "cpu_quota", lambda *_: quota)
+    assert pool.available_cpus() == expected

@@ -159,6 +159,48 @@ def test_raw_images_have_nothing_to_decode(tiny: MakeJob, tmp_path: Path, monkey
     assert not (tmp_path / "run").exists()
 
 
+def test_library_for_a_cpu_is_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(hardware, "check_device", lambda _: None)
+    with pytest.raises(UserError, match=r"hardware\.matmul=onednn is for a CPU.*choose default"):
+        hardware.check_hardware(HardwareConfig(matmul="onednn"))
+
+
+@pytest.mark.parametrize(("computes", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_precision_auto_is_bfloat16_where_the_device_computes_it(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, computes: bool, expected: str
+) -> None:
+    for module in (hardware, running):
+        monkeypatch.setattr(module, "multiplies_bfloat16", lambda _: computes)
+    options = hardware.trainer_options(HardwareConfig(precision="auto", accelerator="cpu"))
+    assert (options["precision"], options["accelerator"]) == (expected, "cpu")
+    if not computes:
+        short = ("schedule.epochs=1", "schedule.milestones=[]", "hardware.precision=bf16-mixed")
+        result, screen = execute(tiny(*short), tmp_path)
+        assert result.precision == "bf16-mixed" and "this device emulates bfloat16" in screen
+
+
+def test_every_network_of_a_sweep_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch keeps eight versions of a function, here of one that all networks share."""
+    ran = []
+
+    def count(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        return lambda *inputs: ran.append(1) or graph(*inputs)
+
+    monkeypatch.setattr(torch, "compile", partial(_counted, torch.compile, count))
+    settings = HardwareConfig(compile=True, accelerator="cpu")
+    for number in range(1, 13):
+        hardware.configure_process(settings)
+        net = torch.nn.Sequential(torch.nn.Linear(number, 3))
+        hardware.compile_if_wanted(net, settings)
+        net(torch.ones(2, number))
+        assert len(ran) == number
+
+
+def _counted(compiler: Callable[..., object], backend: object, function: object, **_: object) -> object:
+    return compiler(function, backend=backend)
+
+
 @pytest.mark.parametrize("wrong", ["precision=bf16", "compile_mode=fast", "allocator=jemalloc", "matmul=blis"])
 def test_misspelt_switches_are_refused(tiny: MakeJob, wrong: str) -> None:
     with pytest.raises(UserError, match=rf"hardware\.{wrong.split('=')[0]}"):

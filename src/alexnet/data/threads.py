@@ -22,7 +22,7 @@ def available_cpus() -> int:
     the rest of each tenth of a second when they have used up the quota.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cpus, math.ceil(cpu_quota(CGROUP, CGROUPS))))
+    return max(1, math.ceil(min(cpus, cpu_quota(CGROUP, CGROUPS))))
 
 
 def cpu_quota(cgroup: Path, cgroups: Path) -> float:

@@ -68,6 +68,9 @@ def configure_process(hardware: HardwareConfig, world: DistributedContext = SING
     """Set the threads, the allocator and the library of matrix products, for the whole process."""
     _set_matmul(hardware.matmul)
     use_exact_float32()
+    if hardware.compile or has_triton(choose_device(hardware.accelerator)):
+        # Torch keeps eight compiled versions of a function: the ninth network of a sweep would not be compiled.
+        torch.compiler.reset()
     if hardware.threads is not None:
         torch.set_num_threads(hardware.threads)
     elif world.processes_on_host > 1:
