@@ -104,11 +104,6 @@ def test_dropout_of_an_empty_batch_is_empty() -> None:
     assert x.grad is not None and x.grad.shape == (0, 8)
 
 
-def test_units_that_are_dropped_are_zero_even_if_they_were_not_finite() -> None:
-    y = layer()(torch.full((30, 30), float("inf")))
-    assert set(y.unique().tolist()) == {0.0, float("inf")}
-
-
 def test_a_device_without_its_own_kernel_gets_masks_that_stay_there() -> None:
     dropped = layer().to("meta")
     y = dropped(torch.empty(4, 8, device="meta"))

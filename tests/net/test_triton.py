@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.net import lrn
-from alexnet.net.dropout import masked_by_torch
+from alexnet.net.dropout import draw_by_torch
 from alexnet.net.lrn import LayerStack, LocalResponseNorm
 
 if os.environ.get("TRITON_INTERPRET") != "1":
@@ -118,8 +118,11 @@ def test_masks_of_the_dropout_kernel_are_those_of_torch(first_unit: int, units: 
     x = torch.randn(3, units).to(dtype)
     numbers = (torch.tensor(450_000 << 32 | 1000), 0x0123456789ABCDEF, 0xFE593ACD, first_unit)
     for limit in (2**30, 2**31, 2**32):
+        x.requires_grad_()
         masked = dropout_triton.masked(x, *numbers, limit)
-        assert torch.equal(masked, masked_by_torch(x, *numbers, limit))
+        mask = draw_by_torch(x, *numbers, limit)
+        assert torch.equal(masked, x * mask)
+        assert torch.equal(torch.autograd.grad(masked, x, torch.ones_like(x))[0], mask)
 
 
 COMPILE = """

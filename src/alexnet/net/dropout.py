@@ -1,11 +1,10 @@
 """Dropout whose masks are a function of (seed, layer, step, image, unit): the same on every device (`alexnet.philox`).
 
-The backward pass draws the mask again, so none is kept. On a CPU compiled loops apply a mask while they draw it, on a
-CUDA GPU a Triton kernel does; elsewhere masks are drawn in torch's operations. `torch.compile` sees one operation.
+On a CPU compiled loops draw them. On a CUDA GPU a Triton kernel applies a mask while it draws it, again in the backward
+pass. Elsewhere masks are drawn in torch's operations. `torch.compile` sees one operation.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +42,14 @@ class NonInvertedDropout(nn.Module):
         if not self.training:
             return x * keep
         first_unit = self.units.first if self.units is not None else 0
-        kept: Tensor = _KeepUnits.apply(x, self.position, (self.seed, self.stream, first_unit, threshold(keep)))
-        return kept
+        numbers = (self.position, self.seed, self.stream, first_unit, threshold(keep))
+        if has_triton(x.device) and triton_available():
+            from alexnet.net.dropout_triton import masked  # Triton is not installed everywhere
+
+            kept: Tensor = masked(x.flatten(1).contiguous(), *numbers)
+            return kept.view(x.shape)
+        draw = _draw_as_one_operation if torch.compiler.is_compiling() else _draw
+        return x * draw(x.detach().flatten(1), *numbers).view(x.shape)
 
     def extra_repr(self) -> str:
         return f"probability={self.probability}"
@@ -65,51 +70,26 @@ def set_position(net: nn.Module, step: int, place: int) -> None:
         dropout.position.fill_((step & LOW >> 1) << 32 | place)
 
 
-class _KeepUnits(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, position: Tensor, numbers: tuple[int, int, int, int]) -> Tensor:
-        ctx.save_for_backward(position)
-        ctx.numbers = numbers
-        return _masked(x, position, *numbers)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (position,) = ctx.saved_tensors
-        return _masked(gradient, position, *ctx.numbers), None, None
-
-
-def _masked(x: Tensor, position: Tensor, seed: int, stream: int, first_unit: int, limit: int) -> Tensor:
-    """Set to zero each feature of `x`, float [N, ...], whose word is not below `limit`."""
-    mask = _as_one_operation if torch.compiler.is_compiling() else _mask
-    return mask(x, position, seed, stream, first_unit, limit)
-
-
-def _mask(x: Tensor, position: Tensor, seed: int, stream: int, first_unit: int, limit: int) -> Tensor:
-    rows = x.flatten(1).contiguous()
+def _draw(x: Tensor, position: Tensor, seed: int, stream: int, first_unit: int, limit: int) -> Tensor:
+    """Draw the mask of features [N, units], ones where a unit's word is below `limit`, as numbers like theirs."""
     if x.device.type == "cpu" and numba_available():
-        from alexnet.net.dropout_numba import masked  # numba takes most of a second
+        from alexnet.net.dropout_numba import draw  # numba takes most of a second
 
-        kept = masked(rows, int(position), seed, stream, first_unit, limit)
-    elif has_triton(x.device) and triton_available():
-        from alexnet.net import dropout_triton
-
-        kept = dropout_triton.masked(rows, position, seed, stream, first_unit, limit)
-    else:
-        kept = masked_by_torch(rows, position, seed, stream, first_unit, limit)
-    return kept.view(x.shape)
+        return draw(x, int(position), seed, stream, first_unit, limit)
+    return draw_by_torch(x, position, seed, stream, first_unit, limit)
 
 
 # torch would inline every value of Philox twice in the next round, and compile for hours.
-_as_one_operation = torch.library.custom_op("alexnet::mask_units", _mask, mutates_args=())
+_draw_as_one_operation = torch.library.custom_op("alexnet::draw_mask", _draw, mutates_args=())
 
 
-@_as_one_operation.register_fake
+@_draw_as_one_operation.register_fake
 def _(x: Tensor, *_: object) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def masked_by_torch(x: Tensor, position: Tensor, seed: int, stream: int, first_unit: int, limit: int) -> Tensor:
-    """Mask features [N, units] by operations on int64 that no product overflows, which every device has."""
+def draw_by_torch(x: Tensor, position: Tensor, seed: int, stream: int, first_unit: int, limit: int) -> Tensor:
+    """Draw the mask by operations on int64 that no product overflows, which every device has."""
     blocks = torch.arange(first_unit // 4, (first_unit + x.shape[1] + 3) // 4, device=x.device)
     c0 = blocks.expand(len(x), -1)
     c1 = ((position & LOW) + torch.arange(len(x), device=x.device))[:, None].expand_as(c0)
@@ -119,7 +99,7 @@ def masked_by_torch(x: Tensor, position: Tensor, seed: int, stream: int, first_u
         (high0, low0), (high1, low1) = _product(M0, c0), _product(M1, c2)
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
     words = torch.stack([c0, c1, c2, c3], dim=2).flatten(1)[:, first_unit % 4 :][:, : x.shape[1]]
-    return torch.where(words < limit, x, 0)
+    return (words < limit).to(x.dtype)
 
 
 def _product(constant: int, x: Tensor) -> tuple[Tensor, Tensor]:

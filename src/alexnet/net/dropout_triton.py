@@ -1,5 +1,7 @@
 """Dropout on a GPU: one Triton kernel that draws a mask and applies it."""
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -11,6 +13,7 @@ BLOCKS = 256
 """Blocks of four units in a program."""
 
 
+@torch.library.custom_op("alexnet::masked", mutates_args=())
 def masked(x: Tensor, position: Tensor, seed: int, stream: int, first_unit: int, limit: int) -> Tensor:
     """Mask contiguous features [N, units]. The position stays on the device, so a captured launch can be replayed."""
     y = torch.empty_like(x)
@@ -18,6 +21,24 @@ def masked(x: Tensor, position: Tensor, seed: int, stream: int, first_unit: int,
         grid = (len(x), triton.cdiv(x.shape[1] + first_unit % 4, 4 * BLOCKS))
         _mask[grid](x, y, position, x.shape[1], seed & LOW, seed >> 32, stream, first_unit, limit, BLOCKS)
     return y
+
+
+@masked.register_fake
+def _(x: Tensor, *_: object) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _keep_numbers(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001  torch's names
+    _, position, *ctx.numbers = inputs
+    ctx.save_for_backward(position)
+
+
+def _mask_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (position,) = ctx.saved_tensors
+    return masked(grad.contiguous(), position, *ctx.numbers), None, None, None, None, None
+
+
+masked.register_autograd(_mask_gradient, setup_context=_keep_numbers)
 
 
 NUMBERS = ["units", "k0", "k1", "stream", "first_unit", "limit"]
