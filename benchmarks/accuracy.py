@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.predictions import read_predictions
-from alexnet.study.statistics import mean_delta
+from alexnet.study.family import Family
 from measuring import print_table, save
 
 PATHS = {
@@ -57,15 +57,18 @@ def _finished(folder: Path) -> list[Run]:
 
 def _compared(runs: dict[str, list[Run]], view: str, top: int) -> dict[str, str | int]:
     plain, fast = (np.stack([_right(run, view, top) for run in runs[path]]) for path in PATHS)
-    mean = mean_delta(plain, fast)
+    mean = Family.of_correct([plain, fast]).delta(1)
+    if mean is None:
+        raise SystemExit("the runs of both paths are all alike, or there is one of each: no spread to compare by")
+    interval = mean.interval()
     return {
         "images": plain.shape[1],
         "error": f"top-{top}, {view}",
         "plain": f"{100 * (1 - plain.mean()):.2f}",
         "fast": f"{100 * (1 - fast.mean()):.2f}",
-        "delta": f"{mean.delta:+.2f}",
-        "interval": f"{mean.interval.low:+.2f} to {mean.interval.high:+.2f}",
-        "p": f"{mean.p:.2f}",
+        "delta": f"{float(mean.value):+.2f}",
+        "interval": f"{interval.low:+.2f} to {interval.high:+.2f}",
+        "p": f"{float(mean.p):.2f}",
     }
 
 

@@ -73,11 +73,16 @@ class StudySweeper(Sweeper):
             sweeper.update(_target_=own["_target_"], params=params)
         launcher = {"_target_": f"{__name__}.StudyLauncher", "_recursive_": False, "chosen": hydra.launcher}
         study_loader = cast(ConfigLoader, StudyLoader(loader, self.study))
-        self.sweeper = Plugins.instance().instantiate_sweeper(
-            hydra_context=HydraContext(config_loader=study_loader, callbacks=hydra_context.callbacks),
-            task_function=task_function,
-            config=_with(config, sweeper=sweeper, launcher={**launcher, "is_study": bool(listed)}),
-        )
+        context = HydraContext(config_loader=study_loader, callbacks=hydra_context.callbacks)
+        within = _with(config, sweeper=sweeper, launcher={**launcher, "is_study": bool(listed)})
+        varied = {one.lstrip("+").partition("=")[0] for one in self.arguments}
+        if config.study.plan and not varied & {"seed", "ablation"}:
+            self.sweeper: Sweeper = PlanSweeper()
+            self.sweeper.setup(hydra_context=context, task_function=task_function, config=within)
+        else:
+            self.sweeper = Plugins.instance().instantiate_sweeper(
+                hydra_context=context, task_function=task_function, config=within
+            )
 
     def sweep(self, arguments: list[str]) -> Any:
         existed = self.folder.exists()
@@ -95,6 +100,22 @@ class StudySweeper(Sweeper):
             self.study.compare()
         self.study.check_all_finished()
         return returned
+
+
+class PlanSweeper(Sweeper):
+    """The runs of a planned study up to its next look, which are no grid."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.plan, self.runs = Path(config.study.plan), Path(config.runs)
+        self.jobs = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from alexnet.sweep.plan import next_look
+
+        jobs = next_look(self.plan, self.runs)
+        return self.jobs.launch([[*arguments, *job] for job in jobs], initial_job_idx=0)
 
 
 class StudyLauncher(Launcher):
@@ -140,6 +161,7 @@ class StudyLauncher(Launcher):
         from alexnet.commands.train import checked
         from alexnet.config.overrides import explain
         from alexnet.errors import UserError
+        from alexnet.sweep.plan import check_in_plan
         from alexnet.sweep.study import PlannedRun, refuse
 
         planned, mistakes = [], list[str | None]()
@@ -148,7 +170,9 @@ class StudyLauncher(Launcher):
                 composed = self.loader.load_sweep_config(self.config, list(overrides))
                 if composed.hydra.sweeper.get("params") and not self.is_study:
                     raise UserError(f"experiment={composed.hydra.runtime.choices.experiment} is a study: give it alone")
-                planned.append(PlannedRun(overrides, checked(composed, composed.hydra)))
+                job = checked(composed, composed.hydra)
+                check_in_plan(job)
+                planned.append(PlannedRun(overrides, job))
                 mistakes.append(None)
             except Exception as error:
                 if (text := explain(error, overrides)) is None:

@@ -1,6 +1,5 @@
 """Every file of ablations/: it composes, changes exactly what it says, and holds the paper's numbers."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,11 +88,34 @@ def test_its_numbers_are_the_paper_s_and_the_log_s(name: str) -> None:
     assert (claim.log.top1, claim.log.top5) == LOG.get(name, (None, None))
 
 
-@pytest.mark.parametrize("file", sorted(ABLATIONS.glob("*.yaml")), ids=lambda file: file.stem)
-def test_every_number_of_the_log_names_its_nets(file: Path) -> None:
-    for line in file.read_text().splitlines():
-        if line.strip().startswith("log:"):
-            assert "# " in line and "minus 145" in line
+@pytest.mark.parametrize("name", CHANGING)
+def test_every_number_says_what_it_is_a_difference_of(name: str) -> None:
+    claim = job(f"+ablation={name}").config.ablations[name]
+    for effect in (claim.paper, claim.log):
+        assert effect.top1 is None or effect.of
+    assert claim.log.top1 is None or "145" in str(claim.log.of)
+    assert claim.margin.top1 is not None
+
+
+def test_claims_in_words_are_relations() -> None:
+    expected = {"no_color": ("at_least", 0.1), "no_conv3": ("about", 1.0), "no_lrn": ("equals", 0.1)}
+    found = {name: job(f"+ablation={name}").config.ablations[name].paper for name in expected}
+    assert {name: (effect.relation, effect.unit) for name, effect in found.items()} == expected
+    assert job("+ablation=no_dropout").config.ablations["no_dropout"].paper.relation == "worse"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("paper.relation=eqals", r"ablations.no_lrn.paper.relation=eqals: .* did you mean equals"),
+        ("paper.relation=no_effect", "relation=no_effect needs margin"),
+        ("paper.relation=range", "relation=range needs up_to"),
+    ],
+)
+def test_a_claim_that_cannot_be_judged_is_refused(change: str, message: str) -> None:
+    margin = ["++ablations.no_lrn.margin.top1=null", "++ablations.no_lrn.margin.top5=null"]
+    with pytest.raises(UserError, match=message):
+        job("+ablation=no_lrn", *margin, f"++ablations.no_lrn.{change}")
 
 
 def test_a_list_combines() -> None:

@@ -9,7 +9,7 @@ import pytest
 from alexnet.config.job import run_name
 from tests.config.conftest import job, leaves
 
-BESIDE = ("runs", "restart", "hardware.", "devices.", "wandb.", "target.", "data.packs")
+BESIDE = ("runs", "restart", "hardware.", "devices.", "wandb.", "target.", "study.", "data.packs")
 """What says where, how or beside what a run computes: no part of its name."""
 
 

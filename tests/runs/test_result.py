@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.config.schema import Claim, Errors, Target
+from alexnet.config.schema import RELATIONS, Claim, Effect, Errors, Target
 from alexnet.errors import UserError
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.plan import Plan
 from alexnet.runs.predictions import ViewPredictions, read_predictions, write_predictions
 from alexnet.runs.result import (
     DataFacts,
@@ -45,6 +46,21 @@ def few(values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 points = st.builds(Errors, top1=st.none() | numbers, top5=st.none() | numbers)
+effects = st.builds(
+    Effect,
+    top1=st.none() | numbers,
+    top5=st.none() | numbers,
+    relation=st.sampled_from(RELATIONS),
+    experiments=st.lists(words, max_size=2),
+    images=st.none() | counts,
+)
+plans = st.builds(
+    Plan,
+    name=words,
+    overrides=st.just(("lrn=none",)),
+    ablations=st.just(("no_lrn", "figure1/tanh")),
+    margin=st.none() | numbers,
+)
 rates = st.builds(ErrorRates, images=st.integers(1, 10**6), top1=st.floats(0, 1), top5=st.floats(0, 1))
 training = st.builds(
     TrainingFacts,
@@ -77,7 +93,7 @@ def results(draw: st.DrawFn) -> Result:
         seed=draw(counts),
         pairing_key=draw(words),
         changes=draw(few(st.tuples(json_values, json_values))),
-        claims=draw(few(st.builds(Claim, title=words, section=words, statement=words, paper=points, log=points))),
+        claims=draw(few(st.builds(Claim, title=words, section=words, statement=words, paper=effects, log=effects))),
         target=draw(st.builds(Target, paper=points, log=points)),
         data=draw(st.builds(DataFacts, name=words, fingerprint=words, classes=counts, images=few(counts))),
         errors=draw(st.dictionaries(words, views, min_size=1, max_size=2)) if finished else {},
@@ -89,6 +105,7 @@ def results(draw: st.DrawFn) -> Result:
         command="python train.py '+ablation=[no_lrn,no_dropout]'",
         pretrained=draw(st.none() | pretrained),
         precision=draw(st.none() | words),
+        plan=draw(st.none() | plans),
     )
 
 
@@ -156,7 +173,7 @@ def test_example_is_read(tmp_path: Path) -> None:
     assert result.training.rate_drops == (LrDrop(epoch=20, rate=0.001),)
 
 
-@pytest.mark.parametrize("field", ["pretrained", "precision"])
+@pytest.mark.parametrize("field", ["pretrained", "precision", "plan"])
 def test_a_file_from_before_a_field_existed_is_read(tmp_path: Path, field: str) -> None:
     raw = example()
     assert field not in raw
@@ -205,6 +222,10 @@ REFUSED: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (put("status", value="failed"), "message: a finished run has none, any other has one"),
     (put("command", value="python 'train.py"), "command: not a shell command"),
     (put("claims", value="x" * 99), "claims: a JSON object is needed, not '" + "x" * 36 + "..."),
+    (
+        put("claims", "no_lrn", "paper", "relation", value="eqals"),
+        "claims.no_lrn.paper.relation: 'eqals' is not one of: equals",
+    ),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from alexnet.config.schema import Claim, Errors, Target
+from alexnet.config.schema import Claim, Effect, Errors, Target
 from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.runs.predictions import ViewPredictions, write_predictions
 from alexnet.runs.result import DataFacts, ErrorRates, Result
@@ -20,32 +20,33 @@ CLAIMS = {
         title="Response normalisation",
         section="3.3",
         statement="Without it the error rises.",
-        paper=Errors(top1=1.4, top5=1.2),
-        log=Errors(top1=1.37, top5=1.152),
+        paper=Effect(top1=1.4, top5=1.2),
+        log=Effect(top1=1.37, top5=1.152),
+        margin=Errors(top1=0.3, top5=0.15),
     ),
     "one_column": Claim(
         title="One column",
         section="3.2",
         statement="One column is worse than two.",
-        paper=Errors(top1=1.7, top5=1.2),
-        log=Errors(top1=1.6953, top5=1.23),
+        paper=Effect(top1=1.7, top5=1.2),
+        log=Effect(top1=1.6953, top5=1.23),
     ),
     "no_color": Claim(
         title="Colour noise",
         section="4.1",
         statement="It is worth more than one point.",
-        paper=Errors(top1=1.0),
-        log=UNKNOWN,
+        paper=Effect(top1=1.0, relation="at_least"),
+        log=Effect(),
     ),
     "isolated_columns": Claim(
         title="No exchange between columns",
         section="log",
         statement="Not in the paper.",
-        paper=UNKNOWN,
-        log=Errors(top1=1.164, top5=1.12),
+        paper=Effect(),
+        log=Effect(top1=1.164, top5=1.12),
     ),
     "no_dropout": Claim(
-        title="Dropout", section="4.2", statement="Without it the net over-fits.", paper=UNKNOWN, log=UNKNOWN
+        title="Dropout", section="4.2", statement="Without it the net over-fits.", paper=Effect(), log=Effect()
     ),
 }
 

@@ -1,6 +1,7 @@
 """Recompute a comparison from the prediction files alone, by other means than the program's, and compare every figure.
 
-Imports nothing of the program: plain loops over images, `scipy.stats`, the formulas of `docs/statistics.md`.
+Imports nothing of the program: plain sums over images, `scipy.stats`, the formulas of `docs/statistics.md`. For studies
+without a plan.
 
     python tests/study/recompute.py FOLDER [REPORT_FOLDER]
 
@@ -16,33 +17,38 @@ from math import isclose, sqrt
 from pathlib import Path
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 
 TOP = {"top1": "top1_right", "top5": "top5_right"}
 
 
-def read_runs(folder: Path) -> dict[tuple[str, int], tuple[str, dict]]:
-    """(ablation, seed) -> directory name and measure -> list of bools, for every finished run."""
-    runs = {}
+def read_runs(folder: Path) -> dict[tuple[str, int], tuple[str, dict, dict]]:
+    """(ablation, seed) -> directory name, measure -> bools, and claim, for every finished run; of copies the first."""
+    runs, seen = {}, set()
     for path in sorted(folder.rglob("result.json")):
         result = json.loads(path.read_text())
         if result["status"] != "finished":
             continue
         split = "test" if "test" in result["errors"] else "val"
         with np.load(path.parent / "predictions.npz") as file:
-            right = {}
             labels, best = file[f"{split}/labels"], file[f"{split}/ten_crop/top5_classes"]
-            right["top1"] = [int(label) == int(five[0]) for label, five in zip(labels, best, strict=True)]
-            right["top5"] = [int(label) in map(int, five) for label, five in zip(labels, best, strict=True)]
-        runs[result["ablation"], result["seed"]] = (result["run"], right)
+        right = {
+            "top1": np.array([int(label) == int(five[0]) for label, five in zip(labels, best, strict=True)]),
+            "top5": np.array([int(label) in map(int, five) for label, five in zip(labels, best, strict=True)]),
+        }
+        key = result["ablation"], right["top1"].tobytes(), right["top5"].tobytes()
+        if key not in seen:
+            claim = result["claims"].get(result["ablation"], {})
+            runs[result["ablation"], result["seed"]] = (result["run"], right, claim)
+        seen.add(key)
     return runs
 
 
-def error(right: list[bool]) -> float:
+def error(right: np.ndarray) -> float:
     return 100 * sum(not one for one in right) / len(right)
 
 
-def pair_figures(baseline: list[bool], ablated: list[bool]) -> dict[str, float]:
+def pair_figures(baseline: np.ndarray, ablated: np.ndarray) -> dict[str, float]:
     """One seed: delta, Bonett-Price interval, McNemar."""
     n = len(baseline)
     worse = sum(a and not b for a, b in zip(baseline, ablated, strict=True))
@@ -59,49 +65,75 @@ def pair_figures(baseline: list[bool], ablated: list[bool]) -> dict[str, float]:
     }
 
 
-def mean_figures(baselines: list[list[bool]], ablated: list[list[bool]]) -> dict[str, float]:
-    """Mean delta, interval for seeds and images, p (docs/statistics.md); of one seed, those of its pair."""
-    first = pair_figures(baselines[0], ablated[0])
-    alone = {name: first[name] for name in ("delta", "low", "high")} | {"p": first["mcnemar_p"]}
-    if len(baselines) == 1:
-        return alone
-    table = [
-        [100 * (int(a) - int(b)) for a, b in zip(x, y, strict=True)] for x, y in zip(baselines, ablated, strict=True)
-    ]
-    s, n = len(table), len(table[0])
-    mean = sum(map(sum, table)) / (s * n)
-    by_seed = [sum(row) / n for row in table]
-    by_image = [sum(row[j] for row in table) / s for j in range(n)]
-    ms_seed = n * sum((m - mean) ** 2 for m in by_seed) / (s - 1)
-    ms_image = s * sum((m - mean) ** 2 for m in by_image) / (n - 1)
-    rest = sum((table[i][j] - by_seed[i] - by_image[j] + mean) ** 2 for i in range(s) for j in range(n))
-    ms_rest = rest / ((s - 1) * (n - 1))
-    if len({value for row in table for value in row}) == 1:  # not one image makes a difference
-        return alone
-    of_seeds = max(ms_seed, stats.chi2.ppf(0.025, s - 1) / (s - 1) * ms_rest) / (s * n)
-    of_images = max(ms_image - ms_rest, 0) / (s * n)
-    share = of_seeds / (of_seeds + of_images)
-    weight = share if s == 2 else share**1.5
+def family_figures(arms: dict[str, list[np.ndarray]]) -> dict[str, dict[str, float]]:
+    """Of every ablation of one measure: delta, interval, p, Holm p, and what its power follows from."""
+    wrong = {name: np.array([[100.0 * (not one) for one in run] for run in runs]) for name, runs in arms.items()}
+    n = wrong["baseline"].shape[1]
+    df = {name: len(table) - 1 for name, table in wrong.items()}
+    own, rest = {}, {}
+    for name, table in wrong.items():
+        rows, columns = table.mean(axis=1), table.mean(axis=0)
+        if df[name]:
+            own[name] = sum((rows - rows.mean()) ** 2) / df[name]
+            left = sum(((table[i] - rows[i] - columns + table.mean()) ** 2).sum() for i in range(len(table)))
+            rest[name] = left / (df[name] * (n - 1))
+    if not own:
+        return {name: one_pair(arms["baseline"][0], runs[0]) for name, runs in arms.items() if name != "baseline"}
+    usual = sum(rest.values()) / len(rest)
+    rest = {name: rest.get(name, usual) for name in wrong}
 
-    def critical(p: float) -> float:
-        return weight * stats.t.ppf(1 - p / 2, s - 1) + (1 - weight) * stats.norm.ppf(1 - p / 2)
+    def pooled(names: set[str]) -> tuple[float, int]:
+        whole = sum(df[name] for name in names)
+        return sum(df[name] * own[name] for name in names) / whole if whole else 0.0, whole
 
-    se = sqrt(of_seeds + of_images)
-    wanted = abs(mean) / se
-    p = optimize.brentq(lambda log_p: critical(np.exp(log_p)) - wanted, np.log(1e-15), 0, xtol=1e-12) if wanted else 0.0
-    sd = sqrt(sum((m - mean) ** 2 for m in by_seed) / (s - 1))
-    t = stats.t.ppf(0.975, s - 1)
-    return {
-        "delta": mean,
-        "low": mean - critical(0.05) * se,
-        "high": mean + critical(0.05) * se,
-        "p": float(np.exp(p)),
-        "var_seed": (max(ms_seed - ms_rest, 0) + ms_rest) / n,  # of one seed's delta: its own, and the rest over images
-        "var_image": max(ms_image - ms_rest, 0) / (s * n),
-        "seed_sd": sd,
-        "seed_low": mean - t * sd / sqrt(s),
-        "seed_high": mean + t * sd / sqrt(s),
+    out = set()
+    for name in own:
+        spread, dof = pooled(set(own) - {name})
+        least = sum(df[b] * rest[b] / n for b in own if b != name) / dof if dof else 0.0
+        if max(spread, least) > 0 and stats.f.sf(own[name] / max(spread, least), df[name], dof) < 0.01:
+            out.add(name)
+    out = set() if out == set(own) else out
+    spread, whole = pooled(set(own) - out)
+    prior = {name: 0 if name in out else min(4, whole) for name in wrong}
+    dof = {name: df[name] + prior[name] for name in wrong}
+    moderated = {
+        name: max((df[name] * own.get(name, 0.0) + prior[name] * spread) / dof[name], rest[name] / n) for name in wrong
     }
+    figures = {}
+    for name, table in wrong.items():
+        if name == "baseline":
+            continue
+        sides = {side: moderated[side] / len(wrong[side]) for side in (name, "baseline")}
+        noise = sum(rest[side] / len(wrong[side]) for side in sides)
+        shift = table.mean(axis=0) - wrong["baseline"].mean(axis=0)
+        of_images = max(sum((shift - shift.mean()) ** 2) / (n - 1) - noise, 0.0) / n
+        of_seeds = sum(sides.values())
+        if of_seeds == 0:
+            figures[name] = one_pair(arms["baseline"][0], arms[name][0])
+            continue
+        limit = sum(dof[side] for side in sides if side in out) + (0 if set(sides) <= out else whole)
+        nu = min(of_seeds**2 / sum(part**2 / dof[side] for side, part in sides.items()), limit)
+        nu *= ((of_seeds + of_images) / of_seeds) ** 2
+        delta, se = shift.mean(), sqrt(of_seeds + of_images)
+        half = stats.t.ppf(0.975, nu) * se
+        figures[name] = {
+            "delta": delta,
+            "low": max(delta - half, -100),
+            "high": min(delta + half, 100),
+            "p": 2 * stats.t.sf(abs(delta) / se, nu),
+            "run_sd": sqrt(moderated[name]),
+            "narrow": stats.t.ppf(0.95, nu) * se,
+            "of_images": of_images,
+            "spread": [max(moderated[s] if s in out else spread, rest[s] / n) for s in sides],
+            "whole": whole,
+            "arms": len(wrong),
+        }
+    return figures
+
+
+def one_pair(baseline: np.ndarray, ablated: np.ndarray) -> dict[str, float]:
+    first = pair_figures(baseline, ablated)
+    return {name: first[name] for name in ("delta", "low", "high")} | {"p": first["mcnemar_p"]}
 
 
 def holm(p_values: dict[str, float]) -> dict[str, float]:
@@ -112,23 +144,25 @@ def holm(p_values: dict[str, float]) -> dict[str, float]:
     return adjusted
 
 
-def verdict(low: float, high: float, claim: float) -> str:
-    beside = low > 0 if claim > 0 else high < 0
-    if low <= claim <= high:
-        return "agrees" if beside else "not resolved"
-    return "same sign" if beside else "disagrees"
+def direction(figures: dict[str, float], claim: float | None, margin: float | None, runs: int) -> str:
+    if runs < 3:
+        return "too few seeds"
+    if figures["holm_p"] < 0.05:
+        if not claim:
+            return "worse" if figures["delta"] > 0 else "better"
+        return "as claimed" if figures["delta"] * claim > 0 else "opposite"
+    inside = margin is not None and abs(figures["delta"]) + figures.get("narrow", 100) < margin
+    return "no effect" if inside else "not resolved"
 
 
-def power(figures: dict[str, float], seeds: int, delta: float) -> float:
-    """Chance of finding a true `delta` with `seeds`, by integration over the mean square between seeds."""
-    of_seeds, of_images = figures["var_seed"] / seeds, figures["var_image"]
-    nodes, weights = np.polynomial.legendre.leggauss(400)
-    seen = of_seeds * stats.chi2.ppf((nodes + 1) / 2, seeds - 1) / (seeds - 1)
-    share = seen / (seen + of_images)
-    weight = share if seeds == 2 else share**1.5
-    critical = weight * stats.t.ppf(0.975, seeds - 1) + (1 - weight) * stats.norm.ppf(0.975)
-    found = stats.norm.cdf((delta - critical * np.sqrt(seen + of_images)) / sqrt(of_seeds + of_images))
-    return float(weights @ found / 2)
+def power(figures: dict, seeds: tuple[int, int], delta: float, whole: float) -> float:
+    """Chance of a p below 5 % over all ablations for a true `delta`."""
+    parts = [v / s for v, s in zip(figures["spread"], seeds, strict=True)]
+    total = sum(parts)
+    nu = min(total**2 / sum(p**2 / (s - 1 + min(4, whole)) for p, s in zip(parts, seeds, strict=True)), whole)
+    nu *= ((total + figures["of_images"]) / total) ** 2
+    level = 0.05 / (figures["arms"] - 1)
+    return float(stats.nct.sf(stats.t.isf(level / 2, nu), nu, delta / sqrt(total + figures["of_images"])))
 
 
 class HeadlineTable(HTMLParser):
@@ -206,47 +240,49 @@ def check_pairs(folder: Path, runs: dict, check: Checker) -> None:
 def check_means(folder: Path, runs: dict, check: Checker) -> dict[tuple[str, str], dict[str, float]]:
     """Every line of `comparison.csv`; returns the recomputed figures of each (ablation, measure)."""
     lines = list(csv.DictReader((folder / "comparison.csv").read_text().splitlines()))
+    seeds = {line["ablation"]: [int(seed) for seed in line["seeds"].split()] for line in lines}
     recomputed: dict[tuple[str, str], dict[str, float]] = {}
-    for line in lines:
-        seeds = [int(seed) for seed in line["seeds"].split()]
-        for measure in TOP:
-            ablated = [runs[line["ablation"], seed][1][measure] for seed in seeds]
-            figures = {"error": sum(map(error, ablated)) / len(seeds)}
-            if line["ablation"] != "baseline":
-                figures |= mean_figures([runs["baseline", seed][1][measure] for seed in seeds], ablated)
-            recomputed[line["ablation"], measure] = figures
     for measure in TOP:
-        adjusted = holm({name: f["p"] for (name, which), f in recomputed.items() if which == measure and "p" in f})
-        for name, value in adjusted.items():
-            recomputed[name, measure]["holm_p"] = value
+        arms = {name: [runs[name, seed][1][measure] for seed in found] for name, found in seeds.items()}
+        figures = family_figures(arms)
+        adjusted = holm({name: one["p"] for name, one in figures.items()})
+        for name, runs_of in arms.items():
+            mean = sum(map(error, runs_of)) / len(runs_of)
+            known = {"holm_p": adjusted[name]} if name in adjusted else {}
+            recomputed[name, measure] = {"error": mean} | figures.get(name, {}) | known
     for line in lines:
+        claim = runs[line["ablation"], seeds[line["ablation"]][0]][2]
+        counts = len(seeds[line["ablation"]]), len(seeds["baseline"])
         for measure in TOP:
-            check_line(line, measure, recomputed[line["ablation"], measure], check)
+            check_line(line, measure, recomputed[line["ablation"], measure], claim, counts, check)
     return recomputed
 
 
-def check_line(line: dict[str, str], measure: str, figures: dict[str, float], check: Checker) -> None:
+def check_line(
+    line: dict[str, str], measure: str, figures: dict, claim: dict, counts: tuple[int, int], check: Checker
+) -> None:
     where = f"{line['ablation']} {measure}"
     for name, value in figures.items():
         if f"{measure}_{name}" in line:
-            check.number(f"{where} {name}", line[f"{measure}_{name}"], value, 1e-6)
+            check.number(f"{where} {name}", line[f"{measure}_{name}"], float(value), 1e-6)
     if "p" not in figures:
         return
-    for source in ("paper", "log"):
-        claim = line[f"{measure}_{source}"]
-        expected = verdict(figures["low"], figures["high"], float(claim)) if claim else ""
-        check.text(f"{where} {source} verdict", line[f"{measure}_{source}_verdict"], expected)
-    if "var_seed" not in figures:
+    given = [claim.get(source, {}).get(measure) for source in ("paper", "log")]
+    number = next((one for one in given if one is not None), None)
+    margin = claim.get("margin", {}).get(measure)
+    expected = direction(figures, number, margin, min(counts))
+    check.text(f"{where} direction", line[f"{measure}_direction"], expected)
+    if "spread" not in figures:
         return
-    seeds = len(line["seeds"].split())
-    reached = power(figures, seeds, float(line[f"{measure}_resolvable"]))
+    reached = power(figures, counts, float(line[f"{measure}_resolvable"]), figures["whole"])
     check.text(f"{where} power at the resolvable delta", f"{reached:.4f}", "0.8", abs(reached - 0.8) < 0.005)
     if needed := line[f"{measure}_seeds_needed"]:
-        claim = abs(float(line[f"{measure}_paper"]))
-        enough = power(figures, int(needed), claim) > 0.795
-        check.text(f"{where} seeds needed", needed, "enough", enough)
-        if int(needed) > 2:
-            check.text(f"{where} seeds needed", needed, "fewest", power(figures, int(needed) - 1, claim) < 0.805)
+        chances = [
+            power(figures, (count, count), abs(number), figures["arms"] * (count - 1))
+            for count in (int(needed), int(needed) - 1)
+        ]
+        check.text(f"{where} seeds needed", needed, "enough", chances[0] >= 0.8)
+        check.text(f"{where} seeds needed", needed, "fewest", needed == "3" or chances[1] < 0.8)
 
 
 def check_page(folder: Path, recomputed: dict[tuple[str, str], dict[str, float]], check: Checker) -> None:

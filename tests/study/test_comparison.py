@@ -27,18 +27,16 @@ def notes(table: ComparisonTable) -> str:
 def test_known_deltas(tmp_path: Path) -> None:
     for seed, (base, ablated) in enumerate([(300, 310), (290, 310), (310, 340)]):
         save(tmp_path, result(seed=seed), predictions(base, 100))
-        save(tmp_path, result("no_lrn", seed), predictions(ablated, 90))
+        save(tmp_path, result("no_lrn", seed), predictions(ablated, 90, first=seed))
     (group,) = groups(tmp_path)
     baseline, row = group.rows
     assert (group.split, group.view, group.images, notes(group)) == ("test", "ten_crop", IMAGES, "")
     assert baseline.errors == {"top1": pytest.approx(30.0), "top5": pytest.approx(10.0)}
-    assert (baseline.deltas, baseline.claim) == ({}, None)
+    assert (baseline.assessments, baseline.claim) == ({}, None)
     assert row.errors["top1"] == pytest.approx(32.0)
-    assert [pair.deltas["top1"].delta for pair in row.counted] == pytest.approx([1.0, 2.0, 3.0])
-    assert [pair.deltas["top1"].only_run_wrong for pair in row.counted] == [10, 20, 30]
-    assert row.deltas["top1"].delta == pytest.approx(2.0)
-    assert row.deltas["top1"].seed_sd == pytest.approx(1.0)
-    assert row.deltas["top5"].delta == pytest.approx(-1.0)
+    assert [one.deltas["top1"].delta for one in row.runs] == pytest.approx([1.0, 2.0, 3.0])
+    assert row.assessments["top1"].delta == pytest.approx(2.0)
+    assert row.assessments["top5"].delta == pytest.approx(-1.0)
     assert row.claim is not None
     assert row.claim.paper.top1 == 1.4
 
@@ -69,21 +67,29 @@ def test_missing_baseline_comes_with_its_command(tmp_path: Path) -> None:
     for ablation in ("no_lrn", "no_dropout"):
         save(tmp_path, result(ablation, 2), predictions(300, 100))
     (group,) = groups(tmp_path)
-    assert [row.deltas for row in group.rows] == [{}, {}]
+    assert [row.assessments for row in group.rows] == [{}, {}]
     (note,) = group.notes
-    assert note.text == "No baseline run with seed 2 for no_lrn, no_dropout. To make it:"
+    assert note.text == "No baseline run for no_dropout, no_lrn. To make one:"
     assert note.command == "python train.py seed=2"
 
 
-def test_a_seed_without_baseline_is_left_out_of_the_means(tmp_path: Path) -> None:
+def test_a_run_counts_without_a_baseline_of_its_seed(tmp_path: Path) -> None:
     save(tmp_path, result(), predictions(300, 100))
     save(tmp_path, result("no_lrn", 0), predictions(310, 100))
-    save(tmp_path, result("no_lrn", 1), predictions(900, 100))
+    save(tmp_path, result("no_lrn", 1), predictions(330, 100))
     (group,) = groups(tmp_path)
     row = group.rows[1]
-    assert (row.seeds, len(row.runs)) == ([0], 2)
-    assert row.errors["top1"] == pytest.approx(31.0)
-    assert "No baseline run with seed 1 for no_lrn." in notes(group)
+    assert row.seeds == [0, 1] and row.assessments["top1"].delta == pytest.approx(2.0)
+    assert notes(group) == ""
+
+
+def test_a_copy_of_a_run_is_one_run(tmp_path: Path) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    for seed in range(3):
+        save(tmp_path, result("no_lrn", seed), predictions(310, 100, first=seed // 2))
+    (group,) = groups(tmp_path)
+    assert group.rows[1].seeds == [0, 2]
+    assert "no_lrn seed 1 (shapes-no_lrn-seed1-1a2b): left out, it is alike no_lrn seed 0" in notes(group)
 
 
 @pytest.mark.parametrize(
@@ -99,13 +105,24 @@ def test_baseline_command(command: str, without: str) -> None:
     assert baseline_command(command) == without
 
 
-def test_a_baseline_of_another_precision_is_a_warning(tmp_path: Path) -> None:
+def test_a_baseline_of_another_precision_is_a_flag(tmp_path: Path) -> None:
     for ablation, precision in (("baseline", "32-true"), ("no_lrn", "32-true"), ("no_color", "bf16-mixed")):
         save(tmp_path, replace(result(ablation), precision=precision), predictions(300, 100))
     save(tmp_path, result("no_dropout"), predictions(300, 100))  # from before the precision was noted
     (group,) = groups(tmp_path)
-    text = "Trained at precision bf16-mixed, the baseline at 32-true, which is part of the delta: no_color seed 0."
-    assert notes(group) == text
+    flags = {row.ablation: [flag.text for flag in row.doubts] for row in group.rows}
+    text = "the arm differs from the baseline in more than the ablation: precision bf16-mixed, not 32-true"
+    assert flags == {"baseline": [], "no_lrn": [], "no_color": [text], "no_dropout": []}
+
+
+def test_seeds_added_without_a_plan_are_flagged(tmp_path: Path) -> None:
+    for seed in range(4):
+        save(tmp_path, result(seed=seed), predictions(300 + seed, 100))
+        save(tmp_path, result("no_lrn", seed), predictions(330 + seed, 100))
+        if seed < 3:
+            save(tmp_path, result("no_color", seed), predictions(302 + seed, 100))
+    (group,) = groups(tmp_path)
+    assert [[flag.name for flag in row.doubts] for row in group.rows] == [[], ["unplanned"], ["unplanned"]]
 
 
 def test_of_two_precisions_of_one_run_the_one_that_is_kept_is_named(tmp_path: Path) -> None:
@@ -130,7 +147,7 @@ def test_other_fingerprint_is_not_paired(tmp_path: Path) -> None:
     save(tmp_path, replace(other, data=replace(other.data, fingerprint="d2")), predictions(310, 100))
     first, second = groups(tmp_path)
     assert [row.ablation for row in first.rows] == ["baseline"]
-    assert second.rows[0].deltas == {}
+    assert second.rows[0].assessments == {}
     assert "used different images: its data fingerprint differs" in notes(second)
 
 
@@ -169,7 +186,7 @@ def test_the_newest_finished_run_is_kept(tmp_path: Path) -> None:
     late = save(tmp_path, replace(unfinished(result("no_lrn"), "failed", "no memory"), run="d"))
     os.utime(late / RESULT_FILE, (2000, 2000))
     (group,) = groups(tmp_path)
-    assert group.rows[1].deltas["top1"].delta == pytest.approx(3.0)
+    assert group.rows[1].assessments["top1"].delta == pytest.approx(3.0)
     assert group.unfinished == ()
     assert f"no_lrn seed 0 (b): run 4 times; kept {(tmp_path / 'b').resolve()}, left out" in notes(group)
     assert "d (failed)" in notes(group)

@@ -7,15 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
 
-from alexnet.study.statistics import (
-    holm,
-    mcnemar_p,
-    mean_delta,
-    paired_delta,
-    paired_interval,
-    seed_interval,
-)
+from alexnet.study.statistics import error_interval, mcnemar_p, paired_delta, paired_interval
 
 
 def binomial_p(b: int, c: int) -> float:
@@ -44,6 +39,10 @@ def test_mcnemar_by_hand(b: int, c: int, p: float) -> None:
 def test_mcnemar_is_the_sum_of_binomial_coefficients(b: int, c: int) -> None:
     assert mcnemar_p(b, c) == pytest.approx(binomial_p(b, c), rel=1e-9)
     assert mcnemar_p(b, c) == mcnemar_p(c, b)
+
+
+def test_mcnemar_is_statsmodels() -> None:
+    assert mcnemar_p(29, 9) == pytest.approx(mcnemar([[50, 29], [9, 10]], exact=True).pvalue)
 
 
 def test_paired_interval_by_hand() -> None:
@@ -75,14 +74,6 @@ def test_paired_interval_covers(discordance: tuple[float, float]) -> None:
     assert 0.935 <= covered <= 0.995
 
 
-def test_seed_interval_by_hand() -> None:
-    # 1, 2, 3: mean 2, standard deviation 1, error 1 / sqrt 3, t(0.975, 2) = 4.302653
-    low, high = seed_interval(np.array([1.0, 2.0, 3.0]))
-    assert (low, high) == pytest.approx((2 - 4.302653 / sqrt(3), 2 + 4.302653 / sqrt(3)), abs=1e-6)
-    # 0, 2: mean 1, standard deviation sqrt 2, error 1, t(0.975, 1) = 12.706205
-    assert seed_interval(np.array([0.0, 2.0])) == pytest.approx((1 - 12.706205, 1 + 12.706205), abs=1e-6)
-
-
 def flags(text: str) -> NDArray[np.bool_]:
     return np.array([mark == "1" for mark in text])
 
@@ -95,65 +86,7 @@ def test_paired_delta_by_hand() -> None:
     assert pair.interval == paired_interval(3, 1, 10)
 
 
-def test_one_seed_leaves_the_seed_variance_unknown() -> None:
-    baseline, run = flags("1111100000"), flags("1100010000")
-    mean, pair = mean_delta(baseline[None], run[None]), paired_delta(baseline, run)
-    assert (mean.delta, mean.interval, mean.p) == (pair.delta, pair.interval, pair.p)
-    assert mean.seeds == 1
-    assert mean.seed_sd is None
-    assert mean.seed_interval is None
-
-
-def test_identical_runs_give_no_difference_and_an_honest_width() -> None:
-    right = np.random.default_rng(0).random((3, 500)) < 0.7
-    mean = mean_delta(right, right)
-    assert (mean.delta, mean.p, mean.seed_sd) == (0, 1, 0)
-    assert mean.interval == paired_interval(0, 0, 500)
-
-
-def test_p_agrees_with_the_interval() -> None:
-    rng = np.random.default_rng(5)
-    for _ in range(60):
-        baseline, run = rng.random((2, 3, 100)) < np.array([0.7, 0.6])[:, None, None]
-        mean = mean_delta(baseline, run)
-        assert (mean.p < 0.05) == (not mean.interval.low <= 0 <= mean.interval.high)
-
-
-def test_a_single_image_and_a_constant_difference_are_survived() -> None:
-    assert mean_delta(np.array([[True], [True]]), np.array([[False], [True]])).delta == 50
-    everything = mean_delta(np.ones((2, 50), bool), np.zeros((2, 50), bool))
-    assert everything.delta == 100
-    assert everything.p < 1e-9
-
-
-def rejected(p_values: list[float], level: float) -> set[int]:
-    """Holm's sequentially rejective procedure (1979): stop at the first that is not small enough."""
-    found: set[int] = set()
-    for step, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        if p_values[place] > level / (len(p_values) - step):
-            break
-        found.add(place)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("raw", "adjusted"),
-    [
-        ([], []),
-        ([0.2], [0.2]),
-        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
-        ([0.9, 0.6, 0.01], [1.0, 1.0, 0.03]),
-        ([0.02, 0.02], [0.04, 0.04]),
-    ],
-)
-def test_holm_by_hand(raw: list[float], adjusted: list[float]) -> None:
-    assert holm(raw) == pytest.approx(adjusted)
-
-
-@given(st.lists(st.floats(0, 1), max_size=8), st.floats(0.001, 0.999))
-def test_holm_rejects_what_the_stepwise_procedure_rejects(p_values: list[float], level: float) -> None:
-    adjusted = holm(p_values)
-    # Products and quotients round differently where a p-value stands exactly at its bound.
-    if all(abs(p - level) > 1e-9 for p in adjusted):
-        assert {place for place, p in enumerate(adjusted) if p <= level} == rejected(p_values, level)
-    assert all(raw <= p <= 1 for raw, p in zip(p_values, adjusted, strict=True))
+def test_error_interval_is_statsmodels() -> None:
+    for wrong, images in ((0, 20), (7, 20), (15_000, 50_000)):
+        theirs = proportion_confint(wrong, images, method="wilson")
+        assert error_interval(wrong, images) == pytest.approx(tuple(100 * end for end in theirs))

@@ -1,123 +1,133 @@
-"""The rule of the verdict, case by case, and what is said of one ablation given the others."""
+"""The words of a verdict: the regions of claims, and the rules of `docs/statistics.md` case by case."""
 
-from pathlib import Path
+import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.weightstats import ttost_ind
 
-from alexnet.runs.collect import collect
-from alexnet.study.comparison import compare
-from alexnet.study.pairing import MEASURES
-from alexnet.study.power import power
-from alexnet.study.statistics import Interval, MeanDelta, holm, mean_delta
-from alexnet.study.verdict import Verdict, assess, verdict
-from tests.study.made_up import predictions, result, save
-from tests.study.made_up import study as made_up_study
+from alexnet.config.schema import Claim, Effect, Errors
+from alexnet.study.family import Interval
+from alexnet.study.verdict import Direction, Region, claimed_sign, direction, region, size
+from tests.study.test_family import BASELINE, ERRORS, NO_OVERLAP
+
+
+def claim(value: float | None = None, margin: float | None = None, **effect: object) -> Claim:
+    paper = Effect(top1=value, **effect)  # type: ignore[arg-type]
+    return Claim(title="", section="3", statement="", paper=paper, margin=Errors(top1=margin))
+
+
+def equals(value: float) -> Claim:
+    return claim(value)
+
+
+ABOUT_2, OVER_1 = claim(2.0, relation="about", unit=1.0), claim(1.0, relation="at_least")
+NO_EFFECT = claim(margin=0.5, relation="no_effect")
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "claim", "expected"),
+    ("claimed", "expected"),
     [
-        (0.5, 2.0, 1.4, "agrees"),
-        (0.5, 1.4, 1.4, "agrees"),
-        (0.2, 0.9, 1.4, "same sign"),
-        (2.0, 3.0, 1.4, "same sign"),
-        (-0.5, 2.0, 1.4, "not resolved"),
-        (0.0, 2.0, 1.4, "not resolved"),
-        (-0.5, 0.6, 1.4, "disagrees"),
-        (0.0, 0.6, 1.4, "disagrees"),
-        (-2.0, -0.5, 1.4, "disagrees"),
-        (-2.0, -0.5, -1.4, "agrees"),
-        (-0.9, -0.2, -1.4, "same sign"),
-        (-2.0, 0.0, -1.4, "not resolved"),
-        (0.5, 2.0, -1.4, "disagrees"),
-        (-1.0, 1.0, 0.0, "not resolved"),
-        (0.5, 1.0, 0.0, "disagrees"),
-        (-1.0, -0.5, 0.0, "disagrees"),
+        (equals(1.4), (1.35, 1.45)),
+        (claim(1.37, unit=0.01), (1.365, 1.375)),
+        (ABOUT_2, (1.5, 2.5)),
+        (OVER_1, (1.0, math.inf)),
+        (claim(1.0, relation="range", up_to=Errors(top1=2.0)), (1.0, 2.0)),
+        (NO_EFFECT, (-0.5, 0.5)),
+        (claim(margin=0.5, relation="not_worse"), (-math.inf, 0.5)),
     ],
 )
-def test_verdict_of_an_interval_follows_the_rule(low: float, high: float, claim: float, expected: str) -> None:
-    assert verdict(Interval(low, high), claim) == expected
+def test_region_of_each_relation(claimed: Claim, expected: tuple[float, float]) -> None:
+    found = region(claimed, "paper", "top1")
+    assert found is not None and (found.low, found.high) == pytest.approx(expected)
+    assert found.one_run == (claimed.paper.relation not in ("no_effect", "not_worse"))
 
 
-def test_verdict_without_a_number_is_none() -> None:
-    assert verdict(Interval(1, 2), None) is None
+def test_region_of_a_claim_without_a_number_is_none() -> None:
+    for words in (claim(), claim(relation="worse"), equals(1.4)):
+        assert region(words, "paper", "top5") is None and region(words, "log", "top1") is None
 
 
-@given(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), st.floats(-9, 9))
-def test_verdict_of_mirrored_figures_is_the_same(ends: tuple[float, float], claim: float) -> None:
-    low, high = sorted(ends)
-    found = verdict(Interval(low, high), claim)
-    assert found is verdict(Interval(-high, -low), -claim)
-    if found in (Verdict.AGREES, Verdict.NOT_RESOLVED):
-        assert low <= claim <= high
+def test_sign_of_a_claim_in_words() -> None:
+    signs = [claimed_sign(claim(relation=word), "top1") for word in ("worse", "better", "equals")]
+    assert signs == [1, -1, 0]
+    assert claimed_sign(equals(-2.0), "top1") == -1
+    by_log = Claim(title="", section="log", statement="", log=Effect(top1=1.164))
+    assert claimed_sign(by_log, "top1") == 1
 
 
-def mean(seeds: int, images: int = 1000) -> MeanDelta:
-    """About three points, one image in five discordant."""
-    draws = np.random.default_rng(3).random((seeds, images))
-    return mean_delta(draws > 0.115, (draws < 0.785) | (draws > 0.93))
-
-
-def test_assess_several_seeds_gives_verdicts_and_power() -> None:
-    seen = mean(5)
-    assessed = assess(seen, holm_p=0.25, paper=3.0, log=-3.0)
-    assert (assessed.holm_p, assessed.paper, assessed.log) == (0.25, Verdict.AGREES, Verdict.DISAGREES)
-    assert assessed.no_power_reason is None
-    assert assessed.min_detectable_effect is not None
-    assert seen.components is not None
-    assert power(seen.components, 5, assessed.min_detectable_effect) == pytest.approx(0.8, abs=1e-6)
-    # The number of seeds and the smallest delta are two sides of one thing.
-    assert assess(seen, holm_p=1, paper=assessed.min_detectable_effect * 1.001, log=None).seeds_needed == 5
-    assert assess(seen, holm_p=1, paper=assessed.min_detectable_effect * 0.999, log=None).seeds_needed == 6
-
-
-def test_assess_one_seed_knows_no_spread() -> None:
-    assessed = assess(mean(1, images=5000), holm_p=1, paper=3.0, log=None)
-    assert (assessed.paper, assessed.log) == (Verdict.AGREES, None)
-    assert (assessed.seeds_needed, assessed.min_detectable_effect) == (None, None)
-    assert assessed.no_power_reason == "the spread between seeds is unknown"
-
-
-def test_assess_without_a_number_says_so() -> None:
-    assessed = assess(mean(3), holm_p=1, paper=None, log=3.0)
-    assert (assessed.paper, assessed.seeds_needed, assessed.no_power_reason) == (
-        None,
-        None,
-        "the paper gives no number",
+@pytest.mark.parametrize(
+    ("claimed", "delta", "half", "narrow", "prediction", "least", "word"),
+    [
+        (equals(1.4), 1.25, 0.37, 0.30, 0.73, 0.54, "agrees"),
+        (equals(2.1), 1.25, 0.37, 0.30, 0.73, 0.54, "smaller"),
+        (equals(0.4), 0.39, 0.37, 0.30, 0.73, 0.54, "not testable"),
+        (equals(0.4), 0.39, 0.25, 0.20, 0.40, 0.30, "not resolved"),
+        (equals(1.4), 0.30, 0.37, 0.30, 1.20, 0.54, "not resolved"),
+        (ABOUT_2, 2.05, 0.30, 0.25, 0.70, 0.54, "confirmed"),
+        (ABOUT_2, 1.10, 0.37, 0.30, 0.73, 0.54, "agrees"),
+        (OVER_1, 1.90, 0.37, 0.30, 0.73, 0.54, "confirmed"),
+        (OVER_1, 1.10, 0.37, 0.30, 0.73, 0.54, "agrees"),
+        (OVER_1, 0.10, 0.37, 0.30, 0.73, 0.54, "smaller"),
+        (NO_EFFECT, 0.10, 0.37, 0.30, 0.73, 0.54, "confirmed"),
+        (NO_EFFECT, 0.30, 0.37, 0.30, 0.73, 0.54, "not resolved"),
+        (NO_EFFECT, 1.10, 0.37, 0.30, 0.73, 0.54, "larger"),
+        (equals(1.4), 3.00, 0.37, 0.30, 0.73, 0.54, "larger"),
+    ],
+)
+def test_size_by_the_rules(
+    claimed: Claim, delta: float, half: float, narrow: float, prediction: float, least: float, word: str
+) -> None:
+    allowed = region(claimed, "paper", "top1")
+    assert allowed is not None
+    assert word == size(
+        allowed,
+        delta,
+        interval=Interval(delta - half, delta + half),
+        narrow=Interval(delta - narrow, delta + narrow),
+        half=prediction,
+        least=least,
     )
-    assert assessed.min_detectable_effect is not None
-    assert assess(mean(3), holm_p=1, paper=0.0, log=None).no_power_reason == "the paper's number is 0"
+    if allowed.sign:  # the same of a claim that the error falls
+        mirrored = Region(low=-allowed.high, high=-allowed.low, one_run=allowed.one_run)
+        assert word == size(
+            mirrored,
+            -delta,
+            interval=Interval(-delta - half, -delta + half),
+            narrow=Interval(-delta - narrow, -delta + narrow),
+            half=prediction,
+            least=least,
+        )
 
 
-def test_assess_a_test_set_too_small_says_so() -> None:
-    rng = np.random.default_rng(0)
-    baseline, run = rng.random((2, 1, 200)) < 0.7
-    same = mean_delta(np.repeat(baseline, 4, axis=0), np.repeat(run, 4, axis=0))
-    assessed = assess(same, holm_p=1, paper=0.4, log=None)
-    assert assessed.seeds_needed is None
-    assert assessed.no_power_reason == "the test set is too small for it, whatever the number of seeds"
+@pytest.mark.parametrize(
+    ("delta", "significant", "sign", "margin", "word"),
+    [
+        (1.2, True, 1, 0.3, "as claimed"),
+        (-1.2, True, -1, 0.3, "as claimed"),
+        (-1.2, True, 1, 0.3, "opposite"),
+        (1.2, True, 0, 0.3, "worse"),
+        (-1.2, True, 0, 0.3, "better"),
+        (0.1, True, 1, 0.3, "as claimed"),  # rule 1 comes first
+        (0.05, False, 1, 0.3, "no effect"),
+        (0.15, False, 1, 0.3, "not resolved"),
+        (0.05, False, 1, None, "not resolved"),
+    ],
+)
+def test_direction_by_the_rules(delta: float, significant: bool, sign: int, margin: float | None, word: str) -> None:
+    narrow = Interval(delta - 0.2, delta + 0.2)
+    found = direction(delta, significant=significant, sign=sign, narrow=narrow, margin=margin)
+    assert found == word
 
 
-def test_assess_every_ablation_of_a_table(tmp_path: Path) -> None:
-    (table,) = compare(collect([made_up_study(tmp_path)]).runs, split=None, view="ten_crop")
-    baseline, *ablations = table.rows
-    assert baseline.assessments == {}
-    for name in MEASURES:
-        adjusted = holm([row.deltas[name].p for row in ablations])
-        assert [row.assessments[name].holm_p for row in ablations] == adjusted
-    verdicts = {row.ablation: row.assessments["top1"].paper for row in ablations}
-    assert verdicts["no_dropout"] is verdicts["isolated_columns"] is verdicts["no_dropout+no_lrn"] is None
-    assert verdicts["one_column"] in list(Verdict)
-
-
-def test_assess_leaves_an_ablation_without_baseline_out_of_holm(tmp_path: Path) -> None:
-    save(tmp_path, result(), predictions(300, 100))
-    save(tmp_path, result("no_lrn"), predictions(310, 100))
-    save(tmp_path, result("no_color", 1), predictions(310, 100))
-    (table,) = compare(collect([tmp_path]).runs, split=None, view="ten_crop")
-    by_name = {row.ablation: row for row in table.rows}
-    assert by_name["no_color"].assessments == {}
-    assert by_name["no_lrn"].assessments["top1"].holm_p == by_name["no_lrn"].deltas["top1"].p
+def test_no_effect_is_two_one_sided_tests() -> None:
+    ablated, baseline = np.array(ERRORS[NO_OVERLAP]), np.array(ERRORS[BASELINE])
+    p, *_ = ttost_ind(ablated, baseline, -0.5, 0.5)
+    found = stats.ttest_ind(ablated, baseline).confidence_interval(0.9)
+    assert (p, found.low, found.high) == pytest.approx((0.2381, 0.0790, 0.6943), abs=5e-5)
+    delta = float(ablated.mean() - baseline.mean())
+    for margin in (0.5, 0.69, 0.70):
+        word = direction(delta, significant=False, sign=1, narrow=Interval(found.low, found.high), margin=margin)
+        shown = ttost_ind(ablated, baseline, -margin, margin)[0] < 0.05
+        assert (word is Direction.NO_EFFECT) == shown

@@ -84,6 +84,17 @@ def _add_before_training(commands: Commands) -> None:
     command.add_argument("overrides", nargs="*", help="as for train.py, such as columns=one lrn=none +ablation=conv6")
     command.add_argument("--classes", type=int, default=1000, help="number of classes (default 1000)")
 
+    command = _add(commands, "plan", "write the plan of a study, to be fixed before its first run")
+    command.add_argument("file", type=Path, help="file to write, such as plan.yaml")
+    command.add_argument("overrides", nargs="*", help="of every run: experiment=tiny_imagenet optimizer.lr=0.005")
+    command.add_argument("--ablations", required=True, help="such as no_lrn,no_dropout,no_lrn+no_dropout")
+    command.add_argument("--seeds", default="5,10", help="seeds of each ablation at each look (default 5,10)")
+    command.add_argument("--levels", default="0.01,0.04", help="level of each look (default 0.01,0.04)")
+    command.add_argument("--baseline-seeds", type=int, default=10, help="seeds of the baseline (default 10)")
+    command.add_argument("--measure", choices=("top1", "top5"), default="top1", help="primary measure (default top1)")
+    command.add_argument("--margin", type=float, help="points that do not matter (default: each claim's)")
+    command.add_argument("--name", help="of the study (default: that of the file)")
+
 
 def _add_about_runs(commands: Commands) -> None:
     runs = argparse.ArgumentParser(add_help=False)

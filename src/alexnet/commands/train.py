@@ -20,6 +20,7 @@ from alexnet.config.overrides import explain
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors
 from alexnet.evaluation.table import show_again
 from alexnet.runs.directory import TERMINAL_LOG
+from alexnet.runs.plan import read_plan
 from alexnet.runs.result import Result, finished_result
 from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
 
@@ -31,11 +32,13 @@ Train AlexNet, without some of its ingredients if you like, and compare. `alexne
   python train.py +ablation=no_lrn                   one ingredient removed; [no_lrn,no_dropout] for two
   python train.py -m '+ablation=glob(*)' seed=0,1,2  a study: all combinations, and the comparison
   python train.py experiment=study_small             a study that names its own ablations and seeds
+  python train.py study.plan=plan.yaml               the next look of a planned study; alexnet plan writes the file
   python train.py optimizer.lr=0.02 schedule.epochs=9   single values
   python train.py --cfg job                          show the configuration instead; --hydra-help for more
 
 Groups and their choices (files in conf/ and ablations/; subfolders such as ablation=source/init besides):
 """
+PLAN = "study.plan="
 TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 
@@ -57,6 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand its exceptions on instead of printing them
     with one_line_errors():
+        sys.argv = [sys.argv[0], *_with_plan(sys.argv[1:])]
         try:
             register()
             train()
@@ -68,6 +72,19 @@ def main(arguments: list[str] | None = None) -> None:
             if wants_traceback or (text := explain(error, sys.argv[1:])) is None:
                 raise
             raise UserError(text) from error
+
+
+def _with_plan(arguments: list[str]) -> list[str]:
+    """Return the arguments with what a plan says of every run; with `study.plan` alone, those of a study."""
+    files = [one.partition("=")[2] for one in arguments if one.startswith(PLAN)]
+    if not files or not files[-1] or files[-1] == "null":
+        return arguments
+    plan = read_plan(Path(files[-1]))
+    mine = {one.lstrip("+").partition("=")[0] for one in arguments}
+    shared = [one for one in plan.overrides if one not in arguments]
+    is_run = bool(mine & {"seed", "ablation"})
+    many = [] if is_run or {"-m", "--multirun"} & set(arguments) else ["--multirun"]
+    return [*many, *shared, *arguments]
 
 
 def _help() -> str:
@@ -133,6 +150,10 @@ def _result(job: Job, directory: Path, of_hydra: HydraConf, console: Console) ->
     if not job.config.restart and (done := finished_result(directory)) is not None:
         return show_again(done, directory, precision=job.config.hardware.precision, console=console)
     if of_hydra.mode is not RunMode.MULTIRUN:
+        if job.config.study.plan:
+            from alexnet.sweep.plan import check_in_plan
+
+            check_in_plan(job)
         console.print(f"{job.name}: importing torch", highlight=False, soft_wrap=True)
         print_unreached_milestones([job], console)
     from alexnet.sweep.gpus import stay_on_one_gpu

@@ -9,6 +9,8 @@ from alexnet.errors import UserError, did_you_mean
 
 MISSING: Any = "???"
 """OmegaConf's mark of a value that `conf/` has to give."""
+ADDED_LATER = {"added_later": True}
+"""Metadata of a field that files from before it existed lack: they mean its default."""
 BOUNDS = {
     "ge": (operator.ge, "at least"),
     "gt": (operator.gt, "above"),
@@ -68,11 +70,12 @@ class Group:
         """
         for entry in fields(self):  # type: ignore[arg-type]
             key, value = f"{prefix}{entry.name}", getattr(self, entry.name)
+            limits = {name: limit for name, limit in entry.metadata.items() if name not in ADDED_LATER}
             parts = {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
             for name, part in parts.items():
                 if isinstance(part, Group):
                     part.check(f"{name}.")
-                elif part is not None and (text := problem(part, **entry.metadata)):
+                elif part is not None and (text := problem(part, **limits)):
                     raise UserError(f"{name}={str(part).replace(' ', '')}: {text}")
         self.check_relations()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
 from alexnet.config import values
-from alexnet.config.checks import MISSING, Group, limited, problem, require
+from alexnet.config.checks import ADDED_LATER, MISSING, Group, limited, problem, require
 
 CIFAR_NORMALIZED = (1, 2)
 """Convolutions of the CIFAR-10 nets that can be normalized."""
@@ -20,6 +20,27 @@ class Errors(Group):
     top5: float | None = None
 
 
+RELATIONS = ("equals", "about", "at_least", "range", "no_effect", "not_worse", "worse", "better")
+"""How a claim limits the rise of the error: `docs/statistics.md` gives the region of each."""
+
+
+@dataclass
+class Effect(Errors):
+    """The rise of the error, in percentage points, that a source gives for an ablation."""
+
+    relation: str = limited("equals", choices=RELATIONS, **ADDED_LATER)
+    unit: float = limited(0.1, gt=0, **ADDED_LATER)  # what the number is rounded to; twice that for a difference of two
+    up_to: Errors = field(default_factory=Errors, metadata=ADDED_LATER)  # the upper end of a `range`
+    experiments: list[str] = field(default_factory=list, metadata=ADDED_LATER)  # with the source's data and recipe
+    images: int | None = limited(None, gt=0, **ADDED_LATER)  # test images of the published runs
+    of: str | None = field(default=None, metadata=ADDED_LATER)  # which runs the number is a difference of
+
+    @property
+    def needs_margin(self) -> bool:
+        """Whether the claim is that there is no effect, or none for the worse, beyond a margin."""
+        return self.relation in ("no_effect", "not_worse")
+
+
 @dataclass
 class Claim(Group):
     """What the paper and its authors' log say about one ablation."""
@@ -27,8 +48,18 @@ class Claim(Group):
     title: str = MISSING
     section: str = MISSING  # of the paper; `log` or `source` if only the authors' log or released code speaks of it
     statement: str = MISSING  # in our words
-    paper: Errors = field(default_factory=Errors)  # rise of the error, in percentage points
-    log: Errors = field(default_factory=Errors)  # the same in the authors' log
+    paper: Effect = field(default_factory=Effect)
+    log: Effect = field(default_factory=Effect)
+    margin: Errors = field(default_factory=Errors, metadata=ADDED_LATER)  # points up to which there is no effect
+    measurable: str | None = field(default=None, metadata=ADDED_LATER)  # what a claim in words is measured by, and why
+
+    def check_relations(self) -> None:
+        for effect in (self.paper, self.log):
+            needed = {"margin": self.margin} if effect.needs_margin else {}
+            needed |= {"up_to": effect.up_to} if effect.relation == "range" else {}
+            for name, given in needed.items():
+                known = (given.top1, given.top5) != (None, None)
+                require(known, f"{self.title}: relation={effect.relation} needs {name}, such as {name}.top1=0.3")
 
 
 @dataclass
@@ -69,6 +100,7 @@ class Config(Group):
     hardware: values.HardwareConfig = MISSING
     devices: values.DevicesConfig = field(default_factory=values.DevicesConfig)
     wandb: values.WandbConfig = MISSING
+    study: values.StudyConfig = field(default_factory=values.StudyConfig)
     target: Target = field(default_factory=Target)  # the paper's own errors, if the experiment is one of the paper's
     ablations: dict[str, Claim] = field(default_factory=dict)  # the claims under test; each ablation adds its own
     runs: str = "runs"  # folder of run directories
@@ -113,7 +145,7 @@ class Config(Group):
 ConfigTree = dict[str, Any]
 """A configuration as plain nested dicts, lists, numbers and strings."""
 
-NON_IDENTITY_KEYS = ("runs", "restart", "hardware", "devices", "wandb", "target", "data.packs")
+NON_IDENTITY_KEYS = ("runs", "restart", "hardware", "devices", "wandb", "target", "study", "data.packs")
 """Keys that say where or how a run computes, not what: they are no part of its identity."""
 
 

@@ -315,6 +315,13 @@ class DevicesConfig(Group):
 
 
 @dataclass
+class StudyConfig(Group):
+    """The study that a run belongs to."""
+
+    plan: str | None = None  # file of its plan; alone on the command line it starts the next look of the study
+
+
+@dataclass
 class WandbConfig(Group):
     """Weights & Biases."""
 

@@ -4,8 +4,6 @@ import math
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-ADDED_LATER = {"added_later": True}
-"""Metadata of a field that files from before it existed lack: they mean its default."""
 NAMES = {
     str: "a string", int: "a whole number", float: "a number", bool: "true or false", dict: "a JSON object",
     list: "a list",
@@ -45,11 +43,12 @@ def decode(kind: Any, value: object, field: str = "") -> Any:
     if origin is dict:
         items = _typed(dict, value, field).items()
         return {name: decode(arguments[1], item, _join(field, name)) for name, item in items}
-    if origin is tuple:
+    if origin in (tuple, list):
         values = _typed(list, value, field)
-        kinds = arguments[:1] * len(values) if arguments[-1] is Ellipsis else arguments
+        any_length = origin is list or arguments[-1] is Ellipsis
+        kinds = arguments[:1] * len(values) if any_length else arguments
         require(len(values) == len(kinds), field, f"a list of {len(kinds)} is needed, not of {len(values)}")
-        return tuple(decode(*pair, f"{field}[{index}]") for index, pair in enumerate(zip(kinds, values, strict=True)))
+        return origin(decode(*pair, f"{field}[{index}]") for index, pair in enumerate(zip(kinds, values, strict=True)))
     if origin is Literal and value not in arguments:
         raise FieldError(field, f"{_shown(value)} is not one of: {', '.join(arguments)}")
     return value if kind is Any or origin is Literal else _typed(kind, value, field)

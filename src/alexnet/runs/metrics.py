@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 
+from alexnet.config.checks import ADDED_LATER
 from alexnet.files import replace_file
-from alexnet.runs.decode import ADDED_LATER, decode
+from alexnet.runs.decode import decode
 from alexnet.runs.directory import METRICS_FILE
 
 

@@ -11,14 +11,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from alexnet.config.schema import Claim, Target
+from alexnet.config.checks import ADDED_LATER
+from alexnet.config.schema import RELATIONS, Claim, Target
 from alexnet.errors import UserError
 from alexnet.files import replace_file
-from alexnet.runs.decode import ADDED_LATER, FieldError, decode, require
+from alexnet.runs.decode import FieldError, decode, require
 from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.plan import BASELINE as BASELINE
+from alexnet.runs.plan import Plan
 
 SCHEMA_VERSION = 1
-BASELINE = "baseline"
 Status = Literal["finished", "failed", "interrupted"]
 
 
@@ -126,6 +128,8 @@ class Result:
     """None where every weight was drawn."""
     precision: str | None = field(default=None, metadata=ADDED_LATER)
     """`hardware.precision`; None where it was not noted yet."""
+    plan: Plan | None = field(default=None, metadata=ADDED_LATER)
+    """The plan that the run belongs to; None for a run without one."""
 
     def __post_init__(self) -> None:
         finished = self.status == "finished"
@@ -133,6 +137,11 @@ class Result:
         require(bool(self.errors) == finished, "errors", "a finished run has some, any other has none")
         require(self.seed >= 0, "seed", f"{self.seed} is negative")
         require(bool(self.ablation), "ablation", "empty")
+        for name, claim in self.claims.items():
+            for source in ("paper", "log"):
+                relation = getattr(claim, source).relation
+                known = f"{relation!r} is not one of: {', '.join(RELATIONS)}"
+                require(relation in RELATIONS, f"claims.{name}.{source}.relation", known)
         try:
             shlex.split(self.command)
         except ValueError as error:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from alexnet.runs.collect import Run
+from alexnet.study.assessment import Assessment, Outlook
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.pairing import MEASURES, Evaluated
-from alexnet.study.verdict import Assessment, Verdict
+from alexnet.study.verdict import Direction
 from alexnet.study.wording import Record, csv_text, shown_interval, shown_p, shown_points
-
-ONE_SEED_MARK = "*"
 
 
 @dataclass(frozen=True)
@@ -42,40 +41,72 @@ class Column:
         return "" if found is None else self.text(found)
 
 
-def _value(verdict: Verdict | None) -> str | None:
-    return verdict and verdict.value
+TOO_FEW = Direction.TOO_FEW_SEEDS
 
 
-def _shown(assessment: Assessment, verdict: Verdict | None) -> str:
-    """Show one of its verdicts, with a mark if it rests on one seed."""
-    return f"{verdict}{ONE_SEED_MARK if assessment.seeds == 1 else ''}" if verdict else ""
+def _flagged(assessment: Assessment, word: str) -> str:
+    """Show a verdict, worded as flagged if there is a doubt."""
+    return f"{word}, flagged" if word and assessment.doubts else word
 
 
-def _detectable(assessment: Assessment) -> str:
-    effect = assessment.min_detectable_effect
-    return "unknown" if effect is None else f"{effect:.2f}"
+def _size(assessment: Assessment, source: str) -> str:
+    """Show the verdict on the size that a source gives, or why there is none; empty if it gives no number."""
+    verdict = assessment.sizes.get(source)
+    if verdict is None:
+        return ""
+    return _flagged(assessment, verdict.size) if verdict.size else f"({verdict.reason})"
+
+
+def _half(assessment: Assessment, source: str) -> float | None:
+    verdict = assessment.sizes.get(source)
+    return float(verdict.prediction.half) if verdict and verdict.prediction else None
+
+
+def _seeds(outlook: Outlook) -> str:
+    """Show the seeds needed with their range, or why there are none."""
+    if outlook.seeds_needed is None:
+        return str(outlook.reason)
+    few, many = outlook.seeds_range
+    return f"{outlook.seeds_needed} ({few or 'over 1000'}-{many or 'over 1000'})"
 
 
 COLUMNS = (
     Column("error", "errors", lambda error: error, "Error", "{:.2f}".format),
-    Column("delta", "deltas", lambda d: d.delta, "Delta", lambda d: f"{d.delta:+.2f}"),
-    Column("low", "deltas", lambda d: d.interval.low, "95 % interval", lambda d: shown_interval(d.interval)),
-    Column("high", "deltas", lambda d: d.interval.high),
-    Column("p", "deltas", lambda d: d.p, "p", lambda d: shown_p(d.p)),
+    Column("delta", "assessments", lambda a: a.delta, "Delta", lambda a: f"{a.delta:+.2f}"),
+    Column("low", "assessments", lambda a: a.interval.low, "Interval", lambda a: shown_interval(a.interval)),
+    Column("high", "assessments", lambda a: a.interval.high),
+    Column("confidence", "assessments", lambda a: a.confidence),
+    Column("p", "assessments", lambda a: a.p, "p", lambda a: shown_p(a.p)),
     Column("holm_p", "assessments", lambda a: a.holm_p, "Holm p", lambda a: shown_p(a.holm_p)),
-    Column("seed_sd", "deltas", lambda d: d.seed_sd),
-    Column("seed_low", "deltas", lambda d: d.seed_interval and d.seed_interval.low),
-    Column("seed_high", "deltas", lambda d: d.seed_interval and d.seed_interval.high),
+    Column("run_sd", "assessments", lambda a: a.run_sd),
     Column("paper", "claims", lambda c: c.get("paper"), "Paper", lambda c: shown_points(c.get("paper"))),
     Column("log", "claims", lambda c: c.get("log"), "Log", lambda c: shown_points(c.get("log"))),
-    Column("paper_verdict", "assessments", lambda a: _value(a.paper), "Verdict", lambda a: _shown(a, a.paper)),
-    Column("log_verdict", "assessments", lambda a: _value(a.log), "Verdict on log", lambda a: _shown(a, a.log)),
     Column(
-        "seeds_needed", "assessments", lambda a: a.seeds_needed,
-        "Seeds needed", lambda a: str(a.seeds_needed or a.no_power_reason),
+        "direction", "assessments", lambda a: a.direction.value,
+        "Direction", lambda a: a.direction if a.direction is TOO_FEW else _flagged(a, a.direction),
     ),
-    Column("no_seeds", "assessments", lambda a: a.no_power_reason),
-    Column("resolvable", "assessments", lambda a: a.min_detectable_effect, "Detectable", _detectable),
+    Column("size", "assessments", lambda a: _size(a, "paper"), "Size", lambda a: _size(a, "paper")),
+    Column("log_size", "assessments", lambda a: _size(a, "log"), "Size, log", lambda a: _size(a, "log")),
+    Column("one_run", "assessments", lambda a: _half(a, "paper")),
+    Column(
+        "seeds_needed", "assessments", lambda a: a.outlook.seeds_needed,
+        "Seeds needed", lambda a: _seeds(a.outlook),
+    ),
+    Column("seeds_needed_low", "assessments", lambda a: a.outlook.seeds_range[0]),
+    Column("seeds_needed_high", "assessments", lambda a: a.outlook.seeds_range[1]),
+    Column("no_seeds", "assessments", lambda a: a.outlook.reason),
+    Column(
+        "resolvable", "assessments", lambda a: a.outlook.min_detectable_effect, "Detectable",
+        lambda a: "unknown" if (least := a.outlook.min_detectable_effect) is None else f"{least:.2f}",
+    ),
+    Column("interaction", "assessments", lambda a: a.interaction and float(a.interaction.value)),
+    Column("interaction_low", "assessments", lambda a: a.interaction and a.interaction.interval().low),
+    Column("interaction_high", "assessments", lambda a: a.interaction and a.interaction.interval().high),
+    Column("interaction_holm_p", "assessments", lambda a: a.interaction_holm_p),
+    Column("ten_crop_gain", "gains", lambda gain: float(gain.value)),
+    Column("ten_crop_gain_low", "gains", lambda gain: gain.interval().low),
+    Column("ten_crop_gain_high", "gains", lambda gain: gain.interval().high),
+    Column("flags", "assessments", lambda a: "; ".join(flag.text for flag in a.flags) or None),
 )  # fmt: skip
 SHOWN_COLUMNS = {column.key: column for column in COLUMNS if column.heading}
 RUN_COLUMNS = (

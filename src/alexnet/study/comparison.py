@@ -1,34 +1,36 @@
 """Comparison tables: every ablation with its baseline, before any formatting."""
 
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import yaml
 
 from alexnet.config.schema import Claim, Target
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
+from alexnet.runs.directory import CONFIG_FILE
+from alexnet.runs.metrics import read_metrics
+from alexnet.runs.plan import Plan
 from alexnet.runs.result import BASELINE
+from alexnet.study.assessment import SOURCES, Assessment, assess, ten_crop_gains
+from alexnet.study.family import Estimate
+from alexnet.study.flags import Flag, training_flags
+from alexnet.study.looks import judge
 from alexnet.study.pairing import (
     MEASURES,
     Evaluated,
     Note,
     distinguishing_overrides,
+    drop_copies,
     drop_duplicates,
     evaluate,
     group_runs,
-    missing_baselines,
-    mixed_precisions,
+    missing_baseline,
     pair,
 )
-from alexnet.study.statistics import MeanDelta, holm, mean_delta
-from alexnet.study.verdict import Assessment, assess
-
-SOURCES = ("paper", "log")
-"""Of claims: the paper, and its authors' log."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,19 +39,16 @@ class AblationRow:
 
     ablation: str
     runs: tuple[Evaluated, ...]
-    """In order of seeds, those with a baseline first."""
-    assessments: dict[str, Assessment] = field(default_factory=dict)
-    """Follow once all rows are known; stay empty if `deltas` is."""
-
-    @property
-    def counted(self) -> tuple[Evaluated, ...]:
-        """The runs that the means are over: those with a baseline if any has one, else all."""
-        return tuple(one for one in self.runs if one.baseline) or self.runs
+    """In order of seeds."""
+    assessments: Mapping[str, Assessment] = field(default_factory=dict)
+    """Empty for the baseline, and without one."""
+    gains: Mapping[str, Estimate] = field(default_factory=dict)
+    """By how many points ten crops lower the error; empty if they are not compared or only one view is known."""
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds of the runs that the means are over."""
-        return [one.run.result.seed for one in self.counted]
+        """Return the seeds of the runs."""
+        return [one.run.result.seed for one in self.runs]
 
     @property
     def claim(self) -> Claim | None:
@@ -59,24 +58,19 @@ class AblationRow:
     @cached_property
     def errors(self) -> dict[str, float]:
         """Percent, mean over seeds."""
-        return {name: float(np.mean([one.errors[name] for one in self.counted])) for name in MEASURES}
+        return {name: float(np.mean([one.errors[name] for one in self.runs])) for name in MEASURES}
 
-    @cached_property
-    def deltas(self) -> dict[str, MeanDelta]:
-        """Empty for the baseline, and if no run has a baseline."""
-        pairs = [(one.baseline.correct, one.correct) for one in self.counted if one.baseline]
-        return {
-            name: mean_delta(*(np.stack([correct[name] for correct in side]) for side in zip(*pairs, strict=True)))
-            for name in MEASURES
-            if pairs
-        }
+    @property
+    def doubts(self) -> tuple[Flag, ...]:
+        """The flags of the row's verdicts, each once."""
+        return tuple({flag: None for one in self.assessments.values() for flag in one.doubts})
 
     @property
     def claims(self) -> dict[str, dict[str, float]]:
         """The rise of the error, in points, that each of `SOURCES` claims, if it does."""
         given = {name: getattr(self.claim, name) for name in SOURCES} if self.claim else {}
         return {
-            measure: {name: value for name, errors in given.items() if (value := getattr(errors, measure)) is not None}
+            measure: {name: value for name, effect in given.items() if (value := getattr(effect, measure)) is not None}
             for measure in MEASURES
         }
 
@@ -97,6 +91,8 @@ class ComparisonTable:
     view: str
     images: int
     """In the evaluated split; 0 if no run could be evaluated."""
+    plan: Plan | None
+    """What was fixed before the first run; None without a plan."""
     rows: tuple[AblationRow, ...]
     unfinished: tuple[Run, ...]
     notes: tuple[Note, ...]
@@ -130,9 +126,29 @@ def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Compar
 def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, overrides: str) -> ComparisonTable:
     distinct, duplicates = drop_duplicates(members)
     usable, left_out = evaluate((run for run in distinct if run.finished), split, view)
-    rows = _rows(pair(usable))
-    paired = [one for row in rows for one in row.runs]
+    different, copies = drop_copies(usable)
+    plan, unplanned = _plan(different)
     result = members[0].result
+    arms: dict[str, list[Evaluated]] = {BASELINE: []}
+    for one in pair(different):
+        if plan is None or _objection(plan, one) is None:
+            arms.setdefault(one.run.result.ablation, []).append(one)
+    arms = {name: members for name, members in arms.items() if members}
+    flags = [*_unplanned_flags(arms, plan), *_training_flags(arms.get(BASELINE, ()), split)]
+    if plan:
+        assessments = judge(arms, plan, experiment=result.experiment, table_flags=flags).assessments
+    else:
+        assessments = {name: assess(arms, name, experiment=result.experiment, table_flags=flags) for name in MEASURES}
+    gains = {measure: ten_crop_gains(arms, measure) for measure in MEASURES}
+    rows = [
+        AblationRow(
+            ablation=name,
+            runs=tuple(ones),
+            assessments={measure: by_name[name] for measure, by_name in assessments.items() if name in by_name},
+            gains={measure: by_name[name] for measure, by_name in gains.items() if name in by_name},
+        )
+        for name, ones in arms.items()
+    ]
     return ComparisonTable(
         experiment=result.experiment,
         recipe=result.recipe,
@@ -144,24 +160,51 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         split=split,
         view=view,
         images=len(usable[0].labels) if usable else 0,
-        rows=tuple(rows),
+        plan=plan,
+        rows=tuple(sorted(rows, key=_order)),
         unfinished=tuple(run for run in distinct if not run.finished),
-        notes=(*duplicates, *left_out, *missing_baselines(paired, runs), *mixed_precisions(paired)),
+        notes=(*duplicates, *left_out, *copies, *unplanned, *missing_baseline(arms, runs)),
     )
 
 
-def _rows(paired: Sequence[Evaluated]) -> list[AblationRow]:
-    ablations: dict[str, list[Evaluated]] = defaultdict(list)
-    for one in paired:
-        ablations[one.run.result.ablation].append(one)
-    rows = [AblationRow(ablation=name, runs=tuple(members)) for name, members in ablations.items()]
-    tested = [row for row in rows if row.deltas]
-    for name in MEASURES:
-        p_values = holm([row.deltas[name].p for row in tested])
-        for row, p in zip(tested, p_values, strict=True):
-            claims = row.claims[name]
-            row.assessments[name] = assess(row.deltas[name], holm_p=p, paper=claims.get("paper"), log=claims.get("log"))
-    return sorted(rows, key=_order)
+def _plan(evaluated: Sequence[Evaluated]) -> tuple[Plan | None, list[Note]]:
+    """Return the plan of the runs, None without one or with several; note the runs outside of it."""
+    plans = {plan.hash: plan for one in evaluated if (plan := one.run.result.plan)}
+    if len(plans) > 1:
+        names = ", ".join(f"{plan.name} ({key})" for key, plan in plans.items())
+        return None, [Note(f"The runs belong to several plans: {names}. None of them holds for all; pass one's runs.")]
+    plan = next(iter(plans.values()), None)
+    objections = [(one, _objection(plan, one)) for one in evaluated] if plan else []
+    return plan, [Note(f"{one.run}: left out, {text}.") for one, text in objections if text]
+
+
+def _objection(plan: Plan, one: Evaluated) -> str | None:
+    return plan.objection(one.run.result.ablation, one.run.result.seed)
+
+
+def _unplanned_flags(arms: Mapping[str, Sequence[Evaluated]], plan: Plan | None) -> list[Flag]:
+    """Flag seeds that may have been added, or kept, because of what was seen."""
+    if plan:
+        before = [one for members in arms.values() for one in members if one.run.result.plan is None]
+        text = f"{len(before)} runs of the plan were made without it"
+        return [Flag(name="unplanned", text=text)] if before else []
+    counts = {len(members) for name, members in arms.items() if name != BASELINE}
+    text = "seeds were added without a plan, as the ablations have different numbers of them: p may be too small"
+    return [Flag(name="unplanned", text=text)] if len(counts) > 1 else []
+
+
+def _training_flags(baselines: Sequence[Evaluated], split: str) -> list[Flag]:
+    """Flag how the baseline was trained, as far as its run directories say."""
+    curves, plateau = [], False
+    for one in baselines:
+        metrics = read_metrics(one.run.directory)
+        curves.append([epoch.val_top1_error for epoch in metrics.epochs if epoch.val_top1_error is not None])
+        try:
+            schedule = yaml.safe_load((one.run.directory / CONFIG_FILE).read_text(encoding="utf-8"))["schedule"]
+            plateau |= schedule["kind"] == "plateau"
+        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+            continue  # a report needs no more than results and predictions
+    return training_flags(curves, plateau=plateau, split=split)
 
 
 def _order(row: AblationRow) -> tuple[int, list[int], str]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from alexnet.config.schema import NON_IDENTITY_KEYS
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.predictions import read_predictions
-from alexnet.runs.result import Result
+from alexnet.runs.predictions import ViewPredictions, read_predictions
+from alexnet.runs.result import BASELINE, Result
 from alexnet.study.statistics import PairedDelta, paired_delta
 
 MEASURES = ("top1", "top5")
@@ -42,6 +42,11 @@ class Evaluated:
     """[N], the images' true classes."""
     correct: Mapping[str, NDArray[np.bool_]]
     """[N] each."""
+    most_guessed: float
+    """Share of the images for which the network guesses its most frequent class."""
+    gain: Mapping[str, NDArray[np.int8]] | None = None
+    """[N] each, 1 where ten crops are right and the center crop is wrong, -1 where it is the other way round; None for
+    other views."""
     baseline: "Evaluated | None" = None
     """The run without the ablation, with the same seed; None for a baseline and for a run without one."""
 
@@ -57,7 +62,7 @@ class Evaluated:
 
     @cached_property
     def deltas(self) -> dict[str, PairedDelta]:
-        """Differences from the baseline; empty if there is none."""
+        """Differences from the baseline of the same seed, for this pair of networks; empty if there is none."""
         baseline = self.baseline
         return {name: paired_delta(baseline.correct[name], self.correct[name]) for name in MEASURES} if baseline else {}
 
@@ -154,8 +159,37 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
     same = all(abs(a - b) * counted.images < 0.5 for a, b in ((counted.top1, stated.top1), (counted.top5, stated.top5)))
     if stated.images != counted.images or not same:
         raise UserError(f"{run.directory}: result.json and predictions.npz disagree on {split}/{view}")
-    correct = {"top1": predictions.top1_correct, "top5": predictions.top5_correct}
-    return Evaluated(run=run, labels=predictions.labels, correct=correct)
+    return Evaluated(
+        run=run,
+        labels=predictions.labels,
+        correct=_correct(predictions),
+        most_guessed=float(np.bincount(predictions.top5_classes[:, 0]).max() / counted.images),
+        gain=_ten_crop_gain(run, split, predictions) if view == "ten_crop" else None,
+    )
+
+
+def _correct(predictions: ViewPredictions) -> dict[str, NDArray[np.bool_]]:
+    return {"top1": predictions.top1_correct, "top5": predictions.top5_correct}
+
+
+def _ten_crop_gain(run: Run, split: str, ten_crops: ViewPredictions) -> dict[str, NDArray[np.int8]] | None:
+    try:
+        center = _correct(read_predictions(run.directory, split, "center"))
+    except UserError:
+        return None
+    return {name: correct.astype(np.int8) - center[name] for name, correct in _correct(ten_crops).items()}
+
+
+def drop_copies(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[Note]]:
+    """Keep one of several runs of an arm that are alike on every image: it is one run, done twice."""
+    kept: dict[tuple[str, bytes], Evaluated] = {}
+    notes = []
+    for one in evaluated:
+        key = (one.run.result.ablation, b"".join(np.packbits(one.correct[name]).tobytes() for name in MEASURES))
+        first = kept.setdefault(key, one)
+        if first is not one:
+            notes.append(Note(f"{one.run}: left out, it is alike {first.run} on every image: one run, done twice."))
+    return list(kept.values()), notes
 
 
 def pair(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
@@ -166,44 +200,24 @@ def pair(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
     return sorted([*baselines.values(), *paired], key=lambda one: (one.baseline is None, one.run.result.seed))
 
 
-def mixed_precisions(evaluated: Iterable[Evaluated]) -> list[Note]:
-    """Warn about runs whose baseline was trained at a different precision."""
-    mixed: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for one in evaluated:
-        ours, theirs = one.run.result.precision, one.baseline and one.baseline.run.result.precision
-        if ours and theirs and ours != theirs:
-            mixed[ours, theirs].append(f"{one.run.result.ablation} seed {one.run.result.seed}")
-    return [
-        Note(f"Trained at precision {ours}, the baseline at {theirs}, which is part of the delta: {', '.join(names)}.")
-        for (ours, theirs), names in mixed.items()
-    ]
-
-
 def baseline_command(command: str) -> str:
     """Return the command of a run without its ablation."""
     return shlex.join(word for word in shlex.split(command) if not re.match(r"\+{0,2}ablation=", word))
 
 
-def missing_baselines(evaluated: Iterable[Evaluated], runs: Sequence[Run]) -> list[Note]:
-    """Say for ablated runs without a usable baseline why, and the command that makes it, once for each baseline.
-
-    `runs` are all runs, of every table.
-    """
-    ablations: dict[tuple[int, str, str], list[str]] = defaultdict(list)
-    for run in (one.run for one in evaluated if not (one.baseline or one.run.is_baseline)):
-        command = baseline_command(run.result.command)
-        ablations[run.result.seed, _why_no_baseline(run, runs), command].append(run.result.ablation)
-    return [
-        Note(f"No baseline run with seed {seed} for {', '.join(names)}{reason}. To make it:", command)
-        for (seed, reason, command), names in ablations.items()
-    ]
+def missing_baseline(arms: Mapping[str, Sequence[Evaluated]], runs: Sequence[Run]) -> list[Note]:
+    """Say for ablations without any usable baseline why, and the command that makes one; `runs` are of every table."""
+    if BASELINE in arms or not arms:
+        return []
+    first = next(iter(arms.values()))[0].run
+    command = baseline_command(first.result.command)
+    return [Note(f"No baseline run for {', '.join(arms)}{_why_no_baseline(first, runs)}. To make one:", command)]
 
 
 def _why_no_baseline(run: Run, runs: Sequence[Run]) -> str:
     """Return why an existing baseline cannot be used, if one exists."""
-    same_result = attrgetter("pairing_key", "seed")
     for other in runs:
-        if not other.is_baseline or same_result(other.result) != same_result(run.result):
+        if not other.is_baseline or other.result.pairing_key != run.result.pairing_key:
             continue
         if other.result.data.fingerprint != run.result.data.fingerprint:
             return f" ({other.result.run} used different images: its data fingerprint differs)"

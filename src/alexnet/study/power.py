@@ -1,57 +1,81 @@
-"""Power, minimum detectable effect and seeds needed, from the spread seen between seeds and between images."""
+"""Power, minimum detectable effect and seeds needed, from the spread seen between runs and between images."""
 
-from bisect import bisect_left
-from functools import cache
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import special
+from scipy import optimize, stats
 
-from alexnet.study.crossed import Components, MeanError, root
-from alexnet.study.statistics import CONFIDENCE
+from alexnet.study.family import PRIOR_DOF, satterthwaite
 
 POWER = 0.8
-MOST_SEEDS = 1000
-"""No study has more; a delta that would take more is out of reach of the test set."""
-_QUANTILES = 500
+LEAST_SEEDS, MOST_SEEDS = 3, 1000
+"""A verdict takes three seeds; a delta that takes more than a thousand is out of reach of the test set."""
 
 
-def power(components: Components, seeds: int, delta: float) -> float:
-    """Return the probability that 2 or more `seeds` separate a true `delta` (points, above 0) from 0 at the 5 % level.
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """What decides the power of a comparison of an ablation with the baseline; variances in points squared."""
 
-    The mean is normal; the mean square between seeds is chi-squared with seeds - 1 degrees of freedom, taken here at
-    evenly spaced quantiles; that between images is taken as known. A significant mean of the wrong sign does not
-    count.
-    """
-    of_seeds = (components.seed + components.residual / components.images) / seeds
-    of_images = components.image / components.images
-    seen = MeanError(seeds=seeds, of_seeds=of_seeds * _scaled_chi_squared(seeds - 1), of_images=of_images)
-    beyond = (delta - seen.half_width(1 - CONFIDENCE)) / np.sqrt(of_seeds + of_images)
-    return float(special.ndtr(beyond).mean())
+    variances: tuple[float, float]
+    """Of a run of the ablation and of the baseline."""
+    of_images: float
+    seeds: tuple[int, int]
+    """Of the ablation and of the baseline."""
+    arms: int
+    """In the family, the baseline among them."""
+    pooled_dof: float
+    """Of the variance that the family shares."""
 
+    @property
+    def level(self) -> float:
+        """The worst that Holm may ask of one ablation: 5 % over all of them."""
+        return 0.05 / (self.arms - 1)
 
-@cache
-def _scaled_chi_squared(dof: int) -> NDArray[np.float64]:
-    """Return quantiles of chi-squared over its degrees of freedom, evenly spaced in probability."""
-    ranks = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    return np.asarray(special.chdtri(dof, 1 - ranks) / dof, dtype=np.float64)
-
-
-def min_detectable_effect(components: Components, seeds: int) -> float:
-    """Return the smallest delta, in points, that 2 or more `seeds` separate from 0 with a probability of 80 %.
-
-    At most 100, which no delta exceeds.
-    """
-    return root(lambda delta: power(components, seeds, delta) - POWER, 0.0, 100.0)
+    def with_seeds(self, seeds: int) -> "Design":
+        """Return the same with `seeds` in every arm."""
+        return replace(self, seeds=(seeds, seeds), pooled_dof=float(self.arms * (seeds - 1)))
 
 
-def seeds_needed(components: Components, delta: float) -> int | None:
-    """Return the fewest seeds that detect `delta` (points); at least 2, as one seed shows no spread between seeds.
+def power(design: Design, delta: float, level: float | None = None) -> float:
+    """Return the probability that p is below `level` for a true `delta`, in points, with the sign of `delta`."""
+    seeds = np.array(design.seeds, dtype=np.float64)
+    parts = np.array(design.variances) / seeds
+    dof = float(
+        satterthwaite(
+            parts,
+            seeds - 1 + min(PRIOR_DOF, design.pooled_dof),
+            np.asarray(design.pooled_dof),
+            design.of_images,
+        )
+    )
+    wanted = stats.t.isf((design.level if level is None else level) / 2, dof)
+    return float(stats.nct.sf(wanted, dof, abs(delta) / math.sqrt(parts.sum() + design.of_images)))
 
-    None if not even `MOST_SEEDS` would: more seeds make the part of the test set in the error no smaller.
-    """
-    wanted = abs(delta)
-    if power(components, MOST_SEEDS, wanted) < POWER:
+
+def min_detectable_effect(design: Design) -> float:
+    """Return the smallest delta, in points, that is found with a probability of 80 %; at most 100."""
+    if power(design, 100.0) < POWER:
+        return 100.0
+    return float(optimize.brentq(lambda delta: power(design, delta) - POWER, 0.0, 100.0, xtol=1e-6))
+
+
+def seeds_needed(design: Design, delta: float) -> int | None:
+    """Return the fewest seeds in every arm, at least 3, that find `delta`; None if not even `MOST_SEEDS` would."""
+    if power(design.with_seeds(MOST_SEEDS), delta) < POWER:
         return None
-    counts = range(2, MOST_SEEDS + 1)  # more seeds always detect more
-    return counts[bisect_left(counts, True, key=lambda seeds: power(components, seeds, wanted) >= POWER)]
+    low, high = LEAST_SEEDS - 1, MOST_SEEDS  # too few, enough: more seeds always find more
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(design.with_seeds(middle), delta) >= POWER else (middle, high)
+    return high
+
+
+def seeds_needed_range(design: Design, delta: float) -> tuple[int | None, int | None]:
+    """Return the seeds needed at the 5 % and 95 % limits of the pooled variance, which few seeds know badly."""
+    factors = [design.pooled_dof / stats.chi2.ppf(share, design.pooled_dof) for share in (0.95, 0.05)]
+    few, many = (
+        seeds_needed(replace(design, variances=tuple(factor * one for one in design.variances)), delta)
+        for factor in factors
+    )
+    return few, many

@@ -1,74 +1,120 @@
-"""Verdicts: what an interval says about a claimed delta. `docs/statistics.md` gives the reasons."""
+"""Verdicts: what a delta says about a claim, in two words, one for its direction and one for its size.
 
+A claim is a region of deltas. `docs/statistics.md` gives the rules and how often each word is right.
+"""
+
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from alexnet.study.power import min_detectable_effect, seeds_needed
-from alexnet.study.statistics import Interval, MeanDelta
+from alexnet.config.schema import Claim
+from alexnet.study.family import Interval
 
 
-class Verdict(StrEnum):
-    """Two questions: does the interval hold the claimed delta, and is all of it on the claim's side of 0?"""
+class Direction(StrEnum):
+    """Whether the change makes the error larger or smaller."""
 
-    AGREES = "agrees"
-    """It holds the claim and lies on its side of 0."""
-    SAME_SIGN = "same sign"
-    """It lies on the claim's side of 0 but excludes the claim: an effect of a different size."""
+    AS_CLAIMED = "as claimed"
+    OPPOSITE = "opposite"
+    WORSE = "worse"
+    """Without a claim on the direction."""
+    BETTER = "better"
+    NO_EFFECT = "no effect"
+    """Shown to be within the margin."""
     NOT_RESOLVED = "not resolved"
-    """It holds both the claim and 0: the study is too coarse to separate them."""
-    DISAGREES = "disagrees"
-    """It excludes the claim and does not show the claim's direction: no effect, too small a one, or the opposite."""
+    TOO_FEW_SEEDS = "too few seeds"
+
+
+class Size(StrEnum):
+    """Whether the effect is as large as claimed."""
+
+    CONFIRMED = "confirmed"
+    """Within the claim, whatever single runs may show."""
+    AGREES = "agrees"
+    """A pair of single runs would often show the number, and 0 would have been told from it."""
+    LARGER = "larger"
+    SMALLER = "smaller"
+    NOT_TESTABLE = "not testable"
+    """Single published runs are too noisy for a number of this size, whatever the seeds here."""
+    NOT_RESOLVED = "not resolved"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assessment:
-    """One ablation and one measure against the claims. With one seed the verdicts rest on the images alone."""
+class Region:
+    """Deltas that a claim allows, in points."""
 
-    seeds: int
-    holm_p: float
-    """Adjusted for all ablations of the table."""
-    paper: Verdict | None
-    """On the paper's delta, for any data set; None if the paper gives no number."""
-    log: Verdict | None
-    """The same for the delta of the authors' log."""
-    seeds_needed: int | None
-    """To separate the paper's delta from 0 with 80 % power on this test set; None if `no_power_reason` says why."""
-    no_power_reason: str | None
-    """Why `seeds_needed` is None."""
-    min_detectable_effect: float | None
-    """The smallest delta, in points, that these seeds separate from 0 with 80 % power; None if unknown."""
+    low: float
+    high: float
+    one_run: bool
+    """Whether it rests on one run of each arm; a general statement has no error of its own."""
+
+    @property
+    def from_zero(self) -> float:
+        """How far an effect of 0 is outside; 0 if the claim allows it."""
+        return max(self.low, -self.high, 0.0)
+
+    @property
+    def sign(self) -> int:
+        """1 if the claim is that the error rises, -1 if it falls, 0 if it allows no effect."""
+        return (self.low > 0) - (self.high < 0)
 
 
-def verdict(interval: Interval, claim: float | None) -> Verdict | None:
-    """Judge a `claim` by a 95 % `interval`, both in points; None if no number is claimed.
-
-    A claim of exactly 0 has no direction, so the verdict is "not resolved" or "disagrees".
-    """
-    if claim is None:
+def region(claim: Claim, source: str, measure: str) -> Region | None:
+    """Return the deltas that a `source` (`paper` or `log`) allows; None if it gives no number for this measure."""
+    effect = getattr(claim, source)
+    value, margin = getattr(effect, measure), getattr(claim.margin, measure)
+    if effect.needs_margin and margin is not None:
+        return Region(low=-margin if effect.relation == "no_effect" else -math.inf, high=margin, one_run=False)
+    if value is None:
         return None
-    shows_direction = interval.low > 0 if claim > 0 else interval.high < 0 and claim < 0
-    if interval.low <= claim <= interval.high:
-        return Verdict.AGREES if shows_direction else Verdict.NOT_RESOLVED
-    return Verdict.SAME_SIGN if shows_direction else Verdict.DISAGREES
+    if effect.relation == "at_least":
+        return Region(low=value, high=math.inf, one_run=True)
+    if effect.relation == "range":
+        return Region(low=value, high=getattr(effect.up_to, measure), one_run=True)
+    return Region(low=value - effect.unit / 2, high=value + effect.unit / 2, one_run=True)
 
 
-def assess(mean: MeanDelta, *, holm_p: float, paper: float | None, log: float | None) -> Assessment:
-    """Compare `mean` with the deltas of the paper and the log, in points."""
-    needed = seeds_needed(mean.components, paper) if paper and mean.components else None
-    if paper is None:
-        reason: str | None = "the paper gives no number"
-    elif paper == 0:
-        reason = "the paper's number is 0"
-    elif mean.components is None:
-        reason = "the spread between seeds is unknown"
-    else:
-        reason = None if needed else "the test set is too small for it, whatever the number of seeds"
-    return Assessment(
-        seeds=mean.seeds,
-        holm_p=holm_p,
-        paper=verdict(mean.interval, paper),
-        log=verdict(mean.interval, log),
-        seeds_needed=needed,
-        no_power_reason=reason,
-        min_detectable_effect=min_detectable_effect(mean.components, mean.seeds) if mean.components else None,
-    )
+def claimed_sign(claim: Claim, measure: str) -> int:
+    """Return 1 if the error is said to rise, -1 if to fall, 0 if nothing is said: by the paper, else by the log."""
+    for source in ("paper", "log"):
+        allowed, relation = region(claim, source, measure), getattr(claim, source).relation
+        if allowed is not None:
+            return allowed.sign
+        if relation in ("worse", "better"):
+            return 1 if relation == "worse" else -1
+    return 0
+
+
+def direction(delta: float, *, significant: bool, sign: int, narrow: Interval, margin: float | None) -> Direction:
+    """Judge the sign of a delta, `significant` after Holm, against the claimed `sign`.
+
+    `narrow` is the interval of two one-sided tests, 90 % for a level of 5 %; without a `margin` there is no saying
+    that there is no effect.
+    """
+    if significant:
+        if sign == 0:
+            return Direction.WORSE if delta > 0 else Direction.BETTER
+        return Direction.AS_CLAIMED if delta * sign > 0 else Direction.OPPOSITE
+    if margin is not None and -margin < narrow.low and narrow.high < margin:
+        return Direction.NO_EFFECT
+    return Direction.NOT_RESOLVED
+
+
+def size(claim: Region, delta: float, *, interval: Interval, narrow: Interval, half: float, least: float) -> Size:
+    """Judge the size of a delta by its 95 % `interval` and its 90 % one, `narrow`.
+
+    `half` is half the interval for one published run of each arm, `least` what endless seeds here would leave of it.
+    """
+    if claim.low < narrow.low and narrow.high < claim.high:
+        return Size.CONFIRMED
+    low, high = (delta - half, delta + half) if claim.one_run else interval
+    if low > claim.high or high < claim.low:
+        # Of a claim that the error falls, a smaller effect is one above it.
+        beyond = claim.sign == 0 or (low > claim.high) == (claim.sign > 0)
+        return Size.LARGER if beyond else Size.SMALLER
+    if not claim.one_run or claim.sign == 0:
+        return Size.NOT_RESOLVED
+    shown = interval.low > 0 if claim.sign > 0 else interval.high < 0
+    if shown and half < claim.from_zero:
+        return Size.AGREES
+    return Size.NOT_TESTABLE if least >= claim.from_zero else Size.NOT_RESOLVED

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from alexnet.runs.result import BASELINE
-from alexnet.study.comparison import SOURCES, AblationRow, ComparisonTable
-from alexnet.study.statistics import Interval
+from alexnet.study.assessment import SOURCES
+from alexnet.study.comparison import AblationRow, ComparisonTable
+from alexnet.study.family import Interval
+from alexnet.study.flags import Flag
+from alexnet.study.verdict import Direction
 
 Record = dict[str, object]
 """Figures of a line of a table, by column."""
@@ -18,6 +21,7 @@ VIEWS = {"ten_crop": "ten crops", "center": "center crop"}
 SPLITS = {"test": "test", "val": "validation"}
 UNPRINTED = {"log": "the authors' log", "source": "the authors' source"}
 """Sources of claims that no section of the paper makes."""
+SHOWN_DIRECTIONS = (Direction.AS_CLAIMED, Direction.OPPOSITE, Direction.WORSE, Direction.BETTER)
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -134,6 +138,39 @@ def target_line(table: ComparisonTable) -> str | None:
         if (value := getattr(getattr(table.target, source), measure)) is not None
     ]
     return f"Errors to compare the baseline with: {', '.join(known)}." if known else None
+
+
+def flag_lines(table: ComparisonTable) -> list[str]:
+    """Return one line for each flag of an ablation: `no_lrn, top-1 and top-5: flagged: ...`."""
+    lines = []
+    for row in table.rows:
+        measures: dict[Flag, list[str]] = {}
+        for measure, assessment in row.assessments.items():
+            for flag in assessment.flags:
+                measures.setdefault(flag, []).append(MEASURE_NAMES[measure])
+        lines += [f"{row.ablation}, {' and '.join(named)}: {flag.text}." for flag, named in measures.items()]
+    return lines
+
+
+def headline(table: ComparisonTable) -> str:
+    """Return what the table shows of the top-1 error, in a sentence or two; it never rests on a flagged verdict."""
+    judged = {row.ablation: row.assessments["top1"] for row in table.rows if row.assessments}
+    sound = {name: one for name, one in judged.items() if not one.doubts}
+    shown = {name: one for name, one in sound.items() if one.direction in SHOWN_DIRECTIONS}
+    words = [
+        (plural(len(names), "change"), verb, names)
+        for verb, names in (
+            ("raised the top-1 error", [name for name, one in shown.items() if one.delta > 0]),
+            ("lowered it", [name for name, one in shown.items() if one.delta < 0]),
+            ("had no effect that matters", [n for n, one in sound.items() if one.direction is Direction.NO_EFFECT]),
+        )
+        if names
+    ]
+    parts = [f"{count} {verb} ({', '.join(names)})" for count, verb, names in words]
+    parts += [f"{len(judged) - len(sound)} flagged"] if len(sound) < len(judged) else []
+    open_ones = len(sound) - sum(len(names) for *_, names in words)
+    parts += [f"{open_ones} not resolved"] if open_ones else []
+    return f"Of {plural(len(judged), 'ablation')}: {'; '.join(parts)}." if judged else ""
 
 
 def unreadable_line(unreadable: Iterable[str]) -> str | None:

@@ -13,6 +13,7 @@ from alexnet.data.pack.pack import Pack
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
 from alexnet.runs.metrics import lr_drops
+from alexnet.runs.plan import read_plan
 from alexnet.runs.result import DataFacts, GitState, LrDrop, Result, TrainingFacts
 from alexnet.training.hardware import precision
 from alexnet.training.history import History
@@ -57,6 +58,7 @@ def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
         command=job.command,
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
         precision=precision(config.hardware),
+        plan=read_plan(Path(config.study.plan)) if config.study.plan else None,
     )
 
 

@@ -17,6 +17,7 @@ from alexnet.study.wording import (
     named_seeds,
     row_title,
     section,
+    shown_interval,
     signed,
 )
 
@@ -66,9 +67,9 @@ def comparison_figure(tables: Sequence[ComparisonTable]) -> str:
 def describe_deltas(table: ComparisonTable, measure: str) -> str:
     """Put a panel into words, for those who do not see it."""
     parts = [
-        f"{row.ablation} {mean.delta:+.2f} (95 % interval {mean.interval.low:+.2f} to {mean.interval.high:+.2f})"
+        f"{row.ablation} {mean.delta:+.2f} ({100 * mean.confidence:g} % interval {shown_interval(mean.interval)})"
         for row in _drawn_rows(table)
-        for mean in (row.deltas[measure],)
+        for mean in (row.assessments[measure],)
     ]
     change = f"Change of the {MEASURE_NAMES[measure]} error in percentage points"
     return f"{_subject(table)}. {change}: {'; '.join(parts)}."
@@ -81,7 +82,7 @@ def _subject(table: ComparisonTable) -> str:
 
 
 def _drawn_rows(table: ComparisonTable) -> list[AblationRow]:
-    return [row for row in table.rows if row.deltas]
+    return [row for row in table.rows if row.assessments]
 
 
 def _height(table: ComparisonTable) -> int:
@@ -109,7 +110,7 @@ def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int,
         _draw_row(axes, row, measure, middle)
         canvas.text(row_title(row), left, line + 17, size=14, weight="bold", most=29, bbox=over_grid)
         canvas.text(named, right, line + 17, size=12, color="muted", most=34, ha="right", bbox=over_grid)
-        delta = signed(row.deltas[measure].delta)
+        delta = signed(row.assessments[measure].delta)
         canvas.text(delta, right, first + middle * LINE + 4.5, size=14, weight="bold", ha="right")
     foot: dict[str, Any] = {"y": first + len(rows) * LINE + 34, "size": 12, "color": "muted"}
     zero = plot * -low / (high - low)
@@ -129,7 +130,7 @@ def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int,
 
 def _reach(rows: Sequence[AblationRow], measure: str) -> tuple[float, float]:
     """Return what the axis covers: 0, every claim, and the intervals unless one is far longer than the others."""
-    intervals = [row.deltas[measure].interval for row in rows]
+    intervals = [row.assessments[measure].interval for row in rows]
     reaches = sorted(max(abs(low), abs(high)) for low, high in intervals)
     claims = [value for row in rows for value in row.claims[measure].values()]
     limit = max([CLIPPING * reaches[len(reaches) // 2], *map(abs, claims)])
@@ -145,11 +146,12 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, y: float) -> None:
     Claims are arrowheads that point at their value from either side, since they mostly coincide, with each other and
     with what is measured.
     """
-    mean = row.deltas[measure]
+    mean = row.assessments[measure]
     left, right = axes.get_xlim()
     for line in (_BAND, _WHISKER):
         axes.plot(mean.interval, [y, y], **line)
-    seeds = [one.deltas[measure].delta for one in row.counted] if len(row.counted) > 1 else []
+    baseline = row.errors[measure] - mean.delta
+    seeds = [one.errors[measure] - baseline for one in row.runs] if len(row.runs) > 1 else []
     excludes_zero = mean.interval.low > 0 or mean.interval.high < 0
     marks = [(seed, y, _SEEDS) for seed in seeds]
     marks += [(mean.delta, y, _POINT if excludes_zero else _OPEN_POINT)]
@@ -162,7 +164,7 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, y: float) -> None:
 
 
 _BAND: dict[str, Any] = {"color": LIGHT["ours"], "linewidth": 12, "alpha": 0.2, "solid_capstyle": "butt"}
-_WHISKER: dict[str, Any] = {"label": "95 % interval", "color": LIGHT["ours"], "linewidth": 1.6}
+_WHISKER: dict[str, Any] = {"label": "interval", "color": LIGHT["ours"], "linewidth": 1.6}
 _DOT: dict[str, Any] = {"marker": "o", "color": LIGHT["ours"]}
 _POINT = _DOT | {"label": "measured", "markersize": 11, "markeredgecolor": LIGHT["paper"]}
 _OPEN_POINT = _DOT | {

@@ -23,7 +23,8 @@ from alexnet.files import write_file
 from alexnet.runs.collect import directories_with
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
 from alexnet.runs.predictions import ProbabilitiesHeader, read_header, read_probabilities
-from alexnet.study.statistics import Interval, PairedDelta, error_interval, mean_interval, paired_delta
+from alexnet.study.family import Interval
+from alexnet.study.statistics import PairedDelta, error_interval, mean_interval, paired_delta
 from alexnet.study.wording import MEASURE_NAMES, clean, escape_markdown, markdown_table, shown_interval, shown_p
 
 MEASURES = {"top1": 1, "top5": 5}

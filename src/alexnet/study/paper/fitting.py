@@ -4,13 +4,11 @@ Reads `result.json`, `config.yaml` and `metrics.csv`. Errors are in percent of a
 at the end of each epoch; between two epochs the error is taken to fall in a straight line, from chance at epoch 0.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
-import numpy as np
 import yaml
 
 from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults, without
@@ -18,7 +16,7 @@ from alexnet.errors import UserError, first_line
 from alexnet.runs.collect import Run
 from alexnet.runs.directory import CONFIG_FILE
 from alexnet.runs.metrics import read_metrics
-from alexnet.study.statistics import Interval, seed_interval
+from alexnet.study.ratios import Ratio, ratio
 
 FREE_KEYS = (
     *("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.stop_at_train_error"),
@@ -67,17 +65,6 @@ class Network:
     def mean_epochs(self) -> float:
         """Mean over runs; a lower bound unless all of them reached the target."""
         return sum(run.epochs for run in self.runs) / len(self.runs)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ratio:
-    """How many times as long one network takes as another, paired by seed."""
-
-    times: float
-    """Geometric mean; a lower bound if `at_least`."""
-    at_least: bool
-    interval: Interval | None
-    """95 % t interval over seeds, of logarithms; None with one seed or a lower bound."""
 
 
 def read_fit(run: Run, target: float) -> FittedRun | None:
@@ -165,16 +152,9 @@ def fastest(found: Iterable[Network]) -> list[Network]:
     return [next(nets) for _, nets in groupby(found, key=lambda net: net.activation)]
 
 
-def ratio(slow: Network, fast: Network) -> Ratio | None:
-    """Compare epochs to the target; None without a common seed, or if `fast` never reaches it."""
-    reference = {run.seed: run for run in fast.runs}
-    pairs = [(run, reference[run.seed]) for run in slow.runs if run.seed in reference]
-    if not pairs or not all(other.reached for _, other in pairs):
+def time_ratio(slow: Network, fast: Network) -> Ratio | None:
+    """Compare epochs to the target; None if a run of `fast` never reaches it."""
+    if not fast.reached:
         return None
-    logs = [math.log(run.epochs / other.epochs) for run, other in pairs]
-    at_least = not all(run.reached for run, _ in pairs)
-    interval = None
-    if len(logs) > 1 and not at_least:
-        low, high = seed_interval(np.array(logs))
-        interval = Interval(math.exp(low), math.exp(high))
-    return Ratio(times=math.exp(sum(logs) / len(logs)), at_least=at_least, interval=interval)
+    spent = [[run.epochs for run in net.runs] for net in (slow, fast)]
+    return ratio(*spent, censored=sum(not run.reached for run in slow.runs))

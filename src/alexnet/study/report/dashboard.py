@@ -109,7 +109,7 @@ def summary(table: ComparisonTable) -> Record:
         for row in table.rows
         for k in MEASURES
         for column in COLUMNS
-        if (value := column.value(row, k)) is not None and (row.deltas or column.key == "error")
+        if (value := column.value(row, k)) is not None and (row.assessments or column.key == "error")
     }
 
 

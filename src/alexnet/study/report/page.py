@@ -19,11 +19,10 @@ from alexnet.study import wording
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
 from alexnet.study.charts.curves import RunCurve, error_chart
 from alexnet.study.charts.deltas import delta_chart
-from alexnet.study.columns import ONE_SEED_MARK, SHOWN_COLUMNS
+from alexnet.study.columns import SHOWN_COLUMNS
 from alexnet.study.comparison import ComparisonTable
 from alexnet.study.pairing import environment, values_by_fact
 from alexnet.study.selectivity import column_contrast, mean_selectivity
-from alexnet.study.verdict import Verdict
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -121,6 +120,7 @@ def _templates(*, html: bool) -> "Environment":
         "line": _one_line,
         "markdown": wording.escape_markdown,
         "p": wording.shown_p,
+        "percent": lambda share: f"{100 * share:g} %",
         "plural": wording.plural,
         "seeds": wording.shown_seeds,
         "signed": wording.signed,
@@ -131,10 +131,8 @@ def _templates(*, html: bool) -> "Environment":
         "environment": environment,
         "error_chart": error_chart,
         "measures": wording.MEASURE_NAMES,
-        "one_seed_mark": ONE_SEED_MARK,
         "run_files": (RESULT_FILE, PREDICTIONS_FILE, METRICS_FILE, FIRST_LAYER_FILE),
         "values_by_fact": values_by_fact,
-        "verdicts": list(Verdict),
         "words": wording,
     }
     return made

@@ -18,11 +18,20 @@ from alexnet.study.columns import SHOWN_COLUMNS, comparison_csv, runs_csv
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.report.dashboard import publish
 from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, explanation, markdown, page
-from alexnet.study.wording import MEASURE_NAMES, clean, section, shown_seeds, target_line, title, unreadable_line
+from alexnet.study.wording import (
+    MEASURE_NAMES,
+    clean,
+    flag_lines,
+    section,
+    shown_seeds,
+    target_line,
+    title,
+    unreadable_line,
+)
 
 COMPARISON_FILE, RUNS_FILE = "comparison.csv", "comparison_runs.csv"
 FILES = (COMPARISON_FILE, RUNS_FILE, MARKDOWN_FILE, PAGE_FILE, CHART_FILE)
-SHOWN = ("error", "delta", "low", "p", "paper", "log", "paper_verdict")
+SHOWN = ("error", "delta", "low", "holm_p", "paper", "direction", "size")
 """Columns that fit a wide terminal; the files have all."""
 WIDE = 96
 """Characters from which the table has room for `SHOWN`, and for one more space between columns."""
@@ -91,6 +100,8 @@ def print_table(table: ComparisonTable, console: Console) -> None:
         console.print()
     for run in table.unfinished:
         console.print(Text(clean(f"{run}: {run.result.status}: {run.result.message}"), style="red"))
+    for line in flag_lines(table):
+        console.print(Text(clean(line), style="yellow"))
     for note in table.notes:
         console.print(Text(clean(note.text), style="yellow"))
         if note.command:
@@ -102,7 +113,9 @@ def print_table(table: ComparisonTable, console: Console) -> None:
 def _rich_table(table: ComparisonTable, width: int) -> Table:
     """Build the table; the row of an ablation is two lines high, top-1 over top-5."""
     wide = width >= WIDE
-    shown = [SHOWN_COLUMNS[key] for key in SHOWN if wide or key != "log"]
+    with_sizes = any(one.size for row in table.rows for a in row.assessments.values() for one in a.sizes.values())
+    left_out = {"paper": not wide, "size": not with_sizes}
+    shown = [SHOWN_COLUMNS[key] for key in SHOWN if not left_out.get(key)]
     printed = Table(box=box.SIMPLE_HEAD, padding=(0, 1 if wide else 0, 0, 0), show_edge=False)
     printed.width = NARROWEST if width < NARROWEST else None
     # Seeds that all rows share are in the title; their column's room lets long names stay whole.

@@ -1,0 +1,306 @@
+"""What a table says of each ablation by one measure: delta, interval, p, verdicts, flags, and the seeds needed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet.config.schema import Claim
+from alexnet.runs.result import BASELINE
+from alexnet.study.family import CONFIDENCE, Arm, Estimate, Family, Interval, holm
+from alexnet.study.flags import (
+    Flag,
+    chance_accuracy,
+    discordance_flags,
+    learned,
+    learning_flags,
+    limit_flags,
+    numerics_flags,
+    outliers,
+    seed_flags,
+)
+from alexnet.study.pairing import Evaluated, environment
+from alexnet.study.power import Design, min_detectable_effect, seeds_needed, seeds_needed_range
+from alexnet.study.prediction import Prediction, predict_delta
+from alexnet.study.statistics import PairedDelta, paired_delta
+from alexnet.study.verdict import Direction, Size, claimed_sign, direction, region, size
+
+SOURCES = ("paper", "log")
+"""Of claims: the paper, and its authors' log."""
+LEVEL = 0.05
+GUESSES = {"top1": 1, "top5": 5}
+
+Arms = Mapping[str, Sequence[Evaluated]]
+"""The runs of each arm of a table, by ablation, the baseline first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeVerdict:
+    """Whether an effect is as large as one source says."""
+
+    size: Size | None
+    """None if `reason` says why it is not judged."""
+    reason: str | None = None
+    prediction: Prediction | None = None
+    """How far the delta of published runs may be from ours; None if it is not judged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What the spread between runs says of other deltas and numbers of seeds."""
+
+    min_detectable_effect: float | None = None
+    """The smallest delta, in points, that these seeds find with 80 % power; None if the spread is unknown."""
+    seeds_needed: int | None = None
+    """In every arm, to find the claimed number with 80 % power; None if `reason` says why."""
+    seeds_range: tuple[int | None, int | None] = (None, None)
+    """The same at the limits of what is known of the spread; None for more than a thousand."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """One ablation against the baseline, by one measure. In points; above 0 the ablation made the error worse."""
+
+    delta: float
+    interval: Interval
+    confidence: float
+    """Of `interval`: 95 %, or what a look of a plan leaves."""
+    level: float
+    """Of the tests: 5 %, or that of the look."""
+    p: float
+    """Two-sided, of no difference."""
+    holm_p: float
+    """Adjusted for all contrasts of the table."""
+    run_sd: float | None
+    """Standard deviation of a run of this arm, moderated by the family's; None if it is unknown."""
+    direction: Direction
+    sizes: Mapping[str, SizeVerdict]
+    """By source that gives a number."""
+    outlook: Outlook
+    interaction: Estimate | None
+    """Of a combination: its delta beyond the sum of those of its two parts."""
+    interaction_holm_p: float | None
+    flags: tuple[Flag, ...]
+
+    @property
+    def doubts(self) -> tuple[Flag, ...]:
+        """The flags because of which the verdict is worded as flagged."""
+        return tuple(flag for flag in self.flags if flag.doubt)
+
+
+def assess(
+    arms: Arms,
+    measure: str,
+    *,
+    level: float = LEVEL,
+    margin: float | None = None,
+    settled: Mapping[str, float] = MappingProxyType({}),
+    experiment: str,
+    table_flags: Sequence[Flag] = (),
+) -> dict[str, Assessment]:
+    """Assess every ablation of a table; none without a baseline.
+
+    `margin` takes the place of those of the claims. `settled` are p-values with which ablations that an earlier look
+    has settled enter Holm's adjustment.
+    """
+    if not arms.get(BASELINE) or len(arms) < 2:
+        return {}
+    family = Family.of_correct([np.stack([one.correct[measure] for one in runs]) for runs in arms.values()])
+    places = {name: place for place, name in enumerate(arms)}
+    estimates = {name: family.delta(place) for name, place in places.items() if place}
+    pairs = {name: _pairs(arms[name], arms[BASELINE], measure) for name in estimates}
+    p = {name: float(one.p) if one else pairs[name][0].p for name, one in estimates.items()}
+    interactions = _interactions(family, places)
+    tested = {name: settled.get(name, one) for name, one in p.items()}
+    tested |= {f"{name} beyond its parts": float(one.p) for name, one in interactions.items()}
+    holm_p = dict(zip(tested, map(float, holm([*tested.values()])), strict=True))
+    left = dict(zip(arms, outliers([arm.by_run for arm in family.arms]), strict=True))
+    found = {}
+    for name, estimate in estimates.items():
+        place, pair = places[name], pairs[name][0]
+        interval = estimate.interval(1 - level) if estimate else pair.interval
+        claim = arms[name][0].run.result.claims.get(name)
+        flags = [
+            *_flags(arms, name, measure, family, place, claim),
+            *_outlier_flags(arms, name, family, place, left),
+            *discordance_flags([(one.only_run_wrong, one.only_baseline_wrong) for one in pairs[name]]),
+            *table_flags,
+        ]
+        delta = float(estimate.value) if estimate else pair.delta
+        few = min(len(arms[name]), len(arms[BASELINE])) < 3
+        word = Direction.TOO_FEW_SEEDS
+        if not few:
+            word = direction(
+                delta,
+                significant=holm_p[name] < level,
+                sign=claimed_sign(claim, measure) if claim else 0,
+                narrow=estimate.interval(1 - 2 * level) if estimate else interval,
+                margin=_margin(claim, measure, flags, margin),
+            )
+        spread = family.spread if estimate else None
+        found[name] = Assessment(
+            delta=delta,
+            interval=interval,
+            confidence=1 - level if estimate else CONFIDENCE,
+            level=level,
+            p=p[name],
+            holm_p=holm_p[name],
+            run_sd=float(np.sqrt(spread.variance[place])) if spread else None,
+            direction=word,
+            sizes=_sizes(family, place, None if few else estimate, claim, measure, experiment, flags),
+            outlook=_outlook(family, place, estimate, claim, measure),
+            interaction=interactions.get(name),
+            interaction_holm_p=holm_p.get(f"{name} beyond its parts"),
+            flags=tuple(flags),
+        )
+    return found
+
+
+def ten_crop_gains(arms: Arms, measure: str) -> dict[str, Estimate]:
+    """Return by how many points ten crops lower the error of each arm, paired within its runs.
+
+    Empty if a run lacks one of the views; an arm is missing if its spread is unknown.
+    """
+    if not arms or any(one.gain is None for runs in arms.values() for one in runs):
+        return {}
+    tables = [np.stack([one.gain[measure] for one in runs if one.gain]) for runs in arms.values()]
+    family = Family(tuple(Arm(values=np.asarray(100.0 * table, dtype=np.float64)) for table in tables))
+    found = {name: family.contrast([float(arm == name) for arm in arms]) for name in arms}
+    return {name: gain for name, gain in found.items() if gain is not None}
+
+
+def _margin(claim: Claim | None, measure: str, flags: Sequence[Flag], planned: float | None) -> float | None:
+    if any(flag.no_equivalence for flag in flags):
+        return None
+    return getattr(claim.margin, measure) if claim and planned is None else planned
+
+
+def _pairs(runs: Sequence[Evaluated], baselines: Sequence[Evaluated], measure: str) -> list[PairedDelta]:
+    """Compare each run with the baseline of its seed, else with the first: for counts of images, not for the delta."""
+    first = baselines[0].correct[measure]
+    return [one.deltas[measure] if one.baseline else paired_delta(first, one.correct[measure]) for one in runs]
+
+
+def _interactions(family: Family, places: Mapping[str, int]) -> dict[str, Estimate]:
+    """Return what each combination of two ablations of the table has beyond the sum of their deltas."""
+    found = {}
+    for name, place in places.items():
+        parts = [places[part] for part in name.split("+") if part in places]
+        if len(parts) == 2 and (estimate := family.interaction(parts[0], parts[1], place)) is not None:
+            found[name] = estimate
+    return found
+
+
+def _flags(arms: Arms, name: str, measure: str, family: Family, place: int, claim: Claim | None) -> list[Flag]:
+    """Return the flags of one arm, those that need no other than it and the baseline."""
+    runs, baselines = arms[name], arms[BASELINE]
+    chance = chance_accuracy(baselines[0].labels, GUESSES[measure])
+    allowed = [region(claim, source, measure) for source in SOURCES] if claim else []
+    wrong = [int((~one.correct[measure]).sum()) for one in (*runs, *baselines)]
+    flags = [
+        *seed_flags(len(runs), len(baselines)),
+        *learning_flags(
+            _learned(runs, measure, chance),
+            _learned(baselines, measure, chance),
+            family.arms[place].by_run,
+            family.arms[0].by_run,
+        ),
+        *limit_flags(wrong, float(family.errors[0]), 100 * (1 - chance), next(filter(None, allowed), None)),
+        *numerics_flags(_numerics(runs), _numerics(baselines)),
+    ]
+    if family.spread is not None and family.spread.stands_out[place]:
+        text = "its runs vary more than those of the other arms: judged by their own spread"
+        flags.append(Flag(name="spread stands out", text=text, doubt=False))
+    return flags
+
+
+def _learned(runs: Sequence[Evaluated], measure: str, chance: float) -> NDArray[np.bool_]:
+    correct, guessed = np.stack([one.correct[measure] for one in runs]), [one.most_guessed for one in runs]
+    return learned(correct, chance, np.array(guessed))
+
+
+def _numerics(runs: Sequence[Evaluated]) -> list[dict[str, str]]:
+    return [{fact: v for fact, v in environment(one.run.result).items() if fact != "code"} for one in runs]
+
+
+def _outlier_flags(
+    arms: Arms, name: str, family: Family, place: int, left: Mapping[str, NDArray[np.bool_]]
+) -> list[Flag]:
+    """Return the flag of runs of the arm or the baseline that `left` their siblings."""
+    sides = {name: family.arms[place], BASELINE: family.arms[0]}
+    far = [
+        f"{arm} seed {one.run.result.seed}"
+        for arm in sides
+        for one, away in zip(arms[arm], left[arm], strict=True)
+        if away
+    ]
+    if not far:
+        return []
+    kept = [side.by_run[~left[arm]] for arm, side in sides.items()]
+    text = f"far from its siblings: {', '.join(far)}"
+    if all(map(len, kept)):
+        text += f"; without it the delta is {kept[0].mean() - kept[1].mean():+.2f} points"
+    return [Flag(name="run left its siblings", text=text)]
+
+
+def _sizes(
+    family: Family,
+    place: int,
+    estimate: Estimate | None,
+    claim: Claim | None,
+    measure: str,
+    experiment: str,
+    flags: Sequence[Flag],
+) -> dict[str, SizeVerdict]:
+    """Judge the size by every source that gives a number; `estimate` is None with too few seeds."""
+    verdicts: dict[str, SizeVerdict] = {}
+    if claim is None:
+        return verdicts
+    for source in SOURCES:
+        allowed, effect = region(claim, source, measure), getattr(claim, source)
+        if allowed is None:
+            continue
+        reasons = ["other data or recipe"] if experiment not in effect.experiments else []
+        reasons += [flag.name for flag in flags if flag.no_size]
+        if reasons or estimate is None:
+            verdicts[source] = SizeVerdict(size=None, reason=next(iter(reasons), "too few seeds"))
+            continue
+        ahead = predict_delta(family, place, estimate.of_images, effect.images)
+        word = size(
+            allowed,
+            float(estimate.value),
+            interval=estimate.interval(),
+            narrow=estimate.interval(0.9),
+            half=float(ahead.half),
+            least=float(ahead.least),
+        )
+        verdicts[source] = SizeVerdict(size=word, prediction=ahead)
+    return verdicts
+
+
+def _outlook(family: Family, place: int, estimate: Estimate | None, claim: Claim | None, measure: str) -> Outlook:
+    numbers = [getattr(getattr(claim, source), measure) for source in SOURCES] if claim else []
+    wanted = next((number for number in numbers if number is not None), None)
+    if family.spread is None or estimate is None:
+        return Outlook(reason="the spread between runs is unknown")
+    spread = family.spread
+    own = np.maximum(np.where(spread.stands_out, spread.variance, spread.pooled), family.floor)
+    design = Design(
+        variances=(float(own[place]), float(own[0])),
+        of_images=float(estimate.of_images),
+        seeds=(int(family.runs[place]), int(family.runs[0])),
+        arms=len(family.arms),
+        pooled_dof=float(spread.pooled_dof),
+    )
+    smallest = min_detectable_effect(design)
+    if not wanted:
+        return Outlook(min_detectable_effect=smallest, reason="no number is claimed")
+    needed = seeds_needed(design, wanted)
+    if needed is None:
+        reason = "the test set is too small for it, whatever the number of seeds"
+        return Outlook(min_detectable_effect=smallest, reason=reason)
+    limits = seeds_needed_range(design, wanted)
+    return Outlook(min_detectable_effect=smallest, seeds_needed=needed, seeds_range=limits)

@@ -1,0 +1,166 @@
+"""Flags: what the reader of a verdict must know. A flag never removes a run.
+
+`docs/statistics.md` lists the tests and how often they raise a false alarm.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from alexnet.study.family import Correct, Floats
+from alexnet.study.statistics import mcnemar_p
+from alexnet.study.verdict import Region
+
+OUTLIER_LEVEL = 0.01
+CHANCE_LEVEL = 0.001
+ONE_CLASS_SHARE = 0.99
+FEW_IMAGES = 25
+"""Wrong images of a run, or discordant images of a pair, below which counts say little."""
+STILL_FALLING = 0.5
+"""Points by which the error falls over the last fifth of training, from which on more epochs would change it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """Something that makes a verdict doubtful, in one sentence."""
+
+    name: str
+    text: str
+    doubt: bool = True
+    """False if the method allows for it: the verdict is not worded as flagged."""
+    no_size: bool = False
+    """Whether the size of the effect is not judged."""
+    no_equivalence: bool = False
+    """Whether the verdict `no effect` is not given."""
+
+
+def outliers(errors: Sequence[Floats]) -> list[NDArray[np.bool_]]:
+    """Say for the runs of each arm which left their siblings: [S] each.
+
+    One-way layout of all runs, externally studentized residuals, Bonferroni over the runs.
+    """
+    residuals = np.concatenate([one - one.mean() for one in errors])
+    leverage = np.concatenate([np.full(len(one), 1 / len(one)) for one in errors])
+    dof = len(residuals) - len(errors)
+    found = np.zeros(len(residuals), dtype=bool)
+    testable = leverage < 1
+    if dof > 1:
+        own = residuals[testable] ** 2 / (1 - leverage[testable])
+        others = ((residuals**2).sum() - own) / (dof - 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            p = 2 * stats.t.sf(np.sqrt(own / others), dof - 1)
+        found[testable] = p * len(residuals) < OUTLIER_LEVEL
+    return np.split(found, np.cumsum([len(one) for one in errors])[:-1])
+
+
+def chance_accuracy(labels: NDArray[np.int32], guesses: int) -> float:
+    """Return the accuracy of always guessing the `guesses` most frequent classes, as a fraction."""
+    return float(np.sort(np.bincount(labels))[::-1][:guesses].sum() / len(labels))
+
+
+def learned(correct: Correct, chance: float, most_guessed: Floats) -> NDArray[np.bool_]:
+    """Say which runs [S] beat chance, from `correct` [S, N] and the share [S] of the class that each guesses most."""
+    images = correct.shape[1]
+    p = [stats.binomtest(int(one.sum()), images, chance, alternative="greater").pvalue for one in correct]
+    return (np.array(p) <= CHANCE_LEVEL) & (most_guessed <= ONE_CLASS_SHARE)
+
+
+def learning_flags(
+    arm: NDArray[np.bool_], baseline: NDArray[np.bool_], by_run: Floats, baseline_by_run: Floats
+) -> list[Flag]:
+    """Flag runs that did not learn; the first two arguments say which did, the others are their errors."""
+    if arm.all() and baseline.all():
+        return []
+    counts = [[side.sum(), (~side).sum()] for side in (arm, baseline)]
+    text = f"{arm.sum()} of {len(arm)} runs learned, {baseline.sum()} of {len(baseline)} of the baseline"
+    text += f" (Fisher's exact p {stats.fisher_exact(counts).pvalue:.3f})"
+    if arm.any() and baseline.any():
+        without = by_run[arm].mean() - baseline_by_run[baseline].mean()
+        return [Flag(name="did not learn", text=f"{text}; of those that learned, the delta is {without:+.2f} points")]
+    return [Flag(name="at chance", text=f"{text}: an arm is at chance", no_size=True, no_equivalence=True)]
+
+
+def limit_flags(wrong: Sequence[int], baseline_error: float, chance_error: float, claim: Region | None) -> list[Flag]:
+    """Flag a task that is too easy or too hard: `wrong` images of every run of both arms, errors in percent."""
+    flags = []
+    asked = claim.from_zero * claim.sign if claim else 0.0
+    if min(wrong) < FEW_IMAGES or -asked > baseline_error:
+        text = f"too easy: a run has {min(wrong)} wrong images"
+        if min(wrong) >= FEW_IMAGES:
+            text = f"too easy: the claim asks for a fall of {-asked:g} points from {baseline_error:.1f} %"
+        flags.append(Flag(name="floor", text=text, no_size=True, no_equivalence=True))
+    if asked > max(chance_error - baseline_error, 0.0):
+        text = f"too hard: the claim asks for a rise of {asked:g} points from {baseline_error:.1f} %; chance is"
+        flags.append(Flag(name="ceiling", text=f"{text} {chance_error:.1f} %", no_size=True))
+    return flags
+
+
+def discordance_flags(pairs: Sequence[tuple[int, int]]) -> list[Flag]:
+    """Flag too few discordant images; each pair of runs has those that only one or only the other gets wrong."""
+    if not pairs or np.median([sum(pair) for pair in pairs]) >= FEW_IMAGES:
+        return []
+    exact = ", ".join(f"{mcnemar_p(*pair):.3f}" for pair in pairs)
+    text = f"few discordant images ({', '.join(str(sum(pair)) for pair in pairs)}): the interval is wider than need be"
+    return [Flag(name="few discordant images", text=f"{text}; exact McNemar p by seed: {exact}", doubt=False)]
+
+
+def seed_flags(runs: int, baseline_runs: int) -> list[Flag]:
+    """Flag arms of one or two runs; their verdict says so itself."""
+    if min(runs, baseline_runs) >= 3:
+        return []
+    if runs == baseline_runs == 1:
+        name, text = "one seed", "one seed: for this pair of networks only"
+    elif runs == 1:
+        name, text = "one seed", "one seed: assumes that the ablated network varies like the others"
+    else:
+        name, text = "two seeds", "fewer than three seeds of an arm: the interval is rough, and there is no verdict"
+    return [Flag(name=name, text=text, doubt=False, no_size=True)]
+
+
+def numerics_flags(arm: Sequence[Mapping[str, str]], baseline: Sequence[Mapping[str, str]]) -> list[Flag]:
+    """Flag facts of the environment, such as the precision or the device, that differ between or within arms."""
+    facts = sorted({fact for one in (*arm, *baseline) for fact in one})
+    values = {fact: [{one[fact] for one in side if fact in one} for side in (arm, baseline)] for fact in facts}
+    between = [fact for fact, (ours, theirs) in values.items() if ours and theirs and ours != theirs]
+    within = [fact for fact, sides in values.items() if fact not in between and max(map(len, sides)) > 1]
+    flags = []
+    if between:
+        shown = "; ".join(f"{fact} {_listed(values[fact][0])}, not {_listed(values[fact][1])}" for fact in between)
+        text = f"the arm differs from the baseline in more than the ablation: {shown}"
+        flags.append(Flag(name="mixed numerics", text=text))
+    if within:
+        text = f"runs of an arm differ in {', '.join(within)}"
+        flags.append(Flag(name="mixed numerics", text=text))
+    return flags
+
+
+def _listed(values: set[str]) -> str:
+    return " and ".join(sorted(values))
+
+
+def training_flags(curves: Sequence[Sequence[float]], *, plateau: bool, split: str) -> list[Flag]:
+    """Flag a baseline that would have gone on to improve, and a schedule that saw the reported images.
+
+    `curves` are the baseline's validation errors by epoch, in percent.
+    """
+    flags = []
+    falls = np.array([fall for curve in curves if (fall := _fall_at_end(curve)) is not None])
+    sure = len(falls) < 2 or not falls.std() or stats.ttest_1samp(falls, 0, alternative="greater").pvalue < 0.05
+    if len(falls) and falls.mean() > STILL_FALLING and sure:
+        text = f"the baseline's validation error still fell by {falls.mean():.1f} points in the last fifth of training"
+        flags.append(Flag(name="still falling", text=text))
+    if plateau and split == "val":
+        text = "the plateau schedule judged by the images reported here: the errors of all arms are optimistic"
+        flags.append(Flag(name="reported images used", text=text))
+    return flags
+
+
+def _fall_at_end(curve: Sequence[float]) -> float | None:
+    """Return the fall of a straight line through the last fifth of a curve, at least three points; None if shorter."""
+    end = np.asarray(curve[-max(len(curve) // 5, 3) :], dtype=np.float64)
+    if len(end) < 3:
+        return None
+    return float(-np.polyfit(np.arange(len(end)), end, 1)[0] * (len(end) - 1))

@@ -1,0 +1,72 @@
+"""The looks of a planned study: which runs each takes, and which ablations an earlier one has settled."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from alexnet.runs.plan import Plan, result_name
+from alexnet.runs.result import BASELINE
+from alexnet.study.assessment import Arms, Assessment, assess
+from alexnet.study.flags import Flag
+from alexnet.study.pairing import MEASURES, Evaluated
+from alexnet.study.verdict import Direction
+
+UNSETTLED = (Direction.NOT_RESOLVED, Direction.TOO_FEW_SEEDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Every ablation of a planned study, as of the look that settled it, else of the last complete one."""
+
+    assessments: Mapping[str, Mapping[str, Assessment]]
+    """By measure and ablation."""
+    settled: Mapping[str, int]
+    """The look, counted from 0, at which an ablation was settled."""
+    next_look: int
+    """The first that is not complete; the number of looks if there is none."""
+
+
+def judge(arms: Arms, plan: Plan, *, experiment: str, table_flags: Sequence[Flag] = ()) -> Judged:
+    """Assess the ablations of a plan look by look; runs outside of the plan are ignored.
+
+    At each look Holm's adjustment is over all ablations: those settled before enter with the p of their verdict.
+    """
+    assessments: dict[str, dict[str, Assessment]] = {measure: {} for measure in MEASURES}
+    settled: dict[str, int] = {}
+    names = [result_name(ablation) for ablation in plan.ablations]
+    for number, look in enumerate(plan.looks):
+        taken = planned(arms, plan, number)
+        waiting = [name for name in names if name not in settled]
+        missing = [name for name in (BASELINE, *waiting) if len(taken.get(name, ())) < len(plan.seeds(name, number))]
+        if not waiting or (number and missing):
+            return Judged(assessments=assessments, settled=settled, next_look=number if waiting else len(plan.looks))
+        text = "not all runs of the plan's first look are finished"
+        flags = [*table_flags, *([Flag(name="look incomplete", text=text)] if missing else [])]
+        entering = {
+            name: 1.0 if assessments[plan.measure][name].direction is Direction.NO_EFFECT else 0.0 for name in settled
+        }
+        for measure in MEASURES:
+            primary = measure == plan.measure
+            found = assess(
+                taken,
+                measure,
+                level=look.level,
+                margin=plan.margin if primary else None,
+                settled=entering if primary else {},
+                experiment=experiment,
+                table_flags=flags,
+            )
+            assessments[measure] |= {name: one for name, one in found.items() if name not in settled}
+        if missing:
+            return Judged(assessments=assessments, settled=settled, next_look=number)
+        words = {name: assessments[plan.measure][name].direction for name in waiting}
+        settled |= {name: number for name, word in words.items() if word not in UNSETTLED}
+    return Judged(assessments=assessments, settled=settled, next_look=len(plan.looks))
+
+
+def planned(arms: Arms, plan: Plan, look: int) -> dict[str, list[Evaluated]]:
+    """Return the runs of a plan's arms up to a look; arms without any are missing."""
+    names = [BASELINE, *(result_name(ablation) for ablation in plan.ablations)]
+    taken = {
+        name: [one for one in arms.get(name, ()) if one.run.result.seed in plan.seeds(name, look)] for name in names
+    }
+    return {name: runs for name, runs in taken.items() if runs}

@@ -1,0 +1,69 @@
+"""What one published run of each arm may show: the interval for a number that has an error of its own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from alexnet.study.family import CONFIDENCE, Family, Floats, Spread, dof_limit, satterthwaite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Half-widths around our delta, in points: numbers, or arrays over studies."""
+
+    half: Floats
+    """Holds the delta of one more run of each arm in 95 % of the cases."""
+    least: Floats
+    """What would be left of `half` with endless seeds on our side."""
+
+
+def predict(
+    spread: Spread,
+    place: int,
+    runs: ArrayLike,
+    *,
+    floor: ArrayLike = 0.0,
+    of_images: ArrayLike = 0.0,
+    published_share: float = 1.0,
+    same_images: bool = True,
+) -> Prediction:
+    """Predict the delta between one run of the arm at `place` and one of the baseline.
+
+    `floor` [A] and `of_images` are the parts of the finite test set, ours; `published_share` is the size of ours over
+    that of the published one. On the same images they have no part in the difference of two deltas.
+    """
+    used = [place, 0]
+    variance, counts = spread.variance[..., used], np.asarray(runs, dtype=np.float64)[..., used]
+    of_test_set = np.broadcast_to(np.asarray(floor, dtype=np.float64), spread.variance.shape)[..., used]
+    theirs = np.maximum(variance - of_test_set, 0.0) + of_test_set * published_share
+    parts = variance / counts + theirs
+    known = np.asarray(0.0 if same_images else np.asarray(of_images) * (1 + published_share))
+    dof = satterthwaite(parts, spread.dof[..., used], dof_limit(spread, used), known)
+    left = theirs.sum(-1) + known * published_share / (1 + published_share)
+    return Prediction(
+        half=np.asarray(stats.t.ppf((1 + CONFIDENCE) / 2, dof) * np.sqrt(parts.sum(-1) + known)),
+        least=np.asarray(stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(left)),
+    )
+
+
+def predict_delta(family: Family, place: int, of_images: ArrayLike, published_images: int | None) -> Prediction:
+    """Predict the delta of one published run of each arm; equal numbers of test images are the same images.
+
+    Where the number is unknown, as many other images as here are taken.
+
+    Raises ValueError if the spread between runs is unknown.
+    """
+    if family.spread is None:
+        raise ValueError("the spread between runs is unknown")
+    images = family.arms[0].images
+    return predict(
+        family.spread,
+        place,
+        family.runs,
+        floor=family.floor,
+        of_images=of_images,
+        published_share=images / (published_images or images),
+        same_images=published_images == images,
+    )

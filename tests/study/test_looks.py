@@ -1,0 +1,108 @@
+"""Looks of made-up planned studies: which ablations they settle, and what the next look needs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from alexnet.runs.collect import collect
+from alexnet.runs.plan import Look, Plan
+from alexnet.study.comparison import ComparisonTable, compare
+from alexnet.study.looks import Judged, judge
+from tests.study.made_up import predictions, result, save
+
+PLAN = Plan(
+    name="p",
+    overrides=(),
+    ablations=("no_lrn", "no_color", "no_dropout"),
+    baseline_seeds=6,
+    looks=(Look(seeds=3, level=0.01), Look(seeds=6, level=0.04)),
+    margin=0.45,
+)
+WRONG = {"baseline": 300, "no_lrn": 400, "no_color": 300, "no_dropout": 304}
+
+
+def run(folder: Path, ablation: str, seed: int, plan: Plan | None = PLAN) -> None:
+    """A large effect, none, and one in between at the margin."""
+    rng = np.random.default_rng([seed, len(ablation)])
+    wrong = WRONG[ablation] + int(rng.integers(-3, 4))
+    save(folder, replace(result(ablation, seed), plan=plan), predictions(wrong, 100 + seed, first=int(rng.integers(9))))
+
+
+def planned(folder: Path, seeds: int) -> Path:
+    for ablation in WRONG:
+        for seed in range(6 if ablation == "baseline" else seeds):
+            run(folder, ablation, seed)
+    return folder
+
+
+def table(folder: Path) -> ComparisonTable:
+    (found,) = compare(collect([folder]).runs, split=None, view="ten_crop")
+    return found
+
+
+def judged(folder: Path) -> Judged:
+    return judge({row.ablation: row.runs for row in table(folder).rows}, PLAN, experiment="demo")
+
+
+def test_first_look_settles_what_is_clear(tmp_path: Path) -> None:
+    found = judged(planned(tmp_path, 3))
+    words = {name: one.direction.value for name, one in found.assessments["top1"].items()}
+    assert words == {"no_lrn": "as claimed", "no_color": "no effect", "no_dropout": "not resolved"}
+    assert (dict(found.settled), found.next_look) == ({"no_lrn": 0, "no_color": 0}, 1)
+    needed = PLAN.jobs(found.next_look, found.settled)
+    assert {seed for ablation, seed in needed if ablation == "no_dropout"} == set(range(6))
+    assert {seed for ablation, seed in needed if ablation == "no_lrn"} == set(range(3))
+    assert found.assessments["top1"]["no_lrn"].confidence == 0.99
+
+
+def test_second_look_judges_the_rest_and_keeps_what_was_settled(tmp_path: Path) -> None:
+    first = judged(planned(tmp_path, 3))
+    for seed in range(3, 6):
+        run(tmp_path, "no_dropout", seed)
+    second = judged(tmp_path)
+    assert second.next_look == 2
+    assert second.assessments["top1"]["no_lrn"] == first.assessments["top1"]["no_lrn"]
+    rest = second.assessments["top1"]["no_dropout"]
+    assert (rest.confidence, rest.level) == (0.96, 0.04)
+    assert rest.p <= rest.holm_p
+
+
+def test_incomplete_looks_are_flagged_or_wait(tmp_path: Path) -> None:
+    for ablation in WRONG:
+        for seed in range(2):
+            run(tmp_path, ablation, seed)
+    found = judged(tmp_path)
+    assert (found.next_look, dict(found.settled)) == (0, {})
+    assert "look incomplete" in [flag.name for flag in found.assessments["top1"]["no_lrn"].flags]
+    planned(tmp_path, 3)
+    run(tmp_path, "no_dropout", 3)  # the second look has begun: the verdict is still that of the first
+    assert judged(tmp_path).next_look == 1
+    assert judged(tmp_path).assessments["top1"]["no_dropout"].level == 0.01
+
+
+def test_runs_outside_of_the_plan_are_left_out_and_named(tmp_path: Path) -> None:
+    planned(tmp_path, 3)
+    run(tmp_path, "no_dropout", 9)
+    found = table(tmp_path)
+    assert found.plan == PLAN
+    assert "no_dropout seed 9 (shapes-no_dropout-seed9-1a2b): left out, seed 9" in " ".join(n.text for n in found.notes)
+    assert {seed for row in found.rows for seed in row.seeds} == set(range(6))
+
+
+def test_runs_made_without_the_plan_are_flagged(tmp_path: Path) -> None:
+    planned(tmp_path, 3)
+    run(tmp_path, "no_lrn", 0, plan=None)
+    assert "unplanned" in [flag.name for row in table(tmp_path).rows for flag in row.doubts]
+
+
+def test_several_plans_are_no_plan(tmp_path: Path) -> None:
+    planned(tmp_path, 3)
+    run(tmp_path, "no_dropout", 4, plan=replace(PLAN, margin=1.0))
+    found = table(tmp_path)
+    assert found.plan is None and "several plans" in found.notes[0].text
+
+
+def test_a_plan_without_runs_needs_its_first_look() -> None:
+    found = judge({}, PLAN, experiment="demo")
+    assert (found.next_look, dict(found.assessments["top1"])) == (0, {})

@@ -1,0 +1,44 @@
+"""What one published run may show, by the worked example and against its own promise."""
+
+import numpy as np
+import pytest
+
+from alexnet.study.family import contrast, moderate
+from alexnet.study.prediction import predict
+from tests.study.test_family import ERRORS, NO_LRN, spread
+
+
+def test_prediction_of_a_published_run_by_hand() -> None:
+    found = predict(spread(ERRORS), NO_LRN, [3, 3, 3, 3])
+    delta = np.mean(ERRORS[NO_LRN]) - np.mean(ERRORS[0])
+    assert (delta - found.half, delta + found.half) == pytest.approx((0.5187, 1.9813), abs=5e-5)
+    assert found.least == pytest.approx(1.959964 * np.sqrt(0.0346444 + 0.0407778), abs=1e-4)
+
+
+def test_prediction_with_endless_seeds_is_what_is_left() -> None:
+    many = predict(spread(ERRORS), NO_LRN, [10**9] * 4)
+    few = predict(spread(ERRORS), NO_LRN, [3] * 4)
+    assert many.half < few.half and many.least == few.least
+
+
+def test_prediction_for_other_images_is_wider_and_a_larger_test_set_helps() -> None:
+    def half(**settings: float | bool) -> float:
+        settings = {"floor": 0.014, "of_images": 0.01} | settings
+        return float(predict(spread(ERRORS), NO_LRN, [3] * 4, **settings).half)  # type: ignore[arg-type]
+
+    same = half()
+    other = half(same_images=False)
+    larger = half(same_images=False, published_share=1 / 3)
+    assert same < other and larger < other
+    # of_images counts once for ours and once, by its share, for theirs
+    wide = half(same_images=False, of_images=1.0) ** 2 - half(of_images=0.0) ** 2
+    assert wide == pytest.approx(1.96**2 * 2.0, rel=0.05)
+
+
+def test_prediction_holds_a_new_pair_of_runs() -> None:
+    rng = np.random.default_rng(6)
+    errors = 0.25 * rng.standard_normal((4000, 9, 5))
+    found = predict(moderate(errors.var(-1, ddof=1), [5] * 9), 1, [5] * 9)
+    new = 0.25 * rng.standard_normal((2, 4000))
+    ours = contrast([-1, 1, *[0] * 7], errors.mean(-1), [5] * 9, moderate(errors.var(-1, ddof=1), [5] * 9)).value
+    assert np.mean(np.abs(new[0] - new[1] - ours) > found.half) == pytest.approx(0.05, abs=3 * 0.0034)
