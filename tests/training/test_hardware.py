@@ -20,6 +20,7 @@ from alexnet.trained.network import load_trained
 from alexnet.training import fit as running
 from alexnet.training import hardware
 from alexnet.training.datamodule import PackDataModule
+from alexnet.training.world import DistributedContext
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, execute, state
 from tests.training.test_resume import stop_in
 
@@ -164,6 +165,18 @@ def test_library_for_a_cpu_is_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(hardware, "check_device", lambda _: None)
     with pytest.raises(UserError, match=r"hardware\.matmul=onednn is for a CPU.*choose default"):
         hardware.check_hardware(HardwareConfig(matmul="onednn"))
+
+
+def test_process_that_sees_one_gpu_of_several_takes_number_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under `srun --gpus-per-task=1`."""
+    monkeypatch.setattr(hardware, "choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    world = DistributedContext(rank=7, size=8, local_rank=3, local_size=4)
+    for gpus, (devices, nodes, local_rank) in {1: (1, 8, 0), 4: (4, 2, 3)}.items():
+        monkeypatch.setattr(hardware, "gpu_count", lambda gpus=gpus: gpus)
+        options = hardware.trainer_options(HardwareConfig(), world)
+        assert (options["devices"], options["num_nodes"]) == (devices, nodes)
+        assert options["strategy"].cluster_environment.local_rank() == local_rank
 
 
 @pytest.mark.parametrize(("computes", "expected"), [(True, "bf16-mixed"), (False, "32-true")])

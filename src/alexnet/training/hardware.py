@@ -14,7 +14,7 @@ from torch import nn
 from alexnet.config.schema import Config
 from alexnet.config.values import HardwareConfig
 from alexnet.data.threads import available_cpus
-from alexnet.devices import check_device, choose_device, has_triton, multiplies_bfloat16, use_exact_float32
+from alexnet.devices import check_device, choose_device, gpu_count, has_triton, multiplies_bfloat16, use_exact_float32
 from alexnet.errors import UserError, first_line
 from alexnet.training.two_devices import DDP_OPTIONS, TwoDevicesStrategy
 from alexnet.training.world import SINGLE_PROCESS, DistributedContext
@@ -82,6 +82,13 @@ def configure_process(hardware: HardwareConfig, world: DistributedContext = SING
             mallopt(parameter, value)
 
 
+class OwnDeviceEnvironment(TorchElasticEnvironment):
+    """Processes of which each sees one device."""
+
+    def local_rank(self) -> int:
+        return 0
+
+
 def trainer_options(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> dict[str, Any]:
     """Return options for Lightning's trainer."""
     options: dict[str, Any] = {
@@ -92,13 +99,16 @@ def trainer_options(hardware: HardwareConfig, world: DistributedContext = SINGLE
     if world.size == 1:
         # Named explicitly: on Slurm, Lightning would otherwise requeue jobs itself.
         return options | {"devices": 1, "plugins": [LightningEnvironment()]}
-    environment = TorchElasticEnvironment()
+    # srun --gpus-per-task=1 shows each process its own GPU, as number 0.
+    own_gpu = choose_device(hardware.accelerator).type == "cuda" and gpu_count() == 1
+    environment = OwnDeviceEnvironment() if own_gpu else TorchElasticEnvironment()
+    local_size = 1 if own_gpu else world.local_size
     strategy = (
         TwoDevicesStrategy(cluster_environment=environment)
         if world.devices > 1
         else DDPStrategy(cluster_environment=environment, **DDP_OPTIONS)
     )
-    return options | {"devices": world.local_size, "num_nodes": world.size // world.local_size, "strategy": strategy}
+    return options | {"devices": local_size, "num_nodes": world.size // local_size, "strategy": strategy}
 
 
 def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:

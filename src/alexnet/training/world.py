@@ -13,7 +13,7 @@ import torch.distributed as dist
 
 from alexnet.config.schema import Config
 from alexnet.data.threads import available_cpus
-from alexnet.devices import gpu_count
+from alexnet.devices import choose_device, gpu_count
 from alexnet.errors import UserError
 from alexnet.parts import Replica
 
@@ -76,6 +76,8 @@ def check_gpus(config: Config) -> None:
         UserError: there are too few.
     """
     gpus, wanted = _gpus(config), requested_world_size(config)
+    if wanted > 1 and choose_device(config.hardware.accelerator).type == "mps":
+        raise UserError("Apple's GPU trains one network in one process: add devices=single or hardware.accelerator=cpu")
     if 0 < gpus < wanted and external_launch() is None:
         found = "is 1" if gpus == 1 else f"are {gpus}"
         raise UserError(
