@@ -131,7 +131,7 @@ def test_a_sweep_ends_with_its_table_whatever_fails(tmp_path: Path, mine: Path) 
     assert "Traceback" not in done.stdout + done.stderr
     assert done.stderr.count("diverged") >= 1 and "error: 2 of 4 runs did not finish: baseline seed 0" in done.stderr
     assert "4 runs: 0 finished before, 4 to do" in done.stdout and "] my_idea seed 0 finished" in done.stdout
-    assert "95 % interval" in done.stdout and "section 3.3" in done.stdout
+    assert "Interval" in done.stdout and "section 3.3" in done.stdout
     statuses = sorted(json.loads(file.read_text())["status"] for file in tmp_path.rglob("result.json"))
     assert statuses == ["failed", "failed", "finished", "finished"]
     assert len(list((tmp_path / "runs").rglob(COMPARISON_FILE))) == 1
@@ -142,6 +142,22 @@ def test_a_sweep_ends_with_its_table_whatever_fails(tmp_path: Path, mine: Path) 
     assert "already finished in" in shown.stdout and shown.stdout.endswith("[]\n"), shown.stderr
     refused = without_torch(tmp_path, *searched, "+ablation=without_claim")
     assert refused.stderr.endswith("it must hold the claim `ablations.without_claim` and no other\n")
+
+
+@pytest.mark.slow
+def test_a_planned_study_runs_look_by_look_and_refuses_another_plan(tmp_path: Path) -> None:
+    """About 20 seconds of a processor: two commands of seven and two runs."""
+    arguments = ["plan.yaml", *SHORT, "--ablations", "no_lrn,no_dropout", "--seeds", "2,3", "--baseline-seeds", "3"]
+    code = f"from alexnet.commands.main import main; main({['plan', *arguments]!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    first, second = (train(tmp_path, "study.plan=plan.yaml") for _ in range(2))
+    assert "7 runs: 0 finished before, 7 to do" in first.stdout and "This study followed the plan plan" in first.stdout
+    assert "9 runs: 7 finished before, 2 to do" in second.stdout, second.stderr
+    results = [json.loads(file.read_text()) for file in tmp_path.rglob("result.json")]
+    assert len(results) == 9 and {one["plan"]["name"] for one in results} == {"plan"}
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(plan.read_text().replace("margin: null", "margin: 0.5"))
+    assert "was changed after its first run" in train(tmp_path, "study.plan=plan.yaml").stderr
 
 
 @pytest.mark.slow

@@ -53,6 +53,15 @@ def test_one_run_has_one_name_however_it_is_asked_for(tmp_path: Path, monkeypatc
     assert elsewhere.pairing_key == job("data=folder", "data.root=images").pairing_key
 
 
+def test_other_numerics_make_another_run_and_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alexnet.config.job.NUMERICS", 10**6)
+    other = job("seed=11")
+    monkeypatch.undo()
+    same_but_for_the_seed = job("seed=11", "hardware.threads=1")
+    assert other.name != same_but_for_the_seed.name
+    assert other.pairing_key != same_but_for_the_seed.pairing_key
+
+
 def test_a_claim_s_wording_is_no_part_of_a_run_s_name() -> None:
     tree = job("+ablation=no_lrn").tree
     other = deepcopy(tree)

@@ -166,6 +166,7 @@ def run_figures(runs: str) -> dict[str, Any]:
     return {
         "metrics": _metrics(directory / "metrics.csv"),
         "errors": result["errors"],
+        "numerics": result.get("numerics", 0),
         "steps": result["training"]["steps"],
         "rate_drops": result["training"]["rate_drops"],
         "parameters": result["parameters"],

@@ -314,18 +314,19 @@ def keep(outcome: Outcome) -> None:
 
 
 def exact_trace(outcome: Outcome) -> Trace | None:
-    """What is recorded for the machine that the outcome is of."""
-    trace: Trace | None = read_trace(outcome.job.case).get(outcome.machine["key"], {}).get(str(outcome.job.threads))
-    return trace
+    """What is recorded for the machine that the outcome is of, by code of the same NUMERICS."""
+    return _of_its_numerics(read_trace(outcome.job.case).get(outcome.machine["key"], {}), outcome)
+
+
+def _of_its_numerics(machine: dict[str, Trace], outcome: Outcome) -> Trace | None:
+    trace = machine.get(str(outcome.job.threads))
+    return trace if trace and trace["numerics"] == outcome.figures.get("numerics") else None
 
 
 def other_trace(outcome: Outcome) -> Trace | None:
     """What is recorded for some other machine, which draws the same numbers and rounds otherwise."""
-    for machine in read_trace(outcome.job.case).values():
-        if str(outcome.job.threads) in machine:
-            trace: Trace = machine[str(outcome.job.threads)]
-            return trace
-    return None
+    machines = read_trace(outcome.job.case).values()
+    return next((trace for machine in machines if (trace := _of_its_numerics(machine, outcome))), None)
 
 
 def differences(found: Trace, expected: Trace) -> list[str]:
@@ -366,9 +367,11 @@ def check(outcome: Outcome) -> tuple[bool, str]:
         return False, f"failed\n{outcome.failed}"
     if (exact := exact_trace(outcome)) is not None:
         changes = differences(outcome.figures, exact)
-        return not changes, "\n  ".join(["different", *changes]) if changes else "equal"
+        moved = f"different, but NUMERICS is still {exact['numerics']} (src/alexnet/config/numerics.py)"
+        return not changes, "\n  ".join([moved, *changes]) if changes else "equal"
     if (other := other_trace(outcome)) is None:
-        return True, f"nothing to compare with for {outcome.machine['key']}"
+        numerics = f"NUMERICS {outcome.figures['numerics']}"
+        return True, f"nothing of {numerics} to compare with for {outcome.machine['key']}: record again"
     factor = COARSE.get(outcome.job.case, 1.0)
     found = relative_differences(outcome.figures, other)
     close = all(one <= factor * limit for one, limit in zip(found, TOLERANCES, strict=False))

@@ -44,3 +44,14 @@ def test_titles_that_differ_anyway_stay_short(tmp_path: Path) -> None:
     save(tmp_path, other, predictions(300, 100))
     found = compare(collect([tmp_path]).runs, split=None, view="ten_crop")
     assert [heading(group) for group in found] == ["demo on shapes, recipe paper", "demo on shapes, recipe source_2012"]
+
+
+def test_runs_of_different_numerics_are_not_paired_and_the_note_names_them(tmp_path: Path) -> None:
+    save(tmp_path, replace(result(), numerics=1), predictions(300, 100))
+    save(tmp_path, replace(result("no_lrn"), numerics=2), predictions(320, 110))
+    tables = compare(collect([tmp_path]).runs, split=None, view="ten_crop")
+    assert [table.distinguished_by for table in tables] == ["NUMERICS 1", "NUMERICS 2"]
+    assert not any(one.baseline for table in tables for row in table.rows for one in row.runs)
+    assert [len(table.runs) for table in tables] == [1, 1]
+    assert "no_lrn seed 0 (shapes-no_lrn-seed0-1a2b)" in tables[0].notes[0].text
+    assert "other numbers (NUMERICS 1, here 2)" in tables[1].notes[0].text

@@ -8,6 +8,7 @@ import lightning as L
 import pytest
 import torch
 
+from alexnet.config.numerics import NUMERICS
 from alexnet.errors import UserError
 from alexnet.runs.result import read_result
 from alexnet.training.history import EpochRecord, History
@@ -133,6 +134,18 @@ def test_other_images_under_a_checkpoint_are_refused(
         execute(tiny(*FIXED, "data.shapes.seed=1"), tmp_path)
     assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
     assert read_result(tmp_path).status == "failed"
+
+
+def test_a_checkpoint_of_other_numerics_is_not_resumed(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_in("loss", 1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            execute(tiny(*FIXED), tmp_path)
+    monkeypatch.setattr("alexnet.training.fit.NUMERICS", NUMERICS + 1)
+    with pytest.raises(UserError, match=rf"NUMERICS {NUMERICS}, .* NUMERICS {NUMERICS + 1}; .*restart=true"):
+        execute(tiny(*FIXED), tmp_path)
 
 
 def test_a_damaged_checkpoint_is_one_line(tiny: MakeJob, tmp_path: Path) -> None:

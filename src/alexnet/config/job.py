@@ -27,6 +27,7 @@ from alexnet.config.compose import (
     validate,
     with_schema,
 )
+from alexnet.config.numerics import NUMERICS
 from alexnet.config.overrides import explain, named
 from alexnet.config.schema import NON_IDENTITY_KEYS, Config, ConfigTree, flatten, is_part_of, schema_defaults, without
 from alexnet.config.values import ALEXNET, ScaleConfig
@@ -213,6 +214,7 @@ def _identity(tree: ConfigTree, weights: str | None) -> dict[str, Any]:
         "ablations": sorted(tree["ablations"]),
         "data.root": str(Path(root).expanduser().resolve()) if root else None,
         "pretrained.checkpoint": weights,
+        "numerics": NUMERICS,
     }
 
 

@@ -130,6 +130,8 @@ class Result:
     """`hardware.precision`; None where it was not noted yet."""
     plan: Plan | None = field(default=None, metadata=ADDED_LATER)
     """The plan that the run belongs to; None for a run without one."""
+    numerics: int = field(default=0, metadata=ADDED_LATER)
+    """`alexnet.config.numerics.NUMERICS` of the code that computed it."""
 
     def __post_init__(self) -> None:
         finished = self.status == "finished"

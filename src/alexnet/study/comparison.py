@@ -29,6 +29,7 @@ from alexnet.study.pairing import (
     evaluate,
     group_runs,
     missing_baseline,
+    other_numerics,
     pair,
 )
 
@@ -163,7 +164,14 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         plan=plan,
         rows=tuple(sorted(rows, key=_order)),
         unfinished=tuple(run for run in distinct if not run.finished),
-        notes=(*duplicates, *left_out, *copies, *unplanned, *missing_baseline(arms, runs)),
+        notes=(
+            *duplicates,
+            *left_out,
+            *copies,
+            *unplanned,
+            *other_numerics(result, runs),
+            *missing_baseline(arms, runs),
+        ),
     )
 
 

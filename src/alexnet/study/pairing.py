@@ -68,8 +68,11 @@ class Evaluated:
 
 
 def group_runs(runs: Iterable[Run]) -> list[list[Run]]:
-    """Group runs that differ only by ablation and seed and used the same data, by experiment, recipe and data."""
-    key = attrgetter("result.pairing_key", "result.data.fingerprint")
+    """Group runs that differ only by ablation and seed and used the same data, by experiment, recipe and data.
+
+    Runs of different NUMERICS are never in one group.
+    """
+    key = attrgetter("result.pairing_key", "result.data.fingerprint", "result.numerics")
     return sorted((list(group) for _, group in groupby(sorted(runs, key=key), key=key)), key=_title)
 
 
@@ -98,10 +101,11 @@ def distinguishing_overrides(groups: Iterable[Sequence[Run]]) -> list[str]:
 
 
 def _overrides(run: Run) -> list[str]:
-    """Return the overrides in a run's command that affect what is computed."""
+    """Return the overrides in a run's command that affect what is computed, and the NUMERICS of its code."""
     ignored = tuple(f"{key}." for key in SHARED_OR_PER_RUN_KEYS)
     words = [word.lstrip("+") for word in shlex.split(run.result.command) if "=" in word]
-    return [word for word in words if not f"{word.partition('=')[0].replace('/', '.')}.".startswith(ignored)]
+    given = [word for word in words if not f"{word.partition('=')[0].replace('/', '.')}.".startswith(ignored)]
+    return [*given, f"NUMERICS {run.result.numerics}"]
 
 
 def _common(lists: Sequence[list[str]]) -> list[str]:
@@ -205,6 +209,21 @@ def baseline_command(command: str) -> str:
     return shlex.join(word for word in shlex.split(command) if not re.match(r"\+{0,2}ablation=", word))
 
 
+def other_numerics(result: Result, runs: Iterable[Run]) -> list[Note]:
+    """Name the runs of one experiment, recipe and images whose code computes other numbers than that of `result`."""
+
+    def title(one: Result) -> tuple[str, str, str]:
+        return one.experiment, one.recipe, one.data.fingerprint
+
+    others = [run for run in runs if title(run.result) == title(result) and run.result.numerics != result.numerics]
+    if not others:
+        return []
+    numbers = " and ".join(sorted({f"NUMERICS {run.result.numerics}" for run in others}))
+    names = ", ".join(sorted(map(str, others)))
+    text = f"Not paired with {names}: their code computes other numbers ({numbers}, here {result.numerics})."
+    return [Note(text)]
+
+
 def missing_baseline(arms: Mapping[str, Sequence[Evaluated]], runs: Sequence[Run]) -> list[Note]:
     """Say for ablations without any usable baseline why, and the command that makes one; `runs` are of every table."""
     if BASELINE in arms or not arms:
@@ -232,7 +251,8 @@ def environment(result: Result) -> dict[str, str]:
     """
     git = result.git
     code = f"{git.revision}{' with uncommitted changes' if git.dirty else ''}" if git else "no git checkout"
-    facts = {"code": code, **result.versions, "precision": result.precision, "device": result.device}
+    numbers = {"NUMERICS": str(result.numerics), "precision": result.precision}
+    facts = {"code": code, **result.versions, **numbers, "device": result.device}
     return {fact: value for fact, value in facts.items() if value}
 
 

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from alexnet.config.job import Job
+from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.devices import multiplies_bfloat16
@@ -160,16 +161,19 @@ def _checkpoint(directory: Path, pack: Pack) -> Path | None:
     """Return the checkpoint to resume from, if there is one.
 
     Raises:
-        UserError: it is damaged, or was trained on other images.
+        UserError: it is damaged, or was trained on other images or by code that computes other numbers.
     """
     path = last_checkpoint(directory)
     if not path.is_file():
         return None
     try:
-        fingerprint = read_checkpoint(path)["alexnet"]["data_fingerprint"]
+        trained = read_checkpoint(path)["alexnet"]
     except UserError as error:
         raise UserError(f"{error}; start over with restart=true") from error
-    if fingerprint != pack.fingerprint:
+    if (numerics := trained.get("numerics", 0)) != NUMERICS:
+        text = f"{path} is of NUMERICS {numerics}, and this code computes other numbers, NUMERICS {NUMERICS}"
+        raise UserError(f"{text}; start over with restart=true")
+    if trained["data_fingerprint"] != pack.fingerprint:
         raise UserError(f"{path} was trained on other images than {pack.path} holds now; start over with restart=true")
     return path
 

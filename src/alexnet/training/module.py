@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
+from alexnet.config.numerics import NUMERICS
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.batches.augment import AugmentedBatch, Augmenter, CropGeometry, RawBatch
 from alexnet.data.batches.loading import test_splits, val_splits
@@ -42,6 +43,7 @@ class AlexNetModule(L.LightningModule):
             "config": tree,
             "class_names": pack.class_names,
             "data_fingerprint": pack.fingerprint,
+            "numerics": NUMERICS,
         }
         self.net: AlexNet | ColumnShard = AlexNet(config, num_classes=len(pack.class_names), seed=config.seed)
         geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)

@@ -9,6 +9,7 @@ import torch
 
 from alexnet import __version__
 from alexnet.config.job import Job, ablation_name
+from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.pack import Pack
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
@@ -59,6 +60,7 @@ def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
         precision=precision(config.hardware),
         plan=read_plan(Path(config.study.plan)) if config.study.plan else None,
+        numerics=NUMERICS,
     )
 
 

@@ -111,7 +111,8 @@ def _models(runs: Sequence[Run]) -> dict[str, dict[str, Sequence[Run]]]:
     for group in group_runs(run for run in runs if run.result.experiment != FINE_TUNED):
         result = group[0].result
         about = f"experiment {result.experiment}, recipe {result.recipe}, {result.pairing_key[:8]}"
-        named[about] = group, [run for run in fine_tuned if run.result.recipe == result.recipe]
+        alike = (result.recipe, result.numerics)
+        named[about] = group, [run for run in fine_tuned if (run.result.recipe, run.result.numerics) == alike]
     if not named:
         named = {f"experiment {FINE_TUNED}" if fine_tuned else "": ([], fine_tuned)}
     models: dict[str, dict[str, Sequence[Run]]] = {}

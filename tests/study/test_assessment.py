@@ -1,0 +1,110 @@
+"""What is said of an ablation: sizes where a claim was made, flags, combinations and ten crops."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alexnet.config.schema import Claim, Effect, Errors
+from alexnet.runs.collect import collect
+from alexnet.runs.metrics import write_metrics
+from alexnet.runs.predictions import write_predictions
+from alexnet.runs.result import Result
+from alexnet.study.assessment import Assessment
+from alexnet.study.comparison import ComparisonTable, compare
+from tests.study.made_up import IMAGES, epoch_record, predictions, result, save
+
+
+def table(folder: Path) -> ComparisonTable:
+    (found,) = compare(collect([folder]).runs, split=None, view="ten_crop")
+    return found
+
+
+def of(folder: Path, ablation: str, measure: str = "top1") -> Assessment:
+    return next(row for row in table(folder).rows if row.ablation == ablation).assessments[measure]
+
+
+def run(folder: Path, ablation: str, seed: int, wrong: int, claim: Claim | None = None, **changes: object) -> Path:
+    """A run with about that many wrong images, each seed on others."""
+    rng = np.random.default_rng([seed, wrong])
+    claims = {ablation: claim} if claim else {}
+    one: Result = replace(result(ablation if "+" in ablation else "baseline", seed), ablation=ablation, claims=claims)
+    one = replace(one, run=f"{ablation}-{seed}", **changes)  # type: ignore[arg-type]
+    return save(folder, one, predictions(wrong + int(rng.integers(3)), 100 + seed, first=int(rng.integers(5))))
+
+
+def claim(value: float, *experiments: str, **effect: object) -> Claim:
+    paper = Effect(top1=value, experiments=list(experiments), images=IMAGES, **effect)  # type: ignore[arg-type]
+    return Claim(title="t", section="3", statement="s", paper=paper, margin=Errors(top1=0.3))
+
+
+@pytest.mark.parametrize(
+    ("claimed", "expected"),
+    [
+        (claim(5.0, "demo"), "agrees"),
+        (claim(2.0, "demo", relation="at_least"), "confirmed"),
+        (claim(30.0, "demo"), "smaller"),
+        (claim(0.5, "demo"), "larger"),
+        (claim(5.0, "ilsvrc2012"), "other data or recipe"),
+    ],
+)
+def test_size_is_judged_where_the_claim_was_made(tmp_path: Path, claimed: Claim, expected: str) -> None:
+    for seed in range(5):
+        run(tmp_path, "baseline", seed, 300)
+        run(tmp_path, "x", seed, 350, claimed)
+    verdict = of(tmp_path, "x").sizes["paper"]
+    assert (verdict.size or verdict.reason) == expected
+    assert (verdict.prediction is None) == (expected == "other data or recipe")
+    assert "log" not in of(tmp_path, "x").sizes and of(tmp_path, "x", "top5").sizes == {}
+
+
+def test_size_is_not_judged_from_two_seeds_or_at_chance(tmp_path: Path) -> None:
+    for seed in range(3):
+        run(tmp_path / "a", "baseline", seed, 300)
+        run(tmp_path / "b", "baseline", seed, 300)
+        run(tmp_path / "b", "x", seed, 955, claim(1.0, "demo"))
+        if seed < 2:
+            run(tmp_path / "a", "x", seed, 350, claim(1.0, "demo"))
+    few, chance = of(tmp_path / "a", "x"), of(tmp_path / "b", "x")
+    assert (few.direction, few.sizes["paper"].reason) == ("too few seeds", "two seeds")
+    assert chance.sizes["paper"].reason == "at chance" and chance.doubts
+    assert chance.direction == "as claimed"
+
+
+def test_combination_beyond_its_parts_is_one_more_test(tmp_path: Path) -> None:
+    wrong = {"baseline": 300, "x": 330, "y": 340, "x+y": 420}
+    for ablation, count in wrong.items():
+        for seed in range(4):
+            run(tmp_path, ablation, seed, count)
+    both = of(tmp_path, "x+y")
+    assert both.interaction is not None and both.interaction_holm_p is not None
+    errors = {row.ablation: row.errors["top1"] for row in table(tmp_path).rows}
+    beyond = errors["x+y"] - errors["x"] - errors["y"] + errors["baseline"]
+    assert both.interaction.value == pytest.approx(beyond)
+    assert of(tmp_path, "x").interaction is None
+    assert both.interaction_holm_p >= float(both.interaction.p)
+
+
+def test_gain_of_ten_crops_is_that_of_the_same_runs(tmp_path: Path) -> None:
+    for seed in range(3):
+        directory = run(tmp_path, "baseline", seed, 300)
+        ten = predictions(300, 100 + seed, first=seed)
+        write_predictions(directory, {"test": {"ten_crop": ten, "center": predictions(320, 110, first=seed)}})
+        rates = {"ten_crop": ten.error_rates()}
+        replace(result(seed=seed), run=f"baseline-{seed}", errors={"test": rates}).write(directory)
+    (baseline,) = table(tmp_path).rows
+    assert baseline.gains["top1"].value == pytest.approx(2.0)
+    run(tmp_path, "x", 0, 310)  # has no center view
+    assert table(tmp_path).rows[0].gains == {}
+
+
+def test_plateau_and_unfinished_training_are_flagged_from_the_run_s_files(tmp_path: Path) -> None:
+    for seed in range(3):
+        for ablation in ("baseline", "x"):
+            one = replace(result(seed=seed), ablation=ablation, run=f"{ablation}-{seed}")
+            directory = save(tmp_path, one, predictions(300 + seed, 100, first=seed), split="val")
+            epochs = [replace(epoch_record(e, train_set=None), val_top1_error=60.0 - 2 * e) for e in range(15)]
+            write_metrics(directory, epochs)
+            (directory / "config.yaml").write_text("schedule: {kind: plateau}\n")
+    assert {flag.name for flag in of(tmp_path, "x").doubts} == {"still falling", "reported images used"}
