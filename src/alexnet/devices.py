@@ -82,7 +82,8 @@ def memory_bytes(device: torch.device) -> int:
 
 def use_exact_float32() -> None:
     """Let convolutions on an NVIDIA GPU compute in float32: torch's default rounds their factors to 10 bits (TF32)."""
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    # Not by `cudnn.conv.fp32_precision`: torch 2.15 then raises when torch.export asks for `allow_tf32`.
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -35,7 +35,7 @@ def grown(net: nn.Module, x: Tensor, slope: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize(
     ("channels", "columns", "size", "beta"),
-    [(48, 2, 5, 0.75), (128, 1, 5, 0.75), (6, 2, 5, 0.5), (24, 1, 9, 0.75)],
+    [(48, 2, 5, 0.75), (128, 1, 5, 0.75), (6, 2, 5, 0.5), (24, 1, 9, 0.75), (250, 1, 7, 0.75)],
 )
 @pytest.mark.parametrize("relu", [True, False])
 def test_lrn_kernels_are_the_formula_in_float64(
@@ -142,7 +142,8 @@ def show(kernel, types, constants):
     ir, ptx = made.asm["ttir"], made.asm["ptx"]
     print(ir.count("tt.load"), ir.count("tt.store"), ptx.count("ld.local"))
 
-lrn = {"channels": 48, "reach": 2, "beta": 0.75, "rectify": True, "block": 64, "parts": 2, "height": 16, "turns": 8}
+lrn = {"channels": 48, "reach": 2, "beta": 0.75, "rectify": True, "block": 64, "halo": 0, "parts": 2}
+lrn |= {"height": 16, "turns": 8}
 types = {"x": "*bf16", "y": "*bf16", "grad": "*bf16", "x_grad": "*bf16", "rows": "i64", "k": "fp32", "alpha": "fp32"}
 show(lrn_triton._forward, types, lrn)
 show(lrn_triton._backward, types, lrn)

@@ -18,6 +18,8 @@ from alexnet.devices import has_triton
 from alexnet.net.compilers import numba_available, triton_available
 from alexnet.net.layers import at_least_float32
 
+LONGEST_WINDOW = 31
+"""Channels in a window of the kernels for GPUs."""
 GPU_BLOCK = 2**22
 """Numbers that the formula takes at a time off the CPU. In float32, with ten temporaries, 160 MiB."""
 
@@ -81,7 +83,7 @@ class LocalResponseNorm(nn.Module):
         n, c, h, w = x.shape
         channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
         by_pixel = channels_last and not torch.compiler.is_exporting()
-        in_one_kernel = by_pixel and _has_triton(x)
+        in_one_kernel = by_pixel and self.size <= LONGEST_WINDOW and _has_triton(x)
         if rectify and not in_one_kernel:
             x = F.relu(x)
         if by_pixel:

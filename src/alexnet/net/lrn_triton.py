@@ -1,8 +1,9 @@
 """Local response normalization on a GPU, with the ReLU before it: one Triton kernel forward, one backward.
 
-Each number is read and written once: in bfloat16 4 bytes forward and 6 backward. The sum over a window is a product
-with a band of ones on the matrix units. bfloat16 parts of 8 bits keep it exact: the square of a bfloat16 has two of
-them, and three hold 24 bits of float32; sums are in float32. A NaN spreads to all channels of its column and pixel.
+Each number is read and written once: in bfloat16 4 bytes forward and 6 backward. Of more than 128 channels, a few at
+the edges of blocks are read twice. The sum over a window is a product with a band of ones on the matrix units. bfloat16
+parts of 8 bits keep it exact: the square of a bfloat16 has two of them, and three hold 24 bits of float32; sums are in
+float32. A NaN spreads to all channels of its column and pixel.
 
 Constants of the network are arguments of the kernels, which are compiled once for a type, a number of channels, a
 window and an exponent, for all networks of a process.
@@ -21,6 +22,8 @@ INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 """Triton's interpreter has no products of bfloat16: it multiplies the same rounded numbers as float32."""
 ROWS = 16
 """Rows of a block: the fewest that the matrix units take, and without spilled registers (sm_80 and sm_90)."""
+WIDEST = 128
+"""Channels of a block: more would not fit into the memory that a program shares. Several blocks overlap."""
 TURNS = 8
 """Blocks of a program, which makes the band once for all of them."""
 
@@ -74,10 +77,11 @@ def _launch(kernel: Any, tensors: list[Tensor], size: int, k: float, alpha: floa
     rows = tensors[0].numel() // channels
     if rows == 0:
         return
-    block = max(16, triton.next_power_of_2(channels))
+    block = max(16, min(WIDEST, triton.next_power_of_2(channels)))
+    halo = 0 if channels <= block else 2 * (size // 2)  # a gradient reads the windows of its window
     parts = 3 if tensors[0].dtype == torch.float32 else 2
-    kernel[(triton.cdiv(rows, ROWS * TURNS),)](
-        *tensors, rows, k, alpha, channels, size // 2, beta, rectify, block, parts, ROWS, TURNS,
+    kernel[(triton.cdiv(rows, ROWS * TURNS), triton.cdiv(channels, block - 2 * halo))](
+        *tensors, rows, k, alpha, channels, size // 2, beta, rectify, block, halo, parts, ROWS, TURNS,
         num_warps=4 if block <= 64 else 8,
     )  # fmt: skip
 
@@ -94,31 +98,36 @@ def check_compiler() -> None:
 def _forward(
     x, y, rows: tl.int64, k, alpha,
     channels: tl.constexpr, reach: tl.constexpr, beta: tl.constexpr, rectify: tl.constexpr,
-    block: tl.constexpr, parts: tl.constexpr, height: tl.constexpr, turns: tl.constexpr,
+    block: tl.constexpr, halo: tl.constexpr, parts: tl.constexpr, height: tl.constexpr, turns: tl.constexpr,
 ):  # fmt: skip
-    column = tl.arange(0, block)[None, :]
+    place = tl.arange(0, block)[None, :]
+    column = tl.program_id(1) * (block - 2 * halo) - halo + place
+    kept = (place >= halo) & (place < block - halo)
     band = _band(block, reach)
     for turn in range(turns):
         row = ((tl.program_id(0).to(tl.int64) * turns + turn) * height + tl.arange(0, height))[:, None]
-        inside = (row < rows) & (column < channels)
+        inside = (row < rows) & (column >= 0) & (column < channels)
         value = tl.load(x + row * channels + column, mask=inside, other=0.0).to(tl.float32)
         if rectify:
             value = tl.where(value > 0, value, value * 0)  # unlike a maximum, it leaves a NaN
         base = k + alpha * _window(value * value, band, parts)
-        tl.store(y + row * channels + column, (value * _inverse_power(base, beta)).to(y.dtype.element_ty), mask=inside)
+        result = value * _inverse_power(base, beta)
+        tl.store(y + row * channels + column, result.to(y.dtype.element_ty), mask=inside & kept)
 
 
 @triton.jit(do_not_specialize=["rows", "k", "alpha"])
 def _backward(
     x, grad, x_grad, rows: tl.int64, k, alpha,
     channels: tl.constexpr, reach: tl.constexpr, beta: tl.constexpr, rectify: tl.constexpr,
-    block: tl.constexpr, parts: tl.constexpr, height: tl.constexpr, turns: tl.constexpr,
+    block: tl.constexpr, halo: tl.constexpr, parts: tl.constexpr, height: tl.constexpr, turns: tl.constexpr,
 ):  # fmt: skip
-    column = tl.arange(0, block)[None, :]
+    place = tl.arange(0, block)[None, :]
+    column = tl.program_id(1) * (block - 2 * halo) - halo + place
+    kept = (place >= halo) & (place < block - halo)
     band = _band(block, reach)
     for turn in range(turns):
         row = ((tl.program_id(0).to(tl.int64) * turns + turn) * height + tl.arange(0, height))[:, None]
-        inside = (row < rows) & (column < channels)
+        inside = (row < rows) & (column >= 0) & (column < channels)
         given = tl.load(x + row * channels + column, mask=inside, other=0.0).to(tl.float32)
         slope = tl.load(grad + row * channels + column, mask=inside, other=0.0).to(tl.float32)
         value = given
@@ -129,7 +138,7 @@ def _backward(
         result = scaled - 2 * alpha * beta * value * _window(scaled * value / base, band, parts)
         if rectify:
             result = tl.where(given > 0, result, given * 0)
-        tl.store(x_grad + row * channels + column, result.to(x_grad.dtype.element_ty), mask=inside)
+        tl.store(x_grad + row * channels + column, result.to(x_grad.dtype.element_ty), mask=inside & kept)
 
 
 @triton.jit
