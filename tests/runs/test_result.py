@@ -263,7 +263,7 @@ def test_number_beyond_range_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_result_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read: No such file"):
+    with pytest.raises(UserError, match=r"result\.json: missing"):
         read_result(tmp_path)
 
 
@@ -328,7 +328,7 @@ def test_right_and_wrong_by_hand() -> None:
     assert view.top5_correct.tolist() == [True, True, False]
     assert view.top5_classes[0].tolist() == [0, 1, 2, -1, -1]
     assert view.top5_probabilities[0, 3:].tolist() == [0, 0]
-    assert view.error_rates() == ErrorRates(images=3, top1=2 / 3, top5=1 / 3)
+    assert view.error_rates() == ErrorRates(images=3, top1=2 / 3, top5=None)  # of three classes
 
 
 def test_archive_holds_the_documented_arrays(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """What one published run may show, by the worked example and against its own promise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from alexnet.study.family import contrast, moderate
-from alexnet.study.prediction import predict
+from alexnet.study.prediction import predict, seeds_to_test
 from tests.study.test_family import ERRORS, NO_LRN, spread
 
 
@@ -42,3 +44,15 @@ def test_prediction_holds_a_new_pair_of_runs() -> None:
     new = 0.25 * rng.standard_normal((2, 4000))
     ours = contrast([-1, 1, *[0] * 7], errors.mean(-1), [5] * 9, moderate(errors.var(-1, ddof=1), [5] * 9)).value
     assert np.mean(np.abs(new[0] - new[1] - ours) > found.half) == pytest.approx(0.05, abs=3 * 0.0034)
+
+
+def test_seeds_to_test_are_the_fewest_that_do() -> None:
+    found = seeds_to_test(spread(ERRORS), NO_LRN, 0.60)
+    assert found is not None
+
+    def half(seeds: int) -> float:
+        many = replace(spread(ERRORS), dof=np.full(4, seeds + 3.0), pooled_dof=np.asarray(4.0 * (seeds - 1)))
+        return float(predict(many, NO_LRN, [seeds] * 4).half)
+
+    assert half(found) < 0.60 <= half(found - 1)
+    assert seeds_to_test(spread(ERRORS), NO_LRN, 0.50) is None  # single published runs are too noisy

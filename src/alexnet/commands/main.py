@@ -9,11 +9,10 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeAlias
 
-from rich.console import Console
-
 from alexnet.config.values import ENCODINGS, SUBSAMPLINGS
 from alexnet.errors import UserError, did_you_mean, one_line_errors
 from alexnet.runs.directory import PROBABILITIES_FILE, weights_file
+from alexnet.terminal import Terminal
 
 BITS = 64
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  typeshed has no public name
@@ -55,9 +54,21 @@ def _add(
 def _add_before_training(commands: Commands) -> None:
     command = _add(commands, "prepare", "images in class folders or archives -> a pack")
     command.add_argument(
-        "source", type=Path, help="folder of class folders, class tars or ImageNet's archives, or one archive"
+        "source", type=_path, help="folder of class folders, class tars or ImageNet's archives, or one archive"
     )
-    command.add_argument("pack", type=Path, help="directory to make")
+    command.add_argument("pack", type=_path, help="directory to make")
+    command.add_argument(
+        "--split",
+        action="append",
+        default=[],
+        metavar="SPLIT=FOLDER",
+        help="which folder is train, val or test, as in val=dev; none=FOLDER leaves one out; may be repeated",
+    )
+    command.add_argument(
+        "--drop-duplicates",
+        action="store_true",
+        help="keep one image of the same pixels, a held-out one if there is one",
+    )
     command.add_argument("--size", type=int, default=256, help="side of the square images in pixels (default 256)")
     command.add_argument("--val-fraction", type=float, default=0.1, help="held out if there is no val (default 0.1)")
     command.add_argument("--test-fraction", type=float, default=0.0, help="held out for testing (default 0)")
@@ -120,7 +131,7 @@ def _add_about_runs(commands: Commands) -> None:
         "how fast networks fit their training images, drawn as Figure 1",
         runs,
         function="alexnet.study.paper.figure1:figure1",
-        console=Console(),
+        console=Terminal(),
     )
     command.add_argument(
         "--error",
@@ -138,7 +149,7 @@ def _add_about_runs(commands: Commands) -> None:
         "the paper's Tables 1 and 2 with our results",
         runs,
         function="alexnet.study.paper.tables:report_tables",
-        console=Console(),
+        console=Terminal(),
     )
     command.add_argument("--output", type=Path, help="folder for tables.md (default: that of the runs)")
 
@@ -148,7 +159,7 @@ def _add_about_runs(commands: Commands) -> None:
         "errors of the average of several networks",
         runs,
         function="alexnet.study.paper.ensemble:report_ensemble",
-        console=Console(),
+        console=Terminal(),
     )
     _add_split(command, "train", "val", "test", default="test if they have it")
     _add_view(command)
@@ -226,6 +237,13 @@ def _add_about_networks(commands: Commands) -> None:
         default="grouped",
         help="columns: a tensor for each column, as on the two GPUs of 2012; .safetensors only (default grouped)",
     )
+
+
+def _path(text: str) -> Path:
+    """Return a path; an empty text would be the folder that one happens to be in."""
+    if not text.strip():
+        raise UserError("the source and the pack need a path, and one of them is empty; is a variable unset?")
+    return Path(text)
 
 
 def _seed(text: str) -> int:

@@ -4,25 +4,29 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+TOP = 5
+
 
 class TopKErrors(Metric):
     """Share of images whose label is not the most probable class, and not among the five most probable.
 
-    Counts are integers summed over batches and devices, so every image has the same weight for any batch size.
+    Counts are integers summed over batches and devices, so every image has the same weight for any batch size. Among
+    fewer than five classes the latter says nothing, and is left out.
     """
 
     full_state_update = False
     images: Tensor
     incorrect: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int = 1000) -> None:
         super().__init__()
+        self.most = min(TOP, classes)
         self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("incorrect", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, scores: Tensor, labels: Tensor) -> None:
         """Count a batch of scores [N, K] (logits or probabilities) against int64 labels [N]."""
-        correct = scores.topk(5, dim=1).indices == labels[:, None]
+        correct = scores.topk(self.most, dim=1).indices == labels[:, None]
         self.images += len(labels)
         self.incorrect += len(labels) - torch.stack([correct[:, 0].sum(), correct.any(dim=1).sum()])
 
@@ -33,7 +37,7 @@ class TopKErrors(Metric):
     def local_rates(self) -> dict[str, Tensor]:
         """Return the error rates over the images of this process, without communication."""
         rates = self.incorrect.cpu().double() / self.images.cpu()  # MPS has no float64
-        return {"top1": rates[0], "top5": rates[1]}
+        return {"top1": rates[0], "top5": rates[1]} if self.most == TOP else {"top1": rates[0]}
 
 
 class MeanLoss(Metric):

@@ -13,13 +13,17 @@ VIEW_NAMES = {"center": "center crop", "ten_crop": "ten crops"}
 
 def errors_table(errors: Mapping[str, Mapping[str, ErrorRates]], *, title: str | None = None) -> Table:
     """Make a table with one row per split and view."""
-    table = Table("images", "view", "top-1 error", "top-5 error", title=title, title_justify="left")
+    several = any(rates.top5 is not None for views in errors.values() for rates in views.values())
+    columns = ("top-1 error", *(["top-5 error"] if several else []))
+    caption = None if several else "fewer than five classes: no top-5 errors"
+    table = Table("images", "view", *columns, title=title, title_justify="left", caption=caption)
     for column in table.columns[2:]:
         column.justify = "right"
     for split, views in errors.items():
         for view, rates in views.items():
             label = f"{split} ({rates.images:,})"
-            table.add_row(label, VIEW_NAMES[view], f"{100 * rates.top1:.2f} %", f"{100 * rates.top5:.2f} %")
+            shown = [f"{100 * rate:.2f} %" for rate in (rates.top1, rates.top5) if rate is not None]
+            table.add_row(label, VIEW_NAMES[view], *shown)
     return table
 
 

@@ -23,7 +23,7 @@ from alexnet.study.flags import (
 )
 from alexnet.study.pairing import Evaluated, environment
 from alexnet.study.power import Design, min_detectable_effect, seeds_needed, seeds_needed_range
-from alexnet.study.prediction import Prediction, predict_delta
+from alexnet.study.prediction import Prediction, predict, published_images, seeds_to_test
 from alexnet.study.statistics import PairedDelta, paired_delta
 from alexnet.study.verdict import Direction, Size, claimed_sign, direction, region, size
 
@@ -45,6 +45,8 @@ class SizeVerdict:
     reason: str | None = None
     prediction: Prediction | None = None
     """How far the delta of published runs may be from ours; None if it is not judged."""
+    seeds: int | None = None
+    """Of a size that is not resolved: in every arm, from which on the claim is told from no effect; None if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,10 +267,11 @@ def _sizes(
             continue
         reasons = ["other data or recipe"] if experiment not in effect.experiments else []
         reasons += [flag.name for flag in flags if flag.no_size]
-        if reasons or estimate is None:
+        if reasons or estimate is None or family.spread is None:
             verdicts[source] = SizeVerdict(size=None, reason=next(iter(reasons), "too few seeds"))
             continue
-        ahead = predict_delta(family, place, estimate.of_images, effect.images)
+        images = published_images(family, estimate.of_images, effect.images)
+        ahead = predict(family.spread, place, family.runs, **images)
         word = size(
             allowed,
             float(estimate.value),
@@ -277,7 +280,10 @@ def _sizes(
             half=float(ahead.half),
             least=float(ahead.least),
         )
-        verdicts[source] = SizeVerdict(size=word, prediction=ahead)
+        needed = None
+        if word is Size.NOT_RESOLVED and allowed.one_run:
+            needed = seeds_to_test(family.spread, place, allowed.from_zero, **images)
+        verdicts[source] = SizeVerdict(size=word, prediction=ahead, seeds=needed)
     return verdicts
 
 

@@ -54,7 +54,9 @@ def _size(assessment: Assessment, source: str) -> str:
     verdict = assessment.sizes.get(source)
     if verdict is None:
         return ""
-    return _flagged(assessment, verdict.size) if verdict.size else f"({verdict.reason})"
+    if verdict.size is None:
+        return f"({verdict.reason})"
+    return _flagged(assessment, f"{verdict.size}: {verdict.seeds} seeds" if verdict.seeds else verdict.size)
 
 
 def _half(assessment: Assessment, source: str) -> float | None:

@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import yaml
 
 from alexnet.config.schema import Claim, Target
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.directory import CONFIG_FILE
-from alexnet.runs.metrics import read_metrics
 from alexnet.runs.plan import Plan
 from alexnet.runs.result import BASELINE
 from alexnet.study.assessment import SOURCES, Assessment, assess, ten_crop_gains
@@ -23,6 +20,7 @@ from alexnet.study.pairing import (
     MEASURES,
     Evaluated,
     Note,
+    altered,
     distinguishing_overrides,
     drop_copies,
     drop_duplicates,
@@ -59,7 +57,7 @@ class AblationRow:
     @cached_property
     def errors(self) -> dict[str, float]:
         """Percent, mean over seeds."""
-        return {name: float(np.mean([one.errors[name] for one in self.runs])) for name in MEASURES}
+        return {name: float(np.mean([one.errors[name] for one in self.runs])) for name in self.runs[0].errors}
 
     @property
     def doubts(self) -> tuple[Flag, ...]:
@@ -72,7 +70,7 @@ class AblationRow:
         given = {name: getattr(self.claim, name) for name in SOURCES} if self.claim else {}
         return {
             measure: {name: value for name, effect in given.items() if (value := getattr(effect, measure)) is not None}
-            for measure in MEASURES
+            for measure in self.errors
         }
 
 
@@ -103,6 +101,11 @@ class ComparisonTable:
         """Every run of the table, finished or not."""
         return [*(one.run for row in self.rows for one in row.runs), *self.unfinished]
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Those of `MEASURES` that the runs have."""
+        return tuple(self.rows[0].errors) if self.rows else MEASURES
+
 
 def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[ComparisonTable]:
     """Pair, count and average the runs.
@@ -127,6 +130,7 @@ def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Compar
 def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, overrides: str) -> ComparisonTable:
     distinct, duplicates = drop_duplicates(members)
     usable, left_out = evaluate((run for run in distinct if run.finished), split, view)
+    counted = [Note(f"{len(left_out)} of {len(distinct)} runs are left out.")] if left_out else []
     different, copies = drop_copies(usable)
     plan, unplanned = _plan(different)
     result = members[0].result
@@ -135,12 +139,14 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         if plan is None or _objection(plan, one) is None:
             arms.setdefault(one.run.result.ablation, []).append(one)
     arms = {name: members for name, members in arms.items() if members}
+    measures = tuple(different[0].correct) if different else MEASURES
+    few = [] if measures == MEASURES else [Note("Fewer than five classes: top-5 errors are left out.")]
     flags = [*_unplanned_flags(arms, plan), *_training_flags(arms.get(BASELINE, ()), split)]
     if plan:
         assessments = judge(arms, plan, experiment=result.experiment, table_flags=flags).assessments
     else:
-        assessments = {name: assess(arms, name, experiment=result.experiment, table_flags=flags) for name in MEASURES}
-    gains = {measure: ten_crop_gains(arms, measure) for measure in MEASURES}
+        assessments = {name: assess(arms, name, experiment=result.experiment, table_flags=flags) for name in measures}
+    gains = {measure: ten_crop_gains(arms, measure) for measure in measures}
     rows = [
         AblationRow(
             ablation=name,
@@ -165,6 +171,9 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         rows=tuple(sorted(rows, key=_order)),
         unfinished=tuple(run for run in distinct if not run.finished),
         notes=(
+            *few,
+            *counted,
+            *altered(distinct),
             *duplicates,
             *left_out,
             *copies,
@@ -205,12 +214,11 @@ def _training_flags(baselines: Sequence[Evaluated], split: str) -> list[Flag]:
     """Flag how the baseline was trained, as far as its run directories say."""
     curves, plateau = [], False
     for one in baselines:
-        metrics = read_metrics(one.run.directory)
+        metrics = one.run.metrics()
         curves.append([epoch.val_top1_error for epoch in metrics.epochs if epoch.val_top1_error is not None])
         try:
-            schedule = yaml.safe_load((one.run.directory / CONFIG_FILE).read_text(encoding="utf-8"))["schedule"]
-            plateau |= schedule["kind"] == "plateau"
-        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+            plateau |= one.run.config()["schedule"]["kind"] == "plateau"
+        except (UserError, LookupError, TypeError):
             continue  # a report needs no more than results and predictions
     return training_flags(curves, plateau=plateau, split=split)
 

@@ -17,6 +17,8 @@ from scipy import stats
 CONFIDENCE = 0.95
 PRIOR_DOF = 4.0
 """Degrees of freedom for which the variance common to all arms counts in each arm."""
+SEEDS = range(3, 1001)
+"""Numbers of seeds that are asked for: a verdict takes three, and no study has more than a thousand."""
 STANDS_OUT_LEVEL = 0.01
 """Of the one-sided F test by which an arm is too noisy to share a variance with the others."""
 

@@ -30,7 +30,8 @@ def judge(arms: Arms, plan: Plan, *, experiment: str, table_flags: Sequence[Flag
 
     At each look Holm's adjustment is over all ablations: those settled before enter with the p of their verdict.
     """
-    assessments: dict[str, dict[str, Assessment]] = {measure: {} for measure in MEASURES}
+    measures = next((tuple(ones[0].correct) for ones in arms.values() if ones), MEASURES)
+    assessments: dict[str, dict[str, Assessment]] = {measure: {} for measure in measures}
     settled: dict[str, int] = {}
     names = [result_name(ablation) for ablation in plan.ablations]
     for number, look in enumerate(plan.looks):
@@ -44,7 +45,7 @@ def judge(arms: Arms, plan: Plan, *, experiment: str, table_flags: Sequence[Flag
         entering = {
             name: 1.0 if assessments[plan.measure][name].direction is Direction.NO_EFFECT else 0.0 for name in settled
         }
-        for measure in MEASURES:
+        for measure in measures:
             primary = measure == plan.measure
             found = assess(
                 taken,

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from alexnet.config.schema import NON_IDENTITY_KEYS
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.predictions import ViewPredictions, read_predictions
+from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.predictions import ViewPredictions
 from alexnet.runs.result import BASELINE, Result
 from alexnet.study.statistics import PairedDelta, paired_delta
 
@@ -35,7 +36,10 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluated:
-    """A finished run with what its net got right on the split and view under study. Mappings are over `MEASURES`."""
+    """A finished run with what its net got right on the split and view under study.
+
+    Mappings are over `MEASURES`; among fewer than five classes there is no top-5 error.
+    """
 
     run: Run
     labels: NDArray[np.int32]
@@ -63,8 +67,8 @@ class Evaluated:
     @cached_property
     def deltas(self) -> dict[str, PairedDelta]:
         """Differences from the baseline of the same seed, for this pair of networks; empty if there is none."""
-        baseline = self.baseline
-        return {name: paired_delta(baseline.correct[name], self.correct[name]) for name in MEASURES} if baseline else {}
+        pairs = self.baseline.correct if self.baseline else {}
+        return {name: paired_delta(pairs[name], self.correct[name]) for name in pairs}
 
 
 def group_runs(runs: Iterable[Run]) -> list[list[Run]]:
@@ -157,10 +161,11 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
     """Read a run's predictions and check that the errors in `result.json` were counted from them."""
     if view not in run.result.errors.get(split, {}):
         raise UserError(f"it has no errors for {split}/{view}")
-    predictions, stated = read_predictions(run.directory, split, view), run.result.errors[split][view]
+    predictions, stated = run.predictions(split, view), run.result.errors[split][view]
     counted = predictions.error_rates()
     # Half an image: a rate that went through 32-bit numbers still means the same count.
-    same = all(abs(a - b) * counted.images < 0.5 for a, b in ((counted.top1, stated.top1), (counted.top5, stated.top5)))
+    pairs = ((counted.top1, stated.top1), (counted.top5, stated.top5))
+    same = all(abs((a or 0) - (b or 0)) * counted.images < 0.5 for a, b in pairs)
     if stated.images != counted.images or not same:
         raise UserError(f"{run.directory}: result.json and predictions.npz disagree on {split}/{view}")
     return Evaluated(
@@ -173,12 +178,13 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
 
 
 def _correct(predictions: ViewPredictions) -> dict[str, NDArray[np.bool_]]:
-    return {"top1": predictions.top1_correct, "top5": predictions.top5_correct}
+    correct = {"top1": predictions.top1_correct, "top5": predictions.top5_correct}
+    return {"top1": correct["top1"]} if predictions.error_rates().top5 is None else correct
 
 
 def _ten_crop_gain(run: Run, split: str, ten_crops: ViewPredictions) -> dict[str, NDArray[np.int8]] | None:
     try:
-        center = _correct(read_predictions(run.directory, split, "center"))
+        center = _correct(run.predictions(split, "center"))
     except UserError:
         return None
     return {name: correct.astype(np.int8) - center[name] for name, correct in _correct(ten_crops).items()}
@@ -189,11 +195,18 @@ def drop_copies(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[N
     kept: dict[tuple[str, bytes], Evaluated] = {}
     notes = []
     for one in evaluated:
-        key = (one.run.result.ablation, b"".join(np.packbits(one.correct[name]).tobytes() for name in MEASURES))
+        key = (one.run.result.ablation, b"".join(np.packbits(correct).tobytes() for correct in one.correct.values()))
         first = kept.setdefault(key, one)
         if first is not one:
             notes.append(Note(f"{one.run}: left out, it is alike {first.run} on every image: one run, done twice."))
     return list(kept.values()), notes
+
+
+def altered(runs: Iterable[Run]) -> list[Note]:
+    """Warn about runs whose result file was changed after the run had written it."""
+    names = [str(run) for run in runs if not run.intact]
+    text = f"Changed since the run wrote it (checksum differs): {RESULT_FILE} of {', '.join(names)}."
+    return [Note(text)] if names else []
 
 
 def pair(evaluated: Sequence[Evaluated]) -> list[Evaluated]:

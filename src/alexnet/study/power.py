@@ -1,16 +1,15 @@
 """Power, minimum detectable effect and seeds needed, from the spread seen between runs and between images."""
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize, stats
 
-from alexnet.study.family import PRIOR_DOF, satterthwaite
+from alexnet.study.family import PRIOR_DOF, SEEDS, satterthwaite
 
 POWER = 0.8
-LEAST_SEEDS, MOST_SEEDS = 3, 1000
-"""A verdict takes three seeds; a delta that takes more than a thousand is out of reach of the test set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +60,13 @@ def min_detectable_effect(design: Design) -> float:
 
 
 def seeds_needed(design: Design, delta: float) -> int | None:
-    """Return the fewest seeds in every arm, at least 3, that find `delta`; None if not even `MOST_SEEDS` would."""
-    if power(design.with_seeds(MOST_SEEDS), delta) < POWER:
-        return None
-    low, high = LEAST_SEEDS - 1, MOST_SEEDS  # too few, enough: more seeds always find more
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if power(design.with_seeds(middle), delta) >= POWER else (middle, high)
-    return high
+    """Return the fewest seeds in every arm that find `delta`; None if even the most would not do."""
+
+    def is_enough(seeds: int) -> bool:
+        return power(design.with_seeds(seeds), delta) >= POWER
+
+    place = bisect_left(SEEDS, True, key=is_enough)  # more seeds always find more
+    return SEEDS[place] if place < len(SEEDS) else None
 
 
 def seeds_needed_range(design: Design, delta: float) -> tuple[int | None, int | None]:

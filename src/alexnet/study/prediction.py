@@ -1,12 +1,14 @@
 """What one published run of each arm may show: the interval for a number that has an error of its own."""
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from alexnet.study.family import CONFIDENCE, Family, Floats, Spread, dof_limit, satterthwaite
+from alexnet.study.family import CONFIDENCE, PRIOR_DOF, SEEDS, Family, Floats, Spread, dof_limit, satterthwaite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,22 +50,32 @@ def predict(
     )
 
 
-def predict_delta(family: Family, place: int, of_images: ArrayLike, published_images: int | None) -> Prediction:
-    """Predict the delta of one published run of each arm; equal numbers of test images are the same images.
+def seeds_to_test(spread: Spread, place: int, distance: float, **images: Any) -> int | None:
+    """Return the fewest seeds in every arm with which `half` is below `distance`; None if even the most would not do.
 
-    Where the number is unknown, as many other images as here are taken.
-
-    Raises ValueError if the spread between runs is unknown.
+    `images` are the keywords of `predict`.
     """
-    if family.spread is None:
-        raise ValueError("the spread between runs is unknown")
-    images = family.arms[0].images
-    return predict(
-        family.spread,
-        place,
-        family.runs,
-        floor=family.floor,
-        of_images=of_images,
-        published_share=images / (published_images or images),
-        same_images=published_images == images,
-    )
+    arms = spread.variance.shape[-1]
+
+    def is_enough(seeds: int) -> bool:
+        pooled_dof = float(arms * (seeds - 1))
+        dof = np.where(spread.stands_out, seeds - 1.0, seeds - 1.0 + min(PRIOR_DOF, pooled_dof))
+        grown = replace(spread, dof=dof, pooled_dof=np.asarray(pooled_dof))
+        return bool(predict(grown, place, [seeds] * arms, **images).half < distance)
+
+    place_of_first = bisect_left(SEEDS, True, key=is_enough)  # more seeds always predict better
+    return SEEDS[place_of_first] if place_of_first < len(SEEDS) else None
+
+
+def published_images(family: Family, of_images: ArrayLike, images: int | None) -> dict[str, Any]:
+    """Return the keywords of `predict` for a number published on so many test images.
+
+    Equal numbers are the same images. Where it is unknown, as many other images as here are taken.
+    """
+    ours = family.arms[0].images
+    return {
+        "floor": family.floor,
+        "of_images": of_images,
+        "published_share": ours / (images or ours),
+        "same_images": images == ours,
+    }

@@ -40,7 +40,7 @@ class LiveBar(RichProgressBar):
         self._next_update = time.monotonic() + UPDATE_SECONDS
         if int(pl_module.train_errors.images):
             errors = pl_module.train_errors.local_rates()
-            shown["train"] = f"{100 * float(errors['top1']):.1f}/{100 * float(errors['top5']):.1f} %"
+            shown["train"] = f"{'/'.join(f'{100 * float(rate):.1f}' for rate in errors.values())} %"
         if self.history.records:
             shown["val"] = _errors(self.history.records[-1].val_top1_error, self.history.records[-1].val_top5_error)
         shown["lr"] = f"{scheduled_lr(pl_module.config, self.history.schedule_errors):g}"
@@ -71,4 +71,5 @@ class EpochLines(L.Callback):
 
 
 def _errors(top1: float | None, top5: float | None) -> str:
-    return "-" if top1 is None or top5 is None else f"{top1:.1f}/{top5:.1f} %"
+    errors = [f"{error:.1f}" for error in (top1, top5) if error is not None]
+    return f"{'/'.join(errors)} %" if errors else "-"

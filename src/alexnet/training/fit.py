@@ -33,6 +33,7 @@ from alexnet.training.hardware import (
     check_hardware,
     compile_if_wanted,
     configure_process,
+    most_threads,
     trainer_options,
 )
 from alexnet.training.history import History
@@ -97,7 +98,8 @@ def train_and_test(
     The first process also writes what the network says about every image, and its first layer.
     """
     silence_lightning()
-    configure_process(job.config.hardware, world)
+    checkpoint, threads = (None, None) if job.config.restart else _checkpoint(directory, pack)
+    configure_process(job.config.hardware, world, threads=threads)
     data = PackDataModule(pack, job.config, world.replica, processes=world.processes_on_host)
     module = AlexNetModule(job.config, job.tree, pack, world.replica)
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
@@ -112,7 +114,7 @@ def train_and_test(
     if result.precision == "bf16-mixed" and not multiplies_bfloat16(trainer.strategy.root_device):
         console.print(EMULATED, highlight=False, soft_wrap=True)
     with one_line_if_out_of_memory(trainer, module):
-        trainer.fit(module, data, ckpt_path=None if job.config.restart else _checkpoint(directory, pack))
+        trainer.fit(module, data, ckpt_path=checkpoint)
         result = replace(result, training=training_facts(history, len(pack.splits["train"])))
         trainer.test(module, data, verbose=False)
     module.predictions.merge(all_gather_objects(module.predictions))
@@ -157,15 +159,15 @@ def _trainer(
     )
 
 
-def _checkpoint(directory: Path, pack: Pack) -> Path | None:
-    """Return the checkpoint to resume from, if there is one.
+def _checkpoint(directory: Path, pack: Pack) -> tuple[Path | None, int | None]:
+    """Return the checkpoint to resume from, if there is one, and the CPU threads that it was computed with.
 
     Raises:
         UserError: it is damaged, or was trained on other images or by code that computes other numbers.
     """
     path = last_checkpoint(directory)
     if not path.is_file():
-        return None
+        return None, None
     try:
         trained = read_checkpoint(path)["alexnet"]
     except UserError as error:
@@ -175,7 +177,8 @@ def _checkpoint(directory: Path, pack: Pack) -> Path | None:
         raise UserError(f"{text}; start over with restart=true")
     if trained["data_fingerprint"] != pack.fingerprint:
         raise UserError(f"{path} was trained on other images than {pack.path} holds now; start over with restart=true")
-    return path
+    threads = trained.get("threads")  # those of earlier versions do not say
+    return path, threads if isinstance(threads, int) and 0 < threads <= most_threads() else None
 
 
 def _headline(result: Result, directory: Path) -> str:

@@ -95,7 +95,7 @@ class History(L.Callback):
             rate=scheduled_lr(module.config, self.schedule_errors),
             train_loss=float(module.train_loss.compute()),
             train_top1_error=train["top1"],
-            train_top5_error=train["top5"],
+            train_top5_error=train.get("top5"),
             val_loss=float(module.val_loss.compute()) if val else None,
             val_top1_error=val.get("top1"),
             val_top5_error=val.get("top5"),

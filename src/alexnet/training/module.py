@@ -49,7 +49,8 @@ class AlexNetModule(L.LightningModule):
         geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
-        self.train_errors, self.val_errors, self.train_set_errors = TopKErrors(), TopKErrors(), TopKErrors()
+        classes = len(pack.class_names)
+        self.train_errors, self.val_errors, self.train_set_errors = (TopKErrors(classes) for _ in range(3))
         tested = sum(len(pack.splits[split]) for split in test_splits(pack))
         few = tested * len(pack.class_names) * len(VIEWS) * torch.float32.itemsize <= KEPT_BYTES
         self.predictions = PredictionStore(keep_probabilities=few)
@@ -79,7 +80,7 @@ class AlexNetModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Plain values only, so that torch loads the file without running code from it.
-        checkpoint["alexnet"] = self.description
+        checkpoint["alexnet"] = self.description | {"threads": torch.get_num_threads()}
 
     def on_train_start(self) -> None:
         self._switch_color()  # a run resumed in the middle of an epoch does not start one

@@ -58,6 +58,7 @@ def finish(logger: WandbLogger | None, result: Result) -> None:
         for split, views in result.errors.items()
         for view, rates in views.items()
         for name, value in (("top1", rates.top1), ("top5", rates.top5))
+        if value is not None
     }
     logger.experiment.summary.update({**summary, "status": result.status, "parameters": result.parameters})
     wandb.finish(exit_code=0 if result.status == "finished" else 1)

@@ -51,7 +51,7 @@ def test_verify_names_the_file(pack: Pack, damage: str, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit, match="1"):
         main(["verify", str(pack.path)])
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and f"1 of {len(list(pack.path.iterdir())) - (damage != 'gone')} files" in said
+    assert said.count("\n") == 1 and f"1 of {len(pack.files)} files" in said
     assert shard.name in said
     with pytest.raises(UserError, match=shard.name):
         open_pack(pack.path)

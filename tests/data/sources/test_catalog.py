@@ -28,13 +28,16 @@ def filled(catalog: Catalog, labels: dict[str, int], prefix: str = "") -> Catalo
 
 @settings(max_examples=25, deadline=None)
 @given(names=NAMES)
-def test_drop_superseded_keeps_the_last_of_each_name(names: list[str]) -> None:
+def test_set_aside_superseded_keeps_the_last_of_each_name(names: list[str]) -> None:
     files = [File(name, size, 1, 2 * size) for size, name in enumerate(names)]
     with closing(Catalog()) as catalog:
         catalog.add(files)
         assert list(catalog.files()) == files and list(catalog.names()) == names
-        catalog.drop_superseded()
-        assert list(catalog.files()) == [file for file in files if file.name not in names[file.size + 1 :]]
+        catalog.set_aside_superseded()
+        kept = [file for file in files if file.name not in names[file.size + 1 :]]
+        assert list(catalog.names()) == [file.name for file in kept]
+        assert [file for file in catalog.files() if file.unused is None] == kept
+        assert sum(kind.files for kind in catalog.unused()) + len(kept) == catalog.total() == len(names)
 
 
 @settings(max_examples=25, deadline=None)
@@ -53,9 +56,11 @@ def test_images_are_sorted_by_class_then_name(labels: dict[str, int]) -> None:
 
 def test_catalog_knows_only_the_splits_that_have_images(catalog: Catalog) -> None:
     catalog.add(File(name, 0, 0, 0) for name in ("x", "y", "z"))
-    catalog.assign({"x": ("val", 0), "z": ("train", 1)}.get)
+    places = {"x": ("val", 0), "y": "other files", "z": ("train", 1)}
+    catalog.assign(places.__getitem__)
     assert list(catalog.counts().items()) == [("train", 1), ("val", 1)]
     assert [split for split, *_ in catalog.located()] == ["val", "train"]
+    assert catalog.unused() == [("other files", 1, "y")]
 
 
 @settings(max_examples=25, deadline=None)

@@ -158,7 +158,8 @@ def test_what_cannot_be_used_has_a_reason(tmp_path: Path) -> None:
     assert reason(tmp_path / "empty.jpg") == reason(b"") == "empty file"
     assert reason(b"these are words") == "not an image"
     assert "truncated" in reason(encoded(noise(9), "JPEG")[:-200])
-    assert "floating-point" in reason(encoded(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"))
+    assert "floating-point" in reason(encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"))
+    assert "from -1 to -1" in reason(encoded(Image.fromarray(np.full((9, 9), -1, np.float32)), "TIFF"))
     assert "32-bit" in reason(encoded(Image.fromarray(np.full((9, 9), 2**20, np.int32)), "TIFF"))
     assert "No such file" in reason(tmp_path / "gone.jpg")
 

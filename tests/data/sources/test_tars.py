@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from alexnet.data.pack.prepare import prepare
+from alexnet.data.sources.catalog import SUPERSEDED
 from alexnet.data.sources.file_tree import FileTree, contents
 from alexnet.data.sources.layouts import open_source
-from alexnet.data.sources.tars import FileRange, stored_files, streamed_files
+from alexnet.data.sources.tars import LINKS, SPECIAL, FileRange, Member, stored_files, streamed_files
 from alexnet.errors import UserError
 from tests.data.replicas import TRAIN_PER_CLASS, WNIDS, class_tars, tar_of, train_images, unpack
 from tests.data.samples import images, splits
@@ -21,7 +22,7 @@ ODD_NAMES = ("plain", "with space", "nested/folder/file", "./dot//slashes", "é"
 
 def everything(path: Path) -> dict[str, bytes]:
     with closing(FileTree(path)) as tree:
-        files = list(tree.files.files())
+        files = [file for file in tree.files.files() if file.unused not in (LINKS, SPECIAL, SUPERSEDED)]
         read = {file.name: contents(entry) for file, entry in zip(files, tree.read(files), strict=True)}
     assert [len(data) for data in read.values()] == [file.size for file in files]
     return read
@@ -40,8 +41,9 @@ def test_files_are_those_that_tarfile_finds(tmp_path: Path, form: str) -> None:
     with tarfile.open(tmp_path / "x.tar") as archive:
         expected = [(member.offset_data, member.size) for member in archive if member.isfile()]
     listed = list(stored_files(tmp_path / "x.tar"))
-    assert [(offset, size) for name, offset, size in listed if name != "folder/"] == expected
-    assert len(listed) == len(expected) + 1
+    assert [(file.offset, file.size) for file in listed if not file.unused and file.name != "folder/"] == expected
+    others = {file.name: file.unused for file in listed[len(expected) :]}
+    assert others == {"folder/": None, "link": LINKS, "pipe": SPECIAL}
     names = ["plain", "with space", "nested/folder/file", "dot/slashes", *ODD_NAMES[4:]]
     assert list(everything(tmp_path / "x.tar").items()) == list(zip(names, dict(files).values(), strict=True))
 
@@ -139,7 +141,7 @@ def test_a_cut_class_tar_is_named(tmp_path: Path, share: float, outer: bool) -> 
 
 def test_a_damaged_header_is_refused_wherever_it_is(tmp_path: Path) -> None:
     sound = tar_of(class_tars()[:2])
-    headers = [offset - 512 for _, offset, _ in _listed(tmp_path, sound)]
+    headers = [file.offset - 512 for file in _listed(tmp_path, sound)]
     for header in headers:
         for place in (0, 124, 150, 156):
             damaged = bytearray(sound)
@@ -149,7 +151,7 @@ def test_a_damaged_header_is_refused_wherever_it_is(tmp_path: Path) -> None:
                 everything(tmp_path / "x.tar")
 
 
-def _listed(folder: Path, data: bytes) -> list[tuple[str, int, int]]:
+def _listed(folder: Path, data: bytes) -> list[Member]:
     (folder / "sound.tar").write_bytes(data)
     return list(stored_files(folder / "sound.tar"))
 
@@ -172,7 +174,7 @@ def test_the_last_of_a_name_counts_across_kinds(tmp_path: Path) -> None:
 
 def test_a_stream_is_listed_without_a_memory_of_headers(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(tar_of([(str(number), b"") for number in range(50)], "w:gz"))
-    readers = [reader for _, _, reader in streamed_files(tmp_path / "x.tar.gz")]
+    readers = [reader for _, reader in streamed_files(tmp_path / "x.tar.gz")]
     (archive,) = {reader.args[0] for reader in readers}  # type: ignore[attr-defined]
     assert len(readers) == 50 and len(archive.members) <= 1
 

@@ -48,7 +48,8 @@ def test_no_figure_is_cut_at_any_width(tmp_path: Path) -> None:
         text = buffer.getvalue()
         assert "\N{HORIZONTAL ELLIPSIS}" not in text
         assert "\x1b" not in text
-        rows = [line for line in text.splitlines() if re.search(r"top-[15]\b.*\d\.\d\d ", line)]
+        shown = text.partition("\n\n")[0]  # the table; remarks follow
+        rows = [line for line in shown.splitlines() if re.search(r"top-[15]\b.*\d\.\d\d ", line)]
         assert len(rows) == 14
         interval = r"\[[+-]\d+\.\d\d, [+-]\d+\.\d\d\]"
         for line in rows[2:]:
@@ -238,6 +239,6 @@ def test_a_stranger_s_message_does_not_reach_the_terminal_as_an_escape_sequence(
 
 def test_a_report_without_any_usable_run_says_why(tmp_path: Path) -> None:
     (save(tmp_path, result(), predictions(300, 100)) / PREDICTIONS_FILE).unlink()
-    assert "predictions.npz: missing" in " ".join(printed(tmp_path).split())
+    assert "predictions.npz: missing" in printed(tmp_path, width=1000)
     for name in ("comparison.md", "comparison.html"):
         assert "predictions.npz: missing" in (tmp_path / name).read_text(encoding="utf-8")

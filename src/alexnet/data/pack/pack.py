@@ -10,6 +10,10 @@
     train-spans.npy    int64 [N, 2], the first byte and the length of each image, counted through all of those files
     rejected.txt       images of the source that could not be read: path, tab, reason; only where there are any
     unusual.txt        images that were converted: path, tab, what was out of the ordinary; only where there are any
+    unused.txt         what else the source holds: kind, tab, number of files, tab, an example; only where there is any
+    duplicates.txt     images with the same pixels as another: path, tab, path of that; only where there are any
+    summary.md         all of this and the sizes of the classes on a page
+    contact.png        some training images of each class, as the pack holds them
 
 Nothing in a pack is ever unpickled. `alexnet.data.pack.writer` makes packs.
 """
@@ -35,7 +39,8 @@ FORMAT = "alexnet pack"
 VERSION = 2
 READABLE = (1, VERSION)  # version 1 knew raw images in the order of the labels, which version 2 writes alike
 ENCODINGS = ("raw", "jpeg")
-LISTS = ("rejected.txt", "unusual.txt")  # for people; nothing depends on them
+FOR_PEOPLE = ("rejected.txt", "unusual.txt", "unused.txt", "duplicates.txt", "summary.md", "contact.png")
+"""Nothing depends on these files, and they may be deleted."""
 FULL_CHECK_BYTES = 2**30
 """Packs up to this size (a second of SHA-256) are compared with their checksums when opened, larger ones by size."""
 

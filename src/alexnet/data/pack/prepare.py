@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from importlib.metadata import version
@@ -14,6 +14,8 @@ import numpy as np
 import alexnet
 from alexnet.config.values import ENCODINGS
 from alexnet.data.jpeg import JpegQuality
+from alexnet.data.pack.duplicates import find_duplicates
+from alexnet.data.pack.overview import Overview
 from alexnet.data.pack.pack import Pack, is_pack, open_pack
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.progress import print_status, progress
@@ -33,6 +35,8 @@ def prepare(
     pack: Path,
     *,
     size: int,
+    splits: Mapping[str, str] | None = None,
+    drop_duplicates: bool = False,
     val_fraction: float = 0.1,
     test_fraction: float = 0.0,
     seed: int = 0,
@@ -43,8 +47,10 @@ def prepare(
 ) -> Pack:
     """Make a pack of `size` x `size` images from a folder or an archive (layouts: `data.sources.layouts`).
 
-    If the source has no test split, `test_fraction` of each class is held out of the training images first; if it has
-    no validation split, `val_fraction` of those that remain. Both are drawn by `seed`. `encoding` is `raw`, `jpeg`
+    `splits` has the splits that the user names, by folder (`none`: left out). If the source has no test split,
+    `test_fraction` of each class is held out of the training images first; if it has no validation split,
+    `val_fraction` of those that remain. Both are drawn by `seed`. `drop_duplicates` keeps one of the images of the same
+    pixels, a held-out one if there is one. `encoding` is `raw`, `jpeg`
     (compressed by `jpeg`) or `auto`: raw if that is small. `workers` threads convert images (None: one per CPU); the
     pack has the same bytes for any number. Unreadable images are left out and listed in `rejected.txt`, unusual ones in
     `unusual.txt`. After an interruption the same call resumes; if another process makes the same pack, it waits and
@@ -56,21 +62,23 @@ def prepare(
     _check_arguments(source, pack, size, val_fraction, test_fraction, encoding, workers)
     threads, start = workers or available_cpus(), time.perf_counter()
     say = partial(print_status, show=show_progress)
-    with open_source(source) as listed:
+    with open_source(source, splits) as listed:
         images = listed.catalog
         if test_fraction:
             if "test" in images.counts():
                 what = "the source has a test split already; leave test_fraction out"
                 raise UserError(f"test_fraction={test_fraction}: {what}")
             images.hold_out("test", test_fraction, seed)
-        if "val" not in images.counts():
+        if "val" not in images.counts() and val_fraction:
             images.hold_out("val", val_fraction, seed)
             classes, held = len(listed.class_names), len(np.unique(images.labels("val")))
             if held < classes:
                 what = f"{classes - held} classes have no validation image" if held else "no validation split is made"
                 say(f"note: classes with a single training image keep it for training: {what}")
         for note in listed.notes:
-            say(note)
+            say(f"note: {note}")
+        for kind, count, example in images.unused():
+            say(f"not used: {kind}: {count:,}, such as {example}")
         shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed}
         versions = {"alexnet": alexnet.__version__, **{name: version(name) for name in ("pillow", "simplejpeg")}}
         made = {"source": source.resolve().name, "resize": RESIZE, **shares, "versions": versions}
@@ -98,13 +106,20 @@ def prepare(
             try:
                 with writer:
                     _write_images(listed, writer, threads, show_progress)
+                    listed.check_unchanged()
                     _check_kept(source, listed, writer)
+                    same = find_duplicates(writer.digests(threads))
+                    if drop_duplicates:
+                        writer.drop(same.superfluous())
+                        _check_kept(source, listed, writer)
+                    overview = Overview(listed, writer, same, dropped=drop_duplicates)
+                    overview.write()
                     with progress("statistics", images.counts()["train"], show=show_progress) as advance:
                         done = writer.finish(made, threads=threads, advance=advance)
             except KeyboardInterrupt:
                 say(f"interrupted: {writer.done:,} images are done; repeat the command to resume")
                 raise
-            _report(done, writer, time.perf_counter() - start, say)
+            _report(done, writer, overview, time.perf_counter() - start, say)
     return done
 
 
@@ -115,7 +130,7 @@ def _check_arguments(
     in_use = pack.is_dir() and any(pack.iterdir())
     problems = {
         f"size={size}: the side of the images must be at least 1 pixel": size < 1,
-        f"val_fraction={val_fraction} must be above 0 and below 1": not 0 < val_fraction < 1,
+        f"val_fraction={val_fraction} must lie in [0, 1)": not 0 <= val_fraction < 1,
         f"test_fraction={test_fraction} must lie in [0, 1)": not 0 <= test_fraction < 1,
         f"workers={workers}: at least 1 is needed": workers is not None and workers < 1,
         f"encoding={encoding} is not one of: {', '.join(ENCODINGS)}": encoding not in ENCODINGS,
@@ -177,10 +192,12 @@ def _check_kept(path: Path, source: Source, writer: PackWriter) -> None:
             raise UserError(f"{path}: {what} can be read; {example}")
 
 
-def _report(pack: Pack, writer: PackWriter, seconds: float, say: Callable[[str], None]) -> None:
+def _report(pack: Pack, writer: PackWriter, overview: Overview, seconds: float, say: Callable[[str], None]) -> None:
     counts = ", ".join(f"{name} {len(split):,}" for name, split in pack.splits.items())
     form = f"{pack.image_size} x {pack.image_size}, {len(pack.class_names)} classes"
     say(f"{pack.path}: {counts} images of {form}, {pack.encoding}, in {seconds:.1f} s")
+    for line in overview.lines():
+        say(line)
     if writer.unusual:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in writer.unusual_counts.items())
         say(f"{len(writer.unusual):,} images were unusual ({kinds}): see {pack.path / 'unusual.txt'}")

@@ -15,96 +15,23 @@ from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.jpeg import JpegQuality, encode
-from alexnet.data.pack.pack import FORMAT, LISTS, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
-from alexnet.data.pack.splits import place_in_shards
+from alexnet.data.jpeg import JpegQuality, decode_into, encode
+from alexnet.data.pack.duplicates import Digests
+from alexnet.data.pack.pack import FORMAT, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
+from alexnet.data.pack.shards import PIECE, Shards
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
 from alexnet.data.threads import ParallelMap
-from alexnet.errors import UserError
+from alexnet.errors import UserError, printable
 from alexnet.files import replace_file
 
 SHARD_BYTES = 2**30
 JOURNAL_SECONDS = 2.0  # the most work lost when the machine stops
 _JOB, _JOURNAL = "job.json", "journal.jsonl"
-_PIECE = 64  # images read back at a time for the statistics
-
-
-class _Shards:
-    """The files of one split, appended to; a new one begins where an image would not fit into the last."""
-
-    def __init__(self, folder: Path, split: str, suffix: str, labels: npt.NDArray[np.int64], shard_bytes: int) -> None:
-        self.split, self.labels = split, labels
-        self._byte_ranges = np.full((len(labels), 2), -1, np.int64)
-        """First byte and length of the image of each slot; -1 where there is none."""
-        self._folder, self._suffix, self._shard_bytes = folder, suffix, shard_bytes
-        self._sizes: list[int] = []
-        self._file: IO[bytes] | None = None
-
-    def place(self, slot: int, length: int) -> bool:
-        """Place the next image behind the others; whether it begins a new shard."""
-        begins = not self._sizes or self._sizes[-1] + length > self._shard_bytes
-        if begins:
-            self._sizes.append(0)
-        self._byte_ranges[slot] = sum(self._sizes), length
-        self._sizes[-1] += length
-        return begins
-
-    def append(self, slot: int, data: bytes) -> None:
-        """Write the next image."""
-        if self.place(slot, len(data)) or self._file is None:
-            self.close()
-            self._file = self.paths[-1].open("ab")
-        self._file.write(data)
-
-    def cut(self) -> None:
-        """Cut off what lies behind the images that have been placed."""
-        for file in self._folder.glob(f"{self.split}-*{self._suffix}"):
-            if file not in self.paths:
-                file.unlink()
-        for path, size in zip(self.paths, self._sizes, strict=True):
-            os.truncate(path, size)
-
-    def sync(self) -> None:
-        """See that the disk has what was written."""
-        if self._file is not None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the last shard."""
-        if self._file is not None:
-            self.sync()
-            self._file.close()
-            self._file = None
-
-    def kept(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Labels [n] and byte ranges [n, 2] of the slots that have an image."""
-        there = self._byte_ranges[:, 0] >= 0
-        return self.labels[there], self._byte_ranges[there]
-
-    def contents_in_order(self, byte_ranges: npt.NDArray[np.int64]) -> list[str]:
-        """Compute the checksums that the shards would have if the images had come in the order of their slots."""
-        held = [np.memmap(path, np.uint8, "r") for path in self.paths]
-        starts = np.concatenate([[0], np.cumsum(self._sizes)])
-        digests, size = [hashlib.sha256()], 0
-        for start, length in zip(*(column.data for column in byte_ranges.T), strict=True):  # no lists of millions
-            if size + length > self._shard_bytes and size:
-                digests.append(hashlib.sha256())
-                size = 0
-            shard, begin = place_in_shards(starts, start)
-            digests[-1].update(held[shard][begin : begin + length].data)
-            size += length
-        return [digest.hexdigest() for digest in digests]
-
-    @property
-    def paths(self) -> list[Path]:
-        """The shards begun so far."""
-        return [self._folder / f"{self.split}-{number:05d}{self._suffix}" for number in range(len(self._sizes))]
 
 
 class PackWriter:
@@ -139,7 +66,8 @@ class PackWriter:
         self.discarded = False
         """Whether unfinished work of another job for the same target was deleted."""
         self._partial = path.parent / f".{path.name}.partial"
-        self._folder = self._partial / "pack"
+        self.folder = self._folder = self._partial / "pack"
+        """Where the files of the pack lie until it is complete."""
         what = [self.encoding, image_size, class_names, asdict(jpeg) if jpeg else None, job]
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
         for split, of_split in labels.items():
@@ -147,7 +75,7 @@ class PackWriter:
             digest.update(of_split.data)
         self._job = digest.hexdigest()
         self._shards = {
-            split: _Shards(self._folder, split, f".{self.encoding}", of_split, shard_bytes)
+            split: Shards(self._folder, split, f".{self.encoding}", of_split, shard_bytes)
             for split, of_split in labels.items()
         }
         self._unwritten: list[list[Any]] = []
@@ -193,6 +121,34 @@ class PackWriter:
     def kept_per_class(self, split: str) -> npt.NDArray[np.int64]:
         """Count the images kept so far, int64 [classes]."""
         return np.bincount(self._shards[split].kept()[0], minlength=len(self.class_names))
+
+    def kept_slots(self, split: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Labels and slots, int64 [n] each, of the images kept so far."""
+        slots = self._shards[split].kept_slots()
+        return self._shards[split].labels[slots], slots
+
+    def read(self, split: str, slot: int) -> npt.NDArray[np.uint8]:
+        """Read an image back, uint8 [S, S, 3]."""
+        data, pixels = self._shards[split].read(slot), np.empty((self.image_size, self.image_size, 3), np.uint8)
+        if self.encoding == "jpeg":
+            decode_into(data, pixels)
+        else:
+            pixels.reshape(-1)[:] = np.frombuffer(data, np.uint8)
+        return pixels
+
+    def digests(self, threads: int) -> dict[str, Digests]:
+        """Hash every image kept, by split; to be called when all have come."""
+        self._close(write=True)
+        return {split: shards.digests(threads) for split, shards in self._shards.items()}
+
+    def drop(self, slots: dict[str, npt.NDArray[np.int64]]) -> None:
+        """Leave out images that have come already, by split and slot. After an interruption all images come again."""
+        (self._partial / _JOURNAL).unlink(missing_ok=True)
+        spare = self._partial / "spare"
+        shutil.rmtree(spare, ignore_errors=True)
+        spare.mkdir()
+        for split, of_split in slots.items():
+            self._shards[split].drop(of_split, spare)
 
     def finish(
         self, made: dict[str, Any], *, threads: int = 1, advance: Callable[[int], None] = lambda _: None
@@ -258,7 +214,7 @@ class PackWriter:
         for shards in self._shards.values():
             shards.close()
 
-    def _finish_split(self, shards: _Shards) -> dict[str, Any]:
+    def _finish_split(self, shards: Shards) -> dict[str, Any]:
         """Write labels and index; returns the split's entry of `pack.json`."""
         labels, byte_ranges = shards.kept()
         in_order = bool((byte_ranges[1:, 0] >= byte_ranges[:-1, 0]).all())
@@ -281,12 +237,12 @@ class PackWriter:
 
         def sums_of(first: int) -> RunningPixelStats:
             sums = RunningPixelStats(self.image_size)
-            for block in split.blocks(np.arange(first, min(first + _PIECE, len(split)))):
+            for block in split.blocks(np.arange(first, min(first + PIECE, len(split)))):
                 sums.add(block.images[block.rows])
             return sums
 
         total = RunningPixelStats(self.image_size)
-        with closing(ParallelMap(sums_of, range(0, len(split), _PIECE), threads)) as pieces:
+        with closing(ParallelMap(sums_of, range(0, len(split), PIECE), threads)) as pieces:
             for sums in pieces:
                 total.merge(sums)
                 advance(sums.images)
@@ -295,10 +251,10 @@ class PackWriter:
     def _write_header(self, splits: dict[str, Any], statistics: PixelStats, made: dict[str, Any], threads: int) -> None:
         files = sorted(file for file in self._folder.iterdir() if file.suffix in (".npy", f".{self.encoding}"))
         unusual = {name: ", ".join(notes) for name, notes in self.unusual.items()}
-        for file, listed in zip(LISTS, (self.rejected, unusual), strict=True):
+        for file, listed in (("rejected.txt", self.rejected), ("unusual.txt", unusual)):
             if listed:
-                lines = "".join(f"{name}\t{what}\n" for name, what in sorted(listed.items()))
-                (self._folder / file).write_text(lines, encoding="utf-8", errors="backslashreplace")
+                lines = (f"{printable(name)}\t{what}\n" for name, what in sorted(listed.items()))
+                (self._folder / file).write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
         with closing(ParallelMap(file_sha256, files, threads)) as sums:
             pairs = zip(files, sums, strict=True)
             entries = {file.name: {"bytes": file.stat().st_size, "sha256": sha256} for file, sha256 in pairs}

@@ -7,7 +7,7 @@ is gigabytes for fifteen million; SQLite keeps 2 MB in memory and sorts on disk 
 import hashlib
 import sqlite3
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
@@ -20,6 +20,8 @@ from alexnet.errors import UserError
 
 IN_FOLDER = -1  # archive number of files that lie in a folder as they are
 SPLITS = ("train", "val", "test")
+LEFT_OUT = "none"  # takes the place of a split's name for folders that the user leaves out
+SUPERSEDED = "earlier versions of a file in an archive"
 
 
 class File(NamedTuple):
@@ -28,11 +30,22 @@ class File(NamedTuple):
     name: str  # '/'-separated, relative to the source
     size: int  # bytes
     archive: int  # which of the source's archives holds it; `IN_FOLDER` if none does
-    place: int  # what the archive finds it by: the offset of its contents, or its number
+    place: int  # what the archive finds it by: the offset of its contents, or its number; in a folder, its identity
+    unused: str | None = None  # the kind of "not used"; None for an image
+
+
+class Unused(NamedTuple):
+    """Files of one kind that are not used."""
+
+    kind: str
+    files: int
+    example: str
 
 
 class Catalog:
     """Files in the order in which they are listed, then images by class and name.
+
+    Every file is an image with a split and a class, or has a kind of "not used"; so the sums come out even.
 
     Every method raises `UserError` if the disk has no room for temporary files. Close the catalog after use.
     """
@@ -44,7 +57,7 @@ class Catalog:
         self._table.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = FILE;"
             "CREATE TABLE file (id INTEGER PRIMARY KEY, name TEXT, size INTEGER, archive INTEGER, place INTEGER,"
-            " split TEXT, label INTEGER)"
+            " unused TEXT, split TEXT, label INTEGER)"
         )
 
     def close(self) -> None:
@@ -55,32 +68,90 @@ class Catalog:
         """Append files."""
         # Bytes that sort as Python sorts the names; sqlite3 takes no text with bytes that are no UTF-8.
         rows = ((name.encode(errors="surrogatepass"), *rest) for name, *rest in files)
-        self._change("INSERT INTO file (name, size, archive, place) VALUES (CAST(? AS TEXT), ?, ?, ?)", rows)
+        columns = "name, size, archive, place, unused"
+        self._change(f"INSERT INTO file ({columns}) VALUES (CAST(? AS TEXT), ?, ?, ?, ?)", rows)
 
-    def drop_superseded(self) -> None:
+    def set_aside_superseded(self) -> None:
         """Keep the last file of each name: tar appends a new version of a file and leaves the old one."""
         twice = "SELECT name, max(id) AS last FROM file GROUP BY name HAVING count(*) > 1"
         superseded = f"SELECT id FROM file JOIN ({twice}) USING (name) WHERE id < last"
-        self._change(f"DELETE FROM file WHERE id IN ({superseded})", [()])
+        self._change(f"UPDATE file SET unused = ? WHERE id IN ({superseded})", [(SUPERSEDED,)])
+
+    def set_aside(self, names: Container[str], kind: str) -> None:
+        """Give files that are no images another kind of "not used"."""
+        rows = self._rows("SELECT id, name, unused FROM file WHERE unused IS NOT NULL ORDER BY id")
+        chosen = (number for number, name, unused in rows if name in names and unused != SUPERSEDED)
+        self._change("UPDATE file SET unused = ? WHERE id = ?", ((kind, number) for number in chosen))
+
+    def recognize(self, kind: str, are_images: Iterable[bool]) -> None:
+        """Make images of files of one kind: `are_images` has a value for each of them, in their order."""
+        rows = self._rows("SELECT id FROM file WHERE unused = ? ORDER BY id", kind)
+        found = (number for (number,), is_image in zip(rows, are_images, strict=True) if is_image)
+        self._change("UPDATE file SET unused = NULL WHERE id = ?", ((number,) for number in found))
 
     def names(self) -> Iterator[str]:
-        """All names, in the order of the files."""
-        return (name for (name,) in self._rows("SELECT name FROM file ORDER BY id"))
+        """The names of all images, in the order of the files."""
+        return (name for (name,) in self._rows("SELECT name FROM file WHERE unused IS NULL ORDER BY id"))
 
-    def files(self) -> Iterator[File]:
-        """All files, in their order."""
-        return (File(*row) for row in self._rows("SELECT name, size, archive, place FROM file ORDER BY id"))
+    def files(self, *kinds: str) -> Iterator[File]:
+        """All files, in their order, or those of some kinds of "not used"."""
+        chosen = f"WHERE unused IN ({', '.join('?' * len(kinds))})" if kinds else ""
+        query = f"SELECT name, size, archive, place, unused FROM file {chosen} ORDER BY id"
+        return (File(*row) for row in self._rows(query, *kinds))
 
-    def assign(self, place: Callable[[str], tuple[str, int] | None], prefix: str = "") -> None:
-        """Make images of files: `place` gives a name's split and label, or None.
+    def others(self) -> Iterator[File]:
+        """The files that are no images, in their order."""
+        query = "SELECT name, size, archive, place, unused FROM file WHERE unused IS NOT NULL ORDER BY id"
+        return (File(*row) for row in self._rows(query) if row[-1] != SUPERSEDED)
 
-        `prefix`, which the names of all images begin with, is no longer part of them.
+    def unused(self) -> list[Unused]:
+        """Count what is not used, the most frequent kind first."""
+        query = "SELECT unused, count(*), min(name) FROM file WHERE unused IS NOT NULL GROUP BY unused"
+        return [Unused(*row) for row in self._rows(f"{query} ORDER BY count(*) DESC, unused")]
+
+    def total(self) -> int:
+        """Count all files."""
+        return int(next(self._rows("SELECT count(*) FROM file"))[0])
+
+    def assign(self, place: Callable[[str], tuple[str, int] | str], prefix: str = "") -> None:
+        """Give images their split and label: `place` returns them for a name, or the kind of "not used".
+
+        It is called once for each image, in the order of the files. `prefix`, which the names of all images begin with,
+        is no longer part of them.
         """
         self._prefix = prefix
-        names = self._rows("SELECT id, name FROM file ORDER BY id")
-        found = ((place(name), number) for number, name in names)
+
+        def values() -> Iterator[tuple[str | None, str | None, int | None, int]]:
+            for number, name in self._rows("SELECT id, name FROM file WHERE unused IS NULL ORDER BY id"):
+                at = place(name)
+                yield (at, None, None, number) if isinstance(at, str) else (None, *at, number)
+
         # SQLite allows changing the current row of a query that follows the primary key.
-        self._change("UPDATE file SET split = ?, label = ? WHERE id = ?", ((*at, number) for at, number in found if at))
+        self._change("UPDATE file SET unused = ?, split = ?, label = ? WHERE id = ?", values())
+
+    def relabel(self, labels: list[int]) -> None:
+        """Replace each label by the one at its place in `labels`."""
+        if labels != sorted(labels):
+            self._table.create_function("relabeled", 1, labels.__getitem__, deterministic=True)
+            self._change("UPDATE file SET label = relabeled(label) WHERE split IS NOT NULL", [()])
+
+    def set_aside_same(self, kind: str) -> tuple[str, str] | None:
+        """Keep the first of images that are one file in a folder, with one split and class, under several names.
+
+        Returns two names of a file that has several splits or classes, if there is one.
+        """
+        there = f"archive = {IN_FOLDER} AND split IS NOT NULL AND place != 0"
+        several = f"SELECT place, min(id) AS first FROM file WHERE {there} GROUP BY place HAVING count(*) > 1"
+        differ = "one.split != two.split OR one.label != two.label"
+        pairs = (
+            f"FROM ({several}) AS same JOIN file AS one ON one.id = first JOIN file AS two ON two.place = same.place"
+        )
+        query = f"SELECT one.name, two.name {pairs} WHERE two.split IS NOT NULL AND ({differ}) LIMIT 1"
+        for one, two in self._rows(query):
+            return one, two
+        others = f"SELECT file.id FROM file JOIN ({several}) AS same USING (place) WHERE {there} AND file.id > first"
+        self._change(f"UPDATE file SET unused = ?, split = NULL, label = NULL WHERE id IN ({others})", [(kind,)])
+        return None
 
     def hold_out(self, split: str, fraction: float, seed: int) -> None:
         """Move a share of the training images of each class to another split.

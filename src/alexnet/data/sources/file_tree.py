@@ -3,10 +3,11 @@
 import io
 import lzma
 import os
+import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
@@ -15,8 +16,9 @@ from typing import TypeAlias
 
 import zstandard
 
-from alexnet.data.sources import tars
+from alexnet.data.sources import names, tars
 from alexnet.data.sources.catalog import IN_FOLDER, Catalog, File
+from alexnet.data.sources.tars import Unreadable, patiently
 from alexnet.errors import UserError
 
 ARCHIVES = ".tar, .tar.gz, .tar.xz, .tar.bz2, .tar.zst or .zip"
@@ -30,9 +32,18 @@ _DAMAGE = (
     RuntimeError,  # a zip with a password, or a compression that Python lacks
     OSError,
 )
+_USUAL = (0, stat.S_IFREG, stat.S_IFDIR)  # what archives say of files and folders
+_HEAD = 32  # bytes that tell the format of an image
 
-Entry: TypeAlias = Path | tars.FileRange | bytes
-"""A file on disk, a part of one, or contents that had to be decompressed."""
+MOST_BYTES = 2**28
+"""The largest file that is read."""
+DANGLING = "links that lead nowhere or in a circle"
+CIRCLES = "links to a folder that they lie in"
+TWICE = "further names of an image in the same class"
+
+
+Entry: TypeAlias = tars.FileRange | bytes | Unreadable
+"""A file on disk or a part of one, contents that had to be decompressed, or neither."""
 
 
 class FileTree:
@@ -43,11 +54,19 @@ class FileTree:
         self.path, self.files = path, Catalog()
         self.folders: list[str] = []
         """Folders, empty ones included; some that hold files may be missing."""
+        self.several_names = False
+        """Whether a file may be there under several names, by links."""
+        self.links_outside: list[str] = []
+        """Links that lead out of the source; only the first is kept by its name."""
+        self.archive_folders: set[str] = set()
+        """The folders that archives in this folder are listed as."""
         self._archives: list[Path] = []
+        self._states: list[tuple[int, int]] = []
+        """Size and time of each archive when it was listed."""
         try:
-            self._add(_in_folder(path, "", ()) if path.is_dir() else self._in_archive())
+            self._add(self._in_folder() if path.is_dir() else self._in_archive(""))
             if self._archives:
-                self.files.drop_superseded()
+                self.files.set_aside_superseded()
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -59,28 +78,54 @@ class FileTree:
         """Close the list of files."""
         self.files.close()
 
-    def add_tars(self, names: Iterable[str]) -> None:
-        """List what tars in this folder hold, each as a folder of its name."""
-        self._add(file for name in names for file in self._in_tar(name))
-        self.files.drop_superseded()
+    def add_archives(self, archives: Collection[str]) -> None:
+        """List what archives in this folder hold, each as a folder of its name."""
+        self._add(file for name in archives for file in self._in_archive(name))
+        self.files.set_aside(set(archives), names.OPENED)
+        self.files.set_aside_superseded()
 
-    def read(self, files: Iterable[File]) -> Generator[Entry, None, None]:
-        """The contents of files, in their listed order; those that are stored as they are, not yet read."""
+    def recognize_images(self) -> None:
+        """Make images of the files whose names say nothing but whose contents begin as an image does."""
+        unknown = self.files.files(names.UNKNOWN)
+        heads = (names.looks_like_image(contents(entry)) for entry in self.read(unknown, most=_HEAD))
+        self.files.recognize(names.UNKNOWN, heads)
+
+    def read(self, files: Iterable[File], *, most: int | None = None) -> Generator[Entry, None, None]:
+        """The contents of files, in their listed order; those that are stored as they are, not yet read.
+
+        With `most`, no more than the first so many bytes.
+        """
         for archive, group in groupby(files, attrgetter("archive")):
-            path = self._archives[archive] if archive != IN_FOLDER else self.path
-            if archive == IN_FOLDER:
-                yield from (path / file.name for file in group)
-            elif self._is_zip(path):
-                with reading(path), zipfile.ZipFile(path) as opened:
+            with self._opened(archive) as read:
+                for file in group:
+                    if most is None and file.size > MOST_BYTES:
+                        yield Unreadable(f"{file.size:,} bytes are more than {MOST_BYTES:,}")
+                    else:
+                        yield read(file, file.size if most is None else min(file.size, most))
+
+    @contextmanager
+    def _opened(self, archive: int) -> Iterator[Callable[[File, int], Entry]]:
+        """Open what some files lie in; the value reads the first bytes of each, which come in their listed order."""
+        if archive == IN_FOLDER:
+            yield lambda file, most: tars.FileRange(self.path / file.name, 0, most, whole=most == file.size)
+            return
+        path = self._archives[archive]
+        with reading(path):
+            if is_zip(path):
+                with zipfile.ZipFile(path) as opened:
                     members = opened.infolist()
-                    yield from (opened.read(members[file.place]) for file in group)
+                    yield lambda file, most: _from_zip(opened, members[file.place], most)
             elif tars.is_compressed(path):
-                with reading(path):
-                    listed = enumerate(tars.streamed_files(path))
-                    for file in group:
-                        yield next(read() for place, (_, _, read) in listed if place == file.place)
+                listed = enumerate(tars.streamed_files(path))
+                yield lambda file, most: next(read for place, (_, read) in listed if place == file.place)(most)
             else:
-                yield from (tars.FileRange(path, file.place, file.size) for file in group)
+                yield lambda file, most: tars.FileRange(path, file.place, most)
+
+    def check_unchanged(self) -> None:
+        """Raise `UserError` if an archive is not the one that was listed."""
+        for path, state in zip(self._archives, self._states, strict=True):
+            if _state(path) != state:
+                raise UserError(f"{path} has changed while it was read; repeat the command when it is complete")
 
     def _add(self, listed: Iterable[File]) -> None:
         """Add what is listed to the files, or to the folders where the name ends with a '/'."""
@@ -90,57 +135,102 @@ class FileTree:
                 if file.name.endswith("/"):
                     self.folders.append(file.name[:-1])
                 else:
-                    yield file
+                    yield file if file.unused else file._replace(unused=names.kind_of(file.name))
 
         self.files.add(files())
 
-    def _in_archive(self) -> Iterator[File]:
-        if not self.path.is_file():
-            raise UserError(f"{self.path}: there is no such folder or archive")
-        with reading(self.path):
-            if not self._is_zip(self.path):
-                yield from self._in_tar("")
-                return
-            self._archives.append(self.path)
-            with zipfile.ZipFile(self.path) as archive:
-                listed = archive.infolist()
-            members = {tars.normal(entry.filename) + "/" * entry.is_dir(): place for place, entry in enumerate(listed)}
-            yield from (File(name, listed[place].file_size, 0, place) for name, place in members.items())
-
-    def _in_tar(self, tar: str) -> Iterator[File]:
-        """The contents of the tar of this name in the folder, or of the archive itself."""
-        prefix, path, number = tars.folder_of(tar) if tar else "", self.path / tar, len(self._archives)
+    def _in_archive(self, name: str) -> Iterator[File]:
+        """The contents of the archive of this name in the folder, or of the source itself."""
+        path, number = self.path / name, len(self._archives)
+        prefix = f"{names.without_suffix(name)}/" if name else ""
+        if not path.is_file():
+            raise UserError(f"{path}: there is no such folder or archive")
         self._archives.append(path)
-        if tar:
+        self._states.append(_state(path))
+        if name:
+            self.archive_folders.add(prefix[:-1])
             yield File(prefix, 0, number, 0)
         with reading(path):
-            files = tars.stored_files(path)
-            if tars.is_compressed(path):
-                files = ((name, place, size) for place, (name, size, _) in enumerate(tars.streamed_files(path)))
-            yield from (File(prefix + name, size, number, place) for name, place, size in files)
+            if is_zip(path):
+                members = _in_zip(path)
+            elif tars.is_compressed(path):
+                members = (member._replace(offset=at) for at, (member, _) in enumerate(tars.streamed_files(path)))
+            else:
+                members = tars.stored_files(path)
+            repeated = f"{prefix[:-1].rpartition('/')[2]}/"  # as by train.zip with train/ in it
+            for member in members:
+                if inside := member.name.removeprefix(repeated):
+                    yield File(prefix + inside, member.size, number, member.offset, member.unused)
 
-    @staticmethod
-    def _is_zip(path: Path) -> bool:
-        return path.is_file() and tars.first_bytes(path).startswith(b"PK\x03\x04")
+    def _in_folder(
+        self, prefix: str = "", above: tuple[tuple[int, int], ...] = (), unused: str | None = None
+    ) -> Iterator[File]:
+        """What lies below a folder, names of folders with a '/' at the end; symbolic links are followed.
+
+        `above` are the folders on the way, against links that lead back up.
+        """
+        status = patiently((self.path / prefix).stat)
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            yield File(prefix[:-1], 0, IN_FOLDER, 0, CIRCLES)
+            return
+        with patiently(lambda: os.scandir(self.path / prefix)) as found:
+            # In the order in which their whole names would be sorted.
+            entries = sorted(found, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name)
+        if prefix and any(entry.name == "pack.json" for entry in entries):
+            unused = names.PACKED
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.is_symlink():
+                self._note_link(entry, name)
+            if entry.is_dir():
+                yield File(f"{name}/", 0, IN_FOLDER, 0)
+                yield from self._in_folder(f"{name}/", (*above, here), unused)
+            elif entry.is_file():
+                status = entry.stat()
+                self.several_names |= status.st_nlink > 1
+                yield File(name, status.st_size, IN_FOLDER, _identity(status), unused)
+            else:
+                yield File(name, 0, IN_FOLDER, 0, DANGLING if entry.is_symlink() else tars.SPECIAL)
+
+    def _note_link(self, entry: "os.DirEntry[str]", name: str) -> None:
+        self.several_names = True
+        if not Path(os.path.realpath(entry.path)).is_relative_to(os.path.realpath(self.path)):
+            self.links_outside.append("" if self.links_outside else name)
 
 
-def _in_folder(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[File]:
-    """What lies below `folder`, names of folders with a '/' at the end; symbolic links are followed.
+def _identity(status: os.stat_result) -> int:
+    """One number for a file, which its other names share."""
+    return (status.st_ino ^ (status.st_dev << 40)) & (2**63 - 1)
 
-    `above` are the folders on the way, against links that lead back up.
-    """
-    status = folder.stat()
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    with os.scandir(folder) as found:
-        entries = sorted(found, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name)
-    for entry in entries:  # in the order in which their whole names would be sorted
-        if entry.is_dir():
-            yield File(f"{prefix}{entry.name}/", 0, IN_FOLDER, 0)
-            yield from _in_folder(Path(entry.path), f"{prefix}{entry.name}/", (*above, here))
-        elif entry.is_file():
-            yield File(prefix + entry.name, entry.stat().st_size, IN_FOLDER, 0)
+
+def _state(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is a zip archive by its contents; an empty one is."""
+    return path.is_file() and tars.first_bytes(path).startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+
+def _in_zip(path: Path) -> Iterator[tars.Member]:
+    with zipfile.ZipFile(path) as archive:
+        listed = archive.infolist()
+    for place, entry in enumerate(listed):
+        if entry.flag_bits & 1:
+            raise RuntimeError(f"{entry.filename} is encrypted; unpack it with its password")
+        kind = stat.S_IFMT(entry.external_attr >> 16)
+        unused = tars.LINKS if kind == stat.S_IFLNK else tars.SPECIAL if kind not in _USUAL else None
+        yield tars.Member(tars.normal(entry.filename) + "/" * entry.is_dir(), entry.file_size, place, unused)
+
+
+def _from_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes | Unreadable:
+    try:
+        with archive.open(member) as file:
+            return file.read(most)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+        return Unreadable(" ".join(str(error).split()) or type(error).__name__)
 
 
 @contextmanager
@@ -149,18 +239,30 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        what = str(error) or type(error).__name__
-        raise UserError(f"{path} is no readable archive ({ARCHIVES}), or is damaged or incomplete: {what}") from None
+        what = " ".join(str(error).split()) or type(error).__name__
+        hint = "; join its parts, or unpack it, first" if names.is_part(path.name) else ""
+        raise UserError(
+            f"{path} is no readable archive ({ARCHIVES}), or is damaged or incomplete: {what}{hint}"
+        ) from None
 
 
 def read_named(tree: FileTree, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the few files whose names are wanted."""
-    named = [file for file in tree.files.files() if wanted(file.name)]
-    return ((file.name, contents(entry)) for file, entry in zip(named, tree.read(named), strict=True))
+    """Names and contents of the few files, none of them images, whose names are wanted.
+
+    Raises:
+        UserError: one of them cannot be read.
+    """
+    named = [file for file in tree.files.others() if wanted(file.name)]
+    for file, entry in zip(named, tree.read(named), strict=True):
+        yield file.name, contents(entry, tree.path / file.name)
 
 
-def contents(entry: Entry) -> bytes:
-    """The bytes of a file of a tree."""
+def contents(entry: Entry, path: Path | None = None) -> bytes:
+    """The bytes of a file of a tree. Raises `UserError` if it cannot be read; with no `path`, it is empty."""
+    if isinstance(entry, Unreadable):
+        if path is None:
+            return b""
+        raise UserError(f"{path}: cannot be read: {entry.reason}")
     return entry if isinstance(entry, bytes) else entry.read_bytes()
 
 

@@ -12,15 +12,21 @@ and listed in the pack's `unusual.txt`, in these words:
 * the EXIF orientation is ignored, as in published ImageNet results [EXIF orientation ignored];
 * a file that was also compressed by gzip, as some of ILSVRC-2010's, is decompressed [gzip-compressed];
 * 16-bit grayscale keeps its upper 8 bits, where PIL would clip it to white [16-bit];
-* empty, truncated and undecodable files, files that are no image, images of floating-point pixels and images of more
+* floating-point pixels from 0 to 1, else those from 0 to 255, are taken for black to white [floating-point];
+* empty, truncated and undecodable files, files that are no image, vector drawings (a drawing can start programs), raw
+  files of cameras (only their preview would be read), other floating-point pixels, 32-bit pixels and images of more
   than 100 million pixels (decompression bombs) are rejected with a reason.
+
+Formats are all that Pillow reads, and HEIC and JPEG XL by its plug-ins if these are installed. Those whose files do not
+begin with a signature (TGA) are only read if the name says so.
 """
 
 import io
 import warnings
 import zlib
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,17 +35,26 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from alexnet.data.jpeg import MAX_PIXELS, decode_photograph
 from alexnet.data.sources.resample import center_square
-from alexnet.data.sources.tars import FileRange
+from alexnet.data.sources.tars import FileRange, Unreadable
 
-Blob = Path | FileRange | bytes | npt.NDArray[np.uint8]
-"""An encoded image in a file, in an archive or in memory, or its pixels, uint8 [H, W, 3]."""
+Blob = Path | FileRange | bytes | Unreadable | npt.NDArray[np.uint8]
+"""An encoded image in a file, in an archive or in memory, or its pixels, uint8 [H, W, 3], or none."""
 
 # Written into packs, spelling included.
 RESIZE = "shorter side to the size, bilinear (antialiased, rows first), centre crop"
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm")
-)
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # no others: some start programs, such as EPS
+_NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "PDF"}  # some start programs, some are no single images
+_FIRST = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # tried before the others
+_NO_SIGNATURE = {
+    "TGA": (".tga", ".icb", ".vda", ".vst"), "SPIDER": (".spider",), "PCD": (".pcd",), "IPTC": (".iim",),
+    "PIXAR": (".pxr",), "IM": (".im",), "IMT": (".imt",), "XVTHUMB": (".p7",), "MCIDAS": (".area",),
+}  # fmt: skip
+_VECTOR = (".svg", ".eps", ".wmf", ".emf")
+_RAW = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw")
+_PLUGINS = {
+    "pillow-heif": (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1"),
+    "pillow-jxl-plugin": (b"\xff\x0a", b"JXL "),
+}
+"""Plug-ins of Pillow, with what their files begin with, or have at byte 4."""
 MAX_BYTES = 2**28  # the largest file that gzip may decompress to
 
 
@@ -73,6 +88,11 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
     try:
         if isinstance(blob, np.ndarray):
             return Converted(center_square(blob, size))
+        if isinstance(blob, Unreadable):
+            return blob.reason
+        suffix = name[name.rfind(".") :].lower()
+        if suffix in _RAW:
+            return "a camera's raw file, of which only a preview would be read; convert it"
         data = blob if isinstance(blob, bytes) else blob.read_bytes()
         if not data:
             return "empty file"
@@ -90,16 +110,37 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
             pixels, gray = photograph
             notes += [*(["greyscale"] if gray else []), *_orientation(data)]
         else:
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            formats = [form for form in _formats() if suffix in _NO_SIGNATURE.get(form, (suffix,))]
+            with Image.open(io.BytesIO(data), formats=formats) as image:
                 pixels = _rgb(image)
                 notes += _notes(image, name)
         return Converted(center_square(pixels, size), tuple(notes))
     except UnidentifiedImageError:
-        return "not an image"
+        return _not_identified(data, suffix)
     except MemoryError:
         raise  # says nothing about the image
     except Exception as error:  # PIL's decoders raise nearly anything on damaged files
         return " ".join(str(error).split()) or type(error).__name__
+
+
+@cache
+def _formats() -> list[str]:
+    """Return the formats that are read, the plug-ins' included."""
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    with suppress(ImportError):
+        import pillow_jxl  # noqa: F401  registers itself
+    Image.init()
+    return [*_FIRST, *(form for form in Image.OPEN if form not in (*_FIRST, *_NOT_READ))]
+
+
+def _not_identified(data: bytes, suffix: str) -> str:
+    for plugin, beginnings in _PLUGINS.items():
+        if data.startswith(beginnings) or data[4:12].startswith(beginnings):
+            return f"{plugin} does not read it, or is not installed: pip install 'alexnet[formats]'"
+    return "a vector drawing; convert it" if suffix in _VECTOR else "not an image"
 
 
 def _orientation(data: bytes) -> list[str]:
@@ -124,6 +165,7 @@ def _notes(image: Image.Image, name: str) -> list[str]:
         "palette": image.mode in ("P", "PA"),
         "CMYK": image.mode == "CMYK",
         "16-bit": image.mode.startswith("I"),
+        "floating-point": image.mode == "F",
         "alpha dropped": image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info,
         "first of several": getattr(image, "n_frames", 1) > 1,
         "EXIF orientation ignored": image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
@@ -136,10 +178,17 @@ def _rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no defined range")
+        image = _from_floats(np.asarray(image))
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() >= 2**16:
             raise ValueError("32-bit pixels have no defined range")
         image = Image.fromarray((values >> 8).astype(np.uint8))
     return np.asarray(image.convert("RGB"))
+
+
+def _from_floats(values: npt.NDArray[np.float32]) -> Image.Image:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 255):  # nor any NaN
+        raise ValueError(f"floating-point pixels from {low:g} to {high:g} have no defined range")
+    return Image.fromarray((values * (255 if high <= 1 else 1) + 0.5).astype(np.uint8))

@@ -5,16 +5,18 @@ files are parsed here, four times faster than by `tarfile`, all others (long nam
 """
 
 import bz2
+import errno
 import gzip
 import lzma
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from zstandard import ZstdDecompressor
 
@@ -29,6 +31,26 @@ _OPENERS: dict[bytes, Callable[[Path], Any]] = {
     b"BZh": bz2.open,
 }
 """How compressed files are read, by their first bytes."""
+_PAUSES = (0.2, 1.0, 5.0)  # seconds between attempts
+_PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ECONNRESET, errno.ENOTCONN, errno.EHOSTDOWN}
+LINKS = "links in an archive"
+SPECIAL = "pipes, sockets and devices"
+_RATIO, _FREE_BYTES = 200, 2**30
+"""A compressed tar of photographs grows by a few percent. One that claims to grow more than 200-fold, the first GiB
+aside, is refused."""
+
+_T = TypeVar("_T")
+
+
+class Member(NamedTuple):
+    """A file of a tar; a folder's name ends with '/'."""
+
+    name: str
+    size: int
+    offset: int
+    """Of the contents; of no meaning in a compressed tar."""
+    unused: str | None = None
+    """What it is if it has no contents of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +60,53 @@ class FileRange:
     file: Path
     offset: int
     size: int
+    whole: bool = False
+    """Whether they should be the whole file."""
 
     def read_bytes(self) -> bytes:
-        """Read the bytes. Raises `UserError` if the file cannot be read or has become shorter."""
+        """Read the bytes. Raises `UserError` if the file cannot be read or has changed since it was listed."""
         try:
-            with self.file.open("rb", buffering=0) as file:
-                file.seek(self.offset)
-                data = file.read(self.size)
+            data = patiently(self._read)
         except OSError as error:
             raise UserError(f"{self.file}: cannot be read: {error.strerror or error}") from None
-        if len(data) != self.size:
+        if len(data) < self.size:
             raise UserError(f"{self.file} has become shorter since it was listed; has it been replaced meanwhile?")
+        if len(data) > self.size:
+            raise UserError(f"{self.file} has grown since it was listed; has it been replaced meanwhile?")
         return data
+
+    def _read(self) -> bytes:
+        with self.file.open("rb", buffering=0) as file:
+            file.seek(self.offset)
+            return file.read(self.size + self.whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file that cannot be read, with the reason."""
+
+    reason: str
+
+
+def patiently(attempt: Callable[[], _T]) -> _T:
+    """Try again, a few times, what fails as network drives do."""
+    for seconds in _PAUSES:
+        try:
+            return attempt()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+        time.sleep(seconds)
+    return attempt()
 
 
 def is_tar(name: str) -> bool:
-    """Whether a file of this name is looked into as a tar; compressed tars inside others are not."""
+    """Whether a file of this name is looked into as a tar in a tar, where compressed ones are not."""
     return name.lower().endswith(".tar")
 
 
 def folder_of(tar: str) -> str:
-    """Return the folder that a tar is listed as: `train/n01440764/` for `train/n01440764.tar`."""
+    """Return the folder that a tar in a tar is listed as: `train/n01440764/` for `train/n01440764.tar`."""
     return f"{tar[:-4]}/"
 
 
@@ -67,8 +115,8 @@ def is_compressed(path: Path) -> bool:
     return first_bytes(path).startswith(tuple(_OPENERS))
 
 
-def stored_files(path: Path) -> Iterator[tuple[str, int, int]]:
-    """List name, offset and size of every plain file of an uncompressed tar and of the tars in it, in their order.
+def stored_files(path: Path) -> Iterator[Member]:
+    """List every member of an uncompressed tar and of the tars in it, in their order.
 
     Folders that the tar names, and tars in it, are listed with a '/' at the end of their names.
 
@@ -79,27 +127,27 @@ def stored_files(path: Path) -> Iterator[tuple[str, int, int]]:
         yield from _slice(file, 0, path.stat().st_size, "", nested=False)
 
 
-def _slice(file: FileIO, at: int, end: int, prefix: str, *, nested: bool) -> Iterator[tuple[str, int, int]]:
+def _slice(file: FileIO, at: int, end: int, prefix: str, *, nested: bool) -> Iterator[Member]:
     """List the tar in bytes [at, end); one in another tar may lack the zeros at its end, as for GNU tar."""
     while not (nested and at == end):
         file.seek(at)
         header = file.read(_BLOCK)
         if len(header) == _BLOCK and not any(header):
             return
-        name, offset, size, after = _plain(header, at) or _special(file, at)
+        (name, size, offset, unused), after = _plain(header, at) or _special(file, at)
         if max(offset + size, at + _BLOCK) > end:
             raise tarfile.ReadError(f"unexpected end of data in {name or prefix}")
         at = after
-        if name and is_tar(name):
-            yield folder_of(prefix + name), offset, 0
+        if is_tar(name) and not unused:
+            yield Member(folder_of(prefix + name), 0, offset)
             with _inside(prefix + name):
                 yield from _slice(file, offset, offset + size, folder_of(prefix + name), nested=True)
-        elif name:
-            yield prefix + name, offset, size
+        else:
+            yield Member(prefix + name, size, offset, unused)
 
 
-def _plain(header: bytes, at: int) -> tuple[str, int, int, int] | None:
-    """Parse name, offset and size of a plain file, and the offset of the next header; None for any other header."""
+def _plain(header: bytes, at: int) -> tuple[Member, int] | None:
+    """Parse the header of a plain file, and the offset of the next header; None for any other header."""
     if len(header) < _BLOCK or header[156] not in b"0\0" or header[124] > 127:
         return None
     try:
@@ -110,11 +158,11 @@ def _plain(header: bytes, at: int) -> tuple[str, int, int, int] | None:
     if checksum != sum(header) - sum(header[_CHECKSUM]) + 8 * ord(" ") or name.endswith(b"/"):
         return None
     full = (above + b"/" + name if above else name).decode(errors="surrogateescape")
-    return normal(full), at + _BLOCK, size, at + _BLOCK + -(-size // _BLOCK) * _BLOCK
+    return Member(normal(full), size, at + _BLOCK), at + _BLOCK + -(-size // _BLOCK) * _BLOCK
 
 
-def _special(file: FileIO, at: int) -> tuple[str, int, int, int]:
-    """Parse any other header by `tarfile`; no name if it is neither a plain file nor a folder."""
+def _special(file: FileIO, at: int) -> tuple[Member, int]:
+    """Parse any other header by `tarfile`."""
     file.seek(at)
     archive = tarfile.TarFile(fileobj=file, tarinfo=StrictHeader)
     member = archive.firstmember  # type: ignore[attr-defined]
@@ -122,44 +170,54 @@ def _special(file: FileIO, at: int) -> tuple[str, int, int, int]:
         raise tarfile.ReadError("unexpected end of data")
     if member.issparse():
         raise tarfile.ReadError(f"{member.name} is a sparse file, which is not supported")
-    name = f"{normal(member.name)}/" if member.isdir() else normal(member.name) if member.isfile() else ""
-    return name, member.offset_data, member.size if member.isfile() else 0, archive.offset
+    return _member(member), archive.offset
 
 
-def streamed_files(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
-    """List name, size and reader of every plain file of a compressed tar and of the tars in it, in their order.
+def _member(member: tarfile.TarInfo, prefix: str = "") -> Member:
+    name = prefix + normal(member.name)
+    if member.isdir():
+        return Member(f"{name}/", 0, member.offset_data)
+    if member.isfile():
+        return Member(name, member.size, member.offset_data)
+    return Member(name, 0, member.offset_data, LINKS if member.issym() or member.islnk() else SPECIAL)
 
-    Folders as in `stored_files`. A file can be read until the next one is listed. Raises as `stored_files`, or what the
-    decompressor raises.
+
+def streamed_files(path: Path) -> Iterator[tuple[Member, Callable[[int], bytes]]]:
+    """List every member of a compressed tar and of the tars in it, in their order, each with its reader.
+
+    Folders as in `stored_files`. A reader takes the largest number of bytes, and works until the next member is listed.
+    Raises as `stored_files`, or what the decompressor raises.
     """
     first = first_bytes(path)
     opener = next(opener for magic, opener in _OPENERS.items() if first.startswith(magic))
     with opener(path) as stream:
-        yield from _stream(stream, "")
+        yield from _stream(stream, "", _RATIO * path.stat().st_size + _FREE_BYTES)
+        while stream.read(2**20):  # to the end, where the checksum is
+            pass
 
 
-def _stream(stream: Any, prefix: str) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+def _stream(stream: Any, prefix: str, most: int) -> Iterator[tuple[Member, Callable[[int], bytes]]]:
     with tarfile.open(fileobj=stream, mode="r|", tarinfo=StrictHeader) as archive:
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # which would grow with every header
+            if member.offset_data + member.size > most:
+                raise tarfile.ReadError(f"{member.name} would unpack to more than {_RATIO} times the archive's size")
             name = prefix + normal(member.name)
-            if member.isdir():
-                yield f"{name}/", 0, bytes
-            elif member.isfile() and is_tar(name):
-                yield folder_of(name), 0, bytes
+            if member.isfile() and is_tar(name):
+                yield Member(folder_of(name), 0, 0), lambda _: b""
                 inner = archive.extractfile(member)
                 assert inner is not None  # a plain file
                 with _inside(name):
-                    yield from _stream(inner, folder_of(name))
-            elif member.isfile():
-                yield name, member.size, partial(_contents, archive, member)
+                    yield from _stream(inner, folder_of(name), most)
+            else:
+                yield _member(member, prefix), partial(_contents, archive, member)
 
 
-def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
     file = archive.extractfile(member)
     assert file is not None  # a plain file
-    data = file.read()
-    if len(data) != member.size:
+    data = file.read(most)
+    if len(data) != min(member.size, most):
         raise tarfile.ReadError(f"{member.name} is cut short")
     return data
 

@@ -56,7 +56,7 @@ def comparison_figure(tables: Sequence[ComparisonTable]) -> str:
     for table in drawn:
         canvas.text(title, margin, top + 14, size=21, weight="bold")
         canvas.text(_subject(table), margin, top + 38, color="muted", most=140)
-        for place, measure in enumerate(MEASURES):
+        for place, measure in enumerate(table.measures):
             _draw_panel(canvas, table, measure, margin + place * (PANEL + _GAP), top + head)
         top += _height(table) + head + margin
     if not drawn:

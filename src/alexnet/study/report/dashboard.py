@@ -13,15 +13,14 @@ from rich.console import Console
 from rich.text import Text
 
 from alexnet.config.values import WandbConfig
-from alexnet.errors import first_line
+from alexnet.errors import first_line, printable
 from alexnet.runs.result import BASELINE
 from alexnet.runs.wandb_names import COMPARISON, group_name, tags
 from alexnet.study.charts.deltas import CHART_FILE
 from alexnet.study.columns import COLUMNS, ROW_FIELDS, RUNS_COLUMNS, TABLE_FIELDS, row_facts, run_records, table_record
 from alexnet.study.comparison import ComparisonTable
-from alexnet.study.pairing import MEASURES
 from alexnet.study.report.page import PAGE_FILE
-from alexnet.study.wording import Record, clean, title
+from alexnet.study.wording import Record, title
 
 DELTAS_TABLE, RUNS_TABLE = "deltas", "runs"
 REPORT, INTERVALS_CHART = "report", "intervals"
@@ -37,7 +36,7 @@ def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: WandbC
             where = _log(table, files, to)
         except Exception as error:
             line = f"Warning: the comparison is not on W&B: {type(error).__name__}: {first_line(error)}"
-            console.print(Text(clean(line), style="yellow"), soft_wrap=True)
+            console.print(Text(printable(line), style="yellow"), soft_wrap=True)
         else:
             console.print(Text(f"W&B comparison: {where}"), soft_wrap=True)
 
@@ -68,7 +67,7 @@ def _log(table: ComparisonTable, files: Sequence[Path], to: WandbConfig) -> str:
         deltas = [
             [*row_facts(row).values(), k, *(column.value(row, k) for column in COLUMNS)]
             for row in table.rows
-            for k in MEASURES
+            for k in table.measures
         ]
         runs = [[record.get(key) for key in run_columns] for record in run_records(table)]
         shown: dict[str, object] = {
@@ -107,7 +106,7 @@ def summary(table: ComparisonTable) -> Record:
     return {
         delta_key(row.ablation, k, column.key) if column.key != "error" else f"error/{row.ablation}/{k}": value
         for row in table.rows
-        for k in MEASURES
+        for k in table.measures
         for column in COLUMNS
         if (value := column.value(row, k)) is not None and (row.assessments or column.key == "error")
     }

@@ -1,0 +1,130 @@
+"""What a pack was made of, for people: sums, lists, a page of text and a sheet of images, kept with the pack."""
+
+import io
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from alexnet.data.pack.duplicates import Duplicates
+from alexnet.data.pack.writer import PackWriter
+from alexnet.data.sources.catalog import Unused
+from alexnet.data.sources.layouts import Source
+from alexnet.errors import printable
+
+SUMMARY, SHEET, DUPLICATES, UNUSED = "summary.md", "contact.png", "duplicates.txt", "unused.txt"
+FEW = 10
+"""Classes with fewer training images are named."""
+_DROPPED = "duplicates of images that are kept"
+_ROWS, _PER_CLASS, _SIDE, _TEXT = 100, 8, 48, 140  # classes, images of each, pixels
+_LISTED = 20  # names that a page has room for
+
+
+class Overview:
+    """The sums of a pack that is complete but for its header."""
+
+    def __init__(self, source: Source, writer: PackWriter, same: Duplicates, *, dropped: bool) -> None:
+        self._writer, self._same, self._dropped = writer, same, dropped
+        self.unused = source.catalog.unused()
+        if dropped and same.pairs:
+            first = min(same.pairs)
+            (example,) = self._names(source, {(first.split, first.slot)}).values()
+            self.unused.append(Unused(_DROPPED, len(same.pairs), example))
+        self.images = sum(int(writer.kept_per_class(split).sum()) for split in source.catalog.counts())
+        self.total = source.catalog.total()
+        self._kept = {split: writer.kept_per_class(split) for split in source.catalog.counts()}
+        self._names_of_same = self._names(source, {at for pair in same.pairs for at in (pair[:2], pair[2:])})
+        self._notes = source.notes
+
+    def lines(self) -> Iterator[str]:
+        """What to say at the end."""
+        left = sum(count for _, count, _ in self.unused)
+        rejected = len(self._writer.rejected)
+        assert self.images + rejected + left == self.total
+        yield f"{self.images:,} images + {rejected:,} rejected + {left:,} not used = {self.total:,} files"
+        where = f"see {DUPLICATES}"
+        what = "the training copies are left out" if self._dropped else "--drop-duplicates leaves them out"
+        for (held, other), count in self._same.across.items():
+            yield f"{count:,} images of {held} are in {other} too, with the same pixels: {where}; {what}"
+        within = sum(pair.split == pair.first_split for pair in self._same.pairs)
+        if within:
+            yield f"{within:,} images have the same pixels as another one of their split: {where}"
+        if self._same.several_labels:
+            yield f"{self._same.several_labels:,} images have several classes by such copies"
+
+    def write(self) -> None:
+        """Write the lists, the page and the sheet."""
+        folder = self._writer.folder
+        same = (f"{self._names_of_same[pair[:2]]}\t{self._names_of_same[pair[2:]]}" for pair in self._same.pairs)
+        unused = (f"{kind}\t{count}\t{printable(example)}" for kind, count, example in self.unused)
+        for file, lines in ((DUPLICATES, same), (UNUSED, unused), (SUMMARY, self._page())):
+            text = "".join(f"{line}\n" for line in lines)
+            if text:
+                (folder / file).write_text(text, encoding="utf-8")
+        (folder / SHEET).write_bytes(self._sheet())
+
+    @staticmethod
+    def _names(source: Source, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        """The names of images in the source, by split and number."""
+        splits = {split for split, _ in wanted}
+        numbered = ((split, slot, name) for split in splits for slot, name in enumerate(source.catalog.images(split)))
+        return {(split, slot): printable(name) for split, slot, name in numbered if (split, slot) in wanted}
+
+    def _page(self) -> Iterator[str]:
+        writer, names = self._writer, self._writer.class_names
+        yield f"# {len(names):,} classes, images of {writer.image_size} x {writer.image_size}\n"
+        yield from _table(
+            ("split", "images", "classes", "fewest and most of a class"),
+            (
+                (split, f"{kept.sum():,}", f"{(kept > 0).sum():,}", f"{kept[kept > 0].min():,} to {kept.max():,}")
+                for split, kept in self._kept.items()
+            ),
+        )
+        yield from (f"{line}.\n" for line in (*self.lines(), *self._notes))
+        few = [name for name, count in zip(names, self._kept["train"].tolist(), strict=True) if count < FEW]
+        if few:
+            more = f" and {len(few) - _LISTED:,} more" if len(few) > _LISTED else ""
+            listed = ", ".join(map(_code, few[:_LISTED]))
+            yield f"{len(few):,} classes have fewer than {FEW} training images: {listed}{more}.\n"
+        yield from _table(
+            ("not used", "files", "such as"), ((kind, f"{count:,}", _code(name)) for kind, count, name in self.unused)
+        )
+        yield from _table(
+            ("unusual", "images"), ((kind, f"{count:,}") for kind, count in writer.unusual_counts.items())
+        )
+        rejected = ((_code(name), reason) for name, reason in sorted(writer.rejected.items())[:_LISTED])
+        yield from _table(("rejected, the first of them", "reason"), rejected)
+        yield f"Some images of each class, as the pack holds them: ![contact sheet]({SHEET})"
+
+    def _sheet(self) -> bytes:
+        """Draw some training images of each class, or of every n-th class, as PNG."""
+        writer = self._writer
+        labels, slots = writer.kept_slots("train")
+        step = -(-len(writer.class_names) // _ROWS)
+        shown = range(0, len(writer.class_names), step)
+        sheet = Image.new("RGB", (_TEXT + _PER_CLASS * _SIDE, len(shown) * _SIDE), "white")
+        draw = ImageDraw.Draw(sheet)
+        for row, label in enumerate(shown):
+            name = printable(writer.class_names[label]).encode("ascii", "replace").decode()
+            draw.text((4, row * _SIDE + _SIDE // 3), name[:22], fill="black")
+            first, last = np.searchsorted(labels, [label, label + 1])
+            for column, slot in enumerate(slots[first:last][:_PER_CLASS].tolist()):
+                image = Image.fromarray(writer.read("train", slot)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+                sheet.paste(image, (_TEXT + column * _SIDE, row * _SIDE))
+        buffer = io.BytesIO()
+        sheet.save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """The lines of a table in Markdown; none if it has no rows."""
+    lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    if lines:
+        yield f"| {' | '.join(head)} |"
+        yield f"|{' --- |' * len(head)}"
+        yield from lines
+        yield ""
+
+
+def _code(name: str) -> str:
+    return "`" + printable(name).replace("`", "'") + "`"

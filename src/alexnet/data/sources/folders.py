@@ -1,0 +1,335 @@
+"""Splits and classes of a listed source: by folders, by tables of labels, by file names.
+
+What could be meant in two ways is refused, with the way to say what is meant.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, takewhile, tee
+
+from alexnet.data.sources import ilsvrc, names
+from alexnet.data.sources.catalog import LEFT_OUT
+from alexnet.data.sources.file_tree import FileTree, contents, read_named
+from alexnet.data.sources.numbering import Place
+from alexnet.data.sources.tables import SUFFIXES, Table, read_table
+from alexnet.errors import UserError
+
+CLASS_FILES = ".cls files"
+"""The kind of files that hold the class of a WebDataset sample."""
+NAMED_BY_USER = "images of folders that are left out by choice"
+_TEST_LABELS_ARE_PUBLIC = ("2010",)
+_ALL_CLASSES = re.compile(r"(?:images?|imgs?|jpegs?|jpegimages|pictures|photos|data|all|unknown|unlabell?ed)", re.I)
+"""Folders that hold images of all classes."""
+_PART = re.compile(r".*(?:image|img|part|batch|chunk|shard|data)s?[ _-]*\d+", re.I)
+"""Folders over which images are spread by number."""
+_NO_TABLE = re.compile(r"words|class_names|readme|licen[sc]e|requirements|.*synset.*", re.I)
+_MOST_TABLES, _MOST_BYTES = 20, 2**28
+
+
+@dataclass
+class _Top:
+    """A folder in which splits or classes are, or which is one; its name is empty for what lies in no folder."""
+
+    images: int = 0
+    example: str = ""
+    parents: set[str] = field(default_factory=set)
+    """The folders that its images lie in; no more than two of them are kept."""
+
+    def is_flat(self, top: str) -> bool:
+        """Whether its images lie all in it, or all in a folder in it that says nothing of a class."""
+        if len(self.parents) != 1:
+            return False
+        (parent,) = self.parents
+        return parent == top or bool(_ALL_CLASSES.fullmatch(parent.removeprefix(f"{top}/")))
+
+
+class Folders:
+    """What is where in a source."""
+
+    def __init__(self, tree: FileTree, chosen: Mapping[str, str]) -> None:
+        """Find the splits; `chosen` has those that the user names, by folder.
+
+        Raises:
+            UserError: it is not clear what is what.
+        """
+        self.tree, self.path = tree, tree.path
+        self.prefix = _wrapping((name for name in tree.files.names() if "/" in name), chosen)
+        """The folder that wraps everything, with a '/' at the end."""
+        self.kit = ilsvrc.find_kit(tree)
+        if self.kit:
+            tree.files.set_aside(
+                {file.name for file in tree.files.others() if ilsvrc.is_kit_file(file.name)}, names.LABELS
+            )
+        self._samples = _Samples(tree) if any(True for _ in tree.files.files(CLASS_FILES)) else None
+        self._tops: dict[str, _Top] = {}
+        for name in filter(None, map(self.inside, tree.files.names())):
+            folder = name.rpartition("/")[0]
+            top = self._tops.setdefault(_first(name), _Top(example=name))
+            top.images += 1
+            if len(top.parents) < 2:
+                top.parents.add(folder)
+        chosen = {folder.strip("/").removeprefix(self.prefix): split for folder, split in chosen.items()}
+        self._check_chosen(chosen)
+        self.left_out = {folder for folder, split in chosen.items() if split == LEFT_OUT}
+        self.splits = self._find_splits(chosen)
+        """Folders and the splits they hold; empty if all images are for training."""
+        self._nested, self._nested_example = 0, ""
+        self._rules = self._find_rules()
+
+    def inside(self, name: str) -> str | None:
+        """The name below the wrapping folder."""
+        return name.removeprefix(self.prefix) if name.startswith(self.prefix) else None
+
+    def images(self, top: str | None = None) -> Iterator[str]:
+        """The names inside of all images, or of those in a folder."""
+        named = filter(None, map(self.inside, self.tree.files.names()))
+        return named if top is None else (name for name in named if _first(name) == top)
+
+    def place(self, name: str) -> Place:
+        """Split and class of an image, or why it is not used. To be called once for each image, in their order."""
+        if self._samples is not None:
+            return self._of_sample(name)
+        inside = self.inside(name)
+        top = _first(inside or "")
+        if top in self.left_out:
+            return NAMED_BY_USER
+        if inside is None or (self.splits and top not in self.splits):
+            return names.LOOSE
+        if rule := self._rules.get(top):
+            return rule(inside)
+        at = self.by_folders(inside)
+        below = inside.split("/")[1 + bool(self.splits) : -1]
+        if at and below:
+            if any(folder.lower() in names.THUMBNAIL_FOLDERS for folder in below):
+                return names.THUMBNAILS
+            self._note_nested(inside, below)
+        return at or names.LOOSE
+
+    def by_folders(self, inside: str) -> tuple[str, str] | None:
+        """Split and class of a name by its folders: the one below the split, or a WordNet ID further below."""
+        *folders, _ = inside.split("/")
+        if not self.splits or not folders:
+            return ("train", names.class_name(folders[0])) if folders and folders[0] not in self.left_out else None
+        split, *folders = self.splits.get(folders[0], ""), *folders[1:]
+        if len(folders) > 1 and names.split_of(folders[0]) == split:  # training_set/training_set/cat
+            folders = folders[1:]
+        named = (folder for folder in folders[1:] if names.is_wordnet_id(folder))
+        return (split, names.class_name(next(named, folders[0]))) if split and folders else None
+
+    def notes(self) -> Iterator[str]:
+        """What should be said of how images were placed."""
+        if self._nested:
+            what = f"{self._nested:,} images lie in subfolders of class folders, such as {self._nested_example}"
+            yield f"{what}: the upper folder is taken for the class"
+
+    def text(self, name: str) -> str | None:
+        """The contents of a text file below the wrapping folder, or beside it."""
+        for found, data in read_named(self.tree, {self.prefix + name, name}.__contains__):
+            self.tree.files.set_aside({found}, names.LABELS)
+            return data.decode(errors="replace")
+        return None
+
+    # ---- What is a split
+
+    def _check_chosen(self, chosen: Mapping[str, str]) -> None:
+        for folder, split in chosen.items():
+            if folder not in self._tops:
+                found = ", ".join(filter(None, sorted(self._tops))) or "none"
+                raise UserError(f"--split {split}={folder}: {self.path} has no such folder; with images: {found}")
+
+    def _find_splits(self, chosen: Mapping[str, str]) -> dict[str, str]:
+        tops = [top for top in sorted(self._tops) if top and top not in self.left_out]
+        splits = {top: split for top in tops if (split := chosen.get(top) or self._named(top))}
+        unknown = [top for top in tops if top not in splits]
+        if unknown and all(self._tops[top].parents == {top} and top not in chosen for top in splits):
+            return {}  # no splits, or classes of which one is called train
+        for split, what in (("train", "training"), ("val", "validation"), ("test", "test")):
+            folders = [folder for folder, held in splits.items() if held == split]
+            if len({names.shard_series(folder) for folder in folders}) > 1:
+                remedy = f"keep one, or leave one out with --split {LEFT_OUT}=FOLDER"
+                raise UserError(f"{self.path} has several {what} folders: {', '.join(folders)}; {remedy}")
+        if unknown:
+            folder = unknown[0]
+            what = f"{folder} ({self._tops[folder].images:,} images) beside {', '.join(splits)} is no split by its name"
+            ways = f"--split val={folder} makes it one, --split {LEFT_OUT}={folder} leaves it out"
+            raise UserError(f"{self.path}: {what}: {ways}")
+        if splits and "train" not in splits.values():
+            raise UserError(f"{self.path} has {', '.join(splits)} but no train/ with images; add the training images")
+        train = next((folder for folder, split in splits.items() if split == "train"), "")
+        if "val" not in splits.values() and ilsvrc.IMAGES.fullmatch(train) and self.path.is_dir():
+            wanted = f"{train.replace('_train', '_val')}.tar"
+            raise UserError(
+                f"{self.path} has {train} but no validation images: put {wanted} and the development kit next to it, "
+                "or give the training archive itself to hold validation images out of it"
+            )
+        return splits
+
+    def _named(self, top: str) -> str | None:
+        """The split that a folder, or an archive that is listed as one, holds by its name."""
+        if published := ilsvrc.IMAGES.fullmatch(top):
+            return published["split"] or "test"
+        in_archive = f"{self.prefix}{top}" in self.tree.archive_folders
+        return names.split_of(top) or (names.split_of_shard(top) if in_archive else None)
+
+    # ---- Images without class folders
+
+    def _find_rules(self) -> dict[str, Callable[[str], Place]]:
+        """How images without class folders are placed, by the folder of their split."""
+        if self._samples is not None:
+            return {}
+        if not self.splits:
+            tops = [top for top in self._tops if top not in self.left_out]
+            one = len(tops) == 1 or all(_PART.fullmatch(top) for top in tops)
+            if not one or any(len(self._tops[top].parents) > 1 for top in tops):
+                return {}
+            rule = self._by_table("train", tops) or self._by_names("train", tops)
+            unclear = [top for top in tops if not top or _ALL_CLASSES.fullmatch(top)]
+            if rule is None and unclear:
+                raise UserError(self._unlabeled(unclear[0]))
+            return dict.fromkeys(tops, rule) if rule else {}
+        rules = {}
+        for top, split in self.splits.items():
+            found, flat = self._tops[top], self._tops[top].is_flat(top)
+            year = ilsvrc.FLAT.fullmatch(found.example) if len(found.parents) == 1 else None
+            if not flat and year is None:
+                continue
+            rule = self._by_table(split, [top]) if self.kit is None or year is None else None
+            rule = rule or self._by_names(split, [top])
+            if year and rule is None:
+                rule = self._by_kit(split, top, year["year"])
+            if rule is None and split != "test":
+                raise UserError(self._unlabeled(top))
+            rules[top] = rule or (lambda _: "test images without labels")
+        return rules
+
+    def _unlabeled(self, top: str) -> str:
+        what = f"{self.path}: the {self._tops[top].images:,} images of {top or 'the source'} are not in class folders"
+        table = f"{top}/labels.csv" if top else "labels.csv"
+        return f"{what} and no file says of which class they are; make class folders, or a table {table} (image,class)"
+
+    def _by_kit(self, split: str, top: str, year: str) -> Callable[[str], Place]:
+        if split == "test" and year not in _TEST_LABELS_ARE_PUBLIC:
+            return lambda _: f"test images of ILSVRC-{year}, whose labels are not public"
+        wordnet_id = ilsvrc.labels_by_name(self.path, split, self.images(top), self.kit)
+        return lambda inside: (split, wordnet_id(inside))
+
+    def _by_names(self, split: str, tops: list[str]) -> Callable[[str], Place] | None:
+        if not all(names.class_of_file(self._tops[top].example) for top in tops):
+            return None
+
+        def place(inside: str) -> Place:
+            found = names.class_of_file(inside)
+            return (split, found) if found else "images without a class in their names"
+
+        return place
+
+    def _by_table(self, split: str, tops: list[str]) -> Callable[[str], Place] | None:
+        """By the one table that labels half of the images or more."""
+        tables, fitting = list(self._tables(tops)), []
+        images = sorted(name for top in tops for name in self.images(top)) if tables else []
+        for table in tables:
+            if len(table.lines) == len(images) and _is_about(table.name, split):
+                table.label(images)
+            if 2 * sum(table.find(name) is not None for name in images) >= len(images):
+                fitting.append(table)
+        if not fitting:
+            return None
+        table = fitting[0]
+        for other in fitting[1:]:
+            if any(table.find(name) != other.find(name) for name in images):
+                what = f"{table.name} and {other.name} give images different classes"
+                raise UserError(f"{self.path}: {what}; leave one of the two")
+        self.tree.files.set_aside({one.name for one in fitting}, names.LABELS)
+
+        def place(inside: str) -> Place:
+            of_class = table.find(inside)
+            if of_class is None:
+                return f"images without a label in {table.name.rpartition('/')[2]}"
+            return split if self.splits else table.split_of(inside) or split, names.class_name(of_class)
+
+        return place
+
+    def _tables(self, tops: list[str]) -> Iterator[Table]:
+        """Read the tables of classes in the source's folder, in the wrapping one, and with the images."""
+        with_images = {f"{self.prefix}{folder}/".lstrip("/") for top in tops for folder in self._tops[top].parents}
+        places = {"", self.prefix, *with_images, *(f"{self.prefix}{top}/".lstrip("/") for top in tops)}
+        near = [
+            file
+            for file in self.tree.files.others()
+            if names.suffix_of(file.name) in SUFFIXES and file.name[: file.name.rfind("/") + 1] in places
+        ]
+        chosen = [
+            file for file in near if file.size < _MOST_BYTES and not _NO_TABLE.match(file.name.rpartition("/")[2])
+        ]
+        for file, entry in zip(chosen[:_MOST_TABLES], self.tree.read(chosen[:_MOST_TABLES]), strict=True):
+            if table := read_table(file.name, contents(entry, self.path / file.name)):
+                yield table
+
+    # ---- WebDataset
+
+    def _of_sample(self, name: str) -> Place:
+        assert self._samples is not None
+        top = _first(self.inside(name) or "")
+        split = self.splits.get(top)
+        if top in self.left_out:
+            return NAMED_BY_USER
+        of_class = self._samples.of(name)
+        return ((split or "train"), of_class) if of_class is not None else "images without a .cls file"
+
+    def _note_nested(self, inside: str, below: list[str]) -> None:
+        """Count images in subfolders of class folders; refuse splits below classes."""
+        for folder in filter(names.split_of, below):
+            above = inside.partition(f"/{folder}/")[0]
+            if not (self.splits and above in self.splits):
+                what = f"{above}/{folder}/ has a split's name, but lies in a class folder"
+                raise UserError(f"{self.path}: {what}: put splits above the classes (train/<class>), or rename it")
+        if not all(_ALL_CLASSES.fullmatch(folder) or names.is_wordnet_id(folder) for folder in below):
+            self._nested += 1
+            self._nested_example = self._nested_example or inside
+
+
+class _Samples:
+    """The classes of WebDataset samples: `000000.cls` beside `000000.jpg`. Read along with the images, not kept."""
+
+    def __init__(self, tree: FileTree) -> None:
+        files, again = tee(tree.files.files(CLASS_FILES))
+        self._read = zip(files, tree.read(again), strict=True)
+        self._waiting: dict[str, str] = {}
+
+    def of(self, image: str) -> str | None:
+        """The class of the next image; None if its sample has none."""
+        key = _sample(image)
+        while key not in self._waiting and (read := next(self._read, None)):
+            self._waiting[_sample(read[0].name)] = contents(read[1]).decode(errors="replace").strip()
+        return self._waiting.pop(key, None)
+
+
+def _sample(name: str) -> str:
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.partition(".")[0]
+
+
+def _is_about(table: str, split: str) -> bool:
+    """Whether the name of a list of classes says that it is one, or of which split."""
+    words = re.findall("[a-z]+", table.rpartition("/")[2].lower())
+    return names.split_of_shard(table) in (split, None) and not {"label", "labels", "truth", split}.isdisjoint(words)
+
+
+def _first(name: str) -> str:
+    return name.partition("/")[0] if "/" in name else ""
+
+
+def _wrapping(images: Iterable[str], chosen: Mapping[str, str]) -> str:
+    """`ILSVRC/Data/CLS-LOC/` where the folders of splits, or of several classes, all lie in that folder."""
+    paths = (name.split("/")[:-1] for name in images)
+    shared, deepest = next(paths, []), 0
+    for folders in chain([shared], paths):
+        shared = [ours for ours, theirs in zip(shared, folders, strict=False) if ours == theirs]
+        deepest = max(deepest, len(folders))
+    named = {folder.strip("/").rpartition("/")[2] for folder in chosen}
+
+    def wraps(folder: str) -> bool:
+        return not (names.split_of(folder) or ilsvrc.IMAGES.fullmatch(folder) or folder in named)
+
+    return "".join(f"{folder}/" for folder in takewhile(wraps, shared if deepest > len(shared) else shared[:-1]))

@@ -1,0 +1,159 @@
+"""What files and folders are by their names: images, archives, splits, and what lies around.
+
+Every file of a source is an image, or has a kind of "not used". A kind is a few words in the plural, which are shown on
+screen and kept with the pack.
+"""
+
+import re
+from unicodedata import normalize
+
+_IMAGES = """
+    .jpg .jpeg .jpe .jfif .png .apng .webp .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm .pfm .avif .avifs .heic .heif
+    .hif .jxl .jp2 .j2k .jpf .jpx .jpc .j2c .tga .icb .vda .vst .mpo .ico .cur .icns .psd .pcx .dcx .dds .blp .sgi .rgb
+    .rgba .bw .qoi .ras .fits .fit .xbm .xpm .im .msp .ftu .ftc .pcd .fli .flc .gbr .iim .pxr .spider
+    .svg .eps .wmf .emf .cr2 .cr3 .nef .arw .dng .raf .orf .rw2 .pef .srw"""
+IMAGE_SUFFIXES = frozenset(_IMAGES.split())
+"""Files that claim to be images; those of the last line are always rejected, with the reason."""
+_OTHERS = """
+    .txt .csv .tsv .xml .json .jsonl .yaml .yml .md .rst .html .htm .pdf .doc .docx .xls .xlsx .ppt .log .cfg .ini .db
+    .py .ipynb .sh .m .c .h .mat .npy .npz .pkl .pt .pth .bin .h5 .hdf5 .lmdb .mdb .sqlite .cls .parquet .arrow .rec
+    .idx .tfrecord .tfrecords .mp4 .avi .mov .mkv .webm .mp3 .wav .url .lnk .webloc .exe .sha256 .md5 .sum"""
+_OTHER_SUFFIXES = frozenset(_OTHERS.split())
+"""Files whose contents need no look: they claim to be something else."""
+_ARCHIVE = re.compile(r"\.(?:zip|tar|tgz|tbz2?|txz|tar\.(?:gz|bz2|xz|zst))$", re.IGNORECASE)
+_OTHER_ARCHIVE = re.compile(
+    r"\.(?:7z|rar|gz|bz2|xz|zst|lz4|z\d\d|(?:zip|tar|7z|rar|gz)\.?(?:\d{2,3}|part\w*))$", re.IGNORECASE
+)
+
+HIDDEN = "hidden files"
+LEFTOVERS = "leftovers of an operating system or a network drive"
+THUMBNAILS = "thumbnails"
+UNFINISHED = "unfinished downloads"
+COPIES = "backup and conflicted copies"
+UNKNOWN = "files that are no images by their contents"
+ARCHIVES = "archives that were not looked into"
+OPENED = "archives that were looked into"
+LABELS = "labels and class names"
+PACKED = "files of a pack"
+LOOSE = "images beside the class folders"
+_LEFTOVER_FOLDERS = (
+    "__MACOSX", "Network Trash Folder", "Temporary Items", "TheVolumeSettingsFolder",  # macOS
+    "$RECYCLE.BIN", "RECYCLER", "System Volume Information", "lost+found",  # Windows, Linux
+    "#recycle", "#snapshot", "@tmp", "@Recycle", "@Recently-Snapshot", "@sharebin", "@Transcode",  # Synology, QNAP
+    "__pycache__",
+)  # fmt: skip
+_AROUND = re.compile(
+    rf"""(?:^|/)(?:
+    (?P<thumbnails>@eaDir/|\.@__thumb/|\.thumbnails/|\.?_?thumbs?\.db|ehthumbs\w*\.db|SYNOPHOTO_THUMB|SYNOFILE_THUMB)
+    |(?P<leftovers>(?:{"|".join(map(re.escape, _LEFTOVER_FOLDERS))})/
+        |desktop\.ini$|Icon\r$|~\$)
+    |(?P<hidden>\.(?!\.?/))
+    |(?P<unfinished>[^/]*\.(?:part|partial|crdownload|download|tmp|filepart)$)
+    |(?P<copies>[^/]*(?:~$|\.(?:bak|swp|orig)$|\([^/]*(?:conflicted\ copy|case\ conflict)[^/]*\)))
+    )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_KINDS = {
+    "thumbnails": THUMBNAILS, "leftovers": LEFTOVERS, "hidden": HIDDEN, "unfinished": UNFINISHED, "copies": COPIES
+}  # fmt: skip
+THUMBNAIL_FOLDERS = frozenset(("thumbs", "thumb", "_thumbs", "thumbnails", "_thumbnails"))
+"""Inside class folders; at the place of one, it is a class."""
+
+
+def kind_of(name: str) -> str | None:
+    """Return the kind of "not used" of a file, or a folder that ends with '/', by its path; None for an image."""
+    if around := _AROUND.search(name):
+        return _KINDS[str(around.lastgroup)]
+    suffix = suffix_of(name)
+    if suffix in IMAGE_SUFFIXES:
+        return None
+    if suffix in _OTHER_SUFFIXES:
+        return f"{suffix} files"
+    return ARCHIVES if _ARCHIVE.search(name) or _OTHER_ARCHIVE.search(name) else UNKNOWN
+
+
+def is_around(name: str) -> bool:
+    """Whether a file or folder is none of the set's own."""
+    return _AROUND.search(name) is not None
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file's name in lower case, with its dot; an empty one if there is none."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > name.rfind("/") else ""
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file of this name is an archive that can be looked into."""
+    return _ARCHIVE.search(name) is not None
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of this name is a part of an archive, or an archive of a kind that is not read."""
+    return _ARCHIVE.search(name) is None and _OTHER_ARCHIVE.search(name) is not None
+
+
+def without_suffix(archive: str) -> str:
+    """Return the folder that an archive is listed as: `train/n01440764` for `train/n01440764.tar.gz`."""
+    return _ARCHIVE.sub("", archive)
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Whether a file begins, with these 32 bytes or fewer, as an image of a usual format does."""
+    return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:12] in _BRANDS
+
+
+_SIGNATURES = (
+    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",
+    b"8BPS\0\1", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0cJXL ", b"qoif", b"\0\0\1\0",
+    *(b"P%d%c" % (form, white) for form in range(1, 7) for white in b" \n\r\t"),
+)  # fmt: skip
+_BRANDS = frozenset(b"ftyp" + brand for brand in (b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1"))
+
+_SYNONYMS = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "validate", "dev", "devel", "eval", "evaluation"),
+    "test": ("test", "testing", "tst"),
+}
+_SPLIT_OF = {word: split for split, words in _SYNONYMS.items() for word in words}
+_AFFIX = r"(?:set|sets|data|split|images|imgs|img|image|folder|files|jpg|jpeg|png)"
+_SPLIT = re.compile(rf"(?:{_AFFIX}[ _.-]+)*(?P<word>{'|'.join(_SPLIT_OF)})(?:[ _.-]*(?:{_AFFIX}|\d+))*", re.IGNORECASE)
+
+
+def split_of(folder: str) -> str | None:
+    """Return the split that a folder holds by its name: `Val`, `validation_set` and `val2017` are val."""
+    found = _SPLIT.fullmatch(folder)
+    return _SPLIT_OF[found["word"].lower()] if found else None
+
+
+def split_of_shard(name: str) -> str | None:
+    """Return the split of a file of many images: the one word for a split that its name has, as in `set-val-000000`."""
+    words = {_SPLIT_OF.get(word) for word in re.split(r"[^a-z]+", name.lower())} - {None}
+    return words.pop() if len(words) == 1 else None
+
+
+def shard_series(name: str) -> str:
+    """Return a name without its numbers: shards of one set share it."""
+    return re.sub(r"\d+", "0", name)
+
+
+def is_wordnet_id(name: str) -> bool:
+    """Whether a name is a synset's, such as n01440764."""
+    return re.fullmatch(r"n\d{8}", name) is not None
+
+
+def class_of_file(name: str) -> str | None:
+    """Return the WordNet ID in a name such as `n01440764_1.JPEG` or `ILSVRC2012_val_00000001_n01440764.JPEG`."""
+    found = re.fullmatch(r"(?:(n\d{8})_\d+(?:_n\d{8})?|.*_(n\d{8}))\.\w+", name.rpartition("/")[2])
+    return found[1] or found[2] if found else None
+
+
+def class_name(folder: str) -> str:
+    """Return a class folder's name as names are compared: composed, as systems other than macOS write it."""
+    return folder if folder.isascii() else normalize("NFC", folder)
+
+
+def in_order(classes: set[str]) -> list[str]:
+    """Sort classes by name, or by number where all of them are numbers."""
+    numeric = all(name.isascii() and name.isdecimal() for name in classes)
+    return sorted(classes, key=lambda name: (int(name), name)) if numeric else sorted(classes)

@@ -1,0 +1,110 @@
+"""Files that say which image is of which class, for images without class folders.
+
+* a table with a header: CSV, or with tabs or semicolons; columns name the images, the classes and perhaps the splits;
+* a table without: image, then class, separated by a tab, a comma or a space; what follows is not used (Tiny-ImageNet's
+  `val_annotations.txt` goes on with a bounding box);
+* one class a line, for the images in the order of their names.
+
+An image is named by its path below the table's folder or the split's, or by its file name, with or without suffix.
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from alexnet.data.sources.names import split_of, suffix_of
+from alexnet.errors import UserError
+
+SUFFIXES = (".csv", ".tsv", ".txt")
+_IMAGE_WORDS = """
+    image images image_id imageid image_name imagename image_path imagepath img id file files filename file_name
+    filepath filepaths file_path path name"""
+_LABEL_WORDS = """
+    label labels class classes class_name classname class_id category target breed species wnid synset label_name
+    dx y"""
+_IMAGE_COLUMNS, _LABEL_COLUMNS = frozenset(_IMAGE_WORDS.split()), frozenset(_LABEL_WORDS.split())
+_SPLIT_COLUMNS = frozenset(("split", "set", "subset", "dataset", "data_set", "partition", "fold"))
+
+
+@dataclass
+class Table:
+    """The classes of images by their names without suffix, or of all images of a split in their order."""
+
+    name: str
+    classes: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    """One class a line, where the table does not name the images."""
+
+    def label(self, images: list[str]) -> None:
+        """Take the lines for the classes of images in this order."""
+        self.classes = dict(zip(map(_stem, images), self.lines, strict=True))
+
+    def find(self, image: str) -> str | None:
+        """Return the class of an image; None if the table does not have it."""
+        return next((self.classes[key] for key in _keys(image) if key in self.classes), None)
+
+    def split_of(self, image: str) -> str | None:
+        """Return the split of an image, if the table tells it."""
+        return next((self.splits[key] for key in _keys(image) if key in self.splits), None)
+
+
+def read_table(name: str, data: bytes) -> Table | None:
+    """Read a table of classes; None for any other text.
+
+    Raises:
+        UserError: it gives an image two classes, or several columns could name the class.
+    """
+    text = data.decode("utf-8-sig", errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        return None
+    separator = next((mark for mark in "\t,;" if mark in lines[0]), " ")
+    rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
+    if all(len(row) == 1 for row in rows):
+        return Table(name, lines=[row[0].strip() for row in rows])
+    columns = _columns(name, [cell.strip().lower().replace(" ", "_") for cell in rows[0]])
+    image, label, split = columns or (0, 1, None)
+    table = Table(name)
+    for row in rows[1:] if columns else rows:
+        if len(row) <= max(image, label, split or 0):
+            continue
+        key, of_class = _stem(row[image].strip()), row[label].strip()
+        if table.classes.setdefault(key, of_class) != of_class:
+            raise UserError(f"{name} gives {key} the classes {table.classes[key]} and {of_class}; leave one of the two")
+        if split is not None and (of_split := split_of(row[split].strip())):
+            table.splits[key] = of_split
+    return table if table.classes else None
+
+
+def _columns(name: str, header: list[str]) -> tuple[int, int, int | None] | None:
+    """Return the places of the columns of images, classes and splits; None if the first line is no header."""
+    images = [place for place, word in enumerate(header) if word in _IMAGE_COLUMNS]
+    labels = [place for place, word in enumerate(header) if word in _LABEL_COLUMNS and place not in images[:1]]
+    if len(header) == 2 and len(images) == 1 and not labels:
+        labels = [1 - images[0]]
+    if not images or not labels:
+        return None
+    named = [place for place in labels if not header[place].endswith("id")] or labels
+    if len(named) > 1:
+        found = ", ".join(header[place] for place in named)
+        raise UserError(f"{name} has several columns that could be the class: {found}; leave one of them")
+    paths = [place for place in images if "path" in header[place] or "file" in header[place]]
+    splits = [place for place, word in enumerate(header) if word in _SPLIT_COLUMNS]
+    return (paths or images)[0], named[0], next(iter(splits), None)
+
+
+def _keys(image: str) -> Iterator[str]:
+    """An image's path without suffix, then without its upper folders, one after the other."""
+    key = _stem(image)
+    yield key
+    while "/" in key:
+        key = key.partition("/")[2]
+        yield key
+
+
+def _stem(name: str) -> str:
+    suffix = suffix_of(name)
+    stem = name[: len(name) - len(suffix)] if suffix[1:2].isalpha() else name
+    return str(PurePosixPath(stem.replace("\\", "/"))).lstrip("/")
