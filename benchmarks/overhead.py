@@ -21,7 +21,7 @@ from alexnet.config.job import Job, check
 from alexnet.data.pack.pack import Pack
 from alexnet.training.callbacks import LrSchedule, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
-from alexnet.training.display import EpochLines
+from alexnet.training.display import RunDisplay
 from alexnet.training.fit import preflight, silence_lightning
 from alexnet.training.hardware import trainer_options
 from alexnet.training.history import History
@@ -44,7 +44,7 @@ def run_loop(job: Job, pack: Pack, folder: Path) -> Parts:
         callbacks=[
             history,
             LrSchedule(job.config, history),
-            EpochLines(Console(file=StringIO()), history),
+            RunDisplay(Console(file=StringIO()), history, live=False),
             Preemption(folder),
             *checkpoint_callbacks(folder, history),
         ],

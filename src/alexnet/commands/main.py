@@ -95,6 +95,15 @@ def _add_before_training(commands: Commands) -> None:
     command.add_argument("overrides", nargs="*", help="as for train.py, such as columns=one lrn=none +ablation=conv6")
     command.add_argument("--classes", type=int, default=1000, help="number of classes (default 1000)")
 
+    command = _add(
+        commands,
+        "new-ablation",
+        "a file to start an idea of your own from, with its claim",
+        function="alexnet.commands.new_ablation:run",
+    )
+    command.add_argument("name", help="such as half_dropout")
+    command.add_argument("--folder", type=Path, default=Path("mine"), help="of your own configuration (default mine)")
+
     command = _add(commands, "plan", "write the plan of a study, to be fixed before its first run")
     command.add_argument("file", type=Path, help="file to write, such as plan.yaml")
     command.add_argument("overrides", nargs="*", help="of every run: experiment=tiny_imagenet optimizer.lr=0.005")
@@ -185,6 +194,8 @@ def _add_about_networks(commands: Commands) -> None:
         metavar="FOLDER",
         help=f"write the probabilities of all classes there, as {PROBABILITIES_FILE}, for alexnet ensemble",
     )
+
+    command.add_argument("--real", type=Path, metavar="real.json", help="count ReaL's labels of ILSVRC-2012's val too")
 
     command = _add(commands, "predict", "the five most probable classes of image files", trained)
     command.add_argument("images", nargs="+", type=Path, help="image files of any size")

@@ -18,10 +18,10 @@ from alexnet.errors import UserError
 from alexnet.parts import Replica
 
 Held = TypeVar("Held")
-MOST_ON_CPU = 16
-"""Processes that are allowed on any machine, to try them."""
 REPLICAS_ON_CPU = 2
 """Copies of the network that `devices=ddp` trains without a GPU: enough to try it."""
+REPLICAS_PER_CPU = 4
+"""Copies for each CPU, above which they would only wait for each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ def requested_world_size(config: Config) -> int:
 
 
 def check_gpus(config: Config) -> None:
-    """Refuse more processes than there are GPUs, or far more than processors, if the run starts them itself.
+    """Refuse more processes than there are GPUs, or than CPUs can hold, if the run starts them itself.
 
     Raises:
         UserError: there are too few.
@@ -78,14 +78,16 @@ def check_gpus(config: Config) -> None:
     gpus, wanted = _gpus(config), requested_world_size(config)
     if wanted > 1 and choose_device(config.hardware.accelerator).type == "mps":
         raise UserError("Apple's GPU trains one network in one process: add devices=single or hardware.accelerator=cpu")
-    if 0 < gpus < wanted and external_launch() is None:
+    if external_launch() is not None:
+        return
+    if not gpus and wanted > (most := REPLICAS_PER_CPU * available_cpus()):
+        raise UserError(f"devices.replicas={config.devices.replicas}: this machine's CPUs can hold {most} at most")
+    if 0 < gpus < wanted:
         found = "is 1" if gpus == 1 else f"are {gpus}"
         raise UserError(
             f"devices.replicas={config.devices.replicas}, {config.devices.per_replica} for each: this takes {wanted}"
             f" GPUs, and there {found}: choose devices=single, fewer devices.replicas, or hardware.accelerator=cpu"
         )
-    if gpus == 0 and wanted > max(MOST_ON_CPU, available_cpus()) and external_launch() is None:
-        raise UserError(f"devices.replicas={config.devices.replicas}: too many for {available_cpus()} processors")
 
 
 def _gpus(config: Config) -> int:
