@@ -14,7 +14,7 @@ from alexnet.training.module import AlexNetModule
 SMALL = (
     "scale=cifar", "scale.channels=[8,8,16,16,8]", "scale.fc_width=32", "optimizer.batch_size=16",
     "data.shapes.train_per_class=20", "data.shapes.val_per_class=1", "data.shapes.test_per_class=1",
-    "wandb.mode=disabled", "hardware.accelerator=cpu", "hardware.threads=1",
+    "logger=none", "hardware.accelerator=cpu", "hardware.threads=1",
 )  # fmt: skip
 SECONDS = 0.6
 """Of compiling, in the first step."""

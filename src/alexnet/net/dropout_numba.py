@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alexnet.compiled import compiled
 from alexnet.net.threads import share_rows
 from alexnet.philox import LOW, M0, M1, ROUNDS, round_keys
 
@@ -36,7 +36,7 @@ def _keys(seed: int) -> NDArray[np.uint32]:
     return np.array(round_keys(seed), np.uint32)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _fill(mask: Any, places: Any, keys: Any, step: int, stream: int, first_unit: int, limit: int, one: int) -> None:
     """Indices are unsigned: numba checks signed ones for being negative, which takes several times longer."""
     rows, units = mask.shape
