@@ -14,7 +14,8 @@ CLOSED_OUTPUT = 141
 """Exit code of a process whose reader has gone (128 + SIGPIPE): a run that this ends is not finished."""
 
 REFUSED_BY_THE_MACHINE = {
-    errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS,
+    errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ELOOP, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.EPERM,
+    errno.EROFS,
 }  # fmt: skip
 """No room, no permission, no such folder."""
 

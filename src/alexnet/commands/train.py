@@ -19,6 +19,7 @@ from alexnet.config.job import Job, WeightsDigest, check_composed
 from alexnet.config.overrides import explain
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors
 from alexnet.evaluation.table import show_again
+from alexnet.files import unlinked
 from alexnet.runs.directory import TERMINAL_LOG
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import Result, finished_result
@@ -121,7 +122,8 @@ def run_job(config: DictConfig) -> float | None:
             # Of several processes, the first alone speaks.
             console = Console(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
             return objective(_result(job, directory, of_hydra, console))
-        with (directory / TERMINAL_LOG).open("a", encoding="utf-8") as file:  # many would speak at the same time
+        # Many would speak at the same time.
+        with open(directory / TERMINAL_LOG, "a", encoding="utf-8", opener=unlinked) as file:
             return objective(_result(job, directory, of_hydra, Console(file=file, width=120)))
     except KeyboardInterrupt:
         print("interrupted: give the command again to continue", file=sys.stderr)

@@ -11,20 +11,19 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from alexnet.config.job import Job
-from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
 from alexnet.evaluation.collect import error_rates, first_layer
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import layer_specs
-from alexnet.runs.directory import last_checkpoint
+from alexnet.runs.directory import previous_checkpoint
 from alexnet.runs.first_layer import write_first_layer
 from alexnet.runs.predictions import write_predictions, write_probabilities
 from alexnet.runs.result import Result
 from alexnet.runs.wandb_names import check_login
-from alexnet.trained.weights import read_checkpoint
-from alexnet.training.callbacks import LrSchedule, checkpoint_callbacks
+from alexnet.training.callbacks import LrSchedule
+from alexnet.training.checkpoints import WholeCheckpoints, checkpoint_callbacks, checkpoint_to_resume
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.display import EpochLines, LiveBar
 from alexnet.training.hardware import (
@@ -39,6 +38,7 @@ from alexnet.training.module import AlexNetModule
 from alexnet.training.outcome import device_name, training_facts
 from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
+from alexnet.training.watchdog import Watchdog
 from alexnet.training.world import DistributedContext, all_gather_objects, check_gpus, detect
 
 
@@ -102,7 +102,8 @@ def train_and_test(
     trainer = _trainer(job, directory, world, history, loggers, console)
     result = replace(result, device=device_name(trainer.strategy.root_device, processes=world.size))
     console.print(_headline(result, directory), highlight=False, soft_wrap=True)
-    trainer.fit(module, data, ckpt_path=None if job.config.restart else _checkpoint(directory, pack))
+    checkpoint = None if job.config.restart else checkpoint_to_resume(directory, pack, console)
+    trainer.fit(module, data, ckpt_path=checkpoint)
     result = replace(result, training=training_facts(history, len(pack.splits["train"])))
     trainer.test(module, data, verbose=False)
     module.predictions.merge(all_gather_objects(module.predictions))
@@ -114,6 +115,7 @@ def train_and_test(
             origin = {"net": directory.name, "fingerprint": pack.fingerprint}
             write_probabilities(directory, predictions, **origin, class_names=pack.class_names)
         write_first_layer(directory, kernels)
+        previous_checkpoint(directory).unlink(missing_ok=True)  # a finished run needs none
     return replace(result, status="finished", message=None, errors=error_rates(predictions))
 
 
@@ -128,7 +130,7 @@ def _trainer(
     hardware = job.config.hardware
     live = hardware.progress_bar and console.is_terminal
     return L.Trainer(
-        **trainer_options(hardware, world),
+        **trainer_options(hardware, world, WholeCheckpoints(directory)),
         max_epochs=job.config.schedule.epochs,
         default_root_dir=directory,
         logger=list(loggers),
@@ -137,6 +139,7 @@ def _trainer(
             LrSchedule(job.config, history),
             LiveBar(history) if live else EpochLines(console, history),
             Preemption(directory),
+            Watchdog(directory),
             *checkpoint_callbacks(directory, history),
         ],
         enable_progress_bar=live,
@@ -145,27 +148,6 @@ def _trainer(
         reload_dataloaders_every_n_epochs=1,  # every epoch has its own plan
         num_sanity_val_steps=0,  # would count validation images before the first epoch
     )
-
-
-def _checkpoint(directory: Path, pack: Pack) -> Path | None:
-    """Return the checkpoint to resume from, if there is one.
-
-    Raises:
-        UserError: it is damaged, or was trained on other images or by code that computes other numbers.
-    """
-    path = last_checkpoint(directory)
-    if not path.is_file():
-        return None
-    try:
-        trained = read_checkpoint(path)["alexnet"]
-    except UserError as error:
-        raise UserError(f"{error}; start over with restart=true") from error
-    if (numerics := trained.get("numerics", 0)) != NUMERICS:
-        text = f"{path} is of NUMERICS {numerics}, and this code computes other numbers, NUMERICS {NUMERICS}"
-        raise UserError(f"{text}; start over with restart=true")
-    if trained["data_fingerprint"] != pack.fingerprint:
-        raise UserError(f"{path} was trained on other images than {pack.path} holds now; start over with restart=true")
-    return path
 
 
 def _headline(result: Result, directory: Path) -> str:

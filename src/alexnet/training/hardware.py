@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
@@ -68,19 +69,22 @@ def configure_process(hardware: HardwareConfig, world: DistributedContext = SING
             mallopt(parameter, value)
 
 
-def trainer_options(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> dict[str, Any]:
+def trainer_options(
+    hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS, *plugins: CheckpointIO
+) -> dict[str, Any]:
     """Return options for Lightning's trainer."""
     options: dict[str, Any] = {"accelerator": hardware.accelerator, "precision": hardware.precision}
     if world.size == 1:
         # Named explicitly: on Slurm, Lightning would otherwise requeue jobs itself.
-        return options | {"devices": 1, "plugins": [LightningEnvironment()]}
+        return options | {"devices": 1, "plugins": [LightningEnvironment(), *plugins]}
     environment = TorchElasticEnvironment()
     strategy = (
         TwoDevicesStrategy(cluster_environment=environment)
         if world.devices > 1
         else DDPStrategy(cluster_environment=environment, **DDP_OPTIONS)
     )
-    return options | {"devices": world.local_size, "num_nodes": world.size // world.local_size, "strategy": strategy}
+    nodes = {"devices": world.local_size, "num_nodes": world.size // world.local_size}
+    return options | nodes | {"strategy": strategy, "plugins": [*plugins]}
 
 
 def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
