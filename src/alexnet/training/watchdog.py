@@ -35,7 +35,6 @@ class Watchdog(L.Callback):
         self._last = time.monotonic()
         self._told = self._started = False
         self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
 
     @property
     def patience(self) -> float:
@@ -46,9 +45,10 @@ class Watchdog(L.Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._last, self._told, self._started = time.monotonic(), False, False
-        self._ended.clear()
-        self._thread = threading.Thread(target=self._watch, args=(trainer.global_rank,), name="watchdog", daemon=True)
-        self._thread.start()
+        self._ended.set()
+        self._ended = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(self._ended, trainer.global_rank), daemon=True)
+        watch.start()
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._ended.set()
@@ -72,8 +72,8 @@ class Watchdog(L.Callback):
             self._slowest = max(self._slowest or 0.0, now - self._last)
         self._last, self._told, self._started = now, False, True
 
-    def _watch(self, rank: int) -> None:
-        while not self._ended.wait(max(1.0, self._last + self.patience - time.monotonic())):
+    def _watch(self, ended: threading.Event, rank: int) -> None:
+        while not ended.wait(self._at_least / 8):
             silence = time.monotonic() - self._last
             if not self._told and silence >= self.patience:
                 self._told = True
