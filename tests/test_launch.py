@@ -177,9 +177,9 @@ GRID = ("-m", "+ablation=none,no_lrn", "seed=0,1", *TINY, "hardware.threads=1")
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a plain sweep of four runs that nothing stopped, with its packs."""
+    """The folder of a sweep of four runs, one after another, that nothing stopped, with its packs."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = train(folder, *GRID)
+    done = train(folder, *GRID, "study.runs_at_once=1")
     assert done.returncode == 0
     assert "[4 of 4] no_lrn seed 1 finished; " in done.stdout and " left" in done.stdout
     return folder
@@ -211,10 +211,11 @@ def test_a_sweep_killed_at_any_moment_and_repeated_ends_with_the_same_table(undi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
 def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launcher: str) -> None:
-    pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
-    workers = ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    if launcher != "basic":
+        pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
+    workers = {"basic": ["study.runs_at_once=3"], "joblib": ["hydra.launcher.n_jobs=2"]}.get(launcher, [])
     done = train(
         tmp_path, *GRID, f"data.packs={undisturbed}/packs", "wandb.mode=offline", f"hydra/launcher={launcher}", *workers
     )
@@ -224,6 +225,24 @@ def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launc
     for directory in (tmp_path / "runs").glob("demo-*"):
         (tracked,) = directory.rglob("*.wandb")
         assert tracked.name == f"run-{directory.name}.wandb"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
+def test_a_sweep_that_is_stopped_saves_the_runs_under_way(
+    undisturbed: Path, tmp_path: Path, stop: signal.Signals, code: int
+) -> None:
+    arguments = [*GRID, f"data.packs={undisturbed}/packs", "study.runs_at_once=2", "schedule.epochs=300"]
+    process = start(tmp_path, *arguments)
+    deadline = time.monotonic() + 250
+    while len(list(tmp_path.glob("runs/*/checkpoints/last.ckpt"))) < 2:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(stop)  # a terminal sends Ctrl-C to the runs too, which leave it to the sweep
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == code and "Traceback" not in err and ("Ctrl-C: every run" in err) == (code == 130)
+    statuses = [json.loads(file.read_text()) for file in tmp_path.rglob("result.json")]
+    assert [(one["status"], one["message"]) for one in statuses] == [("interrupted", "interrupted (Preempted)")] * 2
 
 
 @pytest.mark.slow

@@ -2,11 +2,12 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 INTERRUPTED = 130
 """Exit code of a process that Ctrl-C stopped (128 + 2)."""
@@ -14,10 +15,14 @@ CLOSED_OUTPUT = 141
 """Exit code of a process whose reader has gone (128 + SIGPIPE): a run that this ends is not finished."""
 
 REFUSED_BY_THE_MACHINE = {
-    errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ELOOP, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.EPERM,
-    errno.EROFS,
+    errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ELOOP, errno.EMFILE, errno.ENAMETOOLONG,
+    errno.ENFILE, errno.ENOENT, errno.ENOMEM, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS, errno.ESTALE,
 }  # fmt: skip
-"""No room, no permission, no such folder."""
+"""No room, no permission, no such folder, no more open files, a disk that fails."""
+_OUT_OF_RESOURCES = re.compile(r"can't allocate memory|out of memory|can't start new thread")
+"""In the messages of torch's and Python's RuntimeErrors."""
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+"""Control characters, marks that change the direction of what follows, and what no encoding has."""
 
 
 class UserError(Exception):
@@ -48,6 +53,11 @@ def one_line_errors() -> Iterator[None]:
         _discard_output()
         place = "" if error.filename is None else f"{error.filename}: "
         exit_with(UserError(f"{place}{error.strerror}; repeat the command once that is mended"))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _OUT_OF_RESOURCES.search(str(error)):
+            raise
+        what = first_line(error) if str(error) else "not enough memory"
+        exit_with(UserError(f"{what}; free memory or raise the limit (ulimit), and repeat the command"))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -60,18 +70,22 @@ def _discard_output() -> None:
 
 def exit_with(error: UserError) -> NoReturn:
     """End the process with the error's line."""
-    print(f"error: {printable(str(error))}", file=sys.stderr)
+    print_line(f"error: {error}", file=sys.stderr)
     sys.exit(1)
 
 
-def printable_name(name: str) -> str:
-    """Escape as `printable`, and line feeds too."""
-    return printable(name).replace("\n", "\\n")
+def print_line(text: str, *, file: TextIO | None = None) -> None:
+    """Print a line that may hold a stranger's names."""
+    print(printable(text), file=file)
 
 
-def printable(text: str) -> str:
-    """Escape what a terminal would obey or cannot show: control characters, and bytes of names that are no text."""
-    return "".join(mark if mark.isprintable() or mark == "\n" else ascii(mark)[1:-1] for mark in text)
+def printable(text: str, *, lines: bool = False) -> str:
+    """Show control characters and marks of direction escaped, as `\\x1b`; `lines` leaves line breaks and tabs alone."""
+    return _CONTROL.sub(lambda found: found[0] if lines and found[0] in "\n\t" else _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:

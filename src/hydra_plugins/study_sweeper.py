@@ -8,15 +8,17 @@ Hydra imports this module at every start, also of other programs in the environm
 alone and registers nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra import compose
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -126,7 +128,7 @@ class StudyLauncher(Launcher):
         self.chosen, self.is_study = chosen, is_study
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.loader = cast(StudyLoader, hydra_context.config_loader)
+        self.context, self.loader = hydra_context, cast(StudyLoader, hydra_context.config_loader)
         self.study = study = cast("Study", self.loader.study)
         self.config = _with(config, launcher=self.chosen)
 
@@ -152,8 +154,14 @@ class StudyLauncher(Launcher):
             results = self.launcher.launch(jobs, initial_job_idx=initial_job_idx)
             returned.update((run.directory, result) for run, result in zip(runs, results, strict=True))
 
+        def body(run: "PlannedRun", at_once: int) -> Callable[[], object]:
+            job = self.loader.load_sweep_config(self.config, list(run.overrides))
+            with open_dict(job):
+                job.hydra.job.id = job.hydra.job.num = initial_job_idx + planned.index(run)
+            return partial(_do_job, job, self.context, Singleton.get_state()["instances"], at_once)
+
         if missing:
-            self.study.run(missing, start)
+            self.study.run(missing, start, body)
         return [returned.get(run.directory) or _returned(run) for run in planned]
 
     def _planned(self, jobs: Sequence[Sequence[str]]) -> list["PlannedRun"]:
@@ -180,6 +188,21 @@ class StudyLauncher(Launcher):
                 mistakes.append(text)
         refuse(mistakes)
         return planned
+
+
+def _do_job(job: DictConfig, context: HydraContext, instances: dict[Any, Any], at_once: int) -> None:
+    """Do one job in a process of its own, with what Hydra knew where the sweep is; its result file says the outcome."""
+    from alexnet.commands import train  # with our own resolvers, which cannot be sent
+
+    setup_globals()
+    Singleton.set_state({**Singleton.get_state(), "instances": instances})
+    run_job(
+        hydra_context=context,
+        task_function=partial(train.run_job, at_once=at_once),
+        config=job,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
 
 
 def _returned(run: "PlannedRun") -> JobReturn:

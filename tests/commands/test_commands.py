@@ -53,7 +53,7 @@ def test_evaluate_refuses_other_classes_and_other_folders(
 ) -> None:
     main(["prepare", str(class_folders(tmp_path / "other")), str(tmp_path / "pack"), "--size", "32"])
     capsys.readouterr()
-    assert "has 20 classes, but" in error_of(capsys, "evaluate", str(trained), str(tmp_path / "pack"))
+    assert "does not have 5 of the 5 classes" in error_of(capsys, "evaluate", str(trained), str(tmp_path / "pack"))
     other = str(runs / "runs" / "seed1")
     assert "is about seed1: choose another folder" in error_of(
         capsys, "evaluate", str(trained), str(pack), "--predictions", other

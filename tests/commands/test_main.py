@@ -18,6 +18,7 @@ PAPER_SIZES = {
     "columns=two": 60_965_224,
     "columns=one": 59_798_312,
     "columns=isolated": 60_714_408,
+    "columns=ungrouped": 62_378_344,  # as counted for the undivided AlexNet of later implementations
     "depth=six": 61_555_304,
 }
 

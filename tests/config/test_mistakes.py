@@ -199,7 +199,7 @@ def with_value(argument: str) -> ConfigTree:
         "optimizer.momentum=-0.1",
         "optimizer.weight_decay=-1",
         "optimizer.batch_size=0",
-        "schedule.kind=cosine",
+        "schedule.kind=exponential",
         "schedule.factor=1",
         "schedule.epochs=0",
         "schedule.patience=0",

@@ -121,6 +121,13 @@ def test_normalisation_stays_inside_a_column(compose: Compose) -> None:
         assert [layer.columns for layer in layers if isinstance(layer, LRNSpec)] == [blocks, blocks]
 
 
+def test_normalization_after_pooling_changes_the_order_alone(compose: Compose) -> None:
+    usual = [layer.name for layer in layer_specs(compose(), 10)]
+    other = [layer.name for layer in layer_specs(compose("lrn.after_pooling=true"), 10)]
+    assert usual[:4] == ["conv1", "conv1_relu", "lrn1", "pool1"]
+    assert other[:4] == ["conv1", "conv1_relu", "pool1", "lrn1"] and sorted(other) == sorted(usual)
+
+
 @pytest.mark.parametrize("columns", ["two", "one", "isolated"])
 def test_gradient_of_a_column_b_logit_path(compose: Compose, columns: str) -> None:
     """Which maps of pool2 a map of conv3's first half listens to: all of them, or its own column's."""

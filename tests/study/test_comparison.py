@@ -11,6 +11,7 @@ from alexnet.errors import UserError
 from alexnet.runs.collect import collect
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.predictions import ViewPredictions, write_predictions
+from alexnet.runs.result import read_result
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.pairing import baseline_command
 from tests.study.made_up import IMAGES, predictions, result, save, study, unfinished
@@ -173,6 +174,7 @@ def test_a_baseline_with_damaged_predictions_pairs_with_nothing(tmp_path: Path) 
 def test_errors_that_the_predictions_do_not_give_are_refused(tmp_path: Path) -> None:
     directory = save(tmp_path, result(), predictions(300, 100))
     write_predictions(directory, {"test": {"ten_crop": predictions(301, 100)}})
+    read_result(directory).write(directory)
     (group,) = groups(tmp_path)
     assert "result.json and predictions.npz disagree on test/ten_crop" in notes(group)
     assert (group.rows, group.images) == ((), 0)

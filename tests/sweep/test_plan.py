@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.config.job import check
+from alexnet.config.numerics import NUMERICS
 from alexnet.errors import UserError
 from alexnet.runs.plan import Look, Plan, write_plan
 from alexnet.sweep.plan import check_in_plan, next_look
@@ -40,7 +41,7 @@ def test_first_look_has_whole_seeds_first(file: Path, tmp_path: Path) -> None:
 def test_second_look_has_the_seeds_of_what_is_not_settled(file: Path, tmp_path: Path) -> None:
     for place, ablation in enumerate(("baseline", "no_lrn", "figure1_tanh", "no_dropout+no_lrn")):
         for seed in range(2):
-            one = replace(result(seed=seed), ablation=ablation, run=f"{ablation}-{seed}", plan=PLAN)
+            one = replace(result(seed=seed), ablation=ablation, run=f"{ablation}-{seed}", plan=PLAN, numerics=NUMERICS)
             save(tmp_path / "runs", one, predictions(300 + place + seed, 100))
     jobs = next_look(file, tmp_path / "runs")
     assert len(jobs) == 2 + 3 * 3  # two seeds settle nothing

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from alexnet.config.job import Job, check
+from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.sweep.progress import Progress, shown_time
 from alexnet.sweep.study import PlannedRun
 from tests.study.made_up import predictions, result, save, unfinished
@@ -53,7 +54,7 @@ def progress(runs: list[PlannedRun], clock: Clock) -> tuple[Progress, StringIO]:
     screen = StringIO()
     weights = {run.directory: weight for run, weight in zip(runs, (1.0, 2.0, 3.0), strict=True)}
     console = Console(file=screen, width=200)
-    return Progress(runs, work=weights, seconds_per_work=100.0, console=console, clock=clock), screen
+    return Progress(runs, work=weights, seconds=600.0, console=console, clock=clock), screen
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,25 @@ def test_progress_reports_what_has_ended(tmp_path: Path) -> None:
         "[1 of 3] baseline seed 1 finished; 2 min elapsed; about 3 min left",  # 4 of 6 parts, at 50 s each
         "[2 of 3] baseline seed 0 failed; 2 min elapsed; about 2 min left",  # a failed run foretells nothing
     ]
+
+
+def test_runs_under_way_count_by_their_epochs(tmp_path: Path) -> None:
+    """Of two runs side by side the second is as good as done when the first ends."""
+    runs, clock = plan(tmp_path), Clock()
+    told, screen = progress(runs, clock)
+    for run in runs[:2]:
+        leave(run, "interrupted")
+    epochs = runs[1].job.config.schedule.epochs
+    record = EpochRecord(
+        epoch=0, step=1, rate=0.1, train_loss=1.0, train_top1_error=50.0, train_top5_error=20.0, val_loss=None,
+        val_top1_error=None, val_top5_error=None, seconds=1.0, images_per_second=1.0,
+    )  # fmt: skip
+    write_metrics(runs[1].directory, [replace(record, epoch=epoch) for epoch in range(epochs)])
+    leave(runs[0], "finished")
+    clock.now += 100
+    told.look()
+    # In 100 s 1 + 2 of the 6 parts: the other 3 take as long.
+    assert screen.getvalue() == "[1 of 3] baseline seed 0 finished; 2 min elapsed; about 2 min left\n"
 
 
 def test_what_stood_there_before_is_no_outcome_of_this_sweep(tmp_path: Path) -> None:

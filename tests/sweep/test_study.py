@@ -70,7 +70,7 @@ def test_a_study_refuses_to_be_several_processes(tmp_path: Path, monkeypatch: py
         monkeypatch.setenv(name, value)
     started = list[Sequence[PlannedRun]]()
     with pytest.raises(UserError, match="a sweep is one process, and 2 were started"):
-        Study(hydra()).run(plan(tmp_path), started.append)
+        Study(hydra()).run(plan(tmp_path), started.append, lambda *_: started.clear)
     assert started == []
 
 

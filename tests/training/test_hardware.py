@@ -20,6 +20,7 @@ from alexnet.trained.network import load_trained
 from alexnet.training import fit as running
 from alexnet.training import hardware
 from alexnet.training.datamodule import PackDataModule
+from alexnet.training.world import DistributedContext
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, execute, state
 from tests.training.test_resume import stop_in
 
@@ -117,6 +118,50 @@ def test_the_library_of_products_changes_rounding_alone(tiny: MakeJob, plain: Pa
     ours, theirs = state(tmp_path), state(plain)
     for key, value in ours.items():
         torch.testing.assert_close(value, theirs[key], rtol=1e-3, atol=1e-4 * float(theirs[key].abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("processors", "by_torch", "threads", "runs", "expected"),
+    [
+        (8, 4, None, 1, 4),
+        (2, 4, None, 1, 2),
+        (8, 4, None, 8, 1),
+        (8, 4, None, 3, 2),
+        (2, 4, None, 3, 1),
+        (2, 4, 3, 2, 3),
+    ],
+    ids=["as torch", "quota", "side by side", "share", "more runs than processors", "asked for"],
+)
+def test_threads_follow_from_processors_and_configuration(
+    processors: int, by_torch: int, threads: int | None, runs: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "available_cpus", lambda: processors)
+    monkeypatch.setattr(hardware, "TORCH_THREADS", by_torch)
+    assert hardware.thread_count(HardwareConfig(threads=threads), DistributedContext(runs=runs)) == expected
+
+
+@pytest.mark.parametrize("name", ["threads", "loader_threads"])
+def test_threads_beyond_the_machine_are_refused(name: str) -> None:
+    hardware.check_hardware(HardwareConfig(**{name: 16}))
+    with pytest.raises(UserError, match=rf"hardware\.{name}=100000: this run may use \d+ processors?; choose null"):
+        hardware.check_hardware(HardwareConfig(**{name: 100_000}))
+
+
+def test_a_resumed_run_computes_with_the_threads_it_began_with(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "TORCH_THREADS", 2)
+    monkeypatch.setattr(hardware, "available_cpus", lambda: 2)
+    before = torch.get_num_threads()
+    try:
+        stop_in("loss", 1, monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            execute(tiny(), tmp_path)
+        monkeypatch.setattr(hardware, "available_cpus", lambda: 1)  # a smaller quota than before
+        result, _ = execute(tiny(), tmp_path)
+        assert result.device.endswith(", 2 threads")
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_products_that_are_not_float32_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,15 @@ def test_drops_only_rise_and_an_end_is_final(errors: list[float], patience: int,
     assert all(state.finished for state in states[30:])
 
 
+def test_cosine_rises_in_equal_steps_and_falls_along_half_a_cosine() -> None:
+    schedule = ScheduleConfig(
+        kind="cosine", factor=10.0, epochs=6, milestones=[], max_lr_drops=0, patience=1, warmup_epochs=2
+    )
+    lrs = [dropped_lr(schedule, 0.03, progress(schedule, [50.0] * epoch).drops) for epoch in range(6)]
+    assert lrs == pytest.approx([0.01, 0.02, 0.03, 0.03 * (2 + 2**0.5) / 4, 0.015, 0.03 * (2 - 2**0.5) / 4])
+    assert [progress(schedule, [50.0] * epoch).finished for epoch in (5, 6)] == [False, True]
+
+
 @given(errors=CURVES, patience=st.integers(1, 4))
 def test_a_plateau_is_patience_epochs_without_a_new_best(errors: list[float], patience: int) -> None:
     """By the definition: an epoch ends a plateau if none of the last `patience`, all since the last one, was best."""

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from alexnet.commands.similar import open_net_and_images
+from alexnet.terminal import Terminal
 from alexnet.trained.similar import make_codes
 
 
@@ -24,6 +24,6 @@ def run(file: Path, source: Path, *, bits: int, layer: str, epochs: int, seed: i
     for name, search in (("Euclidean distance", facts["exact"]), (f"{bits}-bit codes", facts["codes"])):
         shares = (f"{100 * share:.1f} %" for share in search["precision"].values())
         table.add_row(name, *shares, f"{search['bytes_per_image']:,}")
-    console = Console()
+    console = Terminal()
     console.print(table)
     console.print(f"-> {path}", highlight=False, soft_wrap=True)

@@ -3,12 +3,11 @@
 from dataclasses import dataclass, replace
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from alexnet.config.job import check
 from alexnet.config.schema import Config
-from alexnet.config.values import ColumnsConfig
+from alexnet.config.values import TWO_COLUMNS, ColumnsConfig
 from alexnet.net.halves import Exchange, check_two_devices, everywhere, exchanges
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import (
@@ -24,11 +23,10 @@ from alexnet.net.specs import (
     parameters,
     total_parameters,
 )
+from alexnet.terminal import Terminal
 
 ITEMSIZES = {"32-true": 4, "bf16-mixed": 2}
 """Bytes of an exchanged number, by `hardware.precision`."""
-TWO_COLUMNS = ("two", "isolated")
-"""The values of `columns.kind` with two columns."""
 
 
 def run(overrides: list[str], *, classes: int) -> None:
@@ -38,7 +36,7 @@ def run(overrides: list[str], *, classes: int) -> None:
     tables = [layer_table(layer_specs(config, classes))]
     if config.devices.model_parallel:
         tables += exchange_tables(config, classes)
-    Console().print(*tables)
+    Terminal().print(*tables)
 
 
 def layer_table(layers: tuple[Layer, ...]) -> Table:

@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from alexnet.data.pack.pack import open_pack
@@ -13,6 +12,7 @@ from alexnet.evaluation.table import errors_table
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
 from alexnet.runs.predictions import read_header, write_probabilities
 from alexnet.runs.result import read_result
+from alexnet.terminal import Terminal
 
 
 def run(file: Path, pack: Path, *, split: str | None, as_json: bool, predictions: Path | None) -> None:
@@ -33,7 +33,7 @@ def run(file: Path, pack: Path, *, split: str | None, as_json: bool, predictions
         facts = {"net": trained.name, "fingerprint": images.fingerprint}
         try:
             predictions.mkdir(parents=True, exist_ok=True)
-            write_probabilities(predictions, found, class_names=images.class_names, **facts)
+            write_probabilities(predictions, found, class_names=trained.class_names, **facts)
         except OSError as error:
             raise UserError(f"{predictions}: the probabilities cannot be written there: {error.strerror}") from None
     if as_json:
@@ -41,7 +41,7 @@ def run(file: Path, pack: Path, *, split: str | None, as_json: bool, predictions
         facts = {"checkpoint": str(trained.path), "pack": str(images.path), "fingerprint": images.fingerprint}
         print(json.dumps({**facts, "errors": rates}, indent=2))
     else:
-        console = Console()
+        console = Terminal()
         console.print(Text(f"{trained.name} on {images.path}"), soft_wrap=True)
         console.print(errors_table(errors))
 

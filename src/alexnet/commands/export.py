@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, print_line
 from alexnet.files import write_file
 
 
@@ -21,4 +21,4 @@ def run(file: Path, out: Path, *, layout: str) -> None:
     trained = load_trained(file)  # also for safetensors: a file that does not load is not passed on
     content = onnx_bytes(trained) if onnx else safetensors_bytes(trained.weights, layout)
     write_file(out, content)
-    print(f"Written: {out}, {len(content):,} bytes")
+    print_line(f"Written: {out}, {len(content):,} bytes")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from alexnet.commands.predict import display_names
 from alexnet.data.pack.pack import open_pack
 from alexnet.data.pack.splits import Split
-from alexnet.errors import UserError
+from alexnet.errors import UserError, print_line
 from alexnet.evaluation.collect import first_layer
 from alexnet.files import write_file
 from alexnet.runs.directory import FIGURES
@@ -51,7 +51,7 @@ def run(
     for name, figure in figures.items():
         write_file(folder / name, figure)
     left_out = "" if images else "; Figure 4 needs images: --pack PACK"
-    print(f"Written to {folder}: {', '.join(figures)}{left_out}")
+    print_line(f"Written to {folder}: {', '.join(figures)}{left_out}")
 
 
 def _predictions(trained: TrainedModel, split: Split, order: NDArray[np.int64], *, mistakes: bool) -> str:

@@ -9,11 +9,10 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeAlias
 
-from rich.console import Console
-
 from alexnet.config.values import ENCODINGS, SUBSAMPLINGS
 from alexnet.errors import UserError, did_you_mean, one_line_errors
 from alexnet.runs.directory import PROBABILITIES_FILE, weights_file
+from alexnet.terminal import Terminal
 
 BITS = 64
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  typeshed has no public name
@@ -132,7 +131,7 @@ def _add_about_runs(commands: Commands) -> None:
         "how fast networks fit their training images, drawn as Figure 1",
         runs,
         function="alexnet.study.paper.figure1:figure1",
-        console=Console(),
+        console=Terminal(),
     )
     command.add_argument(
         "--error",
@@ -150,7 +149,7 @@ def _add_about_runs(commands: Commands) -> None:
         "the paper's Tables 1 and 2 with our results",
         runs,
         function="alexnet.study.paper.tables:report_tables",
-        console=Console(),
+        console=Terminal(),
     )
     command.add_argument("--output", type=Path, help="folder for tables.md (default: that of the runs)")
 
@@ -160,7 +159,7 @@ def _add_about_runs(commands: Commands) -> None:
         "errors of the average of several networks",
         runs,
         function="alexnet.study.paper.ensemble:report_ensemble",
-        console=Console(),
+        console=Terminal(),
     )
     _add_split(command, "train", "val", "test", default="test if they have it")
     _add_view(command)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.text import Text
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, print_line
 from alexnet.files import write_file
 from alexnet.study.paper.figures import PredictedImage, draw_predictions
+from alexnet.terminal import Terminal
 
 BATCH_SIZE = 25
 """Images at a time; each counts ten times under ten crops."""
@@ -32,7 +32,7 @@ def run(
 
     trained = load_trained(file)
     trained = replace(trained, class_names=display_names(trained.class_names, class_names))
-    console = Console(quiet=as_json)
+    console = Terminal(quiet=as_json)
     entries: list[dict[str, Any]] = []
     drawn: list[PredictedImage] = []
     for start in range(0, len(images), BATCH_SIZE):
@@ -44,11 +44,11 @@ def run(
             if isinstance(result, str):
                 error = result if path.is_file() else "no such file"
                 error = f"it is a folder: pass its files, such as {path}/*.jpg" if path.is_dir() else error
-                print(f"error: {path}: {error}", file=sys.stderr)
+                print_line(f"error: {path}: {error}", file=sys.stderr)
                 entries.append({"image": str(path), "error": error})
                 continue
             if result.notes:
-                print(f"note: {path}: {', '.join(result.notes)}", file=sys.stderr)
+                print_line(f"note: {path}: {', '.join(result.notes)}", file=sys.stderr)
             top = next(predicted)
             console.print(Text(str(path), style="bold"), soft_wrap=True)  # paths stay whole
             for name, probability in top:

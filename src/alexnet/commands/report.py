@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from alexnet.config.values import WandbConfig
 from alexnet.runs.wandb_names import check_login
 from alexnet.study.report.report import report
+from alexnet.terminal import Terminal
 
 
 def run(paths: list[Path], *, wandb: str | None, project: str | None, entity: str | None, **options: Any) -> None:
@@ -16,4 +15,4 @@ def run(paths: list[Path], *, wandb: str | None, project: str | None, entity: st
     if wandb:
         check_login(wandb)
         destination = WandbConfig(mode=wandb, project=project or WandbConfig.project, entity=entity)
-    report(paths, console=Console(), wandb=destination, **options)
+    report(paths, console=Terminal(), wandb=destination, **options)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -11,6 +10,7 @@ from alexnet.config.values import DataConfig
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
+from alexnet.terminal import Terminal
 from alexnet.trained.network import TrainedModel, load_trained
 from alexnet.trained.similar import draw_images, nearest_by_codes, nearest_training_images, read_images
 
@@ -32,7 +32,7 @@ def run(file: Path, source: Path, *, queries: list[Path], layer: str, bits: int 
         indices, distances = nearest_training_images(trained, images, train, layer=layer, k=k)
     else:
         indices, distances = nearest_by_codes(trained, images, pack, layer=layer, bits=bits, k=k)
-    console = Console()
+    console = Terminal()
     for name, *found in zip(names, indices, distances, strict=True):
         table = Table("training image", "class", box=SIMPLE)
         table.add_column("bits" if bits else "distance", justify="right")

@@ -17,13 +17,14 @@ from rich.console import Console
 from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, register
 from alexnet.config.job import Job, WeightsDigest, check_composed
 from alexnet.config.overrides import explain
-from alexnet.errors import UserError, exit_with, first_line, one_line_errors
+from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line
 from alexnet.evaluation.table import show_again
 from alexnet.files import unlinked
 from alexnet.runs.directory import TERMINAL_LOG
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import Result, finished_result
 from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
+from alexnet.terminal import Terminal
 
 HELP = """\
 python train.py [--multirun] [--config-dir DIR] [GROUP=CHOICE] [KEY=VALUE] [+ablation=NAME]
@@ -40,6 +41,8 @@ Train AlexNet, without some of its ingredients if you like, and compare. `alexne
 Groups and their choices (files in conf/ and ablations/; subfolders such as ablation=source/init besides):
 """
 PLAN = "study.plan="
+MODES = ("-m", "--multirun", "-r", "--run", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
+"""Hydra's options that say themselves what is to be done."""
 TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 
@@ -83,9 +86,8 @@ def _with_plan(arguments: list[str]) -> list[str]:
     plan = read_plan(Path(files[-1]))
     mine = {one.lstrip("+").partition("=")[0] for one in arguments}
     shared = [one for one in plan.overrides if one not in arguments]
-    is_run = bool(mine & {"seed", "ablation"})
-    many = [] if is_run or {"-m", "--multirun"} & set(arguments) else ["--multirun"]
-    return [*many, *shared, *arguments]
+    is_next_look = not mine & {"seed", "ablation", *MODES}
+    return [*(["--multirun"] if is_next_look else []), *shared, *arguments]
 
 
 def _help() -> str:
@@ -109,22 +111,24 @@ def checked(config: DictConfig, of_hydra: HydraConf) -> Job:
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: checked(_root_, _root_.hydra).name, replace=True)
 
 
-def run_job(config: DictConfig) -> float | None:
+def run_job(config: DictConfig, at_once: int = 1) -> float | None:
     """Do the body of one Hydra job, and return the error that a search is to minimize.
 
-    In a study an error is shown and raised, so that the other jobs are done; a single run just ends.
+    In a study an error is shown and raised, so that the other jobs are done; a single run just ends. `at_once` is how
+    many jobs of the study share this machine, if no launcher says so.
     """
     of_hydra = HydraConfig.get()
     directory = Path(of_hydra.runtime.output_dir)
     job = checked(config, of_hydra)
+    at_once = max(at_once, max_parallel_jobs(of_hydra) or 1)
     try:
-        if of_hydra.runtime.choices["hydra/launcher"] != "joblib":
+        if at_once == 1 and of_hydra.runtime.choices["hydra/launcher"] != "joblib":
             # Of several processes, the first alone speaks.
-            console = Console(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
-            return objective(_result(job, directory, of_hydra, console))
+            console = Terminal(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
+            return objective(_result(job, directory, of_hydra, at_once, console))
         # Many would speak at the same time.
         with open(directory / TERMINAL_LOG, "a", encoding="utf-8", opener=unlinked) as file:
-            return objective(_result(job, directory, of_hydra, Console(file=file, width=120)))
+            return objective(_result(job, directory, of_hydra, at_once, Terminal(file=file, width=120)))
     except KeyboardInterrupt:
         print("interrupted: give the command again to continue", file=sys.stderr)
         raise
@@ -134,7 +138,7 @@ def run_job(config: DictConfig) -> float | None:
             if not expected:
                 logging.getLogger(__name__).exception(job.command)  # into the run's log file
             text = str(error) if expected else f"{type(error).__name__}: {first_line(error)}"
-            print(f"error: {job.command}: {text}", file=sys.stderr)
+            print_line(f"error: {job.command}: {text}", file=sys.stderr)
         elif isinstance(error, UserError):
             exit_with(error)
         raise
@@ -147,7 +151,7 @@ def run_job(config: DictConfig) -> float | None:
                 directory.parent.rmdir()  # if it is empty
 
 
-def _result(job: Job, directory: Path, of_hydra: HydraConf, console: Console) -> Result:
+def _result(job: Job, directory: Path, of_hydra: HydraConf, at_once: int, console: Console) -> Result:
     """Train, or show a finished run again, for which torch is not imported."""
     if not job.config.restart and (done := finished_result(directory)) is not None:
         return show_again(done, directory, precision=job.config.hardware.precision, console=console)
@@ -162,7 +166,6 @@ def _result(job: Job, directory: Path, of_hydra: HydraConf, console: Console) ->
     from alexnet.training.run import run
     from alexnet.training.world import requested_world_size
 
-    parallel_jobs = max_parallel_jobs(of_hydra) or 1
-    if parallel_jobs > 1 and requested_world_size(job.config) == 1:
+    if at_once > 1 and requested_world_size(job.config) == 1:
         stay_on_one_gpu(directory.parent)
-    return run(job, directory, console=console, at_once=parallel_jobs)
+    return run(job, directory, console=console, at_once=at_once)

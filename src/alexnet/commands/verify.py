@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from alexnet.data.pack import pack as packs
-from alexnet.errors import UserError
+from alexnet.errors import UserError, print_line
 
 
 def run(pack: Path) -> None:
@@ -12,4 +12,4 @@ def run(pack: Path) -> None:
     if report.damage:
         files = "; ".join(f"{name}: {what}" for name, what in report.damage.items())
         raise UserError(f"{pack}: {len(report.damage):,} of {report.files:,} files are damaged ({files})")
-    print(f"{pack}: {report.files:,} files, {report.bytes / 1e9:,.2f} GB, all as they were written")
+    print_line(f"{pack}: {report.files:,} files, {report.bytes / 1e9:,.2f} GB, all as they were written")

@@ -123,6 +123,7 @@ class Config(Group):
             "columns=one": self.columns.kind == "one",
             "dropout=none": not self.dropout.layers,
             "depth=five": not self.depth.remove and not self.depth.sixth_conv,
+            "lrn.after_pooling=false": not self.lrn.after_pooling,
             "relu_position.after_pooling=[]": not self.relu_position.after_pooling,
             "within_channel_lrn.layers=[]": not self.within_channel_lrn.layers,
             "classifier.bottleneck=false": not self.classifier.bottleneck,

@@ -18,6 +18,8 @@ ENCODINGS = ("auto", "raw", "jpeg")
 SUBSAMPLINGS = ("444", "422", "420")
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
 """Torch's names; `reduce-overhead` uses CUDA graphs."""
+TWO_COLUMNS = ("two", "isolated")
+"""The values of `columns.kind` with two columns."""
 
 
 @dataclass
@@ -53,10 +55,10 @@ class ScaleConfig(Group):
 
 @dataclass
 class ColumnsConfig(Group):
-    """How the network is divided (section 3.2): the paper's two columns, its one-GPU net, or two columns without
-    exchange before the classifier."""
+    """How the network is divided (section 3.2): the paper's two columns, its one-GPU net, two columns without exchange
+    before the classifier, or one undivided net with all of the paper's kernels."""
 
-    kind: str = limited(choices=("two", "one", "isolated"))
+    kind: str = limited(choices=("two", "one", "isolated", "ungrouped"))
 
 
 @dataclass
@@ -70,6 +72,7 @@ class LrnConfig(Group):
     beta: float = limited(ge=0)
     divide_alpha: bool = MISSING  # by n, as in the 2012 source; the printed formula does not
     across_columns: bool = False  # whether windows cross columns; the 2012 source normalizes each by itself
+    after_pooling: bool = False  # whether pooling comes first, as in some later implementations
 
 
 @dataclass
@@ -193,13 +196,13 @@ class OptimizerConfig(Group):
     batch_size: int = limited(ge=1)  # images per update, of all processes together
 
 
-ScheduleKind = Literal["multistep", "plateau"]
+ScheduleKind = Literal["multistep", "plateau", "cosine"]
 
 
 @dataclass
 class ScheduleConfig(Group):
-    """When the learning rate is divided, and when training stops: `multistep`, at given epochs; `plateau`, when the
-    validation error stops improving."""
+    """When the learning rate falls, and when training stops: `multistep`, at given epochs; `plateau`, when the
+    validation error stops improving; `cosine`, a little each epoch along half a cosine."""
 
     kind: str = limited(choices=get_args(ScheduleKind))
     factor: float = limited(gt=1)  # divisor of the learning rate at each drop
@@ -207,6 +210,7 @@ class ScheduleConfig(Group):
     milestones: list[int] = MISSING  # multistep: epochs, counted from 0, at whose start the learning rate drops
     max_lr_drops: int = limited(ge=0)  # plateau: drops before training ends at the next plateau
     patience: int = limited(ge=1)  # plateau: epochs without a new best validation error that make a plateau
+    warmup_epochs: int = limited(0, ge=0)  # cosine: first epochs, in which the learning rate rises
     rescale_to_epochs: int | None = limited(None, ge=1)  # multistep: stretch or shrink to this; milestones move along
     stop_at_train_error: float | None = limited(None, ge=0, lt=100)
     """Stop after the epoch at whose end the top-1 error over all training images, unaugmented and in evaluation mode,
@@ -215,6 +219,11 @@ class ScheduleConfig(Group):
     def check_relations(self) -> None:
         rising = self.milestones == sorted(set(self.milestones)) and all(epoch > 0 for epoch in self.milestones)
         require(rising, f"schedule.milestones={self.milestones}: give rising epochs, the first above 0")
+        require(
+            self.warmup_epochs == 0 or (self.kind == "cosine" and self.warmup_epochs < self.epochs),
+            f"schedule.warmup_epochs={self.warmup_epochs}: schedule=cosine alone has a warm-up, shorter than its"
+            f" {self.epochs} epochs",
+        )
         require(
             self.rescale_to_epochs is None or self.kind == "multistep",
             f"schedule.rescale_to_epochs={self.rescale_to_epochs}: only a schedule of fixed epochs can be"
@@ -281,6 +290,10 @@ class DataConfig(Group):
     decoder: str = limited("cpu", choices=("cpu", "nvjpeg"))  # of JPEG packs; they differ by more than rounding
     shapes: ShapesConfig = field(default_factory=ShapesConfig)
 
+    def check_relations(self) -> None:
+        given = self.root is None or bool(self.root.strip())
+        require(given, "data.root is empty: give a path (is a variable unset?), or leave it out")
+
 
 @dataclass
 class HardwareConfig(Group):
@@ -318,6 +331,8 @@ class StudyConfig(Group):
     """The study that a run belongs to."""
 
     plan: str | None = None  # file of its plan; alone on the command line it starts the next look of the study
+    runs_at_once: int | None = limited(None, ge=1)
+    """Runs of a sweep side by side on this machine. None: on CPUs as many as there are processors, one on a GPU."""
 
 
 @dataclass

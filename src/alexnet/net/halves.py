@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from alexnet.config.schema import Config
-from alexnet.config.values import ALEXNET
+from alexnet.config.values import ALEXNET, TWO_COLUMNS
 from alexnet.errors import UserError
 from alexnet.net.specs import ConvSpec, DropoutSpec, Layer, LinearSpec, LRNSpec, Parametric, PoolSpec
 from alexnet.parts import Shard, shard_of
@@ -57,10 +57,10 @@ def check_two_devices(config: Config) -> None:
             f"devices=model_parallel puts a column on each device, and architecture={config.architecture.name} has one"
             " column: add devices=single"
         )
-    if config.columns.kind == "one":
+    if config.columns.kind not in TWO_COLUMNS:
         raise UserError(
-            "devices=model_parallel puts a column on each device, and columns=one has one: choose columns=two or"
-            " columns=isolated, or add devices=single"
+            f"devices=model_parallel puts a column on each device, and columns={config.columns.kind} has one: choose"
+            " columns=two or columns=isolated, or add devices=single"
         )
     if config.lrn.layers and config.lrn.across_columns:
         raise UserError(
@@ -121,7 +121,7 @@ def dropped_units(layers: tuple[Layer, ...], *, device: int) -> dict[str, Shard]
 
 def check_two_columns(config: Config) -> None:
     """Raise a UserError if a net has one column."""
-    if config.columns.kind == "one":
+    if config.columns.kind not in TWO_COLUMNS:
         raise UserError("the net has one column: its weights have no two-column layout")
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from math import sqrt
 
 from alexnet.config.schema import Config
-from alexnet.config.values import ALEXNET, CONV_LAYERS, POOLED, ScaleConfig
+from alexnet.config.values import ALEXNET, CONV_LAYERS, POOLED, TWO_COLUMNS, ScaleConfig
 from alexnet.errors import UserError, did_you_mean
 from alexnet.net.cifar import cifar_layers
 from alexnet.net.specs import (
@@ -101,7 +101,8 @@ def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
         activate = ActivationSpec(name=f"conv{number}_{config.activation.name}", function=config.activation.name)
         if number not in config.relu_position.after_pooling:
             yield activate
-        yield from _norms(config, number)
+        if not config.lrn.after_pooling:
+            yield from _norms(config, number)
         for pooled in pools:
             size = pooled_size(size, config.pooling.size, config.pooling.stride)
             yield PoolSpec(
@@ -114,13 +115,15 @@ def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
             )
         if number in config.relu_position.after_pooling:
             yield activate
+        if config.lrn.after_pooling:
+            yield from _norms(config, number)
     yield from _classifier(config, channels * size**2, num_classes)
 
 
 def _norms(config: Config, number: int) -> Iterator[Layer]:
     """Yield the layers that normalize a convolution's output: between maps, then within each."""
     if number in config.lrn.layers:
-        in_columns = config.columns.kind != "one" and not config.lrn.across_columns
+        in_columns = config.columns.kind in TWO_COLUMNS and not config.lrn.across_columns
         yield LRNSpec(name=f"lrn{number}", columns=2 if in_columns else 1)
     if number in config.within_channel_lrn.layers:
         yield WithinChannelLRNSpec(name=f"within_channel_lrn{number}")
@@ -163,7 +166,7 @@ def _channels(config: Config, number: int) -> int:
 
 def _groups(config: Config, number: int) -> int:
     """Return the number of groups of a convolution (section 3.2 and Figure 2)."""
-    if config.columns.kind == "one":
+    if config.columns.kind not in TWO_COLUMNS:
         return 1
     if config.columns.kind == "isolated":
         return 2

@@ -1,9 +1,8 @@
 """Files of named arrays (`.npz`): written whole, and read array by array, each against the form it must have."""
 
+import hashlib
 import io
-import re
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,38 +11,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from alexnet.errors import UserError
 from alexnet.files import replace_file
+from alexnet.received import MIB, Forms, damage_named, open_regular
 from alexnet.runs.decode import require
 
-_DAMAGE = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError)
-"""What numpy raises for a file that is no archive, truncated, or holds pickled objects."""
+LARGEST_FILE = 64 * 2**30
+LARGEST_UNPACKED = 256 * MIB
+"""Of one compressed array; the top-5 predictions of six million images."""
 
 
 class ArrayFile:
     """An open file of arrays."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._arrays = arrays
-        self._sizes: dict[str, int] = {}
+    def __init__(self, archive: zipfile.ZipFile, held: int) -> None:
+        """`held` is the size of the file in bytes."""
+        self._archive, self._held, self._forms = archive, held, Forms()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._arrays
+        return f"{name}.npy" in self._archive.namelist()
 
-    def read(self, name: str, form: str) -> NDArray[Any]:
+    def read(self, name: str, form: str, *, finite: bool = True) -> NDArray[Any]:
         """Read an array of a form such as `int32 [N, 5]`, where N is any size but 0, and the same in every form.
 
         Raises:
             KeyError: there is no such array.
-            FieldError: it has another form.
+            ValueError: it has another form, or numbers that are not `finite`.
         """
-        array = self._arrays[name]
-        dtype, *sizes = re.findall(r"\w+", form)
-        fits = array.dtype.kind == "U" if dtype == "str" else array.dtype == dtype
-        fits = fits and array.ndim == len(sizes) and array.size > 0
-        for size, found in zip(sizes, array.shape, strict=False):
-            fits = fits and found == (int(size) if size.isdigit() else self._sizes.setdefault(size, found))
-        require(fits, name, f"{array.dtype} {list(array.shape)} instead of {form}")
+        entry = self._archive.getinfo(f"{name}.npy")
+        stored = entry.compress_type == zipfile.ZIP_STORED and entry.file_size == entry.compress_size
+        deflated = entry.compress_type == zipfile.ZIP_DEFLATED and entry.file_size <= LARGEST_UNPACKED
+        require(entry.compress_size <= self._held and (stored or deflated), name, "larger than its file allows")
+        with self._archive.open(entry) as member:
+            size = self._forms.check(name, member, form)
+            require(size == entry.file_size, name, f"{entry.file_size:,} bytes instead of {size:,}")
+        with self._archive.open(entry) as member:
+            array: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+        require(not finite or array.dtype.kind != "f" or bool(np.isfinite(array).all()), name, "not finite")
         return array
 
 
@@ -55,21 +58,19 @@ def write_arrays(path: Path, arrays: Mapping[str, ArrayLike], *, compress: bool 
 
 
 @contextmanager
-def open_arrays(path: Path, *, version: int | None = None) -> Iterator[ArrayFile]:
-    """Open an `.npz` file; its `version` must be the given one.
+def open_arrays(path: Path, *, version: int | None = None, sha256: str | None = None) -> Iterator[ArrayFile]:
+    """Open an `.npz` file; its `version` and its checksum must be the given ones.
 
     Raises:
         UserError: the file is missing, damaged (also if that shows inside the `with`) or of another version.
     """
-    try:
-        # Opened here because numpy does not close a file that turns out to be no archive.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            file = ArrayFile(arrays)
+    with damage_named(path), open_regular(path, most=LARGEST_FILE) as stream:
+        changed = sha256 is not None and hashlib.file_digest(stream, "sha256").hexdigest() != sha256
+        require(not changed, "", "it has changed since the run finished (SHA-256 differs)")
+        held = stream.seek(0, io.SEEK_END)
+        with zipfile.ZipFile(stream) as archive:
+            file = ArrayFile(archive, held)
             if version is not None:
                 found = int(file.read("version", "int32 []"))
                 require(found == version, "version", f"{found} is unknown")
             yield file
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing") from None
-    except _DAMAGE as error:
-        raise UserError(f"{path}: damaged: {error}") from None

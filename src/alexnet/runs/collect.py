@@ -4,10 +4,18 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from alexnet.errors import UserError
-from alexnet.runs.directory import RESULT_FILE
-from alexnet.runs.result import BASELINE, Result, read_result
+from alexnet.runs.config import read_config
+from alexnet.runs.directory import CONFIG_FILE, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.first_layer import FirstLayer, read_first_layer
+from alexnet.runs.metrics import Metrics, read_metrics
+from alexnet.runs.predictions import ViewPredictions, read_predictions
+from alexnet.runs.result import BASELINE, Result, read_checked_result
+
+DEEPEST = 32
+"""Folders within each other that are searched for runs."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,8 @@ class Run:
     result: Result
     written: float
     """When `result.json` was written, in seconds since the epoch."""
+    intact: bool = True
+    """Whether `result.json` is as the run wrote it, as far as that can be known."""
 
     @property
     def finished(self) -> bool:
@@ -28,6 +38,22 @@ class Run:
     def is_baseline(self) -> bool:
         """Whether the run is without an ablation."""
         return self.result.ablation == BASELINE
+
+    def config(self) -> dict[str, Any]:
+        """Read its `config.yaml`; a UserError if it is damaged or changed, as of the other readers."""
+        return read_config(self.directory, sha256=self.result.files.get(CONFIG_FILE))
+
+    def metrics(self) -> Metrics:
+        """Read its `metrics.csv`, whose problem is part of the value."""
+        return read_metrics(self.directory, sha256=self.result.files.get(METRICS_FILE))
+
+    def predictions(self, split: str, view: str) -> ViewPredictions:
+        """Read one split and view of its `predictions.npz`."""
+        return read_predictions(self.directory, split, view, sha256=self.result.files.get(PREDICTIONS_FILE))
+
+    def first_layer(self) -> FirstLayer:
+        """Read its `first_layer.npz`."""
+        return read_first_layer(self.directory, sha256=self.result.files.get(FIRST_LAYER_FILE))
 
     def __str__(self) -> str:
         return f"{self.result.ablation} seed {self.result.seed} ({self.result.run})"
@@ -46,11 +72,17 @@ def collect(paths: Iterable[Path]) -> Collection:
 
     UserError if a path does not exist or holds no `result.json` at any depth.
     """
-    directories = sorted({directory.resolve() for path in paths for directory in directories_with(path, RESULT_FILE)})
     runs, unreadable = [], []
-    for directory in directories:
+    directories = set()
+    for path in paths:
+        found, problems = _search(path, (RESULT_FILE,))
+        directories |= {directory.resolve() for directory in found}
+        unreadable += problems
+    for directory in sorted(directories):
         try:
-            runs.append(Run(directory, read_result(directory), (directory / RESULT_FILE).stat().st_mtime))
+            result, intact = read_checked_result(directory)
+            written = (directory / RESULT_FILE).stat().st_mtime
+            runs.append(Run(directory, result, written, intact))
         except UserError as error:
             unreadable.append(str(error))
     return Collection(tuple(runs), tuple(unreadable))
@@ -61,14 +93,36 @@ def directories_with(path: Path, *names: str) -> list[Path]:
 
     UserError if `path` is no folder or there are none; the error shows the last name.
     """
+    return _search(path, names)[0]
+
+
+def _search(path: Path, names: tuple[str, ...]) -> tuple[list[Path], list[str]]:
+    """Return what `directories_with` does, and what could not be searched; links to folders are not followed."""
     if not path.is_dir():
         raise UserError(f"{path}: not a folder; give run directories, or a folder of them")
-    found = []
-    for folder, subfolders, files in os.walk(path):
+    found: list[Path] = []
+    problems: list[str] = []
+    links: list[Path] = []
+    for folder, subfolders, files in os.walk(path, onerror=lambda error: problems.append(_unsearchable(error))):
         subfolders.sort()
-        if not set(names).isdisjoint(files):
+        if not set(names).isdisjoint([*files, *subfolders]):
             subfolders.clear()  # checkpoints and logs: no run lies within a run
             found.append(Path(folder))
+        elif subfolders and len(Path(folder).parts) - len(path.parts) >= DEEPEST:
+            subfolders.clear()
+            problems.append(f"{folder}: {DEEPEST} folders deep; what lies below was not searched")
+        links += [Path(folder, name) for name in subfolders if Path(folder, name).is_symlink()]
+    known = {directory.resolve() for directory in found}
+    problems += [
+        f"{link}: a link to a run, which is not followed; pass {link.resolve()} itself"
+        for link in links
+        if link.resolve() not in known and any(os.path.lexists(link / name) for name in names)
+    ]
     if not found:
-        raise UserError(f"{path}: no {names[-1]} in it or below; give run directories, or a folder of them")
-    return found
+        nothing = f"{path}: no {names[-1]} in it or below; give run directories, or a folder of them"
+        raise UserError("; ".join(problems) or nothing)
+    return found, problems
+
+
+def _unsearchable(error: OSError) -> str:
+    return f"{error.filename}: cannot be searched: {error.strerror}"

@@ -47,6 +47,8 @@ def weights_file(path: Path) -> Path:
     """
     for file in (path, last_checkpoint(path), path / f"{LAST}.ckpt"):
         if file.is_file():
+            if file != path and (file.is_symlink() or (file.parent.is_symlink() and file.parent != path)):
+                raise UserError(f"{file}: reached by a symbolic link, which is not followed; pass the file itself")
             return file
     if path.is_dir():
         raise UserError(f"{path}: no {CHECKPOINTS}/{LAST}.ckpt in it; pass a run directory or a checkpoint")

@@ -1,16 +1,23 @@
 """`metrics.csv`: one line per finished epoch, the only reader and writer."""
 
 import csv
+import hashlib
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 
 from alexnet.config.checks import ADDED_LATER
+from alexnet.errors import UserError
 from alexnet.files import replace_file
-from alexnet.runs.decode import decode
+from alexnet.received import MIB, damage_named, read_regular
+from alexnet.runs.decode import decode, require
 from alexnet.runs.directory import METRICS_FILE
+
+LARGEST = 16 * MIB
+"""Bytes; a hundred thousand epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +46,11 @@ class EpochRecord:
     waiting_percent: float = field(default=0.0, metadata=ADDED_LATER)
     """Share of `seconds` in which the network waited for its images."""
 
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            most = 100 if name.endswith("_error") else 1e15 if type(value) is int else math.inf
+            require(value is None or 0 <= value <= most, name, f"{value} is out of range")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
@@ -64,21 +76,25 @@ def write_metrics(directory: Path, records: Sequence[EpochRecord]) -> None:
     replace_file(directory / METRICS_FILE, text.getvalue().encode())
 
 
-def read_metrics(directory: Path) -> Metrics:
+def read_metrics(directory: Path, *, sha256: str | None = None) -> Metrics:
     """Read `metrics.csv` up to the first damaged line; never raises for what the file holds or lacks."""
     epochs: list[EpochRecord] = []
+    path = directory / METRICS_FILE
     try:
-        with (directory / METRICS_FILE).open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
+        with damage_named(path):
+            content = read_regular(path, most=LARGEST)
+            changed = sha256 is not None and hashlib.sha256(content).hexdigest() != sha256
+            require(not changed, "", "it has changed since the run finished (SHA-256 differs)")
+            for row in csv.DictReader(io.StringIO(content.decode(), newline="")):
                 record = _record(row)
                 if epochs and record.epoch <= epochs[-1].epoch:
                     raise ValueError(f"epoch {record.epoch} follows epoch {epochs[-1].epoch}")
                 epochs.append(record)
-    except FileNotFoundError:
-        return Metrics(epochs=(), problem=f"{METRICS_FILE}: missing")
-    except (OSError, ValueError, OverflowError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        problem = f"{METRICS_FILE}: damaged after epoch {len(epochs)}: {reason}"
+    except UserError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        if reason == "missing":
+            return Metrics(epochs=(), problem=f"{METRICS_FILE}: missing")
+        problem = f"{METRICS_FILE}: damaged after epoch {len(epochs)}: {reason.removeprefix('damaged: ')}"
         return Metrics(epochs=tuple(epochs), problem=problem, damaged=True)
     return Metrics(epochs=tuple(epochs), problem=None if epochs else f"{METRICS_FILE}: no epoch in it")
 

@@ -86,16 +86,16 @@ def write_predictions(directory: Path, predictions: Predictions) -> None:
     write_arrays(directory / PREDICTIONS_FILE, arrays)
 
 
-def read_predictions(directory: Path, split: str, view: str) -> ViewPredictions:
+def read_predictions(directory: Path, split: str, view: str, *, sha256: str | None = None) -> ViewPredictions:
     """Read one split and view from `predictions.npz`; UserError if the file is missing, damaged or without them."""
     path, name = directory / PREDICTIONS_FILE, f"{split}/{view}"
-    with open_arrays(path) as file:
+    with open_arrays(path, sha256=sha256) as file:
         if f"{name}/top5_classes" not in file:
             raise UserError(f"{path}: holds no predictions for {name}")
         seen = ViewPredictions(
             labels=file.read(f"{split}/labels", "int32 [N]"),
             top5_classes=file.read(f"{name}/top5_classes", "int32 [N, 5]"),
-            top5_probabilities=file.read(f"{name}/top5_probabilities", "float32 [N, 5]"),
+            top5_probabilities=file.read(f"{name}/top5_probabilities", "float32 [N, 5]", finite=False),
         )
         require(seen.labels.min() >= 0, f"{split}/labels", "name no class")
         for flag, follows in (("top1_right", seen.top1_correct), ("top5_right", seen.top5_correct)):

@@ -5,22 +5,31 @@ A report is made from this file and `predictions.npz`, elsewhere too, from copie
 every field.
 """
 
+import hashlib
 import json
+import os
 import shlex
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from alexnet.config.checks import ADDED_LATER
 from alexnet.config.schema import RELATIONS, Claim, Target
 from alexnet.errors import UserError
 from alexnet.files import replace_file
+from alexnet.received import MIB, damage_named, open_regular, parse_json, read_regular
 from alexnet.runs.decode import FieldError, decode, require
-from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.directory import CONFIG_FILE, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.plan import BASELINE as BASELINE
 from alexnet.runs.plan import Plan
 
 SCHEMA_VERSION = 1
+LARGEST = 16 * MIB
+CHECKSUM = "checksum"
+"""In `result.json` alone: the SHA-256 of everything else in it."""
+CHECKED_FILES = (CONFIG_FILE, METRICS_FILE, PREDICTIONS_FILE, FIRST_LAYER_FILE)
+"""Files that a report shows, and that do not change once the run is finished."""
+LARGEST_COUNT = 10**15
 Status = Literal["finished", "failed", "interrupted"]
 
 
@@ -33,6 +42,10 @@ class DataFacts:
     classes: int
     images: dict[str, int]
     """Images per split."""
+
+    def __post_init__(self) -> None:
+        for name, count in {"classes": self.classes, **{f"images.{k}": n for k, n in self.images.items()}}.items():
+            require(0 <= count <= LARGEST_COUNT, name, f"{count} is not a count")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +80,10 @@ class TrainingFacts:
     seconds: float
     images_per_second: float
     rate_drops: tuple[LrDrop, ...]
+
+    def __post_init__(self) -> None:
+        for name, count in (("epochs", self.epochs), ("steps", self.steps)):
+            require(0 <= count <= LARGEST_COUNT, name, f"{count} is not a count")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +146,8 @@ class Result:
     """None where every weight was drawn."""
     precision: str | None = field(default=None, metadata=ADDED_LATER)
     """`hardware.precision`; None where it was not noted yet."""
+    files: dict[str, str] = field(default_factory=dict, compare=False, metadata=ADDED_LATER)
+    """SHA-256 of `CHECKED_FILES` as the finished run left them; empty for others."""
     plan: Plan | None = field(default=None, metadata=ADDED_LATER)
     """The plan that the run belongs to; None for a run without one."""
     numerics: int = field(default=0, metadata=ADDED_LATER)
@@ -139,6 +158,8 @@ class Result:
         require((self.message is None) == finished, "message", "a finished run has none, any other has one")
         require(bool(self.errors) == finished, "errors", "a finished run has some, any other has none")
         require(self.seed >= 0, "seed", f"{self.seed} is negative")
+        require(self.seed < 2**64, "seed", "too large")
+        require(0 <= self.parameters <= LARGEST_COUNT, "parameters", f"{self.parameters} is not a count")
         require(bool(self.ablation), "ablation", "empty")
         for name, claim in self.claims.items():
             for source in ("paper", "log"):
@@ -156,36 +177,53 @@ class Result:
 
     def write(self, directory: Path) -> None:
         """Write `result.json` into `directory`, complete or not at all."""
-        text = json.dumps(asdict(self), indent=2, allow_nan=False)
+        facts = asdict(replace(self, files=_checksums(directory) if self.status == "finished" else {}))
+        text = json.dumps({**facts, CHECKSUM: _checksum(facts)}, indent=2, allow_nan=False)
         replace_file(directory / RESULT_FILE, f"{text}\n".encode())
+
+
+def _checksums(directory: Path) -> dict[str, str]:
+    digests = {}
+    for name in CHECKED_FILES:
+        if (directory / name).is_file():
+            with open_regular(directory / name, most=2**62) as file:
+                digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def _checksum(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def read_result(directory: Path) -> Result:
     """Read and check `result.json`; UserError names the file and the field that is wrong."""
+    return read_checked_result(directory)[0]
+
+
+def read_checked_result(directory: Path) -> tuple[Result, bool]:
+    """Read `result.json`, and tell whether it is as the run wrote it, as far as that can be known."""
     path = directory / RESULT_FILE
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    with damage_named(path):
+        content = read_regular(path, most=LARGEST)
+        try:
+            raw = parse_json(content)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"not valid JSON: {error}") from None
+        checksum = raw.pop(CHECKSUM, None) if isinstance(raw, dict) else None
         version = raw.get("schema_version", SCHEMA_VERSION) if isinstance(raw, dict) else SCHEMA_VERSION
         # An unknown version is named before any field that differs because of it.
-        known = version == SCHEMA_VERSION
-        require(known, "schema_version", f"{version!r} is unknown; this program reads {SCHEMA_VERSION}")
-        result: Result = decode(Result, raw)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except FieldError as error:
-        raise UserError(f"{path}: {error}") from None
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON: {error}") from None
-    return result
+        try:
+            known = version == SCHEMA_VERSION
+            require(known, "schema_version", f"{version!r} is unknown; this program reads {SCHEMA_VERSION}")
+            result: Result = decode(Result, raw)
+        except FieldError as error:
+            raise UserError(f"{path}: {error}") from None
+        return result, checksum in (None, _checksum(raw))
 
 
 def finished_result(directory: Path) -> Result | None:
     """Return a finished run's result, or None for any other run; UserError if the file cannot be read."""
-    if not (directory / RESULT_FILE).is_file():
+    if not os.path.lexists(directory / RESULT_FILE):
         return None
     result = read_result(directory)
     return result if result.status == "finished" else None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")

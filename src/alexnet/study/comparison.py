@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import yaml
 
 from alexnet.config.schema import Claim, Target
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.directory import CONFIG_FILE
-from alexnet.runs.metrics import read_metrics
 from alexnet.runs.plan import Plan
 from alexnet.runs.result import BASELINE
 from alexnet.study.assessment import SOURCES, Assessment, assess, ten_crop_gains
@@ -23,6 +20,7 @@ from alexnet.study.pairing import (
     MEASURES,
     Evaluated,
     Note,
+    altered,
     distinguishing_overrides,
     drop_copies,
     drop_duplicates,
@@ -132,6 +130,7 @@ def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Compar
 def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, overrides: str) -> ComparisonTable:
     distinct, duplicates = drop_duplicates(members)
     usable, left_out = evaluate((run for run in distinct if run.finished), split, view)
+    counted = [Note(f"{len(left_out)} of {len(distinct)} runs are left out.")] if left_out else []
     different, copies = drop_copies(usable)
     plan, unplanned = _plan(different)
     result = members[0].result
@@ -173,6 +172,8 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         unfinished=tuple(run for run in distinct if not run.finished),
         notes=(
             *few,
+            *counted,
+            *altered(distinct),
             *duplicates,
             *left_out,
             *copies,
@@ -213,12 +214,11 @@ def _training_flags(baselines: Sequence[Evaluated], split: str) -> list[Flag]:
     """Flag how the baseline was trained, as far as its run directories say."""
     curves, plateau = [], False
     for one in baselines:
-        metrics = read_metrics(one.run.directory)
+        metrics = one.run.metrics()
         curves.append([epoch.val_top1_error for epoch in metrics.epochs if epoch.val_top1_error is not None])
         try:
-            schedule = yaml.safe_load((one.run.directory / CONFIG_FILE).read_text(encoding="utf-8"))["schedule"]
-            plateau |= schedule["kind"] == "plateau"
-        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+            plateau |= one.run.config()["schedule"]["kind"] == "plateau"
+        except (UserError, LookupError, TypeError):
             continue  # a report needs no more than results and predictions
     return training_flags(curves, plateau=plateau, split=split)
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from alexnet.config.schema import NON_IDENTITY_KEYS
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.predictions import ViewPredictions, read_predictions
+from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.predictions import ViewPredictions
 from alexnet.runs.result import BASELINE, Result
 from alexnet.study.statistics import PairedDelta, paired_delta
 
@@ -160,7 +161,7 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
     """Read a run's predictions and check that the errors in `result.json` were counted from them."""
     if view not in run.result.errors.get(split, {}):
         raise UserError(f"it has no errors for {split}/{view}")
-    predictions, stated = read_predictions(run.directory, split, view), run.result.errors[split][view]
+    predictions, stated = run.predictions(split, view), run.result.errors[split][view]
     counted = predictions.error_rates()
     # Half an image: a rate that went through 32-bit numbers still means the same count.
     pairs = ((counted.top1, stated.top1), (counted.top5, stated.top5))
@@ -183,7 +184,7 @@ def _correct(predictions: ViewPredictions) -> dict[str, NDArray[np.bool_]]:
 
 def _ten_crop_gain(run: Run, split: str, ten_crops: ViewPredictions) -> dict[str, NDArray[np.int8]] | None:
     try:
-        center = _correct(read_predictions(run.directory, split, "center"))
+        center = _correct(run.predictions(split, "center"))
     except UserError:
         return None
     return {name: correct.astype(np.int8) - center[name] for name, correct in _correct(ten_crops).items()}
@@ -199,6 +200,13 @@ def drop_copies(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[N
         if first is not one:
             notes.append(Note(f"{one.run}: left out, it is alike {first.run} on every image: one run, done twice."))
     return list(kept.values()), notes
+
+
+def altered(runs: Iterable[Run]) -> list[Note]:
+    """Warn about runs whose result file was changed after the run had written it."""
+    names = [str(run) for run in runs if not run.intact]
+    text = f"Changed since the run wrote it (checksum differs): {RESULT_FILE} of {', '.join(names)}."
+    return [Note(text)] if names else []
 
 
 def pair(evaluated: Sequence[Evaluated]) -> list[Evaluated]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from alexnet.errors import printable
 from alexnet.runs.result import BASELINE
 from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
@@ -21,18 +22,26 @@ VIEWS = {"ten_crop": "ten crops", "center": "center crop"}
 SPLITS = {"test": "test", "val": "validation"}
 UNPRINTED = {"log": "the authors' log", "source": "the authors' source"}
 """Sources of claims that no section of the paper makes."""
+_MARKDOWN = re.compile(r"[\\`*\[\]<>|~&$]|^[#+=-]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=www)\.|@")
+"""What means something in a line of Markdown, and what makes a link of bare addresses."""
+_FORMULA = re.compile(r"(^|;)(\s*)(?=[=+@\-\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet sees the begin of a formula; in some countries cells end at semicolons."""
 SHOWN_DIRECTIONS = (Direction.AS_CLAIMED, Direction.OPPOSITE, Direction.WORSE, Direction.BETTER)
-_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def clean(text: str) -> str:
-    """Replace the characters that must not reach a terminal, HTML or XML: names and messages may be a stranger's."""
-    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
+    """Escape the characters that must not reach HTML or XML: names and messages may be a stranger's."""
+    return printable(text, lines=True)
 
 
 def escape_markdown(text: str) -> str:
     """Escape a name or message for a line of Markdown."""
-    return re.sub(r"[\\|<\[`*]", r"\\\g<0>", " ".join(clean(text).split()))
+    return _MARKDOWN.sub(r"\\\g<0>", printable(" ".join(text.split())))
+
+
+def escape_csv(value: object) -> object:
+    """Put an apostrophe before what a spreadsheet would take for a formula; numbers stay."""
+    return _FORMULA.sub(r"\1\2'", printable(value)) if isinstance(value, str) else value
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
@@ -46,7 +55,7 @@ def csv_text(columns: Sequence[str], records: Iterable[Record]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows({name: escape_csv(value) for name, value in record.items()} for record in records)
     return text.getvalue()
 
 

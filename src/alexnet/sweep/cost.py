@@ -3,7 +3,9 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -14,21 +16,24 @@ from lightning.pytorch.callbacks import LambdaCallback
 from rich.console import Console
 
 from alexnet.config.job import Job
+from alexnet.config.schema import Config
 from alexnet.data.pack.pack import Pack
+from alexnet.data.threads import available_cpus
 from alexnet.errors import first_line
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
-from alexnet.runs.metrics import read_metrics
 from alexnet.sweep.progress import shown_time
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning
-from alexnet.training.hardware import configure_process, trainer_options
+from alexnet.training.hardware import configure_process, trainer_options, uses_gpu
 from alexnet.training.module import AlexNetModule
-from alexnet.training.world import requested_world_size
+from alexnet.training.world import SINGLE_PROCESS, requested_world_size
 
 if TYPE_CHECKING:
     from alexnet.sweep.study import PlannedRun
 
+WARM_UP = 2
+"""Steps that are not timed: they compile, and set things up."""
 TIMING_SECONDS = 4.0
 """Time allowed for timing steps of one network; the others are reckoned by their multiply-adds."""
 EVALUATION_SHARE = 1 / 3
@@ -38,12 +43,12 @@ FINAL_CROPS = 11
 
 
 def forecast(
-    runs: "Sequence[PlannedRun]", launcher: str, at_once: int | None, console: Console
+    runs: "Sequence[PlannedRun]", launcher: str, at_once: int | None, console: Console, *, import_seconds: float = 0.0
 ) -> tuple[dict[Path, float], float | None]:
-    """Say what the runs will cost; return the multiply-adds of each, by run directory, and the seconds that one takes.
+    """Say what the runs will cost; return the multiply-adds of each, by run directory, and the seconds of them all.
 
-    Opens the data of every run. `at_once` is how many runs compute side by side; None if that is not known, nor then
-    the seconds.
+    Opens the data of every run. `at_once` is how many runs share this machine; None if that is not known, nor then
+    the seconds. `import_seconds` is what it takes other processes to load the libraries.
 
     Raises:
         UserError: the data, the network or the machine are not fit for one of the runs.
@@ -60,46 +65,68 @@ def forecast(
         if run is runs[0]:
             first_pack, first_cost = pack, cost
     console.print(f"at most {trained:,} training images", highlight=False)
-    speed = None
+    seconds = None
     if at_once is None:
         line = f"no forecast of the time: hydra/launcher={launcher} decides where the runs compute"
     elif any(requested_world_size(run.job.config) > 1 for run in runs):
         line = "no forecast of the time: its runs are of several processes"
     else:
-        at_once = min(at_once, len(runs))
         try:
-            per_image = seconds_per_image(runs[0].job, first_pack)
-            speed = per_image / first_cost / at_once
-            order = "one run at a time" if at_once == 1 else f"{at_once} runs at a time, each as fast as alone"
-            rate = f"{1 / per_image:,.0f} images/s in a few steps of the first run timed now"
-            line = f"about {shown_time(speed * sum(work.values()))}: {order}, {rate}"
+            timing = time_steps(runs[0].job, first_pack, at_once)
+            side_by_side = min(at_once, len(runs))
+            training = timing.seconds_per_image / first_cost * sum(work.values()) / side_by_side
+            seconds = training + timing.setup * ceil(len(runs) / side_by_side) + (import_seconds if at_once > 1 else 0)
+            order = "one run at a time" if at_once == 1 else f"{side_by_side} runs at a time, each as fast as alone"
+            rate = f"{1 / timing.seconds_per_image:,.0f} images/s in a few steps of the first run timed now"
+            line = f"about {shown_time(seconds)}: {order}, {rate}"
         except Exception as error:  # the run itself will say what is wrong with it, and the others continue
             line = f"no forecast of the time: {first_line(error)}"
     console.print(line, highlight=False, soft_wrap=True)
-    return work, speed
+    return work, seconds
+
+
+def runs_at_once(configs: Sequence[Config]) -> int:
+    """Return how many runs of a batch compute side by side without a launcher: a function of the machine and them.
+
+    On CPUs as many as have a thread each, or the threads that they ask for; one on a GPU, which one run keeps busy, and
+    one if a run is of several processes.
+    """
+    if (chosen := configs[0].study.runs_at_once) is not None:
+        return min(chosen, len(configs))
+    if any(requested_world_size(one) > 1 or uses_gpu(one.hardware) for one in configs):
+        return 1
+    threads = max(one.hardware.threads or 1 for one in configs)
+    return max(1, min(len(configs), available_cpus() // threads))
 
 
 def _left(run: "PlannedRun", pack: Pack) -> tuple[int, int]:
     """Return what is left of a run: images to train on and crops to evaluate, at most."""
-    done = 0 if run.job.config.restart else len(read_metrics(run.directory).epochs)
-    epochs = run.job.config.schedule.epochs - done
+    epochs = run.job.config.schedule.epochs - run.epochs_done
     train, val, test = (len(pack.splits.get(name, ())) for name in ("train", "val", "test"))
     return epochs * train, epochs * val + FINAL_CROPS * (val + test)
 
 
-def seconds_per_image(job: Job, pack: Pack) -> float:
-    """Time what one training image takes in the job's own first steps, without evaluation and without compiling."""
+@dataclass(frozen=True)
+class Timing:
+    """What training takes: an image, and what comes before the first steps, compiling included."""
+
+    seconds_per_image: float
+    setup: float
+
+
+def time_steps(job: Job, pack: Pack, at_once: int) -> Timing:
+    """Time the job's own first steps, without evaluation, on the threads that it has beside others."""
     ends: list[float] = []
 
     def ended(trainer: L.Trainer, *_: object) -> None:
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.synchronize()  # a step is over when its kernels are, not when they are queued
         ends.append(time.perf_counter())
-        trainer.should_stop = ends[-1] - ends[0] > TIMING_SECONDS
+        trainer.should_stop = len(ends) > WARM_UP and ends[-1] - ends[WARM_UP] > TIMING_SECONDS
 
     silence_lightning()
     threads = torch.get_num_threads()
-    configure_process(job.config.hardware)
+    configure_process(job.config.hardware, replace(SINGLE_PROCESS, runs=at_once))
     trainer = L.Trainer(
         **trainer_options(job.config.hardware),
         max_epochs=1,
@@ -110,10 +137,13 @@ def seconds_per_image(job: Job, pack: Pack) -> float:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    begun = time.perf_counter()
     try:
         trainer.fit(AlexNetModule(job.config, job.tree, pack), PackDataModule(pack, job.config))
     finally:
         torch.set_num_threads(threads)
     steps = [end - start for start, end in pairwise(ends)]
-    batch = min(job.config.optimizer.batch_size, len(pack.splits["train"]))
-    return median(steps[1:] or steps) / batch  # the first step sets things up
+    step = median(steps[WARM_UP:] or steps[-1:])
+    warm_up = steps[:WARM_UP]
+    images = min(job.config.optimizer.batch_size, len(pack.splits["train"]))
+    return Timing(seconds_per_image=step / images, setup=max(0.0, ends[len(warm_up)] - begun - step * len(warm_up)))

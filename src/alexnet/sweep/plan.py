@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from alexnet.config.job import Job, ablation_name, check
+from alexnet.config.numerics import NUMERICS
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.plan import Plan, read_plan
@@ -16,7 +17,8 @@ def next_look(path: Path, runs: Path) -> list[list[str]]:
     """
     plan = read_plan(path)
     jobs = plan.jobs()
-    if made := _of_plan(plan, path, runs):
+    # Runs of other NUMERICS are not compared with these, and have other names.
+    if made := [run for run in _of_plan(plan, path, runs) if run.result.numerics == NUMERICS]:
         from alexnet.study.comparison import compare  # scipy, which a run does not wait for
         from alexnet.study.looks import judge
 

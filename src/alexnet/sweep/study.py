@@ -1,6 +1,8 @@
 """Many runs by one command: those that are missing, what they cost, their comparison. Knows no Hydra plugin."""
 
+import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,11 +13,13 @@ from typing import Any
 from rich.console import Console
 
 from alexnet.config.job import Job, ablation_name, unreached_milestones
-from alexnet.errors import UserError, first_line
+from alexnet.errors import UserError, first_line, print_line
 from alexnet.files import exclusive
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
+from alexnet.runs.metrics import read_metrics
 from alexnet.runs.result import Result, finished_result, read_result
 from alexnet.sweep.progress import Progress
+from alexnet.terminal import Terminal
 
 
 def _written(directory: Path) -> int | None:
@@ -55,6 +59,12 @@ class PlannedRun:
         return (outcome := self.outcome) is not None and outcome.status != "interrupted"
 
     @property
+    def epochs_done(self) -> int:
+        """Epochs in its directory, of which a restart keeps none."""
+        stale = self.job.config.restart and self.outcome is None
+        return 0 if stale else len(read_metrics(self.directory).epochs)
+
+    @property
     def objective(self) -> float | None:
         """Its final error, for a sweeper that searches; None if it has none."""
         done = self.outcome or self.finished_before
@@ -63,6 +73,8 @@ class PlannedRun:
 
 Start = Callable[[Sequence[PlannedRun]], None]
 """Runs all and returns when they have ended; an exception means that a worker process died."""
+Body = Callable[[PlannedRun, int], Callable[[], object]]
+"""Makes what a process of its own is to call for a run, of so many that share the machine; it can be pickled."""
 
 
 class Study:
@@ -70,16 +82,18 @@ class Study:
 
     def __init__(self, hydra: Any) -> None:
         """Take Hydra's configuration, for its launcher."""
-        self.console = Console()
+        self.console = Terminal()
         self.runs: dict[Path, PlannedRun] = {}
         self.progress = Progress([], console=self.console)
         self.launcher, self.at_once = str(hydra.runtime.choices["hydra/launcher"]), max_parallel_jobs(hydra)
+        self._batch: list[PlannedRun] = []
         self._say("checking every run before the first one starts")
 
     def begin(self, batch: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Take up a batch of runs and return those that are to be done: each once, and no finished one."""
         new = {run.directory: run for run in batch if run.directory not in self.runs}
         self.runs |= new
+        self._batch = list(new.values())
         finished = [(run, done) for run in new.values() if (done := run.finished_before)]
         missing = [run for run in new.values() if not run.finished_before]
         resumed = sum(run.written_before is not None and not run.job.config.restart for run in missing)
@@ -93,24 +107,47 @@ class Study:
         print_unreached_milestones([run.job for run in new.values()], self.console)
         return missing
 
-    def run(self, runs: Sequence[PlannedRun], start: Start) -> None:
-        """Do the runs of a batch, after everything that can be refused has been looked at."""
-        from alexnet.sweep.cost import forecast  # torch
+    def run(self, runs: Sequence[PlannedRun], start: Start, body: Body) -> None:
+        """Do the runs of a batch, after everything that can be refused has been looked at.
+
+        Without a launcher they run in this process one by one, or side by side in processes of their own.
+        """
+        begun = time.monotonic()
+        from alexnet.sweep.cost import forecast, runs_at_once  # torch
         from alexnet.training.world import external_launch
 
+        imported = time.monotonic() - begun
         if (world := external_launch()) is not None:
             raise UserError(
                 f"a sweep is one process, and {world.size} were started: give the command by itself, with devices=ddp"
                 " for runs of several processes each"
             )
+        at_once = self.at_once
+        if self.launcher == "basic":  # by all runs of the batch, so that a repeated command gives each the same threads
+            at_once = runs_at_once([run.job.config for run in self._batch])
         # The later batches of a search take as long as the first.
-        work, speed = ({}, None) if self.has_begun else forecast(runs, self.launcher, self.at_once, self.console)
-        self.progress = Progress(runs, console=self.console, work=work, seconds_per_work=speed)
-        if self.launcher == "basic":
-            start(runs)
-        else:
+        work, seconds = (
+            ({}, None)
+            if self.has_begun
+            else forecast(runs, self.launcher, at_once, self.console, import_seconds=imported)
+        )
+        self.progress = Progress(runs, console=self.console, work=work, seconds=seconds)
+        if self.launcher != "basic":
             with self.progress.watched():
                 start_all(start, runs)
+        elif at_once == 1:
+            start(runs)
+        else:
+            self._run_side_by_side(runs, at_once or 1, body)
+
+    def _run_side_by_side(self, runs: Sequence[PlannedRun], at_once: int, body: Body) -> None:
+        from alexnet.sweep.workers import run_side_by_side
+
+        with self.progress.displayed():
+            codes = run_side_by_side([body(run, at_once) for run in runs], at_once, look=self.progress.look)
+        for run, code in zip(runs, codes, strict=True):
+            if code < 0:
+                print_line(f"error: {run}: its process was killed ({signal.Signals(-code).name})", file=sys.stderr)
 
     def compare(self) -> None:
         """Compare all runs that have a result."""
@@ -144,7 +181,7 @@ def refuse(mistakes: Sequence[str | None]) -> None:
     counts, jobs = Counter(filter(None, mistakes)), len(mistakes)
     lines = [text if n == jobs else f"{text} ({n} of {jobs} jobs)" for text, n in counts.items()]
     for line in lines[:-1]:
-        print(f"error: {line}", file=sys.stderr)
+        print_line(f"error: {line}", file=sys.stderr)
     if lines:
         raise UserError(f"{lines[-1]}; nothing was started")
 
@@ -177,7 +214,7 @@ def start_all(start: Start, runs: Sequence[PlannedRun]) -> None:
         begun = [run for run in runs if run.outcome is not None]
         if not begun:
             raise
-        print(f"error: a worker process died: {first_line(error)}", file=sys.stderr)
+        print_line(f"error: a worker process died: {first_line(error)}", file=sys.stderr)
         for run in begun:  # submitit's other jobs go on, and it no longer waits for them
             with suppress(UserError), exclusive(run.directory / LOCK_FILE, str(run), wait=lambda _: None):
                 pass
@@ -188,7 +225,7 @@ def start_all(start: Start, runs: Sequence[PlannedRun]) -> None:
             try:
                 start([run])
             except Exception as again:
-                print(f"error: {run}: its process died: {first_line(again)}", file=sys.stderr)
+                print_line(f"error: {run}: its process died: {first_line(again)}", file=sys.stderr)
 
 
 def objective(result: Result) -> float:

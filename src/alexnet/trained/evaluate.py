@@ -11,7 +11,7 @@ from alexnet.errors import UserError
 from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.views import probabilities
 from alexnet.runs.predictions import ViewPredictions
-from alexnet.trained.network import TrainedModel, check_classes
+from alexnet.trained.network import TrainedModel, check_size, classes_by_name
 
 
 def evaluate_pack(
@@ -19,10 +19,13 @@ def evaluate_pack(
 ) -> dict[str, dict[str, ViewPredictions]]:
     """Evaluate every image of some splits as a run does at its end: same batches, views and rounding.
 
+    Labels are the network's: those of the classes of the same names.
+
     Raises:
-        UserError: classes or size of the images differ from the network's.
+        UserError: the network does not have a class of the images, or takes images of another size.
     """
-    check_classes(trained, pack)
+    numbers = torch.from_numpy(classes_by_name(trained, pack))
+    check_size(trained, pack)
     store = PredictionStore(keep_probabilities=keep_probabilities)
     batch_size = max(1, trained.config.hardware.eval_batch_size // 10)  # ten crops of each image
     total = sum(len(pack.splits[split]) for split in splits)
@@ -33,7 +36,7 @@ def evaluate_pack(
             for batch, (pixels, labels) in enumerate(loader):
                 views = probabilities(trained.net, trained.augmenter, pixels.to(trained.device))
                 for view, scores in views.items():
-                    store.add(number, view, batch, labels, scores)
+                    store.add(number, view, batch, numbers[labels.cpu()], scores)
                 advance(len(labels))
     return store.collect(splits)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from alexnet.config.compose import validate
 from alexnet.config.schema import Config
@@ -93,6 +94,29 @@ def check_classes(trained: TrainedModel, pack: Pack) -> None:
     for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
         if mine != other:
             raise UserError(f"class {number} is {mine} in {trained.path}, but {other} in {pack.path}")
+    check_size(trained, pack)
+
+
+def classes_by_name(trained: TrainedModel, pack: Pack) -> NDArray[np.int64]:
+    """Return the network's number of each of a pack's classes, int64 [classes of the pack].
+
+    Classes that are named by numbers, as ImageNetV2's, have those numbers in the network.
+
+    Raises:
+        UserError: the network does not have one of the classes.
+    """
+    numbers = {name: number for number, name in enumerate(trained.class_names)}
+    names = pack.class_names
+    if not set(names) <= set(numbers) and all(name.isascii() and name.isdecimal() for name in names):
+        numbers = {str(number): number for number in range(len(trained.class_names))}
+    if missing := [name for name in names if name not in numbers]:
+        several = f"{len(missing):,} of the {len(names):,} classes of {pack.path}, such as {missing[0]},"
+        raise UserError(f"{trained.path} does not have {several} by that name; prepare the pack with the same names")
+    return np.array([numbers[name] for name in names], np.int64)
+
+
+def check_size(trained: TrainedModel, pack: Pack) -> None:
+    """Refuse a pack whose image size differs from the network's. Raises `UserError`."""
     size = trained.config.scale.image_size
     if pack.image_size != size:
         raise UserError(

@@ -16,6 +16,7 @@ from alexnet.errors import UserError
 from alexnet.files import replace_file, sync_folder
 from alexnet.runs.directory import BEST, CHECKPOINTS, LAST, WANDB, last_checkpoint, previous_checkpoint
 from alexnet.trained.weights import read_checkpoint
+from alexnet.training.hardware import most_threads
 from alexnet.training.history import History
 
 START_OVER = "start over with restart=true"
@@ -109,15 +110,17 @@ def discard_unfinished(directory: Path) -> None:
             leftover.unlink()
 
 
-def checkpoint_to_resume(directory: Path, pack: Pack, console: Console) -> Path | None:
-    """Return the checkpoint to resume from, if there is one: the one before the last where the last is damaged.
+def checkpoint_to_resume(directory: Path, pack: Pack, console: Console) -> tuple[Path | None, int | None]:
+    """Return the checkpoint to resume from, if there is one, and the CPU threads that it was computed with.
+
+    It is the one before the last where the last is damaged.
 
     Raises:
         UserError: all are damaged; or it was trained on other images or by code that computes other numbers.
     """
     last, previous = last_checkpoint(directory), previous_checkpoint(directory)
     if not (last.exists() or previous.exists()):
-        return None
+        return None, None
     path = last
     try:
         trained = read_checkpoint(last)["alexnet"]
@@ -136,4 +139,5 @@ def checkpoint_to_resume(directory: Path, pack: Pack, console: Console) -> Path 
         raise UserError(f"{text}; {START_OVER}")
     if trained["data_fingerprint"] != pack.fingerprint:
         raise UserError(f"{path} was trained on other images than {pack.path} holds now; {START_OVER}")
-    return path
+    threads = trained.get("threads")  # those of earlier versions do not say
+    return path, threads if isinstance(threads, int) and 0 < threads <= most_threads() else None

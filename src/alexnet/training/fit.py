@@ -90,7 +90,8 @@ def train_and_test(
     The first process also writes what the network says about every image, and its first layer.
     """
     silence_lightning()
-    configure_process(job.config.hardware, world)
+    checkpoint, threads = (None, None) if job.config.restart else checkpoint_to_resume(directory, pack, console)
+    configure_process(job.config.hardware, world, threads=threads)
     data = PackDataModule(pack, job.config, world.replica, processes=world.processes_on_host)
     module = AlexNetModule(job.config, job.tree, pack, world.replica)
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
@@ -102,7 +103,6 @@ def train_and_test(
     trainer = _trainer(job, directory, world, history, loggers, console)
     result = replace(result, device=device_name(trainer.strategy.root_device, processes=world.size))
     console.print(_headline(result, directory), highlight=False, soft_wrap=True)
-    checkpoint = None if job.config.restart else checkpoint_to_resume(directory, pack, console)
     trainer.fit(module, data, ckpt_path=checkpoint)
     result = replace(result, training=training_facts(history, len(pack.splits["train"])))
     trainer.test(module, data, verbose=False)

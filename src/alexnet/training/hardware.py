@@ -23,6 +23,11 @@ MALLOPT = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2
 """Parameters of glibc's allocator (malloc.h) and their values: no memory of its own for a large tensor, none given back
 to the system, and 256 MiB more whenever there is too little."""
 
+TORCH_THREADS = torch.get_num_threads()
+"""Torch's own choice, before anything sets it: the cores of the affinity, or OMP_NUM_THREADS."""
+THREADS_ANYWHERE = 16
+"""Threads that may be asked for on any machine, to compute as a larger one does."""
+
 COMPILE_MODES: dict[str, dict[str, bool]] = {
     "default": {},
     "reduce-overhead": {"triton.cudagraphs": True},
@@ -36,10 +41,16 @@ def check_hardware(hardware: HardwareConfig) -> None:
     """Refuse what this machine cannot do.
 
     Raises:
-        UserError: there is no such device, its allocator cannot be tuned, or oneDNN computes in less than float32.
+        UserError: there is no such device, there are far fewer processors than threads, its allocator cannot be
+            tuned, or oneDNN computes in less than float32.
     """
     if hardware.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         raise UserError("hardware.accelerator=gpu: torch finds no GPU here; choose cpu or auto")
+    for name in ("threads", "loader_threads"):
+        if (getattr(hardware, name) or 0) > most_threads():
+            count, cpus = getattr(hardware, name), available_cpus()
+            found = "1 processor" if cpus == 1 else f"{cpus} processors"
+            raise UserError(f"hardware.{name}={count}: this run may use {found}; choose null, which fits them")
     if hardware.allocator == "tuned" and _mallopt() is None:
         raise UserError("hardware.allocator=tuned sets up glibc's allocator, and there is none here; choose default")
     if hardware.matmul == "onednn":
@@ -49,19 +60,42 @@ def check_hardware(hardware: HardwareConfig) -> None:
             raise UserError("hardware.matmul=onednn multiplies in bfloat16 on this processor; choose default")
 
 
+def uses_gpu(hardware: HardwareConfig) -> bool:
+    """Return whether the network of a run is on a GPU."""
+    return hardware.accelerator != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())
+
+
 def check_decoder(config: Config) -> None:
     """Refuse `data.decoder=nvjpeg` without a GPU; a `UserError`."""
     if config.data.decoder == "nvjpeg" and (config.hardware.accelerator == "cpu" or not torch.cuda.is_available()):
         raise UserError("data.decoder=nvjpeg decodes on an NVIDIA GPU, and this run has none; choose cpu")
 
 
-def configure_process(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> None:
-    """Set the threads, the allocator and the library of matrix products, for the whole process."""
-    _set_matmul(hardware.matmul)
+def most_threads() -> int:
+    """Return how many threads make sense on this machine, at most."""
+    return max(THREADS_ANYWHERE, available_cpus())
+
+
+def thread_count(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> int:
+    """Return the CPU threads of a process: a function of its machine and configuration, not of what else runs there.
+
+    Their number decides the last bits of sums.
+    """
     if hardware.threads is not None:
-        torch.set_num_threads(hardware.threads)
-    elif world.processes_on_host > 1:
-        torch.set_num_threads(max(1, available_cpus() // world.processes_on_host))
+        return hardware.threads
+    share = max(1, available_cpus() // world.processes_on_host)
+    return share if world.processes_on_host > 1 else min(TORCH_THREADS, share)
+
+
+def configure_process(
+    hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS, *, threads: int | None = None
+) -> None:
+    """Set the threads, the allocator and the library of matrix products, for the whole process.
+
+    A resumed run computes with the `threads` that it began with, unless it is told otherwise.
+    """
+    _set_matmul(hardware.matmul)
+    torch.set_num_threads(hardware.threads or threads or thread_count(hardware, world))
     if hardware.allocator == "tuned":
         mallopt = _mallopt()
         assert mallopt is not None

@@ -79,7 +79,7 @@ class AlexNetModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Plain values only, so that torch loads the file without running code from it.
-        checkpoint["alexnet"] = self.description
+        checkpoint["alexnet"] = self.description | {"threads": torch.get_num_threads()}
 
     def on_train_start(self) -> None:
         self._switch_color()  # a run resumed in the middle of an epoch does not start one

@@ -12,9 +12,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def run_in_ranks(body: Callable[[Console], None], directory: Path, size: int, *,
         log=logs[0] if logs else None,
     )
     errors: SimpleQueue[Exception] = mp.get_context("spawn").SimpleQueue()
-    with _signals_unwind():
+    with signals_unwind():
         logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # reports every process that it ends
         context = start_processes(_rank, (launch, errors), nprocs=size, join=False)  # type: ignore[no-untyped-call]
         assert context is not None
@@ -87,7 +88,7 @@ def run_in_ranks(body: Callable[[Console], None], directory: Path, size: int, *,
         except (ProcessRaisedException, ProcessExitedException) as error:
             raise _first_error(context, errors, error) from None
         finally:
-            _end(context)
+            end_processes(context.processes)
 
 
 def _first_error(context: ProcessContext, errors: "SimpleQueue[Exception]", error: Exception) -> Exception:
@@ -101,21 +102,24 @@ def _first_error(context: ProcessContext, errors: "SimpleQueue[Exception]", erro
     return RankError(" ".join(str(error).split())) if errors.empty() else errors.get()
 
 
-def _end(context: ProcessContext) -> None:
-    """Ask the processes that are left to end, then kill them."""
-    for process in context.processes:
+def end_processes(processes: Sequence[BaseProcess]) -> None:
+    """Ask the processes that are left to end, then kill them; Ctrl-C kills them at once."""
+    for process in processes:
         if process.is_alive():
             process.terminate()
     deadline = time.monotonic() + GRACE_SECONDS
-    for process in context.processes:
-        process.join(max(0.0, deadline - time.monotonic()))
-        if process.is_alive():
-            process.kill()
-            process.join()
+    try:
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+    finally:
+        for process in processes:
+            if process.is_alive():
+                process.kill()
+                process.join()
 
 
 @contextmanager
-def _signals_unwind() -> Iterator[None]:
+def signals_unwind() -> Iterator[None]:
     """Let signals unwind this process, which ends the others, unless they have a handler already."""
 
     def unwind(number: int, _: object) -> None:
@@ -133,7 +137,7 @@ def _signals_unwind() -> Iterator[None]:
 def _rank(rank: int, launch: _Launch, errors: "SimpleQueue[Exception]") -> None:
     """Set up one process and call its body."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent turns it into a SIGTERM for each
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     os.environ |= {**launch.environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     if launch.log is not None:
@@ -155,7 +159,7 @@ def _rank(rank: int, launch: _Launch, errors: "SimpleQueue[Exception]") -> None:
         raise
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process when its parent has died, even in a collective that never returns."""
     parent = mp.parent_process()
     assert parent is not None

@@ -1,6 +1,7 @@
 """When the learning rate drops and when training ends: pure functions of the epoch and the errors so far."""
 
 from dataclasses import dataclass
+from math import cos, log, pi
 from typing import assert_never, cast
 
 from alexnet.config.schema import Config
@@ -22,15 +23,30 @@ def progress(schedule: ScheduleConfig, errors: list[float]) -> Progress:
     For fixed epochs the errors' values do not matter, only their number. Another kind of schedule is another case here.
     """
     epoch = len(errors)
+    drops: float
     match cast(ScheduleKind, schedule.kind):
         case "multistep":
             drops, finished = sum(drop <= epoch for drop in schedule.milestones), False
         case "plateau":
             plateaus = count_plateaus(errors, schedule.patience)
             drops, finished = min(plateaus, schedule.max_lr_drops), plateaus > schedule.max_lr_drops
+        case "cosine":
+            drops, finished = -log(_cosine(epoch, schedule), schedule.factor), False
         case unknown:
             assert_never(unknown)
     return Progress(drops=drops, finished=finished or epoch >= schedule.epochs)
+
+
+def _cosine(epoch: int, schedule: ScheduleConfig) -> float:
+    """Return the share of the learning rate in an epoch: up in equal steps, then down along half a cosine.
+
+    Never 0, which no number of drops would reach. Loshchilov and Hutter 2017, without restarts, by whole epochs.
+    """
+    warmup = schedule.warmup_epochs
+    if epoch < warmup:
+        return (epoch + 1) / (warmup + 1)
+    done = (min(epoch, schedule.epochs - 1) - warmup) / (schedule.epochs - warmup)
+    return (1 + cos(pi * done)) / 2
 
 
 def count_plateaus(errors: list[float], patience: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from torchvision.datasets.imagenet import ARCHIVE_META
 
+from alexnet.data.sources import downloads
 from alexnet.data.sources.downloads import PUBLISHED, check, fetch
 from alexnet.errors import UserError
 
@@ -22,10 +23,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/none.zip":
             self.send_error(404)
             return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
+        start = int(self.headers.get("Range", "bytes=0-")[6:-1]) if self.path == "/slow.zip" else 0
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
         self.end_headers()
-        self.wfile.write(CONTENT[: 1000 if self.path == "/cut.zip" else None])
+        self.wfile.write(CONTENT[start : {"/cut.zip": 1000, "/slow.zip": start + 300_000}.get(self.path)])
 
     def log_message(self, *_: object) -> None:
         pass
@@ -47,23 +49,35 @@ def test_a_file_is_fetched_once(server: str, tmp_path: Path) -> None:
         found = fetch(f"{server}/good.zip", MD5, tmp_path / "downloads", show_progress=False)
         assert found == tmp_path / "downloads" / "good.zip" and found.read_bytes() == CONTENT
     assert Handler.requests == before + 1
-    assert len(list((tmp_path / "downloads").iterdir())) == 1
+    assert {file.name for file in (tmp_path / "downloads").iterdir()} <= {"good.zip", ".good.zip.lock"}
+
+
+def test_a_download_that_stops_goes_on_where_it_was(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "_PAUSES", (0.0,))
+    (tmp_path / ".slow.zip.part").write_bytes(CONTENT[:100_000])  # what an earlier process left
+    before = Handler.requests
+    assert fetch(f"{server}/slow.zip", MD5, tmp_path, show_progress=False).read_bytes() == CONTENT
+    assert Handler.requests == before + 3  # of 668,000 bytes that were missing, 300,000 a time
 
 
 @pytest.mark.parametrize(
     ("file", "md5", "said"),
     [("good.zip", "0" * 32, "MD5"), ("cut.zip", MD5, "incomplete"), ("none.zip", MD5, "404")],
 )
-def test_a_failed_download_is_one_line_and_leaves_nothing(
-    server: str, tmp_path: Path, file: str, md5: str, said: str
+def test_a_failed_download_is_one_line_and_no_file(
+    server: str, tmp_path: Path, file: str, md5: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(downloads, "_PAUSES", (0.0,))
     with pytest.raises(UserError, match=said) as caught:
         fetch(f"{server}/{file}", md5, tmp_path, show_progress=False)
     assert "\n" not in str(caught.value) and "data.root" in str(caught.value)
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / file).exists() and (tmp_path / f".{file}.part").exists() == (file == "cut.zip")
 
 
-def test_a_refused_connection_is_one_line(tmp_path: Path) -> None:
+def test_a_refused_connection_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "_PAUSES", (0.0,))
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as free:
         port = free.server_port
     with pytest.raises(UserError, match=r"could not be downloaded.*refused"):

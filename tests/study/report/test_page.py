@@ -28,7 +28,7 @@ HEADER = (
 NASTY = (
     "<script>alert(\"1\")</script> & 'x' \N{RIGHT-TO-LEFT OVERRIDE}\N{HEBREW LETTER ALEF} \N{PILE OF POO} é \x07 \ud800"
 )
-SHOWN = NASTY.replace("\x07", "\N{REPLACEMENT CHARACTER}").replace("\ud800", "\N{REPLACEMENT CHARACTER}")
+SHOWN = NASTY.replace("\x07", r"\x07").replace("\ud800", r"\ud800").replace("\u202e", r"\u202e")
 
 
 class Page(HTMLParser):

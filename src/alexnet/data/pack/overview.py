@@ -10,7 +10,7 @@ from alexnet.data.pack.duplicates import Duplicates
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.sources.catalog import Unused
 from alexnet.data.sources.layouts import Source
-from alexnet.errors import printable_name
+from alexnet.errors import printable
 
 SUMMARY, SHEET, DUPLICATES, UNUSED = "summary.md", "contact.png", "duplicates.txt", "unused.txt"
 FEW = 10
@@ -56,7 +56,7 @@ class Overview:
         """Write the lists, the page and the sheet."""
         folder = self._writer.folder
         same = (f"{self._names_of_same[pair[:2]]}\t{self._names_of_same[pair[2:]]}" for pair in self._same.pairs)
-        unused = (f"{kind}\t{count}\t{printable_name(example)}" for kind, count, example in self.unused)
+        unused = (f"{kind}\t{count}\t{printable(example)}" for kind, count, example in self.unused)
         for file, lines in ((DUPLICATES, same), (UNUSED, unused), (SUMMARY, self._page())):
             text = "".join(f"{line}\n" for line in lines)
             if text:
@@ -68,7 +68,7 @@ class Overview:
         """The names of images in the source, by split and number."""
         splits = {split for split, _ in wanted}
         numbered = ((split, slot, name) for split in splits for slot, name in enumerate(source.catalog.images(split)))
-        return {(split, slot): printable_name(name) for split, slot, name in numbered if (split, slot) in wanted}
+        return {(split, slot): printable(name) for split, slot, name in numbered if (split, slot) in wanted}
 
     def _page(self) -> Iterator[str]:
         writer, names = self._writer, self._writer.class_names
@@ -105,7 +105,7 @@ class Overview:
         sheet = Image.new("RGB", (_TEXT + _PER_CLASS * _SIDE, len(shown) * _SIDE), "white")
         draw = ImageDraw.Draw(sheet)
         for row, label in enumerate(shown):
-            name = printable_name(writer.class_names[label]).encode("ascii", "replace").decode()
+            name = printable(writer.class_names[label]).encode("ascii", "replace").decode()
             draw.text((4, row * _SIDE + _SIDE // 3), name[:22], fill="black")
             first, last = np.searchsorted(labels, [label, label + 1])
             for column, slot in enumerate(slots[first:last][:_PER_CLASS].tolist()):
@@ -127,4 +127,4 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[s
 
 
 def _code(name: str) -> str:
-    return "`" + printable_name(name).replace("`", "'") + "`"
+    return "`" + printable(name).replace("`", "'") + "`"

@@ -26,7 +26,7 @@ from alexnet.data.pack.pack import FORMAT, VERSION, Pack, file_sha256, header_ch
 from alexnet.data.pack.shards import PIECE, Shards
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
 from alexnet.data.threads import ParallelMap
-from alexnet.errors import UserError, printable_name
+from alexnet.errors import UserError, printable
 from alexnet.files import replace_file
 
 SHARD_BYTES = 2**30
@@ -253,7 +253,7 @@ class PackWriter:
         unusual = {name: ", ".join(notes) for name, notes in self.unusual.items()}
         for file, listed in (("rejected.txt", self.rejected), ("unusual.txt", unusual)):
             if listed:
-                lines = (f"{printable_name(name)}\t{what}\n" for name, what in sorted(listed.items()))
+                lines = (f"{printable(name)}\t{what}\n" for name, what in sorted(listed.items()))
                 (self._folder / file).write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
         with closing(ParallelMap(file_sha256, files, threads)) as sums:
             pairs = zip(files, sums, strict=True)

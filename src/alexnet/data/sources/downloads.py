@@ -5,14 +5,16 @@ The loop is our own: torchvision's `download_url` imports torch, and waits for a
 
 import hashlib
 import http.client
-import tempfile
+import time
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from alexnet.data.progress import print_status, progress
 from alexnet.errors import UserError
+from alexnet.files import exclusive
 
 PUBLISHED = {
     "ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
@@ -23,6 +25,7 @@ PUBLISHED = {
 }
 """MD5 by file name. ILSVRC-2012's are those of its download page, which torchvision's `ImageNet` has too."""
 _TIMEOUT_SECONDS = 30.0  # without a byte from the server
+_PAUSES = (1.0, 4.0, 15.0)  # seconds, between attempts that bring nothing
 
 
 def check(source: Path, *, show_progress: bool = True) -> None:
@@ -52,25 +55,29 @@ def check(source: Path, *, show_progress: bool = True) -> None:
 def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
     """Download the file at `url` into `folder`, unless it is there already; it gets its name once its MD5 is `md5`.
 
+    What has come is kept as `.NAME.part`, and the next attempt goes on behind it. Proxies are those of the environment.
+
     Raises:
         UserError: the download failed; the message names the two ways without it.
     """
     target = folder / url.rsplit("/", 1)[-1]
+    part = folder / f".{target.name}.part"
     if target.exists():
         return target
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{target.name}.") as temporary:
-            part = Path(temporary, target.name)
-            with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response, part.open("wb") as file:
-                total = int(response.headers["Content-Length"] or 0) or None
-                found = _md5(response, f"downloading {target.name}", total, show_progress, copy=file)
+        say = partial(print_status, show=show_progress)
+        with exclusive(folder / f".{target.name}.lock", str(target), wait=lambda by: say(f"{by} downloads {target}")):
+            if target.exists():
+                return target
+            _download(url, part, show_progress)
+            with part.open("rb") as file:
+                found = _md5(file, f"MD5 of {target.name}", part.stat().st_size, show_progress)
             if found != md5:
-                raise OSError(f"incomplete or altered: MD5 {found} instead of {md5}")
+                part.unlink()
+                raise OSError(f"altered: MD5 {found} instead of {md5}")
             part.rename(target)
     except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
         raise UserError(
             f"{url} could not be downloaded ({error}); try again, put the file at {target} by hand, "
             "or give images of your own with data.root=..."
@@ -78,13 +85,55 @@ def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
     return target
 
 
-def _md5(file: IO[bytes], what: str, size: int | None, show: bool, copy: IO[bytes] | None = None) -> str:
-    """Read a file to its end, show `what` is done meanwhile, and write the bytes to `copy` if given."""
+def _download(url: str, part: Path, show: bool) -> None:
+    """Append what is missing; try again while the server goes on, and a few times when it does not."""
+    pauses = list(_PAUSES)
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            if _append(url, part, before, show):
+                return
+            problem: Exception = OSError(f"incomplete: the server stopped after {part.stat().st_size:,} bytes")
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return  # nothing is missing; the checksum tells
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            problem = error
+        if part.exists() and part.stat().st_size > before:
+            pauses = list(_PAUSES)
+        if not pauses:
+            raise problem
+        time.sleep(pauses.pop(0))
+
+
+def _append(url: str, part: Path, start: int, show: bool) -> bool:
+    """Ask for the bytes from `start` on, and append what comes; whether that is all."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            start = 0  # the server gives files whole
+        length = int(response.headers["Content-Length"] or 0)
+        total = start + length if length else None
+        with (
+            part.open("r+b" if part.exists() else "wb") as file,
+            progress(f"downloading {part.name[1:-5]}", total, show=show, in_bytes=True) as advance,
+        ):
+            file.truncate(start)
+            file.seek(start)
+            advance(start)
+            while chunk := response.read(2**20):
+                file.write(chunk)
+                advance(len(chunk))
+    return total is None or part.stat().st_size == total
+
+
+def _md5(file: IO[bytes], what: str, size: int, show: bool) -> str:
+    """Read a file to its end, and show `what` is done meanwhile."""
     digest = hashlib.md5(usedforsecurity=False)
     with progress(what, size, show=show, in_bytes=True) as advance:
         while chunk := file.read(2**20):
             digest.update(chunk)
-            if copy is not None:
-                copy.write(chunk)
             advance(len(chunk))
     return digest.hexdigest()

@@ -103,7 +103,7 @@ def open_source(path: Path, splits: Mapping[str, str] | None = None) -> Iterator
             catalog=tree.files,
             read=read,
             check_unchanged=tree.check_unchanged,
-            notes=tuple(map(printable, notes)),
+            notes=tuple(printable(note, lines=True) for note in notes),
         )
 
 

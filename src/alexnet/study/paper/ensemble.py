@@ -18,14 +18,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import directories_with
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
 from alexnet.runs.predictions import ProbabilitiesHeader, read_header, read_probabilities
 from alexnet.study.family import Interval
 from alexnet.study.statistics import PairedDelta, error_interval, mean_interval, paired_delta
-from alexnet.study.wording import MEASURE_NAMES, clean, escape_markdown, markdown_table, shown_interval, shown_p
+from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_interval, shown_p
 
 MEASURES = {"top1": 1, "top5": 5}
 """Measure -> among how many of the most probable classes the label must be."""
@@ -124,18 +124,18 @@ def report_ensemble(
         }
         write_file(output / JSON_FILE, json.dumps(facts, indent=2, default=asdict) + "\n")
         table = markdown_table(HEADER, [(escape_markdown(name), *cells) for name, *cells in rows])
-        differences = "\n".join(f"- {line}" for line in lines)
+        differences = "\n".join(f"- {escape_markdown(line)}" for line in lines)
         text = f"# Ensemble\n\n{title}.\n\n{table}\n\n{differences}\n\n{MEANING}\n"
         write_file(output / MARKDOWN_FILE, text)
     printed = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
     for place, header in enumerate(HEADER):
         printed.add_column(header, justify="right" if place else "left", overflow="fold")
     for place, row in enumerate(rows):
-        printed.add_row(*(Text(clean(cell)) for cell in row), style="bold" if place >= len(nets) else "")
+        printed.add_row(*(Text(printable(cell)) for cell in row), style="bold" if place >= len(nets) else "")
     console.print(Text(title, style="bold"))
     console.print(printed)
     for line in [*lines, MEANING, *([] if len(ensembles) > 1 else [NO_WEIGHTS])]:
-        console.print(Text(clean(line)), soft_wrap=True)
+        console.print(Text(printable(line)), soft_wrap=True)
     if output is not None:
         console.print(Text(f"Written to {output}: {JSON_FILE}, {MARKDOWN_FILE}"), soft_wrap=True)
 

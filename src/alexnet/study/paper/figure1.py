@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Run, collect
 from alexnet.study.paper.figures import draw_training_curves
 from alexnet.study.paper.fitting import FittedRun, Network, check_comparable, fastest, networks, read_fit, time_ratio
 from alexnet.study.ratios import Ratio
-from alexnet.study.wording import Record, clean, csv_text, shown_seeds, unreadable_line
+from alexnet.study.wording import Record, csv_text, shown_seeds, unreadable_line
 
 CSV_FILE, SVG_FILE = "figure1.csv", "figure1.svg"
 PAPER = (
@@ -38,7 +38,9 @@ def figure1(paths: Sequence[Path], *, target: float, output: Path | None, consol
     found = collect(paths)
     fits, notes = _fits(found.runs, target)
     if not fits:
-        raise UserError("no finished run that measured its training error: experiment=figure1 does")
+        reasons = "; ".join([*found.unreadable, *notes])
+        nothing = "no finished run that measured its training error: experiment=figure1 does"
+        raise UserError(f"{nothing} ({reasons})" if reasons else nothing)
     check_comparable(fits)
     nets = networks(fits)
     compared = [None, *(time_ratio(net, nets[0]) for net in nets[1:])]
@@ -47,10 +49,10 @@ def figure1(paths: Sequence[Path], *, target: float, output: Path | None, consol
     write_file(folder / SVG_FILE, draw_training_curves(fastest(nets), target))
     console.print(_table(nets, compared, target))
     for line in [_explanation(nets, target), PAPER, *_verdicts(nets, compared), *notes]:
-        console.print(Text(clean(line)), soft_wrap=True)
+        console.print(Text(printable(line)), soft_wrap=True)
     console.print(Text(f"Written to {folder}: {CSV_FILE}, {SVG_FILE}"), soft_wrap=True)
     if warning := unreadable_line(found.unreadable):
-        console.print(Text(clean(warning), style="red"))
+        console.print(Text(printable(warning), style="red"))
 
 
 def _fits(runs: Sequence[Run], target: float) -> tuple[list[FittedRun], list[str]]:
@@ -58,7 +60,11 @@ def _fits(runs: Sequence[Run], target: float) -> tuple[list[FittedRun], list[str
     notes = [f"{run}: {run.result.status}: {run.result.message}" for run in runs if not run.finished]
     fits: dict[tuple[str, float, int], FittedRun] = {}
     for run in sorted((run for run in runs if run.finished), key=lambda run: run.written):
-        fit = read_fit(run, target)
+        try:
+            fit = read_fit(run, target)
+        except UserError as error:
+            notes.append(f"{run}: left out, {error}.")
+            continue
         if fit is None:
             notes.append(f"{run}: left out, its training error was not measured (schedule.stop_at_train_error).")
             continue

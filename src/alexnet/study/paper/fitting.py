@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
-import yaml
-
 from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults, without
-from alexnet.errors import UserError, first_line
+from alexnet.errors import UserError
+from alexnet.received import damage_named
 from alexnet.runs.collect import Run
 from alexnet.runs.directory import CONFIG_FILE
-from alexnet.runs.metrics import read_metrics
 from alexnet.study.ratios import Ratio, ratio
 
 FREE_KEYS = (
@@ -73,20 +71,20 @@ def read_fit(run: Run, target: float) -> FittedRun | None:
     Raises:
         UserError: one of its files is missing or damaged, or guessing meets the target.
     """
-    metrics = read_metrics(run.directory)
+    metrics = run.metrics()
     if metrics.damaged:
         raise UserError(f"{run.directory}: {metrics.problem}")
     errors = [epoch.train_set_top1_error for epoch in metrics.epochs if epoch.train_set_top1_error is not None]
     if not errors or len(errors) < len(metrics.epochs):
         return None
-    chance = 100 * (1 - 1 / run.result.data.classes)
+    chance = 100 * (1 - 1 / max(run.result.data.classes, 1))
     if target >= chance:
         raise UserError(f"--error {target:g}: guessing has an error of {chance:g} %; use a smaller value")
     epochs = epochs_to(errors, target, chance)
     path = run.directory / CONFIG_FILE
     free = (*NON_IDENTITY_KEYS, *FREE_KEYS)
-    try:
-        values = schema_defaults() | flatten(yaml.safe_load(path.read_text(encoding="utf-8")))
+    with damage_named(path):
+        values = schema_defaults() | flatten(run.config())
         return FittedRun(
             run=run,
             activation=str(values["activation.name"]),
@@ -97,8 +95,6 @@ def read_fit(run: Run, target: float) -> FittedRun | None:
             reached=epochs is not None,
             epochs=len(errors) if epochs is None else epochs,
         )
-    except Exception as error:  # of the file, of YAML, of values that are no configuration
-        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
 
 
 def epochs_to(errors: Sequence[float], target: float, start: float) -> float | None:

@@ -11,13 +11,13 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.directory import PROBABILITIES_FILE
 from alexnet.study.pairing import drop_duplicates, group_runs
 from alexnet.study.paper.ensemble import MEASURES, plain_mean, read_members, read_nets
-from alexnet.study.wording import MEASURE_NAMES, clean, escape_markdown, markdown_table, shown_seeds, unreadable_line
+from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_seeds, unreadable_line
 
 FILE = "tables.md"
 VIEW = "ten_crop"
@@ -80,10 +80,10 @@ def report_tables(paths: Sequence[Path], *, output: Path | None, console: Consol
     text = markdown(sorted(usable, key=_seed))
     folder = output or Path(os.path.commonpath([run.directory.parent for run in found.runs]))
     write_file(folder / FILE, text)
-    console.print(Text(text), soft_wrap=True)
+    console.print(Text(printable(text, lines=True)), soft_wrap=True)
     console.print(Text(f"Written to {folder / FILE}"), soft_wrap=True)
     if warning := unreadable_line(found.unreadable):
-        console.print(Text(clean(warning), style="red"))
+        console.print(Text(printable(warning), style="red"))
 
 
 def markdown(runs: Sequence[Run]) -> str:
@@ -160,7 +160,10 @@ def _number(runs: Sequence[Run], split: str, measure: str, *, averaged: bool) ->
         return f"{100 * sum(getattr(run.result.errors[split][VIEW], measure) for run in runs) / len(runs):.2f}"
     if not all((run.directory / PROBABILITIES_FILE).is_file() for run in runs):
         return f"needs {PROBABILITIES_FILE}"
-    nets = read_nets([run.directory for run in runs])
-    if any(split not in header.splits for header in nets.values()):
-        return f"needs {PROBABILITIES_FILE} of {split}"
-    return f"{plain_mean(*read_members(nets, split, VIEW)).errors[measure].percent:.2f}"
+    try:
+        nets = read_nets([run.directory for run in runs])
+        if any(split not in header.splits for header in nets.values()):
+            return f"needs {PROBABILITIES_FILE} of {escape_markdown(split)}"
+        return f"{plain_mean(*read_members(nets, split, VIEW)).errors[measure].percent:.2f}"
+    except UserError as error:
+        return escape_markdown(str(error))

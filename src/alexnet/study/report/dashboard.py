@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.text import Text
 
 from alexnet.config.values import WandbConfig
-from alexnet.errors import first_line
+from alexnet.errors import first_line, printable
 from alexnet.runs.result import BASELINE
 from alexnet.runs.wandb_names import COMPARISON, group_name, tags
 from alexnet.study.charts.deltas import CHART_FILE
 from alexnet.study.columns import COLUMNS, ROW_FIELDS, RUNS_COLUMNS, TABLE_FIELDS, row_facts, run_records, table_record
 from alexnet.study.comparison import ComparisonTable
 from alexnet.study.report.page import PAGE_FILE
-from alexnet.study.wording import Record, clean, title
+from alexnet.study.wording import Record, title
 
 DELTAS_TABLE, RUNS_TABLE = "deltas", "runs"
 REPORT, INTERVALS_CHART = "report", "intervals"
@@ -36,7 +36,7 @@ def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: WandbC
             where = _log(table, files, to)
         except Exception as error:
             line = f"Warning: the comparison is not on W&B: {type(error).__name__}: {first_line(error)}"
-            console.print(Text(clean(line), style="yellow"), soft_wrap=True)
+            console.print(Text(printable(line), style="yellow"), soft_wrap=True)
         else:
             console.print(Text(f"W&B comparison: {where}"), soft_wrap=True)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alexnet.errors import UserError
+from alexnet.received import open_regular
+from alexnet.runs.arrays import LARGEST_FILE
 from alexnet.runs.directory import FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
-from alexnet.runs.first_layer import read_first_layer
-from alexnet.runs.metrics import read_metrics
 from alexnet.study import wording
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
 from alexnet.study.charts.curves import RunCurve, error_chart
@@ -43,7 +43,7 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
         warning=wording.unreadable_line(unreadable),
         anchors={run.directory: f"run-{n}" for n, run in enumerate(runs, start=1)},
         folders={run.directory: Path(os.path.relpath(run.directory, folder)).as_posix() for run in runs},
-        curves=[[RunCurve(run, read_metrics(run.directory)) for run in table.runs] for table in tables],
+        curves=[[RunCurve(run, run.metrics()) for run in table.runs] for table in tables],
         kernels=_kernels(tables),
         colors=COLORS,
         style=style,
@@ -74,7 +74,7 @@ def _kernels(tables: Iterable[ComparisonTable]) -> list[dict[str, Any]]:
         pictured: set[str] = set()
         for run in (run for run in table.runs if run.finished):
             try:
-                layer = read_first_layer(run.directory)
+                layer = run.first_layer()
             except UserError as error:
                 problems.append((run.result.run, str(error)))
                 continue
@@ -154,9 +154,11 @@ def _code(text: str) -> str:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path, most=LARGEST_FILE) as file:
             return f"SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
     except FileNotFoundError:
         return "missing"
+    except UserError as error:
+        return str(error).removeprefix(f"{path}: ")
     except OSError as error:
         return f"cannot be read: {error.strerror}"

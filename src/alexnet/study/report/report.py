@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.config.values import WandbConfig
-from alexnet.errors import UserError
+from alexnet.errors import UserError, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Collection, collect
 from alexnet.study.charts.deltas import CHART_FILE, comparison_figure
@@ -20,7 +20,6 @@ from alexnet.study.report.dashboard import publish
 from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, explanation, markdown, page
 from alexnet.study.wording import (
     MEASURE_NAMES,
-    clean,
     remarks,
     section,
     shown_seeds,
@@ -73,7 +72,7 @@ def report(
         console.print()
     console.print(Text(f"Written to {folder}: {', '.join(FILES)}"), soft_wrap=True)
     if warning := unreadable_line(found.unreadable):
-        console.print(Text(clean(warning), style="red"))
+        console.print(Text(printable(warning), style="red"))
     if wandb is not None and wandb.mode != "disabled":
         publish(tables, [folder / name for name in FILES], wandb, console)
 
@@ -92,20 +91,20 @@ def collect_some(paths: Sequence[Path]) -> Collection:
 
 def print_table(table: ComparisonTable, console: Console) -> None:
     """Print one table with its title, what it leaves out, and what its columns mean."""
-    console.print(Text(clean(title(table)), style="bold"))
+    console.print(Text(printable(title(table)), style="bold"))
     if target := target_line(table):
         console.print(Text(target))
     if table.rows:
         console.print(_rich_table(table, console.width), crop=False)
         console.print()
     for run in table.unfinished:
-        console.print(Text(clean(f"{run}: {run.result.status}: {run.result.message}"), style="red"))
+        console.print(Text(printable(f"{run}: {run.result.status}: {run.result.message}"), style="red"))
     for line in remarks(table):
-        console.print(Text(clean(line), style="yellow"))
+        console.print(Text(printable(line), style="yellow"))
     for note in table.notes:
-        console.print(Text(clean(note.text), style="yellow"))
+        console.print(Text(printable(note.text), style="yellow"))
         if note.command:
-            console.print(Text(f"    {clean(note.command)}"), soft_wrap=True)  # whole, so that it can be copied
+            console.print(Text(f"    {printable(note.command)}"), soft_wrap=True)  # whole, so that it can be copied
     if table.rows:
         console.print(Text(explanation(table), style="dim"))
 
@@ -126,9 +125,9 @@ def _rich_table(table: ComparisonTable, width: int) -> Table:
     for header in ("", *(column.heading or "" for column in shown)):
         printed.add_column(header, justify="right", no_wrap=True)
     for row in table.rows:
-        name = Text(clean(row.ablation), style="bold")
+        name = Text(printable(row.ablation), style="bold")
         if row.claim:
-            name.append(f"\n{clean(section(row))}", style="dim not bold")
+            name.append(f"\n{printable(section(row))}", style="dim not bold")
         seeds = [shown_seeds(row.seeds)] if with_seeds else []
         figures = ["\n".join(column.show(row, measure) for measure in table.measures) for column in shown]
         printed.add_row(

@@ -1,0 +1,158 @@
+"""Files that may come from strangers: opened through no link, and bounded before memory is spent.
+
+Run directories, packs and configurations are sent around. Whatever lies in the place of one of their files, reading it
+neither waits, nor follows a link, nor runs code, nor takes more memory than its kind of file may have.
+"""
+
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import numpy as np
+
+from alexnet.errors import UserError, first_line
+
+MIB = 2**20
+DEEPEST = 32
+"""Lists and records within each other, in JSON and YAML."""
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""A pipe does not wait for its writer; Windows has neither, and needs its own flag for bytes."""
+
+
+def open_regular(path: Path, *, most: int) -> BufferedReader:
+    """Open a regular file of at most `most` bytes for reading.
+
+    Raises:
+        OSError: there is none, or it may not be read.
+        UserError: a link, a folder, a pipe or a device lies there, or a larger file.
+    """
+    if path.is_symlink():
+        raise UserError(f"{path}: a symbolic link, which is not followed; copy the file itself there")
+    file = os.fdopen(os.open(path, os.O_RDONLY | _NO_LINK), "rb")
+    status = os.fstat(file.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_size <= most:
+        return file
+    file.close()
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{path}: not a regular file")
+    raise UserError(f"{path}: {status.st_size:,} bytes, and such a file has at most {most:,}")
+
+
+def read_regular(path: Path, *, most: int) -> bytes:
+    """Read a whole file that `open_regular` opens."""
+    with open_regular(path, most=most) as file:
+        return file.read(most)
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Turn whatever the reading of a damaged file raises into one UserError that names it.
+
+    Numpy, zipfile, json, csv and yaml raise some twenty kinds of exception for files that nobody wrote with them.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except MemoryError:
+        raise UserError(f"{path}: cannot be read: there is not enough memory for it") from None
+    except Exception as error:
+        raise UserError(f"{path}: damaged: {first_line(error)[:300]}") from None
+
+
+def parse_json(text: bytes) -> Any:
+    """Parse JSON as the standard has it: no NaN, no name twice in a record, and no deep nesting.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    parsed = json.loads(text.decode(), parse_constant=_refuse_constant, object_pairs_hook=_record)
+    check_depth(parsed)
+    return parsed
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _record(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise ValueError("a record has a name twice")
+    return record
+
+
+def parse_yaml(text: bytes) -> Any:
+    """Parse YAML without aliases, whose repeated use can stand for terabytes, and without objects.
+
+    Raises:
+        ValueError, yaml.YAMLError: it is anything else.
+    """
+    import yaml  # not needed by most commands
+
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+        raise ValueError("it has aliases")
+    parsed = yaml.safe_load(text)
+    check_depth(parsed)
+    return parsed
+
+
+def check_depth(value: Any) -> None:
+    """Refuse lists and records more than `DEEPEST` deep within each other; a ValueError."""
+    level = [value]
+    for _ in range(DEEPEST):
+        nested = [one for one in level if isinstance(one, dict | list)]
+        level = [inner for one in nested for inner in (one.values() if isinstance(one, dict) else one)]
+    if level:
+        raise ValueError(f"nested more than {DEEPEST} deep")
+
+
+class Forms:
+    """The forms of arrays, such as `int32 [N, 5]`, where N is any size but 0, and the same in every form."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, int] = {}
+
+    def check(self, name: str, file: IO[bytes], form: str) -> int:
+        """Compare the header of the `.npy` file `name` with a form; return the bytes that the whole must have.
+
+        Raises:
+            ValueError: the array has another form, or holds Python objects.
+        """
+        shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
+        wanted, *sizes = re.findall(r"\w+", form)
+        fits = dtype.kind == "U" if wanted == "str" else dtype == wanted
+        fits = fits and len(shape) == len(sizes) and all(size > 0 for size in shape)
+        for size, found in zip(sizes, shape, strict=False):
+            fits = fits and found == (int(size) if size.isdigit() else self._sizes.setdefault(size, found))
+        if not fits:
+            raise ValueError(f"{name}: {dtype} {list(shape)} instead of {form}")
+        return file.tell() + math.prod(shape) * dtype.itemsize
+
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def map_array(path: Path, form: str, forms: Forms) -> Any:
+    """Map a `.npy` file of a form into memory, read-only, in the page cache, which all processes share.
+
+    Raises:
+        OSError, UserError: as of `open_regular`.
+        ValueError: it is of another form, short or long, or holds Python objects.
+    """
+    with open_regular(path, most=2**62) as file:
+        size, held = forms.check(path.name, file, form), os.fstat(file.fileno()).st_size
+        if size != held:
+            raise ValueError(f"{path.name} has {held:,} bytes instead of {size:,}")
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

@@ -1,0 +1,65 @@
+"""Runs side by side on this machine, each in a process of its own, without a launcher that has to be installed."""
+
+import multiprocessing as mp
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
+
+from alexnet.data.threads import available_cpus
+from alexnet.training.ranks import end_processes, end_with_parent, signals_unwind
+
+PRELOADED = ["alexnet.commands.train", "alexnet.training.run", "alexnet.sweep.gpus"]
+"""What every run needs: imported once, by the process from which the others are forked."""
+SECONDS_BETWEEN_LOOKS = 1.0
+Context = ForkServerContext | SpawnContext
+
+
+def run_side_by_side(bodies: Sequence[Callable[[], object]], at_once: int, *, look: Callable[[], None]) -> list[int]:
+    """Call each body in a process of its own, `at_once` at a time, and return their exit codes in order.
+
+    `look` is called once a second, and when a process has ended. A process that dies takes no other with it. Ctrl-C
+    and signals end all of them: each gets the time to save the step that it is at; a second Ctrl-C kills them.
+    """
+    # A run sets torch's threads; this is for the libraries that start some as they are loaded.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cpus() // at_once)))
+    context = _context()
+    waiting, codes = deque(enumerate(bodies)), [0] * len(bodies)
+    running: dict[int, ForkServerProcess | SpawnProcess] = {}
+    with signals_unwind():
+        try:
+            while waiting or running:
+                while waiting and len(running) < at_once:
+                    number, body = waiting.popleft()
+                    running[number] = process = context.Process(target=_run, args=(body,))
+                    process.start()
+                wait([process.sentinel for process in running.values()], timeout=SECONDS_BETWEEN_LOOKS)
+                for number, process in list(running.items()):
+                    if not process.is_alive():
+                        codes[number] = running.pop(number).exitcode or 0
+                look()
+        except KeyboardInterrupt:
+            print("\nCtrl-C: every run saves the step that it is at; again to stop at once", file=sys.stderr)
+            raise
+        finally:
+            end_processes(list(running.values()))
+    return codes
+
+
+def _context() -> Context:
+    """Fork from a process that has the libraries and nothing else: it has no threads and no GPU to lose."""
+    if "forkserver" not in mp.get_all_start_methods():  # Windows
+        return mp.get_context("spawn")
+    context = mp.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def _run(body: Callable[[], object]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent turns it into a SIGTERM for each
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    body()

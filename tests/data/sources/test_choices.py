@@ -1,0 +1,211 @@
+"""What a source could be meant to be: splits by other names, links, copies; refused with the remedy, or said."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet.commands.main import main
+from alexnet.data.pack.pack import open_pack
+from alexnet.data.pack.prepare import prepare
+from alexnet.data.sources.images import Converted, convert_file
+from alexnet.data.sources.layouts import open_source
+from alexnet.data.sources.names import split_of, split_of_shard
+from alexnet.errors import UserError
+from tests.data.samples import class_folders, encoded, noise, splits
+
+
+def refusal(path: Path, **chosen: str) -> str:
+    with pytest.raises(UserError) as caught, open_source(path, {folder: split for split, folder in chosen.items()}):
+        pass
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def unused(path: Path, **chosen: str) -> dict[str, int]:
+    with open_source(path, {folder: split for split, folder in chosen.items()}) as source:
+        return {kind: files for kind, files, _ in source.catalog.unused()}
+
+
+def test_usual_words_name_splits() -> None:
+    words = {
+        "train": "train TRAIN Training trainset train_set train-images train2017 images_train training_set",
+        "val": "val Val VALID validation dev eval val2017 validation_set img-val",
+        "test": "test testing Tests_set test_images test1",
+    }
+    for split, names in words.items():
+        assert {split_of(name) for name in names.split() if name != "Tests_set"} == {split}
+    for name in ("bullet_train", "trainer", "valley", "holdout", "testament", "devil", "n01440764", "evaluate me"):
+        assert split_of(name) is None
+    assert split_of_shard("imagenet-train-000123") == "train" and split_of_shard("train-val-0") is None
+
+
+def test_a_folder_beside_splits_is_refused_by_name_with_the_option(tmp_path: Path) -> None:
+    class_folders(tmp_path, ("train", "holdout"))
+    said = refusal(tmp_path)
+    assert "holdout (15 images)" in said and "--split val=holdout" in said and "--split none=holdout" in said
+    with open_source(tmp_path, {"holdout": "val"}) as source:
+        assert source.catalog.counts() == {"train": 15, "val": 15}
+    assert unused(tmp_path, none="holdout") == {"images of folders that are left out by choice": 15}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["val=nowhere"], "has no such folder; with images: train, val"),
+        (["val=train", "val=val"], "val has a folder already"),
+        (["val=val", "train=val"], "val is val already"),
+        (["dev=val"], "give train, val, test or none"),
+        (["val"], "then = and a folder"),
+    ],
+)
+def test_choices_of_splits_that_cannot_be_meant(
+    tmp_path: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(tmp_path / "src", count=1)
+    with pytest.raises(SystemExit):
+        main(["prepare", str(tmp_path / "src"), str(tmp_path / "pack"), *(f"--split={one}" for one in options)])
+    assert said in capsys.readouterr().err and not (tmp_path / "pack").exists()
+
+
+@pytest.mark.parametrize("place", ["source", "pack"])
+def test_an_empty_path_is_not_the_current_folder(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["prepare", "" if place == "source" else "images", "" if place == "pack" else "pack"])
+    assert "empty" in capsys.readouterr().err
+
+
+def test_splits_below_classes_are_refused(tmp_path: Path) -> None:
+    for name in "abc":
+        class_folders(tmp_path / name, [""], count=1)
+        (tmp_path / name / "a").rename(tmp_path / name / "val")
+    assert "a/val/ has a split's name, but lies in a class folder" in refusal(tmp_path)
+
+
+def test_unlabeled_validation_images_are_refused_and_test_images_left_out(tmp_path: Path) -> None:
+    class_folders(tmp_path, ["train"])
+    (tmp_path / "test").mkdir()
+    noise(1).save(tmp_path / "test" / "0.png")
+    assert unused(tmp_path) == {"test images without labels": 1}
+    (tmp_path / "test").rename(tmp_path / "val")
+    assert "the 1 images of val are not in class folders" in refusal(tmp_path)
+    (tmp_path / "val" / "labels.csv").write_text("image,class\n0.png,b\n")
+    assert splits(tmp_path)["val"] == [("val/0.png", 1)]
+    (tmp_path / "val.csv").write_text("image,class\n0.png,c\n")
+    assert "val.csv and val/labels.csv give images different classes" in refusal(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
+def test_links_count_an_image_once(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "src")
+    noise(77).save(tmp_path / "outside.png")
+    (root / "train" / "a" / "outside.png").symlink_to(tmp_path / "outside.png")
+    (root / "train" / "a" / "again.png").symlink_to("0.png")
+    (root / "train" / "a" / "up").symlink_to("..")
+    (root / "train" / "b" / "gone.png").symlink_to("nowhere.png")
+    with open_source(root) as source:
+        assert source.catalog.counts() == {"train": 16, "val": 15}
+        assert source.notes == ("1 links lead out of the source, such as train/a/outside.png",)
+    assert unused(root) == {
+        "further names of an image in the same class": 1,
+        "links that lead nowhere or in a circle": 1,
+        "links to a folder that they lie in": 1,
+    }
+    (root / "val" / "b" / "leak.png").symlink_to(root / "train" / "b" / "0.png")
+    assert "train/b/0.png and val/b/leak.png are one file" in refusal(root)
+
+
+def test_members_of_a_zip_that_cannot_be_used_have_outcomes(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        for number in range(4):
+            packed.writestr(f"a/{number}.png", encoded(noise(number), "PNG"))
+        link = zipfile.ZipInfo("a/link.png")
+        link.external_attr = 0o120777 << 16
+        packed.writestr(link, "/etc/passwd")
+        packed.writestr("a/bomb.png", bytes(2**28 + 1), zipfile.ZIP_DEFLATED, 1)
+        packed.writestr("a/0.png.part", b"?")
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    data[data.index(b"IDAT") + 20] ^= 1
+    (tmp_path / "x.zip").write_bytes(data)
+    pack = prepare(tmp_path / "x.zip", tmp_path / "pack", size=8, val_fraction=0)
+    assert len(pack.splits["train"]) == 3
+    rejected = (tmp_path / "pack" / "rejected.txt").read_text()
+    assert "a/0.png\tBad CRC-32" in rejected and "a/bomb.png\t268,435,457 bytes are more" in rejected
+    assert (tmp_path / "pack" / "unused.txt").read_text() == (
+        "links in an archive\t1\ta/link.png\nunfinished downloads\t1\ta/0.png.part\n"
+    )
+
+
+def test_duplicates_are_counted_listed_and_dropped_from_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = class_folders(tmp_path / "src")
+    for name in "ab":
+        Image.open(root / "val" / name / "0.png").save(root / "train" / name / "copy.bmp")  # other bytes, same pixels
+    Image.open(root / "train" / "c" / "0.png").save(root / "train" / "c" / "copy.png")
+    whole = prepare(root, tmp_path / "whole", size=16, encoding="raw")
+    said = capsys.readouterr().err
+    assert "2 images of val are in train too" in said and "--drop-duplicates" in said
+    assert "1 images have the same pixels as another one of their split" in said
+    lines = set((tmp_path / "whole" / "duplicates.txt").read_text().splitlines())
+    assert lines == {f"train/{name}/copy.bmp\tval/{name}/0.png" for name in "ab"} | {"train/c/copy.png\ttrain/c/0.png"}
+    clean = prepare(root, tmp_path / "clean", size=16, encoding="raw", drop_duplicates=True)
+    assert (len(whole.splits["train"]), len(clean.splits["train"])) == (18, 15)
+    assert "30 images + 0 rejected + 3 not used = 33 files" in capsys.readouterr().err
+    for name in "ab":
+        (root / "train" / name / "copy.bmp").unlink()
+    (root / "train" / "c" / "copy.png").unlink()
+    assert prepare(root, tmp_path / "without", size=16, encoding="raw").fingerprint == clean.fingerprint
+    assert open_pack(tmp_path / "clean").fingerprint == clean.fingerprint
+
+
+def test_a_page_and_a_sheet_lie_with_the_pack(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "src", count=2)
+    (root / "notes.txt").write_text("?")
+    (root / "train" / "a" / "x.jpg").touch()
+    prepare(root, tmp_path / "pack", size=24, encoding="raw")
+    page = (tmp_path / "pack" / "summary.md").read_text()
+    assert "20 images + 1 rejected + 1 not used = 22 files" in page and "| `train/a/x.jpg` | empty file |" in page
+    assert "5 classes have fewer than 10 training images" in page
+    with Image.open(tmp_path / "pack" / "contact.png") as sheet:
+        first = np.asarray(sheet.convert("RGB"))[:48, 140:188]
+    expected = convert_file(root / "train" / "a" / "0.png", 24)
+    assert isinstance(expected, Converted)
+    np.testing.assert_array_equal(first[::2, ::2], expected.square)
+
+
+def test_a_file_that_changes_meanwhile_is_a_reject(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "src", [""], count=2)
+    with open_source(root) as source:
+        images = list(source.images())
+        (root / "a" / "0.png").write_bytes((root / "a" / "0.png").read_bytes() + b"more")
+        (root / "b" / "0.png").unlink()
+        found = {image.name: convert_file(image.encoded, 8, image.name) for image in images}
+    assert "has grown since it was listed" in str(found["a/0.png"]) and "cannot be read" in str(found["b/0.png"])
+    assert sum(isinstance(one, str) for one in found.values()) == 2
+
+
+@pytest.mark.parametrize(
+    ("form", "suffix", "plugin"),
+    [
+        ("AVIF", ".avif", ""), ("JPEG2000", ".jp2", ""), ("TGA", ".tga", ""), ("ICO", ".ico", ""), ("PCX", ".pcx", ""),
+        ("HEIF", ".heic", "pillow_heif"), ("JXL", ".jxl", "pillow_jxl"), ("QOI", ".qoi", ""), ("MPO", ".mpo", ""),
+    ],
+)  # fmt: skip
+def test_formats_of_today_are_read(form: str, suffix: str, plugin: str) -> None:
+    if plugin:
+        pytest.importorskip(plugin)
+    convert_file(b"?", 8, "x.png")  # registers the plug-ins
+    found = convert_file(encoded(Image.new("RGB", (32, 32), (200, 100, 50)), form), 8, f"x{suffix}")
+    assert isinstance(found, Converted) and np.abs(found.square.astype(int) - (200, 100, 50)).max() < 8
+
+
+def test_what_is_no_raster_image_says_so() -> None:
+    assert "vector" in str(convert_file(b"<svg/>", 8, "x.svg")) and "raw file" in str(
+        convert_file(b"II*\0", 8, "x.nef")
+    )
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
+    assert "vector" in str(convert_file(eps, 8, "x.eps")) and convert_file(eps, 8, "x.jpg") == "not an image"

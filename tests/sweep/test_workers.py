@@ -1,0 +1,78 @@
+"""Runs side by side: processes of their own, counted by the machine."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from alexnet.config.job import check
+from alexnet.config.schema import Config
+from alexnet.sweep import cost
+from alexnet.sweep.workers import run_side_by_side
+
+
+def die(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def meet(mine: Path, other: Path) -> None:
+    """End once the other process has begun too."""
+    mine.touch()
+    deadline = time.monotonic() + 60
+    while not other.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_run_side_by_side_keeps_the_others_when_one_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # it would set the variable for good
+    one, two, three = (tmp_path / name for name in ("one", "two", "three"))
+    bodies: list[Callable[[], object]] = [
+        partial(meet, one, two),
+        partial(meet, two, one),
+        partial(die, signal.SIGKILL),
+    ]
+    looks: list[int] = []
+    codes = run_side_by_side([*bodies, three.touch], 2, look=lambda: looks.append(0))
+    assert codes == [0, 0, -signal.SIGKILL, 0] and three.exists() and looks
+
+
+@pytest.fixture
+def four_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "available_cpus", lambda: 4)
+
+
+def on_cpu(*overrides: str) -> Config:
+    return check(["hardware.accelerator=cpu", *overrides]).config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "runs", "expected"),
+    [
+        ([], 18, 4),
+        ([], 3, 3),
+        ([], 1, 1),
+        (["hardware.threads=2"], 18, 2),
+        (["hardware.threads=8"], 18, 1),
+        (["devices=ddp"], 18, 1),
+        (["study.runs_at_once=7"], 18, 7),
+        (["study.runs_at_once=7"], 2, 2),
+    ],
+)
+@pytest.mark.usefixtures("four_processors")
+def test_runs_at_once_have_a_processor_for_each_thread(overrides: list[str], runs: int, expected: int) -> None:
+    assert cost.runs_at_once([on_cpu(*overrides)] * runs) == expected
+
+
+@pytest.mark.usefixtures("four_processors")
+def test_a_run_on_a_gpu_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = on_cpu()
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert cost.runs_at_once([config] * 18) == 4
+    auto = replace(config, hardware=replace(config.hardware, accelerator="auto"))
+    assert cost.runs_at_once([auto] * 18) == 1
