@@ -47,7 +47,7 @@ from alexnet.net.alexnet import AlexNet
 from alexnet.training import fit as fitting
 from alexnet.training.module import AlexNetModule
 from alexnet.training.run import run
-from measuring import copying_bandwidth, multiplying_rate, print_table, save
+from measuring import copying_bandwidth, multiplying_rate, print_table, report
 from step import floor
 from synthesize import synthesize
 
@@ -114,10 +114,12 @@ def main() -> None:
         pack = folder / "pack"
         if not pack.exists():
             prepare(photographs, pack, size=256, encoding="jpeg", val_fraction=0.01)
-        rows = [row for setting in _settings(options) for row in _in_turns(options, photographs, pack, *setting)]
-    show(rows)
-    name = "end_to_end_gpu" if torch.cuda.is_available() else "end_to_end"
-    print(save(name, options.rounds, rows, device=_device(), seconds=options.seconds))
+        settings = list(_settings(options))
+        runs = len(settings) * len(WAYS) * options.rounds
+        print(f"{runs} measurements, each {options.seconds:.0f} s and its start", file=sys.stderr, flush=True)
+        groups = (_in_turns(options, photographs, pack, *setting) for setting in settings)
+        name = "end_to_end_gpu" if torch.cuda.is_available() else "end_to_end"
+        report(groups, show, name, options.rounds, device=_device(), seconds=options.seconds)
 
 
 def _settings(options: argparse.Namespace) -> Iterator[tuple[int, int]]:
@@ -138,6 +140,8 @@ def _in_turns(
             command = [sys.executable, __file__, *fixed, *where]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             executions.append(json.loads(output.splitlines()[-1]))
+            figures = ", ".join(f"{key} {value:,.3g}" for key, value in executions[-1].items())
+            print(f"  batches of {batch}, {cores} cores, {way}: {figures}", file=sys.stderr, flush=True)
     return [
         {"batch": batch, "cores": cores, "way": way}
         | {key: median(execution[key] for execution in executions) for key in executions[0]}

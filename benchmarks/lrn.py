@@ -7,7 +7,7 @@ On the maps of conv1 and conv2, one thread. Torch's layer has no bfloat16 on a C
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -24,7 +24,7 @@ from measuring import (
     interleaved,
     one_core,
     print_table,
-    save,
+    report,
     tune_allocator,
 )
 
@@ -43,27 +43,28 @@ def main() -> None:
     parser.add_argument("--print-json", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.print_json:
-        print(json.dumps(measured(options.allocator, options.batch, options.rounds)))
+        for rows in measured(options.allocator, options.batch, options.rounds):
+            print(json.dumps(rows), flush=True)
         return
     passed_on = ["--rounds", str(options.rounds), "--batch", str(options.batch)]
-    rows = [row for rows in in_each_process("allocator", ["default", "tuned"], passed_on) for row in rows]
-    show(rows)
-    print(save("lrn", options.rounds, rows, batch=options.batch))
+    report(
+        in_each_process("allocator", ["default", "tuned"], passed_on), show, "lrn", options.rounds, batch=options.batch
+    )
 
 
-def measured(allocator: str, batch: int, rounds: int) -> list[dict[str, Any]]:
+def measured(allocator: str, batch: int, rounds: int) -> Iterator[list[dict[str, Any]]]:
     one_core()
     if allocator == "tuned":
         tune_allocator()
     bandwidth = copying_bandwidth()
-    rows: list[dict[str, Any]] = []
     for layer, shape in MAPS.items():
+        rows: list[dict[str, Any]] = []
         candidates = _candidates((batch, *shape))
         for name, parts in interleaved(candidates, rounds).items():
             size = 2 if "bfloat16" in name else 4
             floor = PASSES * size * batch * shape[0] * shape[1] * shape[2] / bandwidth
             rows.append({"maps": layer, "allocator": allocator, "way": name, "floor": floor, **as_plain(parts)})
-    return rows
+        yield rows
 
 
 def _candidates(shape: tuple[int, ...]) -> dict[str, Callable[[], Parts]]:

@@ -84,15 +84,36 @@ def copied(files: list[Path], folder: Path, count: int) -> Path:
     return folder / "images"
 
 
-def interleaved(candidates: Mapping[str, Callable[[], Parts]], rounds: int) -> dict[str, Parts]:
-    """Medians by candidate and part, over `rounds` in which every candidate has its turn, after one that warms up."""
+def interleaved(
+    candidates: Mapping[str, Callable[[], Parts]], rounds: int, *, seconds: float | None = None
+) -> dict[str, Parts]:
+    """Medians by candidate and part, over `rounds` in which every candidate has its turn, after one that warms up.
+
+    Says on stderr what each took in the first. No round but the first is begun that would pass `seconds`.
+    """
     seen: dict[str, list[Parts]] = {name: [] for name in candidates}
+    start = time.perf_counter()
     for turn in range(rounds + 1):
+        begun = time.perf_counter()
         for name, execute in candidates.items():
             parts = execute()
             if turn:
                 seen[name].append(parts)
+            else:
+                taken = sum(one.wall for part, one in parts.items() if part == "all" or "all" not in parts)
+                print(f"  {name}: {taken:.2f} s to warm up", file=sys.stderr, flush=True)
+        now = time.perf_counter()
+        if turn == 0:
+            print(f"  about {shown(rounds * (now - begun))} for {rounds} rounds", file=sys.stderr, flush=True)
+        elif seconds is not None and turn < rounds and 2 * now - begun - start > seconds:
+            print(f"  stopped after {turn} rounds: the time is over", file=sys.stderr, flush=True)
+            break
     return {name: _medians(executions) for name, executions in seen.items()}
+
+
+def shown(seconds: float) -> str:
+    """A duration, as `40 s` or `3.5 min`."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
 
 
 def _medians(executions: list[Parts]) -> Parts:
@@ -109,13 +130,32 @@ def one_core() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def in_each_process(name: str, values: Iterable[str], arguments: list[str]) -> list[Any]:
-    """Run this program once per value of an option that belongs to a whole process; the JSON that each one prints."""
-    outputs = []
+def in_each_process(name: str, values: Iterable[str], arguments: list[str]) -> Iterator[Any]:
+    """Run this program once per value of an option that belongs to a whole process; yield the JSON of every line."""
     for value in values:
         command = [sys.executable, sys.argv[0], f"--{name}", value, "--print-json", *arguments]
-        outputs.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
-    return outputs
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            yield from map(json.loads, process.stdout)
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command)
+
+
+def report(groups: Iterable[list[Any]], show: Callable[[list[Any]], None], name: str, rounds: int, **more: Any) -> None:
+    """Show and write the rows as they come, group by group."""
+    rows: list[Any] = []
+    for group in groups:
+        rows += group
+        show(group)
+        file = save(name, rounds, rows, **more)
+    print(file)
+
+
+def computes_bfloat16() -> bool:
+    """Whether products in bfloat16 are faster than in float32: emulated ones take many times as long."""
+    one = torch.randn(384, 384)
+    half = one.bfloat16()
+    return _best(lambda: half @ half, rounds=3) < _best(lambda: one @ one, rounds=3)
 
 
 def copying_bandwidth() -> float:

@@ -1,11 +1,14 @@
 """A training step of the paper's network with everything on, beside `torchvision.models.alexnet` without.
 
-python benchmarks/step.py [--rounds 7] [--batches 32 128]
+python benchmarks/step.py [--rounds 7] [--batches 32 128] [--minutes 9]
 python benchmarks/step.py --compiled [--rounds 3] [--batches 32]        torch.compile beside eager; minutes of compiling
 
 Forward, backward and update on one batch of random pixels, one thread. The peer is torchvision's network, which has no
 normalisation and no columns, and scales its dropout, eager with torch's SGD as a script would write it; `same tuning`
 is that network channels last with the fused update and oneDNN's products: the limit.
+
+Prints and writes each batch size as it comes, the first within a minute or two; fewer rounds are done where all would
+take longer than the minutes given, and bfloat16 is left out where the processor emulates it.
 
 The floor is what the core needs for the multiply-adds at the rate of large products that it reaches here in oneDNN, or
 for reading and writing every map and parameter that a part needs, whichever is more.
@@ -14,7 +17,9 @@ for reading and writing every map and parameter that a part needs, whichever is 
 import argparse
 import copy
 import json
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,13 +37,14 @@ from measuring import (
     Parts,
     Stopwatch,
     as_plain,
+    computes_bfloat16,
     copying_bandwidth,
     in_each_process,
     interleaved,
     multiplying_rate,
     one_core,
     print_table,
-    save,
+    report,
     tune_allocator,
 )
 
@@ -46,6 +52,7 @@ PARTS = ("forward", "backward", "update")
 CLASSES = 1000
 RATE, MOMENTUM, DECAY = 1e-4, 0.9, 5e-4
 PEER = "torchvision"
+ALLOCATORS = ("default", "tuned")
 
 
 @dataclass(frozen=True)
@@ -78,37 +85,52 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 128])
+    parser.add_argument(
+        "--minutes", type=float, default=9.0, help="of measuring; of --compiled each net compiles besides"
+    )
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--allocator", choices=["default", "tuned"], help=argparse.SUPPRESS)
     parser.add_argument("--print-json", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.print_json:
-        print(json.dumps(measured(options.allocator, options.batches, options.rounds, compiled=options.compiled)))
+        seconds = 60 * options.minutes / len(ALLOCATORS)
+        for rows in measured(options.allocator, options.batches, options.rounds, seconds, compiled=options.compiled):
+            print(json.dumps(rows), flush=True)
         return
-    passed_on = ["--rounds", str(options.rounds), "--batches", *map(str, options.batches)]
-    passed_on += ["--compiled"] if options.compiled else []
-    rows = [row for rows in in_each_process("allocator", ["default", "tuned"], passed_on) for row in rows]
-    show(rows)
-    print(save("step_compiled" if options.compiled else "step", options.rounds, rows))
+    passed_on = ["--rounds", str(options.rounds), "--minutes", str(options.minutes)]
+    passed_on += ["--batches", *map(str, options.batches), *(["--compiled"] if options.compiled else [])]
+    name = "step_compiled" if options.compiled else "step"
+    report(in_each_process("allocator", ALLOCATORS, passed_on), show, name, options.rounds)
 
 
-def measured(allocator: str, batches: list[int], rounds: int, *, compiled: bool) -> list[dict[str, Any]]:
+def measured(
+    allocator: str, batches: list[int], rounds: int, seconds: float, *, compiled: bool
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each batch size, which has its share of the seconds."""
+    end = time.perf_counter() + seconds
     one_core()
     if allocator == "tuned":
         tune_allocator()
     bandwidth = copying_bandwidth()
-    rates = {dtype: multiplying_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    rows = []
-    for batch in batches:
+    native = computes_bfloat16()
+    if not native:
+        print("  no bfloat16: this processor emulates it", file=sys.stderr, flush=True)
+    dtypes = (torch.float32, torch.bfloat16) if native else (torch.float32,)
+    rates = {dtype: multiplying_rate(dtype) for dtype in dtypes}
+    for number, batch in enumerate(batches):
+        rows = []
+        print(f"batches of {batch}, {allocator} allocator", file=sys.stderr, flush=True)
+        share = (end - time.perf_counter()) * batch / sum(batches[number:])
         candidates, layers = _candidates(batch)
+        candidates = {way: one for way, one in candidates.items() if native or not one.bfloat16}
         if compiled:
             candidates = _compiled(candidates)
         steps: dict[str, Callable[[], Parts]] = {name: candidate.step for name, candidate in candidates.items()}
-        for name, parts in interleaved(steps, rounds).items():
+        for name, parts in interleaved(steps, rounds, seconds=share).items():
             dtype = torch.bfloat16 if candidates[name].bfloat16 else torch.float32
             least = floor(layers, batch, dtype, rates[dtype], bandwidth) if name.startswith("ours") else None
             rows.append({"batch": batch, "allocator": allocator, "way": name, "floor": least, **as_plain(parts)})
-    return rows
+        yield rows
 
 
 def _candidates(batch: int) -> tuple[dict[str, Candidate], tuple[Layer, ...]]:
@@ -136,7 +158,7 @@ def _candidates(batch: int) -> tuple[dict[str, Candidate], tuple[Layer, ...]]:
 
 def _compiled(candidates: dict[str, Candidate]) -> dict[str, Candidate]:
     """The peer's net and ours, eager and as torch's compiler makes them of the same weights."""
-    eager = {way: candidates[way] for way in (PEER, "ours", "ours, bfloat16")}
+    eager = {way: candidates[way] for way in (PEER, "ours", "ours, bfloat16") if way in candidates}
     made: dict[str, Candidate] = {}
     for way, candidate in eager.items():
         net = copy.deepcopy(candidate.net)

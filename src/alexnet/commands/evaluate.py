@@ -15,13 +15,16 @@ from alexnet.runs.result import read_result
 from alexnet.terminal import Terminal
 
 
-def run(file: Path, pack: Path, *, split: str | None, as_json: bool, predictions: Path | None) -> None:
+def run(
+    file: Path, pack: Path, *, split: str | None, as_json: bool, predictions: Path | None, real: Path | None
+) -> None:
     """Evaluate, print, and write probabilities if asked."""
     images = open_pack(pack)
 
     from alexnet.evaluation.collect import error_rates
     from alexnet.trained.evaluate import chosen_splits, evaluate_pack
     from alexnet.trained.network import load_trained
+    from alexnet.trained.real import real_errors
 
     trained = load_trained(file)
     splits = chosen_splits(images, split)
@@ -29,6 +32,10 @@ def run(file: Path, pack: Path, *, split: str | None, as_json: bool, predictions
         _check_folder(predictions, trained.name, images.fingerprint)
     found = evaluate_pack(trained, images, splits, keep_probabilities=predictions is not None)
     errors = error_rates(found)
+    if real is not None:
+        if "val" not in found:
+            raise UserError("--real is about validation images: leave out --split, or give --split val")
+        errors["val, ReaL"] = real_errors(real, images, found["val"], len(trained.class_names))
     if predictions is not None:
         facts = {"net": trained.name, "fingerprint": images.fingerprint}
         try:

@@ -186,6 +186,8 @@ def _add_about_networks(commands: Commands) -> None:
         help=f"write the probabilities of all classes there, as {PROBABILITIES_FILE}, for alexnet ensemble",
     )
 
+    command.add_argument("--real", type=Path, metavar="real.json", help="count ReaL's labels of ILSVRC-2012's val too")
+
     command = _add(commands, "predict", "the five most probable classes of image files", trained)
     command.add_argument("images", nargs="+", type=Path, help="image files of any size")
     _add_view(command)

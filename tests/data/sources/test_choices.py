@@ -209,3 +209,10 @@ def test_what_is_no_raster_image_says_so() -> None:
     )
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
     assert "vector" in str(convert_file(eps, 8, "x.eps")) and convert_file(eps, 8, "x.jpg") == "not an image"
+
+
+def test_one_class_of_one_image_in_each_split_is_a_class(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val")):
+        (tmp_path / split / "a").mkdir(parents=True)
+        noise(number).save(tmp_path / split / "a" / "0.png")
+    assert splits(tmp_path) == {"train": [("train/a/0.png", 0)], "val": [("val/a/0.png", 0)]}

@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from alexnet.data.pack.duplicates import Duplicates
@@ -35,6 +36,7 @@ class Overview:
         self._kept = {split: writer.kept_per_class(split) for split in source.catalog.counts()}
         self._names_of_same = self._names(source, {at for pair in same.pairs for at in (pair[:2], pair[2:])})
         self._notes = source.notes
+        self._held_out = {split: _names(source, writer, split) for split in self._kept if split != "train"}
 
     def lines(self) -> Iterator[str]:
         """What to say at the end."""
@@ -62,6 +64,8 @@ class Overview:
             if text:
                 (folder / file).write_text(text, encoding="utf-8")
         (folder / SHEET).write_bytes(self._sheet())
+        for split, names in self._held_out.items():
+            np.save(folder / f"{split}-names.npy", names)
 
     @staticmethod
     def _names(source: Source, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], str]:
@@ -114,6 +118,12 @@ class Overview:
         buffer = io.BytesIO()
         sheet.save(buffer, "PNG")
         return buffer.getvalue()
+
+
+def _names(source: Source, writer: PackWriter, split: str) -> npt.NDArray[np.bytes_]:
+    """The names in the source of the images of a split, which is not large."""
+    _, slots = writer.kept_slots(split)
+    return np.array([name.encode(errors="surrogateescape") for name in source.catalog.images(split)], np.bytes_)[slots]
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

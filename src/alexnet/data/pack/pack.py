@@ -8,6 +8,7 @@
     train-order.npy    int64 [N], the place of each image in those files; only where it is not that of the labels
     train-00000.jpeg   encoding "jpeg": JPEG files one after another, at most 1 GiB a file
     train-spans.npy    int64 [N, 2], the first byte and the length of each image, counted through all of those files
+    val-names.npy      bytes [N], the paths of the images in their source; only of held-out splits
     rejected.txt       images of the source that could not be read: path, tab, reason; only where there are any
     unusual.txt        images that were converted: path, tab, what was out of the ordinary; only where there are any
     unused.txt         what else the source holds: kind, tab, number of files, tab, an example; only where there is any

@@ -325,7 +325,9 @@ def _wrapping(images: Iterable[str], chosen: Mapping[str, str]) -> str:
     paths = (name.split("/")[:-1] for name in images)
     shared, deepest = next(paths, []), 0
     for folders in chain([shared], paths):
-        shared = [ours for ours, theirs in zip(shared, folders, strict=False) if ours == theirs]
+        if folders[: len(shared)] != shared:
+            alike = takewhile(lambda pair: pair[0] == pair[1], zip(shared, folders, strict=False))
+            shared = [folder for folder, _ in alike]
         deepest = max(deepest, len(folders))
     named = {folder.strip("/").rpartition("/")[2] for folder in chosen}
 

@@ -1,0 +1,63 @@
+"""Other images for a trained network: labels by the names of the classes, and ReaL's."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alexnet.data.pack.pack import Pack
+from alexnet.data.pack.prepare import prepare
+from alexnet.errors import UserError
+from alexnet.runs.predictions import ViewPredictions
+from alexnet.runs.result import ErrorRates
+from alexnet.trained.network import classes_by_name
+from alexnet.trained.real import real_errors
+from tests.data.samples import noise
+
+
+def network(*names: str) -> Any:
+    return SimpleNamespace(class_names=list(names), path="net")
+
+
+def packed(folder: Path, names: tuple[str, ...]) -> Pack:
+    for number, name in enumerate(names):
+        for split in ("train", "val"):
+            (folder / "src" / split / name).mkdir(parents=True)
+            noise(number).save(folder / "src" / split / name / f"ILSVRC2012_{split}_{5 - number:08d}.png")
+    return prepare(folder / "src", folder / "pack", size=8, show_progress=False)
+
+
+def test_classes_by_name_are_the_networks_numbers(tmp_path: Path) -> None:
+    pack = packed(tmp_path, ("bee", "cat"))
+    assert classes_by_name(network("ant", "cat", "bee"), pack).tolist() == [2, 1]
+    with pytest.raises(UserError, match=r"does not have 1 of the 2 classes of .*, such as bee"):
+        classes_by_name(network("ant", "cat"), pack)
+
+
+def test_classes_named_by_numbers_have_these_numbers(tmp_path: Path) -> None:
+    pack = packed(tmp_path, ("2", "0", "10"))
+    assert classes_by_name(network(*(f"name {number}" for number in range(11))), pack).tolist() == [0, 2, 10]
+    with pytest.raises(UserError, match="such as 10"):
+        classes_by_name(network("a", "b", "c"), pack)
+
+
+def test_real_labels_count_any_of_an_image_and_skip_images_without(tmp_path: Path) -> None:
+    pack = packed(tmp_path, ("a", "b", "c"))  # images 5, 4 and 3, in this order
+    (tmp_path / "real.json").write_text(json.dumps([[], [], [7, 8], [], [9]]))
+    guesses = np.array([[9, 0, 0, 0, 0], [1, 0, 0, 0, 0], [6, 8, 0, 0, 0]])
+    seen = ViewPredictions.from_top([0, 1, 2], guesses, np.ones((3, 5)))
+    found = real_errors(tmp_path / "real.json", pack, {"center": seen}, 1000)
+    assert found == {"center": ErrorRates(images=2, top1=0.5, top5=None)}
+    with pytest.raises(UserError, match="is about the 1,000 classes"):
+        real_errors(tmp_path / "real.json", pack, {"center": seen}, 20)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '[["a"]]', "[[1000]]", "[[]]", "[" * 100_000])
+def test_a_file_that_is_no_list_of_labels_is_refused(tmp_path: Path, text: str) -> None:
+    pack = packed(tmp_path, ("a",))
+    (tmp_path / "real.json").write_text(text)
+    with pytest.raises(UserError, match="cannot be read as ReaL labels"):
+        real_errors(tmp_path / "real.json", pack, {}, 1000)
