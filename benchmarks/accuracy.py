@@ -35,7 +35,7 @@ def main() -> None:
     seeds = ",".join(map(str, options.seeds))
     for path, switches in PATHS.items():
         folder = options.folder / path
-        common = [f"seed={seeds}", f"runs={folder}", "wandb.mode=disabled", *options.overrides]
+        common = [f"seed={seeds}", f"runs={folder}", "logger.wandb.mode=disabled", *options.overrides]
         subprocess.run([sys.executable, "train.py", "-m", *common, *switches], check=True)
     runs = {path: _finished(options.folder / path) for path in PATHS}
     assert [run.result.seed for run in runs["plain"]] == [run.result.seed for run in runs["fast"]] == options.seeds

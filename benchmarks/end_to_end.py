@@ -165,7 +165,12 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
 
 def ours(pack: Path, batch: int, seconds: float, overrides: list[str]) -> dict[str, float]:
     """A run, ended after a while."""
-    fixed = ["experiment=ilsvrc2012", f"data.root={pack}", f"optimizer.batch_size={batch}", "wandb.mode=disabled"]
+    fixed = [
+        "experiment=ilsvrc2012",
+        f"data.root={pack}",
+        f"optimizer.batch_size={batch}",
+        "logger.wandb.mode=disabled",
+    ]
     job = check([*fixed, "schedule=epochs_30", "schedule.epochs=1000", "schedule.milestones=[]", *overrides])
     stopwatch = Stopwatch(seconds)
     checkpoints = patch.object(fitting, "checkpoint_callbacks", lambda *_, **__: [stopwatch])

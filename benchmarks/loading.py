@@ -40,7 +40,7 @@ from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.pack.splits import Split
 from alexnet.data.threads import available_cpus
-from alexnet.training.outcome import device_name
+from alexnet.training.provenance import device_name
 from measuring import copied, interleaved, one_core, photographs, print_table, save, timed
 
 SIZE, CROP, BATCH = 256, 224, 128

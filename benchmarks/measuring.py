@@ -195,7 +195,7 @@ def tune_allocator() -> None:
 
 def save(name: str, rounds: int, rows: Any, **more: Any) -> Path:
     """Write benchmarks/results/NAME.json: the rows, and the machine, versions, command and load that they stand for."""
-    from alexnet.training.outcome import device_name
+    from alexnet.training.provenance import device_name
 
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{name}.json"

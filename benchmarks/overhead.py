@@ -22,7 +22,7 @@ from alexnet.data.pack.pack import Pack
 from alexnet.training.callbacks import LrSchedule
 from alexnet.training.checkpoints import WholeCheckpoints, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
-from alexnet.training.display import EpochLines
+from alexnet.training.display import RunDisplay
 from alexnet.training.fit import preflight, silence_lightning
 from alexnet.training.hardware import trainer_options
 from alexnet.training.history import History
@@ -46,7 +46,7 @@ def run_loop(job: Job, pack: Pack, folder: Path) -> Parts:
         callbacks=[
             history,
             LrSchedule(job.config, history),
-            EpochLines(Console(file=StringIO()), history),
+            RunDisplay(Console(file=StringIO()), history, live=False),
             Preemption(folder),
             *checkpoint_callbacks(folder, history),
         ],

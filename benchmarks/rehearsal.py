@@ -20,7 +20,7 @@ from measuring import print_table, save
 
 NETWORK = ["experiment=ilsvrc2012", "scale.channels=[16,32,48,48,32]", "scale.fc_width=512", "init=source_2012"]
 EPOCH = ["schedule=epochs_20", "schedule.epochs=1", "schedule.milestones=[]"]
-QUIET = ["hardware.progress_bar=false", "wandb.mode=disabled", "restart=true"]
+QUIET = ["hardware.progress_bar=false", "logger.wandb.mode=disabled", "restart=true"]
 
 
 @dataclass(frozen=True, kw_only=True)

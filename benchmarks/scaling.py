@@ -31,7 +31,7 @@ BRIEF = [
     "schedule.epochs=2",
     "schedule.milestones=[]",
     "optimizer.lr=0.001",
-    "wandb.mode=disabled",
+    "logger.wandb.mode=disabled",
 ]
 FEW = ["data.shapes.val_per_class=1", "data.shapes.test_per_class=1", "hardware.progress_bar=false", "restart=true"]
 

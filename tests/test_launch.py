@@ -217,7 +217,12 @@ def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launc
         pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
     workers = {"basic": ["study.runs_at_once=3"], "joblib": ["hydra.launcher.n_jobs=2"]}.get(launcher, [])
     done = train(
-        tmp_path, *GRID, f"data.packs={undisturbed}/packs", "wandb.mode=offline", f"hydra/launcher={launcher}", *workers
+        tmp_path,
+        *GRID,
+        f"data.packs={undisturbed}/packs",
+        "logger.wandb.mode=offline",
+        f"hydra/launcher={launcher}",
+        *workers,
     )
     assert done.returncode == 0 and done.stderr == ""
     assert "[4 of 4] " in done.stdout and "epoch " not in done.stdout
@@ -248,8 +253,8 @@ def test_a_sweep_that_is_stopped_saves_the_runs_under_way(
 @pytest.mark.slow
 def test_a_sweep_leaves_its_comparison_for_wandb(tmp_path: Path) -> None:
     """An ablation and the baseline, two seeds, one epoch: four trainings and their comparison."""
-    arguments = [argument for argument in TINY if argument != "wandb.mode=disabled"]
-    few = ["wandb.mode=offline", "schedule.epochs=1", "schedule.milestones=[]"]
+    arguments = [argument for argument in TINY if argument != "logger.wandb.mode=disabled"]
+    few = ["logger.wandb.mode=offline", "schedule.epochs=1", "schedule.milestones=[]"]
     done = train(tmp_path, "-m", "+ablation=none,no_lrn", "seed=0,1", *arguments, *few)
     assert done.returncode == 0 and complaints(done) == []
     found = records(tmp_path / "runs" / "wandb")
@@ -277,7 +282,7 @@ def test_data_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     (four / "train" / "e").rmdir()
     noise(0).save(four / "train" / "a" / "more.png")
     for number, root in enumerate(("/nowhere", str(empty), str(texts), str(four))):
-        message = refused(tmp_path / f"here{number}", "data=folder", f"data.root={root}", "wandb.mode=disabled")
+        message = refused(tmp_path / f"here{number}", "data=folder", f"data.root={root}", "logger.wandb.mode=disabled")
         assert root in message
     assert "data.root" in refused(tmp_path / "here9", "data=folder")
 
@@ -285,7 +290,13 @@ def test_data_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("sweep", [["seed=0"], ["-m", "seed=0,1"]], ids=["run", "sweep"])
 def test_drops_that_will_not_be_made_are_said_once_and_first(tmp_path: Path, sweep: list[str]) -> None:
-    arguments = ["data=folder", "data.root=/nowhere", "wandb.mode=disabled", "schedule=epochs_30", "schedule.epochs=9"]
+    arguments = [
+        "data=folder",
+        "data.root=/nowhere",
+        "logger.wandb.mode=disabled",
+        "schedule=epochs_30",
+        "schedule.epochs=9",
+    ]
     said = train(tmp_path, *sweep, *arguments).stdout
     assert said.count("note: schedule.epochs=9 ends before the learning rate drops at epoch 20 and 26") == 1
 

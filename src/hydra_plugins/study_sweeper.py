@@ -145,6 +145,8 @@ class StudyLauncher(Launcher):
         )
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        from alexnet.sweep.source import note_source
+
         planned = self._planned(job_overrides)
         missing = self.study.begin(planned)
         returned: dict[Path, JobReturn] = {}
@@ -161,6 +163,8 @@ class StudyLauncher(Launcher):
             return partial(_do_job, job, self.context, Singleton.get_state()["instances"], at_once)
 
         if missing:
+            if self.study.launcher != "basic":
+                note_source(self.config.hydra)
             self.study.run(missing, start, body)
         return [returned.get(run.directory) or _returned(run) for run in planned]
 
@@ -180,6 +184,10 @@ class StudyLauncher(Launcher):
                     raise UserError(f"experiment={composed.hydra.runtime.choices.experiment} is a study: give it alone")
                 job = checked(composed, composed.hydra)
                 check_in_plan(job)
+                if Path(composed.hydra.sweep.dir, composed.hydra.sweep.subdir) != Path(job.config.runs, job.name):
+                    raise UserError(
+                        "hydra.sweep: a study's runs lie in runs=DIR, each in a folder of its name; give that"
+                    )
                 planned.append(PlannedRun(overrides, job))
                 mistakes.append(None)
             except Exception as error:

@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -122,7 +121,7 @@ def test_mistakes_with_wandb_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, result(), predictions(300, 100))
-    monkeypatch.setattr("wandb.api", SimpleNamespace(api_key=None))
+    monkeypatch.setattr("alexnet.runs.wandb_names.api_key", lambda _: None)
     assert "wandb login" in error_of(capsys, "report", str(tmp_path), "--wandb", "online")
     workspace = ("workspace", str(tmp_path), "--entity", "lab", "--project", "mine")
     assert "wandb login" in error_of(capsys, *workspace)

@@ -67,7 +67,7 @@ def test_it_changes_the_same_in_the_paper_s_own_experiment(name: str) -> None:
 
 
 def test_none_is_the_baseline() -> None:
-    for argument in ("ablation=none", "+ablation=none", "ablation=[]"):
+    for argument in ("ablation=none", "+ablation=none", "ablation=[none]"):
         assert job(argument).tree == job().tree
         assert job(argument).config == job().config
     assert ablation_name(job().tree) == "baseline"

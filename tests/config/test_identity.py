@@ -7,10 +7,29 @@ from typing import Any
 import pytest
 
 from alexnet.config.job import run_name
+from alexnet.config.normal import why_idle
+from alexnet.config.schema import flatten
 from tests.config.conftest import job, leaves
 
-BESIDE = ("runs", "restart", "hardware.", "devices.", "wandb.", "target.", "study.", "data.packs")
+BESIDE = ("runs", "restart", "hardware.", "devices.", "logger.", "target.", "study.", "data.packs")
 """What says where, how or beside what a run computes: no part of its name."""
+
+
+OTHERWISE = {
+    "depth.remove": [3],
+    "late_changes.bias_milestones": [40],
+    "late_changes.color_off_epoch": 67,
+    "late_changes.layers": [1],
+    "lrn.layers": [1],
+    "within_channel_lrn.layers": [1],
+    "pretrained.reinit": ["fc8"],
+    "relu_position.after_pooling": [1],
+    "schedule.kind": "plateau",
+    "schedule.milestones": [7],
+    "schedule.rescale_to_epochs": 7,
+    "data.name": "folder",
+}
+"""Other values where one more, or another letter, would not do."""
 
 
 def changed(tree: dict[str, Any], key: str) -> dict[str, Any]:
@@ -21,7 +40,8 @@ def changed(tree: dict[str, Any], key: str) -> dict[str, Any]:
     for parent in parents:
         node = node[parent]
     value = node[last]
-    node[last] = not value if isinstance(value, bool) else f"{value}x" if isinstance(value, str) else (value, 7)
+    one_more = {bool: lambda: not value, str: lambda: f"{value}x", list: lambda: [], dict: lambda: {"fc8": 7}}
+    node[last] = OTHERWISE.get(key, one_more.get(type(value), lambda: 7 if value is None else value + 1)())
     return other
 
 
@@ -31,7 +51,7 @@ def test_a_run_s_name_follows_from_every_value_that_it_computes_with() -> None:
     keys = set(leaves(tree)) - {"ablations", "pretrained.checkpoint"}  # a file: tests/training/test_pretrained.py
     names = {key: run_name(changed(tree, key)) for key in keys}
     same = {key for key, name in names.items() if name == run_name(tree)}
-    assert same == {key for key in keys if key.startswith(BESIDE)}
+    assert same == {key for key in keys if key.startswith(BESIDE) or why_idle(key, flatten(tree))}
     assert len(same) > 8 and len(keys - same) > 40
     assert len({names[key] for key in keys - same}) == len(keys - same)
 
@@ -62,6 +82,21 @@ def test_other_numerics_make_another_run_and_no_pair(monkeypatch: pytest.MonkeyP
     assert other.pairing_key != same_but_for_the_seed.pairing_key
 
 
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        (["schedule=log_2012", "schedule.rescale_to_epochs=9"], ["schedule.epochs=9", "schedule.milestones=[2,5,8]"]),
+        (["schedule.milestones=[20,99]"], ["schedule.milestones=[20]"]),
+        (["dropout.probability=0"], ["dropout=none"]),
+        (["lrn.beta=0"], ["lrn=none"]),
+        (["lrn=none"], ["lrn=source_2012", "lrn.layers=[]"]),
+        (["color.std=-0.0"], ["color=none"]),
+    ],
+)
+def test_one_computation_in_other_words_is_one_run(said: list[str], again: list[str]) -> None:
+    assert job(*said).name == job(*again).name != job().name
+
+
 def test_a_claim_s_wording_is_no_part_of_a_run_s_name() -> None:
     tree = job("+ablation=no_lrn").tree
     other = deepcopy(tree)
@@ -76,7 +111,7 @@ def test_a_claim_s_wording_is_no_part_of_a_run_s_name() -> None:
         "+ablation=no_lrn",
         "+ablation=[no_conv3,no_dropout]",
         "hardware.threads=1",
-        "wandb.mode=disabled",
+        "logger.wandb.mode=disabled",
         "runs=elsewhere",
         "data.root=/data/pack",
         "data.packs=/data/packs",

@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException
 
 from alexnet.config import compose as composing
-from alexnet.config.compose import ablation_choices, ablation_content, compose_config, register, validate
+from alexnet.config.compose import ablation_content, compose_config, refuse_broken, register, validate
 from alexnet.config.schema import ConfigTree
 from alexnet.errors import UserError, did_you_mean
 from tests.config.conftest import job
@@ -44,7 +44,7 @@ def refusal(*arguments: str) -> str:
         ("data.shapes.sed=1", "data.shapes.sed", "data.shapes.seed"),
         ("columns.kind=isolate", "isolate", "isolated"),
         ("activation.name=rely", "rely", "relu"),
-        ("wandb.mode=ofline", "ofline", "offline"),
+        ("logger.wandb.mode=ofline", "ofline", "offline"),
         ("lrn.divide_alfa=true", "lrn.divide_alfa", "lrn.divide_alpha"),
         ("sed=1", "sed", "seed"),
     ],
@@ -217,7 +217,7 @@ def with_value(argument: str) -> ConfigTree:
         "hardware.accelerator=abacus",
         "hardware.threads=0",
         "hardware.eval_batch_size=0",
-        "wandb.mode=dryrun",
+        "logger.wandb.mode=dryrun",
     ],
 )
 def test_a_value_out_of_range_is_refused_by_its_key(argument: str) -> None:
@@ -303,7 +303,7 @@ def ablation_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     store = ConfigStore.instance()
     known = dict(store.repo["ablation"])
     monkeypatch.setattr(composing, "ABLATIONS", tmp_path)
-    caches = (ablation_choices, ablation_content, register)
+    caches = (composing._ablation_files, ablation_content, register)
     for one in caches:
         one.cache_clear()
     yield tmp_path
@@ -327,10 +327,15 @@ CLAIM = "ablations:\n  {name}:\n    title: T\n    section: '1'\n    statement: S
         ("broken_text", "ablations: broken_text\n", "ablations.broken_text"),
     ],
 )
-def test_a_broken_ablation_file_is_named(ablation_folder: Path, name: str, text: str, part: str) -> None:
+def test_a_broken_ablation_file_refuses_only_what_chooses_it(
+    ablation_folder: Path, name: str, text: str, part: str
+) -> None:
     (ablation_folder / f"{name}.yaml").write_text(text)
-    with pytest.raises(UserError) as caught:
-        register()
+    register()
+    compose_config(["seed=1"])  # commands that do not choose it go on
+    for chosen in (f"+ablation={name}", f"ablation=[none,{name}]", "+ablation=glob(*)"):
+        with pytest.raises(UserError) as caught:
+            refuse_broken([chosen])
     assert str(ablation_folder / f"{name}.yaml") in str(caught.value)
     assert part in str(caught.value) and "\n" not in str(caught.value)
 
@@ -357,3 +362,41 @@ def test_an_ablation_is_added_by_adding_a_file(ablation_folder: Path) -> None:
     (ablation_folder / "wide_window.yaml").write_text(CLAIM.format(name="wide_window") + "lrn:\n  size: 9\n")
     register()
     assert job("+ablation=wide_window").changes == {"lrn.size": (5, 9)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("lrn=none", "lrn.size=7"), "lrn.size=7 has no effect: lrn.layers=[]"),
+        (("columns=one", "lrn.across_columns=true"), "columns=one has no columns"),
+        (("dropout=none", "dropout.probability=0.9"), "dropout.layers=[]"),
+        (("color=none", "color.magnitude=eigenvalue"), "color.std=0"),
+        (("crops=none", "crops.include_last_offset=false"), "crops.random=false"),
+        (("schedule.max_lr_drops=1",), "no plateau"),
+        (("pretrained.reinit=[fc8]",), "pretrained.checkpoint"),
+        (("late_changes.freeze_epoch=3",), "late_changes.layers=[]"),
+        (("within_channel_lrn.size=7",), "within_channel_lrn.layers=[]"),
+        (("data=cifar10", "data.shapes.seed=3"), "not the drawn ones"),
+        (("optimizer.weight_decay=0", "+optimizer.weight_decay_multipliers.fc8=2"), "decays nothing"),
+        (("lrn.layers=[2,1]",), "rising order"),
+        (("ablation=[]",), "no ablation is named"),
+        (("+ablation=[no_lrn,no_lrn]",), "no_lrn is chosen twice"),
+        (("dropout.probability=0", "+ablation=no_dropout"), "changes nothing here"),
+        (("color=none", "+ablation=source/color_rescaled"), "color.std=0 adds no noise"),
+        (("scale.conv1_stride=100",), "scale.conv1_kernel"),
+    ],
+)
+def test_what_changes_nothing_is_refused_with_the_reason(arguments: tuple[str, ...], said: str) -> None:
+    assert said in refusal(*arguments)
+
+
+def test_a_value_that_only_the_baseline_uses_may_be_given() -> None:
+    assert job("lrn.size=7", "+ablation=no_lrn").changes == {"lrn.layers": ([1, 2], [])}
+
+
+@pytest.mark.parametrize("key", ["seed", "runs", "experiment", "hardware.threads"])
+def test_an_ablation_may_not_say_which_runs_or_where(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {"seed": {"seed": 3}, "runs": {"runs": "x"}, "experiment": {"experiment": "x"}}
+    contents = {"ablations": {"no_lrn": {}}, **parts.get(key, {"hardware": {"threads": 1}})}
+    monkeypatch.setattr("alexnet.config.job.ablation_content", lambda *_: contents)
+    assert f"ablation no_lrn sets {key}" in refusal("+ablation=no_lrn", "lrn.k=3")

@@ -3,11 +3,14 @@
 import subprocess
 import sys
 import threading
+from math import inf
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from alexnet.data.threads import ParallelMap
+from alexnet.data import threads as pool
+from alexnet.data.threads import ParallelMap, cpu_quota
 
 
 @pytest.mark.parametrize(("threads", "ahead"), [(1, None), (1, 2), (3, None)])
@@ -64,3 +67,40 @@ def test_abandoned_maps_end_without_a_deadlock() -> None:
     """
     done = subprocess.run([sys.executable, "-c", dedent(program)], capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "files", "expected"),
+    [
+        ("0::/\n", {"cpu.max": "200000 100000\n"}, 2.0),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, inf),
+        ("0::/a/b\n", {"cpu.max": "max 100000", "a/cpu.max": "150000 100000", "a/b/cpu.max": "400000 100000"}, 1.5),
+        ("0::/../../host/path\n", {"cpu.max": "50000 100000\n"}, 0.5),
+        (
+            "4:cpu,cpuacct:/docker/x\n0::/\n",
+            {"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+            3.0,
+        ),
+        ("4:cpu,cpuacct:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, inf),
+        ("", {}, inf),
+        ("0::/\n", {"cpu.max": "\xff"}, inf),
+    ],
+)
+def test_cpu_quota_is_the_smallest_of_the_groups_around(
+    tmp_path: Path, cgroup: str, files: dict[str, str], expected: float
+) -> None:
+    (tmp_path / "cgroup").write_text(cgroup)
+    for name, text in files.items():
+        file = tmp_path / "fs" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="latin-1")
+    assert cpu_quota(tmp_path / "cgroup", tmp_path / "fs") == expected
+
+
+@pytest.mark.parametrize(("quota", "expected"), [(0.5, 1), (1.5, 2), (64.0, 4), (inf, 4)])
+def test_cpus_are_those_of_the_affinity_within_the_quota(
+    monkeypatch: pytest.MonkeyPatch, quota: float, expected: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4), raising=False)
+    monkeypatch.setattr(pool, "cpu_quota", lambda *_: quota)
+    assert pool.available_cpus() == expected

@@ -35,7 +35,7 @@ SMALL = (
     "schedule.milestones=[2]",
 )
 CIFAR_10 = (*SMALL, "data=shapes")  # drawn images of 32 x 32 pixels in place of the photographs
-EVERYWHERE = ("wandb.mode=disabled", "hardware.accelerator=cpu", "hardware.progress_bar=false")
+EVERYWHERE = ("logger.wandb.mode=disabled", "hardware.accelerator=cpu", "hardware.progress_bar=false")
 STOPS = (
     {"at": 7, "by": "sigterm"},  # in the first epoch, which goes on from there
     {"at": 11, "by": "ctrl_c"},  # five updates into the second, which starts over
@@ -77,7 +77,7 @@ FORMERLY = {
     "experiment=cifar10_normalization": "experiment=cifar10_normalisation",
     "schedule.milestones": "schedule.drops",
     "schedule.stop_at_train_error": "schedule.until_train_error",
-    "wandb.mode=disabled": "wandb=disabled",
+    "logger.wandb.mode=disabled": "wandb=disabled",
 }
 """Choices and keys under the names that they had before there was a folder `conf/devices`, when the first traces were
 recorded."""

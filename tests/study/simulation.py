@@ -57,7 +57,14 @@ def deviations(spread: str, ablations: int) -> Floats:
     return sd
 
 
-def draw(rng: np.random.Generator, studies: int, seeds: int, spread: str = "equal", ablations: int = 8) -> Floats:
+def draw(
+    rng: np.random.Generator,
+    studies: int,
+    seeds: int,
+    spread: str = "equal",
+    ablations: int = 8,
+    of_images: float = OF_IMAGES,
+) -> Floats:
     """Errors [R, A, S] of studies without any effect."""
     shape = (studies, ablations + 1, seeds)
     z = rng.standard_normal(shape)
@@ -65,7 +72,7 @@ def draw(rng: np.random.Generator, studies: int, seeds: int, spread: str = "equa
         z = rng.standard_t(3, shape) / math.sqrt(3)
     if spread == "skewed":
         z = rng.exponential(1, shape) - 1
-    shift = math.sqrt(OF_IMAGES / 2) * rng.standard_normal((*shape[:2], 1))
+    shift = math.sqrt(of_images / 2) * rng.standard_normal((*shape[:2], 1))
     return np.asarray(deviations(spread, ablations)[:, None] * z + shift)
 
 
@@ -122,16 +129,17 @@ def performance(
     spread: str = "equal",
     ablations: int = 8,
     *,
+    of_images: float = OF_IMAGES,
     method: Callable[[Floats], tuple[Floats, Floats]] | None = None,
 ) -> Performance:
     """Draw studies, analyze them, and give the last ablation an effect of one point for the power."""
 
     def ours(errors: Floats) -> tuple[Floats, Floats]:
-        deltas, _ = analyze(errors)
+        deltas, _ = analyze(errors, of_images)
         return p_values(deltas), np.stack([one.half_width() for one in deltas], axis=-1)
 
     analysis = method or ours
-    errors, sd = draw(rng, studies, seeds, spread, ablations), deviations(spread, ablations)[1:]
+    errors, sd = draw(rng, studies, seeds, spread, ablations, of_images), deviations(spread, ablations)[1:]
     p, half = analysis(errors)
     covered = np.abs((errors[:, 1:] - errors[:, :1]).mean(-1)) <= half
     groups = [rate(covered[:, sd == value]) for value in np.unique(sd)]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.runs.collect import collect
+from alexnet.runs.result import GitState
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.wording import heading, title
 from tests.study.made_up import predictions, result, save
@@ -55,3 +56,12 @@ def test_runs_of_different_numerics_are_not_paired_and_the_note_names_them(tmp_p
     assert [len(table.runs) for table in tables] == [1, 1]
     assert "no_lrn seed 0 (shapes-no_lrn-seed0-1a2b)" in tables[0].notes[0].text
     assert "other numbers (NUMERICS 1, here 2)" in tables[1].notes[0].text
+
+
+def test_mixed_revisions_and_devices_are_said_beside_the_table(tmp_path: Path) -> None:
+    one, two = (GitState(revision=name, dirty=False) for name in "ab")
+    save(tmp_path, replace(result(), git=one), predictions(300, 100))
+    other = replace(result("no_lrn"), git=two, environment={"threads": "2"}, device="gpu")
+    save(tmp_path, other, predictions(320, 110))
+    (table,) = compare(collect([tmp_path]).runs, split=None, view="ten_crop")
+    assert [note.text for note in table.notes if "differ in code, device:" in note.text]

@@ -1,6 +1,6 @@
 """Coverage, false positives and power of studies whose truth is known, by what `docs/statistics.md` promises.
 
-The slow ones take about two minutes of a processor.
+The slow ones take about half a minute of a processor.
 """
 
 import numpy as np
@@ -70,6 +70,15 @@ def test_families_of_other_sizes(ablations: int, seeds: int) -> None:
     one = performance(rng(), STUDIES, seeds, ablations=ablations)
     assert 94 <= one.coverage.percent <= 98
     assert one.family_wise.percent <= 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("of_images", [0.0, 0.02, 0.2])
+@pytest.mark.parametrize(("ablations", "seeds"), [(1, 3), (1, 5), (2, 3), (4, 5), (20, 3)])
+def test_any_share_of_the_images(ablations: int, seeds: int, of_images: float) -> None:
+    one = performance(rng(), STUDIES, seeds, ablations=ablations, of_images=of_images)
+    assert 94 - one.coverage.error <= one.coverage.percent <= 98
+    assert one.family_wise.percent <= 6 + one.family_wise.error
 
 
 @pytest.mark.slow

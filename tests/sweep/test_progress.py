@@ -11,7 +11,8 @@ from rich.console import Console
 
 from alexnet.config.job import Job, check
 from alexnet.runs.metrics import EpochRecord, write_metrics
-from alexnet.sweep.progress import Progress, shown_time
+from alexnet.runs.wording import shown_time
+from alexnet.sweep.progress import Progress
 from alexnet.sweep.study import PlannedRun
 from tests.study.made_up import predictions, result, save, unfinished
 
@@ -41,7 +42,7 @@ def plan(folder: Path, *, restart: bool = False) -> list[PlannedRun]:
 
 def leave(run: PlannedRun, status: str) -> None:
     """What a run leaves in its directory, a second after what stood there before the sweep."""
-    made = result(seed=run.job.config.seed)
+    made = replace(result(seed=run.job.config.seed), identity=run.job.identity)
     seen = predictions(300, 100) if status == "finished" else None
     directory = save(run.directory.parent / "made", made if seen else unfinished(made, status, "why"), seen)
     run.directory.mkdir(exist_ok=True)

@@ -24,7 +24,7 @@ FEW = (
     "optimizer.batch_size=16",
     "schedule.epochs=2",
     "schedule.milestones=[1]",
-    "wandb.mode=disabled",
+    "logger.wandb.mode=disabled",
     "hardware.accelerator=cpu",
     "hardware.eval_batch_size=64",
 )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_interrupt_at_once_and_repeat_ends_as_undisturbed(
     assert (checkpoint(tmp_path)["epoch"] + 1 if last.exists() else 0) == kept
     expected = undisturbed(*schedule)
     _, screen = execute(tiny(*schedule), tmp_path)
-    assert screen.count("epoch ") == len(epochs(expected)) - 1 - kept  # only what was lost is done again
+    assert screen.count("val error") == len(epochs(expected)) - 1 - kept  # only what was lost is done again
     assert_same_training(tmp_path, expected)
     assert read_result(tmp_path).status == "finished"
 
@@ -131,10 +132,30 @@ def test_other_images_under_a_checkpoint_are_refused(
     with pytest.raises(KeyboardInterrupt):
         execute(tiny(*FIXED), tmp_path)
     before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
+    monkeypatch.undo()
+    job = tiny(*FIXED)
     with pytest.raises(UserError, match=r"trained on other images.*restart=true"):
-        execute(tiny(*FIXED, "data.shapes.seed=1"), tmp_path)
+        execute(replace(job, config=tiny(*FIXED, "data.shapes.seed=1").config), tmp_path)
     assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
     assert read_result(tmp_path).status == "failed"
+
+
+@pytest.mark.parametrize("file", ["result.json", "checkpoints/last.ckpt"])
+def test_a_directory_of_another_run_is_refused(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_in("loss", 1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            execute(tiny(*FIXED), tmp_path)
+    if file != "result.json":
+        (tmp_path / "result.json").unlink()
+    held = (tmp_path / file).read_bytes()
+    other = ("restart=true", "restart=false") if file == "result.json" else ("restart=false",)
+    for restart in other:
+        with pytest.raises(UserError, match=rf"{file} is of another run, .*seed0.*\(identity .*\), not of .*seed1-"):
+            execute(tiny(*FIXED, "seed=1", restart), tmp_path)
+        assert (tmp_path / file).read_bytes() == held
 
 
 def test_a_checkpoint_of_other_numerics_is_not_resumed(

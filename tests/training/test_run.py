@@ -32,9 +32,10 @@ def files(directory: Path) -> dict[str, int]:
 def test_it_leaves_what_it_promises(finished: Finished, tiny: MakeJob) -> None:
     directory, result, screen = finished
     names = {str(file.relative_to(directory)) for file in directory.rglob("*") if file.is_file()}
-    assert names == {
+    assert names - {"uncommitted.patch"} == {
         ".lock",
         "config.yaml",
+        "packages.txt",
         "result.json",
         "predictions.npz",
         "probabilities.npz",
@@ -45,7 +46,7 @@ def test_it_leaves_what_it_promises(finished: Finished, tiny: MakeJob) -> None:
     }
     assert yaml.safe_load((directory / "config.yaml").read_text()) == tiny().tree
     assert read_result(directory) == result
-    assert "Traceback" not in screen and screen.count("epoch ") == 2
+    assert "Traceback" not in screen and screen.count("val error") == 2
 
 
 @pytest.mark.parametrize(("spare", "written"), [(0, True), (-1, False)])
@@ -163,7 +164,7 @@ def test_fresh_starts_over_and_one_seed_is_one_result(finished: Finished, tiny: 
     (other / "checkpoints" / "last.ckpt").write_bytes(b"of another attempt")
     (other / "result.json").write_text(json.dumps(asdict(result)))
     again, screen = execute(tiny("restart=true"), other)
-    assert screen.count("epoch ") == 2
+    assert screen.count("val error") == 2
     assert_same_training(directory, other)
     # What may differ between two runs of one seed: their names, commands and times.
     assert again.training is not None and result.training is not None
@@ -221,14 +222,14 @@ def test_while_it_runs_the_result_says_that_it_is_unfinished(
     def look(*_: object) -> None:
         seen.append(read_result(tmp_path))
 
-    monkeypatch.setattr(Callback, "on_train_start", look)
+    monkeypatch.setattr(Callback, "on_fit_start", look)
     execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), tmp_path)
     assert seen and {result.status for result in seen} == {"interrupted"}
     assert all(result.message and "repeat the command" in result.message for result in seen)
 
 
 def test_plateau_needs_validation_images(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = tiny("schedule=plateau")
+    job = tiny("schedule=plateau", "schedule.milestones=[]")
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
     bare = replace(pack, splits={name: split for name, split in pack.splits.items() if name != "val"})
     monkeypatch.setattr("alexnet.training.fit.open_data", lambda *_, **__: bare)
@@ -254,7 +255,7 @@ def test_training_ends_when_the_training_images_are_fitted(tiny: MakeJob, tmp_pa
     options = ("crops=paper", "schedule.epochs=4", "schedule.milestones=[]")
     result, screen = execute(tiny(*options, "schedule.stop_at_train_error=99.9"), tmp_path)
     assert result.status == "finished" and result.training is not None and result.training.epochs == 1
-    assert screen.count("epoch ") == 1 and "training images" in screen
+    assert screen.count("val error") == 1 and "training images" in screen
     header, row = ((tmp_path / "metrics.csv").read_text().splitlines()[line].split(",") for line in (0, 1))
     error = float(row[header.index("train_set_top1_error")])
     config = tiny(*options).config

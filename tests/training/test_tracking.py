@@ -29,7 +29,7 @@ def runs(tiny: MakeJob, folder: Path) -> Runs:
     environment = dict(os.environ)
     done = {}
     for name, arguments in (("base", []), ("ablated", ["+ablation=no_lrn"])):
-        result, _ = execute(tiny("wandb.mode=offline", *arguments), folder / name)
+        result, _ = execute(tiny("logger.wandb.mode=offline", *arguments), folder / name)
         done[name] = (result, records(folder / name))
     changed = {key for key in environment if os.environ.get(key) != environment[key]}
     assert not changed and os.environ.get("WANDB_MODE") is None  # a later online run must not be switched offline
@@ -59,7 +59,7 @@ def test_the_configuration_is_there_with_the_paper_s_delta(runs: Runs, tiny: Mak
     assert (base["ablation"], base["paper_delta_top1"]) == ("baseline", None)
     assert (ablated["ablation"], ablated["paper_delta_top1"], ablated["paper_delta_top5"]) == ("no_lrn", 1.4, 1.2)
     assert ablated["lrn"]["layers"] == [] and base["lrn"]["layers"] == [1, 2]
-    tree = tiny("wandb.mode=offline").tree
+    tree = tiny("logger.wandb.mode=offline").tree
     assert {key: base[key] for key in tree} == tree
 
 
@@ -100,7 +100,7 @@ def test_the_workspace_s_panels_show_what_runs_log(runs: Runs) -> None:
 
 def test_a_failed_run_is_closed_as_failed(tiny: MakeJob, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="diverged"):
-        execute(tiny("wandb.mode=offline", "optimizer.lr=1e9"), tmp_path)
+        execute(tiny("logger.wandb.mode=offline", "optimizer.lr=1e9"), tmp_path)
     found = records(tmp_path)
     assert summary(found)["status"] == "failed"
     assert exit_codes(found) == [1]

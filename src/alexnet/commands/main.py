@@ -95,6 +95,15 @@ def _add_before_training(commands: Commands) -> None:
     command.add_argument("overrides", nargs="*", help="as for train.py, such as columns=one lrn=none +ablation=conv6")
     command.add_argument("--classes", type=int, default=1000, help="number of classes (default 1000)")
 
+    command = _add(
+        commands,
+        "new-ablation",
+        "a file to start an idea of your own from, with its claim",
+        function="alexnet.commands.new_ablation:run",
+    )
+    command.add_argument("name", help="such as half_dropout")
+    command.add_argument("--folder", type=Path, default=Path("mine"), help="of your own configuration (default mine)")
+
     command = _add(commands, "plan", "write the plan of a study, to be fixed before its first run")
     command.add_argument("file", type=Path, help="file to write, such as plan.yaml")
     command.add_argument("overrides", nargs="*", help="of every run: experiment=tiny_imagenet optimizer.lr=0.005")

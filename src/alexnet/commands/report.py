@@ -14,5 +14,5 @@ def run(paths: list[Path], *, wandb: str | None, project: str | None, entity: st
     destination = None
     if wandb:
         check_login(wandb)
-        destination = WandbConfig(mode=wandb, project=project or WandbConfig.project, entity=entity)
+        destination = WandbConfig(mode=wandb, project=project, entity=entity)
     report(paths, console=Terminal(), wandb=destination, **options)

@@ -1,11 +1,13 @@
 """`python train.py`, and `alexnet train` from any folder: one run, or a study of many."""
 
+import io
 import logging
 import os
 import sys
 import textwrap
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.conf import HydraConf
@@ -14,15 +16,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, register
+from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, refuse_broken, register
 from alexnet.config.job import Job, WeightsDigest, check_composed
 from alexnet.config.overrides import explain
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line
 from alexnet.evaluation.table import show_again
 from alexnet.files import unlinked
-from alexnet.runs.directory import TERMINAL_LOG
+from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
+from alexnet.runs.identity import finished_run
 from alexnet.runs.plan import read_plan
-from alexnet.runs.result import Result, finished_result
+from alexnet.runs.result import BASELINE, Result
+from alexnet.sweep.source import check_source
 from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
 from alexnet.terminal import Terminal
 
@@ -41,6 +45,7 @@ Train AlexNet, without some of its ingredients if you like, and compare. `alexne
 Groups and their choices (files in conf/ and ablations/; subfolders such as ablation=source/init besides):
 """
 PLAN = "study.plan="
+LOG_WIDTH = 100
 MODES = ("-m", "--multirun", "-r", "--run", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
 """Hydra's options that say themselves what is to be done."""
 TERMINATED = 143
@@ -67,6 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.argv = [sys.argv[0], *_with_plan(sys.argv[1:])]
         try:
             register()
+            refuse_broken(sys.argv[1:])
             train()
         except SystemExit as stop:
             if type(stop).__name__ == "SIGTERMException":  # Lightning's, which may not be imported yet
@@ -111,6 +117,18 @@ def checked(config: DictConfig, of_hydra: HydraConf) -> Job:
 OmegaConf.register_new_resolver("run_name", lambda *, _root_: checked(_root_, _root_.hydra).name, replace=True)
 
 
+class LoggedConsole(Terminal):
+    """A console whose words go into the run's log as well, so that they are there when the window is closed."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, and log the same as plain text."""
+        super().print(*objects, **options)
+        plain = Terminal(file=io.StringIO(), width=LOG_WIDTH)
+        plain.print(*objects, **options)
+        if text := plain.file.getvalue().strip():  # type: ignore[attr-defined]
+            logging.getLogger(__name__).info(text)
+
+
 def run_job(config: DictConfig, at_once: int = 1) -> float | None:
     """Do the body of one Hydra job, and return the error that a search is to minimize.
 
@@ -122,15 +140,20 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
     job = checked(config, of_hydra)
     at_once = max(at_once, max_parallel_jobs(of_hydra) or 1)
     try:
+        if of_hydra.runtime.choices["hydra/launcher"] != "basic":
+            check_source(of_hydra)
         if at_once == 1 and of_hydra.runtime.choices["hydra/launcher"] != "joblib":
             # Of several processes, the first alone speaks.
-            console = Terminal(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
-            return objective(_result(job, directory, of_hydra, at_once, console))
+            console = LoggedConsole(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
+            result = _result(job, directory, of_hydra, at_once, console)
+            if of_hydra.mode is not RunMode.MULTIRUN:
+                _say_what_next(result, directory, console)
+            return objective(result)
         # Many would speak at the same time.
         with open(directory / TERMINAL_LOG, "a", encoding="utf-8", opener=unlinked) as file:
             return objective(_result(job, directory, of_hydra, at_once, Terminal(file=file, width=120)))
     except KeyboardInterrupt:
-        print("interrupted: give the command again to continue", file=sys.stderr)
+        print(_interrupted(job, directory), file=sys.stderr)
         raise
     except Exception as error:
         expected = isinstance(error, UserError)
@@ -151,9 +174,37 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
                 directory.parent.rmdir()  # if it is empty
 
 
+def _say_what_next(result: Result, directory: Path, console: Console) -> None:
+    """Print where the result lies and what to do with it."""
+    lines = [f"saved in {_short(directory)}"]
+    again = result.command.replace(" restart=true", "")
+    if result.ablation == BASELINE:
+        lines += [
+            "next, the same without an ingredient, to be compared with it:",
+            f"  {again} +ablation=no_lrn",
+        ]
+    lines += ["next, the comparison:" if result.ablation != BASELINE else "then the comparison:"]
+    lines += [f"  alexnet report {_short(directory.parent)}"]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _interrupted(job: Job, directory: Path) -> str:
+    """Say what is saved of a run that Ctrl-C has stopped, and how to go on."""
+    kept = (
+        "up to its last step" if last_checkpoint(directory).is_file() else "but no checkpoint yet: it will start over"
+    )
+    return f"interrupted: {_short(directory)} is saved {kept}; to go on, give the same command again:\n  {job.command}"
+
+
+def _short(path: Path) -> str:
+    """Return a path from here if it lies below, for a line that is read on a terminal."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def _result(job: Job, directory: Path, of_hydra: HydraConf, at_once: int, console: Console) -> Result:
     """Train, or show a finished run again, for which torch is not imported."""
-    if not job.config.restart and (done := finished_result(directory)) is not None:
+    if (done := finished_run(directory, job.name, job.identity, restart=job.config.restart)) is not None:
         return show_again(done, directory, precision=job.config.hardware.precision, console=console)
     if of_hydra.mode is not RunMode.MULTIRUN:
         if job.config.study.plan:

@@ -46,6 +46,8 @@ def problem(
         return f"{unknown} is not among the layers {list(layers)}"
     if (layers or unique) and len(set(value)) < len(value):
         return "names a layer twice"
+    if layers and list(value) != sorted(value):
+        return "give the layers in rising order"
     for name, bound in bounds.items():
         holds, words = BOUNDS[name]
         if not holds(value, bound):

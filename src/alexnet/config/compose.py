@@ -1,6 +1,8 @@
 """From `conf/`, `ablations/` and a list of overrides to a configuration that fits the schema."""
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -32,29 +34,45 @@ ABLATIONS = _folder("ablations")
 
 @cache
 def register() -> None:
-    """Register the schema, and every file of `ablations/` as a choice of the Hydra group `ablation`.
-
-    Raises:
-        UserError: a file is not YAML, or does not hold its own claim.
-    """
+    """Register the schema, and every sound file of `ablations/` as a choice of the Hydra group `ablation`."""
     ConfigStore.instance().store(name="schema", node=Config)
     for choice, tree in ablation_choices().items():
         folder, _, name = f"ablation/{choice}".rpartition("/")
         ConfigStore.instance().store(group=folder, name=name, node=tree, package="_global_")
 
 
-@cache
 def ablation_choices() -> dict[str, ConfigTree]:
-    """Return the content of each file in `ablations/` by the choice that selects it, such as `figure1/tanh`."""
-    choices = {}
+    """Return the content of each sound file in `ablations/` by the choice that selects it, such as `figure1/tanh`."""
+    return _ablation_files()[0]
+
+
+def refuse_broken(overrides: Iterable[str]) -> None:
+    """Refuse the overrides that choose a file of `ablations/` that is not YAML, or does not hold its own claim.
+
+    The other commands go on: such a file may be an idea that somebody is at work on. Raises a UserError.
+    """
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if key != "ablation":
+            continue
+        for choice, text in _ablation_files()[1].items():
+            if choice in re.split(r"[\[\](),'\" ]+", value) or ("glob(" in value and "/" not in choice):
+                raise UserError(text)
+
+
+@cache
+def _ablation_files() -> tuple[dict[str, ConfigTree], dict[str, str]]:
+    """Read the files of `ablations/`: content by choice, and what is wrong with the others."""
+    choices, broken = {}, {}
     for file in sorted(ABLATIONS.glob("**/*.yaml")):
         choice = file.relative_to(ABLATIONS).with_suffix("").as_posix()
         try:
-            tree = OmegaConf.to_container(OmegaConf.load(file))
-        except Exception as error:
-            raise UserError(f"{file}: not readable as YAML: {first_line(error)}") from error
-        choices[choice] = _with_its_claim(tree, choice, str(file))
-    return choices
+            choices[choice] = _with_its_claim(OmegaConf.to_container(OmegaConf.load(file)), choice, str(file))
+        except UserError as error:
+            broken[choice] = str(error)
+        except Exception as error:  # of YAML's reader, of OmegaConf, or of the machine
+            broken[choice] = f"{file}: not readable as YAML: {first_line(error)}"
+    return choices, broken
 
 
 def _with_its_claim(tree: object, choice: str, file: str) -> ConfigTree:
@@ -98,6 +116,7 @@ def compose_config(overrides: list[str]) -> DictConfig:
     Inside a Hydra application this uses its search path, with the user's folders. Raises what Hydra raises.
     """
     register()
+    refuse_broken(overrides)
     if GlobalHydra.instance().is_initialized():
         return compose("config", overrides, return_hydra_config=True)
     with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
@@ -137,10 +156,12 @@ def with_schema(values: ConfigTree) -> DictConfig:
 def validate(tree: ConfigTree) -> Config:
     """Check a configuration of plain values against the schema and its limits.
 
+    Checkpoints that were saved before there was a group `logger` say `wandb`, which changes no network.
+
     Raises:
         UserError: a key is unknown or missing, a value has the wrong type or is outside its limits.
     """
-    return cast(Config, OmegaConf.to_object(with_schema(tree)))
+    return cast(Config, OmegaConf.to_object(with_schema({key: tree[key] for key in tree if key != "wandb"})))
 
 
 def schema_mistake(error: BaseException) -> str | None:

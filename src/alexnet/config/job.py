@@ -27,6 +27,7 @@ from alexnet.config.compose import (
     validate,
     with_schema,
 )
+from alexnet.config.normal import normal_form, why_idle
 from alexnet.config.numerics import NUMERICS
 from alexnet.config.overrides import explain, named
 from alexnet.config.schema import NON_IDENTITY_KEYS, Config, ConfigTree, flatten, is_part_of, schema_defaults, without
@@ -35,6 +36,8 @@ from alexnet.errors import UserError, did_you_mean
 
 CLAIM_KEYS = ("ablations", "target")
 """Keys in which an ablation says what it tests, beside what it changes."""
+UNABLATED_KEYS = ("seed", "experiment", "recipe", "hydra", *(key for key in NON_IDENTITY_KEYS if key not in CLAIM_KEYS))
+"""Keys that are not for an ablation to set: which runs are compared, and where and how they compute."""
 ALEXNET_ONLY_KEYS = ("init", *(f"scale.{one.name}" for one in fields(ScaleConfig) if not one.name.endswith("_size")))
 """Keys without a part in the CIFAR-10 nets, whose layers and initial weights are fixed."""
 LONGEST_ABLATION = 80
@@ -53,6 +56,7 @@ class Job:
     tree: ConfigTree  # the same as plain values, to be saved
     changes: dict[str, tuple[Any, Any]]  # by the ablations: dotted key -> (value in the baseline, value in this run)
     name: str  # of the run's directory: readable, and different for any two runs that compute different things
+    identity: str  # hash of all that it computes
     pairing_key: str  # equal for runs that differ in nothing but the ablation and the seed
     command: str
 
@@ -107,12 +111,15 @@ def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ..
         baseline = compose_tree(tuple(others))
         for name, keys in declared.items():
             _check_ablation(name, keys, tree, baseline, others)
+        _check_effects(declared, tree, baseline)
+    _check_idle(overrides, flatten(baseline))
     before, after = (without(flatten(side), CLAIM_KEYS) for side in (baseline, tree))
     return Job(
         config=config,
         tree=tree,
         changes={key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)},
         name=run_name(tree, weights),
+        identity=_digest(_identity(tree, weights)),
         pairing_key=_digest(without(_identity(baseline, weights), ("seed", "ablations", "data.root"))),
         command=shlex.join(["python", "train.py", *overrides]),
     )
@@ -133,14 +140,28 @@ def _check_overrides(overrides: Iterable[str]) -> None:
 
 
 def _ablations(overrides: Iterable[str], search_path: tuple[str, ...]) -> dict[str, ConfigTree]:
-    """Return what each ablation that a command line chooses sets, by the ablation's name."""
-    contents = {}
+    """Return what each ablation that a command line chooses sets, by the ablation's name.
+
+    Raises:
+        UserError: none is chosen, or one twice, or one sets what is not for it to set.
+    """
+    contents: dict[str, ConfigTree] = {}
     for override in overrides:
         if named(override) == "ablation":
             value = OverridesParser.create().parse_overrides([override])[0].value()
+            if value == []:
+                raise UserError(f"{override}: no ablation is named; +ablation=none is the baseline")
             for item in value if isinstance(value, list) else [value]:
                 choice = item.text if isinstance(item, QuotedString) else str(item)
-                contents[ablation_name_of(choice)] = ablation_content(choice, search_path)
+                name = ablation_name_of(choice)
+                if name in contents:
+                    raise UserError(f"{override}: {name} is chosen twice")
+                contents[name] = ablation_content(choice, search_path)
+                for key in flatten(contents[name]):
+                    if is_part_of(key, UNABLATED_KEYS):
+                        raise UserError(
+                            f"ablation {name} sets {key}, which is not a part of the network or its training"
+                        )
     return contents
 
 
@@ -174,6 +195,31 @@ def _check_ablation(
             f"ablation {name} sets {key}={_text(value)}, but {who} sets {key}={_text(other)}: choose one of them, and"
             " leave the other out"
         )
+
+
+def _check_effects(declared: dict[str, dict[str, Any]], tree: ConfigTree, baseline: ConfigTree) -> None:
+    """Refuse an ablation without which the run would compute the same: it only sets what has no effect here."""
+    flat, before = flatten(tree), flatten(baseline)
+    for name, keys in declared.items():
+        others = {key for other, of_other in declared.items() if other != name for key in of_other}
+        undone = flat | {key: before.get(key) for key in keys if key not in others}
+        if _training(undone) == _training(flat):
+            reasons = dict.fromkeys(f"{key}: {reason}" for key in keys if (reason := why_idle(key, flat)))
+            why = "; ".join(reasons) or "its network and training are the same without it"
+            raise UserError(f"ablation {name} changes nothing here: {why}")
+
+
+def _training(flat: dict[str, Any]) -> dict[str, Any]:
+    """Return what a configuration computes, whatever it is called."""
+    return without(normal_form(flat), (*NON_IDENTITY_KEYS, "ablations", "seed", "experiment", "recipe"))
+
+
+def _check_idle(overrides: Iterable[str], baseline: dict[str, Any]) -> None:
+    """Refuse a value on the command line without an effect on the baseline, if it is not empty as well."""
+    for override in overrides:
+        key = named(override)
+        if "." in key and baseline.get(key) not in ([], {}, None) and (reason := why_idle(key, baseline)):
+            raise UserError(f"{override.lstrip('+')} has no effect: {reason}; leave it out")
 
 
 def _text(value: object) -> str:
@@ -210,7 +256,7 @@ def run_name(tree: ConfigTree, weights: str | None = None) -> str:
 def _identity(tree: ConfigTree, weights: str | None) -> dict[str, Any]:
     """Return what a run computes, by dotted key, with pre-trained weights in place of their path."""
     root = tree["data"]["root"]
-    return without(flatten(tree), (*NON_IDENTITY_KEYS, "ablations")) | {
+    return without(normal_form(flatten(tree)), (*NON_IDENTITY_KEYS, "ablations")) | {
         "ablations": sorted(tree["ablations"]),
         "data.root": str(Path(root).expanduser().resolve()) if root else None,
         "pretrained.checkpoint": weights,
@@ -226,5 +272,6 @@ def _digest(identity: dict[str, Any]) -> str:
     """
     defaults = schema_defaults()
     chosen = {key: value for key, value in identity.items() if key not in defaults or defaults[key] != value}
-    same_numbers = json.loads(json.dumps(chosen), parse_int=float)  # `lrn.k=2` and `lrn.k=2.0` are one run
+    # `lrn.k=2` and `lrn.k=2.0` are one run, and so are 0 and -0.
+    same_numbers = json.loads(json.dumps(chosen), parse_int=float, parse_float=lambda text: float(text) + 0.0)
     return sha256(json.dumps(same_numbers, sort_keys=True).encode()).hexdigest()[:16]

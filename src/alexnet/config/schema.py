@@ -99,7 +99,7 @@ class Config(Group):
     data: values.DataConfig = MISSING
     hardware: values.HardwareConfig = MISSING
     devices: values.DevicesConfig = field(default_factory=values.DevicesConfig)
-    wandb: values.WandbConfig = MISSING
+    logger: values.LoggersConfig = field(default_factory=values.LoggersConfig)
     study: values.StudyConfig = field(default_factory=values.StudyConfig)
     target: Target = field(default_factory=Target)  # the paper's own errors, if the experiment is one of the paper's
     ablations: dict[str, Claim] = field(default_factory=dict)  # the claims under test; each ablation adds its own
@@ -146,8 +146,9 @@ class Config(Group):
 ConfigTree = dict[str, Any]
 """A configuration as plain nested dicts, lists, numbers and strings."""
 
-NON_IDENTITY_KEYS = ("runs", "restart", "hardware", "devices", "wandb", "target", "study", "data.packs")
-"""Keys that say where or how a run computes, not what: they are no part of its identity."""
+NON_IDENTITY_KEYS = ("runs", "restart", "hardware", "devices", "logger", "wandb", "target", "study", "data.packs")
+"""Keys that say where or how a run computes, not what: they are no part of its identity.
+`wandb` is what checkpoints from before `logger` say."""
 
 
 def schema_defaults(node: Any = Config, prefix: str = "") -> dict[str, Any]:

@@ -47,6 +47,10 @@ class ScaleConfig(Group):
             f"scale.crop_size={self.crop_size} is larger than scale.image_size={self.image_size}",
         )
         require(
+            self.conv1_stride <= self.conv1_kernel,
+            f"scale.conv1_stride={self.conv1_stride} is larger than scale.conv1_kernel={self.conv1_kernel}",
+        )
+        require(
             len(self.channels) == len(CONV_LAYERS) and all(count > 0 and count % 8 == 0 for count in self.channels),
             f"scale.channels={self.channels}: give five numbers of kernels, each a multiple of 8",
         )
@@ -290,10 +294,6 @@ class DataConfig(Group):
     decoder: str = limited("cpu", choices=("cpu", "nvjpeg"))  # of JPEG packs; they differ by more than rounding
     shapes: ShapesConfig = field(default_factory=ShapesConfig)
 
-    def check_relations(self) -> None:
-        given = self.root is None or bool(self.root.strip())
-        require(given, "data.root is empty: give a path (is a variable unset?), or leave it out")
-
 
 @dataclass
 class HardwareConfig(Group):
@@ -337,9 +337,17 @@ class StudyConfig(Group):
 
 @dataclass
 class WandbConfig(Group):
-    """Weights & Biases."""
+    """Weights & Biases. None is what the environment says: `alexnet.runs.wandb_names.destination`."""
 
-    mode: str = limited("offline", choices=("offline", "online", "disabled"))
-    project: str = "alexnet-ablations"
-    entity: str | None = None
-    """User or team; null is the user's default."""
+    mode: str | None = limited("disabled", choices=("offline", "online", "disabled"))
+    project: str | None = None
+    entity: str | None = None  # user or team
+
+
+@dataclass
+class LoggersConfig(Group):
+    """Where the curves of a run go besides its `metrics.csv`; each choice of the group adds one place."""
+
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+    csv: bool = False  # Lightning's CSV file
+    tensorboard: bool = False

@@ -1,10 +1,12 @@
 """Parallel work that releases the GIL, with results in order and few of them in memory."""
 
+import math
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from alexnet.errors import UserError
@@ -15,9 +17,49 @@ LOOK_SECONDS = 5.0
 """Time between two looks whether the threads that are waited for live."""
 
 
+CGROUP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
 def available_cpus() -> int:
-    """Return the number of CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of CPUs that this process may use, by its affinity and by the quota of its container.
+
+    `docker run --cpus`, Kubernetes and systemd leave the affinity alone, and stop all threads of a process together for
+    the rest of each tenth of a second when they have used up the quota.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cpus, cpu_quota(CGROUP, CGROUPS))))
+
+
+def cpu_quota(cgroup: Path, cgroups: Path) -> float:
+    """Return the smallest quota of this process's control groups and of those around them, in CPUs; else infinity."""
+    quotas = [math.inf]
+    for line in _text(cgroup).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":  # version 2
+            quotas += [_quota(*_text(folder / "cpu.max").split()) for folder in _upwards(cgroups, path)]
+        elif "cpu" in controllers.split(","):  # version 1
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            folders = _upwards(cgroups / "cpu", path)
+            quotas += [_quota(*(_text(folder / name).strip() for name in names)) for folder in folders]
+    return min(quotas)
+
+
+def _quota(allowed: str = "max", period: str = "") -> float:
+    unlimited = not (allowed.isdecimal() and period.isdecimal() and int(period))
+    return math.inf if unlimited else int(allowed) / int(period)
+
+
+def _upwards(root: Path, path: str) -> list[Path]:
+    """List a group and those around it. A container may see the host's path, and its own group alone, as the root."""
+    folder = root / path.lstrip("/")
+    return [root, *(one for one in (folder, *folder.parents) if root in one.parents)]
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 class ParallelMap(Generic[Item, Result], Iterator[Result]):

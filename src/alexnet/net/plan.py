@@ -104,6 +104,9 @@ def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
         if not config.lrn.after_pooling:
             yield from _norms(config, number)
         for pooled in pools:
+            if config.pooling.size - size >= config.pooling.stride:  # no window would begin on the map
+                window = f"pooling.size={config.pooling.size} is larger than the {size} x {size} map of conv{number}"
+                raise UserError(f"{window} at scale.crop_size={config.scale.crop_size}: use smaller windows")
             size = pooled_size(size, config.pooling.size, config.pooling.stride)
             yield PoolSpec(
                 name=f"pool{pooled}",

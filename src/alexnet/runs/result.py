@@ -7,7 +7,6 @@ every field.
 
 import hashlib
 import json
-import os
 import shlex
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -91,7 +90,10 @@ class GitState:
     """The code that ran; `dirty` if it differed from the revision."""
 
     revision: str
+    """Empty if git refused to say."""
     dirty: bool
+    problem: str | None = field(default=None, metadata=ADDED_LATER)
+    """Why the revision is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +154,10 @@ class Result:
     """The plan that the run belongs to; None for a run without one."""
     numerics: int = field(default=0, metadata=ADDED_LATER)
     """`alexnet.config.numerics.NUMERICS` of the code that computed it."""
+    identity: str | None = field(default=None, metadata=ADDED_LATER)
+    """Hash of all that the configuration computes; None where it was not noted yet."""
+    environment: dict[str, str] = field(default_factory=dict, metadata=ADDED_LATER)
+    """The machine and its settings, beside `versions` and `device`; empty where they were not noted yet."""
 
     def __post_init__(self) -> None:
         finished = self.status == "finished"
@@ -219,11 +225,3 @@ def read_checked_result(directory: Path) -> tuple[Result, bool]:
         except FieldError as error:
             raise UserError(f"{path}: {error}") from None
         return result, checksum in (None, _checksum(raw))
-
-
-def finished_result(directory: Path) -> Result | None:
-    """Return a finished run's result, or None for any other run; UserError if the file cannot be read."""
-    if not os.path.lexists(directory / RESULT_FILE):
-        return None
-    result = read_result(directory)
-    return result if result.status == "finished" else None

@@ -27,6 +27,7 @@ from alexnet.study.pairing import (
     evaluate,
     group_runs,
     missing_baseline,
+    mixed_environment,
     other_numerics,
     pair,
 )
@@ -179,6 +180,7 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
             *copies,
             *unplanned,
             *other_numerics(result, runs),
+            *mixed_environment(one.run for one in usable),
             *missing_baseline(arms, runs),
         ),
     )
@@ -203,7 +205,7 @@ def _unplanned_flags(arms: Mapping[str, Sequence[Evaluated]], plan: Plan | None)
     """Flag seeds that may have been added, or kept, because of what was seen."""
     if plan:
         before = [one for members in arms.values() for one in members if one.run.result.plan is None]
-        text = f"{len(before)} runs of the plan were made without it"
+        text = f"runs of the plan that were made without it: {len(before)}"
         return [Flag(name="unplanned", text=text)] if before else []
     counts = {len(members) for name, members in arms.items() if name != BASELINE}
     text = "seeds were added without a plan, as the ablations have different numbers of them: p may be too small"

@@ -264,8 +264,9 @@ def environment(result: Result) -> dict[str, str]:
     """
     git = result.git
     code = f"{git.revision}{' with uncommitted changes' if git.dirty else ''}" if git else "no git checkout"
+    code = "unknown, as git refused to say" if git and git.problem else code
     numbers = {"NUMERICS": str(result.numerics), "precision": result.precision}
-    facts = {"code": code, **result.versions, **numbers, "device": result.device}
+    facts = {"code": code, **result.versions, **result.environment, **numbers, "device": result.device}
     return {fact: value for fact, value in facts.items() if value}
 
 
@@ -276,3 +277,11 @@ def values_by_fact(runs: Iterable[Run]) -> dict[str, dict[str, list[Run]]]:
         for fact, value in environment(run.result).items():
             facts[fact][value].append(run)
     return facts
+
+
+def mixed_environment(runs: Iterable[Run]) -> list[Note]:
+    """Name the facts of the environment, such as the revision or the device, that are not the same for all runs."""
+    mixed = [fact for fact, values in values_by_fact(runs).items() if len(values) > 1]
+    if not mixed:
+        return []
+    return [Note(f"The runs differ in {', '.join(mixed)}: see the environment of each in the HTML report.")]

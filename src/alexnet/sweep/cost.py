@@ -22,7 +22,7 @@ from alexnet.data.threads import available_cpus
 from alexnet.errors import first_line
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
-from alexnet.sweep.progress import shown_time
+from alexnet.runs.wording import shown_time
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning
 from alexnet.training.hardware import configure_process, trainer_options, uses_gpu

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from alexnet.runs.wording import shown_time
+
 if TYPE_CHECKING:
     from alexnet.sweep.study import PlannedRun
 
@@ -116,11 +118,3 @@ class Progress:
                 share = (run.epochs_done - before) / max(1, epochs - before)
                 done[run.directory] = self._work[run.directory] * min(1.0, max(0.0, share))
         return done
-
-
-def shown_time(seconds: float) -> str:
-    """Return a duration in the two units that matter: `40 s`, `41 min`, `2 h 10 min`."""
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -16,8 +16,9 @@ from alexnet.config.job import Job, ablation_name, unreached_milestones
 from alexnet.errors import UserError, first_line, print_line
 from alexnet.files import exclusive
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
+from alexnet.runs.identity import finished_run
 from alexnet.runs.metrics import read_metrics
-from alexnet.runs.result import Result, finished_result, read_result
+from alexnet.runs.result import Result, read_result
 from alexnet.sweep.progress import Progress
 from alexnet.terminal import Terminal
 
@@ -43,7 +44,8 @@ class PlannedRun:
     def finished_before(self) -> Result | None:
         """Its result if there is nothing to do: it was finished before, and is not to be restarted."""
         with suppress(UserError):  # the run itself will say what is wrong with its result file
-            return None if self.job.config.restart else finished_result(self.directory)
+            job = self.job
+            return finished_run(self.directory, job.name, job.identity, restart=job.config.restart)
         return None
 
     @property
@@ -157,7 +159,7 @@ class Study:
 
             settings = self.runs[begun[0]].job.config
             output = Path(settings.runs)
-            report(begun, output=output, split=None, view="ten_crop", console=self.console, wandb=settings.wandb)
+            report(begun, output=output, split=None, view="ten_crop", console=self.console, wandb=settings.logger.wandb)
 
     @property
     def has_begun(self) -> bool:

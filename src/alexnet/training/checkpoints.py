@@ -10,11 +10,13 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from rich.console import Console
 
+from alexnet.config.job import Job
 from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import UserError
 from alexnet.files import replace_file, sync_folder
 from alexnet.runs.directory import BEST, CHECKPOINTS, LAST, WANDB, last_checkpoint, previous_checkpoint
+from alexnet.runs.identity import refuse_other
 from alexnet.trained.weights import read_checkpoint
 from alexnet.training.hardware import most_threads
 from alexnet.training.history import History
@@ -110,13 +112,13 @@ def discard_unfinished(directory: Path) -> None:
             leftover.unlink()
 
 
-def checkpoint_to_resume(directory: Path, pack: Pack, console: Console) -> tuple[Path | None, int | None]:
+def checkpoint_to_resume(job: Job, directory: Path, pack: Pack, console: Console) -> tuple[Path | None, int | None]:
     """Return the checkpoint to resume from, if there is one, and the CPU threads that it was computed with.
 
     It is the one before the last where the last is damaged.
 
     Raises:
-        UserError: all are damaged; or it was trained on other images or by code that computes other numbers.
+        UserError: all are damaged; or it is of another run, other images or code of other NUMERICS.
     """
     last, previous = last_checkpoint(directory), previous_checkpoint(directory)
     if not (last.exists() or previous.exists()):
@@ -137,6 +139,7 @@ def checkpoint_to_resume(directory: Path, pack: Pack, console: Console) -> tuple
     if (numerics := trained.get("numerics", 0)) != NUMERICS:
         text = f"{path} is of NUMERICS {numerics}, and this code computes other numbers, NUMERICS {NUMERICS}"
         raise UserError(f"{text}; {START_OVER}")
+    refuse_other(path, job.name, job.identity, trained.get("run", "unnamed"), trained.get("identity"))
     if trained["data_fingerprint"] != pack.fingerprint:
         raise UserError(f"{path} was trained on other images than {pack.path} holds now; {START_OVER}")
     threads = trained.get("threads")  # those of earlier versions do not say

@@ -1,75 +1,168 @@
-"""What a run shows while it trains: a live bar on a terminal, one line per epoch elsewhere. Epochs count from 1."""
+"""What a run shows while it trains: one line kept up to date on a terminal, lines one after the other elsewhere.
+
+Epochs count from 1. No line is wider than 80 columns or the terminal: what matters least is left out.
+"""
 
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
+from alexnet.runs.metrics import EpochRecord
+from alexnet.runs.wording import shown_time
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
-from alexnet.training.schedule import scheduled_lr
 
+WIDEST = 80
+"""Characters of a line."""
 UPDATE_SECONDS = 0.5
+"""Time between two updates of the line on a terminal: reading the error counts makes the CPU wait for a GPU."""
+QUIET_SECONDS = 5.0
+"""Longest silence without a terminal, in the first minutes; later a fiftieth of the time that has passed."""
+
+Part = tuple[int, str]
+"""A part of a line, and its rank: the highest ranks are left out first."""
 
 
-class LiveBar(RichProgressBar):
-    """Lightning's Rich bar with the errors in percent, the learning rate and the speed."""
+class RunDisplay(L.Callback):
+    """Tells where the run stands, how good it is so far and when it will end. Must come after the history."""
 
-    def __init__(self, history: History) -> None:
-        super().__init__(refresh_rate=5, leave=False)
-        self.history = history
-        self._shown: dict[str, Any] = {}
-        self._next_update = 0.0
+    def __init__(self, console: Console, history: History, *, live: bool, clock: Callable[[], float] = time.monotonic):
+        self.console, self.history = console, history
+        self.live = Live(console=console, auto_refresh=False, transient=True) if live else None
+        self._clock = clock
+        self._started = self._last = clock()
+        self._done_before = 0.0
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        super().on_train_epoch_start(trainer, pl_module)
-        if self.progress is not None and self.train_progress_bar_id is not None:
-            description = f"Epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            self.progress.update(self.train_progress_bar_id, description=f"{description:{len('Validation')}}")
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._started = self._last = self._clock()
+        self._done_before = float(trainer.current_epoch)
+        if self.live is not None:
+            self.live.start()
+        elif trainer.max_epochs is not None and trainer.current_epoch < trainer.max_epochs:
+            self._say("the first batches are being made")
 
-    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """Read the error counts now and then: reading makes the CPU wait for a GPU."""
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not self._is_time():
+            return
         assert isinstance(pl_module, AlexNetModule)
-        if not trainer.training:
-            return {}
-        if not trainer.is_last_batch and time.monotonic() < self._next_update:
-            return self._shown
-        self._shown = shown = {}
-        self._next_update = time.monotonic() + UPDATE_SECONDS
+        done = (batch_idx + 1) / max(1, int(trainer.num_training_batches))
+        parts = [(0, self._epoch(trainer, trainer.current_epoch)), (4, f"{100 * done:.0f} %")]
         if int(pl_module.train_errors.images):
-            errors = pl_module.train_errors.local_rates()
-            shown["train"] = f"{'/'.join(f'{100 * float(rate):.1f}' for rate in errors.values())} %"
-        if self.history.records:
-            shown["val"] = _errors(self.history.records[-1].val_top1_error, self.history.records[-1].val_top5_error)
-        shown["lr"] = f"{scheduled_lr(pl_module.config, self.history.schedule_errors):g}"
-        shown["images/s"] = f"{self.history.images_per_second:,.0f}"
-        shown["data wait"] = f"{self.history.data_wait_percent(trainer):.0f} %"
-        return shown
+            parts.append((1, f"error so far {100 * float(pl_module.train_errors.local_rates()['top1']):.1f} %"))
+        if self.history.records and (best := self.history.records[-1].val_top1_error) is not None:
+            parts.append((5, f"val {best:.1f} %"))
+        parts += [(3, f"{self.history.images_per_second:,.0f} images/s"), *self._left(trainer, done)]
+        self._show(parts)
 
+    def on_validation_batch_end(self, *_: Any) -> None:
+        if self._is_time():
+            self._show([(0, "validating")])
 
-class EpochLines(L.Callback):
-    """One line per finished epoch, for logs and pipes."""
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._last = self._clock()
+        if self.live is not None:
+            self.live.start()
+        self._show([(0, "testing: the center crop and the ten patches of every image")])
 
-    def __init__(self, console: Console, history: History) -> None:
-        self.console = console
-        self.history = history
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._is_time():
+            batches = list(trainer.num_test_batches)
+            done = sum(batches[:dataloader_idx]) + batch_idx + 1
+            self._show([(0, "testing"), (1, f"{100 * done / max(1, sum(batches)):.0f} %")])
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         record = self.history.records[-1]
-        fit = "" if record.train_set_top1_error is None else f"  training images {record.train_set_top1_error:.1f} %"
-        waits = record.waiting_percent >= 5  # a machine that waits for its images wastes money
-        line = (
-            f"epoch {record.epoch + 1:>3}/{trainer.max_epochs}  lr {record.rate:<7g}"
-            f"  train error {_errors(record.train_top1_error, record.train_top5_error)}"
-            f"  val error {_errors(record.val_top1_error, record.val_top5_error)}{fit}"
-            f"  {record.images_per_second:,.0f} images/s"
-            + (f", waiting for images {record.waiting_percent:.0f} %" if waits else "")
-        )
-        self.console.print(line, highlight=False, soft_wrap=True)
+        parts = [
+            (0, self._epoch(trainer, record.epoch)),
+            (1, f"val error {_errors(record.val_top1_error, record.val_top5_error)}"),
+            *_fitted(record),
+            (4, f"train {record.train_top1_error:.1f} %"),
+            (3, f"{record.images_per_second:,.0f} images/s"),
+            *self._left(trainer, 1.0),
+            (5, f"lr {record.rate:g}"),
+        ]
+        if record.waiting_percent >= 5:  # a machine that waits for its images wastes money
+            parts.append((6, f"waiting for images {record.waiting_percent:.0f} %"))
+        self._last = self._clock()
+        self._say(fitted(parts, self._width))
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._stop()
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    @property
+    def _width(self) -> int:
+        return min(WIDEST, self.console.width)
+
+    def _is_time(self) -> bool:
+        now = self._clock()
+        pause = UPDATE_SECONDS if self.live is not None else max(QUIET_SECONDS * 0.8, (now - self._started) / 50)
+        if now - self._last < pause:
+            return False
+        self._last = now
+        return True
+
+    def _epoch(self, trainer: L.Trainer, epoch: int) -> str:
+        return f"epoch {epoch + 1} of {trainer.max_epochs}"
+
+    def _left(self, trainer: L.Trainer, done: float) -> list[Part]:
+        """Estimate the time to the end of training by that of this attempt so far."""
+        now = trainer.current_epoch + done
+        passed, ahead = now - self._done_before, (trainer.max_epochs or 0) - now
+        if passed <= 0 or ahead <= 0:
+            return []
+        return [(2, f"{shown_time((self._clock() - self._started) * ahead / passed)} left")]
+
+    def _show(self, parts: Sequence[Part]) -> None:
+        """Put the line up to date, or print it where there is no terminal."""
+        line = fitted(parts, self._width)
+        if self.live is not None:
+            self.live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+        else:
+            self._say(line)
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def fitted(parts: Sequence[Part], width: int) -> str:
+    """Join the parts, without those of the highest rank that do not fit."""
+    kept = list(parts)
+    while len(line := ", ".join(text for _, text in kept)) > width and len(kept) > 1:
+        kept.remove(max(kept))
+    return line[:width]
+
+
+def _fitted(record: EpochRecord) -> list[Part]:
+    fit = record.train_set_top1_error
+    return [] if fit is None else [(2, f"training images {fit:.1f} %")]
 
 
 def _errors(top1: float | None, top5: float | None) -> str:
-    errors = [f"{error:.1f}" for error in (top1, top5) if error is not None]
-    return f"{'/'.join(errors)} %" if errors else "-"
+    if top1 is None:
+        return "-"
+    return f"{top1:.1f} %" if top5 is None else f"{top1:.1f}/{top5:.1f} %"

@@ -21,11 +21,11 @@ from alexnet.runs.directory import previous_checkpoint
 from alexnet.runs.first_layer import write_first_layer
 from alexnet.runs.predictions import write_predictions, write_probabilities
 from alexnet.runs.result import Result
-from alexnet.runs.wandb_names import check_login
+from alexnet.runs.wandb_names import destination
 from alexnet.training.callbacks import LrSchedule
 from alexnet.training.checkpoints import WholeCheckpoints, checkpoint_callbacks, checkpoint_to_resume
 from alexnet.training.datamodule import PackDataModule
-from alexnet.training.display import EpochLines, LiveBar
+from alexnet.training.display import RunDisplay
 from alexnet.training.hardware import (
     check_decoder,
     check_hardware,
@@ -35,21 +35,22 @@ from alexnet.training.hardware import (
 )
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
-from alexnet.training.outcome import device_name, training_facts
+from alexnet.training.outcome import training_facts
 from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
+from alexnet.training.provenance import device_name, environment
 from alexnet.training.watchdog import Watchdog
 from alexnet.training.world import DistributedContext, all_gather_objects, check_gpus, detect
 
 
 def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
-    """Check all that can be refused before a run directory exists: the data, the network, the W&B login.
+    """Check all that can be refused before a run directory exists: the data, the network, the machine.
 
     `pack` is the job's data if they are already open. Otherwise they are opened, and prepared on first use.
 
     Raises:
         UserError: the data cannot be used, the network does not fit the images, the pre-trained weights or two
-            devices, there is no such device, decoder or allocator, or nobody is logged in.
+            devices, there is no such device, decoder or allocator, or W&B's environment has no such mode.
     """
     config = job.config
     if config.devices.per_replica > 1:
@@ -58,7 +59,7 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
     check_gpus(config)
     check_hardware(config.hardware)
     check_decoder(config)
-    check_login(config.wandb.mode)
+    destination(config.logger.wandb)
     if pack is None:
         pack = open_data(config.data, config.scale.image_size)
     if config.schedule.kind == "plateau" and "val" not in pack.splits:
@@ -90,10 +91,11 @@ def train_and_test(
     The first process also writes what the network says about every image, and its first layer.
     """
     silence_lightning()
-    checkpoint, threads = (None, None) if job.config.restart else checkpoint_to_resume(directory, pack, console)
+    checkpoint, threads = (None, None) if job.config.restart else checkpoint_to_resume(job, directory, pack, console)
     configure_process(job.config.hardware, world, threads=threads)
     data = PackDataModule(pack, job.config, world.replica, processes=world.processes_on_host)
     module = AlexNetModule(job.config, job.tree, pack, world.replica)
+    module.description |= {"run": job.name, "identity": job.identity}
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:
         start_from(module.net, pretrained, job.config.pretrained.reinit)
     if world.devices > 1:
@@ -101,7 +103,8 @@ def train_and_test(
     compile_if_wanted(module.net, job.config.hardware)
     history = History(directory)
     trainer = _trainer(job, directory, world, history, loggers, console)
-    result = replace(result, device=device_name(trainer.strategy.root_device, processes=world.size))
+    device = device_name(trainer.strategy.root_device, processes=world.size)
+    result = replace(result, device=device, environment=environment())  # with the threads that this process took
     console.print(_headline(result, directory), highlight=False, soft_wrap=True)
     trainer.fit(module, data, ckpt_path=checkpoint)
     result = replace(result, training=training_facts(history, len(pack.splits["train"])))
@@ -128,7 +131,7 @@ def _trainer(
     console: Console,
 ) -> L.Trainer:
     hardware = job.config.hardware
-    live = hardware.progress_bar and console.is_terminal
+    live = hardware.progress_bar and console.is_terminal and not console.is_dumb_terminal
     return L.Trainer(
         **trainer_options(hardware, world, WholeCheckpoints(directory)),
         max_epochs=job.config.schedule.epochs,
@@ -137,12 +140,12 @@ def _trainer(
         callbacks=[
             history,
             LrSchedule(job.config, history),
-            LiveBar(history) if live else EpochLines(console, history),
+            RunDisplay(console, history, live=live),
             Preemption(directory),
             Watchdog(directory),
             *checkpoint_callbacks(directory, history),
         ],
-        enable_progress_bar=live,
+        enable_progress_bar=False,  # `RunDisplay` shows one line for the whole run
         enable_model_summary=False,
         use_distributed_sampler=False,  # every process plans and loads its own part of the batches
         reload_dataloaders_every_n_epochs=1,  # every epoch has its own plan
@@ -157,8 +160,10 @@ def _headline(result: Result, directory: Path) -> str:
         layers = {"takes": given.taken, "draws": given.fresh, "leaves": given.left_behind}
         kept = ", ".join(f"{verb} {' '.join(names)}" for verb, names in layers.items() if names)
         start = f"from {given.run}: {kept}\n"
+    unknown = result.git.problem if result.git else None
+    problem = f"note: the revision of the code is unknown: {unknown}\n" if unknown else ""
     return (
-        f"{result.ablation}, seed {result.seed}: {result.parameters:,} parameters, {result.device}\n{start}"
+        f"{problem}{result.ablation}, seed {result.seed}: {result.parameters:,} parameters, {result.device}\n{start}"
         f"{result.data.name}: {result.data.classes:,} classes, {images} images\n"
         f"-> {directory}"
     )
@@ -173,6 +178,7 @@ def silence_lightning() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+        logger.setLevel(logging.WARNING)  # what devices there are, and advertisements
     for message in (
         "smaller than the logging interval",  # curves are per epoch
         "Checkpoint directory .* is not empty",  # a resumed run's is not

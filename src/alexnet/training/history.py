@@ -3,12 +3,14 @@
 import math
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.loggers import Logger, WandbLogger
 
 from alexnet.errors import UserError
 from alexnet.evaluation.metrics import TopKErrors
@@ -26,6 +28,7 @@ class History(L.Callback):
         self._started = 0.0
         self._images = 0
         self._training_seconds = 0.0
+        self._sent: dict[int, int] = {}  # logger -> epochs that it has
 
     @property
     def schedule_errors(self) -> list[float]:
@@ -42,6 +45,10 @@ class History(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._started = time.perf_counter() - self._training_seconds
+
+        self._sent = {id(logger): _epochs_held(logger) for logger in trainer.loggers}
+        for record in self.records:  # of the attempts before: each logger holds the whole run
+            self._send(record, trainer.loggers)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._started, self._images, self._training_seconds = time.perf_counter(), 0, 0.0
@@ -67,23 +74,30 @@ class History(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, AlexNetModule)
-        record = self._record(trainer, pl_module)
-        if not math.isfinite(record.train_loss):
+        losses = [pl_module.train_loss, *([pl_module.val_loss] if "val" in pl_module.validated else [])]
+        if not all(math.isfinite(float(loss.compute())) for loss in losses):
             raise UserError(
-                f"training diverged in epoch {record.epoch + 1}: the loss is no longer finite;"
+                f"training diverged in epoch {trainer.current_epoch + 1}: the loss is no longer finite;"
                 f" try a lower optimizer.lr than {pl_module.config.optimizer.lr:g}"
             )
+        record = self._record(trainer, pl_module)
         self.records.append(record)
         if trainer.is_global_zero:
             write_metrics(self.directory, self.records)
+        self._send(record, trainer.loggers)
+
+    def _send(self, record: EpochRecord, loggers: Sequence[Logger]) -> None:
+        """Log an epoch where it is not yet known."""
         # `val_top1_error` -> `val/top1_error`: dashboards group by the part before the slash.
         metrics = {
             re.sub("^(train_set|train|val)_", r"\1/", name): float(value)
             for name, value in asdict(record).items()
             if value is not None and name != "step"
         }
-        for logger in trainer.loggers:
-            logger.log_metrics(metrics | {"epoch": record.epoch}, step=record.step - 1)
+        for logger in loggers:
+            if record.epoch >= self._sent[id(logger)]:
+                logger.log_metrics(metrics | {"epoch": record.epoch}, step=record.step - 1)
+                self._sent[id(logger)] = record.epoch + 1
 
     def _record(self, trainer: L.Trainer, module: AlexNetModule) -> EpochRecord:
         train, splits = _percent(module.train_errors), module.validated
@@ -104,6 +118,14 @@ class History(L.Callback):
             images_per_second=self.images_per_second,
             waiting_percent=self.data_wait_percent(trainer),
         )
+
+
+def _epochs_held(logger: Logger) -> int:
+    """Count the epochs that a logger knows from before: only an online W&B run, continued, has any."""
+    if not isinstance(logger, WandbLogger):
+        return 0
+    last = logger.experiment.summary.get("epoch")
+    return 0 if last is None else int(last) + 1
 
 
 def _percent(errors: TopKErrors) -> dict[str, float]:

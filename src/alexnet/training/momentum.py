@@ -36,15 +36,17 @@ class SGD2012(Optimizer):
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if weights and group["lr"] > 0:
                 # One pass. Torch's kernel of SGD computes v := momentum * v + (1 - dampening) * (g + weight_decay * w);
-                # w := w - lr * v, which at a dampening of 1 + lr and a learning rate of -1 is the rule of 2012.
+                # w := w - lr * v, which at a dampening of 1 + lr and a learning rate of -1 is the rule of 2012. Without
+                # momentum it wants no velocities, and w := w - lr * (g + weight_decay * w).
+                momentum = group["momentum"]
                 torch._fused_sgd_(
                     weights,
                     [_laid_out_as(weight, weight.grad) for weight in weights if weight.grad is not None],
-                    [self._velocity(weight) for weight in weights],
+                    [self._velocity(weight) for weight in weights] if momentum else [],
                     weight_decay=group["weight_decay"],
-                    momentum=group["momentum"],
-                    lr=-1.0,
-                    dampening=1.0 + group["lr"],
+                    momentum=momentum,
+                    lr=-1.0 if momentum else group["lr"],
+                    dampening=1.0 + group["lr"] if momentum else 0.0,
                     nesterov=False,
                     maximize=False,
                     is_first_step=False,

@@ -1,11 +1,8 @@
-"""The contents of a run's result file, and the environment that it records."""
+"""The contents of a run's result file."""
 
 import platform
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
-
-import torch
 
 from alexnet import __version__
 from alexnet.config.job import Job, ablation_name
@@ -15,9 +12,10 @@ from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
 from alexnet.runs.metrics import lr_drops
 from alexnet.runs.plan import read_plan
-from alexnet.runs.result import DataFacts, GitState, LrDrop, Result, TrainingFacts
+from alexnet.runs.result import DataFacts, LrDrop, Result, TrainingFacts
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
+from alexnet.training.provenance import environment, git_state
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
 UNFINISHED_MESSAGE = "still running, or stopped without a word; repeat the command to continue"
@@ -54,12 +52,14 @@ def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
             **{package: version(package) for package in PACKAGES},
         },
         device="",
-        git=_git_state(),
+        git=git_state()[0],
+        environment=environment(),
         command=job.command,
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
         precision=config.hardware.precision,
         plan=read_plan(Path(config.study.plan)) if config.study.plan else None,
         numerics=NUMERICS,
+        identity=job.identity,
     )
 
 
@@ -73,36 +73,3 @@ def training_facts(history: History, images: int) -> TrainingFacts:
         images_per_second=images * len(records) / seconds,
         rate_drops=tuple(LrDrop(epoch=first.epoch, rate=first.rate) for first in lr_drops(records)),
     )
-
-
-def device_name(device: torch.device, *, processes: int = 1) -> str:
-    """Describe the device, as in `cpu: AMD EPYC 7B13, 2 threads`, and the number of processes if each has one."""
-    match device.type:
-        case "cuda":
-            chip = torch.cuda.get_device_name(device)
-        case "cpu":
-            chip = f"{_processor()}, {torch.get_num_threads()} threads"
-        case _:
-            chip = _processor()
-    name = f"{device.type}: {chip}"
-    return name if processes == 1 else f"{processes} processes, each on {name}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine()
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.machine())
-
-
-def _git_state() -> GitState | None:
-    """Return the revision of the checkout that this code runs from; None outside of one."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    revision, dirty, _ = run.stdout.strip().partition("-dirty")
-    return GitState(revision=revision, dirty=bool(dirty))

@@ -15,12 +15,14 @@ from alexnet.errors import first_line
 from alexnet.evaluation.table import result_table, show_again
 from alexnet.files import exclusive, replace_file
 from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE, WANDB
-from alexnet.runs.result import Result, finished_result, read_result
+from alexnet.runs.identity import finished_run
+from alexnet.runs.result import Result, read_result
 from alexnet.training import tracking
 from alexnet.training.checkpoints import discard_unfinished, refuse_links
 from alexnet.training.fit import preflight, train_and_test
 from alexnet.training.outcome import initial_result
 from alexnet.training.preemption import keyboard_interrupt_kept
+from alexnet.training.provenance import write_provenance
 from alexnet.training.ranks import run_in_ranks
 from alexnet.training.world import DistributedContext, detect, requested_world_size
 
@@ -32,19 +34,20 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
     of runs that share this machine's cores.
 
     Raises:
-        UserError: the data cannot be used, training diverged, or another process uses the directory.
+        UserError: the data cannot be used, training diverged, or another process or run uses the directory.
     """
     world = replace(detect(job.config), runs=at_once)
     if not world.is_rank_zero:
         return _run(job, directory, preflight(job), world, Console(file=io.StringIO()))
-    if not job.config.restart and (done := finished_result(directory)) is not None:
+    if (done := _finished(job, directory)) is not None:
         return show_again(done, directory, precision=job.config.hardware.precision, console=console)
     pack = preflight(job)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / LOCK_FILE, str(directory)):
+        done = _finished(job, directory)  # by another process in the meantime
         if job.config.restart:
             _discard(directory)
-        elif (done := finished_result(directory)) is not None:  # by another process in the meantime
+        elif done is not None:
             return show_again(done, directory, precision=job.config.hardware.precision, console=console)
         refuse_links(directory)
         discard_unfinished(directory)
@@ -60,6 +63,10 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
         return read_result(directory)
 
 
+def _finished(job: Job, directory: Path) -> Result | None:
+    return finished_run(directory, job.name, job.identity, restart=job.config.restart)
+
+
 def _run_rank(job: Job, directory: Path, at_once: int, console: Console) -> None:
     """Do the part of one of the processes that `run` has started; it holds the run directory."""
     _run(job, directory, preflight(job), replace(detect(job.config), runs=at_once), console)
@@ -72,17 +79,17 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
         return train_and_test(job, directory, pack, world, result, loggers=[], console=console)
     replace_file(directory / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(job.tree)).encode())
     result.write(directory)
-    logger = tracking.start(job, directory)
+    write_provenance(directory)
+    loggers = tracking.start(job, directory, console)
     try:
         with keyboard_interrupt_kept():
-            loggers = [] if logger is None else [logger]
             result = train_and_test(job, directory, pack, world, result, loggers=loggers, console=console)
     except BaseException as error:  # also Ctrl-C, and signals, which end in a SystemExit
         result = _aborted(result, error)
         raise
     finally:
         result.write(directory)
-        tracking.finish(logger, result)
+        tracking.finish(loggers, result, directory, console)
     console.print(result_table(result))
     return result
 

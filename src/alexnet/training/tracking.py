@@ -1,24 +1,83 @@
-"""Weights & Biases: one run per job, grouped with the runs that it is compared with."""
+"""The loggers of a run. No trouble with one of them costs the training: it is told in a line, and the run goes on."""
 
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import wandb
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from rich.console import Console
 
 from alexnet.config.job import Job, ablation_name
+from alexnet.config.values import WandbConfig
+from alexnet.errors import first_line
+from alexnet.runs.directory import CSV_LOG, TENSORBOARD, WANDB
 from alexnet.runs.result import BASELINE, Result
-from alexnet.runs.wandb_names import TRAINING, group_name, tags
+from alexnet.runs.wandb_names import TRAINING, client, destination, group_name, tags, why_not_online
+
+START_SECONDS, FINISH_SECONDS = 20.0, 60.0
+"""Time that W&B has to open an online run, and to send what is left at the end."""
 
 
-def start(job: Job, directory: Path) -> WandbLogger | None:
-    """Open the W&B run of a job; None if it is disabled.
+def start(job: Job, directory: Path, console: Console) -> list[Logger]:
+    """Open the loggers that the job chooses.
 
-    The run's id is the name of its directory, so that a resumed job continues the same W&B run. Opened here
-    and not by Lightning's logger, whose `offline=True` would switch later jobs of the process offline as well.
+    All are begun anew by an attempt that continues a run, and given the epochs before (`History`), but for an online
+    W&B run, which goes on.
     """
-    config = job.config
-    if config.wandb.mode == "disabled":
-        return None
+    chosen, loggers = job.config.logger, list[Logger]()
+    if chosen.csv:
+        shutil.rmtree(directory / CSV_LOG, ignore_errors=True)
+        loggers.append(CSVLogger(directory, name="", version=CSV_LOG))
+    if chosen.tensorboard:
+        shutil.rmtree(directory / TENSORBOARD, ignore_errors=True)
+        try:
+            loggers.append(TensorBoardLogger(directory, name="", version=TENSORBOARD))
+        except ModuleNotFoundError:
+            _say(
+                "logger=tensorboard: the package is not installed; the run goes on without: pip install tensorboard",
+                console,
+            )
+    to = destination(chosen.wandb)
+    if to.mode == "online":
+        console.print("asking the W&B server", highlight=False, soft_wrap=True)
+        if (reason := why_not_online()) is not None:
+            to = _offline(to, reason, directory, console)
+    if to.mode != "disabled":
+        try:
+            loggers.append(_wandb(job, directory, to, console))
+        except Exception as error:  # a full disk, a settings file of W&B's: of many libraries
+            _say(f"W&B: the run goes on without: {type(error).__name__}: {first_line(error)}", console)
+    return loggers
+
+
+def _wandb(job: Job, directory: Path, to: WandbConfig, console: Console) -> WandbLogger:
+    """Open the job's W&B run, offline if the server does not take it."""
+    wandb = client()
+    try:
+        run = _init(job, directory, to)
+    except Exception as error:
+        if to.mode != "online":
+            raise
+        wandb.teardown()  # its process still holds the run's id
+        run = _init(
+            job, directory, _offline(to, f"the server does not take it ({first_line(error)})", directory, console)
+        )
+    for metric in ("train/*", "train_set/*", "val/*", "rate", "seconds", "images_per_second", "waiting_percent"):
+        run.define_metric(metric, step_metric="epoch")
+    return WandbLogger(experiment=run)
+
+
+def _init(job: Job, directory: Path, to: WandbConfig) -> Any:
+    """Open the W&B run of a job.
+
+    Its id is the name of the run's directory, so that a resumed job continues the same W&B run; only an agent of a W&B
+    sweep gives another. Opened here and not by Lightning's logger, whose `offline=True` would switch later jobs of the
+    process offline as well.
+    """
+    wandb, config = client(), job.config
     (claim,) = config.ablations.values() if len(config.ablations) == 1 else (None,)
     compared_by = {
         "ablation": ablation_name(job.tree),
@@ -28,31 +87,38 @@ def start(job: Job, directory: Path) -> WandbLogger | None:
     }
     # A tag for each ablation, so that every combination with it is found.
     tagged = [*(sorted(config.ablations) or [BASELINE]), config.recipe, config.experiment, config.data.name]
-    return WandbLogger(
-        experiment=wandb.init(
-            name=directory.name,
-            id=directory.name,
-            resume="allow",
-            project=config.wandb.project,
-            entity=config.wandb.entity,
-            group=group_name(config.experiment, job.pairing_key),
-            job_type=TRAINING,
-            tags=tags(tagged),
-            dir=directory,
-            mode="online" if config.wandb.mode == "online" else "offline",
-            config={**job.tree, **compared_by},
-            settings=wandb.Settings(console="off", silent=True),
-        )
+    given = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+    run_id, folder = given or directory.name, Path(os.environ.get("WANDB_DIR") or directory)
+    if to.mode == "offline":  # this attempt's file will hold all epochs: two files would be two halves of a run
+        for earlier in (folder / WANDB).glob(f"offline-run-*-{run_id}"):
+            shutil.rmtree(earlier, ignore_errors=True)
+    return wandb.init(
+        name=os.environ.get("WANDB_NAME") or directory.name,
+        id=run_id,
+        resume=None if config.restart else "allow",
+        project=to.project,
+        entity=to.entity,
+        group=os.environ.get("WANDB_RUN_GROUP") or group_name(config.experiment, job.pairing_key),
+        job_type=TRAINING,
+        tags=tags([*tagged, *os.environ.get("WANDB_TAGS", "").split(",")]),
+        dir=folder,
+        mode="online" if to.mode == "online" else "offline",
+        config={**job.tree, **compared_by},
+        settings=wandb.Settings(
+            console="off",
+            silent=True,
+            init_timeout=START_SECONDS,
+            finish_timeout=FINISH_SECONDS,
+            finish_timeout_raises=True,
+        ),
     )
 
 
-def finish(logger: WandbLogger | None, result: Result) -> None:
-    """Put the final errors, in percent, into the run's summary and close the run.
+def finish(loggers: Sequence[Logger], result: Result, directory: Path, console: Console) -> None:
+    """Put the final errors, in percent, into the summary of the W&B run and close the loggers.
 
     Without the closing, the next job of a sweep would log into this run.
     """
-    if logger is None:
-        return
     summary = {
         f"{split}/{view}/{name}_error": 100 * value
         for split, views in result.errors.items()
@@ -60,5 +126,23 @@ def finish(logger: WandbLogger | None, result: Result) -> None:
         for name, value in (("top1", rates.top1), ("top5", rates.top5))
         if value is not None
     }
-    logger.experiment.summary.update({**summary, "status": result.status, "parameters": result.parameters})
-    wandb.finish(exit_code=0 if result.status == "finished" else 1)
+    for logger in loggers:
+        try:
+            logger.finalize("success" if result.status == "finished" else "failed")
+            if isinstance(logger, WandbLogger):
+                run = logger.experiment
+                run.summary.update({**summary, "status": result.status, "parameters": result.parameters})
+                run.finish(exit_code=0 if result.status == "finished" else 1)
+        except Exception as error:
+            text = f"{type(logger).__name__}: not everything was sent ({type(error).__name__}: {first_line(error)})"
+            _say(f"{text}; wandb sync {directory / WANDB}/run-* sends it", console)
+
+
+def _offline(to: WandbConfig, reason: str, directory: Path, console: Console) -> WandbConfig:
+    sync = f"wandb sync {directory / WANDB}/offline-run-*"
+    _say(f"W&B: {reason}; this run is offline, to be sent later: {sync}", console)
+    return replace(to, mode="offline")
+
+
+def _say(line: str, console: Console) -> None:
+    console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)

@@ -13,12 +13,15 @@ import torch
 import torch.distributed as dist
 
 from alexnet.config.schema import Config
+from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError
 from alexnet.parts import Replica
 
 Held = TypeVar("Held")
 REPLICAS_ON_CPU = 2
 """Copies of the network that `devices=ddp` trains without a GPU: enough to try it."""
+REPLICAS_PER_CPU = 4
+"""Copies for each CPU, above which they would only wait for each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +70,17 @@ def requested_world_size(config: Config) -> int:
 
 
 def check_gpus(config: Config) -> None:
-    """Refuse more processes than there are GPUs, if the run starts them itself.
+    """Refuse more processes than there are GPUs, or than CPUs can hold, if the run starts them itself.
 
     Raises:
-        UserError: there are some, but too few.
+        UserError: there are too few.
     """
     gpus, wanted = _gpus(config), requested_world_size(config)
-    if 0 < gpus < wanted and external_launch() is None:
+    if external_launch() is not None:
+        return
+    if not gpus and wanted > (most := REPLICAS_PER_CPU * available_cpus()):
+        raise UserError(f"devices.replicas={config.devices.replicas}: this machine's CPUs can hold {most} at most")
+    if 0 < gpus < wanted:
         found = "is 1" if gpus == 1 else f"are {gpus}"
         raise UserError(
             f"devices.replicas={config.devices.replicas}, {config.devices.per_replica} for each: this takes {wanted}"

@@ -44,7 +44,8 @@ def random_tree(root: Path, seed: int) -> None:
                 number += 1
                 suffix = rng.choice(list(FORMS))
                 write(root / split / name / f"{number}{suffix}", encoded(noise(number, 9, 8), FORMS[suffix]))
-    folders = [root, *(path for path in root.rglob("*") if path.is_dir())]
+    images = sorted(path for path in root.rglob("*") if path.is_file())
+    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir())]
     extras: list[Callable[[Path], object]] = [
         lambda folder: write(folder / rng.choice(AROUND), b"\0\5\26\7"),
         lambda folder: write(
@@ -57,7 +58,7 @@ def random_tree(root: Path, seed: int) -> None:
         lambda folder: (folder / f"gone{rng.random()}.jpg").symlink_to("/nowhere/x.jpg"),
         lambda folder: (folder / (loop := f"loop{rng.random()}.jpg")).symlink_to(loop),
         lambda folder: os.mkfifo(folder / f"pipe{rng.random()}.jpg"),
-        lambda folder: (folder / f"again{rng.random()}.jpg").symlink_to(rng.choice(list(root.rglob("*.*"))).resolve()),
+        lambda folder: (folder / f"again{rng.random()}.jpg").symlink_to(rng.choice(images)),
     ]
     for _ in range(rng.randint(0, 8)):
         rng.choice(extras)(rng.choice(folders))

@@ -152,7 +152,7 @@ class Folders:
         if unknown:
             folder = unknown[0]
             what = f"{folder} ({self._tops[folder].images:,} images) beside {', '.join(splits)} is no split by its name"
-            ways = f"--split val={folder} makes it one, --split {LEFT_OUT}={folder} leaves it out"
+            ways = f"alexnet prepare --split val={folder} makes it one, --split {LEFT_OUT}={folder} leaves it out"
             raise UserError(f"{self.path}: {what}: {ways}")
         if splits and "train" not in splits.values():
             raise UserError(f"{self.path} has {', '.join(splits)} but no train/ with images; add the training images")

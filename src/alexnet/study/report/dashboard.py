@@ -6,6 +6,7 @@
 import json
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from rich.text import Text
 
 from alexnet.config.values import WandbConfig
 from alexnet.errors import first_line, printable
+from alexnet.runs.directory import WANDB
 from alexnet.runs.result import BASELINE
-from alexnet.runs.wandb_names import COMPARISON, group_name, tags
+from alexnet.runs.wandb_names import COMPARISON, client, group_name, tags, why_not_online
 from alexnet.study.charts.deltas import CHART_FILE
 from alexnet.study.columns import COLUMNS, ROW_FIELDS, RUNS_COLUMNS, TABLE_FIELDS, row_facts, run_records, table_record
 from alexnet.study.comparison import ComparisonTable
@@ -31,6 +33,10 @@ def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: WandbC
 
     Any trouble with W&B becomes one line of warning: the report is on disk, the study is finished.
     """
+    if to.mode == "online" and (reason := why_not_online()) is not None:
+        line = f"W&B: {reason}; the comparison is offline: wandb sync {files[0].parent / WANDB}/offline-run-*"
+        console.print(Text(printable(line), style="yellow"), soft_wrap=True)
+        to = replace(to, mode="offline")
     for table in tables:
         try:
             where = _log(table, files, to)
@@ -43,8 +49,7 @@ def publish(tables: Iterable[ComparisonTable], files: Sequence[Path], to: WandbC
 
 def _log(table: ComparisonTable, files: Sequence[Path], to: WandbConfig) -> str:
     """Log one table as one run; return its address, or its directory if it is offline."""
-    import wandb
-
+    wandb = client()
     # Tags like those of the training runs: one for each ablation, alone or in a combination, then what they share.
     ablations = {name for row in table.rows if row.ablation != BASELINE for name in row.ablation.split("+")}
     with wandb.init(

@@ -13,6 +13,7 @@ from alexnet.config.values import WandbConfig
 from alexnet.errors import UserError, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Collection, collect
+from alexnet.runs.wandb_names import destination
 from alexnet.study.charts.deltas import CHART_FILE, comparison_figure
 from alexnet.study.columns import SHOWN_COLUMNS, comparison_csv, runs_csv
 from alexnet.study.comparison import ComparisonTable, compare
@@ -73,8 +74,8 @@ def report(
     console.print(Text(f"Written to {folder}: {', '.join(FILES)}"), soft_wrap=True)
     if warning := unreadable_line(found.unreadable):
         console.print(Text(printable(warning), style="red"))
-    if wandb is not None and wandb.mode != "disabled":
-        publish(tables, [folder / name for name in FILES], wandb, console)
+    if wandb is not None and (to := destination(wandb)).mode != "disabled":
+        publish(tables, [folder / name for name in FILES], to, console)
 
 
 def collect_some(paths: Sequence[Path]) -> Collection:

@@ -1,0 +1,106 @@
+"""Where a run's numbers come from: its code, the packages and the machine."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import distributions
+from pathlib import Path
+
+import torch
+
+from alexnet.files import write_file
+from alexnet.runs.directory import PACKAGES_FILE, PATCH_FILE
+from alexnet.runs.result import GitState
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+PATCH_BYTES = 2**20
+"""Longer patches are cut."""
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_WAIT_POLICY")
+
+
+def git_state() -> tuple[GitState | None, str]:
+    """Return the revision of the checkout that this code is in, and its uncommitted changes as a patch.
+
+    None outside of a checkout: one around it that is another project's does not count. Git may also refuse to say, as
+    for a folder of another owner; then the reason is all that is known.
+    """
+    try:
+        top = _git("rev-parse", "--show-toplevel").strip()
+        if not top or Path(top).resolve() != CHECKOUT:
+            return None, ""
+        described = _git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
+        revision, dirty, _ = described.strip().partition("-")
+        patch = _git("diff", "HEAD", "--no-ext-diff", "--no-color") if dirty else ""
+    except (OSError, subprocess.SubprocessError) as error:
+        if not (CHECKOUT / ".git").exists():
+            return None, ""
+        said = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
+        return GitState(revision="", dirty=False, problem=" ".join(said.split())[:300] or "git fails"), ""
+    return GitState(revision=revision, dirty=bool(dirty)), patch
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(CHECKOUT), *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=10, check=True)
+    return run.stdout
+
+
+def environment() -> dict[str, str]:
+    """Return what else rounding may depend on, by the name of the fact; the device has a field of its own."""
+    facts = {
+        "system": platform.platform(),
+        "cpu": processor(),
+        "threads": str(torch.get_num_threads()),
+        "deterministic": str(torch.are_deterministic_algorithms_enabled()).lower(),
+        "float32 products": torch.get_float32_matmul_precision(),
+    }
+    if torch.cuda.is_available():
+        facts |= {
+            "gpu": torch.cuda.get_device_name(),
+            "cuda": str(torch.version.cuda),
+            "driver": _driver(),
+            "cudnn": f"benchmark {str(torch.backends.cudnn.benchmark).lower()}",
+        }
+    return facts | {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
+
+
+def _driver() -> str:
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout.split()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return "unknown"
+
+
+def write_provenance(directory: Path) -> None:
+    """Write the packages that are installed, and the uncommitted changes of the code, if there are any."""
+    packages = {f"{one.metadata['Name']}=={one.version}" for one in distributions()}
+    write_file(directory / PACKAGES_FILE, "\n".join(sorted(packages, key=str.lower)) + "\n")
+    (directory / PATCH_FILE).unlink(missing_ok=True)
+    _, patch = git_state()
+    if patch:
+        whole = len(patch) <= PATCH_BYTES
+        write_file(directory / PATCH_FILE, patch if whole else f"{patch[:PATCH_BYTES]}\n(cut off)\n")
+
+
+def device_name(device: torch.device, *, processes: int = 1) -> str:
+    """Describe the device, as in `cpu: AMD EPYC 7B13, 2 threads`, and the number of processes if each has one."""
+    match device.type:
+        case "cuda":
+            chip = torch.cuda.get_device_name(device)
+        case "cpu":
+            chip = f"{processor()}, {torch.get_num_threads()} threads"
+        case _:
+            chip = processor()
+    name = f"{device.type}: {chip}"
+    return name if processes == 1 else f"{processes} processes, each on {name}"
+
+
+def processor() -> str:
+    """Return the name of the processor's model."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.machine())

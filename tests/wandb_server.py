@@ -1,0 +1,118 @@
+"""A stand-in for the W&B server on the loopback address: enough of its protocol for the real client."""
+
+import gzip
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+KEY = "a" * 40
+PROJECT = {"id": "UHJvamVjdDox", "name": "alexnet-ablations", "entity": {"id": "RW50aXR5OjE=", "name": "lab"}}
+
+
+class Server(ThreadingHTTPServer):
+    """Keeps the runs that it is sent: the lines of each run's history by their number, and its last summary."""
+
+    daemon_threads = True
+
+    def __init__(self, status: int, seconds: float) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.status, self.seconds = status, seconds
+        self.history: dict[str, dict[int, dict[str, Any]]] = {}
+        self.summary: dict[str, str] = {}
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def graphql(self, query: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Answer what the client asks about a run."""
+        if "RunResumeStatus" in query:
+            known = self.bucket(given["name"]) if given["name"] in self.history else None
+            return {"model": PROJECT | {"bucket": known}}
+        if "UpsertBucket" in query:
+            inserted = given["name"] not in self.history
+            self.history.setdefault(given["name"], {})
+            return {"upsertBucket": {"bucket": self.bucket(given["name"]), "inserted": inserted}}
+        if "CreateRunFiles" in query:
+            files = [{"name": name, "uploadUrl": f"{self.address}/upload/{name}"} for name in given["files"]]
+            return {"createRunFiles": {"runID": "run", "uploadHeaders": [], "files": files}}
+        return {"viewer": {"id": "VXNlcjox", "entity": "lab", "username": "lab", "flags": "{}", "teams": {"edges": []}}}
+
+    def bucket(self, name: str) -> dict[str, Any]:
+        """Describe a run."""
+        lines = self.history[name]
+        last = json.dumps([json.dumps(lines[max(lines)])] if lines else [])
+        return {
+            "id": name,
+            "name": name,
+            "displayName": name,
+            "description": "",
+            "config": "{}",
+            "summaryMetrics": self.summary.get(name, "{}"),
+            "sweepName": None,
+            "project": PROJECT,
+            "historyLineCount": len(lines),
+            "eventsLineCount": 0,
+            "logLineCount": 0,
+            "historyTail": last,
+            "eventsTail": "[]",
+            "tags": [],
+            "notes": None,
+            "wandbConfig": '{"t": 1}',
+        }
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        """Keep quiet."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        time.sleep(self.server.seconds)
+        answer: dict[str, Any] = {}
+        if self.server.status != 200:
+            answer = {"errors": [{"message": "no"}]}
+        elif self.path == "/graphql":
+            asked = json.loads(body)
+            answer = {"data": self.server.graphql(asked["query"], asked.get("variables") or {})}
+        elif self.path.endswith("/file_stream"):
+            name = self.path.split("/")[-2]
+            files = json.loads(body).get("files") or {}
+            if lines := files.get("wandb-history.jsonl"):
+                for number, line in enumerate(lines["content"], lines["offset"]):
+                    self.server.history[name][number] = json.loads(line)
+            if lines := files.get("wandb-summary.json"):
+                self.server.summary[name] = lines["content"][-1]
+        sent = json.dumps(answer).encode()
+        self.send_response(self.server.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(sent)))
+        self.end_headers()
+        self.wfile.write(sent)
+
+    do_GET = do_PUT = do_POST  # noqa: N815
+
+
+@contextmanager
+def wandb_server(status: int = 200, seconds: float = 0.0) -> Iterator[Server]:
+    """Serve with a status for every answer, after some seconds."""
+    server = Server(status, seconds)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
