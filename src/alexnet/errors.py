@@ -1,6 +1,7 @@
 """What ends a command: a mistake told in one line; and the words of such lines."""
 
 import errno
+import io
 import os
 import re
 import sys
@@ -36,8 +37,12 @@ class UserError(Exception):
 def one_line_errors() -> Iterator[None]:
     """Show a user's mistake, or a file that the machine refuses, as one line on stderr and exit with 1.
 
-    Ctrl-C exits with 130. Output that nobody reads any more (`| head`) needs no words, and exits with 141.
+    A character that the terminal's encoding lacks is shown escaped. Ctrl-C exits with 130. Output that nobody reads any
+    more (`| head`) needs no words, and exits with 141.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
         if sys.stdout is not None:  # None if the command was started without an output

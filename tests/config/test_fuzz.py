@@ -13,7 +13,7 @@ from alexnet.errors import UserError
 from alexnet.net.plan import layer_specs
 from tests.config.conftest import job
 
-MUTATIONS = 200
+MUTATIONS = 2_000
 VALUES = (
     *("0", "1", "-1", "2", "3.5", "1e-2", "1e400", "-0.0", "nan", "inf", "007", "1_000", "99999999999999999999"),
     *("true", "yes", "off", "null", "~", "???", "''", '""', "a b", "x=y", "{}", "[]", "[1]", "[2,1]", "[1,1]", "[[1]]"),

@@ -102,7 +102,7 @@ def test_a_run_is_named_after_the_weights_and_not_after_their_path(source: Path,
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
-    "no weights": (("pretrained.checkpoint=null",), r"reinit=\['fc8'\] needs pretrained.checkpoint=RUN"),
+    "no weights": (("pretrained.checkpoint=null",), r"reinit=\[fc8\] has no effect: .* without pretrained.checkpoint"),
     "another size": (
         ("scale.fc_width=48",),
         r"fc6.weight is 48 x 72 here and 32 x 72 in finished; .*'pretrained.reinit=\[fc8,fc6\]'",

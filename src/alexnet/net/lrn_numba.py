@@ -17,9 +17,10 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
+
+from alexnet.compiled import compiled
 
 COMPUTED_IN: dict[torch.dtype, type[np.floating[Any]]] = {
     torch.float32: np.float32,
@@ -34,7 +35,7 @@ BLOCK = 32
 REORDERED = {"contract", "reassoc", "nsz", "arcp"}
 """What LLVM may do to the arithmetic: not to assume that there are no NaNs, or a diverging run would not show."""
 
-_jit = njit(nogil=True, cache=True, error_model="numpy", fastmath=REORDERED)
+_jit = compiled(error_model="numpy", fastmath=REORDERED)
 
 
 @dataclass(frozen=True)

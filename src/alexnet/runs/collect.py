@@ -16,6 +16,7 @@ from alexnet.runs.result import BASELINE, Result, read_checked_result
 
 DEEPEST = 32
 """Folders within each other that are searched for runs."""
+_LEFT_BY_A_RUN = {METRICS_FILE, PREDICTIONS_FILE, FIRST_LAYER_FILE}
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def _search(path: Path, names: tuple[str, ...]) -> tuple[list[Path], list[str]]:
         if not set(names).isdisjoint([*files, *subfolders]):
             subfolders.clear()  # checkpoints and logs: no run lies within a run
             found.append(Path(folder))
+        elif RESULT_FILE in names and not _LEFT_BY_A_RUN.isdisjoint(files):
+            problems.append(f"{Path(folder, RESULT_FILE)}: missing, though other files of a run are there")
         elif subfolders and len(Path(folder).parts) - len(path.parts) >= DEEPEST:
             subfolders.clear()
             problems.append(f"{folder}: {DEEPEST} folders deep; what lies below was not searched")

@@ -46,11 +46,6 @@ class EpochRecord:
     waiting_percent: float = field(default=0.0, metadata=ADDED_LATER)
     """Share of `seconds` in which the network waited for its images."""
 
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            most = 100 if name.endswith("_error") else 1e15 if type(value) is int else math.inf
-            require(value is None or 0 <= value <= most, name, f"{value} is out of range")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
@@ -103,6 +98,9 @@ def _record(row: dict[str, str | None]) -> EpochRecord:
     """Parse one line. Columns that older files lack take their default, unknown ones are ignored."""
     columns = {column.name for column in fields(EpochRecord)}
     record: EpochRecord = decode(EpochRecord, {name: _number(row[name]) for name in columns & row.keys()})
+    for name, value in asdict(record).items():
+        most = 100 if name.endswith("_error") else 1e15 if type(value) is int else math.inf
+        require(value is None or 0 <= value <= most, name, f"{value} is out of range")
     return record
 
 

@@ -122,12 +122,22 @@ def all_gather_objects(mine: Held) -> list[Held]:
 
 
 def external_launch() -> DistributedContext | None:
-    """Return this process's place according to torchrun's or srun's variables; None if it is the only one."""
-    _translate_slurm()
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    if any(name not in os.environ for name in names):
-        return None
-    rank, size, local_rank, local_size = (int(os.environ[name]) for name in names)
+    """Return this process's place according to torchrun's or srun's variables; None if it is the only one.
+
+    Raises:
+        UserError: they are incomplete, or contradict each other.
+    """
+    try:
+        _translate_slurm()
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+        if any(name not in os.environ for name in names):
+            return None
+        rank, size, local_rank, local_size = (int(os.environ[name]) for name in names)
+        if not (0 <= rank < size and 0 <= local_rank < local_size <= size):
+            raise ValueError(f"process {rank} of {size}")
+    except (KeyError, ValueError) as error:
+        given = "the variables of srun or torchrun for this process are incomplete or contradict each other"
+        raise UserError(f"{given} ({error}): unset SLURM_STEP_NUM_TASKS and RANK to run it as a single one") from None
     if size == 1:
         return None
     return DistributedContext(rank=rank, size=size, local_rank=local_rank, local_size=local_size)

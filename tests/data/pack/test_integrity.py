@@ -47,11 +47,12 @@ def test_verify_names_the_file(pack: Pack, damage: str, capsys: pytest.CaptureFi
     main(["verify", str(pack.path)])
     assert "all as they were written" in capsys.readouterr().out
     shard = pack.path / f"train-00000.{pack.encoding}"
+    files = len(list(pack.path.iterdir())) - 1  # all but pack.json
     DAMAGES[damage](shard)
     with pytest.raises(SystemExit, match="1"):
         main(["verify", str(pack.path)])
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and f"1 of {len(pack.files)} files" in said
+    assert said.count("\n") == 1 and f"1 of {files} files" in said
     assert shard.name in said
     with pytest.raises(UserError, match=shard.name):
         open_pack(pack.path)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit
 from torch import Tensor
 
+from alexnet.compiled import compiled
 from alexnet.config.values import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import CropGeometry, color_scale, pca_directions
 from alexnet.data.batches.plan import EpochPlan
@@ -48,7 +48,7 @@ class NumbaAugmenter:
         return torch.from_numpy(out[:n]).permute(0, 3, 1, 2)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _augment(
     images: npt.NDArray[np.uint8],
     rows: npt.NDArray[np.int64],
@@ -92,7 +92,7 @@ def _augment(
                 _normalize(images, pixel + down, means, mean + down, shift, scale, target, to)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _normalize(
     pixels: Any, start: int, means: Any, first_mean: int, shift: Any, scale: np.float32, target: Any, first: int
 ) -> None:
@@ -106,7 +106,7 @@ def _normalize(
         target[to + x] = (np.float32(pixels[pixel + x]) - means[mean + x] + shift[x]) * scale
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _flip(pixels: Any, start: int, line: Any) -> None:
     """Fill `line` with the pixels from `start` on in reverse order."""
     one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)

@@ -21,6 +21,7 @@ Nothing in a pack is ever unpickled. `alexnet.data.pack.writer` makes packs.
 
 import hashlib
 import json
+import os
 import threading
 from contextlib import closing
 from dataclasses import dataclass
@@ -35,13 +36,19 @@ from alexnet.data.pack.statistics import PixelStats
 from alexnet.data.progress import progress
 from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.errors import UserError
+from alexnet.received import MIB, Forms, damage_named, map_array, open_regular, parse_json, read_regular
 
 FORMAT = "alexnet pack"
 VERSION = 2
 READABLE = (1, VERSION)  # version 1 knew raw images in the order of the labels, which version 2 writes alike
 ENCODINGS = ("raw", "jpeg")
 FOR_PEOPLE = ("rejected.txt", "unusual.txt", "unused.txt", "duplicates.txt", "summary.md", "contact.png")
-"""Nothing depends on these files, and they may be deleted."""
+"""Nothing depends on these files, and they may be deleted; `pack.json` lists them apart."""
+SPLITS = ("train", "val", "test")
+LARGEST_HEADER = 64 * MIB
+LARGEST_FILE = 2**62
+LARGEST_IMAGE = 2**14
+"""Pixels a side."""
 FULL_CHECK_BYTES = 2**30
 """Packs up to this size (a second of SHA-256) are compared with their checksums when opened, larger ones by size."""
 
@@ -93,21 +100,21 @@ def open_pack(path: Path) -> Pack:
             damage = _file_damage(path, name, entry, contents=in_full or name.endswith(".npy"))
             if damage:
                 raise _damaged(path / name, damage)
-        size, class_names = int(header["image_size"]), [str(name) for name in header["class_names"]]
+        size, class_names = header["image_size"], header["class_names"]
         splits = {}
         for name, entry in header["splits"].items():
             splits[name] = split = open_split(path, entry, header["encoding"], header["image_size"])
             if len(split) != entry["images"]:
                 raise ValueError(f"{name} has {entry['images']} images and {len(split)} labels")
-            if split.labels.dtype != np.int64 or split.labels.min() < 0 or split.labels.max() >= len(class_names):
+            if split.labels.min() < 0 or split.labels.max() >= len(class_names):
                 raise ValueError(f"{name} has labels that name no class")
-        if "train" not in splits:
-            raise KeyError("train")
-        mean_image = np.load(path / "mean.npy", allow_pickle=False)
-        if mean_image.dtype != np.float32 or mean_image.shape != (size, size, 3):
-            raise ValueError("mean.npy is no image of this size")
+        mean_image = np.array(map_array(path / "mean.npy", f"float32 [{size}, {size}, 3]", Forms()))
+        if not ((mean_image >= 0) & (mean_image <= 255)).all():  # also NaN
+            raise ValueError("mean.npy is no mean of images")
         shapes = {"covariance": (3, 3), "eigenvalues": (3,), "eigenvectors": (3, 3)}
         colors = {key: np.array(header["statistics"][key], np.float64).reshape(shape) for key, shape in shapes.items()}
+        if not all(np.isfinite(numbers).all() for numbers in colors.values()):
+            raise ValueError("its statistics are not finite")
         return Pack(
             path=path,
             encoding=header["encoding"],
@@ -118,7 +125,9 @@ def open_pack(path: Path) -> Pack:
             fingerprint=_fingerprint(header),
             files=header["files"],
         )
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever numpy says of files that nobody wrote with it
         raise _damaged(path / "pack.json", f"it has an unusable entry ({type(error).__name__}: {error})") from None
 
 
@@ -129,14 +138,12 @@ def open_split(path: Path, entry: dict[str, Any], encoding: str, image_size: int
         ValueError: the files do not fit each other.
     """
 
-    def load(name: str) -> Any:
-        """An array in the page cache rather than in memory, where every process would have its own."""
-        return np.asarray(np.load(path / entry[name], mmap_mode="r", allow_pickle=False))
-
-    shards = [path / shard for shard in entry["shards"]]
+    forms, shards = Forms(), [path / shard for shard in entry["shards"]]
+    labels = map_array(path / entry["labels"], "int64 [N]", forms)
     if encoding == "jpeg":
-        return JpegSplit(shards, image_size, load("labels"), load("spans"))
-    return RawSplit(shards, image_size, load("labels"), load("order") if "order" in entry else None)
+        return JpegSplit(shards, image_size, labels, map_array(path / entry["spans"], "int64 [N, 2]", forms))
+    order = map_array(path / entry["order"], "int64 [N]", forms) if "order" in entry else None
+    return RawSplit(shards, image_size, labels, order)
 
 
 def verify(path: Path, *, show_progress: bool = True) -> VerifyReport:
@@ -145,7 +152,9 @@ def verify(path: Path, *, show_progress: bool = True) -> VerifyReport:
     Raises:
         UserError: there is no pack, its `pack.json` cannot be read, or its parts do not fit each other.
     """
-    files: dict[str, dict[str, Any]] = _read_header(path)["files"]
+    header = _read_header(path)
+    for_people = header.get("for_people", {})
+    files = header["files"] | {name: entry for name, entry in for_people.items() if os.path.lexists(path / name)}
     total, damage = _total_bytes(files), {}
     check = partial(_file_damage, path, contents=True)
     with (
@@ -218,10 +227,12 @@ def _read_header(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: there is no such pack")
     if not is_pack(path):
         raise UserError(f"{path} is not a pack, or a half-copied one: it has no pack.json. Make one: alexnet prepare")
+    file = path / "pack.json"
     try:
-        header = json.loads((path / "pack.json").read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise _damaged(path / "pack.json", f"it cannot be read ({error})") from None
+        with damage_named(file):
+            header = parse_json(read_regular(file, most=LARGEST_HEADER))
+    except UserError as error:
+        raise _damaged(file, f"it cannot be read ({str(error).removeprefix(f'{file}: ')})") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UserError(f"{path}: its pack.json is not that of an {FORMAT}; give the path of another pack")
     if header.get("version") not in READABLE or header.get("encoding") not in ENCODINGS:
@@ -229,23 +240,59 @@ def _read_header(path: Path) -> dict[str, Any]:
         readable = f"versions {READABLE[0]} to {READABLE[-1]}, {' or '.join(ENCODINGS)}"
         raise UserError(f"{path} is a pack of {form}; supported: {readable}; run `alexnet prepare` again")
     if header["version"] > 1 and header.get("checksum") != header_checksum(header):
-        raise _damaged(path / "pack.json", "its contents have changed since it was written (checksum differs)")
+        raise _damaged(file, "its contents have changed since it was written (checksum differs)")
+    try:
+        _check_header(header)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(file, f"it has an unusable entry ({type(error).__name__}: {error})") from None
     return header
 
 
+def _check_header(header: dict[str, Any]) -> None:
+    """Check what the reading of the other files relies on: types, and that every file is in the pack and listed.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: an entry is missing or cannot be used.
+    """
+    size, names, files, splits = (header[key] for key in ("image_size", "class_names", "files", "splits"))
+    if type(size) is not int or not 1 <= size <= LARGEST_IMAGE:
+        raise ValueError(f"image_size {size!r}")
+    if type(names) is not list or not names or any(type(name) is not str for name in names):
+        raise ValueError("class_names are not a list of names")
+    for name, entry in [*files.items(), *header.get("for_people", {}).items()]:
+        if name in ("", ".", "..", "pack.json") or set(name) & set("/\\:\0") or not name.isprintable():
+            raise ValueError(f"{name!r} is no file inside of the pack")
+        if type(entry["bytes"]) is not int or entry["bytes"] < 0 or type(entry["sha256"]) is not str:
+            raise ValueError(f"the size or checksum of {name!r}")
+    if "train" not in splits or not splits.keys() <= set(SPLITS):
+        raise ValueError(f"splits {', '.join(map(repr, splits))}; known: {', '.join(SPLITS)}, the first is needed")
+    used = ["mean.npy"]
+    for entry in splits.values():
+        if type(entry["images"]) is not int or type(entry["shards"]) is not list or not entry["shards"]:
+            raise ValueError("images and shards of a split")
+        arrays = ("labels", "spans") if header["encoding"] == "jpeg" else ("labels",)
+        used += [*entry["shards"], *(entry[name] for name in arrays), *([entry["order"]] if "order" in entry else [])]
+    if unlisted := [name for name in used if name not in files]:
+        raise ValueError(f"{unlisted[0]!r} is used and not among its files: missing, or outside of the pack")
+
+
 def _total_bytes(files: dict[str, dict[str, Any]]) -> int:
-    return sum(int(entry["bytes"]) for entry in files.values())
+    return sum(entry["bytes"] for entry in files.values())
 
 
 def _file_damage(path: Path, name: str, entry: dict[str, Any], *, contents: bool) -> str | None:
     """How a file of a pack differs from its entry in `pack.json`; None if it does not."""
     file = path / name
-    if Path(name).name != name or not file.is_file():  # names cannot lead out of the pack
-        return "the file is missing"
-    if file.stat().st_size != entry["bytes"]:
-        return f"it has {file.stat().st_size:,} bytes instead of {entry['bytes']:,}"
-    if contents and file_sha256(file) != entry["sha256"]:
-        return "its contents have changed since it was written (SHA-256 differs)"
+    try:
+        with damage_named(file), open_regular(file, most=LARGEST_FILE) as stream:
+            held = os.fstat(stream.fileno()).st_size
+            if held != entry["bytes"]:
+                return f"it has {held:,} bytes instead of {entry['bytes']:,}"
+            if contents and hashlib.file_digest(stream, "sha256").hexdigest() != entry["sha256"]:
+                return "its contents have changed since it was written (SHA-256 differs)"
+    except UserError as error:
+        what = str(error).removeprefix(f"{file}: ")
+        return "the file is missing" if what == "missing" else what
     return None
 
 

@@ -50,6 +50,8 @@ class Shards:
             if file not in self.paths:
                 file.unlink()
         for path, size in zip(self.paths, self._sizes, strict=True):
+            if path.stat().st_size < size:
+                raise ValueError(f"{path.name} is shorter than its journal says")
             os.truncate(path, size)
 
     def sync(self) -> None:

@@ -106,7 +106,8 @@ class JpegSplit(Split):
         self._starts = np.concatenate([[0], np.cumsum([len(shard) for shard in self._shards])])
         if len(byte_ranges) != len(labels) or byte_ranges.shape[1:] != (2,):
             raise ValueError(f"there are {len(labels)} labels and {len(byte_ranges)} images")
-        if byte_ranges.min() < 0 or (byte_ranges[:, 0] + byte_ranges[:, 1]).max() > self._starts[-1]:
+        ends = byte_ranges[:, 0] + byte_ranges[:, 1]  # no more than 64 bits hold, as neither is beyond the end
+        if byte_ranges.min() < 0 or byte_ranges.max() > self._starts[-1] or ends.max() > self._starts[-1]:
             raise ValueError("an image lies outside the shards")
 
     def gather(self, indices: Indices, out: Images | None = None) -> Images:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from alexnet.compiled import compiled
 
 _LINE = 3 * 2**15  # values whose products are summed in 32 bits: 2^15 pixels of 255^2 are less than 2^31
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # channels whose products are summed
@@ -73,7 +74,7 @@ class RunningPixelStats:
         )
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _add_up(images: npt.NDArray[np.uint8], sums: npt.NDArray[np.int64], products: npt.NDArray[np.int64]) -> None:
     """Add uint8 [n, P * 3] to the sums of every value [P * 3] and to those of products of two channels [6]."""
     for image in images:
@@ -83,7 +84,7 @@ def _add_up(images: npt.NDArray[np.uint8], sums: npt.NDArray[np.int64], products
             _add_products(image[start : start + _LINE], products)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _add_products(line: npt.NDArray[np.uint8], products: npt.NDArray[np.int64]) -> None:
     """Add in 32 bits, which are enough for a line, with unsigned indices: both let the compiler vectorize."""
     one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)

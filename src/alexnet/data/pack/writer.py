@@ -22,11 +22,20 @@ import numpy.typing as npt
 
 from alexnet.data.jpeg import JpegQuality, decode_into, encode
 from alexnet.data.pack.duplicates import Digests
-from alexnet.data.pack.pack import FORMAT, VERSION, Pack, file_sha256, header_checksum, open_pack, open_split
+from alexnet.data.pack.pack import (
+    FOR_PEOPLE,
+    FORMAT,
+    VERSION,
+    Pack,
+    file_sha256,
+    header_checksum,
+    open_pack,
+    open_split,
+)
 from alexnet.data.pack.shards import PIECE, Shards
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
 from alexnet.data.threads import ParallelMap
-from alexnet.errors import UserError, printable
+from alexnet.errors import UserError, first_line, printable
 from alexnet.files import replace_file
 
 SHARD_BYTES = 2**30
@@ -84,6 +93,9 @@ class PackWriter:
         self._written = time.monotonic()
 
     def __enter__(self) -> Self:
+        links = [place for place in (self._partial, *self._partial.rglob("*")) if place.is_symlink()]
+        if links:  # in a shared folder of packs anybody could plant one
+            raise UserError(f"{links[0]}: a symbolic link, which is not followed; remove it and repeat the command")
         try:
             if not self._resumes():
                 self.discarded = (self._partial / _JOURNAL).exists()
@@ -94,6 +106,9 @@ class PackWriter:
                 shards.cut()
         except OSError as error:
             raise self._unwritable(error) from None
+        except (ValueError, LookupError, TypeError) as error:
+            what = f"the unfinished work there is damaged ({first_line(error)})"
+            raise UserError(f"{self._partial}: {what}; delete it and repeat the command") from None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -249,12 +264,13 @@ class PackWriter:
         return total.statistics()
 
     def _write_header(self, splits: dict[str, Any], statistics: PixelStats, made: dict[str, Any], threads: int) -> None:
-        files = sorted(file for file in self._folder.iterdir() if file.suffix in (".npy", f".{self.encoding}"))
         unusual = {name: ", ".join(notes) for name, notes in self.unusual.items()}
         for file, listed in (("rejected.txt", self.rejected), ("unusual.txt", unusual)):
             if listed:
                 lines = (f"{printable(name)}\t{what}\n" for name, what in sorted(listed.items()))
                 (self._folder / file).write_text("".join(lines), encoding="utf-8", errors="backslashreplace")
+        # Without the header itself, which an interrupted writer may have left.
+        files = sorted(file for file in self._folder.iterdir() if "pack.json" not in file.name)
         with closing(ParallelMap(file_sha256, files, threads)) as sums:
             pairs = zip(files, sums, strict=True)
             entries = {file.name: {"bytes": file.stat().st_size, "sha256": sha256} for file, sha256 in pairs}
@@ -269,7 +285,8 @@ class PackWriter:
             "made": {**made, "rejected": len(self.rejected), "unusual": self.unusual_counts},
             "statistics": {name: getattr(statistics, name).tolist() for name in figures},
             "class_names": self.class_names,
-            "files": entries,
+            "files": {name: entry for name, entry in entries.items() if name not in FOR_PEOPLE},
+            "for_people": {name: entry for name, entry in entries.items() if name in FOR_PEOPLE},
         }
         header["checksum"] = header_checksum(header)
         replace_file(self._folder / "pack.json", (json.dumps(header, indent=1) + "\n").encode())

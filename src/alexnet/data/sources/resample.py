@@ -8,7 +8,8 @@ depend on the version that made it. Compiled, because half of all time in prepar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from alexnet.compiled import compiled
 
 _BITS = 22  # fractional bits of a weight: 32 less 8 for the pixel and 2 for the filter's overshoot, as in Pillow
 
@@ -34,7 +35,7 @@ def center_square(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.ui
     return square.reshape(size, size, 3)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _taps(pixels: int, start: float, stop: float, size: int) -> _Taps:
     """Weight the pixels of a line for `size` target pixels that share its span from `start` to `stop`."""
     scale = (stop - start) / size
@@ -57,7 +58,7 @@ def _taps(pixels: int, start: float, stop: float, size: int) -> _Taps:
     return first, count, weights
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _filter_rows(
     source: _Pixels, first: npt.NDArray[np.int64], count: npt.NDArray[np.int64], weights: npt.NDArray[np.int32],
     target: _Pixels,
@@ -82,7 +83,7 @@ def _filter_rows(
             out[end + two] = blue >> _BITS
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _filter_columns(
     source: _Pixels, first: npt.NDArray[np.int64], count: npt.NDArray[np.int64], weights: npt.NDArray[np.int32],
     target: _Pixels,
