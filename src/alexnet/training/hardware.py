@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
@@ -123,7 +124,9 @@ class OwnDeviceEnvironment(TorchElasticEnvironment):
         return 0
 
 
-def trainer_options(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> dict[str, Any]:
+def trainer_options(
+    hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS, *plugins: CheckpointIO
+) -> dict[str, Any]:
     """Return options for Lightning's trainer."""
     options: dict[str, Any] = {
         "accelerator": choose_device(hardware.accelerator).type,
@@ -132,17 +135,18 @@ def trainer_options(hardware: HardwareConfig, world: DistributedContext = SINGLE
     }
     if world.size == 1:
         # Named explicitly: on Slurm, Lightning would otherwise requeue jobs itself.
-        return options | {"devices": 1, "plugins": [LightningEnvironment()]}
+        return options | {"devices": 1, "plugins": [LightningEnvironment(), *plugins]}
     # srun --gpus-per-task=1 shows each process its own GPU, as number 0.
     own_gpu = choose_device(hardware.accelerator).type == "cuda" and gpu_count() == 1
     environment = OwnDeviceEnvironment() if own_gpu else TorchElasticEnvironment()
-    local_size = 1 if own_gpu else world.local_size
     strategy = (
         TwoDevicesStrategy(cluster_environment=environment)
         if world.devices > 1
         else DDPStrategy(cluster_environment=environment, **DDP_OPTIONS)
     )
-    return options | {"devices": local_size, "num_nodes": world.size // local_size, "strategy": strategy}
+    local_size = 1 if own_gpu else world.local_size
+    nodes = {"devices": local_size, "num_nodes": world.size // local_size}
+    return options | nodes | {"strategy": strategy, "plugins": [*plugins]}
 
 
 def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:

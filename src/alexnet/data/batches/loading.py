@@ -3,6 +3,7 @@
 Nothing here is random or depends on timing: the epoch plan says which images are in a batch and what happens to them.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,10 @@ from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.splits import Indices, Split
 from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.devices import pins_memory
+from alexnet.errors import UserError, first_line
 from alexnet.parts import Replica
+
+logger = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
 
@@ -91,7 +95,14 @@ class Loader(Generic[Made]):
     def _hand_out(self, batches: Iterator[Made]) -> Iterator[Made]:
         while True:
             start = time.perf_counter()
-            batch = next(batches, None)
+            try:
+                batch = next(batches, None)
+            except UserError:
+                raise
+            except Exception as error:
+                logger.exception("batch %d", self._done + 1)
+                cause = f"{type(error).__name__}: {first_line(error)}"
+                raise UserError(f"batch {self._done + 1} of an epoch cannot be loaded: {cause}") from error
             self.data_wait_seconds += time.perf_counter() - start
             if batch is None:
                 return
