@@ -79,7 +79,8 @@ class ParallelMap(Generic[Item, Result], Iterator[Result]):
         self._work, self._items = work, iter(items)
         self._threads: list[threading.Thread] = []
         alone = threads == 1 and ahead is None
-        self._pool = None if alone else ThreadPoolExecutor(threads, initializer=self._enlist)
+        # No method of this object: the threads would hold it, and those of an abandoned one would never end.
+        self._pool = None if alone else ThreadPoolExecutor(threads, initializer=_enlist, initargs=(self._threads,))
         self._ahead = 2 * threads if ahead is None else ahead
         self._waiting: deque[Future[Result]] = deque()
 
@@ -99,9 +100,6 @@ class ParallelMap(Generic[Item, Result], Iterator[Result]):
         self.close()
         raise StopIteration
 
-    def _enlist(self) -> None:
-        self._threads.append(threading.current_thread())
-
     def _result(self, future: Future[Result]) -> Result:
         """Wait for a result, but not for that of a thread that has ended, as for lack of memory."""
         while not wait([future], timeout=LOOK_SECONDS).done:
@@ -115,3 +113,7 @@ class ParallelMap(Generic[Item, Result], Iterator[Result]):
         self._waiting.clear()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+
+def _enlist(threads: list[threading.Thread]) -> None:
+    threads.append(threading.current_thread())
