@@ -124,7 +124,7 @@ def _loader(pack: Pack, kind: str, threads: int | None) -> Any:
     color = ColorConfig(std=0.1, magnitude="std")
     geometry = CropGeometry(image_size=SIZE, crop_size=CROP)
     augment = NumbaAugmenter(pack.statistics, geometry, crops=crops, color=color, color_on=True)
-    ready = AugmentedBatches(split, plan, augment, batch_size=BATCH, threads=threads or 1)
+    ready = AugmentedBatches(split, plan, augment, parts=batch_parts(len(split), BATCH), threads=threads or 1)
     make: Any = ready if kind == "float32" else RawBatches(split, plan, torch.device("cpu"))
     if threads is not None:
         return Loader(make, parts=batch_parts(len(split), BATCH), threads=threads)

@@ -19,7 +19,8 @@ from rich.console import Console
 from alexnet.config.compose import register
 from alexnet.config.job import Job, check
 from alexnet.data.pack.pack import Pack
-from alexnet.training.callbacks import LrSchedule, checkpoint_callbacks
+from alexnet.training.callbacks import LrSchedule
+from alexnet.training.checkpoints import WholeCheckpoints, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.display import RunDisplay
 from alexnet.training.fit import preflight, silence_lightning
@@ -27,6 +28,7 @@ from alexnet.training.hardware import trainer_options
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 from alexnet.training.preemption import Preemption
+from alexnet.training.world import SINGLE_PROCESS
 from measuring import Parts, Stopwatch, as_plain, interleaved, one_core, print_table, save
 
 EPOCHS = 3
@@ -37,7 +39,7 @@ def run_loop(job: Job, pack: Pack, folder: Path) -> Parts:
     watch, history = Stopwatch(), History(folder)
     module, data = AlexNetModule(job.config, job.tree, pack), PackDataModule(pack, job.config)
     trainer = L.Trainer(
-        **trainer_options(job.config.hardware),
+        **trainer_options(job.config.hardware, SINGLE_PROCESS, WholeCheckpoints(folder)),
         max_epochs=EPOCHS,
         limit_val_batches=0,
         logger=False,

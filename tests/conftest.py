@@ -8,6 +8,10 @@ from typing import Any
 
 # Before torch is loaded, and for the processes that tests start: threads that spin while they wait double the time.
 os.environ |= {"OMP_WAIT_POLICY": "PASSIVE"}
+# Tests expect a CPU's numbers: with a GPU they neither see it nor compile for it, unless GPU_TESTS=1 asks for those of
+# the GPU. Triton's kernels run in its interpreter.
+if os.environ.get("GPU_TESTS") != "1":
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1"}
 
 import pytest
 import torch

@@ -1,29 +1,72 @@
 """Files written whole or not at all, and locks between processes."""
 
+import logging
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from alexnet.errors import UserError
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes | memoryview, *, former: Path | None = None) -> None:
     """Write a temporary file next to `path` and rename it, so that no reader ever meets half of it.
 
-    Neither a link at `path` nor one at the temporary name is followed.
+    Content and name are on the disk when this returns, also after a power cut. The file that was there is kept as
+    `former`, if that is given. Neither a link at `path` nor one at the temporary name is followed.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
     try:
+        temporary.unlink(missing_ok=True)
         with temporary.open("xb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if former is not None:
+            path.replace(former)
         temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say where
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where the system can."""
+    if os.name == "nt":  # opens no folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems cannot
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def unlinked(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a file as `open` would, but through no symbolic link: for `opener=`."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+class LogFile(logging.FileHandler):
+    """A log file that is written through no symbolic link: one in its place is removed."""
+
+    def __init__(self, filename: str, *arguments: Any, **options: Any) -> None:
+        if (path := Path(filename)).is_symlink():
+            path.unlink()
+        super().__init__(filename, *arguments, **options)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Leave a full disk to the run, which says it in one line."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -30,6 +30,11 @@ class Replica:
     index: int = 0
     count: int = 1
 
-    def part(self, images: int) -> Shard:
-        """Return the part of a batch that this replica sees; may be empty."""
-        return shard_of(images, index=self.index, parts=self.count)
+    def part(self, images: int, *, turn: int = 0, turns: int = 1) -> Shard:
+        """Return the part of a batch that this replica sees, or what it sees of it in one of several turns.
+
+        May be empty.
+        """
+        own = shard_of(images, index=self.index, parts=self.count)
+        seen = shard_of(own.count, index=turn, parts=turns)
+        return Shard(first=own.first + seen.first, count=seen.count, whole=images)

@@ -308,7 +308,7 @@ def _lines(value: Any, *, levels: int, indent: str = "") -> str:
 def keep(outcome: Outcome) -> None:
     """Record an outcome for this machine and number of threads."""
     recorded = read_trace(outcome.job.case)
-    mine = recorded.setdefault(outcome.machine["key"], {"masks": outcome.machine["masks"]})
+    mine = recorded.setdefault(outcome.machine["key"], {})
     mine[str(outcome.job.threads)] = outcome.figures
     write_trace(outcome.job.case, recorded)
 
@@ -324,10 +324,9 @@ def _of_its_numerics(machine: dict[str, Trace], outcome: Outcome) -> Trace | Non
 
 
 def other_trace(outcome: Outcome) -> Trace | None:
-    """What is recorded for some machine that draws the same dropout masks, by code of the same NUMERICS."""
+    """What is recorded for some other machine, which draws the same numbers and rounds otherwise."""
     machines = read_trace(outcome.job.case).values()
-    alike = (machine for machine in machines if machine["masks"] == outcome.machine["masks"])
-    return next((trace for machine in alike if (trace := _of_its_numerics(machine, outcome))), None)
+    return next((trace for machine in machines if (trace := _of_its_numerics(machine, outcome))), None)
 
 
 def differences(found: Trace, expected: Trace) -> list[str]:

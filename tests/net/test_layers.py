@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.net.layers import ACTIVATIONS, CeilModeConv2d, GroupedLinear, LocallyConnected2d, NonInvertedDropout
+from alexnet.net.layers import ACTIVATIONS, CeilModeConv2d, GroupedLinear, LocallyConnected2d
 
 
 @settings(max_examples=30, deadline=None)
@@ -50,20 +50,6 @@ def test_conv1_hangs_three_pixels_over_the_right_and_bottom_edge_only() -> None:
     assert y[0, 0] == 3 * 11 * 11
     assert y[-1, 0] == y[0, -1] == 3 * 11 * 8
     assert y[-1, -1] == 3 * 8 * 8
-
-
-def test_dropout_masks_without_scaling_and_halves_at_test() -> None:
-    layer = NonInvertedDropout(0.5)
-    x = torch.full((400, 500), 3.0, requires_grad=True)
-    torch.manual_seed(0)
-    y = layer(x)
-    assert set(y.unique().tolist()) == {0.0, 3.0}
-    # 200,000 draws: five standard deviations of the kept share are 0.0056
-    assert abs((y > 0).double().mean().item() - 0.5) < 0.0056
-    (grad,) = torch.autograd.grad(y.sum(), x)
-    assert torch.equal(grad, (y > 0).float())
-    layer.eval()
-    assert torch.equal(layer(x), x * 0.5)
 
 
 def test_column_linear_is_linear_with_one_group_and_block_diagonal_with_two() -> None:

@@ -1,15 +1,17 @@
 """LRN by each of its backends against the printed formula in float64, numerical gradients and torch's own layer."""
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from alexnet.net import lrn, lrn_numba
+from alexnet.net import lrn, lrn_numba, threads
 from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
 
 PLANES, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
@@ -98,7 +100,7 @@ def test_lrn_of_bfloat16_is_float32_rounded_at_the_end(layout: torch.memory_form
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_threads_change_nothing(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lrn_numba, "SMALLEST_PART", 100)
+    monkeypatch.setattr(threads, "SMALLEST_PART", 100)
     a, grad = (torch.randn(3, 12, 7, 5).to(dtype).contiguous(memory_format=CHANNELS_LAST) for _ in range(2))
     one = both(a, grad)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
@@ -133,7 +135,7 @@ def test_without_a_working_numba_there_is_a_warning_and_the_same_result(monkeypa
     lrn.numba_available.cache_clear()
     monkeypatch.setitem(sys.modules, "alexnet.net.lrn_numba", None)  # importing it fails
     try:
-        with pytest.warns(UserWarning, match="without compiled loops.*lrn_numba"):
+        with pytest.warns(UserWarning, match="without numba.*lrn_numba"):
             found = both(a, grad)
     finally:
         lrn.numba_available.cache_clear()
@@ -223,3 +225,30 @@ def test_within_channel_lrn_equals_its_formula(
 def test_within_channel_lrn_gradient_is_the_numerical_one(size: int, beta: float, layout: torch.memory_format) -> None:
     a = torch.randn(2, 3, 5, 4, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
     assert torch.autograd.gradcheck(WithinChannelLRN(size=size, alpha=0.3, beta=beta), (a,))
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that an operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor) and out.dtype == torch.float32 and func is not torch.ops.aten.detach.default:
+            self.numbers = max(self.numbers, out.numel())
+        return out
+
+
+@pytest.mark.parametrize("layer", [LocalResponseNorm(columns=2, size=5, k=2.0, alpha=1e-4, beta=0.75),
+                                   WithinChannelLRN(size=5, alpha=1e-3, beta=0.75)])  # fmt: skip
+def test_device_without_kernels_normalizes_in_bounded_memory(layer: nn.Module) -> None:
+    """conv1's maps of 256 images in bfloat16: float32 exists of a block alone. `meta` stands for the device."""
+    a = torch.empty(256, 96, 55, 55, dtype=torch.bfloat16, device="meta").contiguous(memory_format=CHANNELS_LAST)
+    a.requires_grad_()
+    with Largest() as largest:
+        layer(a).backward(torch.empty_like(a))
+    assert 0 < largest.numbers <= 1.2 * lrn.GPU_BLOCK  # with the zeros around a window

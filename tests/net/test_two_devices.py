@@ -159,7 +159,3 @@ def test_odd_numbers_are_halved_as_torch_halves_them(compose: Compose) -> None:
 def test_what_cannot_be_halved_is_refused(overrides: tuple[str, ...], wrong: str, compose: Compose) -> None:
     with pytest.raises(UserError, match=wrong):
         check_two_devices(compose(*overrides))
-
-
-def test_without_normalisation_columns_of_windows_do_not_matter(compose: Compose) -> None:
-    check_two_devices(compose("lrn=none", "lrn.across_columns=true"))

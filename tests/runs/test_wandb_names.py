@@ -10,14 +10,11 @@ from alexnet.runs.wandb_names import check_login, tags
 
 
 def test_an_online_run_without_a_login_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Api:
-        api_key: str | None = None
-
-    monkeypatch.setattr("wandb.api", Api())
+    monkeypatch.setattr("alexnet.runs.wandb_names.api_key", lambda _: None)
     with pytest.raises(UserError, match="wandb login"):
         check_login("online")
     check_login("offline")
-    monkeypatch.setattr(Api, "api_key", "0" * 40)
+    monkeypatch.setattr("alexnet.runs.wandb_names.api_key", lambda _: "0" * 40)
     check_login("online")
 
 

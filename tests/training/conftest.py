@@ -90,7 +90,7 @@ def state(directory: Path) -> dict[str, torch.Tensor]:
     """Everything that training has moved: weights, statistics, and the optimiser's velocities."""
     saved = checkpoint(directory)
     velocities = saved["optimizer_states"][0]["state"]
-    return saved["state_dict"] | {f"velocity {key}": entry["velocity"] for key, entry in velocities.items()}
+    return saved["state_dict"] | {f"velocity {key}": entry["momentum_buffer"] for key, entry in velocities.items()}
 
 
 def assert_same_training(one: Path, other: Path) -> None:

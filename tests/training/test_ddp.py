@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,14 +17,17 @@ from alexnet.config.job import Job
 from alexnet.data.batches.loading import batch_parts
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
+from alexnet.net.dropout import dropouts
 from alexnet.parts import Replica
 from alexnet.runs.result import read_result
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.history import EpochRecord
 from alexnet.training.module import AlexNetModule
+from alexnet.training.preemption import Preempted
 from alexnet.training.world import DistributedContext, detect, external_launch
 from tests.training import bodies
-from tests.training.conftest import MakeJob, epochs, execute, state
+from tests.training.conftest import MakeJob, checkpoint, epochs, execute, state
+from tests.training.test_preemption import signal_in
 
 STEADY = ("optimizer.lr=0.001", "data.shapes.val_per_class=1", "hardware.threads=1", "optimizer.batch_size=17")
 """60 images in batches of 17, the last of 9: no two or three processes get equal parts. Without a gentle rate, rounding
@@ -100,11 +104,16 @@ def test_run_one_process_fails_or_dies_is_one_line(
 
 
 def test_loss_of_two_copies_has_the_gradient_of_one_network(tiny: MakeJob) -> None:
-    """The mean over copies, as DDP takes it, under the same dropout masks; the second batch leaves one copy nothing."""
-    job = tiny("optimizer.batch_size=59")
-    pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
+    """The mean over copies, as DDP takes it, under the same dropout masks; the second batch leaves one copy nothing.
 
-    def gradients(replica: Replica) -> list[list[torch.Tensor]]:
+    The same of one copy that computes each batch in two turns, whose mean Lightning takes.
+    """
+    pack = None
+
+    def gradients(replica: Replica, *, turns: int = 1) -> list[list[torch.Tensor]]:
+        nonlocal pack
+        job = tiny("optimizer.batch_size=59", f"hardware.accumulate_grad_batches={turns}")
+        pack = pack or open_data(job.config.data, job.config.scale.image_size, show_progress=False)
         module = AlexNetModule(job.config, job.tree, pack, replica)
         data = PackDataModule(pack, job.config, replica)
         module._trainer = SimpleNamespace(global_step=0)  # type: ignore[assignment]
@@ -115,10 +124,67 @@ def test_loss_of_two_copies_has_the_gradient_of_one_network(tiny: MakeJob) -> No
             found.append([weight.grad.clone() for weight in module.net.parameters() if weight.grad is not None])
         return found
 
-    halves = [gradients(Replica(index=index, count=2)) for index in range(2)]
-    for whole, *parts in zip(gradients(Replica(index=0, count=1)), *halves, strict=True):
-        for expected, one, other in zip(whole, *parts, strict=True):
-            torch.testing.assert_close((one + other) / 2, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
+    first, second = (gradients(Replica(index=index, count=2)) for index in range(2))
+    turns = gradients(Replica(), turns=2)
+    for number, whole in enumerate(gradients(Replica())):
+        for parts in ((first[number], second[number]), turns[2 * number : 2 * number + 2]):
+            for expected, one, other in zip(whole, *parts, strict=True):
+                tolerance = {"rtol": 1e-4, "atol": 1e-6 * float(expected.abs().max())}
+                torch.testing.assert_close((one + other) / 2, expected, **tolerance)
+
+
+def drawn_masks(module: AlexNetModule, data: PackDataModule) -> list[torch.Tensor]:
+    """The dropout masks of an epoch of one update, one for each layer, of this process's images."""
+    masks: list[list[torch.Tensor]] = []
+    for layer in dropouts(module.net.named_modules()).values():
+        masks.append([])
+        layer.register_forward_pre_hook(lambda _, inputs: torch.ones_like(inputs[0]))
+        layer.register_forward_hook(lambda *call, kept=masks[-1]: kept.append(call[-1].detach()))
+    for index, batch in enumerate(data.train_dataloader()):
+        module.loss(batch, index)
+    return [torch.cat(kept) for kept in masks]
+
+
+def test_masks_are_those_of_one_process_however_a_batch_is_divided(
+    tiny: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """32 images at once; 16 in each of two processes; 16 in each of two turns; and on a device without loops."""
+
+    def masks(*overrides: str, replica: Replica = Replica()) -> list[torch.Tensor]:
+        few = "data.shapes.train_per_class=2"  # 40 images, of which 32 and 8 make a batch
+        job = tiny("optimizer.batch_size=32", few, *overrides)
+        pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
+        module = AlexNetModule(job.config, job.tree, pack, replica)
+        module._trainer = SimpleNamespace(global_step=7)  # type: ignore[assignment]
+        return drawn_masks(module, PackDataModule(pack, job.config, replica))
+
+    expected = masks()
+    assert [len(kept) for kept in expected] == [40, 40] and 0.4 < float(expected[0].mean()) < 0.6
+    halves = [masks(replica=Replica(index=index, count=2)) for index in range(2)]
+    for layer, whole in enumerate(expected):
+        for first, size in ((0, 32), (32, 8)):
+            half = slice(first // 2, (first + size) // 2)
+            together = torch.cat([mine[layer][half] for mine in halves])
+            assert torch.equal(together, whole[first : first + size])
+    in_turns = masks("hardware.accumulate_grad_batches=2")
+    monkeypatch.setattr("alexnet.net.dropout.numba_available", lambda: False)
+    for other in (in_turns, masks()):
+        assert all(torch.equal(one, whole) for one, whole in zip(other, expected, strict=True))
+
+
+def test_run_in_two_turns_makes_the_updates_of_one(tiny: MakeJob, tmp_path: Path) -> None:
+    """Also if it is stopped between the turns of an update."""
+    short = (*STEADY, "schedule.epochs=1", "schedule.milestones=[]")
+    execute(tiny(*short), tmp_path / "one")
+    with pytest.MonkeyPatch.context() as patch:
+        signal_in("loss", 0, 2, signal.SIGTERM, patch)
+        with pytest.raises(Preempted):
+            execute(tiny(*short, "hardware.accumulate_grad_batches=2"), tmp_path / "two")
+    assert checkpoint(tmp_path / "two")["global_step"] == 2
+    execute(tiny(*short, "hardware.accumulate_grad_batches=2"), tmp_path / "two")
+    expected, moved = state(tmp_path / "one"), state(tmp_path / "two")
+    for name, value in moved.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-7, msg=name)
 
 
 @pytest.mark.parametrize(

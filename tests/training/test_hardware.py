@@ -92,7 +92,7 @@ def test_a_truly_compiled_run_stopped_and_continued_is_the_same_run(
 
 
 def _traced(compiler: Callable[..., object], function: object, *, options: dict[str, bool]) -> object:
-    assert options == {"fallback_random": True}
+    assert options == {}
     return compiler(function, backend="aot_eager")
 
 
@@ -204,6 +204,60 @@ def test_raw_images_have_nothing_to_decode(tiny: MakeJob, tmp_path: Path, monkey
     assert not (tmp_path / "run").exists()
 
 
+def test_library_for_a_cpu_is_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(hardware, "check_device", lambda _: None)
+    with pytest.raises(UserError, match=r"hardware\.matmul=onednn is for a CPU.*choose default"):
+        hardware.check_hardware(HardwareConfig(matmul="onednn"))
+
+
+def test_process_that_sees_one_gpu_of_several_takes_number_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under `srun --gpus-per-task=1`."""
+    monkeypatch.setattr(hardware, "choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    world = DistributedContext(rank=7, size=8, local_rank=3, local_size=4)
+    for gpus, (devices, nodes, local_rank) in {1: (1, 8, 0), 4: (4, 2, 3)}.items():
+        monkeypatch.setattr(hardware, "gpu_count", lambda gpus=gpus: gpus)
+        options = hardware.trainer_options(HardwareConfig(), world)
+        assert (options["devices"], options["num_nodes"]) == (devices, nodes)
+        assert options["strategy"].cluster_environment.local_rank() == local_rank
+
+
+@pytest.mark.parametrize(("computes", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_precision_auto_is_bfloat16_where_the_device_computes_it(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, computes: bool, expected: str
+) -> None:
+    for module in (hardware, running):
+        monkeypatch.setattr(module, "multiplies_bfloat16", lambda _: computes)
+    options = hardware.trainer_options(HardwareConfig(precision="auto", accelerator="cpu"))
+    assert (options["precision"], options["accelerator"]) == (expected, "cpu")
+    if not computes:
+        short = ("schedule.epochs=1", "schedule.milestones=[]", "hardware.precision=bf16-mixed")
+        result, screen = execute(tiny(*short), tmp_path)
+        assert result.precision == "bf16-mixed" and "this device emulates bfloat16" in screen
+
+
+def test_every_network_of_a_sweep_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch keeps eight versions of a function, here of one that all networks share."""
+    ran = []
+
+    def count(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        return lambda *inputs: ran.append(1) or graph(*inputs)
+
+    monkeypatch.setattr(torch, "compile", partial(_counted, torch.compile, count))
+    settings = HardwareConfig(compile=True, accelerator="cpu")
+    for number in range(1, 13):
+        hardware.configure_process(settings)
+        net = torch.nn.Sequential(torch.nn.Linear(number, 3))
+        hardware.compile_if_wanted(net, settings)
+        net(torch.ones(2, number))
+        assert len(ran) == number
+
+
+def _counted(compiler: Callable[..., object], backend: object, function: object, **_: object) -> object:
+    return compiler(function, backend=backend)
+
+
 @pytest.mark.parametrize("wrong", ["precision=bf16", "compile_mode=fast", "allocator=jemalloc", "matmul=blis"])
 def test_misspelt_switches_are_refused(tiny: MakeJob, wrong: str) -> None:
     with pytest.raises(UserError, match=rf"hardware\.{wrong.split('=')[0]}"):
@@ -223,7 +277,7 @@ def test_on_a_cpu_the_device_s_decoder_changes_no_number(
 ) -> None:
     """Whole runs, trained from batches as a GPU gets them: both decoders are libjpeg-turbo here."""
 
-    def batches(data: PackDataModule, plan: EpochPlan, _epoch: int) -> RawBatches:
+    def batches(data: PackDataModule, plan: EpochPlan, *_: object) -> RawBatches:
         return RawBatches(data.pack.splits["train"], plan, torch.device("cpu"), data._decoder)
 
     monkeypatch.setattr(running, "check_decoder", lambda _: None)  # which refuses it on a CPU

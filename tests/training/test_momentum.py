@@ -199,7 +199,8 @@ def test_the_order_of_the_numbers_in_memory_is_the_weight_s_own() -> None:
         optimizer = SGD2012([weight], lr=0.1, momentum=0.9, weight_decay=0.01)
         weight.grad = torch.arange(120.0).reshape(2, 3, 4, 5)
         optimizer.step()
-        optimizer.state[weight]["velocity"] = optimizer.state[weight]["velocity"].contiguous()  # of an old checkpoint
+        state = optimizer.state[weight]
+        state["momentum_buffer"] = state["momentum_buffer"].contiguous()  # as a network on two devices saves it
         optimizer.step()
         ways.append(weight.detach())
     assert torch.equal(*ways)
@@ -212,10 +213,11 @@ def test_float32_follows_the_rule_to_the_last_bits() -> None:
         w, v, g = (torch.randn(1000, generator=generator) for _ in range(3))
         weight = nn.Parameter(w.clone())
         optimizer = SGD2012([weight], lr=rate, momentum=0.9, weight_decay=DECAY)
-        optimizer.state[weight]["velocity"], weight.grad = v.clone(), g
+        optimizer.state[weight]["momentum_buffer"], weight.grad = -v / rate, g
         optimizer.step()
         velocity = 0.9 * v.double() - DECAY * rate * w.double() - rate * g.double()
-        torch.testing.assert_close(optimizer.state[weight]["velocity"].double(), velocity, rtol=3e-7, atol=2e-7)
+        saved = -rate * optimizer.state[weight]["momentum_buffer"].double()
+        torch.testing.assert_close(saved, velocity, rtol=3e-7, atol=3e-7)
         torch.testing.assert_close(weight.detach().double(), w.double() + velocity, rtol=3e-7, atol=5e-7)
 
 
@@ -225,6 +227,15 @@ def test_a_small_rate_is_not_rounded_away() -> None:
     weight.grad = torch.ones(3)
     optimizer.step()
     torch.testing.assert_close(weight.detach(), torch.full((3,), -1e-7), rtol=1e-6, atol=0)
+
+
+def test_without_momentum_a_step_is_the_gradient_s_and_the_decay_s() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = SGD2012([weight], lr=0.5, momentum=0.0, weight_decay=0.1)
+    for _ in range(2):
+        weight.grad = torch.full((3,), 0.2)
+        optimizer.step()
+    torch.testing.assert_close(weight.detach(), torch.full((3,), (1 - 0.5 * 0.3) * 0.95 - 0.1))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

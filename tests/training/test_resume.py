@@ -1,5 +1,6 @@
 """A run that was stopped and repeated ends bit for bit where an undisturbed one does."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -164,7 +165,7 @@ def test_a_checkpoint_of_other_numerics_is_not_resumed(
         stop_in("loss", 1, patch)
         with pytest.raises(KeyboardInterrupt):
             execute(tiny(*FIXED), tmp_path)
-    monkeypatch.setattr("alexnet.training.fit.NUMERICS", NUMERICS + 1)
+    monkeypatch.setattr("alexnet.training.checkpoints.NUMERICS", NUMERICS + 1)
     with pytest.raises(UserError, match=rf"NUMERICS {NUMERICS}, .* NUMERICS {NUMERICS + 1}; .*restart=true"):
         execute(tiny(*FIXED), tmp_path)
 
@@ -230,3 +231,45 @@ def _then(
         monkeypatch.setattr(record, "__init__", init)
 
     return loading
+
+
+@pytest.mark.parametrize("damage", ["empty", "torn", "one byte", "missing"])
+def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(
+    tiny: MakeJob,
+    undisturbed: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
+) -> None:
+    stop_in("loss", 2, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        execute(tiny(*FIXED), tmp_path)
+    last, previous = (tmp_path / "checkpoints" / f"{name}.ckpt" for name in ("last", "previous"))
+    content = last.read_bytes()
+    middle = len(content) // 2
+    damaged = {
+        "empty": b"",
+        "torn": content[:middle],
+        "one byte": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+    }
+    last.unlink()  # the best checkpoint may be the same file
+    if damage != "missing":
+        last.write_bytes(damaged[damage])
+    assert torch.load(previous, weights_only=True)["epoch"] == 0
+    _, screen = execute(tiny(*FIXED), tmp_path)
+    assert re.search(r"last\.ckpt is (damaged|missing).*; continuing from previous\.ckpt\n", screen)
+    assert screen.count("epoch ") == 2
+    assert_same_training(tmp_path, undisturbed(*FIXED))
+    assert not previous.exists()
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/last.ckpt", "wandb"])
+def test_a_link_in_a_run_directory_is_refused(tiny: MakeJob, tmp_path: Path, name: str) -> None:
+    elsewhere, place = tmp_path / "elsewhere", tmp_path / "run" / name
+    elsewhere.mkdir()
+    (elsewhere / "last.ckpt").write_bytes(b"precious")
+    place.parent.mkdir(parents=True)
+    place.symlink_to(elsewhere / "last.ckpt" if name.endswith("ckpt") else elsewhere)
+    with pytest.raises(UserError, match=rf"{name} is a symbolic link.*delete it"):
+        execute(tiny(*FIXED), tmp_path / "run")
+    assert [(file.name, file.read_bytes()) for file in elsewhere.iterdir()] == [("last.ckpt", b"precious")]

@@ -122,6 +122,14 @@ def test_one_gpu_does_not_hold_two_columns(tiny: MakeJob, monkeypatch: pytest.Mo
     check_gpus(tiny("hardware.accelerator=auto").config)
 
 
+def test_more_processes_than_a_machine_can_hold_are_one_line(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"devices\.replicas=1000: this machine.s CPUs can hold \d+ at most"):
+        check_gpus(tiny("devices=ddp", "devices.replicas=1000").config)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(UserError, match=r"Apple's GPU.*devices=single or hardware.accelerator=cpu"):
+        check_gpus(tiny("devices=ddp", "hardware.accelerator=auto").config)
+
+
 def test_neighbours_hold_one_network(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     places = []
     for rank in range(4):

@@ -25,8 +25,8 @@ from alexnet.net.specs import (
 )
 from alexnet.terminal import Terminal
 
-ITEMSIZES = {"32-true": 4, "bf16-mixed": 2}
-"""Bytes of an exchanged number, by `hardware.precision`."""
+ITEMSIZES = {"32-true": 4, "bf16-mixed": 2, "auto": 4}
+"""Bytes of an exchanged number, at most, by `hardware.precision`."""
 
 
 def run(overrides: list[str], *, classes: int) -> None:

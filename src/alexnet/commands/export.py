@@ -14,11 +14,14 @@ def run(file: Path, out: Path, *, layout: str) -> None:
     if onnx and layout != "grouped":
         raise UserError("--layout columns is for .safetensors: ONNX runtimes compute grouped convolutions")
 
+    from alexnet.devices import CPU
     from alexnet.trained.network import load_trained
     from alexnet.trained.onnx import onnx_bytes
     from alexnet.trained.weights import safetensors_bytes
 
-    trained = load_trained(file)  # also for safetensors: a file that does not load is not passed on
+    # On the CPU, which computes in float32 as ONNX runtimes do; for safetensors too, so that no file is passed on that
+    # does not load.
+    trained = load_trained(file, CPU)
     content = onnx_bytes(trained) if onnx else safetensors_bytes(trained.weights, layout)
     write_file(out, content)
     print_line(f"Written: {out}, {len(content):,} bytes")

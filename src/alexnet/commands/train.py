@@ -21,6 +21,7 @@ from alexnet.config.job import Job, WeightsDigest, check_composed
 from alexnet.config.overrides import explain
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line
 from alexnet.evaluation.table import show_again
+from alexnet.files import unlinked
 from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
 from alexnet.runs.identity import finished_run
 from alexnet.runs.plan import read_plan
@@ -148,7 +149,8 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
             if of_hydra.mode is not RunMode.MULTIRUN:
                 _say_what_next(result, directory, console)
             return objective(result)
-        with (directory / TERMINAL_LOG).open("a", encoding="utf-8") as file:  # many would speak at the same time
+        # Many would speak at the same time.
+        with open(directory / TERMINAL_LOG, "a", encoding="utf-8", opener=unlinked) as file:
             return objective(_result(job, directory, of_hydra, at_once, Terminal(file=file, width=120)))
     except KeyboardInterrupt:
         print(_interrupted(job, directory), file=sys.stderr)

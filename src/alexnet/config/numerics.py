@@ -7,6 +7,7 @@ Whoever makes the same configuration compute other numbers, if only by rounding,
 HISTORY = {
     0: "results from before this was counted",
     1: "other orders of floating-point sums than most runs of 0, in normalization, convolutions and updates",
+    2: "masks, weights and augmentation drawn by counter, the same on every device; updates by torch's own SGD",
 }
 NUMERICS = max(HISTORY)
 """Runs of different numbers are never paired, and a run is not resumed by code of another."""

@@ -301,12 +301,13 @@ class HardwareConfig(Group):
 
     accelerator: str = limited("auto", choices=("auto", "cpu", "gpu"))
     threads: int | None = limited(None, ge=1)  # CPU threads of one run; None leaves torch's choice
-    loader_threads: int | None = limited(None, ge=1)  # None: one for a network on the CPU, every core for a GPU
-    precision: str = limited("32-true", choices=("32-true", "bf16-mixed"))  # bf16: training's matrix products alone
+    loader_threads: int | None = limited(None, ge=1)  # None: one for a CPU, every core for a GPU
+    precision: str = limited("32-true", choices=("32-true", "bf16-mixed", "auto"))  # bf16: training's products alone
     compile: bool = False  # by torch: pays on a GPU, and costs minutes at the start
     compile_mode: str = limited("default", choices=COMPILE_MODES)
     matmul: str = limited("default", choices=("default", "onednn"))  # of float32 on a CPU; the default is torch's, MKL
     allocator: str = limited("default", choices=("default", "tuned"))  # tuned keeps large tensors' memory (glibc)
+    accumulate_grad_batches: int = limited(1, ge=1)  # turns in which a batch is computed; an update is one of the whole
     eval_batch_size: int = limited(256, ge=1)  # images; each counts ten times under ten-crop
     progress_bar: bool = True  # on a terminal; one line per epoch otherwise
 

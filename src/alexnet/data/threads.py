@@ -2,14 +2,19 @@
 
 import math
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from alexnet.errors import UserError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+LOOK_SECONDS = 5.0
+"""Time between two looks whether the threads that are waited for live."""
 
 
 CGROUP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
@@ -72,7 +77,10 @@ class ParallelMap(Generic[Item, Result], Iterator[Result]):
     ) -> None:
         """Up to `ahead` results wait; None: two for each thread, and a single thread is the caller's own."""
         self._work, self._items = work, iter(items)
-        self._pool = None if threads == 1 and ahead is None else ThreadPoolExecutor(threads)
+        self._threads: list[threading.Thread] = []
+        alone = threads == 1 and ahead is None
+        # No method of this object: the threads would hold it, and those of an abandoned one would never end.
+        self._pool = None if alone else ThreadPoolExecutor(threads, initializer=_enlist, initargs=(self._threads,))
         self._ahead = 2 * threads if ahead is None else ahead
         self._waiting: deque[Future[Result]] = deque()
 
@@ -85,12 +93,19 @@ class ParallelMap(Generic[Item, Result], Iterator[Result]):
                 if len(self._waiting) > self._ahead:
                     break
             if self._waiting:
-                return self._waiting.popleft().result()
+                return self._result(self._waiting.popleft())
         except BaseException:
             self.close()
             raise
         self.close()
         raise StopIteration
+
+    def _result(self, future: Future[Result]) -> Result:
+        """Wait for a result, but not for that of a thread that has ended, as for lack of memory."""
+        while not wait([future], timeout=LOOK_SECONDS).done:
+            if not all(thread.is_alive() for thread in self._threads):
+                raise UserError("a thread that prepares data has died (out of memory?); repeat the command to continue")
+        return future.result()
 
     def close(self) -> None:
         """Start no more work, and wait for what is running."""
@@ -98,3 +113,7 @@ class ParallelMap(Generic[Item, Result], Iterator[Result]):
         self._waiting.clear()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+
+def _enlist(threads: list[threading.Thread]) -> None:
+    threads.append(threading.current_thread())

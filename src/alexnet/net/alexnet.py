@@ -1,14 +1,16 @@
 """AlexNet, every variant of it, and the CIFAR-10 nets: one class, built from its plan."""
 
 from collections import OrderedDict
-from hashlib import sha256
 
+import numpy as np
 import torch
 from torch import nn
 
+from alexnet import philox
 from alexnet.config.schema import Config
-from alexnet.net.layers import ACTIVATIONS, CeilModeConv2d, GroupedLinear, LocallyConnected2d, NonInvertedDropout
-from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
+from alexnet.net.dropout import NonInvertedDropout
+from alexnet.net.layers import ACTIVATIONS, CeilModeConv2d, GroupedLinear, LocallyConnected2d
+from alexnet.net.lrn import LayerStack, LocalResponseNorm, WithinChannelLRN
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import (
     ActivationSpec,
@@ -24,24 +26,25 @@ from alexnet.net.specs import (
 )
 
 
-class AlexNet(nn.Sequential):
+class AlexNet(LayerStack):
     """Pixels to logits: float [N, 3, S, S], 0-255 minus the mean image, to float [N, num_classes].
 
     Parameters are named after their layer (`conv1.weight`, `fc6.bias`). In every two-column layer the maps of
-    column a come first, those of column b second. Weights are drawn by `seed`, layer by layer, so that two variants
-    with one seed start from the same values wherever they have the same layer.
+    column a come first, those of column b second. Weights are drawn by `seed`, each from its layer's name and its place
+    there (`alexnet.philox`), so that two variants with one seed start from the same values wherever they have the same
+    layer. Without a seed they are left to be loaded.
 
     Raises:
         UserError: the input is too small for the layers.
     """
 
-    def __init__(self, config: Config, *, num_classes: int, seed: int) -> None:
+    def __init__(self, config: Config, *, num_classes: int, seed: int | None) -> None:
         specs = layer_specs(config, num_classes)
         super().__init__(modules(specs, config))
         self.specs = specs
         for layer in specs:
-            if isinstance(layer, Parametric):
-                _initialise(self.get_submodule(layer.name), layer, seed)
+            if isinstance(layer, Parametric) and seed is not None:
+                _initialize(self.get_submodule(layer.name), layer, seed)
         # Convolutions and pooling run faster with the maps of a pixel side by side, on CPUs and on tensor cores.
         self.to(memory_format=torch.channels_last)
 
@@ -49,14 +52,16 @@ class AlexNet(nn.Sequential):
 def modules(layers: tuple[Layer, ...], config: Config) -> OrderedDict[str, nn.Module]:
     """The layers of a plan by name, ready to be drawn or filled, with a flattening one below the first full layer."""
     modules: OrderedDict[str, nn.Module] = OrderedDict()
+    below = ""  # the parametric layer whose outputs come next
     for layer in layers:
         if isinstance(layer, LinearSpec) and "flatten" not in modules:
             modules["flatten"] = nn.Flatten()
-        modules[layer.name] = _module(layer, config)
+        below = layer.name if isinstance(layer, Parametric) else below
+        modules[layer.name] = _module(layer, config, below)
     return modules
 
 
-def _module(layer: Layer, config: Config) -> nn.Module:
+def _module(layer: Layer, config: Config, below: str) -> nn.Module:
     match layer:
         case ConvSpec():
             return CeilModeConv2d(
@@ -90,14 +95,14 @@ def _module(layer: Layer, config: Config) -> nn.Module:
         case LinearSpec():
             return GroupedLinear(layer.inputs, layer.channels, groups=layer.groups)
         case DropoutSpec():
-            return NonInvertedDropout(layer.probability)
+            return NonInvertedDropout(layer.probability, seed=config.seed, layer=below)
 
 
-def _initialise(module: nn.Module, layer: Parametric, seed: int) -> None:
+def _initialize(module: nn.Module, layer: Parametric, seed: int) -> None:
     """Normal weights of the planned std and constant biases (section 5)."""
     assert isinstance(module, CeilModeConv2d | LocallyConnected2d | GroupedLinear) and module.bias is not None
-    digest = sha256(f"{seed} {layer.name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    count = module.weight.numel()
+    drawn = philox.normals(seed, f"init:{layer.name}.weight", step=0, block=np.arange(-(-count // 4)))
     with torch.no_grad():
-        module.weight.normal_(0.0, layer.std, generator=generator)
+        module.weight.copy_(torch.from_numpy(drawn.reshape(-1)[:count]).view(module.weight.shape)).mul_(layer.std)
         module.bias.fill_(layer.bias)

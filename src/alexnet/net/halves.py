@@ -62,7 +62,7 @@ def check_two_devices(config: Config) -> None:
             f"devices=model_parallel puts a column on each device, and columns={config.columns.kind} has one: choose"
             " columns=two or columns=isolated, or add devices=single"
         )
-    if config.lrn.layers and config.lrn.across_columns:
+    if config.lrn.across_columns:
         raise UserError(
             "devices=model_parallel normalizes each column where it is: lrn.across_columns=true needs devices=single"
         )

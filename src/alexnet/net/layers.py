@@ -1,15 +1,12 @@
-"""The layers that torch does not have as the paper means them: overhanging convolution, local connection, plain
-dropout, column-wise full connection."""
+"""The layers that torch does not have as the paper means them: overhanging convolution, local connection,
+column-wise full connection."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-
-from alexnet.parts import Shard, shard_of
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -130,51 +127,6 @@ class LocallyConnected2d(nn.Module):
     def extra_repr(self) -> str:
         _, fan_in, channels = self.weight.shape
         return f"{fan_in // self.kernel**2}, {channels}, kernel={self.kernel}, padding={self.padding}, size={self.size}"
-
-
-class NonInvertedDropout(nn.Module):
-    """The paper's dropout (section 4.2): masked without scaling in training, outputs times the keep rate at test.
-
-    `torch.nn.Dropout` scales up in training instead, which changes the effective learning rate and initialisation.
-
-    A process that holds a part of the batch or of the units draws the mask of the whole and takes its part, so that
-    the masks are the same on any number of devices.
-    """
-
-    images: Shard | None = None
-    """The images of the batch that this process sees; None: all."""
-    units: Shard | None = None
-    """The features that this process holds; None: all."""
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
-
-    def forward(self, x: Tensor) -> Tensor:
-        keep = 1.0 - self.probability
-        if not self.training:
-            return x * keep
-        if self.images is None and self.units is None:
-            return x * torch.empty_like(x).bernoulli_(keep)
-        images, units = self.images or _all_of(x, 0), self.units or _all_of(x, 1)
-        mask = x.new_empty(images.whole, units.whole, *x.shape[2:]).bernoulli_(keep)
-        return x * mask[images.within, units.within]
-
-    def extra_repr(self) -> str:
-        return f"probability={self.probability}"
-
-
-UNITWISE = (*ACTIVATIONS.values(), NonInvertedDropout)
-"""The layers that act on every unit by itself."""
-
-
-def dropouts(layers: Iterable[tuple[str, nn.Module]]) -> dict[str, NonInvertedDropout]:
-    """Return the dropout layers among named ones."""
-    return {name: layer for name, layer in layers if isinstance(layer, NonInvertedDropout)}
-
-
-def _all_of(x: Tensor, dimension: int) -> Shard:
-    return shard_of(x.shape[dimension], index=0, parts=1)
 
 
 class GroupedLinear(nn.Module):

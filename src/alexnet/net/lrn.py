@@ -1,24 +1,31 @@
 """Local response normalization: across the channels of a column (section 3.3), and within each channel.
 
-One formula in torch's operations serves GPUs, `torch.compile`, export, and CPUs without numba. On a CPU compiled loops
-(`lrn_numba`) compute it several times faster. Only the input is kept for the backward pass.
+One formula in torch's operations serves every device, `torch.compile` and export. On a CPU compiled loops (`lrn_numba`)
+compute it several times faster, on a CUDA GPU two kernels (`lrn_triton`). Only the input is kept for the backward pass.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.errors import first_line
+from alexnet.devices import has_triton
+from alexnet.net.compilers import numba_available, triton_available
 from alexnet.net.layers import at_least_float32
+
+LONGEST_WINDOW = 31
+"""Channels in a window of the kernels for GPUs."""
+GPU_BLOCK = 2**22
+"""Numbers that the formula takes at a time off the CPU. In float32, with ten temporaries, 160 MiB."""
 
 if TYPE_CHECKING:
     from alexnet.net.lrn_numba import NumbaLRN
+    from alexnet.net.lrn_triton import TritonLRN
 
 
 @dataclass(frozen=True)
@@ -71,17 +78,27 @@ class LocalResponseNorm(nn.Module):
         self.alpha = alpha
         self.beta = beta
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalize float [N, C, H, W], C divisible by the number of columns."""
+    def forward(self, x: Tensor, rectify: bool = False) -> Tensor:
+        """Normalize float [N, C, H, W], C divisible by the number of columns; with `rectify`, that of max(x, 0)."""
         n, c, h, w = x.shape
         channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-        if channels_last and not torch.compiler.is_exporting():
+        by_pixel = channels_last and not torch.compiler.is_exporting()
+        in_one_kernel = by_pixel and self.size <= LONGEST_WINDOW and _has_triton(x)
+        if rectify and not in_one_kernel:
+            x = F.relu(x)
+        if by_pixel:
             pixels = x.permute(0, 2, 3, 1).reshape(n * h * w, self.columns, c // self.columns)
-            normalized: Tensor = _Normalize.apply(pixels, self._pixel_backend(pixels))
+            backend = self._triton_backend(rectify) if in_one_kernel else self._pixel_backend(pixels)
+            normalized: Tensor = _Normalize.apply(pixels, backend)
             return normalized.view(n, h, w, c).permute(0, 3, 1, 2)
         by_column = x.reshape(n * self.columns, c // self.columns, h, w)
         normalized = _Normalize.apply(by_column, self._torch_backend(dim=1))
         return normalized.reshape(n, c, h, w)
+
+    def _triton_backend(self, rectify: bool) -> "TritonLRN":
+        from alexnet.net.lrn_triton import TritonLRN  # Triton is not installed everywhere
+
+        return TritonLRN(self.size, self.k, self.alpha, self.beta, rectify)
 
     def _pixel_backend(self, pixels: Tensor) -> "TorchLRN | NumbaLRN":
         numba_dtype = pixels.dtype in (torch.float32, torch.bfloat16, torch.float64)
@@ -96,6 +113,22 @@ class LocalResponseNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f"columns={self.columns}, size={self.size}, k={self.k}, alpha={self.alpha}, beta={self.beta}"
+
+
+class LayerStack(nn.Sequential):
+    """Layers one after another; a ReLU directly below an LRN is left to it: on a GPU one kernel does both."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        layers = list(self)
+        left_out: nn.Module | None = None
+        for layer, following in zip_longest(layers, layers[1:]):
+            if isinstance(following, LocalResponseNorm) and isinstance(layer, nn.ReLU):
+                left_out = layer
+            elif left_out is not None:
+                x, left_out = layer(x, rectify=True), None
+            else:
+                x = layer(x)
+        return x
 
 
 class WithinChannelLRN(nn.Module):
@@ -135,19 +168,8 @@ class _Normalize(torch.autograd.Function):
         return ctx.backend.gradient(x, grad), None
 
 
-@lru_cache
-def numba_available() -> bool:
-    """Return whether numba can compile here; if not, warn once."""
-    try:
-        from alexnet.net.lrn_numba import check_compiler
-
-        check_compiler()
-    except Exception as error:  # numba, LLVM, numpy and the file system raise their own
-        warnings.warn(
-            f"response normalization is slower here, without compiled loops: {first_line(error)}", stacklevel=2
-        )
-        return False
-    return True
+def _has_triton(x: Tensor) -> bool:
+    return has_triton(x.device) and x.dtype in (torch.float32, torch.bfloat16) and triton_available()
 
 
 def _in_blocks(compute: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Tensor:
@@ -157,7 +179,7 @@ def _in_blocks(compute: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Te
     """
     if torch.compiler.is_compiling():
         return compute(at_least_float32(x), *others).to(x.dtype)
-    numbers = 2**16 * torch.get_num_threads() if x.device.type == "cpu" else 2**26
+    numbers = 2**16 * torch.get_num_threads() if x.device.type == "cpu" else GPU_BLOCK
     length = max(1, numbers * len(x) // max(1, x.numel()))
     result = torch.empty_like(x)
     for block, x_block, *blocks in zip(*(torch.split(t, length) for t in (result, x, *others)), strict=True):

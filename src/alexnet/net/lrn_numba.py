@@ -7,11 +7,7 @@ tuple with an item per channel of a window, over which loops are unrolled; k, al
 arithmetic, and beta is None for the paper's 3/4.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import numba
@@ -21,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.compiled import compiled
+from alexnet.net.threads import share_rows
 
 COMPUTED_IN: dict[torch.dtype, type[np.floating[Any]]] = {
     torch.float32: np.float32,
@@ -28,8 +25,6 @@ COMPUTED_IN: dict[torch.dtype, type[np.floating[Any]]] = {
     torch.float64: np.float64,
 }
 """Supported types, and those that the loops compute in."""
-SMALLEST_PART = 2**16
-"""Numbers that are worth waking a thread for."""
 BLOCK = 32
 """Rows of bfloat16 that are widened at a time: they stay in the first cache."""
 REORDERED = {"contract", "reassoc", "nsz", "arcp"}
@@ -65,19 +60,7 @@ class NumbaLRN:
         beta = None if self.beta == 0.75 else number(self.beta)
         constants: Any = ((0,) * self.size, number(self.k), number(self.alpha), beta)
         matrices = [_array(tensor.flatten(0, 1)) for tensor in tensors]
-        parts = max(1, min(torch.get_num_threads(), matrices[0].size // SMALLEST_PART))
-        ends = [len(matrices[0]) * part // parts for part in range(parts + 1)]
-        first, *others = ([matrix[start:end] for matrix in matrices] for start, end in pairwise(ends))
-        waiting = [_threads(parts - 1, os.getpid()).submit(loops, *part, *constants) for part in others]
-        loops(*first, *constants)
-        for other in waiting:
-            other.result()
-
-
-@lru_cache(maxsize=1)
-def _threads(count: int, _process: int) -> ThreadPoolExecutor:
-    """Return the worker threads; a forked process needs new ones."""
-    return ThreadPoolExecutor(count, thread_name_prefix="lrn")
+        share_rows(loops, matrices, *constants)
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

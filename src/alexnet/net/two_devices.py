@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet, modules
+from alexnet.net.dropout import dropouts
 from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, dropped_units, exchanges, half
-from alexnet.net.layers import dropouts
+from alexnet.net.lrn import LayerStack
 from alexnet.net.specs import Parametric
 from alexnet.parts import Shard, shard_of
 
@@ -90,7 +91,7 @@ class AllGatherColumns(nn.Module):
         return f"{self.exchange.numel} numbers an image"
 
 
-class ColumnShard(nn.Sequential):
+class ColumnShard(LayerStack):
     """Pixels to all logits, as `AlexNet`, with half of every layer: float [N, 3, S, S] to float [N, classes].
 
     Both processes must see the same images at the same time. Parameters have the names that they have in the whole.

@@ -21,19 +21,27 @@ TERMINAL_LOG = "screen.log"
 """What a run prints when it shares the terminal with others."""
 CHECKPOINTS = "checkpoints"
 LAST = "last"
+PREVIOUS = "previous"
 BEST = "best"
 """Names of checkpoints, without `.ckpt`."""
 WANDB, TENSORBOARD, CSV_LOG = "wandb", "tensorboard", "csv"
 """What the loggers write."""
 FIGURES = "figures"
 """The folder of the paper's figures."""
-COMPUTED = (RESULT_FILE, PREDICTIONS_FILE, PROBABILITIES_FILE, FIRST_LAYER_FILE, METRICS_FILE)
+STACKS_FILE = "stacks.txt"
+"""What each thread was doing when a run stood still."""
+COMPUTED = (RESULT_FILE, PREDICTIONS_FILE, PROBABILITIES_FILE, FIRST_LAYER_FILE, METRICS_FILE, STACKS_FILE)
 """Files that a restarted run must not inherit."""
 
 
 def last_checkpoint(directory: Path) -> Path:
     """Return the checkpoint that a run resumes from; it may not exist."""
     return directory / CHECKPOINTS / f"{LAST}.ckpt"
+
+
+def previous_checkpoint(directory: Path) -> Path:
+    """Return the checkpoint before the last, for a run whose last one is damaged; it may not exist."""
+    return directory / CHECKPOINTS / f"{PREVIOUS}.ckpt"
 
 
 def weights_file(path: Path) -> Path:

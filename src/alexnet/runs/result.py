@@ -179,7 +179,7 @@ class Result:
 
     def has_other_precision(self, wanted: str) -> bool:
         """Return whether the run has a known, different precision, which is not part of its name."""
-        return self.precision not in (None, wanted)
+        return wanted != "auto" and self.precision not in (None, wanted)
 
     def write(self, directory: Path) -> None:
         """Write `result.json` into `directory`, complete or not at all."""

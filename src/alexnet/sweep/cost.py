@@ -19,6 +19,7 @@ from alexnet.config.job import Job
 from alexnet.config.schema import Config
 from alexnet.data.pack.pack import Pack
 from alexnet.data.threads import available_cpus
+from alexnet.devices import synchronize
 from alexnet.errors import first_line
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
@@ -119,8 +120,7 @@ def time_steps(job: Job, pack: Pack, at_once: int) -> Timing:
     ends: list[float] = []
 
     def ended(trainer: L.Trainer, *_: object) -> None:
-        if trainer.strategy.root_device.type == "cuda":
-            torch.cuda.synchronize()  # a step is over when its kernels are, not when they are queued
+        synchronize(trainer.strategy.root_device)  # a step is over when its kernels are, not when they are queued
         ends.append(time.perf_counter())
         trainer.should_stop = len(ends) > WARM_UP and ends[-1] - ends[WARM_UP] > TIMING_SECONDS
 
@@ -146,4 +146,7 @@ def time_steps(job: Job, pack: Pack, at_once: int) -> Timing:
     step = median(steps[WARM_UP:] or steps[-1:])
     warm_up = steps[:WARM_UP]
     images = min(job.config.optimizer.batch_size, len(pack.splits["train"]))
-    return Timing(seconds_per_image=step / images, setup=max(0.0, ends[len(warm_up)] - begun - step * len(warm_up)))
+    turns = job.config.hardware.accumulate_grad_batches
+    return Timing(
+        seconds_per_image=turns * step / images, setup=max(0.0, ends[len(warm_up)] - begun - step * len(warm_up))
+    )

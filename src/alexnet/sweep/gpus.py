@@ -27,9 +27,9 @@ def visible_gpus() -> list[str]:
     """Return the GPUs that this process may use, by number or name."""
     if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [name for name in named.split(",") if name.strip()]
-    import torch
+    from alexnet.devices import gpu_count  # torch, which other studies do not wait for
 
-    return [str(number) for number in range(torch.cuda.device_count())]
+    return [str(number) for number in range(gpu_count())]
 
 
 def acquire_gpu_slot(runs: Path) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from alexnet.data.pack.splits import Split
 from alexnet.errors import UserError, did_you_mean
 from alexnet.evaluation.views import center_logits
-from alexnet.net.layers import UNITWISE
+from alexnet.net.dropout import UNITWISE
 from alexnet.net.specs import LinearSpec
 from alexnet.trained.network import TrainedModel
 

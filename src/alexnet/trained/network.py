@@ -12,6 +12,7 @@ from alexnet.config.schema import Config
 from alexnet.data.batches.augment import Augmenter, CropGeometry
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.statistics import PixelStats
+from alexnet.devices import choose_device, use_exact_float32
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.directory import CHECKPOINTS, weights_file
@@ -52,10 +53,11 @@ def load_trained(path: Path, device: torch.device | None = None) -> TrainedModel
     """
     file = weights_file(path)
     weights = read_weights(file)
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or choose_device()
+    use_exact_float32()
     try:
         config = validate(weights.config)
-        net = AlexNet(config, num_classes=len(weights.class_names), seed=config.seed)
+        net = AlexNet(config, num_classes=len(weights.class_names), seed=None)
         net.load_state_dict(weights.model_state)
         size = config.scale.image_size
         no_statistics = PixelStats(

@@ -53,7 +53,7 @@ def nearest_neighbors(
         estimates, chosen = estimates.topk(min(k + EXTRA, estimates.shape[1]), largest=False)
         candidates = torch.cat([candidates, numbers], dim=1).gather(1, chosen)
     indices, distances = np.empty((len(queries), k), np.int64), np.empty((len(queries), k))
-    for number, query in enumerate(queries.double().cpu().numpy()):
+    for number, query in enumerate(queries.cpu().double().numpy()):
         rows_of_query = np.sort(candidates[number].cpu().numpy())
         exact = np.sqrt(np.square(database[rows_of_query] - query).sum(axis=1))
         order = exact.argsort(kind="stable")[:k]  # ties by lower index

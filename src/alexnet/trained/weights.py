@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor
@@ -29,7 +30,17 @@ BUFFERS = ("mean_image", "pca_directions")
 DESCRIPTION = ("config", "class_names", "data_fingerprint")
 """What a file says about its tensors, by the names of the fields of `Weights`."""
 FORMAT = {"format": "alexnet weights", "version": "1"}
-UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, AttributeError, TypeError, EOFError, UnpicklingError)
+UNREADABLE = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    EOFError,
+    UnpicklingError,
+    BadZipFile,
+)
 """What reading a file of tensors and its entries raises if it is damaged or another program's."""
 
 
@@ -68,6 +79,9 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         UserError: it is damaged, or another program's.
     """
     try:
+        with ZipFile(file) as archive:
+            if (torn := archive.testzip()) is not None:  # torch does not compare the checksums
+                raise ValueError(torn)
         saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         if not saved["state_dict"] or not saved["alexnet"].keys() >= set(DESCRIPTION):
             raise KeyError("alexnet")

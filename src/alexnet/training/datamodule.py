@@ -68,12 +68,16 @@ class PackDataModule(L.LightningDataModule):
         split = self.pack.splits["train"]
         epoch, device = 0 if self.trainer is None else self.trainer.current_epoch, self._device
         plan = self.epoch_plan(epoch)
+        turns = self.config.hardware.accumulate_grad_batches
+        parts = batch_parts(len(split), self.config.optimizer.batch_size, self.replica, turns=turns)
         make: Callable[[slice], RawBatch | AugmentedBatch] = (
-            self._augmented(plan, epoch) if device.type == "cpu" else RawBatches(split, plan, device, self._decoder)
+            self._augmented(plan, epoch, parts)
+            if device.type == "cpu"
+            else RawBatches(split, plan, device, self._decoder)
         )
-        return self._loader("training", make, len(split), self.config.optimizer.batch_size)
+        return self._loader("training", make, parts)
 
-    def _augmented(self, plan: EpochPlan, epoch: int) -> AugmentedBatches:
+    def _augmented(self, plan: EpochPlan, epoch: int, parts: list[slice]) -> AugmentedBatches:
         augment = NumbaAugmenter(
             self.pack.statistics,
             self.geometry,
@@ -81,8 +85,8 @@ class PackDataModule(L.LightningDataModule):
             color=self.config.color,
             color_on=self.config.color_is_on(epoch),
         )
-        batch_size, threads = self.config.optimizer.batch_size, self.config.hardware.loader_threads or 1
-        return AugmentedBatches(self.pack.splits["train"], plan, augment, batch_size=batch_size, threads=threads)
+        threads = self.config.hardware.loader_threads or 1
+        return AugmentedBatches(self.pack.splits["train"], plan, augment, parts=parts, threads=threads)
 
     def val_dataloader(self) -> list[Loader[tuple[Tensor, Tensor]]]:
         batch_size = self.config.hardware.eval_batch_size
@@ -94,15 +98,15 @@ class PackDataModule(L.LightningDataModule):
 
     def _plain(self, name: str, batch_size: int) -> Loader[tuple[Tensor, Tensor]]:
         split = self.pack.splits[name]
-        return self._loader(name, EvalBatches(split, self._decoder), len(split), batch_size)
+        parts = batch_parts(len(split), batch_size, self.replica)
+        return self._loader(name, EvalBatches(split, self._decoder), parts)
 
-    def _loader(self, use: str, make: Callable[[slice], Made], images: int, batch_size: int) -> Loader[Made]:
+    def _loader(self, use: str, make: Callable[[slice], Made], parts: list[slice]) -> Loader[Made]:
         """Make a loader, which ends the one before it for the same use."""
         if use in self._loaders:
             self._loaders[use].close()
         wanted, nvjpeg = self.config.hardware.loader_threads, self._decoder is not None
         threads = loader_threads(wanted, self._device, processes=self.processes, nvjpeg=nvjpeg)
-        parts = batch_parts(images, batch_size, self.replica)
         loader = Loader(make, parts=parts, threads=threads, stop=self.watch.raise_if_damaged)
         self._loaders[use] = loader
         return loader

@@ -11,21 +11,20 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from alexnet.config.job import Job
-from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
+from alexnet.devices import multiplies_bfloat16
 from alexnet.errors import UserError
 from alexnet.evaluation.collect import error_rates, first_layer
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import layer_specs
-from alexnet.runs.directory import last_checkpoint
+from alexnet.runs.directory import previous_checkpoint
 from alexnet.runs.first_layer import write_first_layer
-from alexnet.runs.identity import refuse_other
 from alexnet.runs.predictions import write_predictions, write_probabilities
 from alexnet.runs.result import Result
 from alexnet.runs.wandb_names import destination
-from alexnet.trained.weights import read_checkpoint
-from alexnet.training.callbacks import LrSchedule, checkpoint_callbacks
+from alexnet.training.callbacks import LrSchedule
+from alexnet.training.checkpoints import WholeCheckpoints, checkpoint_callbacks, checkpoint_to_resume
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.display import RunDisplay
 from alexnet.training.hardware import (
@@ -33,16 +32,22 @@ from alexnet.training.hardware import (
     check_hardware,
     compile_if_wanted,
     configure_process,
-    most_threads,
     trainer_options,
 )
 from alexnet.training.history import History
+from alexnet.training.memory import one_line_if_out_of_memory
 from alexnet.training.module import AlexNetModule
 from alexnet.training.outcome import training_facts
 from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.provenance import device_name, environment
+from alexnet.training.watchdog import Watchdog
 from alexnet.training.world import DistributedContext, all_gather_objects, check_gpus, detect
+
+EMULATED = (
+    "note: this device emulates bfloat16, which is slower than float32; hardware.precision=auto takes it only where"
+    " it is computed"
+)
 
 
 def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
@@ -93,7 +98,7 @@ def train_and_test(
     The first process also writes what the network says about every image, and its first layer.
     """
     silence_lightning()
-    checkpoint, threads = (None, None) if job.config.restart else _checkpoint(job, directory, pack)
+    checkpoint, threads = (None, None) if job.config.restart else checkpoint_to_resume(job, directory, pack, console)
     configure_process(job.config.hardware, world, threads=threads)
     data = PackDataModule(pack, job.config, world.replica, processes=world.processes_on_host)
     module = AlexNetModule(job.config, job.tree, pack, world.replica)
@@ -108,9 +113,12 @@ def train_and_test(
     device = device_name(trainer.strategy.root_device, processes=world.size)
     result = replace(result, device=device, environment=environment())  # with the threads that this process took
     console.print(_headline(result, directory), highlight=False, soft_wrap=True)
-    trainer.fit(module, data, ckpt_path=checkpoint)
-    result = replace(result, training=training_facts(history, len(pack.splits["train"])))
-    trainer.test(module, data, verbose=False)
+    if result.precision == "bf16-mixed" and not multiplies_bfloat16(trainer.strategy.root_device):
+        console.print(EMULATED, highlight=False, soft_wrap=True)
+    with one_line_if_out_of_memory(trainer, module):
+        trainer.fit(module, data, ckpt_path=checkpoint)
+        result = replace(result, training=training_facts(history, len(pack.splits["train"])))
+        trainer.test(module, data, verbose=False)
     module.predictions.merge(all_gather_objects(module.predictions))
     predictions = module.predictions.collect(data.evaluated)
     kernels = first_layer(module.net)
@@ -120,6 +128,7 @@ def train_and_test(
             origin = {"net": directory.name, "fingerprint": pack.fingerprint}
             write_probabilities(directory, predictions, **origin, class_names=pack.class_names)
         write_first_layer(directory, kernels)
+        previous_checkpoint(directory).unlink(missing_ok=True)  # a finished run needs none
     return replace(result, status="finished", message=None, errors=error_rates(predictions))
 
 
@@ -134,7 +143,7 @@ def _trainer(
     hardware = job.config.hardware
     live = hardware.progress_bar and console.is_terminal and not console.is_dumb_terminal
     return L.Trainer(
-        **trainer_options(hardware, world),
+        **trainer_options(hardware, world, WholeCheckpoints(directory)),
         max_epochs=job.config.schedule.epochs,
         default_root_dir=directory,
         logger=list(loggers),
@@ -143,6 +152,7 @@ def _trainer(
             LrSchedule(job.config, history),
             RunDisplay(console, history, live=live),
             Preemption(directory),
+            Watchdog(directory),
             *checkpoint_callbacks(directory, history),
         ],
         enable_progress_bar=False,  # `RunDisplay` shows one line for the whole run
@@ -151,29 +161,6 @@ def _trainer(
         reload_dataloaders_every_n_epochs=1,  # every epoch has its own plan
         num_sanity_val_steps=0,  # would count validation images before the first epoch
     )
-
-
-def _checkpoint(job: Job, directory: Path, pack: Pack) -> tuple[Path | None, int | None]:
-    """Return the checkpoint to resume from, if there is one, and the CPU threads that it was computed with.
-
-    Raises:
-        UserError: it is damaged, of another run, or was trained on other images or by code of other NUMERICS.
-    """
-    path = last_checkpoint(directory)
-    if not path.is_file():
-        return None, None
-    try:
-        trained = read_checkpoint(path)["alexnet"]
-    except UserError as error:
-        raise UserError(f"{error}; start over with restart=true") from error
-    if (numerics := trained.get("numerics", 0)) != NUMERICS:
-        text = f"{path} is of NUMERICS {numerics}, and this code computes other numbers, NUMERICS {NUMERICS}"
-        raise UserError(f"{text}; start over with restart=true")
-    refuse_other(path, job.name, job.identity, trained.get("run", "unnamed"), trained.get("identity"))
-    if trained["data_fingerprint"] != pack.fingerprint:
-        raise UserError(f"{path} was trained on other images than {pack.path} holds now; start over with restart=true")
-    threads = trained.get("threads")  # those of earlier versions do not say
-    return path, threads if isinstance(threads, int) and 0 < threads <= most_threads() else None
 
 
 def _headline(result: Result, directory: Path) -> str:

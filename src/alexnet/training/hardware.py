@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
@@ -14,6 +15,7 @@ from torch import nn
 from alexnet.config.schema import Config
 from alexnet.config.values import HardwareConfig
 from alexnet.data.threads import available_cpus
+from alexnet.devices import check_device, choose_device, gpu_count, has_triton, multiplies_bfloat16, use_exact_float32
 from alexnet.errors import UserError, first_line
 from alexnet.training.two_devices import DDP_OPTIONS, TwoDevicesStrategy
 from alexnet.training.world import SINGLE_PROCESS, DistributedContext
@@ -43,8 +45,10 @@ def check_hardware(hardware: HardwareConfig) -> None:
         UserError: there is no such device, there are far fewer processors than threads, its allocator cannot be
             tuned, or oneDNN computes in less than float32.
     """
-    if hardware.accelerator == "gpu" and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        raise UserError("hardware.accelerator=gpu: torch finds no GPU here; choose cpu or auto")
+    device = choose_device(hardware.accelerator)
+    check_device(device)
+    if hardware.matmul == "onednn" and device.type != "cpu":
+        raise UserError(f"hardware.matmul=onednn is for a CPU, and this run computes on {device.type}; choose default")
     for name in ("threads", "loader_threads"):
         if (getattr(hardware, name) or 0) > most_threads():
             count, cpus = getattr(hardware, name), available_cpus()
@@ -59,9 +63,16 @@ def check_hardware(hardware: HardwareConfig) -> None:
             raise UserError("hardware.matmul=onednn multiplies in bfloat16 on this processor; choose default")
 
 
+def precision(hardware: HardwareConfig) -> str:
+    """Return the precision in Lightning's words; `auto` is bfloat16 where the device computes it."""
+    if hardware.precision != "auto":
+        return hardware.precision
+    return "bf16-mixed" if multiplies_bfloat16(choose_device(hardware.accelerator)) else "32-true"
+
+
 def uses_gpu(hardware: HardwareConfig) -> bool:
     """Return whether the network of a run is on a GPU."""
-    return hardware.accelerator != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())
+    return choose_device(hardware.accelerator).type != "cpu"
 
 
 def check_decoder(config: Config) -> None:
@@ -94,6 +105,10 @@ def configure_process(
     A resumed run computes with the `threads` that it began with, unless it is told otherwise.
     """
     _set_matmul(hardware.matmul)
+    use_exact_float32()
+    if hardware.compile or has_triton(choose_device(hardware.accelerator)):
+        # Torch keeps eight compiled versions of a function: the ninth network of a sweep would not be compiled.
+        torch.compiler.reset()
     torch.set_num_threads(hardware.threads or threads or thread_count(hardware, world))
     if hardware.allocator == "tuned":
         mallopt = _mallopt()
@@ -102,33 +117,51 @@ def configure_process(
             mallopt(parameter, value)
 
 
-def trainer_options(hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS) -> dict[str, Any]:
+class OwnDeviceEnvironment(TorchElasticEnvironment):
+    """Processes of which each sees one device."""
+
+    def local_rank(self) -> int:
+        return 0
+
+
+def trainer_options(
+    hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS, *plugins: CheckpointIO
+) -> dict[str, Any]:
     """Return options for Lightning's trainer."""
-    options: dict[str, Any] = {"accelerator": hardware.accelerator, "precision": hardware.precision}
+    options: dict[str, Any] = {
+        "accelerator": choose_device(hardware.accelerator).type,
+        "precision": precision(hardware),
+        "accumulate_grad_batches": hardware.accumulate_grad_batches,
+    }
     if world.size == 1:
         # Named explicitly: on Slurm, Lightning would otherwise requeue jobs itself.
-        return options | {"devices": 1, "plugins": [LightningEnvironment()]}
-    environment = TorchElasticEnvironment()
+        return options | {"devices": 1, "plugins": [LightningEnvironment(), *plugins]}
+    # srun --gpus-per-task=1 shows each process its own GPU, as number 0.
+    own_gpu = choose_device(hardware.accelerator).type == "cuda" and gpu_count() == 1
+    environment = OwnDeviceEnvironment() if own_gpu else TorchElasticEnvironment()
     strategy = (
         TwoDevicesStrategy(cluster_environment=environment)
         if world.devices > 1
         else DDPStrategy(cluster_environment=environment, **DDP_OPTIONS)
     )
-    return options | {"devices": world.local_size, "num_nodes": world.size // world.local_size, "strategy": strategy}
+    local_size = 1 if own_gpu else world.local_size
+    nodes = {"devices": local_size, "num_nodes": world.size // local_size}
+    return options | nodes | {"strategy": strategy, "plugins": [*plugins]}
 
 
 def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
     """Let torch compile the network at its first batch. Its parameters keep their names."""
     if hardware.compile:
-        # Dropout masks must be those that the seed and the step give without a compiler.
-        net.compile(options=COMPILE_MODES[hardware.compile_mode] | {"fallback_random": True})
+        net.compile(options=COMPILE_MODES[hardware.compile_mode])
 
 
 @lru_cache
-def triton_available() -> bool:
-    """Return whether torch can compile for the GPU; if not, warn once."""
+def compiles_for(device: torch.device) -> bool:
+    """Return whether torch can compile for a GPU; if not, warn once."""
+    if not has_triton(device):
+        return False
     try:
-        torch.compile(lambda x: x + 1)(torch.ones(1, device="cuda"))
+        torch.compile(lambda x: x + 1)(torch.ones(1, device=device))
     except Exception as error:  # of the machine's compiler, of triton, or of torch
         warnings.warn(f"augmentation is slower here, in several kernels: {first_line(error)}", stacklevel=2)
         return False
@@ -137,7 +170,7 @@ def triton_available() -> bool:
 
 def compile_augmenter(augmenter: nn.Module, device: torch.device) -> None:
     """Compile the augmentation, which is bound by memory, into one kernel if the GPU has a compiler."""
-    if device.type == "cuda" and triton_available():
+    if compiles_for(device):
         augmenter.compile()
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.loggers import Logger, WandbLogger
 
+from alexnet.devices import synchronize
 from alexnet.errors import UserError
 from alexnet.evaluation.metrics import TopKErrors
 from alexnet.runs.metrics import EpochRecord, write_metrics
@@ -58,8 +58,8 @@ class History(L.Callback):
     ) -> None:
         assert isinstance(pl_module, AlexNetModule)
         self._images = pl_module.images_before(batch_idx + 1)
-        if trainer.is_last_batch and pl_module.device.type == "cuda":
-            torch.cuda.synchronize()  # an epoch is over when its kernels are, not when they are queued
+        if trainer.is_last_batch:
+            synchronize(pl_module.device)  # an epoch is over when its kernels are, not when they are queued
         self._training_seconds = time.perf_counter() - self._started
 
     @property

@@ -1,6 +1,5 @@
 """The LightningModule: the network, its augmentation on a GPU, its optimizer, and exact counts of its errors."""
 
-from hashlib import sha256
 from typing import Any
 
 import lightning as L
@@ -18,7 +17,8 @@ from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.metrics import MeanLoss, TopKErrors
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.layers import at_least_float32, dropouts
+from alexnet.net.dropout import set_position
+from alexnet.net.layers import at_least_float32
 from alexnet.net.two_devices import ColumnShard
 from alexnet.parts import Replica
 from alexnet.training.hardware import compile_augmenter
@@ -37,6 +37,7 @@ class AlexNetModule(L.LightningModule):
         self.replica = replica
         self.counts = True
         """Whether this process counts what the network says."""
+        self.turns = config.hardware.accumulate_grad_batches
         self.training_images = len(pack.splits["train"])
         self.description = {
             "config": tree,
@@ -98,17 +99,13 @@ class AlexNetModule(L.LightningModule):
     def loss(self, batch: RawBatch | AugmentedBatch, batch_idx: int) -> Tensor:
         """Return the mean loss over the batch's images, under this step's dropout masks; count it and the errors.
 
-        A copy of the network returns its share of the loss, scaled for the mean over all copies.
+        A copy of the network returns its share of the loss, scaled for the mean over all copies and turns.
         """
-        # Dropout masks follow from the seed and the step alone: the same after a resume, and the same for two
-        # ablations in the layers that they share.
-        step = sha256(f"{self.config.seed} {self.global_step}".encode()).digest()
-        seed_dropout(self.device, int.from_bytes(step[:8], "little") >> 1)
-        whole = self.images_in(batch_idx)
-        part = self.replica.part(whole)
-        if self.replica.count > 1:
-            for dropout in dropouts(self.net.named_modules()).values():
-                dropout.images = part
+        batch_number, turn = divmod(batch_idx, self.turns)
+        size = self.config.optimizer.batch_size
+        whole = min(size, self.training_images - batch_number * size)
+        part = self.replica.part(whole, turn=turn, turns=self.turns)
+        set_position(self.net, self.global_step, part.first)
         inputs = batch.inputs if isinstance(batch, AugmentedBatch) else self.augmenter(batch)
         logits = at_least_float32(self.net(inputs))
         if part.count == 0:  # fewer images than copies of the network; the others still wait for its gradient
@@ -117,16 +114,13 @@ class AlexNetModule(L.LightningModule):
         if self.counts:
             self.train_loss.update(loss, part.count)
             self.train_errors.update(logits.detach(), batch.labels)
-        # DDP takes the mean over the copies; what is wanted is the mean over the images.
-        return loss * (self.replica.count * part.count / whole) if self.replica.count > 1 else loss
+        # DDP takes the mean over the copies, Lightning over the turns; what is wanted is the mean over the images.
+        shares = self.replica.count * self.turns
+        return loss * (shares * part.count / whole) if shares > 1 else loss
 
     def images_before(self, batch_idx: int) -> int:
-        """Count the training images in the batches of an epoch before this one."""
-        return min(batch_idx * self.config.optimizer.batch_size, self.training_images)
-
-    def images_in(self, batch_idx: int) -> int:
-        """Count the training images in a batch, over all copies of the network."""
-        return self.images_before(batch_idx + 1) - self.images_before(batch_idx)
+        """Count the training images of an epoch that are done before this part of a batch."""
+        return min(batch_idx // self.turns * self.config.optimizer.batch_size, self.training_images)
 
     def on_validation_epoch_start(self) -> None:
         self.val_loss.reset()
@@ -158,17 +152,3 @@ class AlexNetModule(L.LightningModule):
             seen = probabilities(self.net, self.augmenter, images)
         for view, scores in seen.items() if self.counts else ():
             self.predictions.add(dataloader_idx, view, batch_idx, labels, scores)
-
-
-def seed_dropout(device: torch.device, seed: int) -> None:
-    """Seed the generator that draws this device's dropout masks.
-
-    `torch.manual_seed` seeds every device that there might be, which takes a third of a millisecond.
-    """
-    match device.type:
-        case "cpu":
-            torch.default_generator.manual_seed(seed)
-        case "cuda":
-            torch.cuda.manual_seed(seed)
-        case _:
-            torch.manual_seed(seed)

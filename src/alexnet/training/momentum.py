@@ -5,59 +5,52 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import SGD
 
 from alexnet.config.values import OptimizerConfig
 
 
-class SGD2012(Optimizer):
+class SGD2012(SGD):
     """v := momentum * v - weight_decay * lr * w - lr * g;  w := w + v.
 
-    The learning rate is inside the velocity, so that after a drop the old velocity keeps its size. `torch.optim.SGD`
-    keeps it outside and shrinks the whole velocity at once: the two differ for tens of steps after each drop.
+    The learning rate is inside the velocity, so that after a drop the old velocity keeps its size. Torch's momentum
+    buffer is -v / lr, which would shrink the whole velocity at once: the two differ for tens of steps after each drop.
+    So the buffers are rescaled when the rate changes. A learning rate of 0 freezes: no decay and no momentum either,
+    and the velocity waits (weights.cu of the authors' release).
     """
 
     def __init__(
         self, params: Iterable[Tensor] | Iterable[dict[str, Any]], *, lr: float, momentum: float, weight_decay: float
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update every parameter that has a gradient and a learning rate above 0.
-
-        A learning rate of 0 freezes: no decay and no momentum either (weights.cu of the authors' release).
-        """
+        """Update every parameter that has a gradient and a learning rate above 0."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            weights = [weight for weight in group["params"] if weight.grad is not None]
-            if weights and group["lr"] > 0:
-                # One pass. Torch's kernel of SGD computes v := momentum * v + (1 - dampening) * (g + weight_decay * w);
-                # w := w - lr * v, which at a dampening of 1 + lr and a learning rate of -1 is the rule of 2012. Without
-                # momentum it wants no velocities, and w := w - lr * (g + weight_decay * w).
-                momentum = group["momentum"]
-                torch._fused_sgd_(
-                    weights,
-                    [_laid_out_as(weight, weight.grad) for weight in weights if weight.grad is not None],
-                    [self._velocity(weight) for weight in weights] if momentum else [],
-                    weight_decay=group["weight_decay"],
-                    momentum=momentum,
-                    lr=-1.0 if momentum else group["lr"],
-                    dampening=1.0 + group["lr"] if momentum else 0.0,
-                    nesterov=False,
-                    maximize=False,
-                    is_first_step=False,
-                )
+            self._prepare(group)
+        super().step()
         return loss
 
-    def _velocity(self, weight: Tensor) -> Tensor:
-        state = self.state[weight]
-        state["velocity"] = _laid_out_as(weight, state["velocity"]) if "velocity" in state else torch.zeros_like(weight)
-        velocity: Tensor = state["velocity"]
-        return velocity
+    @torch.no_grad()
+    def _prepare(self, group: dict[str, Any]) -> None:
+        """Rescale the buffers of a group for its learning rate; a frozen group loses its gradients."""
+        lr = group["lr"]
+        if lr == 0:
+            for weight in group["params"]:
+                weight.grad = None
+            return
+        factor = group.get("buffer_lr", lr) / lr
+        group["buffer_lr"] = lr
+        for weight in group["params"]:
+            if weight.grad is not None:
+                weight.grad = _laid_out_as(weight, weight.grad)
+            if (buffer := self.state.get(weight, {}).get("momentum_buffer")) is not None:
+                buffer = _laid_out_as(weight, buffer)
+                self.state[weight]["momentum_buffer"] = buffer if factor == 1 else buffer.mul_(factor)
 
 
 def _laid_out_as(weight: Tensor, tensor: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from alexnet.net.specs import Parametric, total_parameters
 from alexnet.runs.metrics import lr_drops
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import DataFacts, LrDrop, Result, TrainingFacts
+from alexnet.training.hardware import precision
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
 from alexnet.training.provenance import environment, git_state
@@ -56,7 +57,7 @@ def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
         environment=environment(),
         command=job.command,
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
-        precision=config.hardware.precision,
+        precision=precision(config.hardware),
         plan=read_plan(Path(config.study.plan)) if config.study.plan else None,
         numerics=NUMERICS,
         identity=job.identity,

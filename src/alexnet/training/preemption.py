@@ -82,6 +82,8 @@ class Preemption(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # gradients are not saved
         if trainer.is_last_batch or not self._any_rank_signaled(trainer):
             return  # after the last batch the epoch's own checkpoint is near
         assert isinstance(pl_module, AlexNetModule)

@@ -13,11 +13,12 @@ from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import first_line
 from alexnet.evaluation.table import result_table, show_again
-from alexnet.files import exclusive
+from alexnet.files import exclusive, replace_file
 from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE, WANDB
 from alexnet.runs.identity import finished_run
 from alexnet.runs.result import Result, read_result
 from alexnet.training import tracking
+from alexnet.training.checkpoints import discard_unfinished, refuse_links
 from alexnet.training.fit import preflight, train_and_test
 from alexnet.training.outcome import initial_result
 from alexnet.training.preemption import keyboard_interrupt_kept
@@ -48,6 +49,8 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
             _discard(directory)
         elif done is not None:
             return show_again(done, directory, precision=job.config.hardware.precision, console=console)
+        refuse_links(directory)
+        discard_unfinished(directory)
         if world.size > 1 or (processes := requested_world_size(job.config)) == 1:
             return _run(job, directory, pack, world, console)
         result = initial_result(job, directory, pack)
@@ -74,7 +77,7 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
     result = initial_result(job, directory, pack)
     if not world.is_rank_zero:
         return train_and_test(job, directory, pack, world, result, loggers=[], console=console)
-    OmegaConf.save(OmegaConf.create(job.tree), directory / CONFIG_FILE)
+    replace_file(directory / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(job.tree)).encode())
     result.write(directory)
     write_provenance(directory)
     loggers = tracking.start(job, directory, console)
@@ -99,7 +102,9 @@ def _aborted(result: Result, error: BaseException) -> Result:
 
 def _discard(directory: Path) -> None:
     """Remove what an earlier attempt computed, so that none of it can be taken for this one's."""
-    for folder in (CHECKPOINTS, WANDB):
-        shutil.rmtree(directory / folder, ignore_errors=True)
+    for folder in (directory / CHECKPOINTS, directory / WANDB):
+        if folder.is_symlink():
+            folder.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
     for file in COMPUTED:
         (directory / file).unlink(missing_ok=True)

@@ -18,6 +18,8 @@ from torch.optim import Optimizer
 from alexnet.net.halves import DEVICES
 from alexnet.net.two_devices import ColumnShard
 
+BUFFER = "momentum_buffer"
+"""Torch's name for a parameter's velocity."""
 NET = "net."
 """Prefix of the network's parameters in the module's state."""
 DDP_OPTIONS: dict[str, Any] = {"broadcast_buffers": False, "gradient_as_bucket_view": True}
@@ -87,8 +89,8 @@ class TwoDevicesStrategy(DDPStrategy):
         names = {parameter: name for name, parameter in self._net.named_parameters()}
         order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
         state = saved["state"]
-        changed = change({order[place]: entry["velocity"] for place, entry in state.items()})
-        moved = {place: entry | {"velocity": changed[order[place]]} for place, entry in state.items()}
+        changed = change({order[place]: entry[BUFFER] for place, entry in state.items()})
+        moved = {place: entry | {BUFFER: changed[order[place]]} for place, entry in state.items()}
         return saved | {"state": moved}
 
 

@@ -9,11 +9,11 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import torch
 import torch.distributed as dist
 
 from alexnet.config.schema import Config
 from alexnet.data.threads import available_cpus
+from alexnet.devices import choose_device, gpu_count
 from alexnet.errors import UserError
 from alexnet.parts import Replica
 
@@ -76,6 +76,8 @@ def check_gpus(config: Config) -> None:
         UserError: there are too few.
     """
     gpus, wanted = _gpus(config), requested_world_size(config)
+    if wanted > 1 and choose_device(config.hardware.accelerator).type == "mps":
+        raise UserError("Apple's GPU trains one network in one process: add devices=single or hardware.accelerator=cpu")
     if external_launch() is not None:
         return
     if not gpus and wanted > (most := REPLICAS_PER_CPU * available_cpus()):
@@ -89,7 +91,7 @@ def check_gpus(config: Config) -> None:
 
 
 def _gpus(config: Config) -> int:
-    return 0 if config.hardware.accelerator == "cpu" else torch.cuda.device_count()
+    return 0 if config.hardware.accelerator == "cpu" else gpu_count()
 
 
 def detect(config: Config) -> DistributedContext:

@@ -161,6 +161,14 @@ def test_crop_at_equals_a_batch_with_that_offset_and_flip_for_all(center_mean: b
         assert torch.equal(found, expected) and found.stride() == expected.stride()
 
 
+def test_colors_are_not_rounded_to_bfloat16_in_its_autocast() -> None:
+    augmenter = Augmenter(statistics(9), CropGeometry(image_size=9, crop_size=6), crops=ON, color=STD)
+    images = batch(4, 9, 6, 0)
+    expected = augmenter(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(augmenter(images), expected)
+
+
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 

@@ -64,7 +64,7 @@ def test_batches_in_use_keep_their_buffers(threads: int) -> None:
     split = type("Split", (), {"labels": np.arange(images), "__len__": lambda _: images})()
     plan = draw_epoch(seed=0, epoch=0, images=images, positions=1)
     augment = Slow()
-    make = AugmentedBatches(split, plan, augment, batch_size=batch_size, threads=threads)  # type: ignore[arg-type]
+    make = AugmentedBatches(split, plan, augment, parts=batch_parts(images, batch_size), threads=threads)  # type: ignore[arg-type]
     held: deque[tuple[int, Any]] = deque(maxlen=threads + 2)
     for number, batch in enumerate(Loader(make, parts=batch_parts(images, batch_size), threads=threads)):
         held.append((number, batch))

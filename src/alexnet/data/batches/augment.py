@@ -85,7 +85,9 @@ class Augmenter(nn.Module):
         if not self.color_on:
             return crops
         # Once per image and use, the same for all of its pixels.
-        noisy = crops + (batch.colors @ self.pca_directions)[:, :, None, None]
+        with torch.autocast(crops.device.type, enabled=False):  # bfloat16 would round the shifts of some 20 gray levels
+            shifts = batch.colors @ self.pca_directions
+        noisy = crops + shifts[:, :, None, None]
         return noisy if self.color_scale == 1.0 else noisy * self.color_scale
 
     def crop_at(self, images: Tensor, row: int, column: int, flipped: bool) -> Tensor:

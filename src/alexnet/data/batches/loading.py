@@ -3,6 +3,7 @@
 Nothing here is random or depends on timing: the epoch plan says which images are in a batch and what happens to them.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,11 @@ from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.splits import Indices, Split
 from alexnet.data.threads import ParallelMap, available_cpus
+from alexnet.devices import pins_memory
+from alexnet.errors import UserError, first_line
 from alexnet.parts import Replica
+
+logger = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
 
@@ -36,16 +41,17 @@ def test_splits(pack: Pack) -> list[str]:
     return [name for name in ("val", "test") if name in pack.splits]
 
 
-def batch_parts(images: int, batch_size: int, replica: Replica = Replica()) -> list[slice]:
-    """Return one replica's part of each batch, as places in the order of the images.
+def batch_parts(images: int, batch_size: int, replica: Replica = Replica(), *, turns: int = 1) -> list[slice]:
+    """Return one replica's part of each batch, in one or several turns, as places in the order of the images.
 
     The last batch may be smaller, as in 2012, and the part of one replica empty.
     """
-    parts = []
-    for first in range(0, images, batch_size):
-        part = replica.part(min(batch_size, images - first))
-        parts.append(slice(first + part.first, first + part.first + part.count))
-    return parts
+    return [
+        slice(first + part.first, first + part.first + part.count)
+        for first in range(0, images, batch_size)
+        for turn in range(turns)
+        for part in [replica.part(min(batch_size, images - first), turn=turn, turns=turns)]
+    ]
 
 
 class Loader(Generic[Made]):
@@ -89,7 +95,14 @@ class Loader(Generic[Made]):
     def _hand_out(self, batches: Iterator[Made]) -> Iterator[Made]:
         while True:
             start = time.perf_counter()
-            batch = next(batches, None)
+            try:
+                batch = next(batches, None)
+            except UserError:
+                raise
+            except Exception as error:
+                logger.exception("batch %d", self._done + 1)
+                cause = f"{type(error).__name__}: {first_line(error)}"
+                raise UserError(f"batch {self._done + 1} of an epoch cannot be loaded: {cause}") from error
             self.data_wait_seconds += time.perf_counter() - start
             if batch is None:
                 return
@@ -119,15 +132,17 @@ class AugmentedBatches:
     """
 
     def __init__(
-        self, split: Split, plan: EpochPlan, augment: NumbaAugmenter, *, batch_size: int, threads: int = 1
+        self, split: Split, plan: EpochPlan, augment: NumbaAugmenter, *, parts: Sequence[slice], threads: int = 1
     ) -> None:
-        self._split, self._plan, self._augment, self._batch_size = split, plan, augment, batch_size
-        shape = (min(batch_size, len(split)), *2 * (augment.geometry.crop_size,), 3)
+        """`parts` are those that batches are made of, in order."""
+        self._split, self._plan, self._augment = split, plan, augment
+        self._numbers = {part.start: number for number, part in enumerate(parts) if part.stop > part.start}
+        shape = (max(part.stop - part.start for part in parts), *2 * (augment.geometry.crop_size,), 3)
         self._buffers = [torch.empty(shape).numpy() for _ in range(2 * threads + 3)]
 
     def __call__(self, part: slice) -> AugmentedBatch:
         labels = torch.from_numpy(self._split.labels[self._plan.order[part]])
-        buffer = self._buffers[part.start // self._batch_size % len(self._buffers)]
+        buffer = self._buffers[self._numbers.get(part.start, 0) % len(self._buffers)]
         return AugmentedBatch(self._augment(self._split, self._plan, part, buffer), labels)
 
 
@@ -142,7 +157,7 @@ class RawBatches:
     """A GPU's, for JPEG packs; its images are on the GPU already."""
 
     def __call__(self, part: slice) -> RawBatch:
-        indices, pin = self.plan.order[part], self.device.type == "cuda"
+        indices, pin = self.plan.order[part], pins_memory(self.device)
         of_plan = (self.plan.crop_offsets[part], self.plan.flips[part], self.plan.colors[part])
         drawn = [torch.from_numpy(values) for values in (self.split.labels[indices], *of_plan)]
         images = _read(self.split, indices, self.decoder, pin=pin)

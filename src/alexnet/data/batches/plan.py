@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-STREAMS = ("order", "offsets", "flips", "colors")
-"""Independent random streams of an epoch: switching one form of augmentation off leaves the others as they were."""
+from alexnet import philox
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +32,16 @@ def draw_epoch(
     """Draw one epoch over `images` images with `positions` possible crop offsets per axis.
 
     `images_per_crop` images that follow one another share an offset and a flip. Without `reshuffle` the images come in
-    the order of epoch 0.
+    the order of epoch 0. What happens to an image is drawn by its place in the epoch (`alexnet.philox`), each form of
+    augmentation from a stream of its own: switching one off leaves the others as they were.
     """
-    streams = {name: np.random.default_rng([seed, epoch, key]) for key, name in enumerate(STREAMS)}
-    if not reshuffle:
-        streams["order"] = np.random.default_rng([seed, 0, STREAMS.index("order")])
-    shared = np.arange(images) // images_per_crop * images_per_crop
+    order = np.random.default_rng([seed, epoch if reshuffle else 0, 0]).permutation(images)
+    places = np.arange(images)
+    crops = places // images_per_crop * images_per_crop
+    offsets = philox.words(seed, "crop", step=epoch, place=crops)[:, :2]
     return EpochPlan(
-        order=streams["order"].permutation(images),
-        crop_offsets=streams["offsets"].integers(0, positions, size=(images, 2))[shared],
-        flips=streams["flips"].random(images)[shared] < 0.5,
-        colors=streams["colors"].standard_normal((images, 3), dtype=np.float32),
+        order=order,
+        crop_offsets=(offsets * np.uint64(positions) >> np.uint64(32)).astype(np.int64),
+        flips=philox.words(seed, "flip", step=epoch, place=crops)[:, 0] < philox.threshold(0.5),
+        colors=philox.normals(seed, "color", step=epoch, place=places)[:, :3].copy(),
     )

@@ -1,0 +1,146 @@
+"""The checkpoints of a run: how they are written, and which one it resumes from."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from rich.console import Console
+
+from alexnet.config.job import Job
+from alexnet.config.numerics import NUMERICS
+from alexnet.data.pack.pack import Pack
+from alexnet.errors import UserError
+from alexnet.files import replace_file, sync_folder
+from alexnet.runs.directory import BEST, CHECKPOINTS, LAST, WANDB, last_checkpoint, previous_checkpoint
+from alexnet.runs.identity import refuse_other
+from alexnet.trained.weights import read_checkpoint
+from alexnet.training.hardware import most_threads
+from alexnet.training.history import History
+
+START_OVER = "start over with restart=true"
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints whole or not at all, beside their place; the one before stays until the next.
+
+    Lightning's own writer goes through `TMPDIR` and, where that is another file system, writes over the old file.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._previous = previous_checkpoint(directory)
+        self._sound: Path | None = None
+        """The checkpoint that this process has read or written: a damaged one must not replace the one before."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        assert storage_options is None
+        path, buffer = Path(path), io.BytesIO()
+        torch.save(checkpoint, buffer)
+        path.parent.mkdir(exist_ok=True)
+        replace_file(path, buffer.getbuffer(), former=self._previous if self._sound == path else None)
+        self._sound = path
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        self._sound = Path(path)
+        return super().load_checkpoint(path, *arguments, **options)
+
+
+def checkpoint_callbacks(directory: Path, history: History) -> list[L.Callback]:
+    """`last.ckpt` after every epoch, and `best.ckpt` by validation error; each is replaced in one step."""
+    folder = directory / CHECKPOINTS
+    last = ModelCheckpoint(folder, filename=LAST, enable_version_counter=False, save_on_train_epoch_end=True)
+    return [last, BestCheckpoint(folder, history)]
+
+
+class BestCheckpoint(Checkpoint):
+    """Keeps the last checkpoint as the best one if it is: the same file under a second name, at no cost.
+
+    Nothing writes into a checkpoint: the next one is another file, renamed over the last.
+
+    Must come after the callback that saves the last. All of its state is the history, so that a run killed between the
+    two makes up for it when it is resumed.
+    """
+
+    def __init__(self, folder: Path, history: History) -> None:
+        self.last, self.best = (folder / f"{name}.ckpt" for name in (LAST, BEST))
+        self.history = history
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        records = self.history.records
+        if records and records[-1].step == trainer.global_step:  # the checkpoint is that of an epoch's end
+            assert trainer.ckpt_path is not None
+            self._keep(trainer, Path(trainer.ckpt_path))
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._keep(trainer, self.last)
+
+    def _keep(self, trainer: L.Trainer, checkpoint: Path) -> None:
+        errors = [record.val_top1_error for record in self.history.records if record.val_top1_error is not None]
+        if not (trainer.is_global_zero and errors and errors.index(min(errors)) == len(errors) - 1):
+            return
+        partial = self.best.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        try:
+            partial.hardlink_to(checkpoint)
+        except OSError:  # the file system has no hard links
+            replace_file(self.best, checkpoint.read_bytes())
+        else:
+            partial.replace(self.best)
+            partial.unlink(missing_ok=True)  # renaming one name of a file to another of the same does nothing
+            sync_folder(self.best.parent)
+
+
+def refuse_links(directory: Path) -> None:
+    """Refuse symbolic links where a run would write or read behind them: a received directory may hold some.
+
+    Raises:
+        UserError: there is one.
+    """
+    for path in (directory / CHECKPOINTS, directory / WANDB, *(directory / CHECKPOINTS).glob("*.ckpt")):
+        if path.is_symlink():
+            raise UserError(f"{path} is a symbolic link, which a run does not follow; delete it, or {START_OVER}")
+
+
+def discard_unfinished(directory: Path) -> None:
+    """Remove what a killed process left half-written."""
+    folder = directory / CHECKPOINTS
+    for leftover in (*folder.glob(".*.ckpt.*"), *folder.glob("*.partial"), *directory.glob(".*.*.[0-9]*")):
+        if leftover.is_symlink() or not leftover.is_dir():
+            leftover.unlink()
+
+
+def checkpoint_to_resume(job: Job, directory: Path, pack: Pack, console: Console) -> tuple[Path | None, int | None]:
+    """Return the checkpoint to resume from, if there is one, and the CPU threads that it was computed with.
+
+    It is the one before the last where the last is damaged.
+
+    Raises:
+        UserError: all are damaged; or it is of another run, other images or code of other NUMERICS.
+    """
+    last, previous = last_checkpoint(directory), previous_checkpoint(directory)
+    if not (last.exists() or previous.exists()):
+        return None, None
+    path = last
+    try:
+        trained = read_checkpoint(last)["alexnet"]
+    except UserError as error:
+        if not previous.exists():
+            raise UserError(f"{error}; {START_OVER}") from error
+        path, fault = previous, str(error) if last.exists() else f"{last} is missing"
+        try:
+            trained = read_checkpoint(previous)["alexnet"]
+        except UserError:
+            raise UserError(f"{fault}, and {previous.name} is damaged too; {START_OVER}") from error
+        text = f"{fault}; continuing from {previous.name}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    if (numerics := trained.get("numerics", 0)) != NUMERICS:
+        text = f"{path} is of NUMERICS {numerics}, and this code computes other numbers, NUMERICS {NUMERICS}"
+        raise UserError(f"{text}; {START_OVER}")
+    refuse_other(path, job.name, job.identity, trained.get("run", "unnamed"), trained.get("identity"))
+    if trained["data_fingerprint"] != pack.fingerprint:
+        raise UserError(f"{path} was trained on other images than {pack.path} holds now; {START_OVER}")
+    threads = trained.get("threads")  # those of earlier versions do not say
+    return path, threads if isinstance(threads, int) and 0 < threads <= most_threads() else None

@@ -1,0 +1,160 @@
+"""Triton's kernels in its interpreter, on a CPU: against float64 and the formulas, for every shape of block."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from alexnet.net import lrn
+from alexnet.net.dropout import draw_by_torch
+from alexnet.net.lrn import LayerStack, LocalResponseNorm
+
+if os.environ.get("TRITON_INTERPRET") != "1":
+    pytest.skip("Triton compiles for a GPU here", allow_module_level=True)
+pytest.importorskip("triton")
+from alexnet.net import dropout_triton, lrn_triton
+
+CHANNELS_LAST = torch.channels_last
+
+
+def on_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the way of a GPU on the CPU."""
+    monkeypatch.setattr(lrn, "_has_triton", lambda _: True)
+
+
+def grown(net: nn.Module, x: Tensor, slope: Tensor) -> list[Tensor]:
+    """Output and gradient."""
+    x = x.detach().requires_grad_()
+    y = net(x)
+    return [y.detach(), torch.autograd.grad(y, x, slope)[0]]
+
+
+@pytest.mark.parametrize(
+    ("channels", "columns", "size", "beta"),
+    [(48, 2, 5, 0.75), (128, 1, 5, 0.75), (6, 2, 5, 0.5), (24, 1, 9, 0.75), (250, 1, 7, 0.75)],
+)
+@pytest.mark.parametrize("relu", [True, False])
+def test_lrn_kernels_are_the_formula_in_float64(
+    monkeypatch: pytest.MonkeyPatch, channels: int, columns: int, size: int, beta: float, relu: bool
+) -> None:
+    # alpha 0.05: with the paper's 1e-4 the windows would hardly count. 5 x 7 pixels fill no number of blocks.
+    norm = LocalResponseNorm(columns=columns, size=size, k=2.0, alpha=0.05, beta=beta)
+    net = LayerStack(*[nn.ReLU()] * relu, norm)
+    x, slope = (torch.randn(1, columns * channels, 5, 7).contiguous(memory_format=CHANNELS_LAST) for _ in range(2))
+    exact = grown(net, x.double(), slope.double())
+    on_triton(monkeypatch)
+    for found, expected in zip(grown(net, x, slope), exact, strict=True):
+        assert found.dtype == torch.float32 and found.is_contiguous(memory_format=CHANNELS_LAST)
+        torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_lrn_kernels_of_bfloat16_round_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = LayerStack(nn.ReLU(), LocalResponseNorm(columns=2, size=5, k=2.0, alpha=0.05, beta=0.75))
+    x, slope = (3 * torch.randn(1, 96, 3, 3).bfloat16().contiguous(memory_format=CHANNELS_LAST) for _ in range(2))
+    exact = grown(net, x.double(), slope.double())
+    on_triton(monkeypatch)
+    for found, expected in zip(grown(net, x, slope), exact, strict=True):
+        # A unit in the last place: the interpreter cuts off, where a GPU rounds to half of it.
+        torch.testing.assert_close(found.double(), expected, rtol=1.01 * 2**-7, atol=1e-3)
+
+
+def test_lrn_kernels_show_a_nan_and_take_an_empty_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_triton(monkeypatch)
+    net = LayerStack(nn.ReLU(), LocalResponseNorm(columns=1, size=5, k=2.0, alpha=0.05, beta=0.75))
+    x = torch.ones(1, 16, 2, 1).contiguous(memory_format=CHANNELS_LAST)
+    x[0, 3, 0, 0] = torch.nan
+    for seen in grown(net, x, torch.ones_like(x)):
+        assert seen[0, 1:6, 0].isnan().all() and not seen[0, :, 1].isnan().any()
+    empty = torch.empty(0, 16, 2, 2).contiguous(memory_format=CHANNELS_LAST)
+    assert [tensor.shape for tensor in grown(net, empty, empty)] == [empty.shape] * 2
+
+
+def test_a_compiled_network_keeps_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole: `torch.compile` takes each for one operation."""
+    on_triton(monkeypatch)
+    net = LayerStack(nn.ReLU(), LocalResponseNorm(columns=1, size=5, k=2.0, alpha=0.05, beta=0.75))
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    x, slope = (torch.randn(1, 16, 2, 3).contiguous(memory_format=CHANNELS_LAST) for _ in range(2))
+    for one, other in zip(grown(net, x, slope), grown(compiled, x, slope), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_twenty_networks_compile_a_kernel_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Triton compiles for is a type of numbers and the constant arguments: alpha, k and sizes are neither."""
+    on_triton(monkeypatch)
+    kinds: dict[str, set[Any]] = {}
+    launches = []
+
+    class Counting:
+        def __init__(self, name: str) -> None:
+            self.names = getattr(lrn_triton, name).arg_names
+            self.kinds = kinds.setdefault(name, set())
+
+        def __getitem__(self, grid: tuple[int, ...]) -> "Counting":
+            return self
+
+        def __call__(self, *arguments: Any, num_warps: int) -> None:
+            given = dict(zip(self.names, arguments, strict=True))
+            constants = [given[name] for name in self.names[self.names.index("alpha") + 1 :]]
+            self.kinds.add((given["x"].dtype, *constants, num_warps))
+            launches.append(given)
+
+    for name in ("_forward", "_backward"):
+        monkeypatch.setattr(lrn_triton, name, Counting(name))
+    for number in range(20):
+        for channels in (48, 128):
+            norm = LocalResponseNorm(columns=2, size=5, k=1.0 + number, alpha=0.1**number, beta=0.75)
+            x = torch.randn(1 + number % 3, 2 * channels, 4, 3 + number).contiguous(memory_format=CHANNELS_LAST)
+            grown(norm, x, x)
+    assert len(launches) == 80 and [len(found) for found in kinds.values()] == [2, 2]
+
+
+@pytest.mark.parametrize(("first_unit", "units", "dtype"), [(0, 37, torch.float32), (5, 1100, torch.bfloat16)])
+def test_masks_of_the_dropout_kernel_are_those_of_torch(first_unit: int, units: int, dtype: torch.dtype) -> None:
+    x = torch.randn(3, units).to(dtype)
+    numbers = (torch.tensor(450_000 << 32 | 1000), 0x0123456789ABCDEF, 0xFE593ACD, first_unit)
+    for limit in (2**30, 2**31, 2**32):
+        x.requires_grad_()
+        masked = dropout_triton.masked(x, *numbers, limit)
+        mask = draw_by_torch(x, *numbers, limit)
+        assert torch.equal(masked, x * mask)
+        assert torch.equal(torch.autograd.grad(masked, x, torch.ones_like(x))[0], mask)
+
+
+COMPILE = """
+import triton, sys, warnings
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from alexnet.net import dropout_triton, lrn_triton
+warnings.simplefilter("ignore")
+
+def show(kernel, types, constants):
+    names = kernel.arg_names
+    source = ASTSource(
+        fn=kernel, signature={name: types.get(name, "constexpr") for name in names},
+        constexprs={(names.index(name),): value for name, value in constants.items()},
+    )
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4})
+    ir, ptx = made.asm["ttir"], made.asm["ptx"]
+    print(ir.count("tt.load"), ir.count("tt.store"), ptx.count("ld.local"))
+
+lrn = {"channels": 48, "reach": 2, "beta": 0.75, "rectify": True, "block": 64, "halo": 0, "parts": 2}
+lrn |= {"height": 16, "turns": 8}
+types = {"x": "*bf16", "y": "*bf16", "grad": "*bf16", "x_grad": "*bf16", "rows": "i64", "k": "fp32", "alpha": "fp32"}
+show(lrn_triton._forward, types, lrn)
+show(lrn_triton._backward, types, lrn)
+types = types | {"position": "*i64"} | dict.fromkeys(dropout_triton.NUMBERS, "i64")
+show(dropout_triton._mask, types, {"blocks": 256})
+"""
+
+
+@pytest.mark.slow  # 15 s
+def test_compiled_kernels_read_and_write_each_number_once_and_spill_nothing() -> None:
+    """For sm_90, without a GPU: in bfloat16 2 + 2 bytes a number forward, 2 + 2 + 2 backward; a mask and its place."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    made = subprocess.run([sys.executable, "-c", COMPILE], capture_output=True, text=True, check=True, env=environment)
+    assert made.stdout.splitlines() == ["1 1 0", "2 1 0", "2 1 0"]
