@@ -216,11 +216,18 @@ def digest(named: Iterable[tuple[str, NDArray[Any]]]) -> str:
     return total.hexdigest()
 
 
+ABOUT_A_PACK = ("pack.json", "unused.txt", "duplicates.txt", "summary.md", "contact.png")
+"""Files of a pack, beside the names of its images, that no number is computed from."""
+
+
 def pack_figures(pack: Path) -> dict[str, Any]:
     """Hashes of a pack's files, and what its header says of its images."""
     header = json.loads((pack / "pack.json").read_text(encoding="utf-8"))
-    files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(pack.iterdir())}
-    del files["pack.json"]
+    files = {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(pack.iterdir())
+        if file.name not in ABOUT_A_PACK and not file.name.endswith("-names.npy")
+    }
     seen = {name: header[name] for name in ("encoding", "image_size", "class_names", "statistics")}
     return {
         "files": hashlib.sha256(json.dumps(files).encode()).hexdigest(),
