@@ -94,6 +94,11 @@ def test_a_study_beside_other_experiments_is_refused_before_anything_is_written(
     assert "experiment=study_small is a study: give it alone" in line and "nothing was started" in line
 
 
+def test_a_run_that_is_refused_leaves_no_directory(tmp_path: Path) -> None:
+    assert "/nowhere" in refused(tmp_path, "data=folder", "data.root=/nowhere")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_help_is_one_screen_about_this_project_without_torch(tmp_path: Path) -> None:
     done = without_torch(tmp_path, "--help")
     assert done.returncode == 0 and done.stdout.endswith("[]\n") and len(done.stdout.splitlines()) <= 41

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -144,6 +145,14 @@ def test_the_first_layer_of_other_nets(compose: Compose, ablation: str, first: s
     layer = first_layer(net)
     assert layer.columns == columns
     np.testing.assert_array_equal(layer.kernels, net.get_parameter(f"{first}.weight").detach().numpy())
+
+
+def test_a_result_that_names_another_seed_is_not_shown(finished: Finished, tiny: MakeJob, tmp_path: Path) -> None:
+    directory = tmp_path / "copy"
+    shutil.copytree(finished[0], directory)
+    replace(read_result(directory), seed=7).write(directory)
+    with pytest.raises(UserError, match=r"result.json is of another run, .*-seed7.* not of .*-seed0-"):
+        execute(tiny(), directory)
 
 
 def test_a_finished_run_is_not_repeated(finished: Finished, tiny: MakeJob) -> None:

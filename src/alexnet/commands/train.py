@@ -139,6 +139,7 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
     directory = Path(of_hydra.runtime.output_dir)
     job = checked(config, of_hydra)
     at_once = max(at_once, max_parallel_jobs(of_hydra) or 1)
+    refused = False
     try:
         if of_hydra.runtime.choices["hydra/launcher"] != "basic":
             check_source(of_hydra)
@@ -156,7 +157,7 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
         print(_interrupted(job, directory), file=sys.stderr)
         raise
     except Exception as error:
-        expected = isinstance(error, UserError)
+        expected = refused = isinstance(error, UserError)
         if of_hydra.mode is RunMode.MULTIRUN:
             if not expected:
                 logging.getLogger(__name__).exception(job.command)  # into the run's log file
@@ -168,7 +169,7 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
     finally:
         log = directory / f"{of_hydra.job.name}.log"
         with suppress(OSError):  # Hydra makes the directory and the log also of a run that does not begin
-            if list(directory.iterdir()) == [log] and not log.stat().st_size:
+            if list(directory.iterdir()) == [log] and (refused or not log.stat().st_size):
                 log.unlink()
                 directory.rmdir()
                 directory.parent.rmdir()  # if it is empty

@@ -215,11 +215,14 @@ def _training(flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_idle(overrides: Iterable[str], baseline: dict[str, Any]) -> None:
-    """Refuse a value on the command line without an effect on the baseline, if it is not empty as well."""
+    """Refuse values on the command line without an effect on the baseline, if they are not empty as well."""
+    idle = []
     for override in overrides:
         key = named(override)
         if "." in key and baseline.get(key) not in ([], {}, None) and (reason := why_idle(key, baseline)):
-            raise UserError(f"{override.lstrip('+')} has no effect: {reason}; leave it out")
+            idle.append(f"{override.lstrip('+')} has no effect: {reason}")
+    if idle:
+        raise UserError(f"{'; '.join(idle)}; leave {'it' if len(idle) == 1 else 'them'} out")
 
 
 def _text(value: object) -> str:

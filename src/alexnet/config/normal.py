@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alexnet.config.schema import is_part_of, schema_defaults, without
-from alexnet.config.values import scaled_epoch
+from alexnet.config.values import TWO_COLUMNS, scaled_epoch
 
 Flat = dict[str, Any]
 """A configuration by dotted keys."""
@@ -30,6 +30,8 @@ def _late_epochs(flat: Flat) -> bool:
 
 
 def _never_drops(flat: Flat) -> bool:
+    if flat["schedule.kind"] == "cosine":
+        return True
     if flat["schedule.kind"] == "plateau":
         return not flat["schedule.max_lr_drops"]
     return not (flat["schedule.milestones"] or flat["late_changes.layers"] or flat["late_changes.bias_milestones"])
@@ -37,11 +39,15 @@ def _never_drops(flat: Flat) -> bool:
 
 IDLE = (
     Idle(
-        ("lrn.size", "lrn.k", "lrn.alpha", "lrn.beta", "lrn.divide_alpha", "lrn.across_columns"),
+        ("lrn.size", "lrn.k", "lrn.alpha", "lrn.beta", "lrn.divide_alpha", "lrn.across_columns", "lrn.after_pooling"),
         "lrn.layers=[] normalizes nothing",
         lambda flat: not flat["lrn.layers"],
     ),
-    Idle(("lrn.across_columns",), "columns=one has no columns to cross", lambda flat: flat["columns.kind"] == "one"),
+    Idle(
+        ("lrn.across_columns",),
+        "one column has nothing to cross",
+        lambda flat: flat["columns.kind"] not in TWO_COLUMNS,
+    ),
     Idle(("lrn.divide_alpha",), "lrn.size=1 divides by 1", lambda flat: flat["lrn.size"] == 1),
     Idle(
         ("within_channel_lrn.size", "within_channel_lrn.alpha", "within_channel_lrn.beta"),
@@ -62,15 +68,15 @@ IDLE = (
     ),
     Idle(
         ("schedule.patience", "schedule.max_lr_drops"),
-        "schedule.kind=multistep waits for no plateau",
-        lambda flat: flat["schedule.kind"] == "multistep",
+        "schedule.kind=plateau alone waits for plateaus",
+        lambda flat: flat["schedule.kind"] != "plateau",
     ),
     Idle(
         ("schedule.milestones",),
-        "schedule.kind=plateau drops the rate at plateaus",
-        lambda flat: flat["schedule.kind"] == "plateau",
+        "schedule.kind=multistep alone drops the learning rate at given epochs",
+        lambda flat: flat["schedule.kind"] != "multistep",
     ),
-    Idle(("schedule.factor",), "the learning rate never drops", _never_drops),
+    Idle(("schedule.factor",), "the learning rate is never divided", _never_drops),
     Idle(
         ("late_changes.lr_drop_epoch", "late_changes.freeze_epoch"),
         "late_changes.layers=[] freezes nothing",

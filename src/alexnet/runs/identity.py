@@ -36,5 +36,7 @@ def finished_run(directory: Path, name: str, identity: str, *, restart: bool) ->
             return None
         raise
     found = f"{result.experiment}-{result.ablation}-seed{result.seed}, NUMERICS {result.numerics}"
-    refuse_other(directory / RESULT_FILE, name, identity, found, result.identity)
+    label = name.rpartition("-")[0]  # without the digest; a long ablation is cut in it
+    told = label.startswith(f"{result.experiment}-{result.ablation[:20]}") and label.endswith(f"-seed{result.seed}")
+    refuse_other(directory / RESULT_FILE, name, identity, found, result.identity if told else None)
     return result if result.status == "finished" and not restart else None
