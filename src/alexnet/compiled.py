@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-NOWHERE = "compiled code cannot be kept here, so each process compiles anew: set NUMBA_CACHE_DIR to a writable folder"
+NOWHERE = "compiled code cannot be kept here, so each process compiles again: set NUMBA_CACHE_DIR to a writable folder"
 
 
 def compiled(**options: Any) -> Callable[[Function], Function]:

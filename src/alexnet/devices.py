@@ -70,7 +70,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     """Return whether the device computes products of bfloat16 by itself, rather than emulating them."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= TENSOR_CORES
-    return device.type == "cpu" and bool(BFLOAT16_FLAGS & _cpu_flags())
+    return device.type == "cpu" and bool(BFLOAT16_FLAGS & set(cpu_fact("flags", "Features").split()))
 
 
 def memory_bytes(device: torch.device) -> int:
@@ -93,11 +93,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _cpu_flags() -> set[str]:
-    """Return what Linux says of the first processor; nothing elsewhere."""
+def cpu_fact(*names: str) -> str:
+    """Return what Linux says of the first processor under one of these names; else, as on other systems, nothing."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return set()
-    found = (line.partition(":")[2] for line in lines if line.lower().startswith(("flags", "features")))
-    return set(next(found, "").split())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(names)), "")

@@ -29,12 +29,12 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_uncommitted_changes_are_kept_as_a_patch(checkout: Path, tmp_path: Path) -> None:
     state, patch = git_state()
     assert state is not None and len(state.revision) == 40 and not state.dirty and not patch
-    write_provenance(tmp_path)
+    write_provenance(tmp_path, patch)
     assert "numpy==" in (tmp_path / "packages.txt").read_text() and not (tmp_path / PATCH_FILE).exists()
     (checkout / "code.py").write_text("two\n")
-    state, _ = git_state()
+    state, patch = git_state()
     assert state is not None and state.dirty
-    write_provenance(tmp_path)
+    write_provenance(tmp_path, patch)
     assert "-one\n+two\n" in (tmp_path / PATCH_FILE).read_text()
 
 

@@ -165,7 +165,7 @@ def validate(tree: ConfigTree) -> Config:
 
 
 def schema_mistake(error: BaseException) -> str | None:
-    """Put OmegaConf's refusal of a key or value into words, whoever composed; None if the error is none."""
+    """Put OmegaConf's refusal of a key or value into words, for any way of composing; None if the error is none."""
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and error.full_key:
         return _unknown_key(str(error.full_key), str(error.key), error.object_type)
     if isinstance(error, ValidationError) and error.object_type and not str(error.full_key).startswith("hydra."):

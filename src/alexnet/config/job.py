@@ -30,7 +30,16 @@ from alexnet.config.compose import (
 from alexnet.config.normal import normal_form, why_idle
 from alexnet.config.numerics import NUMERICS
 from alexnet.config.overrides import explain, named
-from alexnet.config.schema import NON_IDENTITY_KEYS, Config, ConfigTree, flatten, is_part_of, schema_defaults, without
+from alexnet.config.schema import (
+    NON_IDENTITY_KEYS,
+    Config,
+    ConfigTree,
+    flatten,
+    is_part_of,
+    run_label,
+    schema_defaults,
+    without,
+)
 from alexnet.config.values import ALEXNET, ScaleConfig
 from alexnet.errors import UserError, did_you_mean
 
@@ -40,10 +49,6 @@ UNABLATED_KEYS = ("seed", "experiment", "recipe", "hydra", *(key for key in NON_
 """Keys that are not for an ablation to set: which runs are compared, and where and how they compute."""
 ALEXNET_ONLY_KEYS = ("init", *(f"scale.{one.name}" for one in fields(ScaleConfig) if not one.name.endswith("_size")))
 """Keys without a part in the CIFAR-10 nets, whose layers and initial weights are fixed."""
-LONGEST_ABLATION = 80
-"""Characters of a run's ablation that its directory is named after: names of files end at 255, W&B's ids at 128."""
-
-
 WeightsDigest = Callable[[str], str]
 """From a run or file of pre-trained weights to a digest of them."""
 
@@ -252,8 +257,8 @@ def ablation_name(config: ConfigTree) -> str:
 
 def run_name(tree: ConfigTree, weights: str | None = None) -> str:
     """Return the name of a run's directory; `weights` is the digest of the pre-trained weights, if it has any."""
-    ablation = ablation_name(tree)[:LONGEST_ABLATION]
-    return f"{tree['experiment']}-{ablation}-seed{tree['seed']}-{_digest(_identity(tree, weights))[:8]}"
+    label = run_label(tree["experiment"], ablation_name(tree), tree["seed"])
+    return f"{label}-{_digest(_identity(tree, weights))[:8]}"
 
 
 def _identity(tree: ConfigTree, weights: str | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Which numbers this code computes, as a counter that the identity of every run holds.
 
-Whoever makes the same configuration compute other numbers, if only by rounding, adds a line here. The golden traces in
-`tests/golden` fail until that is done, and then ask to be recorded again.
+A change by which the same configuration computes other numbers, if only by rounding, adds a line here. The golden
+traces in `tests/golden` fail until that is done, and then ask to be recorded again.
 """
 
 HISTORY = {

@@ -165,6 +165,15 @@ def schema_defaults(node: Any = Config, prefix: str = "") -> dict[str, Any]:
     return {key: default for key, default in defaults.items() if default != MISSING}
 
 
+LONGEST_ABLATION = 80
+"""Characters of a run's ablation that its directory is named after: names of files end at 255, W&B's ids at 128."""
+
+
+def run_label(experiment: str, ablation: str, seed: int) -> str:
+    """Return the readable part of a run's name, which a digest follows."""
+    return f"{experiment}-{ablation[:LONGEST_ABLATION]}-seed{seed}"
+
+
 def flatten(tree: ConfigTree, prefix: str = "") -> dict[str, Any]:
     """Return nested dicts as dotted keys; lists and empty dicts are values."""
     flat: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from alexnet.config.schema import run_label
 from alexnet.errors import UserError
 from alexnet.runs.directory import RESULT_FILE
 from alexnet.runs.result import Result, read_result
@@ -35,8 +36,8 @@ def finished_run(directory: Path, name: str, identity: str, *, restart: bool) ->
         if restart:
             return None
         raise
-    found = f"{result.experiment}-{result.ablation}-seed{result.seed}, NUMERICS {result.numerics}"
-    label = name.rpartition("-")[0]  # without the digest; a long ablation is cut in it
-    told = label.startswith(f"{result.experiment}-{result.ablation[:20]}") and label.endswith(f"-seed{result.seed}")
-    refuse_other(directory / RESULT_FILE, name, identity, found, result.identity if told else None)
+    label = run_label(result.experiment, result.ablation, result.seed)
+    is_told = label == name.rpartition("-")[0]  # a result may have been changed
+    found = f"{label}, NUMERICS {result.numerics}"
+    refuse_other(directory / RESULT_FILE, name, identity, found, result.identity if is_told else None)
     return result if result.status == "finished" and not restart else None

@@ -12,17 +12,17 @@ from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
 from alexnet.runs.metrics import lr_drops
 from alexnet.runs.plan import read_plan
-from alexnet.runs.result import DataFacts, LrDrop, Result, TrainingFacts
+from alexnet.runs.result import DataFacts, GitState, LrDrop, Result, TrainingFacts
 from alexnet.training.hardware import precision
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
-from alexnet.training.provenance import environment, git_state
+from alexnet.training.provenance import environment
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
 UNFINISHED_MESSAGE = "still running, or stopped without a word; repeat the command to continue"
 
 
-def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
+def initial_result(job: Job, directory: Path, pack: Pack, git: GitState | None) -> Result:
     """Return the result of a run that has only begun: what its file says if the process is killed."""
     config = job.config
     layers = layer_specs(config, len(pack.class_names))
@@ -53,7 +53,7 @@ def initial_result(job: Job, directory: Path, pack: Pack) -> Result:
             **{package: version(package) for package in PACKAGES},
         },
         device="",
-        git=git_state()[0],
+        git=git,
         environment=environment(),
         command=job.command,
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),

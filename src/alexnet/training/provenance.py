@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from alexnet.devices import cpu_fact
 from alexnet.files import write_file
 from alexnet.runs.directory import PACKAGES_FILE, PATCH_FILE
 from alexnet.runs.result import GitState
@@ -72,12 +73,11 @@ def _driver() -> str:
         return "unknown"
 
 
-def write_provenance(directory: Path) -> None:
-    """Write the packages that are installed, and the uncommitted changes of the code, if there are any."""
+def write_provenance(directory: Path, patch: str) -> None:
+    """Write the packages that are installed, and the patch of `git_state`, if there is one."""
     packages = {f"{one.metadata['Name']}=={one.version}" for one in distributions()}
     write_file(directory / PACKAGES_FILE, "\n".join(sorted(packages, key=str.lower)) + "\n")
     (directory / PATCH_FILE).unlink(missing_ok=True)
-    _, patch = git_state()
     if patch:
         whole = len(patch) <= PATCH_BYTES
         write_file(directory / PATCH_FILE, patch if whole else f"{patch[:PATCH_BYTES]}\n(cut off)\n")
@@ -97,10 +97,5 @@ def device_name(device: torch.device, *, processes: int = 1) -> str:
 
 
 def processor() -> str:
-    """Return the name of the processor's model."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine()
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.machine())
+    """Return the name of the processor's model, or that of its kind where Linux does not tell."""
+    return cpu_fact("model name") or platform.processor() or platform.machine()

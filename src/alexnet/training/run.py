@@ -22,7 +22,7 @@ from alexnet.training.checkpoints import discard_unfinished, refuse_links
 from alexnet.training.fit import preflight, train_and_test
 from alexnet.training.outcome import initial_result
 from alexnet.training.preemption import keyboard_interrupt_kept
-from alexnet.training.provenance import write_provenance
+from alexnet.training.provenance import git_state, write_provenance
 from alexnet.training.ranks import run_in_ranks
 from alexnet.training.world import DistributedContext, detect, requested_world_size
 
@@ -53,7 +53,7 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
         discard_unfinished(directory)
         if world.size > 1 or (processes := requested_world_size(job.config)) == 1:
             return _run(job, directory, pack, world, console)
-        result = initial_result(job, directory, pack)
+        result = initial_result(job, directory, pack, git_state()[0])
         result.write(directory)
         try:
             run_in_ranks(partial(_run_rank, job, directory, at_once), directory, processes, console=console)
@@ -74,12 +74,13 @@ def _run_rank(job: Job, directory: Path, at_once: int, console: Console) -> None
 
 def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, console: Console) -> Result:
     """Compute the result in every process of a run; the first alone writes."""
-    result = initial_result(job, directory, pack)
+    git, patch = git_state()
+    result = initial_result(job, directory, pack, git)
     if not world.is_rank_zero:
         return train_and_test(job, directory, pack, world, result, loggers=[], console=console)
     replace_file(directory / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(job.tree)).encode())
     result.write(directory)
-    write_provenance(directory)
+    write_provenance(directory, patch)
     loggers = tracking.start(job, directory, console)
     try:
         with keyboard_interrupt_kept():

@@ -24,7 +24,7 @@ START_SECONDS, FINISH_SECONDS = 20.0, 60.0
 def start(job: Job, directory: Path, console: Console) -> list[Logger]:
     """Open the loggers that the job chooses.
 
-    All are begun anew by an attempt that continues a run, and given the epochs before (`History`), but for an online
+    All start over in an attempt that continues a run, and are given the epochs before (`History`), but for an online
     W&B run, which goes on.
     """
     chosen, loggers = job.config.logger, list[Logger]()

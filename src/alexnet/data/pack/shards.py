@@ -69,13 +69,13 @@ class Shards:
 
     def kept(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Labels [n] and byte ranges [n, 2] of the slots that have an image."""
-        there = self._byte_ranges[:, 0] >= 0
+        there = self.kept_slots()
         return self.labels[there], self._byte_ranges[there]
 
     def contents_in_order(self, byte_ranges: npt.NDArray[np.int64]) -> list[str]:
         """Compute the checksums that the shards would have if the images had come in the order of their slots."""
         held = [np.memmap(path, np.uint8, "r") for path in self.paths]
-        starts = np.concatenate([[0], np.cumsum(self._sizes)])
+        starts = self._starts
         digests, size = [hashlib.sha256()], 0
         for start, length in zip(*(column.data for column in byte_ranges.T), strict=True):  # no lists of millions
             if size + length > self._shard_bytes and size:
@@ -89,7 +89,7 @@ class Shards:
     def read(self, slot: int) -> bytes:
         """Read the image of a slot back."""
         start, length = self._byte_ranges[slot].tolist()
-        shard, begin = place_in_shards(np.concatenate([[0], np.cumsum(self._sizes)]), start)
+        shard, begin = place_in_shards(self._starts, start)
         with self.paths[shard].open("rb") as file:
             file.seek(begin)
             return file.read(length)
@@ -101,7 +101,7 @@ class Shards:
     def digests(self, threads: int) -> Digests:
         """Hash every image as it is stored, which is equal for equal pixels."""
         held = [np.memmap(path, np.uint8, "r") for path in self.paths]
-        starts = np.concatenate([[0], np.cumsum(self._sizes)])
+        starts = self._starts
 
         def hashed(ranges: npt.NDArray[np.int64]) -> bytes:
             found = b""
@@ -118,7 +118,7 @@ class Shards:
         return Digests(slots, self.labels[slots], values)
 
     def drop(self, slots: npt.NDArray[np.int64], spare: Path) -> None:
-        """Write the shards anew, by way of the folder `spare`, without the images of some slots."""
+        """Write the shards again, by way of the folder `spare`, without the images of some slots."""
         kept = Shards(spare, self.split, self._suffix, self.labels, self._shard_bytes)
         there = np.setdiff1d(self.kept_slots(), slots)
         for slot in there[np.argsort(self._byte_ranges[there, 0])].tolist():
@@ -129,6 +129,11 @@ class Shards:
         self._sizes, self._byte_ranges = kept._sizes, kept._byte_ranges
         for path, old in zip(self.paths, kept.paths, strict=True):
             old.rename(path)
+
+    @property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        """int64 [shards + 1]: the bytes in the shards before each, and in all."""
+        return np.concatenate([[0], np.cumsum(self._sizes)]).astype(np.int64)
 
     @property
     def paths(self) -> list[Path]:
