@@ -32,6 +32,7 @@ class Effect(Errors):
     unit: float = limited(0.1, gt=0, **ADDED_LATER)  # what the number is rounded to; twice that for a difference of two
     up_to: Errors = field(default_factory=Errors, metadata=ADDED_LATER)  # the upper end of a `range`
     experiments: list[str] = field(default_factory=list, metadata=ADDED_LATER)  # with the source's data and recipe
+    recipes: list[str] = field(default_factory=list, metadata=ADDED_LATER)  # of those that it is judged in; empty: all
     images: int | None = limited(None, gt=0, **ADDED_LATER)  # test images of the published runs
     of: str | None = field(default=None, metadata=ADDED_LATER)  # which runs the number is a difference of
 

@@ -161,10 +161,10 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
     few = [] if measures == MEASURES else [Note(FEW_CLASSES)]
     flags = [*_unplanned_flags(arms, plan), *_training_flags(arms.get(BASELINE, ()), split)]
     if plan:
-        assessments = judge(arms, plan, experiment=result.experiment, table_flags=flags).assessments
+        assessments = judge(arms, plan, table_flags=flags).assessments
     else:
-        assessments = {name: assess(arms, name, experiment=result.experiment, table_flags=flags) for name in measures}
-    other_rate = {name: assess(others, name, experiment=result.experiment, table_flags=flags) for name in measures}
+        assessments = {name: assess(arms, name, table_flags=flags) for name in measures}
+    other_rate = {name: assess(others, name, table_flags=flags) for name in measures}
     if rates:
         assessments = {name: _at_both_rates(found, other_rate[name], rates) for name, found in assessments.items()}
     gains = {measure: ten_crop_gains(arms, measure) for measure in measures}
