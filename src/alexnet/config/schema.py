@@ -42,6 +42,10 @@ class Effect(Errors):
         return self.relation in ("no_effect", "not_worse")
 
 
+MEASURED = ("gap", "training_error", "epochs_to_error", "epochs_to_loss")
+"""What a claim in words can be measured by: `docs/claims.md` explains each."""
+
+
 @dataclass
 class Claim(Group):
     """What the paper and its authors' log say about one ablation."""
@@ -53,9 +57,14 @@ class Claim(Group):
     log: Effect = field(default_factory=Effect)
     margin: Errors = field(default_factory=Errors, metadata=ADDED_LATER)  # points up to which there is no effect
     rate: str = limited("shared", choices=("shared", "own"), **ADDED_LATER)  # at which the claim is judged
+    measures: dict[str, str] = limited(
+        {}, choices=("rises", "falls"), **ADDED_LATER
+    )  # what it says of some of `MEASURED`
     measurable: str | None = field(default=None, metadata=ADDED_LATER)  # what a claim in words is measured by, and why
 
     def check_relations(self) -> None:
+        for name in self.measures:
+            require(name in MEASURED, f"{self.title}: measures.{name} is not one of: {', '.join(MEASURED)}")
         for effect in (self.paper, self.log):
             needed = {"margin": self.margin} if effect.needs_margin else {}
             needed |= {"up_to": effect.up_to} if effect.relation == "range" else {}

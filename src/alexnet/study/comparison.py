@@ -34,6 +34,7 @@ from alexnet.study.pairing import (
 )
 from alexnet.study.rates import Rates, choose_rates, rate_of
 from alexnet.study.verdict import RESOLVED, Direction
+from alexnet.study.worded import Change, worded_changes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +49,8 @@ class AblationRow:
     other_rate: Mapping[str, Assessment] = field(default_factory=dict)
     """The same at the other of two rates, where the search has found another for this ablation than for the baseline:
     at its own, or at the shared one if the claim is judged at its own. A family apart from that of the table."""
+    worded: Mapping[str, Change] = field(default_factory=dict)
+    """What the claim says in words, by measure."""
     gains: Mapping[str, Estimate] = field(default_factory=dict)
     """By how many points ten crops lower the error; empty if they are not compared or only one view is known."""
 
@@ -174,6 +177,7 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
             runs=tuple(ones),
             assessments={measure: by_name[name] for measure, by_name in assessments.items() if name in by_name},
             other_rate={measure: by_name[name] for measure, by_name in other_rate.items() if name in by_name},
+            worded=worded_changes(ones[0].run.result.claims.get(name), ones, arms.get(BASELINE, ())),
             gains={measure: by_name[name] for measure, by_name in gains.items() if name in by_name},
         )
         for name, ones in arms.items()
