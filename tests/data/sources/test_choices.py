@@ -150,8 +150,11 @@ def test_duplicates_are_counted_listed_and_dropped_from_training(
     said = capsys.readouterr().err
     assert "2 images of val are in train too" in said and "--drop-duplicates" in said
     assert "1 images have the same pixels as another one of their split" in said
+    assert "1 of 3 such images are copies, byte for byte" in said
     lines = set((tmp_path / "whole" / "duplicates.txt").read_text().splitlines())
-    assert lines == {f"train/{name}/copy.bmp\tval/{name}/0.png" for name in "ab"} | {"train/c/copy.png\ttrain/c/0.png"}
+    assert lines == {f"train/{name}/copy.bmp\tval/{name}/0.png\tsame pixels" for name in "ab"} | {
+        "train/c/copy.png\ttrain/c/0.png\tsame bytes"
+    }
     clean = prepare(root, tmp_path / "clean", size=16, encoding="raw", drop_duplicates=True)
     assert (len(whole.splits["train"]), len(clean.splits["train"])) == (18, 15)
     assert "30 images + 0 rejected + 3 not used = 33 files" in capsys.readouterr().err
