@@ -15,7 +15,7 @@ from alexnet.data.sources.images import Converted, convert_file
 from alexnet.data.sources.layouts import open_source
 from alexnet.data.sources.names import split_of, split_of_shard
 from alexnet.errors import UserError
-from tests.data.samples import class_folders, encoded, noise, splits
+from tests.data.samples import archive, class_folders, encoded, noise, splits
 
 
 def refusal(path: Path, **chosen: str) -> str:
@@ -189,6 +189,15 @@ def test_a_file_that_changes_meanwhile_is_a_reject(tmp_path: Path) -> None:
         found = {image.name: convert_file(image.encoded, 8, image.name) for image in images}
     assert "has grown since it was listed" in str(found["a/0.png"]) and "cannot be read" in str(found["b/0.png"])
     assert sum(isinstance(one, str) for one in found.values()) == 2
+
+
+def test_an_archive_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
+    packed = archive(class_folders(tmp_path / "src", [""], count=1), tmp_path / "x.tar")
+    with open_source(packed) as source:
+        source.check_unchanged()
+        packed.write_bytes(packed.read_bytes() + bytes(512))
+        with pytest.raises(UserError, match=r"x\.tar has changed while it was read"):
+            source.check_unchanged()
 
 
 @pytest.mark.parametrize(
