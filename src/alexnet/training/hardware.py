@@ -37,14 +37,6 @@ TORCH_THREADS = torch.get_num_threads()
 THREADS_ANYWHERE = 16
 """Threads that may be asked for on any machine, to compute as a larger one does."""
 
-COMPILE_MODES: dict[str, dict[str, bool]] = {
-    "default": {},
-    "reduce-overhead": {"triton.cudagraphs": True},
-    "max-autotune-no-cudagraphs": {"max_autotune": True, "coordinate_descent_tuning": True},
-    "max-autotune": {"max_autotune": True, "coordinate_descent_tuning": True, "triton.cudagraphs": True},
-}
-"""Options that torch's modes consist of: `torch.compile` takes a mode or options, not both."""
-
 
 def check_hardware(hardware: HardwareConfig) -> None:
     """Refuse what this machine cannot do.
@@ -169,7 +161,7 @@ def trainer_options(
 def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
     """Let torch compile the network at its first batch. Its parameters keep their names."""
     if hardware.compile:
-        net.compile(options=COMPILE_MODES[hardware.compile_mode])
+        net.compile(mode=hardware.compile_mode)
 
 
 @lru_cache
