@@ -156,15 +156,23 @@ def test_disabled_numba_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
         *(pytest.param("inductor", layout, marks=pytest.mark.slow) for layout in LAYOUTS),  # C++ takes half a minute
     ],
 )
-def test_compiled_lrn_is_one_graph_with_the_same_result(backend: str, layout: torch.memory_format) -> None:
-    layer = torch.compile(
-        LocalResponseNorm(columns=2, size=5, k=2.0, alpha=0.05, beta=0.75), fullgraph=True, backend=backend
-    )
-    a, grad = (torch.randn(2, 12, 5, 5).contiguous(memory_format=layout) for _ in range(2))
-    a.requires_grad_()
-    output = layer(a)
-    (gradient,) = torch.autograd.grad(output, a, grad)
-    for mine, other in zip((output, gradient), both(a, grad), strict=True):
+@pytest.mark.parametrize(
+    "layer",
+    [
+        LocalResponseNorm(columns=2, size=5, k=2.0, alpha=0.05, beta=0.75),
+        WithinChannelLRN(size=3, alpha=0.1, beta=0.75),
+    ],
+)
+def test_compiled_norm_is_one_graph_with_the_same_result(
+    backend: str, layout: torch.memory_format, layer: nn.Module
+) -> None:
+    compiled = torch.compile(layer, fullgraph=True, backend=backend)
+    a, grad = (torch.randn(2, 12, 5, 5).contiguous(memory_format=layout).requires_grad_() for _ in range(2))
+    results = []
+    for way in (layer, compiled):
+        output = way(a)
+        results.append((output, *torch.autograd.grad(output, a, grad)))
+    for mine, other in zip(*results, strict=True):
         torch.testing.assert_close(mine, other)
 
 

@@ -26,8 +26,6 @@ def _works(compiler: str) -> bool:
     try:
         import_module(f"alexnet.net.lrn_{compiler}").check_compiler()
     except Exception as error:  # compilers, LLVM, drivers, numpy and the file system raise their own
-        warnings.warn(
-            f"response normalization and dropout are slower here, without {compiler}: {first_line(error)}", stacklevel=3
-        )
+        warnings.warn(f"everything is slower here, without {compiler}: {first_line(error)}", stacklevel=3)
         return False
     return True
