@@ -26,6 +26,12 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr
 """A pipe does not wait for its writer; Windows has neither, and needs its own flag for bytes."""
 
 
+def refuse_link(path: Path) -> None:
+    """Raise a UserError if `path` is a symbolic link."""
+    if path.is_symlink():
+        raise UserError(f"{path}: a symbolic link, which is not followed; put what it points to in its place")
+
+
 def open_regular(path: Path, *, most: int) -> BufferedReader:
     """Open a regular file of at most `most` bytes for reading.
 
@@ -33,8 +39,7 @@ def open_regular(path: Path, *, most: int) -> BufferedReader:
         OSError: there is none, or it may not be read.
         UserError: a link, a folder, a pipe or a device lies there, or a larger file.
     """
-    if path.is_symlink():
-        raise UserError(f"{path}: a symbolic link, which is not followed; copy the file itself there")
+    refuse_link(path)
     file = os.fdopen(os.open(path, os.O_RDONLY | _NO_LINK), "rb")
     status = os.fstat(file.fileno())
     if stat.S_ISREG(status.st_mode) and status.st_size <= most:

@@ -81,7 +81,7 @@ def test_other_data_have_a_table_of_their_own(tmp_path: Path, capsys: pytest.Cap
     for seed in (0, 1):
         write(tmp_path, imagenet(seed, experiment="demo", name="shapes"))
     found = tables(tmp_path, capsys)
-    own = found["shapes, 6 classes: experiment demo, recipe paper"]
+    own = found["shapes, 6 classes: experiment demo, recipe paper, NUMERICS 0"]
     assert own["1 CNN"] == ["3.00", "1.00", "3.00", "1.00", "seeds 0, 1"]
     # Two nets that disagree on an image: of equal classes the first counts, right for image 0 and wrong for image 1.
     assert own["2 CNNs"][4] == "seeds 0, 1"
