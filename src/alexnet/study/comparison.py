@@ -21,6 +21,7 @@ from alexnet.study.pairing import (
     Evaluated,
     Note,
     altered,
+    damaged_configs,
     distinguishing_overrides,
     drop_copies,
     drop_duplicates,
@@ -30,6 +31,7 @@ from alexnet.study.pairing import (
     mixed_environment,
     other_numerics,
     pair,
+    without_effect,
 )
 
 
@@ -175,6 +177,8 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
             *few,
             *counted,
             *altered(distinct),
+            *damaged_configs(distinct),
+            *without_effect(arms),
             *duplicates,
             *left_out,
             *copies,
