@@ -4,6 +4,7 @@ Run directories, packs and configurations are sent around. Whatever lies in the 
 neither waits, nor follows a link, nor runs code, nor takes more memory than its kind of file may have.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -50,10 +51,18 @@ def open_regular(path: Path, *, most: int) -> BufferedReader:
     raise UserError(f"{path}: {status.st_size:,} bytes, and such a file has at most {most:,}")
 
 
-def read_regular(path: Path, *, most: int) -> bytes:
-    """Read a whole file that `open_regular` opens."""
+def read_regular(path: Path, *, most: int, sha256: str | None = None) -> bytes:
+    """Read a whole file that `open_regular` opens; a ValueError if its checksum is not that of a finished run."""
     with open_regular(path, most=most) as file:
+        check_unchanged(file, sha256)
         return file.read(most)
+
+
+def check_unchanged(file: BufferedReader, sha256: str | None) -> None:
+    """Raise a ValueError unless an open file has this checksum; None is any."""
+    if sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+        raise ValueError("it has changed since the run finished (SHA-256 differs)")
+    file.seek(0)
 
 
 @contextmanager

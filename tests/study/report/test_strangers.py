@@ -34,7 +34,7 @@ def small_study(folder: Path) -> list[Path]:
     for seed in (0, 1):
         for name, wrong in (("baseline", 30), ("no_lrn", 34)):
             directory = save(folder, result(name, seed), predictions(wrong + seed, 10, images=100))
-            (directory / CONFIG_FILE).write_text("schedule: {kind: multistep}\n")
+            (directory / CONFIG_FILE).write_text("schedule: {kind: multistep, epochs: 3}\n")
             write_metrics(directory, [epoch_record(epoch, train_set=None) for epoch in range(3)])
             kernels = np.random.default_rng(seed).standard_normal((4, 3, 3, 3)).astype(np.float32)
             write_first_layer(directory, FirstLayer(kernels=kernels, columns=2))
