@@ -204,8 +204,8 @@ def drop_copies(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[N
 
 def altered(runs: Iterable[Run]) -> list[Note]:
     """Warn about runs whose result file was changed after the run had written it."""
-    names = [str(run) for run in runs if not run.intact]
-    text = f"Changed since the run wrote it (checksum differs): {RESULT_FILE} of {', '.join(names)}."
+    names = [str(run.directory / RESULT_FILE) for run in runs if not run.intact]
+    text = f"Changed since the run wrote it (checksum differs): {', '.join(names)}."
     return [Note(text)] if names else []
 
 
