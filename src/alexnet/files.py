@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -61,10 +60,10 @@ class LogFile(logging.FileHandler):
     A disk that is full or read-only is left to the run, which says it in one line, or shows a finished result.
     """
 
-    def __init__(self, filename: str, *arguments: Any, **options: Any) -> None:
+    def __init__(self, filename: str, encoding: str) -> None:
         if (path := Path(filename)).is_symlink():
             path.unlink()
-        super().__init__(filename, *arguments, delay=True, **options)
+        super().__init__(filename, encoding=encoding, delay=True)
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):
