@@ -19,12 +19,12 @@ from alexnet.study.paper.fitting import (
     FittedRun,
     Network,
     check_comparable,
-    epochs_to,
     fastest,
     networks,
     read_fit,
     time_ratio,
 )
+from alexnet.study.ratios import epochs_to
 from tests.study.made_up import epoch_record, fitted
 
 CURVES = st.lists(st.floats(0, 89), min_size=1, max_size=12)
