@@ -139,7 +139,7 @@ def test_every_archive_is_a_pack_or_one_line_in_bounded_memory(tmp_path: Path) -
         kind = KINDS[number % len(KINDS)]
         (folder / f"{number}{kind}").write_bytes(mutated(sound[kind], chance))
     done = subprocess.run(
-        [sys.executable, "-c", JOB, folder, tmp_path / "pack"], capture_output=True, text=True, timeout=3000
+        [sys.executable, "-c", JOB, folder, tmp_path / "pack"], capture_output=True, text=True, timeout=6000
     )
     assert done.returncode == 0, done.stderr[-2000:]
     packs, lines, megabytes = map(int, done.stdout.split())
