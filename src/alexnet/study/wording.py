@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -12,7 +13,8 @@ from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.family import Estimate, Interval
 from alexnet.study.flags import Flag
-from alexnet.study.verdict import Direction
+from alexnet.study.verdict import RESOLVED, Direction
+from alexnet.study.worded import Change
 
 Record = dict[str, object]
 """Figures of a line of a table, by column."""
@@ -26,7 +28,6 @@ _MARKDOWN = re.compile(r"[\\`*\[\]<>|~&$]|^[#+=-]|(?<![^\W_])_|_(?![^\W_])|(?<=:
 """What means something in a line of Markdown, and what makes a link of bare addresses."""
 _FORMULA = re.compile(r"(^|;)(\s*)(?=[=+@\-\uff1d\uff0b\uff0d\uff20])")
 """Where a spreadsheet sees the begin of a formula; in some countries cells end at semicolons."""
-SHOWN_DIRECTIONS = (Direction.AS_CLAIMED, Direction.OPPOSITE, Direction.WORSE, Direction.BETTER)
 
 
 def clean(text: str) -> str:
@@ -155,14 +156,15 @@ def target_line(table: ComparisonTable) -> str | None:
 
 
 def remarks(table: ComparisonTable) -> list[str]:
-    """Return one line for each flag of an ablation, each combination, and the gain of ten crops."""
-    lines = []
+    """Return a line for each rate, flag, claim in words and combination, and for the gain of ten crops."""
+    lines = rate_lines(table)
     for row in table.rows:
         measures: dict[Flag, list[str]] = {}
         for measure, assessment in row.assessments.items():
             for flag in assessment.flags:
                 measures.setdefault(flag, []).append(MEASURE_NAMES[measure])
         lines += [f"{row.ablation}, {' and '.join(named)}: {flag.text}." for flag, named in measures.items()]
+        lines += worded_lines(row)
         lines += [
             f"{row.ablation}, {MEASURE_NAMES[measure]}: {shown_estimate(one.interaction)} beyond the sum of its parts,"
             f" Holm p {shown_p(one.interaction_holm_p)}."
@@ -175,11 +177,68 @@ def remarks(table: ComparisonTable) -> list[str]:
     return lines
 
 
+def worded_lines(row: AblationRow) -> list[str]:
+    """Return one line for each measure of what a claim says in words."""
+    return [f"{row.ablation}, {_worded(row, measure, change)}" for measure, change in row.worded.items()]
+
+
+def _worded(row: AblationRow, measure: str, change: Change) -> str:
+    word = change.direction(row.claim.measures[measure]) if row.claim else ""
+    interval = f" [{change.interval.low:.2f}, {change.interval.high:.2f}]" if change.interval else ""
+    sides = f"{change.ablated:.1f}, baseline {change.baseline:.1f}"
+    if change.level is None:
+        name = "test error minus training error" if measure == "gap" else "training error"
+        return (
+            f"{name}, in points: {sides}: {change.value:+.2f}{interval}, {word}; training errors are of the last"
+            " epoch's crops, with dropout where there is any."
+        )
+    level = f"a validation error of {change.level:.1f} %"
+    if measure == "epochs_to_loss":
+        level = f"a training loss of {change.level:.2f}"
+    return f"epochs to {level}: {sides}: {'over ' * change.at_least}{change.value:.2f} times{interval}, {word}."
+
+
+def rate_lines(table: ComparisonTable) -> list[str]:
+    """Say how the learning rates were chosen, and what an ablation does at the other of two; empty without a search."""
+    if (rates := table.rates) is None:
+        return []
+    search = rates.search
+    runs = len(search.grid) * len(search.seeds)
+    length = f" of {plural(search.epochs, 'epoch')}" if search.epochs else ""
+    lines = [
+        f"Learning rates: {plural(runs, 'run')}{length} for every arm ({', '.join(map(str, search.grid))};"
+        f" {named_seeds(search.seeds)}), judged by {rates.images:,} held-out training images, none of which is"
+        f" counted in the table. Shared by all: {rates.shared}, the baseline's best."
+    ]
+    if len(search.seeds) == 1:
+        lines[0] += (
+            " With one seed the spread between runs is unknown: rates count as equal within the standard error of the"
+            " images alone."
+        )
+    for name, arm in rates.arms.items():
+        errors = ", ".join(f"{rate}: {shown_error(error)}" for rate, error in arm.errors.items())
+        edge = ", at the edge of the grid" if arm.at_edge else ""
+        lines.append(f"{name}: held-out error by rate {errors}; chosen {arm.chosen}{edge}.")
+    for row in table.rows:
+        for measure, one in row.other_rate.items():
+            at = next(rate for rate in rates.of(row.ablation) if rate != row.runs[0].run.result.lr)
+            lines.append(
+                f"{row.ablation}, {MEASURE_NAMES[measure]}, at the rate {at}:"
+                f" {one.delta:+.2f} {shown_interval(one.interval)}, {one.direction}; outside of the table's family."
+            )
+    return lines
+
+
+def shown_error(percent: float) -> str:
+    """Format the error of a rate, infinite if a run diverged."""
+    return "diverged" if math.isinf(percent) else f"{percent:.2f}"
+
+
 def headline(table: ComparisonTable) -> str:
     """Return what the table shows of the top-1 error, in a sentence or two; it never rests on a flagged verdict."""
     judged = {row.ablation: row.assessments["top1"] for row in table.rows if row.assessments}
     sound = {name: one for name, one in judged.items() if not one.doubts}
-    shown = {name: one for name, one in sound.items() if one.direction in SHOWN_DIRECTIONS}
+    shown = {name: one for name, one in sound.items() if one.direction in RESOLVED}
     words = [
         (plural(len(names), "change"), verb, names)
         for verb, names in (
