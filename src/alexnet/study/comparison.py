@@ -22,6 +22,7 @@ from alexnet.study.pairing import (
     Evaluated,
     Note,
     altered,
+    damaged_configs,
     distinguishing_overrides,
     drop_copies,
     drop_duplicates,
@@ -31,6 +32,7 @@ from alexnet.study.pairing import (
     mixed_environment,
     other_numerics,
     pair,
+    without_effect,
 )
 from alexnet.study.rates import Rates, choose_rates, rate_of
 from alexnet.study.verdict import RESOLVED, Direction
@@ -201,6 +203,8 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
             *few,
             *counted,
             *altered(distinct),
+            *damaged_configs(distinct),
+            *without_effect(arms),
             *duplicates,
             *left_out,
             *copies,

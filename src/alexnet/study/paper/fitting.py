@@ -31,7 +31,7 @@ class FittedRun:
     activation: str
     lr: float
     settings: dict[str, Any]
-    """Every other value that it computed with, by dotted key."""
+    """Every other value that it computed with, by dotted key, and the NUMERICS of its code."""
     errors: tuple[float, ...]
     """After each epoch, percent."""
     steps: int
@@ -89,7 +89,7 @@ def read_fit(run: Run, target: float) -> FittedRun | None:
             run=run,
             activation=str(values["activation.name"]),
             lr=float(values["optimizer.lr"]),
-            settings=without(values, free),
+            settings=without(values, free) | {"NUMERICS": run.result.numerics},
             errors=tuple(errors),
             steps=metrics.epochs[0].step,
             reached=epochs is not None,
