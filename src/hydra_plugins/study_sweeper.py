@@ -184,6 +184,8 @@ class StudyLauncher(Launcher):
                     raise UserError(f"experiment={composed.hydra.runtime.choices.experiment} is a study: give it alone")
                 job = checked(composed, composed.hydra)
                 check_in_plan(job)
+                if job.config.trainer.fast_dev_run:
+                    raise UserError("trainer.fast_dev_run leaves nothing to compare; in a sweep use debug=short")
                 if Path(composed.hydra.sweep.dir, composed.hydra.sweep.subdir) != Path(job.config.runs, job.name):
                     raise UserError(
                         "hydra.sweep: a study's runs lie in runs=DIR, each in a folder of its name; give that"

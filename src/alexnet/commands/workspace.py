@@ -5,7 +5,7 @@ from pathlib import Path
 from alexnet.errors import UserError
 from alexnet.runs.wandb_names import check_login
 from alexnet.study.comparison import compare
-from alexnet.study.report.report import collect_some
+from alexnet.study.report.report import load_runs
 
 
 def run(paths: list[Path], *, project: str, entity: str, split: str | None, view: str) -> None:
@@ -14,7 +14,7 @@ def run(paths: list[Path], *, project: str, entity: str, split: str | None, view
         from alexnet.study.report.workspace import save
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed: pip install 'alexnet[dashboards]'") from None
-    tables = compare(collect_some(paths).runs, split=split, view=view)
+    tables = compare(load_runs(*paths).runs, split=split, view=view)
     check_login("online")
     for name, address in save(tables, entity=entity, project=project).items():
         print(f"{name}: {address}")

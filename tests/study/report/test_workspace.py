@@ -10,7 +10,7 @@ import pytest
 from alexnet.errors import UserError
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.report.dashboard import summary
-from alexnet.study.report.report import collect_some
+from alexnet.study.report.report import load_runs
 from alexnet.study.report.workspace import report_of, save, workspace_of
 from tests.study.made_up import study
 
@@ -18,7 +18,7 @@ from tests.study.made_up import study
 @pytest.fixture(scope="module")
 def groups(tmp_path_factory: pytest.TempPathFactory) -> Sequence[ComparisonTable]:
     folder = study(tmp_path_factory.mktemp("study"), seeds=2)
-    return compare(collect_some([folder]).runs, split=None, view="ten_crop")
+    return compare(load_runs(folder).runs, split=None, view="ten_crop")
 
 
 def panels_by_section(groups: Sequence[ComparisonTable]) -> dict[str, list[dict[str, Any]]]:
