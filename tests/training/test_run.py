@@ -336,7 +336,7 @@ def test_limits_count_batches_of_an_update_on_any_hardware(tiny: MakeJob, tmp_pa
     assert one.training is not None and (one.training.epochs, one.training.steps) == (2, 4)
     assert {split: views["center"].images for split, views in one.errors.items()} == {"val": 10, "test": 20}
     assert epochs(tmp_path / "0")[0] == epochs(tmp_path / "2")[0] and one.identity == other.identity
-    logged = list(csv.DictReader((tmp_path / "0" / "csv" / "metrics.csv").open()))
+    logged = csv.DictReader((tmp_path / "0" / "csv" / "metrics.csv").read_text().splitlines())
     assert sum(bool(row["step/train_loss"]) for row in logged) == 4
     moved = [(state(tmp_path / name)["net.conv1.weight"]) for name in ("0", "2")]
     assert torch.allclose(*moved, atol=1e-6)
