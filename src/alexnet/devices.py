@@ -80,6 +80,16 @@ def memory_bytes(device: torch.device) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def free_memory_bytes(device: torch.device) -> int:
+    """Return the memory of an NVIDIA GPU that nothing uses yet; 0 where a device has none apart from the machine's."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+
+
+def has_deterministic_kernels(device: torch.device) -> bool:
+    """Return whether torch can be told to compute bit for bit the same; on Apple's GPU max-pooling cannot."""
+    return device.type != "mps"
+
+
 def use_exact_float32() -> None:
     """Let convolutions on an NVIDIA GPU compute in float32: torch's default rounds their factors to 10 bits (TF32)."""
     # Not by `cudnn.conv.fp32_precision`: torch 2.15 then raises when torch.export asks for `allow_tf32`.

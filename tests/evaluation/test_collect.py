@@ -36,6 +36,15 @@ def test_images_keep_their_order_whatever_the_batches(batch: int) -> None:
         np.testing.assert_array_equal(seen.top5_probabilities, np.take_along_axis(scores.numpy(), order, axis=1))
 
 
+def test_predictions_stay_on_their_device_until_all_are_there() -> None:
+    """On `meta`, whose values nothing can ask for: neither is waited for a GPU, nor copied from it."""
+    store = PredictionStore(keep_probabilities=True)
+    for batch in range(2):
+        store.add(0, "ten_crop", batch, torch.zeros(3, dtype=torch.int64), torch.empty(3, 7, device="meta"))
+    with pytest.raises(NotImplementedError, match="meta"):
+        store.collect(["val"])
+
+
 def test_a_cleared_store_forgets() -> None:
     store = PredictionStore()
     store.add(0, "center", 0, torch.zeros(2, dtype=torch.int64), probabilities(0, 2))

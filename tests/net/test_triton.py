@@ -86,31 +86,27 @@ def test_a_compiled_network_keeps_the_kernels(monkeypatch: pytest.MonkeyPatch) -
 def test_twenty_networks_compile_a_kernel_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     """What Triton compiles for is a type of numbers and the constant arguments: alpha, k and sizes are neither."""
     on_triton(monkeypatch)
-    kinds: dict[str, set[Any]] = {}
+    kinds: set[Any] = set()
     launches = []
+    names = lrn_triton._normalize.arg_names
 
     class Counting:
-        def __init__(self, name: str) -> None:
-            self.names = getattr(lrn_triton, name).arg_names
-            self.kinds = kinds.setdefault(name, set())
-
         def __getitem__(self, grid: tuple[int, ...]) -> "Counting":
             return self
 
         def __call__(self, *arguments: Any, num_warps: int) -> None:
-            given = dict(zip(self.names, arguments, strict=True))
-            constants = [given[name] for name in self.names[self.names.index("alpha") + 1 :]]
-            self.kinds.add((given["x"].dtype, *constants, num_warps))
+            given = dict(zip(names, arguments, strict=True))
+            constants = [given[name] for name in names[names.index("alpha") + 1 :]]
+            kinds.add((given["x"].dtype, *constants, num_warps))
             launches.append(given)
 
-    for name in ("_forward", "_backward"):
-        monkeypatch.setattr(lrn_triton, name, Counting(name))
+    monkeypatch.setattr(lrn_triton, "_normalize", Counting())
     for number in range(20):
         for channels in (48, 128):
             norm = LocalResponseNorm(columns=2, size=5, k=1.0 + number, alpha=0.1**number, beta=0.75)
             x = torch.randn(1 + number % 3, 2 * channels, 4, 3 + number).contiguous(memory_format=CHANNELS_LAST)
             grown(norm, x, x)
-    assert len(launches) == 80 and [len(found) for found in kinds.values()] == [2, 2]
+    assert len(launches) == 80 and len(kinds) == 4  # of two numbers of channels, forward and backward
 
 
 @pytest.mark.parametrize(("first_unit", "units", "dtype"), [(0, 37, torch.float32), (5, 1100, torch.bfloat16)])
@@ -144,9 +140,9 @@ def show(kernel, types, constants):
 
 lrn = {"channels": 48, "reach": 2, "beta": 0.75, "rectify": True, "block": 64, "halo": 0, "parts": 2}
 lrn |= {"height": 16, "turns": 8}
-types = {"x": "*bf16", "y": "*bf16", "grad": "*bf16", "x_grad": "*bf16", "rows": "i64", "k": "fp32", "alpha": "fp32"}
-show(lrn_triton._forward, types, lrn)
-show(lrn_triton._backward, types, lrn)
+types = {"x": "*bf16", "y": "*bf16", "grad": "*bf16", "out": "*bf16", "rows": "i64", "k": "fp32", "alpha": "fp32"}
+show(lrn_triton._normalize, types, lrn | {"backward": False})
+show(lrn_triton._normalize, types, lrn | {"backward": True})
 types = types | {"position": "*i64"} | dict.fromkeys(dropout_triton.NUMBERS, "i64")
 show(dropout_triton._mask, types, {"blocks": 256})
 """

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from alexnet.config.schema import Config
+from alexnet.data.batches import loading
 from alexnet.data.batches.augment import AugmentedBatch, Augmenter, RawBatch
-from alexnet.data.batches.loading import Loader, RawBatches, batch_parts
+from alexnet.data.batches.loading import EvalBatches, Loader, RawBatches, Reader, Resident, batch_parts
 from alexnet.data.batches.plan import draw_epoch
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.writer import PackWriter
@@ -56,7 +57,8 @@ def training_batches(pack: Pack, config: Config, epoch: int) -> list[AugmentedBa
 
 def epoch_of(pack: Pack, config: Config, epoch: int) -> list[RawBatch]:
     """What a network elsewhere gets, whose device augments the images."""
-    make = RawBatches(pack.splits["train"], PackDataModule(pack, config).epoch_plan(epoch), torch.device("cpu"))
+    reader = Reader(pack.splits["train"], torch.device("cpu"))
+    make = RawBatches(reader, PackDataModule(pack, config).epoch_plan(epoch))
     return list(Loader(make, parts=batch_parts(23, config.optimizer.batch_size), threads=3))
 
 
@@ -121,6 +123,33 @@ def test_colour_noise_ends_where_the_source_ends_it(pack: Pack, compose: Compose
     config = compose(*sizes, *late)
     epochs = [training_batches(pack, config, epoch)[0].inputs for epoch in range(4)]
     assert not torch.equal(epochs[0], epochs[1]) and torch.equal(epochs[2], epochs[3])
+
+
+def test_images_that_fit_into_a_gpu_stay_there_and_make_the_same_batches(
+    pack: Pack, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split, cpu = pack.splits["train"], torch.device("cpu")
+    size = 23 * 12 * 12 * 3
+    monkeypatch.setattr(loading, "free_memory_bytes", lambda _: 4 * size - 1)
+    assert Resident.if_fitting(split, cpu) is None
+    monkeypatch.setattr(loading, "free_memory_bytes", lambda _: 4 * size)
+    monkeypatch.setattr(loading, "RESIDENT_STEP", 7)
+    resident = Resident.if_fitting(split, cpu)
+    assert resident is not None
+    make, parts = resident.training(PackDataModule(pack, config).epoch_plan(3)), batch_parts(23, 5)
+    for part, expected in zip(parts, epoch_of(pack, config, 3), strict=True):
+        for mine, other in zip(make(part), expected, strict=True):
+            assert mine.dtype == other.dtype and torch.equal(mine, other)
+    for part in parts:
+        for mine, other in zip(resident.evaluation(part), EvalBatches(Reader(split, cpu))(part), strict=True):
+            assert torch.equal(mine, other)
+
+
+def test_a_gpu_tests_as_many_images_at_a_time_as_it_validates(pack: Pack, config: Config) -> None:
+    data = PackDataModule(pack, config)
+    strategy = SimpleNamespace(root_device=torch.device("meta"))
+    data.trainer = SimpleNamespace(current_epoch=0, strategy=strategy)  # type: ignore[assignment]
+    assert [len(batches) for batches in (*data.val_dataloader(), *data.test_dataloader())] == [3, 3, 2]
 
 
 def test_evaluation_sees_every_image_once_in_order(pack: Pack, config: Config) -> None:

@@ -1,17 +1,19 @@
 """The switches of speed: the same run, up to rounding."""
 
 import csv
+import os
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
 
 from alexnet.config.values import HardwareConfig
-from alexnet.data.batches.loading import RawBatches
+from alexnet.data.batches.loading import RawBatches, Reader
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
@@ -96,12 +98,21 @@ def _traced(compiler: Callable[..., object], function: object, *, options: dict[
     return compiler(function, backend="aot_eager")
 
 
-def test_a_tuned_allocator_changes_no_number(
+def test_a_tuned_allocator_and_deterministic_kernels_change_no_number(
     tiny: MakeJob, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(hardware, "_mallopt", lambda: lambda *values: asked.append(values))  # not for all tests to come
-    execute(tiny("hardware.allocator=tuned"), tmp_path)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    try:
+        result, _ = execute(tiny("hardware.allocator=tuned", "hardware.deterministic=true"), tmp_path)
+        assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        assert result.environment["deterministic"] == "true"
+        L.Trainer(**hardware.trainer_options(HardwareConfig(accelerator="cpu")), logger=False, barebones=True)
+        assert not torch.are_deterministic_algorithms_enabled()  # the next run of a sweep
+    finally:
+        torch.use_deterministic_algorithms(False)
     assert asked == [(-4, 0), (-1, -1), (-2, 2**28)]  # malloc.h: no mmap, no trimming, 256 MiB on top
     assert_same_training(tmp_path, plain)
 
@@ -204,11 +215,25 @@ def test_raw_images_have_nothing_to_decode(tiny: MakeJob, tmp_path: Path, monkey
     assert not (tmp_path / "run").exists()
 
 
-def test_library_for_a_cpu_is_refused_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "choose_device", lambda _: torch.device("cuda"))
+@pytest.mark.parametrize(
+    ("device", "switches", "line"),
+    [
+        ("cuda", {"matmul": "onednn"}, r"hardware\.matmul=onednn is for a CPU.*choose default"),
+        ("mps", {"deterministic": True}, r"hardware\.deterministic=true: .* mps; choose false"),
+        (
+            "cuda",
+            {"deterministic": True, "compile": True, "compile_mode": "max-autotune"},
+            r"hardware\.deterministic=true: compile_mode=max-autotune .*; choose default or reduce-overhead",
+        ),
+    ],
+)
+def test_what_a_device_cannot_do_is_refused(
+    monkeypatch: pytest.MonkeyPatch, device: str, switches: dict[str, Any], line: str
+) -> None:
+    monkeypatch.setattr(hardware, "choose_device", lambda _: torch.device(device))
     monkeypatch.setattr(hardware, "check_device", lambda _: None)
-    with pytest.raises(UserError, match=r"hardware\.matmul=onednn is for a CPU.*choose default"):
-        hardware.check_hardware(HardwareConfig(matmul="onednn"))
+    with pytest.raises(UserError, match=line):
+        hardware.check_hardware(HardwareConfig(**switches))
 
 
 def test_process_that_sees_one_gpu_of_several_takes_number_0(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +303,7 @@ def test_on_a_cpu_the_device_s_decoder_changes_no_number(
     """Whole runs, trained from batches as a GPU gets them: both decoders are libjpeg-turbo here."""
 
     def batches(data: PackDataModule, plan: EpochPlan, *_: object) -> RawBatches:
-        return RawBatches(data.pack.splits["train"], plan, torch.device("cpu"), data._decoder)
+        return RawBatches(Reader(data.pack.splits["train"], torch.device("cpu"), data._decoder), plan)
 
     monkeypatch.setattr(running, "check_decoder", lambda _: None)  # which refuses it on a CPU
     monkeypatch.setattr(PackDataModule, "_augmented", batches)

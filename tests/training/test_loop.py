@@ -1,6 +1,10 @@
 """The loop that Lightning runs: one optimizer step per batch, and batches on the module's device."""
 
 import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partialmethod
+from typing import Any
 
 import lightning as L
 import pytest
@@ -8,11 +12,15 @@ import torch
 from lightning.pytorch.accelerators import Accelerator
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from alexnet.data.batches import loading
 from alexnet.data.batches.augment import RawBatch
 from alexnet.data.pack.sets import open_data
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.module import AlexNetModule
+from alexnet.training.momentum import SGD2012
 from tests.training.conftest import MakeJob
 
 BARE = {
@@ -94,6 +102,73 @@ def test_batches_other_device_than_cuda_arrive_there(tiny: MakeJob, monkeypatch:
     trainer.fit(AlexNetModule(job.config, job.tree, pack), PackDataModule(pack, job.config))
     raw, evaluated = 4 * len(RawBatch._fields), 2
     assert len(seen) == raw + evaluated and {tensor.device.type for tensor in seen} == {"meta"}
+
+
+class HostWork(TorchDispatchMode):
+    """Notes operations that read a tensor of the CPU, besides numbers, which are arguments of kernels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+        self.operations = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.operations += 1
+        read = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        if any(tensor.device.type == "cpu" and tensor.ndim for tensor in read):
+            self.seen.add(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+class Watched(L.Callback):
+    """Watches every epoch's steps, and the test's."""
+
+    def __init__(self) -> None:
+        self.mode = HostWork()
+
+    def on_train_epoch_start(self, *_: object) -> None:
+        self.mode.__enter__()
+
+    def on_train_epoch_end(self, *_: object) -> None:
+        self.mode.__exit__(None, None, None)
+
+    on_test_epoch_start, on_test_epoch_end = on_train_epoch_start, on_train_epoch_end
+
+
+def unfused(module: AlexNetModule, configure: Callable[[AlexNetModule], SGD2012]) -> SGD2012:
+    """The optimizer without the fused kernel, which `meta` lacks; the rest is the same."""
+    optimizer = configure(module)
+    for group in optimizer.param_groups:
+        group["fused"] = False
+    return optimizer
+
+
+def test_resident_images_no_step_waits_for_its_device_or_copies_to_it(
+    tiny: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the stand-in, which raises where the CPU would wait for a value: two epochs of steps; no stream is made."""
+    job = tiny()
+    pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
+    monkeypatch.setattr(loading, "free_memory_bytes", lambda _: 2**40)
+    streams: list[object] = []
+    monkeypatch.setattr(torch.cuda, "Stream", streams.append)
+    monkeypatch.setattr(
+        AlexNetModule, "configure_optimizers", partialmethod(unfused, AlexNetModule.configure_optimizers)
+    )
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # `meta` has none
+    watched = Watched()
+    trainer = L.Trainer(
+        **BARE, accelerator=StandIn(), strategy=StandInStrategy(device=torch.device("meta")), max_epochs=2,
+        callbacks=[watched],
+    )  # fmt: skip
+    module, data = AlexNetModule(job.config, job.tree, pack), PackDataModule(pack, job.config)
+    trainer.fit(module, data)
+    assert trainer.global_step == 8 and watched.mode.operations > 8 * 50
+    trainer.test(module, data, verbose=False)
+    assert watched.mode.operations > 8 * 50 + 2 * 10 * 10
+    assert not watched.mode.seen and not streams
 
 
 @pytest.mark.filterwarnings("ignore:`training_step` returned `None`")

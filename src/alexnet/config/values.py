@@ -304,6 +304,7 @@ class HardwareConfig(Group):
     threads: int | None = limited(None, ge=1)  # CPU threads of one run; None leaves torch's choice
     loader_threads: int | None = limited(None, ge=1)  # None: one for a CPU, every core for a GPU
     precision: str = limited("32-true", choices=("32-true", "bf16-mixed", "auto"))  # bf16: training's products alone
+    deterministic: bool = False  # bit for bit also on an NVIDIA GPU, for some of its speed
     compile: bool = False  # by torch: pays on a GPU, and costs minutes at the start
     compile_mode: str = limited("default", choices=COMPILE_MODES)
     matmul: str = limited("default", choices=("default", "onednn"))  # of float32 on a CPU; the default is torch's, MKL

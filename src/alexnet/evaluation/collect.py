@@ -1,10 +1,9 @@
 """Predictions of a network, collected batch by batch, and the kernels of its first layer."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import Tensor
 
 from alexnet.net.alexnet import AlexNet
@@ -19,17 +18,18 @@ class _Batch(NamedTuple):
     """Predictions for one batch, or for this process's share of it."""
 
     number: int
-    labels: NDArray[np.int64]
-    top_classes: NDArray[np.int64]
-    top_probabilities: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
-    """[N, K], or [N, 0] if they are not kept."""
+    labels: Tensor
+    top_classes: Tensor
+    top_probabilities: Tensor
+    probabilities: Tensor
+    """float32 [N, K], or [N, 0] if they are not kept."""
 
 
 class PredictionStore:
     """The five most probable classes of every image, by data set and view, in the order of the images.
 
-    With `keep_probabilities`, also the probabilities of all classes.
+    With `keep_probabilities`, also the probabilities of all classes. They stay on their device to the end: no batch
+    waits for it.
     """
 
     def __init__(self, *, keep_probabilities: bool = False) -> None:
@@ -42,9 +42,14 @@ class PredictionStore:
     def add(self, dataset: int, view: str, batch: int, labels: Tensor, probabilities: Tensor) -> None:
         """Add a batch by its number: labels int64 [N] and class probabilities [N, K]."""
         top = probabilities.topk(min(5, probabilities.shape[1]), dim=1)
-        kept = probabilities.float() if self.keep_probabilities else probabilities[:, :0].float()
-        arrays = (tensor.cpu().numpy() for tensor in (labels, top.indices, top.values, kept))
-        self._batches.setdefault((dataset, view), []).append(_Batch(batch, *arrays))
+        kept = probabilities.float() if self.keep_probabilities else probabilities.new_empty((len(labels), 0))
+        self._batches.setdefault((dataset, view), []).append(_Batch(batch, labels, top.indices, top.values, kept))
+
+    def on_host(self) -> Self:
+        """Move the content to the CPU, where another process can take it from."""
+        for batches in self._batches.values():
+            batches[:] = [_Batch(number, *(tensor.cpu() for tensor in tensors)) for number, *tensors in batches]
+        return self
 
     def merge(self, stores: Iterable["PredictionStore"]) -> None:
         """Replace the content by that of several stores, each with its share of every batch, in the shares' order."""
@@ -59,7 +64,7 @@ class PredictionStore:
         collected: dict[str, dict[str, ViewPredictions]] = {split: {} for split in splits}
         for (dataset, view), batches in self._batches.items():
             _, *arrays = zip(*batches, strict=True)
-            labels, classes, top, probabilities = (np.concatenate(parts) for parts in arrays)
+            labels, classes, top, probabilities = (torch.cat(parts).cpu().numpy() for parts in arrays)
             kept = probabilities if self.keep_probabilities else None
             collected[splits[dataset]][view] = ViewPredictions.from_top(labels, classes, top, kept)
         return collected

@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from alexnet import philox
@@ -24,6 +25,7 @@ from alexnet.net.specs import (
     PoolSpec,
     WithinChannelLRNSpec,
 )
+from alexnet.net.threads import share_rows
 
 
 class AlexNet(LayerStack):
@@ -102,7 +104,12 @@ def _initialize(module: nn.Module, layer: Parametric, seed: int) -> None:
     """Normal weights of the planned std and constant biases (section 5)."""
     assert isinstance(module, CeilModeConv2d | LocallyConnected2d | GroupedLinear) and module.bias is not None
     count = module.weight.numel()
-    drawn = philox.normals(seed, f"init:{layer.name}.weight", step=0, block=np.arange(-(-count // 4)))
+    drawn = np.empty((-(-count // 4), 4), np.float32)
+    share_rows(_draw, [drawn, np.arange(len(drawn))], seed, f"init:{layer.name}.weight")
     with torch.no_grad():
         module.weight.copy_(torch.from_numpy(drawn.reshape(-1)[:count]).view(module.weight.shape)).mul_(layer.std)
         module.bias.fill_(layer.bias)
+
+
+def _draw(drawn: NDArray[np.float32], blocks: NDArray[np.int64], seed: int, stream: str) -> None:
+    drawn[:] = philox.normals(seed, stream, step=0, block=blocks)

@@ -7,10 +7,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from alexnet.philox import LOW
+from alexnet import philox
 
 BLOCKS = 256
 """Blocks of four units in a program."""
+ROUNDS, M0, M1, W0, W1 = map(tl.constexpr, (philox.ROUNDS, philox.M0, philox.M1, philox.W0, philox.W1))
 
 
 @torch.library.custom_op("alexnet::masked", mutates_args=())
@@ -19,7 +20,7 @@ def masked(x: Tensor, position: Tensor, seed: int, stream: int, first_unit: int,
     y = torch.empty_like(x)
     if x.numel():
         grid = (len(x), triton.cdiv(x.shape[1] + first_unit % 4, 4 * BLOCKS))
-        _mask[grid](x, y, position, x.shape[1], seed & LOW, seed >> 32, stream, first_unit, limit, BLOCKS)
+        _mask[grid](x, y, position, x.shape[1], seed & philox.LOW, seed >> 32, stream, first_unit, limit, BLOCKS)
     return y
 
 
@@ -54,17 +55,17 @@ def _mask(
     start = tl.load(position)  # step * 2^32 + place
     number = tl.program_id(1) * blocks + tl.arange(0, blocks)
     zeros = tl.zeros((blocks,), tl.uint32)
-    m0, m1 = zeros + 0xD2511F53, zeros + 0xCD9E8D57
+    m0, m1 = zeros + M0, zeros + M1
     k0, k1 = zeros + k0.to(tl.uint32), zeros + k1.to(tl.uint32)
     c0 = (number + first_unit // 4).to(tl.uint32)
     c1 = zeros + (start + image).to(tl.uint32)
     c2 = zeros + (start >> 32).to(tl.uint32)
     c3 = zeros + stream.to(tl.uint32)
-    for _ in tl.static_range(10):
+    for _ in tl.static_range(ROUNDS):
         high0, high1 = tl.umulhi(c0, m0), tl.umulhi(c2, m1)
         low0, low1 = c0 * m0, c2 * m1
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0, k1 = k0 + 0x9E3779B9, k1 + 0xBB67AE85
+        k0, k1 = k0 + W0, k1 + W1
     words = tl.join(tl.join(c0, c2), tl.join(c1, c3)).reshape(4 * blocks)  # c0 c1 c2 c3 of each block
     unit = tl.program_id(1) * (4 * blocks) + tl.arange(0, 4 * blocks) - first_unit % 4
     place = image.to(tl.int64) * units + unit

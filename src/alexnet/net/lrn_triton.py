@@ -11,7 +11,6 @@ window and an exponent, for all networks of a process.
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import triton
@@ -42,48 +41,36 @@ class TritonLRN:
     rectify: bool
 
     def normalize(self, x: Tensor) -> Tensor:
-        result: Tensor = normalize(x, self.size, self.k, self.alpha, self.beta, self.rectify)
-        return result
+        return self._launched(x, None)
 
     def gradient(self, x: Tensor, grad: Tensor) -> Tensor:
-        result: Tensor = gradient(x, grad, self.size, self.k, self.alpha, self.beta, self.rectify)
+        return self._launched(x, grad.contiguous())
+
+    def _launched(self, x: Tensor, grad: Tensor | None) -> Tensor:
+        result: Tensor = launch(x, grad, self.size, self.k, self.alpha, self.beta, self.rectify)
         return result
 
 
 @torch.library.custom_op("alexnet::normalize", mutates_args=())
-def normalize(x: Tensor, size: int, k: float, alpha: float, beta: float, rectify: bool) -> Tensor:
-    """One operation for `torch.compile`, which leaves it as it is."""
-    y = torch.empty_like(x)
-    _launch(_forward, [x, y], size, k, alpha, beta, rectify)
-    return y
-
-
-@torch.library.custom_op("alexnet::normalize_gradient", mutates_args=())
-def gradient(x: Tensor, grad: Tensor, size: int, k: float, alpha: float, beta: float, rectify: bool) -> Tensor:
-    """The gradient with respect to `x`, given that with respect to the output."""
-    x_grad = torch.empty_like(x)
-    _launch(_backward, [x, grad.contiguous(), x_grad], size, k, alpha, beta, rectify)
-    return x_grad
-
-
-@normalize.register_fake
-@gradient.register_fake
-def _(x: Tensor, *_: object) -> Tensor:
-    return torch.empty_like(x)
-
-
-def _launch(kernel: Any, tensors: list[Tensor], size: int, k: float, alpha: float, beta: float, rectify: bool) -> None:
-    *_, channels = tensors[0].shape
-    rows = tensors[0].numel() // channels
-    if rows == 0:
-        return
+def launch(x: Tensor, grad: Tensor | None, size: int, k: float, alpha: float, beta: float, rectify: bool) -> Tensor:
+    """Return y or, given dL/dy, dL/dx. One operation for `torch.compile`, which leaves it as it is."""
+    out = torch.empty_like(x)
+    channels = x.shape[-1]
+    rows = x.numel() // channels
     block = max(16, min(WIDEST, triton.next_power_of_2(channels)))
     halo = 0 if channels <= block else 2 * (size // 2)  # a gradient reads the windows of its window
-    parts = 3 if tensors[0].dtype == torch.float32 else 2
-    kernel[(triton.cdiv(rows, ROWS * TURNS), triton.cdiv(channels, block - 2 * halo))](
-        *tensors, rows, k, alpha, channels, size // 2, beta, rectify, block, halo, parts, ROWS, TURNS,
-        num_warps=4 if block <= 64 else 8,
-    )  # fmt: skip
+    parts = 3 if x.dtype == torch.float32 else 2
+    if rows:
+        _normalize[(triton.cdiv(rows, ROWS * TURNS), triton.cdiv(channels, block - 2 * halo))](
+            x, x if grad is None else grad, out, rows, k, alpha, channels, size // 2, beta, rectify, grad is not None,
+            block, halo, parts, ROWS, TURNS, num_warps=4 if block <= 64 else 8,
+        )  # fmt: skip
+    return out
+
+
+@launch.register_fake
+def _(x: Tensor, *_: object) -> Tensor:
+    return torch.empty_like(x)
 
 
 def check_compiler() -> None:
@@ -95,32 +82,12 @@ def check_compiler() -> None:
 
 
 @triton.jit(do_not_specialize=["rows", "k", "alpha"])
-def _forward(
-    x, y, rows: tl.int64, k, alpha,
-    channels: tl.constexpr, reach: tl.constexpr, beta: tl.constexpr, rectify: tl.constexpr,
+def _normalize(
+    x, grad, out, rows: tl.int64, k, alpha,
+    channels: tl.constexpr, reach: tl.constexpr, beta: tl.constexpr, rectify: tl.constexpr, backward: tl.constexpr,
     block: tl.constexpr, halo: tl.constexpr, parts: tl.constexpr, height: tl.constexpr, turns: tl.constexpr,
 ):  # fmt: skip
-    place = tl.arange(0, block)[None, :]
-    column = tl.program_id(1) * (block - 2 * halo) - halo + place
-    kept = (place >= halo) & (place < block - halo)
-    band = _band(block, reach)
-    for turn in range(turns):
-        row = ((tl.program_id(0).to(tl.int64) * turns + turn) * height + tl.arange(0, height))[:, None]
-        inside = (row < rows) & (column >= 0) & (column < channels)
-        value = tl.load(x + row * channels + column, mask=inside, other=0.0).to(tl.float32)
-        if rectify:
-            value = tl.where(value > 0, value, value * 0)  # unlike a maximum, it leaves a NaN
-        base = k + alpha * _window(value * value, band, parts)
-        result = value * _inverse_power(base, beta)
-        tl.store(y + row * channels + column, result.to(y.dtype.element_ty), mask=inside & kept)
-
-
-@triton.jit(do_not_specialize=["rows", "k", "alpha"])
-def _backward(
-    x, grad, x_grad, rows: tl.int64, k, alpha,
-    channels: tl.constexpr, reach: tl.constexpr, beta: tl.constexpr, rectify: tl.constexpr,
-    block: tl.constexpr, halo: tl.constexpr, parts: tl.constexpr, height: tl.constexpr, turns: tl.constexpr,
-):  # fmt: skip
+    """Fill `out` with y or, if `backward`, with dL/dx; only then is `grad`, dL/dy, read."""
     place = tl.arange(0, block)[None, :]
     column = tl.program_id(1) * (block - 2 * halo) - halo + place
     kept = (place >= halo) & (place < block - halo)
@@ -129,16 +96,19 @@ def _backward(
         row = ((tl.program_id(0).to(tl.int64) * turns + turn) * height + tl.arange(0, height))[:, None]
         inside = (row < rows) & (column >= 0) & (column < channels)
         given = tl.load(x + row * channels + column, mask=inside, other=0.0).to(tl.float32)
-        slope = tl.load(grad + row * channels + column, mask=inside, other=0.0).to(tl.float32)
         value = given
         if rectify:
-            value = tl.where(given > 0, given, given * 0)
+            value = tl.where(given > 0, given, given * 0)  # unlike a maximum, it leaves a NaN
         base = k + alpha * _window(value * value, band, parts)
-        scaled = slope * _inverse_power(base, beta)
-        result = scaled - 2 * alpha * beta * value * _window(scaled * value / base, band, parts)
-        if rectify:
-            result = tl.where(given > 0, result, given * 0)
-        tl.store(x_grad + row * channels + column, result.to(x_grad.dtype.element_ty), mask=inside & kept)
+        if backward:
+            slope = tl.load(grad + row * channels + column, mask=inside, other=0.0).to(tl.float32)
+            scaled = slope * _inverse_power(base, beta)
+            result = scaled - 2 * alpha * beta * value * _window(scaled * value / base, band, parts)
+            if rectify:
+                result = tl.where(given > 0, result, given * 0)
+        else:
+            result = value * _inverse_power(base, beta)
+        tl.store(out + row * channels + column, result.to(out.dtype.element_ty), mask=inside & kept)
 
 
 @triton.jit

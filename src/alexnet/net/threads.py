@@ -1,4 +1,4 @@
-"""Compiled loops shared by several threads."""
+"""Loops without the GIL, shared by several threads."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ SMALLEST_PART = 2**16
 
 
 def share_rows(loops: Any, arrays: Sequence[NDArray[Any]], *constants: Any) -> None:
-    """Call compiled loops on consecutive rows of the arrays, with as many threads as torch uses.
+    """Call loops, which release the GIL, on consecutive rows of the arrays, with as many threads as torch uses.
 
     The first array tells how much there is to do; all have the same number of rows.
     """

@@ -17,6 +17,7 @@ from alexnet.study.family import Estimate
 from alexnet.study.flags import Flag, training_flags
 from alexnet.study.looks import judge
 from alexnet.study.pairing import (
+    FEW_CLASSES,
     MEASURES,
     Evaluated,
     Note,
@@ -141,7 +142,7 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
             arms.setdefault(one.run.result.ablation, []).append(one)
     arms = {name: members for name, members in arms.items() if members}
     measures = tuple(different[0].correct) if different else MEASURES
-    few = [] if measures == MEASURES else [Note("Fewer than five classes: top-5 errors are left out.")]
+    few = [] if measures == MEASURES else [Note(FEW_CLASSES)]
     flags = [*_unplanned_flags(arms, plan), *_training_flags(arms.get(BASELINE, ()), split)]
     if plan:
         assessments = judge(arms, plan, experiment=result.experiment, table_flags=flags).assessments

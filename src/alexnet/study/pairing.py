@@ -21,6 +21,7 @@ from alexnet.runs.result import BASELINE, Result
 from alexnet.study.statistics import PairedDelta, paired_delta
 
 MEASURES = ("top1", "top5")
+FEW_CLASSES = "Fewer than five classes: top-5 errors are left out."
 SHARED_OR_PER_RUN_KEYS = ("ablation", "seed", "experiment", "recipe", *NON_IDENTITY_KEYS)
 """Keys that vary within a table, are in its title anyway, or do not affect what is computed."""
 

@@ -4,7 +4,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from alexnet.data.batches.loading import EvalBatches, Loader, batch_parts, test_splits
+from alexnet.data.batches.loading import (
+    EvalBatches,
+    Loader,
+    Reader,
+    batch_parts,
+    loader_threads,
+    test_batch_size,
+    test_splits,
+)
 from alexnet.data.pack.pack import Pack
 from alexnet.data.progress import progress
 from alexnet.errors import UserError
@@ -27,16 +35,18 @@ def evaluate_pack(
     numbers = torch.from_numpy(classes_by_name(trained, pack))
     check_size(trained, pack)
     store = PredictionStore(keep_probabilities=keep_probabilities)
-    batch_size = max(1, trained.config.hardware.eval_batch_size // 10)  # ten crops of each image
+    device = trained.device
+    batch_size = test_batch_size(trained.config.hardware.eval_batch_size, device)
     total = sum(len(pack.splits[split]) for split in splits)
     with torch.inference_mode(), progress(f"evaluating {trained.name}", total, show=show) as advance:
         for number, split in enumerate(splits):
             images = pack.splits[split]
-            loader = Loader(EvalBatches(images), parts=batch_parts(len(images), batch_size))
+            parts, threads = batch_parts(len(images), batch_size), loader_threads(None, device)
+            loader = Loader(EvalBatches(Reader(images, device)), parts=parts, threads=threads)
             for batch, (pixels, labels) in enumerate(loader):
-                views = probabilities(trained.net, trained.augmenter, pixels.to(trained.device))
+                views = probabilities(trained.net, trained.augmenter, pixels.to(device, non_blocking=True))
                 for view, scores in views.items():
-                    store.add(number, view, batch, numbers[labels.cpu()], scores)
+                    store.add(number, view, batch, numbers[labels], scores)
                 advance(len(labels))
     return store.collect(splits)
 

@@ -18,8 +18,11 @@ from alexnet.data.batches.loading import (
     Loader,
     Made,
     RawBatches,
+    Reader,
+    Resident,
     batch_parts,
     loader_threads,
+    test_batch_size,
     test_splits,
     val_splits,
 )
@@ -46,6 +49,7 @@ class PackDataModule(L.LightningDataModule):
         self.geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
         self.watch = BackgroundVerifier(pack)
         self._loaders: dict[str, Loader[Any]] = {}
+        self._residents: dict[str, Resident | None] = {}
 
     @property
     def evaluated(self) -> list[str]:
@@ -71,11 +75,13 @@ class PackDataModule(L.LightningDataModule):
         plan = self.epoch_plan(epoch)
         turns = self.config.hardware.accumulate_grad_batches
         parts = batch_parts(self.images("train", "train"), self.config.optimizer.batch_size, self.replica, turns=turns)
-        make: Callable[[slice], RawBatch | AugmentedBatch] = (
-            self._augmented(plan, epoch, parts)
-            if device.type == "cpu"
-            else RawBatches(split, plan, device, self._decoder)
-        )
+        make: Callable[[slice], RawBatch | AugmentedBatch]
+        if device.type == "cpu":
+            make = self._augmented(plan, epoch, parts)
+        elif (resident := self._resident("train")) is not None:
+            return self._loader("training", resident.training(plan), parts, threads=1)
+        else:
+            make = RawBatches(Reader(split, device, self._decoder), plan)
         return self._loader("training", make, parts)
 
     def _augmented(self, plan: EpochPlan, epoch: int, parts: list[slice]) -> AugmentedBatches:
@@ -94,13 +100,15 @@ class PackDataModule(L.LightningDataModule):
         return [self._plain(name, batch_size, "val") for name in val_splits(self.pack, self.config)]
 
     def test_dataloader(self) -> list[Loader[tuple[Tensor, Tensor]]]:
-        batch_size = max(1, self.config.hardware.eval_batch_size // 10)  # ten crops of each image
+        batch_size = test_batch_size(self.config.hardware.eval_batch_size, self._device)
         return [self._plain(name, batch_size, "test") for name in self.evaluated]
 
     def _plain(self, name: str, batch_size: int, stage: str) -> Loader[tuple[Tensor, Tensor]]:
         split = self.pack.splits[name]
         parts = batch_parts(self.images(name, stage), batch_size, self.replica)
-        return self._loader(name, EvalBatches(split, self._decoder), parts)
+        if (resident := self._resident(name)) is not None:
+            return self._loader(name, resident.evaluation, parts, threads=1)
+        return self._loader(name, EvalBatches(Reader(split, self._device, self._decoder)), parts)
 
     def images(self, split: str, stage: str) -> int:
         """Return how many images of a split the stage `train`, `val` or `test` uses.
@@ -111,12 +119,21 @@ class PackDataModule(L.LightningDataModule):
         limit = getattr(self.config.trainer, f"limit_{stage}_batches")
         return limited_images(len(self.pack.splits.get(split, ())), limit, batch_size=self.config.optimizer.batch_size)
 
-    def _loader(self, use: str, make: Callable[[slice], Made], parts: list[slice]) -> Loader[Made]:
+    def _resident(self, name: str) -> Resident | None:
+        """Return a split in the GPU's memory, if it is small enough to stay there."""
+        if name not in self._residents:
+            self._residents[name] = Resident.if_fitting(self.pack.splits[name], self._device)
+        return self._residents[name]
+
+    def _loader(
+        self, use: str, make: Callable[[slice], Made], parts: list[slice], *, threads: int | None = None
+    ) -> Loader[Made]:
         """Make a loader, which ends the one before it for the same use."""
         if use in self._loaders:
             self._loaders[use].close()
-        wanted, nvjpeg = self.config.hardware.loader_threads, self._decoder is not None
-        threads = loader_threads(wanted, self._device, processes=self.processes, nvjpeg=nvjpeg)
+        if threads is None:
+            wanted, nvjpeg = self.config.hardware.loader_threads, self._decoder is not None
+            threads = loader_threads(wanted, self._device, processes=self.processes, nvjpeg=nvjpeg)
         loader = Loader(make, parts=parts, threads=threads, stop=self.watch.raise_if_damaged)
         self._loaders[use] = loader
         return loader

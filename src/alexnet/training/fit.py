@@ -125,7 +125,7 @@ def train_and_test(
         trainer.fit(module, data, ckpt_path=checkpoint)
         result = replace(result, training=training_facts(history))
         trainer.test(module, data, verbose=False)
-    module.predictions.merge(all_gather_objects(module.predictions))
+    module.predictions.merge(all_gather_objects(module.predictions.on_host()))
     predictions = module.predictions.collect(data.evaluated)
     kernels = first_layer(module.net)
     if world.is_rank_zero:

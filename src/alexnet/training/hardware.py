@@ -15,7 +15,15 @@ from torch import nn
 from alexnet.config.schema import Config
 from alexnet.config.values import HardwareConfig
 from alexnet.data.threads import available_cpus
-from alexnet.devices import check_device, choose_device, gpu_count, has_triton, multiplies_bfloat16, use_exact_float32
+from alexnet.devices import (
+    check_device,
+    choose_device,
+    gpu_count,
+    has_deterministic_kernels,
+    has_triton,
+    multiplies_bfloat16,
+    use_exact_float32,
+)
 from alexnet.errors import UserError, first_line
 from alexnet.training.two_devices import DDP_OPTIONS, TwoDevicesStrategy
 from alexnet.training.world import SINGLE_PROCESS, DistributedContext
@@ -42,8 +50,8 @@ def check_hardware(hardware: HardwareConfig) -> None:
     """Refuse what this machine cannot do.
 
     Raises:
-        UserError: there is no such device, there are far fewer processors than threads, its allocator cannot be
-            tuned, or oneDNN computes in less than float32.
+        UserError: there is no such device, there are far fewer processors than threads, its kernels cannot be
+            deterministic, its allocator cannot be tuned, or oneDNN computes in less than float32.
     """
     device = choose_device(hardware.accelerator)
     check_device(device)
@@ -54,6 +62,13 @@ def check_hardware(hardware: HardwareConfig) -> None:
             count, cpus = getattr(hardware, name), available_cpus()
             found = "1 processor" if cpus == 1 else f"{cpus} processors"
             raise UserError(f"hardware.{name}={count}: this run may use {found}; choose null, which fits them")
+    if hardware.deterministic and not has_deterministic_kernels(device):
+        raise UserError(f"hardware.deterministic=true: torch has no such kernels for {device.type}; choose false")
+    if hardware.deterministic and hardware.compile and "max-autotune" in hardware.compile_mode:
+        raise UserError(
+            f"hardware.deterministic=true: compile_mode={hardware.compile_mode} chooses kernels by their time; choose"
+            " default or reduce-overhead"
+        )
     if hardware.allocator == "tuned" and _mallopt() is None:
         raise UserError("hardware.allocator=tuned sets up glibc's allocator, and there is none here; choose default")
     if hardware.matmul == "onednn":
@@ -106,6 +121,7 @@ def configure_process(
     """
     _set_matmul(hardware.matmul)
     use_exact_float32()
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     if hardware.compile or has_triton(choose_device(hardware.accelerator)):
         # Torch keeps eight compiled versions of a function: the ninth network of a sweep would not be compiled.
         torch.compiler.reset()
@@ -131,6 +147,7 @@ def trainer_options(
     options: dict[str, Any] = {
         "accelerator": choose_device(hardware.accelerator).type,
         "precision": precision(hardware),
+        "deterministic": hardware.deterministic,  # cuBLAS's workspace, cuDNN's and torch's own kernels
         "accumulate_grad_batches": hardware.accumulate_grad_batches,
     }
     if world.size == 1:

@@ -1,6 +1,8 @@
 """Images decoded where the network is. On a CPU torchvision decodes lists too: all but nvJPEG itself is tried there."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +14,7 @@ import torchvision.io
 from PIL import Image
 
 from alexnet.config.schema import Config
-from alexnet.data.batches.loading import Loader, RawBatches, batch_parts
+from alexnet.data.batches.loading import Loader, RawBatches, Reader, batch_parts
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan, draw_epoch
 from alexnet.data.jpeg import JpegQuality, encode
@@ -99,9 +101,9 @@ def test_repeated_colours_are_far_from_rounding_unless_there_are_as_many_as_pixe
 def test_training_batches_come_in_order_with_the_host_s_draws(pack: Pack, device: torch.device) -> None:
     split, plan = pack.splits["train"], planned()
     parts, decoder = batch_parts(COUNTS["train"], 5), NvjpegDecoder(device)
-    batches = list(Loader(RawBatches(split, plan, device, decoder), parts=parts, threads=3))
+    batches = list(Loader(RawBatches(Reader(split, device, decoder), plan), parts=parts, threads=3))
     assert [len(batch.labels) for batch in batches] == [5, 5, 5, 5, 3]
-    for one, other in zip(batches, Loader(RawBatches(split, plan, device), parts=parts), strict=True):
+    for one, other in zip(batches, Loader(RawBatches(Reader(split, device), plan), parts=parts), strict=True):
         assert one.images.device == device
         assert (one.images.cpu().float() - other.images.float()).abs().mean() < 15  # two of them differ by about 70
         for mine, hosts in zip(one[1:], other[1:], strict=True):
@@ -148,6 +150,26 @@ def overwrite(split: JpegSplit, index: int, data: bytes) -> JpegSplit:
         file.seek(start - int(split._starts[shard]))
         file.write(data)
     return JpegSplit(split._paths, SIZE, np.asarray(split.labels), np.asarray(split.byte_ranges))
+
+
+def test_one_thread_reads_while_another_decodes(split: JpegSplit) -> None:
+    decoder, read = NvjpegDecoder(CPU), threading.Event()
+
+    class Files(list[np.ndarray]):
+        def __iter__(self) -> Iterator[np.ndarray]:
+            yield from super().__iter__()
+            read.set()
+
+    files = Files(split.files(np.arange(3)))
+    split.files = lambda _: files  # type: ignore[method-assign]
+    with decoder._lock, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(decoder.gather, split, np.arange(3))
+        assert read.wait(5) and not waiting.done()
+        decoder._lock.release()
+        try:
+            assert len(waiting.result(5)) == 3
+        finally:
+            decoder._lock.acquire()
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -207,7 +229,7 @@ def test_no_batch_is_written_over_while_the_network_still_reads_it(pack: Pack) -
     decoder, parts = NvjpegDecoder(device), batch_parts(COUNTS["train"], 5) * 40
     expected = [int(decoder.gather(split, plan.order[part]).long().sum()) for part in parts[:5]] * 40
     slow, sums = torch.randn(2048, 2048, device=device), []
-    for batch in Loader(RawBatches(split, plan, device, decoder), parts=parts, threads=3):
+    for batch in Loader(RawBatches(Reader(split, device, decoder), plan), parts=parts, threads=3):
         slow = (slow @ slow).tanh()
         sums.append(batch.images.long().sum())
     assert torch.stack(sums).tolist() == expected

@@ -107,15 +107,23 @@ def test_the_interval_of_a_mean_is_the_normal_one() -> None:
     np.testing.assert_allclose(mean_interval(values), expected)
 
 
-def save(folder: Path, name: str, *, seed: int, splits: tuple[str, ...] = ("val", "test"), print_: str = "d1") -> Path:
+def save(
+    folder: Path,
+    name: str,
+    *,
+    seed: int,
+    splits: tuple[str, ...] = ("val", "test"),
+    print_: str = "d1",
+    classes: int = 7,
+) -> Path:
     directory = folder / name
     directory.mkdir(parents=True)
     answers = {}
     for number, split in enumerate(splits):
-        (probabilities,), _ = drawn(seed + number, 1, 20, 7)
-        labels = drawn(number, 1, 20, 7)[1]
+        (probabilities,), _ = drawn(seed + number, 1, 20, classes)
+        labels = drawn(number, 1, 20, classes)[1]
         answers[split] = {"ten_crop": ViewPredictions.from_top(labels, [[0]] * 20, [[1.0]] * 20, probabilities)}
-    names = [f"class {number}" for number in range(7)]
+    names = [f"class {number}" for number in range(classes)]
     write_probabilities(directory, answers, net=name, fingerprint=print_, class_names=names)
     return directory
 
@@ -160,9 +168,10 @@ def test_damaged_probabilities_are_named(tmp_path: Path) -> None:
             read_nets([directory])
 
 
-def test_report_ensemble_writes_what_it_prints(tmp_path: Path) -> None:
+@pytest.mark.parametrize("classes", [7, 3])
+def test_report_ensemble_writes_what_it_prints(tmp_path: Path, classes: int) -> None:
     for seed in range(2):
-        save(tmp_path / "runs", f"net{seed}|x", seed=100 * seed)
+        save(tmp_path / "runs", f"net{seed}|x", seed=100 * seed, classes=classes)
     console = Console(file=io.StringIO(), width=200)
     report_ensemble([tmp_path / "runs"], split=None, view="ten_crop", output=tmp_path / "out", console=console)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
@@ -175,6 +184,8 @@ def test_report_ensemble_writes_what_it_prints(tmp_path: Path) -> None:
     row = f"{mean['errors']['top1']['percent']:.2f} | [{mean['errors']['top1']['interval'][0]:.2f}, "
     assert f"| mean of all | {row}" in text and "| net0\\|x |" in text
     assert "mean of all" in printed and "Mean, top-1: " in printed and "Written to" in printed
+    few = classes < 5
+    assert ("top-5" in text.split("Fewer than five")[0]) != few == ("Fewer than five classes" in printed)
 
 
 def test_report_ensemble_refuses_one_net_and_nets_without_probabilities(tmp_path: Path) -> None:

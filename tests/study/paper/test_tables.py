@@ -13,8 +13,8 @@ from alexnet.study.paper.tables import report_tables
 from tests.study.made_up import result, save, unfinished
 
 
-def imagenet(seed: int, *, experiment: str = "ilsvrc2012", name: str = "ilsvrc2012") -> Result:
-    data = DataFacts(name=name, fingerprint=name, classes=6, images={"train": 10, "val": 50, "test": 50})
+def imagenet(seed: int, *, experiment: str = "ilsvrc2012", name: str = "ilsvrc2012", classes: int = 6) -> Result:
+    data = DataFacts(name=name, fingerprint=name, classes=classes, images={"train": 10, "val": 50, "test": 50})
     return replace(result(seed=seed), run=f"{experiment}-{seed}", experiment=experiment, data=data,
                    pairing_key=experiment)  # fmt: skip
 
@@ -22,17 +22,18 @@ def imagenet(seed: int, *, experiment: str = "ilsvrc2012", name: str = "ilsvrc20
 def write(folder: Path, run: Result, *, probabilities: bool = True) -> None:
     """A run that is wrong on image `seed` by one class, and sure of the label elsewhere."""
     directory = save(folder, run)
-    rates = ErrorRates(images=50, top1=(1 + run.seed) / 50, top5=run.seed / 50)
+    classes = run.data.classes
+    rates = ErrorRates(images=50, top1=(1 + run.seed) / 50, top5=run.seed / 50 if classes >= 5 else None)
     replace(run, errors={split: {"ten_crop": rates} for split in ("val", "test")}).write(directory)
-    labels = np.arange(50, dtype=np.int32) % 6
-    said = np.full((50, 6), 0.02, np.float32)
+    labels = np.arange(50, dtype=np.int32) % classes
+    said = np.full((50, classes), 0.02, np.float32)
     said[np.arange(50), labels] = 0.9
     said[run.seed] = np.roll(said[run.seed], 1)
     if probabilities:
         seen = ViewPredictions.from_top(labels, labels[:, None], said[:, :1], said)
         answers = {split: {"ten_crop": seen} for split in ("val", "test")}
         write_probabilities(
-            directory, answers, net=run.run, fingerprint=run.data.fingerprint, class_names=list("abcdef")
+            directory, answers, net=run.run, fingerprint=run.data.fingerprint, class_names=list("abcdef")[:classes]
         )
 
 
@@ -86,6 +87,16 @@ def test_other_data_have_a_table_of_their_own(tmp_path: Path, capsys: pytest.Cap
     # Two nets that disagree on an image: of equal classes the first counts, right for image 0 and wrong for image 1.
     assert own["2 CNNs"][4] == "seeds 0, 1"
     assert all(cell == "" for cell in found["Table 2: ILSVRC-2012"]["1 CNN"][3:])
+
+
+def test_few_classes_have_no_top5(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(5):
+        write(tmp_path, imagenet(seed, classes=3))
+        write(tmp_path, imagenet(seed, experiment="demo", name="shapes", classes=3))
+    found = tables(tmp_path, capsys)
+    assert found["Table 2: ILSVRC-2012"]["5 CNNs"][3:6] == ["0.00", "", ""]
+    assert found["shapes, 3 classes: experiment demo, recipe paper"]["1 CNN"] == ["6.00", "6.00", "seeds 0-4"]
+    assert "Fewer than five classes" in (tmp_path / "tables.md").read_text()
 
 
 def test_no_usable_run_is_a_line(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.config.schema import Config
@@ -19,15 +20,19 @@ from alexnet.data.batches.augment_numba import NumbaAugmenter
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.pack import Pack
-from alexnet.data.pack.splits import Indices, Split
+from alexnet.data.pack.splits import Indices, RawSplit, Split
 from alexnet.data.threads import ParallelMap, available_cpus
-from alexnet.devices import pins_memory
+from alexnet.devices import free_memory_bytes, pins_memory
 from alexnet.errors import UserError, first_line
 from alexnet.parts import Replica
 
 logger = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
+RESIDENT_SHARE = 0.25
+"""Of a GPU's free memory, which the images of a split may take."""
+RESIDENT_STEP = 1024
+"""Images that are copied there at a time."""
 
 
 def val_splits(pack: Pack, config: Config) -> list[str]:
@@ -39,6 +44,14 @@ def val_splits(pack: Pack, config: Config) -> list[str]:
 def test_splits(pack: Pack) -> list[str]:
     """Return the splits that a trained network is evaluated on."""
     return [name for name in ("val", "test") if name in pack.splits]
+
+
+def test_batch_size(wanted: int, device: torch.device) -> int:
+    """Return how many images get their ten crops at a time, one crop after another, from `hardware.eval_batch_size`.
+
+    A GPU takes as many as in validation. On a CPU the number decides the last bits.
+    """
+    return max(1, wanted // 10) if device.type == "cpu" else wanted
 
 
 def batch_parts(images: int, batch_size: int, replica: Replica = Replica(), *, turns: int = 1) -> list[slice]:
@@ -147,40 +160,81 @@ class AugmentedBatches:
 
 
 @dataclass(frozen=True)
-class RawBatches:
-    """Makes batches for a network elsewhere, which augments them there: on the CPU, pinned if `device` is a GPU."""
+class Reader:
+    """Reads images and labels of a split for a device: into the CPU's memory, pinned if `device` is an NVIDIA GPU."""
 
     split: Split
-    plan: EpochPlan
     device: torch.device
     decoder: NvjpegDecoder | None = None
     """A GPU's, for JPEG packs; its images are on the GPU already."""
 
+    def read(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        """Return images uint8 [n, S, S, 3] and labels int64 [n]."""
+        labels = self.pinned(self.split.labels[indices])
+        if self.decoder is not None:
+            return self.decoder.gather(self.split, indices), labels
+        shape = (len(indices), self.split.image_size, self.split.image_size, 3)
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=pins_memory(self.device))
+        self.split.gather(indices, images.numpy())
+        return images, labels
+
+    def pinned(self, values: NDArray[Any]) -> Tensor:
+        tensor = torch.from_numpy(values)
+        return tensor.pin_memory() if pins_memory(self.device) else tensor
+
+
+@dataclass(frozen=True)
+class RawBatches:
+    """Makes batches for a network elsewhere, which augments them there."""
+
+    reader: Reader
+    plan: EpochPlan
+
     def __call__(self, part: slice) -> RawBatch:
-        indices, pin = self.plan.order[part], pins_memory(self.device)
         of_plan = (self.plan.crop_offsets[part], self.plan.flips[part], self.plan.colors[part])
-        drawn = [torch.from_numpy(values) for values in (self.split.labels[indices], *of_plan)]
-        images = _read(self.split, indices, self.decoder, pin=pin)
-        return RawBatch(images, *(tensor.pin_memory() if pin else tensor for tensor in drawn))
+        return RawBatch(*self.reader.read(self.plan.order[part]), *map(self.reader.pinned, of_plan))
 
 
 @dataclass(frozen=True)
 class EvalBatches:
     """Makes batches for evaluation, in order: images uint8 [N, S, S, 3] and labels int64 [N]."""
 
-    split: Split
-    decoder: NvjpegDecoder | None = None
-    """A GPU's, for JPEG packs; its images are on the GPU, the labels on the CPU."""
+    reader: Reader
 
     def __call__(self, part: slice) -> tuple[Tensor, Tensor]:
-        indices = np.arange(part.start, part.stop)
-        return _read(self.split, indices, self.decoder), torch.from_numpy(self.split.labels[indices])
+        return self.reader.read(np.arange(part.start, part.stop))
 
 
-def _read(split: Split, indices: Indices, decoder: NvjpegDecoder | None, *, pin: bool = False) -> Tensor:
-    """Read images, uint8 [n, S, S, 3], into the host's memory, or onto the decoder's GPU."""
-    if decoder is not None:
-        return decoder.gather(split, indices)
-    images = torch.empty((len(indices), split.image_size, split.image_size, 3), dtype=torch.uint8, pin_memory=pin)
-    split.gather(indices, images.numpy())
-    return images
+class Resident:
+    """A split in a GPU's memory, where its batches are cut out: no step waits for the CPU or for a copy from it."""
+
+    def __init__(self, split: Split, device: torch.device) -> None:
+        reader = Reader(split, device)
+        self.labels = torch.from_numpy(np.array(split.labels)).to(device)
+        shape = (len(split), split.image_size, split.image_size, 3)
+        self.images = torch.empty(shape, dtype=torch.uint8, device=device)
+        for first in range(0, len(split), RESIDENT_STEP):
+            places = np.arange(first, min(first + RESIDENT_STEP, len(split)))
+            self.images[first : first + RESIDENT_STEP] = reader.read(places)[0]
+
+    @classmethod
+    def if_fitting(cls, split: Split, device: torch.device) -> "Resident | None":
+        """Take the pixels of a raw pack that leave most of a GPU's free memory to the network, or nothing."""
+        size = len(split) * split.image_size**2 * 3
+        fits = isinstance(split, RawSplit) and size <= RESIDENT_SHARE * free_memory_bytes(device)
+        return cls(split, device) if fits else None
+
+    def evaluation(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Return a batch as `EvalBatches` does."""
+        return self.images[part], self.labels[part]
+
+    def training(self, plan: EpochPlan) -> Callable[[slice], RawBatch]:
+        """Bring an epoch's plan to the device; return what makes its batches, as `RawBatches` does."""
+        of_plan = (plan.order, plan.crop_offsets, plan.flips, plan.colors)
+        order, *drawn = (torch.from_numpy(values).to(self.images.device) for values in of_plan)
+
+        def make(part: slice) -> RawBatch:
+            chosen = order[part]
+            return RawBatch(self.images[chosen], self.labels[chosen], *(values[part] for values in drawn))
+
+        return make

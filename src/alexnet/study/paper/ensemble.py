@@ -24,11 +24,12 @@ from alexnet.runs.collect import directories_with
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
 from alexnet.runs.predictions import ProbabilitiesHeader, read_header, read_probabilities
 from alexnet.study.family import Interval
+from alexnet.study.pairing import FEW_CLASSES
 from alexnet.study.statistics import PairedDelta, error_interval, mean_interval, paired_delta
 from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_interval, shown_p
 
 MEASURES = {"top1": 1, "top5": 5}
-"""Measure -> among how many of the most probable classes the label must be."""
+"""Measure -> among how many of the most probable classes the label must be; fewer than that many classes have none."""
 GRID = np.arange(21) / 20
 """Weights that the search looks at: 0 to 1 in steps of 0.05, as in the authors' tool."""
 START = 0.5
@@ -41,7 +42,6 @@ Member = NDArray[np.float32]
 Nets = Mapping[Path, ProbabilitiesHeader]
 """Folders with probabilities, and what these are of."""
 JSON_FILE, MARKDOWN_FILE = "ensemble.json", "ensemble.md"
-HEADER = ("", *(header for name in MEASURE_NAMES.values() for header in (name, "95 % interval")))
 MEANING = (
     "Errors in percent of the images, with 95 % intervals (Wilson) for other images of the same kind; differences in "
     "points, below 0 the ensemble is better. The best net is the one with the lowest error on these very images. All "
@@ -76,7 +76,7 @@ class Contrast:
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble:
-    """A weighted average. The mappings are over `MEASURES`."""
+    """A weighted average. The mappings are over those of `MEASURES` that its classes have."""
 
     name: str
     weights: tuple[float, ...]
@@ -107,11 +107,15 @@ def report_ensemble(
     singles = single_errors(members, labels)
 
     title = f"{len(nets)} nets on {len(labels):,} {split} images, {view}"
+    measures = [*singles[0]]
+    head = ("", *(header for measure in measures for header in (MEASURE_NAMES[measure], "95 % interval")))
     rows = [(name, *_cells(errors)) for name, errors in zip(names, singles, strict=True)]
     for one in ensembles:
         weights = "of all" if one.name == "mean" else ", ".join(f"{weight:g}" for weight in one.weights)
         rows.append((f"{one.name} {weights}", *_cells(one.errors)))
-    lines = [_difference(names, one, measure) for one in ensembles for measure in MEASURES]
+    lines = [_difference(names, one, measure) for one in ensembles for measure in measures]
+    if len(measures) < len(MEASURES):
+        lines.append(FEW_CLASSES)
     if output is not None:
         facts = {
             "nets": names,
@@ -123,12 +127,12 @@ def report_ensemble(
             "ensembles": ensembles,
         }
         write_file(output / JSON_FILE, json.dumps(facts, indent=2, default=asdict) + "\n")
-        table = markdown_table(HEADER, [(escape_markdown(name), *cells) for name, *cells in rows])
+        table = markdown_table(head, [(escape_markdown(name), *cells) for name, *cells in rows])
         differences = "\n".join(f"- {escape_markdown(line)}" for line in lines)
         text = f"# Ensemble\n\n{title}.\n\n{table}\n\n{differences}\n\n{MEANING}\n"
         write_file(output / MARKDOWN_FILE, text)
     printed = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    for place, header in enumerate(HEADER):
+    for place, header in enumerate(head):
         printed.add_column(header, justify="right" if place else "left", overflow="fold")
     for place, row in enumerate(rows):
         printed.add_row(*(Text(printable(cell)) for cell in row), style="bold" if place >= len(nets) else "")
@@ -190,8 +194,9 @@ def read_members(nets: Nets, split: str, view: str) -> tuple[list[Member], NDArr
 
 
 def _cells(errors: Mapping[str, Error]) -> list[str]:
-    found = [errors[measure] for measure in MEASURES]
-    return [text for one in found for text in (f"{one.percent:.2f}", "[{:.2f}, {:.2f}]".format(*one.interval))]
+    return [
+        text for one in errors.values() for text in (f"{one.percent:.2f}", "[{:.2f}, {:.2f}]".format(*one.interval))
+    ]
 
 
 def _difference(nets: Sequence[str], one: Ensemble, measure: str) -> str:
@@ -219,32 +224,36 @@ def ranks(members: Sequence[Member], weights: Sequence[float], labels: NDArray[n
 
 
 def tuned_weights(members: Sequence[Member], labels: NDArray[np.int32]) -> tuple[float, ...]:
-    """Search weights that lower the top-5 error on these images, one net at a time.
+    """Search weights that lower the top-5 error on these images, or top-1 where there is none, one net at a time.
 
     Like the authors' tool: all weights start at 0.5; each in turn tries the grid and takes what lowers the error;
     up to five passes, fewer if one changes nothing.
     """
+
+    def count_wrong(weights: Sequence[float]) -> int:
+        return int((ranks(members, weights, labels) >= max(_measures(members).values())).sum())
+
     weights = [START] * len(members)
-    wrong = _top5_wrong(members, weights, labels)
+    wrong = count_wrong(weights)
     for _ in range(PASSES):
         before = wrong
         for place in range(len(members)):
             for value in GRID:
                 tried = [*weights[:place], float(value), *weights[place + 1 :]]
-                if (count := _top5_wrong(members, tried, labels)) < wrong:
+                if (count := count_wrong(tried)) < wrong:
                     weights, wrong = tried, count
         if wrong == before:
             break
     return tuple(weights)
 
 
-def _top5_wrong(members: Sequence[Member], weights: Sequence[float], labels: NDArray[np.int32]) -> int:
-    return int((ranks(members, weights, labels) >= MEASURES["top5"]).sum())
+def _measures(members: Sequence[Member]) -> dict[str, int]:
+    return {measure: among for measure, among in MEASURES.items() if among <= members[0].shape[1]}
 
 
 def single_errors(members: Sequence[Member], labels: NDArray[np.int32]) -> list[dict[str, Error]]:
     """Return the errors of each member."""
-    return [_errors(ranks([member], [1.0], labels)) for member in members]
+    return [_errors(ranks([member], [1.0], labels), _measures(members)) for member in members]
 
 
 def plain_mean(members: Sequence[Member], labels: NDArray[np.int32]) -> Ensemble:
@@ -256,13 +265,14 @@ def ensemble(name: str, members: Sequence[Member], weights: Sequence[float], lab
     """Evaluate an average, and compare it with its best member and with the mean of its members."""
     together = ranks(members, weights, labels)
     alone = np.stack([ranks([member], [1.0], labels) for member in members])
-    contrasts = {measure: _contrast(alone >= among, together >= among) for measure, among in MEASURES.items()}
-    return Ensemble(name=name, weights=tuple(weights), errors=_errors(together), contrasts=contrasts)
+    measures = _measures(members)
+    contrasts = {measure: _contrast(alone >= among, together >= among) for measure, among in measures.items()}
+    return Ensemble(name=name, weights=tuple(weights), errors=_errors(together, measures), contrasts=contrasts)
 
 
-def _errors(found: NDArray[np.int64]) -> dict[str, Error]:
+def _errors(found: NDArray[np.int64], measures: Mapping[str, int]) -> dict[str, Error]:
     images, errors = len(found), {}
-    for measure, among in MEASURES.items():
+    for measure, among in measures.items():
         wrong = int((found >= among).sum())
         errors[measure] = Error(percent=100 * wrong / images, interval=error_interval(wrong, images))
     return errors

@@ -6,7 +6,7 @@ A row that no run can fill stays empty. Runs on other data have a table each.
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.text import Text
@@ -15,7 +15,7 @@ from alexnet.errors import UserError, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.directory import PROBABILITIES_FILE
-from alexnet.study.pairing import drop_duplicates, group_runs
+from alexnet.study.pairing import FEW_CLASSES, drop_duplicates, group_runs
 from alexnet.study.paper.ensemble import MEASURES, plain_mean, read_members, read_nets
 from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_seeds, unreadable_line
 
@@ -146,18 +146,25 @@ def _other_block(runs: Sequence[Run]) -> str:
     table = PaperTable(
         title=escape_markdown(f"{result.data.name}, {about}"),
         data=result.data.name,
-        columns=[(split, measure) for split in result.errors for measure in MEASURES],
+        columns=[
+            (split, measure)
+            for split, views in result.errors.items()
+            for measure in MEASURES
+            if any(getattr(rates, measure) is not None for rates in views.values())
+        ],
         rows=dict.fromkeys(models, ()),
     )
-    return _block(table, "", dict.fromkeys(models, runs))
+    block = _block(table, "", dict.fromkeys(models, runs))
+    return f"{block}\n\n{FEW_CLASSES}" if result.data.classes < max(MEASURES.values()) else block
 
 
 def _number(runs: Sequence[Run], split: str, measure: str, *, averaged: bool) -> str:
-    """Return a cell; empty if there are no runs, or some were not evaluated on these images."""
-    if not runs or any(VIEW not in run.result.errors.get(split, {}) for run in runs):
+    """Return a cell; empty if there are no runs, or some do not have this error of these images."""
+    rates: list[Any] = [getattr(run.result.errors.get(split, {}).get(VIEW), measure, None) for run in runs]
+    if not rates or None in rates:
         return ""
     if not averaged:
-        return f"{100 * sum(getattr(run.result.errors[split][VIEW], measure) for run in runs) / len(runs):.2f}"
+        return f"{100 * sum(rates) / len(rates):.2f}"
     if not all((run.directory / PROBABILITIES_FILE).is_file() for run in runs):
         return f"needs {PROBABILITIES_FILE}"
     try:
