@@ -9,6 +9,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeAlias
 
+from alexnet import __version__
+from alexnet.config.numerics import NUMERICS
 from alexnet.config.values import ENCODINGS, SUBSAMPLINGS
 from alexnet.errors import UserError, did_you_mean, one_line_errors
 from alexnet.runs.directory import PROBABILITIES_FILE, weights_file
@@ -26,7 +28,11 @@ def main(arguments: list[str] | None = None) -> None:
 
         train(given[1:])
         return
+    if given == ["--version"]:
+        print(version())
+        return
     parser = argparse.ArgumentParser(prog="alexnet", description=__doc__)
+    parser.add_argument("--version", action="store_true", help="print version, NUMERICS and revision")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_before_training(commands)
     _add_about_runs(commands)
@@ -36,6 +42,15 @@ def main(arguments: list[str] | None = None) -> None:
     with one_line_errors():
         options = vars(parser.parse_args(given))
         resolve_name(options.pop("function"))(**options)
+
+
+def version() -> str:
+    """Return the version, and the revision of the checkout that the code is in."""
+    from alexnet.training.provenance import git_state
+
+    state, _ = git_state()
+    revision = "" if state is None else f", revision {state.revision or 'unknown'}{' with changes' * state.dirty}"
+    return f"alexnet {__version__}, NUMERICS {NUMERICS}{revision}"
 
 
 def _add(

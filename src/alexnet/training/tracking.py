@@ -12,7 +12,7 @@ from rich.console import Console
 
 from alexnet.config.job import Job, ablation_name
 from alexnet.config.values import WandbConfig
-from alexnet.errors import first_line
+from alexnet.errors import first_line, how_to_install
 from alexnet.runs.directory import CSV_LOG, TENSORBOARD, WANDB
 from alexnet.runs.result import BASELINE, Result
 from alexnet.runs.wandb_names import TRAINING, client, destination, group_name, tags, why_not_online
@@ -37,7 +37,7 @@ def start(job: Job, directory: Path, console: Console) -> list[Logger]:
             loggers.append(TensorBoardLogger(directory, name="", version=TENSORBOARD))
         except ModuleNotFoundError:
             _say(
-                "logger=tensorboard: the package is not installed; the run goes on without: pip install tensorboard",
+                f"logger=tensorboard is not installed, the run continues without it: {how_to_install('tensorboard')}",
                 console,
             )
     to = destination(chosen.wandb)
