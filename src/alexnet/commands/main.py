@@ -28,11 +28,11 @@ def main(arguments: list[str] | None = None) -> None:
 
         train(given[1:])
         return
-    if given == ["--version"]:
+    if given[:1] == ["--version"]:
         print(version())
         return
     parser = argparse.ArgumentParser(prog="alexnet", description=__doc__)
-    parser.add_argument("--version", action="store_true", help="print version, NUMERICS and revision")
+    parser.add_argument("--version", action="version", help="print version, NUMERICS and revision")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_before_training(commands)
     _add_about_runs(commands)

@@ -3,7 +3,7 @@
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich import box
@@ -47,10 +47,10 @@ NARROWEST = 80
 
 @dataclass(frozen=True)
 class Comparison:
-    """Tables of ablations with their baselines, and what is wrong with the runs that are not in them."""
+    """Tables of ablations with their baselines, and the runs that they are made of."""
 
     tables: tuple[ComparisonTable, ...]
-    unreadable: tuple[str, ...]
+    found: Collection
 
     def rows(self) -> list[Record]:
         """Return the lines of `comparison.csv`, one for each ablation: for a pandas.DataFrame, say."""
@@ -61,7 +61,7 @@ class Comparison:
         for table in self.tables:
             print_table(table, console)
             console.print()
-        if warning := unreadable_line(self.unreadable):
+        if warning := unreadable_line(self.found.unreadable):
             console.print(Text(printable(warning), style="red"))
 
     def __str__(self) -> str:
@@ -85,8 +85,8 @@ def compare_runs(*runs: Run | str | Path, split: str | None = None, view: str = 
     """
     paths = [one for one in runs if not isinstance(one, Run)]
     read = load_runs(*paths) if paths else Collection((), ())
-    given = [one for one in runs if isinstance(one, Run)]
-    return Comparison(tuple(compare([*given, *read.runs], split=split, view=view)), read.unreadable)
+    found = replace(read, runs=(*(one for one in runs if isinstance(one, Run)), *read.runs))
+    return Comparison(tuple(compare(found.runs, split=split, view=view)), found)
 
 
 def report(
@@ -106,10 +106,9 @@ def report(
     Raises:
         UserError: no run can be read, none has the split and view, or `output` is not writable.
     """
-    found = compare_runs(*paths, split=split, view=view)
-    tables = found.tables
-    parents = [run.directory.parent for table in tables for run in table.runs]
-    folder = output or Path(os.path.commonpath(parents))
+    comparison = compare_runs(*paths, split=split, view=view)
+    tables, found = comparison.tables, comparison.found
+    folder = output or Path(os.path.commonpath([run.directory.parent for run in found.runs]))
     texts = {
         COMPARISON_FILE: comparison_csv(tables),
         RUNS_FILE: runs_csv(tables),
@@ -119,7 +118,7 @@ def report(
     }
     for name, text in texts.items():
         write_file(folder / name, text)
-    found.print(console)
+    comparison.print(console)
     console.print(Text(f"Written to {folder}: {', '.join(FILES)}"), soft_wrap=True)
     if wandb is not None and (to := destination(wandb)).mode != "disabled":
         publish(tables, [folder / name for name in FILES], to, console)
