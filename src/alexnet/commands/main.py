@@ -5,6 +5,7 @@ Training is `alexnet train`, or `python train.py` in a checkout.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeAlias
@@ -31,17 +32,23 @@ def main(arguments: list[str] | None = None) -> None:
     if given[:1] == ["--version"]:
         print(version())
         return
-    parser = argparse.ArgumentParser(prog="alexnet", description=__doc__)
-    parser.add_argument("--version", action="version", help="print version, NUMERICS and revision")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    with one_line_errors():
+        options = vars(parser(given[:1]).parse_args(given))
+        resolve_name(options.pop("function"))(**options)
+
+
+def parser(first: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of all commands but `train`; it refuses a `first` word that is none of them."""
+    made = argparse.ArgumentParser(prog="alexnet", description=__doc__)
+    made.add_argument("--version", action="version", help="print version, NUMERICS and revision")
+    commands = made.add_subparsers(required=True, metavar="command")
     _add_before_training(commands)
     _add_about_runs(commands)
     _add_about_networks(commands)
-    if given and not given[0].startswith("-") and given[0] not in commands.choices:
-        parser.error(f"{given[0]}: no such command{did_you_mean(given[0], commands.choices)}")
-    with one_line_errors():
-        options = vars(parser.parse_args(given))
-        resolve_name(options.pop("function"))(**options)
+    for word in first:
+        if not word.startswith("-") and word not in commands.choices:
+            made.error(f"{word}: no such command{did_you_mean(word, commands.choices)}")
+    return made
 
 
 def version() -> str:
