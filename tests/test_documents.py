@@ -15,10 +15,9 @@ from alexnet.commands.main import parser
 from alexnet.config.compose import CONF, ablation_choices
 from alexnet.config.job import check
 from alexnet.config.schema import Config
-from alexnet.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TRAIN = re.compile(r"(?:python|uv run) train\.py ?(.*)|alexnet train ?(.*)")
 PROMISED = {"half_dropout", "my_idea"}
 """Ablations that the page itself tells to write."""
@@ -69,14 +68,17 @@ def test_every_choice_and_key_of_the_training_commands_exists() -> None:
                 OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.from_dotlist([f"{key}={value}"]))
 
 
-def test_every_option_of_the_other_commands_exists(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_of_the_other_commands_exists(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alexnet.commands.main.weights_file", lambda path: path)  # of a run that is not there
     lines = dict.fromkeys(line for page in PAGES for line in blocks(page) if line.startswith("alexnet "))
     commands = [shlex.split(line)[1:] for line in lines if not line.startswith(("alexnet train", "alexnet --"))]
     assert len(commands) > 20
     for command in commands:
         try:
             parser().parse_args([word for word in command if word != "..."])
-        except (SystemExit, UserError):
+        except SystemExit:
             pytest.fail(f"alexnet {shlex.join(command)}: {capsys.readouterr().err}")
 
 
@@ -95,7 +97,7 @@ def test_every_training_command_is_a_sound_configuration() -> None:
 
 
 def test_links_lead_to_files_and_headings() -> None:
-    for page in PAGES:
+    for page in [*PAGES, *(ROOT / "results").rglob("*.md")]:
         text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
         for target in targets:
