@@ -6,22 +6,20 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-# Before torch is loaded, and for the processes that tests start: threads that spin while they wait double the time.
-os.environ |= {"OMP_WAIT_POLICY": "PASSIVE"}
+# Before torch is loaded, and for the processes that tests start: the tests are small, and threads that wait for each
+# other double the time. By the environment, as xdist's own process, which only hands out tests, needs no torch.
+os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
 # Tests expect a CPU's numbers: with a GPU they neither see it nor compile for it, unless GPU_TESTS=1 asks for those of
 # the GPU. Triton's kernels run in its interpreter.
 if os.environ.get("GPU_TESTS") != "1":
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1"}
 
 import pytest
-import torch
 
 from alexnet.config.job import check
 from alexnet.config.schema import Config
 
 Compose = Callable[..., Config]
-
-torch.set_num_threads(1)  # the tests are small, and threads that wait for each other slow down a busy machine
 
 
 @cache

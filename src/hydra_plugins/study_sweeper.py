@@ -10,7 +10,7 @@ alone and registers nothing.
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -105,7 +105,7 @@ class StudySweeper(Sweeper):
 
 
 class PlanSweeper(Sweeper):
-    """The runs of a planned study up to its next look, which are no grid."""
+    """The runs of a planned study up to its next look, which are no grid: first those that choose the rates."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.plan, self.runs = Path(config.study.plan), Path(config.runs)
@@ -114,10 +114,13 @@ class PlanSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from alexnet.sweep.plan import next_look
+        from alexnet.sweep.plan import OpenPlan
 
-        jobs = next_look(self.plan, self.runs)
-        return self.jobs.launch([[*arguments, *job] for job in jobs], initial_job_idx=0)
+        returned: Sequence[JobReturn] = []
+        for stage in (OpenPlan.search_jobs, OpenPlan.next_look):
+            if jobs := stage(OpenPlan.read(self.plan, self.runs)):
+                returned = self.jobs.launch([[*arguments, *job] for job in jobs], initial_job_idx=0)
+        return returned
 
 
 class StudyLauncher(Launcher):
@@ -173,9 +176,10 @@ class StudyLauncher(Launcher):
         from alexnet.commands.train import checked
         from alexnet.config.overrides import explain
         from alexnet.errors import UserError
-        from alexnet.sweep.plan import check_in_plan
+        from alexnet.sweep.plan import OpenPlan
         from alexnet.sweep.study import PlannedRun, refuse
 
+        plans = cache(OpenPlan.read)
         planned, mistakes = [], list[str | None]()
         for overrides in jobs:
             try:
@@ -183,7 +187,8 @@ class StudyLauncher(Launcher):
                 if composed.hydra.sweeper.get("params") and not self.is_study:
                     raise UserError(f"experiment={composed.hydra.runtime.choices.experiment} is a study: give it alone")
                 job = checked(composed, composed.hydra)
-                check_in_plan(job)
+                if job.config.study.plan:
+                    plans(Path(job.config.study.plan), Path(job.config.runs)).check(job)
                 if job.config.trainer.fast_dev_run:
                     raise UserError("trainer.fast_dev_run leaves nothing to compare; in a sweep use debug=short")
                 if Path(composed.hydra.sweep.dir, composed.hydra.sweep.subdir) != Path(job.config.runs, job.name):

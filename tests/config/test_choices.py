@@ -68,13 +68,9 @@ def test_an_experiment_chooses_where_there_is_a_choice(experiment: str) -> None:
         assert len(GROUPS[group]) == 1, group
 
 
-@pytest.mark.parametrize("schedule", ["plateau", "log_2010"])
-def test_a_choice_on_the_command_line_beats_the_experiment_s(schedule: str) -> None:
-    chosen = [
-        job(f"experiment={experiment}", f"schedule={schedule}").config.schedule for experiment in ("demo", "ilsvrc2012")
-    ]
-    assert chosen[0] == chosen[1]
-    assert chosen[0].kind == ("plateau" if schedule == "plateau" else "multistep")
+def test_a_choice_on_the_command_line_beats_the_experiment_s() -> None:
+    demo, paper = (job(f"experiment={one}", "schedule=log_2010").config.schedule for one in ("demo", "ilsvrc2012"))
+    assert demo == paper and demo.kind == "multistep"
 
 
 def test_two_choices_of_one_group_differ() -> None:
@@ -105,14 +101,11 @@ def test_an_experiment_s_drops_are_made(experiment: str) -> None:
             ["schedule.epochs=26"],
             ["epoch 26:", "schedule.rescale_to_epochs=26 in its"],
         ),  # epochs count from 0: the last is 25
-        (["schedule.epochs=10", "schedule.rescale_to_epochs=10"], ["schedule.epochs=10 ends before"]),
         (
             ["schedule.rescale_to_epochs=3"],
             ["schedule.rescale_to_epochs=3 is too short for 1 of the 2 drops"],
         ),  # 26 x 3 / 30 is 3
-        (["schedule.epochs=27"], []),
         (["schedule.rescale_to_epochs=10"], []),
-        (["schedule.epochs=10", "schedule.milestones=[]"], []),
         (["schedule.epochs=10", "schedule.kind=plateau"], []),  # of no effect there
     ],
 )

@@ -28,24 +28,13 @@ def refusal(*arguments: str) -> str:
     ("argument", "wrong", "meant"),
     [
         ("+abaltion=no_lrn", "abaltion", "ablation"),
-        ("abaltion=no_lrn", "abaltion", "ablation"),
         ("+ablation=no_lrm", "no_lrm", "no_lrn"),
-        ("ablation=no_lrm", "no_lrm", "no_lrn"),
         ("+ablation=[no_lrn,no_dropuot]", "no_dropuot", "no_dropout"),
         ("lrn=nonne", "nonne", "none"),
         ("lrn.lyers=[1]", "lrn.lyers", "lrn.layers"),
         ("+lrn.lyers=[1]", "lrn.lyers", "lrn.layers"),
-        ("++lrn.lyers=[1]", "lrn.lyers", "lrn.layers"),
-        ("experiment=ilsvrc2021", "ilsvrc2021", "ilsvrc2012"),
-        ("experimnt=demo", "experimnt", "experiment"),
-        ("optimizer.weight_deacy=0", "optimizer.weight_deacy", "optimizer.weight_decay"),
         ("optmizer.lr=1", "optmizer", "optimizer"),
-        ("+data.shape.seed=1", "data.shape", "data.shapes"),
         ("data.shapes.sed=1", "data.shapes.sed", "data.shapes.seed"),
-        ("columns.kind=isolate", "isolate", "isolated"),
-        ("activation.name=rely", "rely", "relu"),
-        ("logger.wandb.mode=ofline", "ofline", "offline"),
-        ("lrn.divide_alfa=true", "lrn.divide_alfa", "lrn.divide_alpha"),
         ("sed=1", "sed", "seed"),
     ],
 )
@@ -64,30 +53,22 @@ def test_a_mistake_under_a_debugger_is_told_as_without(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("argument", "part"),
     [
-        ("optimizer.lr=nan", "optimizer.lr"),
-        ("optimizer.lr=-1", "optimizer.lr"),
         ("lrn=null", "lrn"),
-        ("lrn=true", "lrn=true"),
         ("lr=0.1", "did you mean optimizer.lr?"),
         ("lrn=paper lrn=none", "chosen twice"),
         ("seed=???", "no value for seed"),
         ("optimizer.lr=${oc.env:NOPE_NOT_SET}", "NOPE_NOT_SET"),
         ("data.root=a(b", "'data.root=\"a(b\"'"),
-        ("data.root=a,b", "'data.root=\"a,b\"'"),
         ("hydra=1", "hydra=1"),
         ("hydra.rum.dir=x", "did you mean hydra.run?"),
         ("runs=", "runs=: empty"),
-        ('data.root=""', "data.root=: empty"),
         ("hydra.sweeper.params={seed:1}", "hydra.sweeper.params"),
         ("hydra/launcher=joblb", "did you mean joblib?"),
         ("optimizer=sgd", "choose from: batch_256, "),
         ("ablation=null", "none"),
         ("~lrn", "~lrn"),
-        ("~ablation=[]", "~ablation"),
-        ("~lrn.k", "~lrn.k"),
         ("++ablation=no_lrn", "++ablation=no_lrn"),
         ("seed", "seed"),
-        ("=3", "=3"),
         ("lrn.layers=[1", "[1"),
         ("seed=0,1", "add -m"),
         ("+ablation=glob(*)", "add -m"),
@@ -195,6 +176,8 @@ def with_value(argument: str) -> ConfigTree:
         "color.magnitude=variance",
         "optimizer.lr=0",
         "optimizer.lr=inf",
+        "optimizer.lr=nan",
+        "optimizer.bias_lr_multiplier=0",
         "optimizer.momentum=1",
         "optimizer.momentum=-0.1",
         "optimizer.weight_decay=-1",
@@ -214,6 +197,13 @@ def with_value(argument: str) -> ConfigTree:
         "data.shapes.val_per_class=0",
         "data.shapes.test_per_class=0",
         "data.shapes.seed=-1",
+        "data.test_fraction=1",
+        "data.encoding=png",
+        "data.quality=0",
+        "data.quality=101",
+        "data.chroma_subsampling=411",
+        "data.decoder=gpu",
+        "schedule.stop_at_train_error=100",
         "hardware.accelerator=abacus",
         "hardware.threads=0",
         "hardware.eval_batch_size=0",
@@ -267,24 +257,13 @@ FIGURE1 = "experiment=figure1"
         (f"{FIGURE1} +ablation=no_conv3", "fixed layers"),
         (f"{FIGURE1} +ablation=no_bias_init", "init.bias has no meaning for architecture=cifar_19pct"),
         (f"{FIGURE1} init=paper", "init has no meaning"),
-        (f"{FIGURE1} scale.channels=[8,8,8,8,8]", "scale.channels has no meaning"),
         (f"{FIGURE1} +ablation=no_dropout", "changes nothing"),
         (f"{FIGURE1} lrn=paper lrn.layers=[3]", "lrn.layers"),
         (f"{FIGURE1} +ablation=figure1/tahn", "did you mean figure1/tanh?"),
         (f"{FIGURE1} +ablation/figure1=tanh", "+ablation=figure1/"),
-        (f"{FIGURE1} +ablation=figure1/tanh optimizer.lr=0.02", "choose one"),
         ("+optimizer.weight_decay_multipliers.fc8=-1", "optimizer.weight_decay_multipliers.fc8"),
-        ("optimizer.bias_lr_multiplier=0", "optimizer.bias_lr_multiplier"),
         ("+optimizer.lr_multipliers={fc8:-1}", "optimizer.lr_multipliers.fc8=-1"),
         (f"{FIGURE1} classifier.bottleneck=true", "add classifier.bottleneck=false"),
-        ("data=folder data.test_fraction=1", "data.test_fraction=1"),
-        ("data=folder data.encoding=png", "data.encoding=png"),
-        ("data=folder data.quality=0", "data.quality=0"),
-        ("data=folder data.quality=101", "data.quality=101"),
-        ("data=folder data.chroma_subsampling=411", "data.chroma_subsampling=411"),
-        ("data=folder data.decoder=gpu", "data.decoder=gpu"),
-        ("schedule.stop_at_train_error=100", "schedule.stop_at_train_error"),
-        ("architecture=cifar_19", "did you mean cifar_19pct?"),
     ],
 )
 def test_what_has_no_meaning_for_a_cifar_net_is_refused(arguments: str, part: str) -> None:
@@ -315,29 +294,30 @@ def ablation_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 CLAIM = "ablations:\n  {name}:\n    title: T\n    section: '1'\n    statement: S\n"
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "part"),
-    [
-        ("broken_yaml", "ablations: [", "not readable as YAML"),
-        ("broken_tabs", "ablations:\n\tx: 1", "not readable as YAML"),
-        ("broken_list", "- 1\n", "ablations.broken_list"),
-        ("broken_empty", "", "ablations.broken_empty"),
-        ("broken_name", CLAIM.format(name="another"), "ablations.broken_name"),
-        ("broken_bare", "lrn:\n  layers: []\n", "ablations.broken_bare"),
-        ("broken_text", "ablations: broken_text\n", "ablations.broken_text"),
-    ],
-)
-def test_a_broken_ablation_file_refuses_only_what_chooses_it(
-    ablation_folder: Path, name: str, text: str, part: str
-) -> None:
-    (ablation_folder / f"{name}.yaml").write_text(text)
+BROKEN = {
+    "broken_yaml": ("ablations: [", "not readable as YAML"),
+    "broken_tabs": ("ablations:\n\tx: 1", "not readable as YAML"),
+    "broken_list": ("- 1\n", "ablations.broken_list"),
+    "broken_empty": ("", "ablations.broken_empty"),
+    "broken_name": (CLAIM.format(name="another"), "ablations.broken_name"),
+    "broken_bare": ("lrn:\n  layers: []\n", "ablations.broken_bare"),
+    "broken_text": ("ablations: broken_text\n", "ablations.broken_text"),
+}
+
+
+def test_a_broken_ablation_file_refuses_only_what_chooses_it(ablation_folder: Path) -> None:
+    for name, (text, _) in BROKEN.items():
+        (ablation_folder / f"{name}.yaml").write_text(text)
     register()
-    compose_config(["seed=1"])  # commands that do not choose it go on
-    for chosen in (f"+ablation={name}", f"ablation=[none,{name}]", "+ablation=glob(*)"):
-        with pytest.raises(UserError) as caught:
-            refuse_broken([chosen])
-    assert str(ablation_folder / f"{name}.yaml") in str(caught.value)
-    assert part in str(caught.value) and "\n" not in str(caught.value)
+    compose_config(["seed=1"])  # commands that do not choose one go on
+    with pytest.raises(UserError):
+        refuse_broken(["+ablation=glob(*)"])
+    for name, (_, part) in BROKEN.items():
+        for chosen in (f"+ablation={name}", f"ablation=[none,{name}]"):
+            with pytest.raises(UserError) as caught:
+                refuse_broken([chosen])
+            assert str(ablation_folder / f"{name}.yaml") in str(caught.value)
+            assert part in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

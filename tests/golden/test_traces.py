@@ -16,7 +16,7 @@ from tests.golden import record
 pytestmark = pytest.mark.filterwarnings("default::tests.golden.record.MissingTrace")
 
 PROJECT = Path(__file__).resolve().parents[2]
-QUICK = ["baseline", "source_2012"]
+QUICK = ["baseline"]
 
 
 def test_moved_numbers_need_a_risen_numerics() -> None:

@@ -1,11 +1,12 @@
 """The file of a plan: what it says, what is refused, and which runs belong to it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.runs.plan import Look, Plan, read_plan, result_name, write_plan
+from alexnet.runs.plan import Look, Plan, RateSearch, read_plan, result_name, write_plan
 
 PLAN = Plan(name="small", overrides=("experiment=small",), ablations=("no_lrn", "figure1/tanh", "no_lrn+no_dropout"))
 
@@ -13,6 +14,9 @@ PLAN = Plan(name="small", overrides=("experiment=small",), ablations=("no_lrn", 
 def test_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_plan(tmp_path / "plan.yaml", PLAN)
     assert read_plan(tmp_path / "plan.yaml") == PLAN
+    search = replace(PLAN, search=RateSearch(grid=(0.005, 0.01, 0.02), seeds=(10,), epochs=5))
+    write_plan(tmp_path / "search.yaml", search)
+    assert read_plan(tmp_path / "search.yaml") == search and search.hash != PLAN.hash
     assert read_plan(tmp_path / "plan.yaml").hash == PLAN.hash
     with pytest.raises(UserError, match="a plan is not changed"):
         write_plan(tmp_path / "plan.yaml", PLAN)
@@ -41,6 +45,16 @@ def test_runs_outside_of_a_plan_are_named() -> None:
         ("- seeds: 10", "- seeds: 5", "looks: the first needs two seeds"),
         ("measure: top1", "measure: top2", "measure: 'top2' is not one of"),
         ("- experiment=small", "- seed=3", "overrides: seed=3: that is for the plan itself"),
+        (
+            "search: null",
+            "search: {grid: [0.01, 0.02], seeds: [10], epochs: 5}",
+            "search.grid: an odd number of rising rates",
+        ),
+        (
+            "search: null",
+            "search: {grid: [1, 2, 3], seeds: [9], epochs: 5}",
+            "search.seeds: the study has seeds 0 to 9 for itself",
+        ),
         ("name: small", "nome: small", "name: missing"),
         ("name: small", "name: [", "not readable as YAML"),
     ],

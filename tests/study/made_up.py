@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from alexnet.config.numerics import NUMERICS
 from alexnet.config.schema import Claim, Effect, Errors, Target
 from alexnet.runs.metrics import EpochRecord, write_metrics
+from alexnet.runs.plan import Plan
 from alexnet.runs.predictions import ViewPredictions, write_predictions
 from alexnet.runs.result import DataFacts, ErrorRates, Result
 
@@ -100,6 +102,13 @@ def save(
         run = replace(run, errors={split: {view: seen.error_rates()}})
     run.write(directory)
     return directory
+
+
+def searched(plan: Plan, ablation: str, rate: float, seed: int | None = None) -> Result:
+    """A run of a plan's search for rates; with a seed of the study one of its looks at this rate."""
+    chosen = plan.search.seeds[0] if seed is None and plan.search else seed or 0
+    one = result(ablation, chosen)
+    return replace(one, run=f"{one.run}-{rate}", pairing_key=str(rate), lr=rate, plan=plan, numerics=NUMERICS)
 
 
 def unfinished(run: Result, status: str, message: str) -> Result:

@@ -8,9 +8,9 @@ import pytest
 from alexnet.config.job import check
 from alexnet.config.numerics import NUMERICS
 from alexnet.errors import UserError
-from alexnet.runs.plan import Look, Plan, write_plan
-from alexnet.sweep.plan import check_in_plan, next_look
-from tests.study.made_up import predictions, result, save
+from alexnet.runs.plan import Look, Plan, RateSearch, write_plan
+from alexnet.sweep.plan import OpenPlan, check_in_plan
+from tests.study.made_up import predictions, result, save, searched, unfinished
 
 PLAN = Plan(
     name="p",
@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_first_look_has_whole_seeds_first(file: Path, tmp_path: Path) -> None:
-    jobs = next_look(file, tmp_path / "runs")
+    jobs = OpenPlan.read(file, tmp_path / "runs").next_look()
     assert jobs[:4] == [
         ["seed=0"],
         ["+ablation=no_lrn", "seed=0"],
@@ -43,14 +43,14 @@ def test_second_look_has_the_seeds_of_what_is_not_settled(file: Path, tmp_path: 
         for seed in range(2):
             one = replace(result(seed=seed), ablation=ablation, run=f"{ablation}-{seed}", plan=PLAN, numerics=NUMERICS)
             save(tmp_path / "runs", one, predictions(300 + place + seed, 100))
-    jobs = next_look(file, tmp_path / "runs")
+    jobs = OpenPlan.read(file, tmp_path / "runs").next_look()
     assert len(jobs) == 2 + 3 * 3  # two seeds settle nothing
 
 
 def test_plan_changed_after_its_first_run_is_refused(file: Path, tmp_path: Path) -> None:
     save(tmp_path / "runs", replace(result(), plan=replace(PLAN, margin=0.5)), predictions(300, 100))
     with pytest.raises(UserError, match="plan p was changed after its first run, shapes-baseline-seed0-1a2b"):
-        next_look(file, tmp_path / "runs")
+        OpenPlan.read(file, tmp_path / "runs").next_look()
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,54 @@ def test_run_of_the_plan_keeps_its_name(file: Path) -> None:
     check_in_plan(with_plan)
     assert with_plan.name == check([*PLAN.overrides, "+ablation=no_lrn", "seed=1"]).name
     check_in_plan(check([]))
+
+
+SEARCH = replace(
+    PLAN,
+    overrides=("experiment=small",),
+    ablations=("no_lrn", "figure1/tanh"),
+    search=RateSearch(grid=(0.0025, 0.005, 0.01), seeds=(9,), epochs=10),
+)
+ERRORS = {"baseline": (400, 300, 350), "no_lrn": (300, 400, 500), "figure1_tanh": (390, 380, 380)}
+"""Held-out images of 1,000 that are wrong at each rate."""
+
+
+def test_search_comes_first_and_gives_every_arm_its_rates(tmp_path: Path) -> None:
+    file, runs = tmp_path / "plan.yaml", tmp_path / "runs"
+    write_plan(file, SEARCH)
+    jobs = OpenPlan.read(file, runs).search_jobs()
+    assert len(jobs) == 3 * 3
+    assert jobs[4] == ["+ablation=no_lrn", "optimizer.lr=0.005", "schedule.rescale_to_epochs=10", "seed=9"]
+    with pytest.raises(UserError, match="9 runs of the search for rates have not finished"):
+        OpenPlan.read(file, runs).next_look()
+    for arm, wrong in ERRORS.items():
+        for rate, count in zip((0.0025, 0.005, 0.01), wrong, strict=True):
+            save(runs, searched(SEARCH, arm, rate), predictions(count, 100), split="val")
+    opened = OpenPlan.read(file, runs)
+    assert opened.search_jobs() == []
+    # Of 38.0 % at two rates and 39.0, within the error of 1,000 images, the nearest to the baseline's is taken.
+    assert opened.next_look()[:4] == [
+        ["optimizer.lr=0.005", "seed=0"],
+        ["+ablation=no_lrn", "optimizer.lr=0.005", "seed=0"],
+        ["+ablation=no_lrn", "optimizer.lr=0.0025", "seed=0"],
+        ["+ablation=figure1/tanh", "optimizer.lr=0.005", "seed=0"],
+    ]
+    shared = ["experiment=small", f"study.plan={file}", f"runs={runs}"]
+    for own in (["seed=9", "optimizer.lr=0.01", "schedule.rescale_to_epochs=10"], ["seed=0", "optimizer.lr=0.005"]):
+        opened.check(check([*shared, *own]))
+    with pytest.raises(UserError, match=r"for the rates 0\.005"):
+        opened.check(check([*shared, "seed=0", "optimizer.lr=0.0025"]))
+    with pytest.raises(UserError, match="the run has other settings"):
+        opened.check(check([*shared, "seed=9", "optimizer.lr=0.0025"]))
+
+
+def test_run_of_the_search_that_diverged_is_not_waited_for(tmp_path: Path) -> None:
+    file, runs = tmp_path / "plan.yaml", tmp_path / "runs"
+    write_plan(file, SEARCH)
+    for arm in ERRORS:
+        for rate in (0.0025, 0.005):
+            save(runs, searched(SEARCH, arm, rate), predictions(300, 100), split="val")
+        save(runs, unfinished(searched(SEARCH, arm, 0.01), "failed", "UserError: training diverged in epoch 1: lower"))
+    opened = OpenPlan.read(file, runs)
+    assert opened.search_jobs() == []
+    assert {job[-2] for job in opened.next_look()} == {"optimizer.lr=0.005"}

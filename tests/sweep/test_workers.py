@@ -1,8 +1,6 @@
 """Runs side by side: processes of their own, counted by the machine."""
 
-import os
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,33 +10,21 @@ import pytest
 
 from alexnet.config.job import check
 from alexnet.config.schema import Config
-from alexnet.sweep import cost
+from alexnet.sweep import cost, workers
 from alexnet.sweep.workers import run_side_by_side
-
-
-def die(number: int) -> None:
-    os.kill(os.getpid(), number)
-
-
-def meet(mine: Path, other: Path) -> None:
-    """End once the other process has begun too."""
-    mine.touch()
-    deadline = time.monotonic() + 60
-    while not other.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from tests.sweep import bodies
 
 
 def test_run_side_by_side_keeps_the_others_when_one_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # it would set the variable for good
+    monkeypatch.setattr(workers, "PRELOADED", [])  # these bodies need no torch
     one, two, three = (tmp_path / name for name in ("one", "two", "three"))
-    bodies: list[Callable[[], object]] = [
-        partial(meet, one, two),
-        partial(meet, two, one),
-        partial(die, signal.SIGKILL),
+    work: list[Callable[[], object]] = [
+        partial(bodies.meet, one, two),
+        partial(bodies.meet, two, one),
+        partial(bodies.die, signal.SIGKILL),
     ]
     looks: list[int] = []
-    codes = run_side_by_side([*bodies, three.touch], 2, look=lambda: looks.append(0))
+    codes = run_side_by_side([*work, three.touch], 2, look=lambda: looks.append(0))
     assert codes == [0, 0, -signal.SIGKILL, 0] and three.exists() and looks
 
 

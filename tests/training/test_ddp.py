@@ -19,11 +19,11 @@ from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
 from alexnet.net.dropout import dropouts
 from alexnet.parts import Replica
+from alexnet.processes import Preempted
 from alexnet.runs.result import read_result
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.history import EpochRecord
 from alexnet.training.module import AlexNetModule
-from alexnet.training.preemption import Preempted
 from alexnet.training.world import DistributedContext, detect, external_launch
 from tests.training import bodies
 from tests.training.conftest import MakeJob, checkpoint, epochs, execute, state
@@ -87,7 +87,10 @@ def test_more_processes_than_images_in_the_last_batch(tiny: MakeJob, tmp_path: P
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [(bodies.fail_in_one, "training diverged"), (bodies.die_in_one, r"process 1 of 2 was killed \(SIGKILL\)")],
+    [
+        (bodies.fail_in_one, "training diverged"),
+        pytest.param(bodies.die_in_one, r"process 1 of 2 was killed \(SIGKILL\)", marks=pytest.mark.slow),  # 8 s
+    ],
 )
 def test_run_one_process_fails_or_dies_is_one_line(
     tiny: MakeJob,

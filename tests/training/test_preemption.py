@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from alexnet.processes import Preempted
 from alexnet.runs.result import read_result
 from alexnet.training.module import AlexNetModule
-from alexnet.training.preemption import Preempted
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, execute
 
 NOISY = (

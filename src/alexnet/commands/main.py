@@ -135,6 +135,9 @@ def _add_before_training(commands: Commands) -> None:
     command.add_argument("--baseline-seeds", type=int, default=10, help="seeds of the baseline (default 10)")
     command.add_argument("--measure", choices=("top1", "top5"), default="top1", help="primary measure (default top1)")
     command.add_argument("--margin", type=float, help="points that do not matter (default: each claim's)")
+    command.add_argument("--rates", help="search the rate of every arm among these: 0.0025,0.005,0.01")
+    command.add_argument("--search-seeds", default="1000,1001", help="of the search (default 1000,1001)")
+    command.add_argument("--search-epochs", type=int, help="of each of its runs (default: the whole schedule)")
     command.add_argument("--name", help="of the study (default: that of the file)")
 
 

@@ -51,6 +51,7 @@ class Claim(Group):
     paper: Effect = field(default_factory=Effect)
     log: Effect = field(default_factory=Effect)
     margin: Errors = field(default_factory=Errors, metadata=ADDED_LATER)  # points up to which there is no effect
+    rate: str = limited("shared", choices=("shared", "own"), **ADDED_LATER)  # at which the claim is judged
     measurable: str | None = field(default=None, metadata=ADDED_LATER)  # what a claim in words is measured by, and why
 
     def check_relations(self) -> None:

@@ -1,14 +1,16 @@
 """The plan of a study: what is run, how often it is looked at, and by which levels, fixed before the first run."""
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
 import yaml
 
+from alexnet.config.checks import ADDED_LATER
 from alexnet.errors import UserError, first_line
 from alexnet.files import write_file
 from alexnet.runs.decode import FieldError, decode, require
@@ -24,6 +26,33 @@ class Look:
     """Runs of each ablation that it needs: the first of the plan's seeds."""
     level: float
     """Of the tests at this look; the levels of all looks add up to 5 %."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateSearch:
+    """Runs before the first look that choose a learning rate for every arm, all with the same budget.
+
+    They are judged by held-out training images alone, and never see the images that the study reports.
+    """
+
+    grid: tuple[float, ...]
+    """Rising. The baseline's published rate is in the middle."""
+    seeds: tuple[int, ...]
+    """None of the study's."""
+    epochs: int | None = None
+    """To which the schedule is rescaled; None is the whole of it."""
+
+    def __post_init__(self) -> None:
+        rising = self.grid == tuple(sorted(set(self.grid))) and all(0 < rate < math.inf for rate in self.grid)
+        odd = len(self.grid) >= 3 and len(self.grid) % 2 == 1
+        require(rising and odd, "grid", "an odd number of rising rates is needed, three at least")
+        require(bool(self.seeds) and min(self.seeds) >= 0, "seeds", "one at least is needed, from 0 on")
+        require(len(set(self.seeds)) == len(self.seeds), "seeds", "one is named twice")
+        require(self.epochs is None or self.epochs > 0, "epochs", f"{self.epochs} is not above 0")
+
+    def overrides(self, rate: float) -> list[str]:
+        """Return the settings of a run of the search, but for its ablation and seed."""
+        return [lr_override(rate), *([f"schedule.rescale_to_epochs={self.epochs}"] if self.epochs else [])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +72,8 @@ class Plan:
     """The primary measure: it decides which ablations stop."""
     margin: float | None = None
     """In points of the primary measure, up to which there is no effect worth speaking of; None takes each claim's."""
+    search: RateSearch | None = field(default=None, metadata=ADDED_LATER)
+    """Of the learning rate of each arm; None trains all at that of `overrides`."""
 
     def __post_init__(self) -> None:
         require(bool(self.ablations), "ablations", "a plan needs one at least")
@@ -55,8 +86,14 @@ class Plan:
         require(spent, "looks", "the levels must be above 0 and add up to 0.05 at most")
         require(self.baseline_seeds > 1, "baseline_seeds", "a plan needs two at least")
         require(self.measure in ("top1", "top5"), "measure", f"{self.measure!r} is not one of: top1, top5")
+        owned = ["seed", "ablation", "study.plan"]
+        if self.search:
+            owned.append("optimizer.lr")
+            first = max(self.baseline_seeds, counts[-1])
+            disjoint = min(self.search.seeds) >= first
+            require(disjoint, "search.seeds", f"the study has seeds 0 to {first - 1} for itself: give others")
         for word in self.overrides:
-            own = word.lstrip("+").partition("=")[0] in ("seed", "ablation", "study.plan")
+            own = word.lstrip("+").partition("=")[0] in owned
             require(not own, "overrides", f"{word}: that is for the plan itself to say")
 
     @property
@@ -78,19 +115,35 @@ class Plan:
             jobs += [(ablation, seed) for seed in self.seeds(ablation, settled.get(result_name(ablation), look))]
         return sorted(jobs, key=lambda job: job[1])  # a study that is stopped early has whole seeds
 
+    def searches(self, seed: int) -> bool:
+        """Return whether a run of this seed is one of the search for rates."""
+        return self.search is not None and seed in self.search.seeds
+
+    @property
+    def arms(self) -> tuple[str | None, ...]:
+        """The baseline as None, and the ablations as the plan names them."""
+        return None, *self.ablations
+
     def objection(self, ablation: str, seed: int) -> str | None:
         """Say why a run is none of the plan's; None if it is one. An ablation is named as in result files."""
         names = [BASELINE, *map(result_name, self.ablations)]
         if ablation not in names:
             return f"{ablation} is not in the plan {self.name}, which has {', '.join(names)}"
-        if seed not in self.seeds(ablation, -1):
+        if seed not in self.seeds(ablation, -1) and not self.searches(seed):
             last = self.seeds(ablation, -1)[-1]
             return f"seed {seed} of {ablation} is not in the plan {self.name}, which has 0 to {last}"
         return None
 
 
-def result_name(choice: str) -> str:
-    """Return how result files name an ablation of a plan: `figure1/tanh` is `figure1_tanh`, combinations are sorted."""
+def lr_override(rate: float) -> str:
+    """Return the override that sets the learning rate."""
+    return f"optimizer.lr={rate!r}"
+
+
+def result_name(choice: str | None) -> str:
+    """Return how result files name an arm of a plan: `figure1/tanh` is `figure1_tanh`, combinations are sorted."""
+    if choice is None:
+        return BASELINE
     return "+".join(sorted(part.replace("/", "_") for part in choice.split("+")))
 
 

@@ -29,6 +29,8 @@ CHECKSUM = "checksum"
 CHECKED_FILES = (CONFIG_FILE, METRICS_FILE, PREDICTIONS_FILE, FIRST_LAYER_FILE)
 """Files that a report shows, and that do not change once the run is finished."""
 LARGEST_COUNT = 10**15
+DIVERGED = "training diverged"
+"""In the message of a run whose loss was no longer finite."""
 Status = Literal["finished", "failed", "interrupted"]
 
 
@@ -156,6 +158,8 @@ class Result:
     """`alexnet.config.numerics.NUMERICS` of the code that computed it."""
     identity: str | None = field(default=None, metadata=ADDED_LATER)
     """Hash of all that the configuration computes; None where it was not noted yet."""
+    lr: float | None = field(default=None, metadata=ADDED_LATER)
+    """`optimizer.lr`, the initial learning rate; None where it was not noted yet."""
     environment: dict[str, str] = field(default_factory=dict, metadata=ADDED_LATER)
     """The machine and its settings, beside `versions` and `device`; empty where they were not noted yet."""
 
@@ -176,6 +180,16 @@ class Result:
             shlex.split(self.command)
         except ValueError as error:
             raise FieldError("command", f"not a shell command: {error}") from None
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it only helped to choose a learning rate: it has errors of held-out training images alone."""
+        return self.plan is not None and self.plan.searches(self.seed)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it ended because its loss was no longer finite."""
+        return self.status == "failed" and DIVERGED in (self.message or "")
 
     def has_other_precision(self, wanted: str) -> bool:
         """Return whether the run has a known, different precision, which is not part of its name."""

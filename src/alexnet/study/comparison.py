@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +32,8 @@ from alexnet.study.pairing import (
     other_numerics,
     pair,
 )
+from alexnet.study.rates import Rates, choose_rates, rate_of
+from alexnet.study.verdict import RESOLVED, Direction
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,6 +45,9 @@ class AblationRow:
     """In order of seeds."""
     assessments: Mapping[str, Assessment] = field(default_factory=dict)
     """Empty for the baseline, and without one."""
+    other_rate: Mapping[str, Assessment] = field(default_factory=dict)
+    """The same at the other of two rates, where the search has found another for this ablation than for the baseline:
+    at its own, or at the shared one if the claim is judged at its own. A family apart from that of the table."""
     gains: Mapping[str, Estimate] = field(default_factory=dict)
     """By how many points ten crops lower the error; empty if they are not compared or only one view is known."""
 
@@ -94,6 +99,8 @@ class ComparisonTable:
     """In the evaluated split; 0 if no run could be evaluated."""
     plan: Plan | None
     """What was fixed before the first run; None without a plan."""
+    rates: Rates | None
+    """What the plan's search for rates has found; None without one, or before its end."""
     rows: tuple[AblationRow, ...]
     unfinished: tuple[Run, ...]
     notes: tuple[Note, ...]
@@ -130,16 +137,25 @@ def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Compar
 
 
 def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, overrides: str) -> ComparisonTable:
-    distinct, duplicates = drop_duplicates(members)
+    distinct, duplicates = drop_duplicates(run for run in members if not run.result.is_search)
     usable, left_out = evaluate((run for run in distinct if run.finished), split, view)
     counted = [Note(f"{len(left_out)} of {len(distinct)} runs are left out.")] if left_out else []
     different, copies = drop_copies(usable)
-    plan, unplanned = _plan(different)
+    plan, several = _plan(members)
+    rates = choose_rates(plan, members) if plan else None
     result = members[0].result
     arms: dict[str, list[Evaluated]] = {BASELINE: []}
+    others: dict[str, list[Evaluated]] = {BASELINE: arms[BASELINE]}
+    unplanned = []
     for one in pair(different):
-        if plan is None or _objection(plan, one) is None:
-            arms.setdefault(one.run.result.ablation, []).append(one)
+        if text := plan.objection(one.run.result.ablation, one.run.result.seed) if plan else None:
+            unplanned.append(Note(f"{one.run}: left out, {text}."))
+            continue
+        at = rate_of(one.run.result, rates)
+        if at is None:
+            unplanned.append(Note(f"{one.run}: left out, the search has not chosen its rate, {one.run.result.lr}."))
+        else:
+            (arms if at == "judged" else others).setdefault(one.run.result.ablation, []).append(one)
     arms = {name: members for name, members in arms.items() if members}
     measures = tuple(different[0].correct) if different else MEASURES
     few = [] if measures == MEASURES else [Note(FEW_CLASSES)]
@@ -148,12 +164,16 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         assessments = judge(arms, plan, experiment=result.experiment, table_flags=flags).assessments
     else:
         assessments = {name: assess(arms, name, experiment=result.experiment, table_flags=flags) for name in measures}
+    other_rate = {name: assess(others, name, experiment=result.experiment, table_flags=flags) for name in measures}
+    if rates:
+        assessments = {name: _at_both_rates(found, other_rate[name], rates) for name, found in assessments.items()}
     gains = {measure: ten_crop_gains(arms, measure) for measure in measures}
     rows = [
         AblationRow(
             ablation=name,
             runs=tuple(ones),
             assessments={measure: by_name[name] for measure, by_name in assessments.items() if name in by_name},
+            other_rate={measure: by_name[name] for measure, by_name in other_rate.items() if name in by_name},
             gains={measure: by_name[name] for measure, by_name in gains.items() if name in by_name},
         )
         for name, ones in arms.items()
@@ -170,6 +190,7 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         view=view,
         images=len(usable[0].labels) if usable else 0,
         plan=plan,
+        rates=rates,
         rows=tuple(sorted(rows, key=_order)),
         unfinished=tuple(run for run in distinct if not run.finished),
         notes=(
@@ -179,6 +200,7 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
             *duplicates,
             *left_out,
             *copies,
+            *several,
             *unplanned,
             *other_numerics(result, runs),
             *mixed_environment(one.run for one in usable),
@@ -187,19 +209,33 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
     )
 
 
-def _plan(evaluated: Sequence[Evaluated]) -> tuple[Plan | None, list[Note]]:
-    """Return the plan of the runs, None without one or with several; note the runs outside of it."""
-    plans = {plan.hash: plan for one in evaluated if (plan := one.run.result.plan)}
+def _at_both_rates(
+    judged: Mapping[str, Assessment], other: Mapping[str, Assessment], rates: Rates
+) -> dict[str, Assessment]:
+    """Return the assessments of a table with what the rates add: their flags, and whether the sign depends on them.
+
+    It does where one of the two directions is resolved, and the other delta has the other sign.
+    """
+    found = {}
+    for name, one in judged.items():
+        second = other.get(name)
+        word = one.direction
+        if second and one.delta * second.delta < 0 and {word, second.direction} & {*RESOLVED}:
+            word = Direction.DEPENDS
+        edges = [arm for arm in (BASELINE, name) if rates.arms[arm].at_edge]
+        text = f"the best rate of {' and '.join(edges)} is at the edge of the grid: a better one may lie beyond"
+        flags = [Flag(name="rate not bracketed", text=text)] if edges else []
+        found[name] = replace(one, direction=word, flags=(*one.flags, *flags))
+    return found
+
+
+def _plan(runs: Sequence[Run]) -> tuple[Plan | None, list[Note]]:
+    """Return the plan of the runs, None without one or with several, which is noted."""
+    plans = {plan.hash: plan for run in runs if (plan := run.result.plan)}
     if len(plans) > 1:
         names = ", ".join(f"{plan.name} ({key})" for key, plan in plans.items())
         return None, [Note(f"The runs belong to several plans: {names}. None of them holds for all; pass one's runs.")]
-    plan = next(iter(plans.values()), None)
-    objections = [(one, _objection(plan, one)) for one in evaluated] if plan else []
-    return plan, [Note(f"{one.run}: left out, {text}.") for one, text in objections if text]
-
-
-def _objection(plan: Plan, one: Evaluated) -> str | None:
-    return plan.objection(one.run.result.ablation, one.run.result.seed)
+    return next(iter(plans.values()), None), []
 
 
 def _unplanned_flags(arms: Mapping[str, Sequence[Evaluated]], plan: Plan | None) -> list[Flag]:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,9 +74,14 @@ class Evaluated:
 def group_runs(runs: Iterable[Run]) -> list[list[Run]]:
     """Group runs that differ only by ablation and seed and used the same data, by experiment, recipe and data.
 
-    Runs of different NUMERICS are never in one group.
+    Those of a plan that searches for rates are one group. Runs of different NUMERICS never are.
     """
-    key = attrgetter("result.pairing_key", "result.data.fingerprint", "result.numerics")
+
+    def key(run: Run) -> tuple[str, str, int]:
+        plan = run.result.plan
+        study = plan.hash if plan and plan.search else run.result.pairing_key
+        return study, run.result.data.fingerprint, run.result.numerics
+
     return sorted((list(group) for _, group in groupby(sorted(runs, key=key), key=key)), key=_title)
 
 
@@ -119,10 +123,10 @@ def _common(lists: Sequence[list[str]]) -> list[str]:
 
 
 def drop_duplicates(runs: Iterable[Run]) -> tuple[list[Run], list[Note]]:
-    """Keep one of several runs with the same ablation and seed: a finished one before others, then the newest."""
-    same: dict[tuple[str, int], list[Run]] = defaultdict(list)
+    """Keep one of several runs of the same ablation, seed and rate: a finished one before others, then the newest."""
+    same: dict[tuple[str, int, float | None], list[Run]] = defaultdict(list)
     for run in runs:
-        same[(run.result.ablation, run.result.seed)].append(run)
+        same[(run.result.ablation, run.result.seed, run.result.lr)].append(run)
     kept, notes = [], []
     for candidates in same.values():
         *left_out, chosen = sorted(candidates, key=lambda run: (run.finished, run.written, run.directory))

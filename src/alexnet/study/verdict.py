@@ -23,6 +23,11 @@ class Direction(StrEnum):
     """Shown to be within the margin."""
     NOT_RESOLVED = "not resolved"
     TOO_FEW_SEEDS = "too few seeds"
+    DEPENDS = "depends on the rate"
+    """At the shared learning rate and at the ablation's own, the error changes in opposite directions."""
+
+
+RESOLVED = (Direction.AS_CLAIMED, Direction.OPPOSITE, Direction.WORSE, Direction.BETTER)
 
 
 class Size(StrEnum):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -12,7 +13,7 @@ from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.family import Estimate, Interval
 from alexnet.study.flags import Flag
-from alexnet.study.verdict import Direction
+from alexnet.study.verdict import RESOLVED, Direction
 
 Record = dict[str, object]
 """Figures of a line of a table, by column."""
@@ -26,7 +27,6 @@ _MARKDOWN = re.compile(r"[\\`*\[\]<>|~&$]|^[#+=-]|(?<![^\W_])_|_(?![^\W_])|(?<=:
 """What means something in a line of Markdown, and what makes a link of bare addresses."""
 _FORMULA = re.compile(r"(^|;)(\s*)(?=[=+@\-\uff1d\uff0b\uff0d\uff20])")
 """Where a spreadsheet sees the begin of a formula; in some countries cells end at semicolons."""
-SHOWN_DIRECTIONS = (Direction.AS_CLAIMED, Direction.OPPOSITE, Direction.WORSE, Direction.BETTER)
 
 
 def clean(text: str) -> str:
@@ -155,8 +155,8 @@ def target_line(table: ComparisonTable) -> str | None:
 
 
 def remarks(table: ComparisonTable) -> list[str]:
-    """Return one line for each flag of an ablation, each combination, and the gain of ten crops."""
-    lines = []
+    """Return a line for each rate, flag of an ablation and combination, and for the gain of ten crops."""
+    lines = rate_lines(table)
     for row in table.rows:
         measures: dict[Flag, list[str]] = {}
         for measure, assessment in row.assessments.items():
@@ -175,11 +175,47 @@ def remarks(table: ComparisonTable) -> list[str]:
     return lines
 
 
+def rate_lines(table: ComparisonTable) -> list[str]:
+    """Say how the learning rates were chosen, and what an ablation does at the other of two; empty without a search."""
+    if (rates := table.rates) is None:
+        return []
+    search = rates.search
+    runs = len(search.grid) * len(search.seeds)
+    length = f" of {plural(search.epochs, 'epoch')}" if search.epochs else ""
+    lines = [
+        f"Learning rates: {plural(runs, 'run')}{length} for every arm ({', '.join(map(str, search.grid))};"
+        f" {named_seeds(search.seeds)}), judged by {rates.images:,} held-out training images, none of which is"
+        f" counted in the table. Shared by all: {rates.shared}, the baseline's best."
+    ]
+    if len(search.seeds) == 1:
+        lines[0] += (
+            " With one seed the spread between runs is unknown: rates count as equal within the standard error of the"
+            " images alone."
+        )
+    for name, arm in rates.arms.items():
+        errors = ", ".join(f"{rate}: {shown_error(error)}" for rate, error in arm.errors.items())
+        edge = ", at the edge of the grid" if arm.at_edge else ""
+        lines.append(f"{name}: held-out error by rate {errors}; chosen {arm.chosen}{edge}.")
+    for row in table.rows:
+        for measure, one in row.other_rate.items():
+            at = next(rate for rate in rates.of(row.ablation) if rate != row.runs[0].run.result.lr)
+            lines.append(
+                f"{row.ablation}, {MEASURE_NAMES[measure]}, at the rate {at}:"
+                f" {one.delta:+.2f} {shown_interval(one.interval)}, {one.direction}; outside of the table's family."
+            )
+    return lines
+
+
+def shown_error(percent: float) -> str:
+    """Format the error of a rate, infinite if a run diverged."""
+    return "diverged" if math.isinf(percent) else f"{percent:.2f}"
+
+
 def headline(table: ComparisonTable) -> str:
     """Return what the table shows of the top-1 error, in a sentence or two; it never rests on a flagged verdict."""
     judged = {row.ablation: row.assessments["top1"] for row in table.rows if row.assessments}
     sound = {name: one for name, one in judged.items() if not one.doubts}
-    shown = {name: one for name, one in sound.items() if one.direction in SHOWN_DIRECTIONS}
+    shown = {name: one for name, one in sound.items() if one.direction in RESOLVED}
     words = [
         (plural(len(names), "change"), verb, names)
         for verb, names in (

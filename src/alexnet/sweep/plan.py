@@ -1,64 +1,120 @@
 """The runs of a planned study: which come next, and whether a run belongs to it."""
 
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from alexnet.config.job import Job, ablation_name, check
 from alexnet.config.numerics import NUMERICS
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run, collect
-from alexnet.runs.plan import Plan, read_plan
+from alexnet.runs.plan import Plan, lr_override, read_plan, result_name
+from alexnet.study.rates import Rates, choose_rates, missing_searches
 
 
-def next_look(path: Path, runs: Path) -> list[list[str]]:
-    """Return the overrides of every run up to the next look of a plan, finished or not; `runs` is their folder.
+@dataclass(frozen=True)
+class OpenPlan:
+    """A plan with the runs that were made by it so far."""
 
-    Raises:
-        UserError: the plan cannot be read, or was changed after its first run.
-    """
-    plan = read_plan(path)
-    jobs = plan.jobs()
-    # Runs of other NUMERICS are not compared with these, and have other names.
-    if made := [run for run in _of_plan(plan, path, runs) if run.result.numerics == NUMERICS]:
-        from alexnet.study.comparison import compare  # scipy, which a run does not wait for
-        from alexnet.study.looks import judge
+    path: Path
+    plan: Plan
+    runs: tuple[Run, ...]
+    """Those of other NUMERICS are left out: they have other names, and are not compared with new ones."""
 
-        for table in compare(made, split=None, view="ten_crop"):
-            arms = {row.ablation: row.runs for row in table.rows}
-            judged = judge(arms, plan, experiment=table.experiment)
-            jobs = plan.jobs(min(judged.next_look, len(plan.looks) - 1), judged.settled)
-    return [[*with_choice(choice), f"seed={seed}"] for choice, seed in jobs]
+    @classmethod
+    def read(cls, path: Path, runs: Path) -> "OpenPlan":
+        """Read a plan, and its runs in their folder.
+
+        Raises:
+            UserError: the plan cannot be read, or was changed after its first run.
+        """
+        plan = read_plan(path)
+        try:
+            found = collect([runs]).runs
+        except UserError:  # no folder yet, or nothing in it
+            found = ()
+        named = [run for run in found if run.result.plan and run.result.plan.name == plan.name]
+        for run in named:
+            if run.result.plan != plan:
+                raise UserError(
+                    f"{path}: the plan {plan.name} was changed after its first run, {run.result.run}; restore it, or"
+                    " give the new plan another name"
+                )
+        return cls(path, plan, tuple(run for run in named if run.result.numerics == NUMERICS))
+
+    def search_jobs(self) -> list[list[str]]:
+        """Return the overrides of the whole search for rates, finished runs too; none once there is nothing to do."""
+        search = self.plan.search
+        if search is None or not missing_searches(self.plan, self.runs):
+            return []
+        return [
+            [*with_choice(choice), *search.overrides(rate), f"seed={seed}"]
+            for seed in search.seeds
+            for choice in self.plan.arms
+            for rate in search.grid
+        ]
+
+    def next_look(self) -> list[list[str]]:
+        """Return the overrides of every run up to the next look, finished or not.
+
+        Raises:
+            UserError: the search for rates is not finished.
+        """
+        jobs = self.plan.jobs()
+        if any(not run.result.is_search for run in self.runs):
+            from alexnet.study.comparison import compare  # scipy, which a run does not wait for
+            from alexnet.study.looks import judge
+
+            for table in compare(self.runs, split=None, view="ten_crop"):
+                arms = {row.ablation: row.runs for row in table.rows}
+                judged = judge(arms, self.plan, experiment=table.experiment)
+                jobs = self.plan.jobs(min(judged.next_look, len(self.plan.looks) - 1), judged.settled)
+        return [
+            [*with_choice(choice), *rate, f"seed={seed}"]
+            for choice, seed in jobs
+            for rate in ([[lr_override(one)] for one in self._rates.of(result_name(choice))] if self._rates else [[]])
+        ]
+
+    def check(self, job: Job) -> None:
+        """Refuse a run that is none of the plan's.
+
+        Raises:
+            UserError: its ablation, seed, rate or settings are not the plan's.
+        """
+        ablation, seed, lr = ablation_name(job.tree), job.config.seed, job.config.optimizer.lr
+        if text := self.plan.objection(ablation, seed):
+            raise UserError(f"{self.path}: {text}")
+        settings = list(self.plan.overrides)
+        if search := self.plan.search:
+            searches = self.plan.searches(seed)
+            settings += search.overrides(lr) if searches else [lr_override(lr)]
+            allowed = search.grid if searches or self._rates is None else self._rates.of(ablation)
+            if lr not in allowed:
+                rates = " or ".join(map(str, allowed))
+                raise UserError(f"{self.path}: {lr_override(lr)}: seed {seed} of {ablation} is for the rates {rates}")
+        if _pairing_key(tuple(settings)) != job.pairing_key:
+            raise UserError(f"{self.path}: the run has other settings than the plan, which says: {' '.join(settings)}")
+
+    @cached_property
+    def _rates(self) -> Rates | None:
+        """What the search has chosen; None without one."""
+        if missing := missing_searches(self.plan, self.runs):
+            raise UserError(
+                f"{self.path}: {missing} runs of the search for rates have not finished as runs of this plan:"
+                f" python train.py study.plan={self.path} does them"
+            )
+        return choose_rates(self.plan, self.runs)
 
 
 def check_in_plan(job: Job) -> None:
-    """Refuse a run with `study.plan` that is none of the plan's.
-
-    Raises:
-        UserError: its ablation, seed or settings are not the plan's, or the plan was changed after its first run.
-    """
-    if (file := job.config.study.plan) is None:
-        return
-    plan = read_plan(Path(file))
-    if text := plan.objection(ablation_name(job.tree), job.config.seed):
-        raise UserError(f"{file}: {text}")
-    if check(list(plan.overrides)).pairing_key != job.pairing_key:
-        raise UserError(f"{file}: the run has other settings than the plan, which says: {' '.join(plan.overrides)}")
-    _of_plan(plan, Path(file), Path(job.config.runs))
+    """Refuse a run with `study.plan` that is none of the plan's; UserError says why."""
+    if job.config.study.plan:
+        OpenPlan.read(Path(job.config.study.plan), Path(job.config.runs)).check(job)
 
 
-def _of_plan(plan: Plan, path: Path, runs: Path) -> list[Run]:
-    """Return the runs of a plan in a folder; UserError if it was changed after the first of them."""
-    try:
-        found = collect([runs]).runs
-    except UserError:  # no folder yet, or nothing in it
-        return []
-    named = [run for run in found if run.result.plan and run.result.plan.name == plan.name]
-    for run in named:
-        if run.result.plan != plan:
-            raise UserError(
-                f"{path}: the plan {plan.name} was changed after its first run, {run.result.run}; restore it, or give"
-                " the new plan another name"
-            )
-    return named
+@lru_cache
+def _pairing_key(overrides: tuple[str, ...]) -> str:
+    return check(list(overrides)).pairing_key
 
 
 def with_choice(choice: str | None) -> list[str]:

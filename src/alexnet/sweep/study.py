@@ -19,6 +19,7 @@ from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
 from alexnet.runs.identity import finished_run
 from alexnet.runs.metrics import read_metrics
 from alexnet.runs.result import Result, read_result
+from alexnet.sweep.plan import OpenPlan
 from alexnet.sweep.progress import Progress
 from alexnet.terminal import Terminal
 
@@ -59,6 +60,11 @@ class PlannedRun:
     def is_settled(self) -> bool:
         """Whether this study has finished it, or seen it fail."""
         return (outcome := self.outcome) is not None and outcome.status != "interrupted"
+
+    @property
+    def rules_out_its_rate(self) -> bool:
+        """Whether it diverged in a search for rates."""
+        return (outcome := self.outcome) is not None and outcome.is_search and outcome.diverged
 
     @property
     def epochs_done(self) -> int:
@@ -152,12 +158,15 @@ class Study:
                 print_line(f"error: {run}: its process was killed ({signal.Signals(-code).name})", file=sys.stderr)
 
     def compare(self) -> None:
-        """Compare all runs that have a result."""
+        """Compare all runs that have a result, with those of the plan that an earlier command has made."""
         begun = [directory for directory in self.runs if (directory / RESULT_FILE).is_file()]
         if begun:
             from alexnet.study.report.report import report
 
             settings = self.runs[begun[0]].job.config
+            if settings.study.plan:
+                made = OpenPlan.read(Path(settings.study.plan), Path(settings.runs)).runs
+                begun += [run.directory for run in made]
             output = Path(settings.runs)
             report(begun, output=output, split=None, view="ten_crop", console=self.console, wandb=settings.logger.wandb)
 
@@ -167,8 +176,11 @@ class Study:
         return any(run.outcome for run in self.runs.values())
 
     def check_all_finished(self) -> None:
-        """Raise a UserError that names the runs that have not finished, and what became of them."""
-        left = [run for run in self.runs.values() if run.objective is None]
+        """Raise a UserError that names the runs that have not finished, and what became of them.
+
+        In a search for rates, a run that diverged is an answer.
+        """
+        left = [run for run in self.runs.values() if run.objective is None and not run.rules_out_its_rate]
         if left:
             told = [f"{run} ({run.outcome.status if run.outcome else 'not begun'})" for run in left]
             count = f"{len(left)} of {len(self.runs)} runs did not finish"

@@ -2,16 +2,14 @@
 
 import multiprocessing as mp
 import os
-import signal
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 
 from alexnet.data.threads import available_cpus
-from alexnet.training.ranks import end_processes, end_with_parent, signals_unwind
+from alexnet.processes import end_processes, follow_parent, signals_unwind
 
 PRELOADED = ["alexnet.commands.train", "alexnet.training.run", "alexnet.sweep.gpus"]
 """What every run needs: imported once, by the process from which the others are forked."""
@@ -60,6 +58,5 @@ def _context() -> Context:
 
 
 def _run(body: Callable[[], object]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent turns it into a SIGTERM for each
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    follow_parent()
     body()

@@ -47,14 +47,11 @@ class PackDataModule(L.LightningDataModule):
         self.pack, self.config = pack, config
         self.replica, self.processes = replica, processes
         self.geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
+        self.evaluated = test_splits(pack)
+        """Splits on which a finished run is evaluated."""
         self.watch = BackgroundVerifier(pack)
         self._loaders: dict[str, Loader[Any]] = {}
         self._residents: dict[str, Resident | None] = {}
-
-    @property
-    def evaluated(self) -> list[str]:
-        """Splits on which a finished run is evaluated."""
-        return test_splits(self.pack)
 
     def epoch_plan(self, epoch: int) -> EpochPlan:
         """Draw what happens to the training images in an epoch, counted from 0."""

@@ -21,6 +21,7 @@ from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import layer_specs
 from alexnet.runs.directory import PROFILE, previous_checkpoint
 from alexnet.runs.first_layer import write_first_layer
+from alexnet.runs.plan import read_plan
 from alexnet.runs.predictions import write_predictions, write_probabilities
 from alexnet.runs.result import Result
 from alexnet.runs.wandb_names import destination
@@ -82,11 +83,27 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
             f"data.decoder=nvjpeg: the images of {pack.path} are raw, with nothing to decode; choose cpu, or"
             " a pack prepared with --encoding jpeg"
         )
+    if config.study.plan and read_plan(Path(config.study.plan)).searches(config.seed):
+        check_held_out(pack)
     classes = len(pack.class_names)
     layer_specs(config, classes)
     if (pretrained := open_pretrained(config.pretrained)) is not None:
         check_fits(config, classes, pretrained)
     return pack
+
+
+def check_held_out(pack: Pack) -> None:
+    """Refuse to search for rates where the images that judge them would be those that the study reports.
+
+    Raises:
+        UserError: the pack has no validation images, or no test images besides.
+    """
+    if not {"val", "test"} <= pack.splits.keys():
+        raise UserError(
+            f"the search for rates needs validation images that the study does not report, but {pack.path} has"
+            f" {' and '.join(pack.splits)}: prepare it with --test-fraction, or with --split test=FOLDER for the images"
+            " to report"
+        )
 
 
 def train_and_test(
@@ -107,6 +124,8 @@ def train_and_test(
     checkpoint, threads = (None, None) if job.config.restart else checkpoint_to_resume(job, directory, pack, console)
     configure_process(job.config.hardware, world, threads=threads)
     data = PackDataModule(pack, job.config, world.replica, processes=world.processes_on_host)
+    if result.is_search:
+        data.evaluated = ["val"]
     module = AlexNetModule(job.config, job.tree, pack, world.replica)
     module.description |= {"run": job.name, "identity": job.identity}
     if (pretrained := open_pretrained(job.config.pretrained)) is not None:

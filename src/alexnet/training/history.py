@@ -15,6 +15,7 @@ from alexnet.devices import synchronize
 from alexnet.errors import UserError
 from alexnet.evaluation.metrics import TopKErrors
 from alexnet.runs.metrics import EpochRecord, write_metrics
+from alexnet.runs.result import DIVERGED
 from alexnet.training.module import AlexNetModule
 from alexnet.training.schedule import scheduled_lr
 
@@ -81,7 +82,7 @@ class History(L.Callback):
         losses = [pl_module.train_loss, *([pl_module.val_loss] if "val" in pl_module.validated else [])]
         if not all(math.isfinite(float(loss.compute())) for loss in losses):
             raise UserError(
-                f"training diverged in epoch {trainer.current_epoch + 1}: the loss is no longer finite;"
+                f"{DIVERGED} in epoch {trainer.current_epoch + 1}: the loss is no longer finite;"
                 f" try a lower optimizer.lr than {pl_module.config.optimizer.lr:g}"
             )
         record = self._record(trainer, pl_module)

@@ -60,6 +60,7 @@ def initial_result(job: Job, directory: Path, pack: Pack, git: GitState | None) 
         precision=precision(config.hardware),
         plan=read_plan(Path(config.study.plan)) if config.study.plan else None,
         numerics=NUMERICS,
+        lr=config.optimizer.lr,
         identity=job.identity,
     )
 

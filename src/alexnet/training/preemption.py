@@ -16,22 +16,14 @@ import torch.distributed as dist
 from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor
 
+from alexnet.processes import SIGNALS, Preempted
 from alexnet.runs.directory import last_checkpoint
 from alexnet.training.module import AlexNetModule
 from alexnet.training.world import all_gather_objects
 
-SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
-"""What schedulers send ahead of a kill: Slurm SIGTERM, or what `sbatch --signal` names; submitit asks for SIGUSR2."""
 STOPPING = b"\nCtrl-C: saving after this step, or after the validation in progress; again to stop at once\n"
 ASK_EVERY_SECONDS = 1.0
 """Time between two questions of the processes to each other whether one of them has been signaled."""
-
-
-class Preempted(SystemExit):
-    """The exit of a process that obeyed a signal; its code is 128 + the signal, as shells expect."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(128 + number)
 
 
 class Preemption(L.Callback):

@@ -10,12 +10,9 @@ import multiprocessing as mp
 import os
 import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
@@ -25,11 +22,9 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, 
 
 from alexnet.errors import UserError
 from alexnet.files import exclusive
+from alexnet.processes import end_processes, follow_parent, signals_unwind
 from alexnet.runs.directory import FIRST_LOCK
-from alexnet.training.preemption import SIGNALS, Preempted
 
-GRACE_SECONDS = 60
-"""Time that processes get to write a checkpoint and end before they are killed."""
 LOCALHOST = "127.0.0.1"
 
 
@@ -102,42 +97,9 @@ def _first_error(context: ProcessContext, errors: "SimpleQueue[Exception]", erro
     return RankError(" ".join(str(error).split())) if errors.empty() else errors.get()
 
 
-def end_processes(processes: Sequence[BaseProcess]) -> None:
-    """Ask the processes that are left to end, then kill them; Ctrl-C kills them at once."""
-    for process in processes:
-        if process.is_alive():
-            process.terminate()
-    deadline = time.monotonic() + GRACE_SECONDS
-    try:
-        for process in processes:
-            process.join(max(0.0, deadline - time.monotonic()))
-    finally:
-        for process in processes:
-            if process.is_alive():
-                process.kill()
-                process.join()
-
-
-@contextmanager
-def signals_unwind() -> Iterator[None]:
-    """Let signals unwind this process, which ends the others, unless they have a handler already."""
-
-    def unwind(number: int, _: object) -> None:
-        raise Preempted(number)
-
-    in_main = threading.current_thread() is threading.main_thread()
-    with ExitStack() as stack:
-        for number in SIGNALS:
-            if in_main and signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, unwind)
-                stack.callback(signal.signal, number, signal.SIG_DFL)
-        yield
-
-
 def _rank(rank: int, launch: _Launch, errors: "SimpleQueue[Exception]") -> None:
     """Set up one process and call its body."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the parent turns it into a SIGTERM for each
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    follow_parent()
     os.environ |= {**launch.environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     if launch.log is not None:
@@ -157,11 +119,3 @@ def _rank(rank: int, launch: _Launch, errors: "SimpleQueue[Exception]") -> None:
         message = f"process {rank}: {type(error).__name__}: {' '.join(str(error).split())}"
         errors.put(error if isinstance(error, UserError) else RankError(message))
         raise
-
-
-def end_with_parent() -> None:
-    """End this process when its parent has died, even in a collective that never returns."""
-    parent = mp.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

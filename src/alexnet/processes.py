@@ -1,0 +1,68 @@
+"""Processes that this one has started: a signal ends all of them, each with the time to save, and none outlives it."""
+
+import multiprocessing as mp
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from multiprocessing.process import BaseProcess
+
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+"""What schedulers send ahead of a kill: Slurm SIGTERM, or what `sbatch --signal` names; submitit asks for SIGUSR2."""
+GRACE_SECONDS = 60
+"""Time that processes get to write a checkpoint and end before they are killed."""
+
+
+class Preempted(SystemExit):
+    """The exit of a process that obeyed a signal; its code is 128 + the signal, as shells expect."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+
+
+@contextmanager
+def signals_unwind() -> Iterator[None]:
+    """Let signals unwind this process, which ends the others, unless they have a handler already."""
+
+    def unwind(number: int, _: object) -> None:
+        raise Preempted(number)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    with ExitStack() as stack:
+        for number in SIGNALS:
+            if in_main and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, unwind)
+                stack.callback(signal.signal, number, signal.SIG_DFL)
+        yield
+
+
+def end_processes(processes: Sequence[BaseProcess]) -> None:
+    """Ask the processes that are left to end, then kill them; Ctrl-C kills them at once."""
+    for process in processes:
+        if process.is_alive():
+            process.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
+    try:
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+    finally:
+        for process in processes:
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+def follow_parent() -> None:
+    """Leave Ctrl-C to the parent, which turns it into a SIGTERM for each process, and end when the parent has died."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process even in a collective that never returns."""
+    parent = mp.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

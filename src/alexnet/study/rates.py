@@ -1,0 +1,117 @@
+"""Learning rates chosen for each arm of a planned study, by held-out training images and with one budget for all."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean, variance
+from typing import Literal
+
+from alexnet.runs.collect import Run
+from alexnet.runs.plan import BASELINE, Plan, RateSearch, result_name
+from alexnet.runs.result import Result
+
+VIEW = "ten_crop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmRates:
+    """What the search found for one arm."""
+
+    errors: Mapping[float, float]
+    """Percent of the held-out images, mean over the seeds, by rate; infinite where a run diverged."""
+    standard_error: float
+    """In points, of the lowest of them."""
+    chosen: float
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the chosen rate is the first or the last of the grid: a better one may lie beyond it."""
+        return self.chosen in (min(self.errors), max(self.errors))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """What the search of a plan found."""
+
+    search: RateSearch
+    images: int
+    """Held-out training images that judged the rates."""
+    arms: Mapping[str, ArmRates]
+    """By ablation, named as in result files, the baseline first."""
+
+    @property
+    def shared(self) -> float:
+        """The baseline's best rate, at which every arm runs."""
+        return self.arms[BASELINE].chosen
+
+    def of(self, ablation: str) -> list[float]:
+        """Return the rates at which an arm runs: the shared one, and its own if that is another."""
+        return list(dict.fromkeys((self.shared, self.arms[ablation].chosen)))
+
+
+def rate_of(result: Result, rates: Rates | None) -> Literal["judged", "other"] | None:
+    """Return at which of its rates a run of a study was made, that at which its claim is judged; None for no such.
+
+    Without a search there is one rate.
+    """
+    if rates is None:
+        return "judged"
+    allowed = rates.of(result.ablation)
+    judged = allowed[-1 if any(claim.rate == "own" for claim in result.claims.values()) else 0]
+    return ("judged" if result.lr == judged else "other") if result.lr in allowed else None
+
+
+def missing_searches(plan: Plan, runs: Iterable[Run]) -> int:
+    """Return how many runs of the search for rates have not come to an end; one that diverged has."""
+    return sum(error is None for cells in _errors(plan, runs).values() for error in cells.values())
+
+
+def choose_rates(plan: Plan, runs: Iterable[Run]) -> Rates | None:
+    """Choose the rate of every arm; None without a search, or before the end of it.
+
+    The best rate has the lowest mean error. Of those within a standard error of it the nearest to the shared rate is
+    taken, for the baseline to the middle of the grid.
+    """
+    made = list(runs)
+    if plan.search is None or missing_searches(plan, made):
+        return None
+    images = max(
+        (run.result.errors["val"][VIEW].images for run in made if run.result.is_search and run.finished), default=0
+    )
+    arms: dict[str, ArmRates] = {}
+    for arm, cells in _errors(plan, made).items():
+        near = arms[BASELINE].chosen if arms else plan.search.grid[len(plan.search.grid) // 2]
+        by_rate = {
+            rate: [error for (of, _), error in cells.items() if of == rate and error is not None]
+            for rate in plan.search.grid
+        }
+        arms[arm] = _choose(by_rate, near=near, images=images)
+    return Rates(search=plan.search, images=images, arms=arms)
+
+
+def _choose(by_rate: Mapping[float, list[float]], *, near: float, images: int) -> ArmRates:
+    means = {rate: fmean(errors) for rate, errors in by_rate.items()}
+    lowest = min(means.values())
+    spreads = [variance(errors) for errors in by_rate.values() if len(errors) > 1 and math.isfinite(max(errors))]
+    if spreads:
+        error = math.sqrt(fmean(spreads) / len(next(iter(by_rate.values()))))
+    else:  # one seed does not show how runs vary: the images alone
+        error = math.sqrt(lowest * (100 - lowest) / images) if math.isfinite(lowest) else 0.0
+    alike = [rate for rate, mean in means.items() if mean <= lowest + error]
+    chosen = min(alike, key=lambda rate: (abs(math.log(rate / near)), means[rate]))
+    return ArmRates(errors=means, standard_error=error, chosen=chosen)
+
+
+def _errors(plan: Plan, runs: Iterable[Run]) -> dict[str, dict[tuple[float, int], float | None]]:
+    """Return the error of every run of the search, by arm, rate and seed: infinite if it diverged, None if missing."""
+    found: dict[tuple[str, float | None, int], float] = {}
+    for run in runs:
+        result = run.result
+        key = (result.ablation, result.lr, result.seed)
+        if result.is_search and result.status == "finished":
+            found[key] = 100 * float(getattr(result.errors["val"][VIEW], plan.measure))
+        elif result.is_search and result.diverged:
+            found.setdefault(key, math.inf)
+    search = plan.search
+    cells = [(rate, seed) for rate in search.grid for seed in search.seeds] if search else []
+    return {name: {cell: found.get((name, *cell)) for cell in cells} for name in map(result_name, plan.arms)}

@@ -1,0 +1,97 @@
+"""Learning rates chosen by a plan's search, and what the report says of both."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from alexnet.runs.collect import collect
+from alexnet.runs.plan import Look, Plan, RateSearch
+from alexnet.study.comparison import ComparisonTable, compare
+from alexnet.study.rates import Rates, choose_rates
+from alexnet.study.verdict import Direction
+from alexnet.study.wording import remarks
+from tests.study.made_up import predictions, save, searched
+
+GRID = (0.0025, 0.005, 0.01)
+PLAN = Plan(
+    name="p",
+    overrides=(),
+    ablations=("no_lrn", "no_dropout"),
+    baseline_seeds=3,
+    looks=(Look(seeds=3, level=0.05),),
+    search=RateSearch(grid=GRID, seeds=(7, 8)),
+)
+Wrong = Mapping[str, tuple[int, int, int]]
+"""Of 1,000 images, at each rate of the grid."""
+
+
+def search(folder: Path, wrong: Wrong, plan: Plan = PLAN) -> Rates:
+    """Save the runs of a search, of which the second seed has 10 more wrong images, and choose by them."""
+    assert plan.search
+    for place, seed in enumerate(plan.search.seeds):
+        for arm, counts in wrong.items():
+            for rate, count in zip(GRID, counts, strict=True):
+                save(folder, searched(plan, arm, rate, seed), predictions(count + 10 * place, 30), split="val")
+    found = choose_rates(plan, collect([folder]).runs)
+    assert found
+    return found
+
+
+def test_of_rates_within_a_standard_error_the_nearest_to_the_shared_one_is_taken(tmp_path: Path) -> None:
+    # Two seeds one point apart: the standard error of a mean is half a point.
+    found = search(tmp_path, {"baseline": (304, 306, 300), "no_lrn": (300, 303, 306), "no_dropout": (300, 350, 304)})
+    assert found.shared == 0.01 and found.arms["baseline"].at_edge  # 0.005 is 0.6 points worse
+    assert found.arms["baseline"].standard_error == pytest.approx(0.5)
+    assert found.of("no_lrn") == [0.01, 0.005] and found.of("no_dropout") == [0.01]
+    assert found.images == 1000
+
+
+def test_with_one_seed_the_standard_error_is_that_of_the_images(tmp_path: Path) -> None:
+    plan = replace(PLAN, search=replace(PLAN.search, seeds=(7,)))  # type: ignore[type-var]
+    found = search(tmp_path, {"baseline": (300, 310, 400), "no_lrn": (300, 320, 330), "no_dropout": (300,) * 3}, plan)
+    assert found.arms["baseline"].standard_error == pytest.approx(100 * (0.3 * 0.7 / 1000) ** 0.5)  # 1.45 points
+    assert found.shared == 0.005 and found.of("no_lrn") == [0.005, 0.0025]
+
+
+def looked(folder: Path, wrong: Mapping[tuple[str, float], int]) -> ComparisonTable:
+    """Save three seeds of each arm and rate, and compare all runs in the folder."""
+    for (arm, rate), count in wrong.items():
+        for seed in range(3):
+            save(folder, searched(PLAN, arm, rate, seed), predictions(count + seed, 30, first=seed))
+    (table,) = compare(collect([folder]).runs, split=None, view="ten_crop")
+    return table
+
+
+def test_table_is_at_the_shared_rate_and_shows_the_own_one_outside_of_its_family(tmp_path: Path) -> None:
+    search(tmp_path, {"baseline": (350, 300, 350), "no_lrn": (300, 350, 350), "no_dropout": (350, 300, 350)})
+    wrong = {("baseline", 0.005): 300, ("no_lrn", 0.005): 340, ("no_lrn", 0.0025): 260, ("no_dropout", 0.005): 340}
+    table = looked(tmp_path, wrong)
+    rows = {row.ablation: row for row in table.rows}
+    assert rows["no_lrn"].assessments["top1"].delta == pytest.approx(4.0)
+    assert rows["no_lrn"].other_rate["top1"].delta == pytest.approx(-4.0)
+    assert rows["no_lrn"].assessments["top1"].direction is Direction.DEPENDS
+    assert rows["no_dropout"].assessments["top1"].direction is Direction.WORSE and not rows["no_dropout"].other_rate
+    assert not any("rate not bracketed" in flag.name for flag in rows["no_dropout"].doubts)
+    assert [flag.text for flag in rows["no_lrn"].doubts if flag.name == "rate not bracketed"] == [
+        "the best rate of no_lrn is at the edge of the grid: a better one may lie beyond"
+    ]
+    said = "\n".join(remarks(table))
+    assert "6 runs for every arm (0.0025, 0.005, 0.01; seeds 7, 8), judged by 1,000 held-out training images" in said
+    assert "no_lrn: held-out error by rate 0.0025: 30.50, 0.005: 35.50, 0.01: 35.50; chosen 0.0025, at the edge" in said
+    assert "no_lrn, top-1, at the rate 0.0025: -4.00 [" in said
+
+
+def test_claim_that_is_judged_at_its_own_rate_is_of_the_family_there(tmp_path: Path) -> None:
+    search(tmp_path, {"baseline": (350, 300, 350), "no_lrn": (300, 350, 350), "no_dropout": (350, 300, 350)})
+    for rate, count in ((0.005, 340), (0.0025, 330), (0.01, 300)):
+        for seed in range(3):
+            one = searched(PLAN, "no_lrn", rate, seed)
+            claim = replace(one.claims["no_lrn"], rate="own")
+            save(tmp_path, replace(one, claims={"no_lrn": claim}), predictions(count + seed, 30, first=seed))
+    table = looked(tmp_path, {("baseline", 0.005): 300})
+    row = table.rows[1]
+    assert row.assessments["top1"].delta == pytest.approx(3.0) and row.other_rate["top1"].delta == pytest.approx(4.0)
+    left_out = [note.text for note in table.notes if "the search has not chosen its rate, 0.01" in note.text]
+    assert len(left_out) == 3
