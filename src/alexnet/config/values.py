@@ -378,6 +378,7 @@ class WandbConfig(Group):
     mode: str | None = limited("disabled", choices=("offline", "online", "disabled"))
     project: str | None = None
     entity: str | None = None  # user or team
+    artifacts: bool = False  # the last checkpoint, the predictions and the table of errors too
 
 
 @dataclass

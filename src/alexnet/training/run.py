@@ -108,7 +108,7 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
         raise
     finally:
         result.write(directory)
-        tracking.finish(loggers, result, directory, console)
+        tracking.finish(loggers, result, directory, console, artifacts=job.config.logger.wandb.artifacts)
     console.print(result_table(result))
     return result
 
