@@ -97,7 +97,7 @@ def test_every_training_command_is_a_sound_configuration() -> None:
 
 
 def test_links_lead_to_files_and_headings() -> None:
-    for page in [*PAGES, *(ROOT / "results").rglob("*.md")]:
+    for page in PAGES:
         text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
         for target in targets:
