@@ -3,7 +3,7 @@
 import contextlib
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,30 +18,37 @@ from alexnet.config.schema import Config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-TRAIN = re.compile(r"(?:python|uv run) train\.py ?(.*)|alexnet train ?(.*)")
 PROMISED = {"half_dropout", "my_idea"}
 """Ablations that the page itself tells to write."""
 
 
-def blocks(page: Path) -> Iterator[str]:
-    """The command lines of a page's code blocks, whole and without comments."""
-    for block in re.findall(r"^ *```\w*\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            with contextlib.suppress(ValueError):  # a quotation mark of other text
-                yield shlex.join(shlex.split(line, comments=True))
+def commands() -> list[tuple[str, ...]]:
+    """The words of each command in the pages' code blocks, without comments and dots for what is left out."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                with contextlib.suppress(ValueError):  # a quotation mark of other text
+                    found.append(tuple(word for word in shlex.split(line, comments=True) if word != "..."))
+    return list(dict.fromkeys(found))
 
 
-def train_commands() -> list[list[str]]:
-    """The arguments of every training command, each once, without those that leave something out."""
-    found = [match for page in PAGES for line in blocks(page) if (match := TRAIN.search(line))]
-    words = [shlex.split((match[1] or match[2] or "").partition(" && ")[0]) for match in found]
-    return [list(one) for one in dict.fromkeys(tuple(word for word in line if word != "...") for line in words)]
+def train_commands() -> list[tuple[str, ...]]:
+    """The arguments of every training command, each once."""
+    found = [
+        words[words.index("train.py") + 1 :]
+        for words in commands()
+        if {"python", "uv"} & {*words} and "train.py" in words
+    ]
+    return list(dict.fromkeys(found + [words[2:] for words in commands() if words[:2] == ("alexnet", "train")]))
 
 
-def overrides(arguments: list[str]) -> list[str]:
+def overrides(arguments: Sequence[str]) -> list[str]:
     """The overrides among the arguments of a training command."""
-    with_value = [n + 1 for n, word in enumerate(arguments) if word in ("--config-dir", "--cfg")]
-    return [word for n, word in enumerate(arguments) if not word.startswith("-") and n not in with_value]
+    with_value = [n + 1 for n, word in enumerate(arguments) if word in ("--config-dir", "--cfg", "-sc")]
+    words = arguments[: arguments.index("&&")] if "&&" in arguments else arguments
+    return [word for n, word in enumerate(words) if not word.startswith("-") and n not in with_value]
 
 
 def values(override: str) -> tuple[str, list[str]]:
@@ -54,9 +61,8 @@ def values(override: str) -> tuple[str, list[str]]:
 
 
 def test_every_choice_and_key_of_the_training_commands_exists() -> None:
-    commands = train_commands()
-    assert len(commands) > 40
-    for override in dict.fromkeys(word for command in commands for word in overrides(command)):
+    assert len(train_commands()) > 40
+    for override in dict.fromkeys(word for command in train_commands() for word in overrides(command)):
         key, given = values(override)
         if key == "ablation":
             assert set(map(str, given)) <= ablation_choices().keys() | PROMISED, override
@@ -72,14 +78,13 @@ def test_every_option_of_the_other_commands_exists(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("alexnet.commands.main.weights_file", lambda path: path)  # of a run that is not there
-    lines = dict.fromkeys(line for page in PAGES for line in blocks(page) if line.startswith("alexnet "))
-    commands = [shlex.split(line)[1:] for line in lines if not line.startswith(("alexnet train", "alexnet --"))]
-    assert len(commands) > 20
-    for command in commands:
+    given = [words[1:] for words in commands() if words[:1] == ("alexnet",) and words[1] != "train"]
+    assert len(given) > 20
+    for words in given:
         try:
-            parser().parse_args([word for word in command if word != "..."])
+            parser().parse_args(words)
         except SystemExit:
-            pytest.fail(f"alexnet {shlex.join(command)}: {capsys.readouterr().err}")
+            pytest.fail(f"alexnet {shlex.join(words)}: {capsys.readouterr().err}")
 
 
 @pytest.mark.slow  # 40 s

@@ -24,10 +24,10 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. A user's mistake becomes one line and exit code 1."""
     given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] == ["train"]:  # Hydra's command line, which argparse must not see
+    if given[:1] in (["train"], ["-sc"]):  # Hydra's command line, or its completion; argparse must not see them
         from alexnet.commands.train import main as train
 
-        train(given[1:])
+        train(given[given[0] == "train" :])
         return
     if given[:1] == ["--version"]:
         print(version())
