@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -56,15 +55,21 @@ def unlinked(path: str | os.PathLike[str], flags: int) -> int:
 
 
 class LogFile(logging.FileHandler):
-    """A log file that is written through no symbolic link: one in its place is removed."""
+    """A log file that is written through no symbolic link: one in its place is removed.
 
-    def __init__(self, filename: str, *arguments: Any, **options: Any) -> None:
+    A disk that is full or read-only is left to the run, which says it in one line, or shows a finished result.
+    """
+
+    def __init__(self, filename: str, encoding: str) -> None:
         if (path := Path(filename)).is_symlink():
             path.unlink()
-        super().__init__(filename, *arguments, **options)
+        super().__init__(filename, encoding=encoding, delay=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Leave a full disk to the run, which says it in one line."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
 

@@ -4,6 +4,7 @@ Run directories, packs and configurations are sent around. Whatever lies in the 
 neither waits, nor follows a link, nor runs code, nor takes more memory than its kind of file may have.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -26,6 +27,12 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr
 """A pipe does not wait for its writer; Windows has neither, and needs its own flag for bytes."""
 
 
+def refuse_link(path: Path) -> None:
+    """Raise a UserError if `path` is a symbolic link."""
+    if path.is_symlink():
+        raise UserError(f"{path}: a symbolic link, which is not followed; put what it points to in its place")
+
+
 def open_regular(path: Path, *, most: int) -> BufferedReader:
     """Open a regular file of at most `most` bytes for reading.
 
@@ -33,8 +40,7 @@ def open_regular(path: Path, *, most: int) -> BufferedReader:
         OSError: there is none, or it may not be read.
         UserError: a link, a folder, a pipe or a device lies there, or a larger file.
     """
-    if path.is_symlink():
-        raise UserError(f"{path}: a symbolic link, which is not followed; copy the file itself there")
+    refuse_link(path)
     file = os.fdopen(os.open(path, os.O_RDONLY | _NO_LINK), "rb")
     status = os.fstat(file.fileno())
     if stat.S_ISREG(status.st_mode) and status.st_size <= most:
@@ -45,10 +51,18 @@ def open_regular(path: Path, *, most: int) -> BufferedReader:
     raise UserError(f"{path}: {status.st_size:,} bytes, and such a file has at most {most:,}")
 
 
-def read_regular(path: Path, *, most: int) -> bytes:
-    """Read a whole file that `open_regular` opens."""
+def read_regular(path: Path, *, most: int, sha256: str | None = None) -> bytes:
+    """Read a whole file that `open_regular` opens; a ValueError if its checksum is not that of a finished run."""
     with open_regular(path, most=most) as file:
+        check_unchanged(file, sha256)
         return file.read(most)
+
+
+def check_unchanged(file: BufferedReader, sha256: str | None) -> None:
+    """Raise a ValueError unless an open file has this checksum; None is any."""
+    if sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+        raise ValueError("it has changed since the run finished (SHA-256 differs)")
+    file.seek(0)
 
 
 @contextmanager

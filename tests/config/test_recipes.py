@@ -31,7 +31,7 @@ DIFFERENCES: dict[int, dict[str, tuple[Any, Any]]] = {
     6: {"optimizer.bias_lr_multiplier": (1.0, 2.0), "late_changes.bias_milestones": (None, [])},
     7: {"late_changes.layers": ([], [1])},
     8: {"optimizer.decay_biases": (True, False)},
-    9: {"late_changes.color_off_epoch": (None, 67)},
+    9: {"late_changes.color_off_epoch": (None, 66)},
     11: {"color.rescale": (False, True)},
     12: {"crops.include_last_offset": (False, True)},
     13: {"crops.images_per_crop": (1, 32)},
@@ -41,7 +41,7 @@ DIFFERENCES: dict[int, dict[str, tuple[Any, Any]]] = {
 # What both have alike, so that the row is a statement and no choice.
 ALIKE: dict[int, dict[str, Any]] = {
     3: {"lrn.across_columns": False},
-    7: {"late_changes.lr_drop_epoch": 67, "late_changes.freeze_epoch": 72, "late_changes.of_epochs": 91},
+    7: {"late_changes.lr_drop_epoch": 66, "late_changes.freeze_epoch": 71, "late_changes.of_epochs": 91},
     10: {"color.magnitude": "std", "color.std": 0.1},
     32: {"optimizer.momentum": 0.9, "optimizer.weight_decay": 0.0005, "optimizer.lr": 0.01},
 }

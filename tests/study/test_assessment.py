@@ -47,6 +47,7 @@ def claim(value: float, *experiments: str, **effect: object) -> Claim:
         (claim(30.0, "demo"), "smaller"),
         (claim(0.5, "demo"), "larger"),
         (claim(5.0, "ilsvrc2012"), "other data or recipe"),
+        (claim(5.0, "demo", recipes=["source_2012"]), "other data or recipe"),
     ],
 )
 def test_size_is_judged_where_the_claim_was_made(tmp_path: Path, claimed: Claim, expected: str) -> None:

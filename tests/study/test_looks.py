@@ -42,7 +42,7 @@ def table(folder: Path) -> ComparisonTable:
 
 
 def judged(folder: Path) -> Judged:
-    return judge({row.ablation: row.runs for row in table(folder).rows}, PLAN, experiment="demo")
+    return judge({row.ablation: row.runs for row in table(folder).rows}, PLAN)
 
 
 def test_first_look_settles_what_is_clear(tmp_path: Path) -> None:
@@ -104,5 +104,5 @@ def test_several_plans_are_no_plan(tmp_path: Path) -> None:
 
 
 def test_a_plan_without_runs_needs_its_first_look() -> None:
-    found = judge({}, PLAN, experiment="demo")
+    found = judge({}, PLAN)
     assert (found.next_look, dict(found.assessments["top1"])) == (0, {})

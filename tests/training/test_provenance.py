@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.training import provenance
-from alexnet.training.provenance import PATCH_FILE, git_state, write_provenance
+from alexnet.training.provenance import PATCH_BYTES, PATCH_FILE, git_state, write_provenance
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -36,6 +36,19 @@ def test_uncommitted_changes_are_kept_as_a_patch(checkout: Path, tmp_path: Path)
     assert state is not None and state.dirty
     write_provenance(tmp_path, patch)
     assert "-one\n+two\n" in (tmp_path / PATCH_FILE).read_text()
+
+
+def test_new_sources_are_in_the_patch(checkout: Path) -> None:
+    (checkout / "conf").mkdir()
+    (checkout / "notes.txt").write_text("no source\n")
+    assert git_state()[1] == ""
+    (checkout / "conf" / "mine.yaml").write_text("a: 1\n")
+    (checkout / "conf" / "huge.yaml").write_bytes(bytes(PATCH_BYTES + 1))
+    state, patch = git_state()
+    assert state is not None and state.dirty and len(patch) < 1000 and "notes" not in patch
+    git(checkout, "stash", "--include-untracked")
+    subprocess.run(["git", "-C", checkout, "apply"], input=patch, text=True, check=True)
+    assert (checkout / "conf" / "mine.yaml").read_text() == "a: 1\n"
 
 
 def test_a_repository_around_the_code_is_not_its_own(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

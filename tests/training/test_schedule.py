@@ -123,21 +123,24 @@ LOG_2010 = ("experiment=net_145_2010", "data.root=/data/pack")
 
 
 def test_the_rates_of_net_145_are_the_log_s(compose: Compose) -> None:
-    """layer-params-145.cfg and layer-params-145-2010.cfg: drops, conv1's own, its end, and the biases'."""
-    weights = [(0, 1e-2), (25, 1e-3), (51, 1e-4), (79, 1e-5)]
+    """layer-params-145.cfg and layer-params-145-2010.cfg: drops, conv1's own, its end, and the biases'.
+
+    Those files count epochs from 1: their 25, 51, 79, 67 and 72, and in 2010 23, 51, 78, 68 and 72.
+    """
+    weights = [(0, 1e-2), (24, 1e-3), (50, 1e-4), (78, 1e-5)]
     assert course(compose, *LOG_2012) == weights
-    assert course(compose, *LOG_2012, is_late=True) == [(0, 1e-2), (25, 1e-3), (51, 1e-4), (67, 1e-5), (72, 0.0)]
+    assert course(compose, *LOG_2012, is_late=True) == [(0, 1e-2), (24, 1e-3), (50, 1e-4), (66, 1e-5), (71, 0.0)]
     assert course(compose, *LOG_2012, is_bias=True) == [(0, 1e-2)]  # times bias_lr_multiplier: 0.02 to the end
-    assert course(compose, *LOG_2010) == [(0, 1e-2), (23, 1e-3), (51, 1e-4), (78, 1e-5)]
-    assert course(compose, *LOG_2010, is_late=True) == [(0, 1e-2), (23, 1e-3), (51, 1e-4), (68, 1e-5), (72, 0.0)]
-    assert course(compose, *LOG_2010, is_bias=True)[-1] == (47, 1e-3)
+    assert course(compose, *LOG_2010) == [(0, 1e-2), (22, 1e-3), (50, 1e-4), (77, 1e-5)]
+    assert course(compose, *LOG_2010, is_late=True) == [(0, 1e-2), (22, 1e-3), (50, 1e-4), (67, 1e-5), (71, 0.0)]
+    assert course(compose, *LOG_2010, is_bias=True)[-1] == (46, 1e-3)
     # The paper: one rate for all layers and for biases.
     assert course(compose, "schedule=log_2012", is_bias=True) == weights
     assert course(compose, "schedule=log_2012", is_bias=True, is_late=True)[:3] == weights[:3]
 
 
 def test_colour_noise_ends_with_the_log_s(compose: Compose) -> None:
-    for overrides, end in ((LOG_2012, 67), (LOG_2010, 68)):
+    for overrides, end in ((LOG_2012, 66), (LOG_2010, 67)):
         config = compose(*overrides)
         assert [config.color_is_on(epoch) for epoch in range(91)] == [epoch < end for epoch in range(91)]
     assert all(compose("schedule=log_2012").color_is_on(epoch) for epoch in range(91))
@@ -145,9 +148,9 @@ def test_colour_noise_ends_with_the_log_s(compose: Compose) -> None:
 
 def test_a_schedule_and_what_comes_late_scale_to_any_length(compose: Compose) -> None:
     short = (*LOG_2012, "schedule.rescale_to_epochs=30")
-    # 30 / 91 of 25, 51, 79, of 67 and of 72
-    assert course(compose, *short) == [(0, 1e-2), (8, 1e-3), (17, 1e-4), (26, 1e-5)]
-    assert course(compose, *short, is_late=True) == [(0, 1e-2), (8, 1e-3), (17, 1e-4), (22, 1e-5), (24, 0.0)]
+    # 30 / 91 of 24, 50, 78, of 66 and of 71
+    assert course(compose, *short) == [(0, 1e-2), (8, 1e-3), (16, 1e-4), (26, 1e-5)]
+    assert course(compose, *short, is_late=True) == [(0, 1e-2), (8, 1e-3), (16, 1e-4), (22, 1e-5), (23, 0.0)]
     assert len(compose(*LOG_2012, "schedule.rescale_to_epochs=1").schedule.milestones) == 3
 
 

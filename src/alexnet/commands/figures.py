@@ -12,6 +12,7 @@ from alexnet.data.pack.splits import Split
 from alexnet.errors import UserError, print_line
 from alexnet.evaluation.collect import first_layer
 from alexnet.files import write_file
+from alexnet.received import refuse_link
 from alexnet.runs.directory import FIGURES
 from alexnet.study.paper.figures import PredictedImage, draw_kernels, draw_neighbors, draw_predictions
 from alexnet.trained.evaluate import chosen_splits, top_predictions
@@ -37,6 +38,8 @@ def run(
     """Draw Figure 3, and Figure 4 if there is a pack."""
     images = None if pack is None else open_pack(pack)
     trained = load_trained(file)
+    if output is None:
+        refuse_link(trained.directory / FIGURES)
     folder = output or trained.directory / FIGURES
     figures = {KERNELS: draw_kernels(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")}
     if images is not None:

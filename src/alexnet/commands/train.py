@@ -168,9 +168,9 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
         raise
     finally:
         log = directory / f"{of_hydra.job.name}.log"
-        with suppress(OSError):  # Hydra makes the directory and the log also of a run that does not begin
-            if list(directory.iterdir()) == [log] and (refused or not log.stat().st_size):
-                log.unlink()
+        with suppress(OSError):  # Hydra makes the directory also of a run that does not begin
+            if set(directory.iterdir()) <= {log} and (refused or not log.exists()):
+                log.unlink(missing_ok=True)
                 directory.rmdir()
                 directory.parent.rmdir()  # if it is empty
 

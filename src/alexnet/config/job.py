@@ -49,6 +49,8 @@ UNABLATED_KEYS = ("seed", "experiment", "recipe", "hydra", *(key for key in NON_
 """Keys that are not for an ablation to set: which runs are compared, and where and how they compute."""
 ALEXNET_ONLY_KEYS = ("init", *(f"scale.{one.name}" for one in fields(ScaleConfig) if not one.name.endswith("_size")))
 """Keys without a part in the CIFAR-10 nets, whose layers and initial weights are fixed."""
+TRUE_OR_FALSE = ("true", "yes", "y", "on", "1", "false", "no", "n", "off", "0")
+"""OmegaConf also takes any other whole number as true."""
 WeightsDigest = Callable[[str], str]
 """From a run or file of pre-trained weights to a digest of them."""
 
@@ -95,8 +97,8 @@ def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: Weig
 
 @lru_cache(maxsize=1024)  # Hydra asks for the name of a run that has been checked before
 def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ...], weights: str | None) -> Job:
-    _check_overrides(overrides)
     tree = plain_values(with_schema(json.loads(values)))
+    _check_overrides(overrides, flatten(tree))
     config = validate(tree)
     contents = _ablations(overrides, search_path)
     for name in config.ablations:
@@ -130,11 +132,14 @@ def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ..
     )
 
 
-def _check_overrides(overrides: Iterable[str]) -> None:
+def _check_overrides(overrides: Iterable[str], flat: dict[str, Any]) -> None:
     """Refuse what Hydra allows and this project has no meaning for."""
     seen: dict[str, str] = {}
     for override in overrides:
         group = named(override)
+        value = override.partition("=")[2]
+        if isinstance(flat.get(group), bool) and "$" not in value and value.strip("'\"").lower() not in TRUE_OR_FALSE:
+            raise UserError(f"{override}: true or false is needed")
         if override.startswith("~"):
             raise UserError(f"{override}: nothing can be left out; choose another value instead")
         if group.startswith("ablation/"):

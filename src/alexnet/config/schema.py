@@ -32,6 +32,7 @@ class Effect(Errors):
     unit: float = limited(0.1, gt=0, **ADDED_LATER)  # what the number is rounded to; twice that for a difference of two
     up_to: Errors = field(default_factory=Errors, metadata=ADDED_LATER)  # the upper end of a `range`
     experiments: list[str] = field(default_factory=list, metadata=ADDED_LATER)  # with the source's data and recipe
+    recipes: list[str] = field(default_factory=list, metadata=ADDED_LATER)  # of those that it is judged in; empty: all
     images: int | None = limited(None, gt=0, **ADDED_LATER)  # test images of the published runs
     of: str | None = field(default=None, metadata=ADDED_LATER)  # which runs the number is a difference of
 
@@ -39,6 +40,10 @@ class Effect(Errors):
     def needs_margin(self) -> bool:
         """Whether the claim is that there is no effect, or none for the worse, beyond a margin."""
         return self.relation in ("no_effect", "not_worse")
+
+
+MEASURED = ("gap", "training_error", "epochs_to_error", "epochs_to_loss")
+"""What a claim in words can be measured by: `docs/claims.md` explains each."""
 
 
 @dataclass
@@ -52,9 +57,14 @@ class Claim(Group):
     log: Effect = field(default_factory=Effect)
     margin: Errors = field(default_factory=Errors, metadata=ADDED_LATER)  # points up to which there is no effect
     rate: str = limited("shared", choices=("shared", "own"), **ADDED_LATER)  # at which the claim is judged
+    measures: dict[str, str] = limited(
+        {}, choices=("rises", "falls"), **ADDED_LATER
+    )  # what it says of some of `MEASURED`
     measurable: str | None = field(default=None, metadata=ADDED_LATER)  # what a claim in words is measured by, and why
 
     def check_relations(self) -> None:
+        for name in self.measures:
+            require(name in MEASURED, f"{self.title}: measures.{name} is not one of: {', '.join(MEASURED)}")
         for effect in (self.paper, self.log):
             needed = {"margin": self.margin} if effect.needs_margin else {}
             needed |= {"up_to": effect.up_to} if effect.relation == "range" else {}

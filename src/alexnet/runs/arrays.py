@@ -1,6 +1,5 @@
 """Files of named arrays (`.npz`): written whole, and read array by array, each against the form it must have."""
 
-import hashlib
 import io
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from alexnet.files import replace_file
-from alexnet.received import MIB, Forms, damage_named, open_regular
+from alexnet.received import MIB, Forms, check_unchanged, damage_named, open_regular
 from alexnet.runs.decode import require
 
 LARGEST_FILE = 64 * 2**30
@@ -65,8 +64,7 @@ def open_arrays(path: Path, *, version: int | None = None, sha256: str | None = 
         UserError: the file is missing, damaged (also if that shows inside the `with`) or of another version.
     """
     with damage_named(path), open_regular(path, most=LARGEST_FILE) as stream:
-        changed = sha256 is not None and hashlib.file_digest(stream, "sha256").hexdigest() != sha256
-        require(not changed, "", "it has changed since the run finished (SHA-256 differs)")
+        check_unchanged(stream, sha256)
         held = stream.seek(0, io.SEEK_END)
         with zipfile.ZipFile(stream) as archive:
             file = ArrayFile(archive, held)

@@ -1,6 +1,5 @@
 """`config.yaml`: the configuration of a run as plain values."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,6 @@ def read_config(directory: Path, *, sha256: str | None = None) -> dict[str, Any]
     """Read `config.yaml`; UserError if the file is missing, damaged or has another checksum."""
     path = directory / CONFIG_FILE
     with damage_named(path):
-        content = read_regular(path, most=MIB)
-        changed = sha256 not in (None, hashlib.sha256(content).hexdigest())
-        require(not changed, "", "it has changed since the run finished (SHA-256 differs)")
-        values = parse_yaml(content)
+        values = parse_yaml(read_regular(path, most=MIB, sha256=sha256))
         require(isinstance(values, dict), "", "no configuration")
         return dict(values)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.config.schema import Claim
-from alexnet.runs.result import BASELINE
+from alexnet.runs.result import BASELINE, Result
 from alexnet.study.family import CONFIDENCE, Arm, Estimate, Family, Interval, holm
 from alexnet.study.flags import (
     Flag,
@@ -100,7 +100,6 @@ def assess(
     level: float = LEVEL,
     margin: float | None = None,
     settled: Mapping[str, float] = MappingProxyType({}),
-    experiment: str,
     table_flags: Sequence[Flag] = (),
 ) -> dict[str, Assessment]:
     """Assess every ablation of a table; none without a baseline.
@@ -152,7 +151,7 @@ def assess(
             holm_p=holm_p[name],
             run_sd=float(np.sqrt(spread.variance[place])) if spread else None,
             direction=word,
-            sizes=_sizes(family, place, None if few else estimate, claim, measure, experiment, flags),
+            sizes=_sizes(family, place, None if few else estimate, arms[name][0].run.result, measure, flags),
             outlook=_outlook(family, place, estimate, claim, measure),
             interaction=interactions.get(name),
             interaction_holm_p=holm_p.get(f"{name} beyond its parts"),
@@ -252,20 +251,21 @@ def _sizes(
     family: Family,
     place: int,
     estimate: Estimate | None,
-    claim: Claim | None,
+    result: Result,
     measure: str,
-    experiment: str,
     flags: Sequence[Flag],
 ) -> dict[str, SizeVerdict]:
     """Judge the size by every source that gives a number; `estimate` is None with too few seeds."""
     verdicts: dict[str, SizeVerdict] = {}
+    claim = result.claims.get(result.ablation)
     if claim is None:
         return verdicts
     for source in SOURCES:
         allowed, effect = region(claim, source, measure), getattr(claim, source)
         if allowed is None:
             continue
-        reasons = ["other data or recipe"] if experiment not in effect.experiments else []
+        fits = result.experiment in effect.experiments and result.recipe in (effect.recipes or [result.recipe])
+        reasons = [] if fits else ["other data or recipe"]
         reasons += [flag.name for flag in flags if flag.no_size]
         if reasons or estimate is None or family.spread is None:
             verdicts[source] = SizeVerdict(size=None, reason=next(iter(reasons), "too few seeds"))

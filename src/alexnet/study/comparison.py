@@ -22,6 +22,7 @@ from alexnet.study.pairing import (
     Evaluated,
     Note,
     altered,
+    damaged_configs,
     distinguishing_overrides,
     drop_copies,
     drop_duplicates,
@@ -31,9 +32,11 @@ from alexnet.study.pairing import (
     mixed_environment,
     other_numerics,
     pair,
+    without_effect,
 )
 from alexnet.study.rates import Rates, choose_rates, rate_of
 from alexnet.study.verdict import RESOLVED, Direction
+from alexnet.study.worded import Change, worded_changes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +51,8 @@ class AblationRow:
     other_rate: Mapping[str, Assessment] = field(default_factory=dict)
     """The same at the other of two rates, where the search has found another for this ablation than for the baseline:
     at its own, or at the shared one if the claim is judged at its own. A family apart from that of the table."""
+    worded: Mapping[str, Change] = field(default_factory=dict)
+    """What the claim says in words, by measure."""
     gains: Mapping[str, Estimate] = field(default_factory=dict)
     """By how many points ten crops lower the error; empty if they are not compared or only one view is known."""
 
@@ -161,10 +166,10 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
     few = [] if measures == MEASURES else [Note(FEW_CLASSES)]
     flags = [*_unplanned_flags(arms, plan), *_training_flags(arms.get(BASELINE, ()), split)]
     if plan:
-        assessments = judge(arms, plan, experiment=result.experiment, table_flags=flags).assessments
+        assessments = judge(arms, plan, table_flags=flags).assessments
     else:
-        assessments = {name: assess(arms, name, experiment=result.experiment, table_flags=flags) for name in measures}
-    other_rate = {name: assess(others, name, experiment=result.experiment, table_flags=flags) for name in measures}
+        assessments = {name: assess(arms, name, table_flags=flags) for name in measures}
+    other_rate = {name: assess(others, name, table_flags=flags) for name in measures}
     if rates:
         assessments = {name: _at_both_rates(found, other_rate[name], rates) for name, found in assessments.items()}
     gains = {measure: ten_crop_gains(arms, measure) for measure in measures}
@@ -174,6 +179,7 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
             runs=tuple(ones),
             assessments={measure: by_name[name] for measure, by_name in assessments.items() if name in by_name},
             other_rate={measure: by_name[name] for measure, by_name in other_rate.items() if name in by_name},
+            worded=worded_changes(ones[0].run.result.claims.get(name), ones, arms.get(BASELINE, ())),
             gains={measure: by_name[name] for measure, by_name in gains.items() if name in by_name},
         )
         for name, ones in arms.items()
@@ -197,6 +203,8 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
             *few,
             *counted,
             *altered(distinct),
+            *damaged_configs(distinct),
+            *without_effect(arms),
             *duplicates,
             *left_out,
             *copies,

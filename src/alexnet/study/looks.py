@@ -25,7 +25,7 @@ class Judged:
     """The first that is not complete; the number of looks if there is none."""
 
 
-def judge(arms: Arms, plan: Plan, *, experiment: str, table_flags: Sequence[Flag] = ()) -> Judged:
+def judge(arms: Arms, plan: Plan, *, table_flags: Sequence[Flag] = ()) -> Judged:
     """Assess the ablations of a plan look by look; runs outside of the plan are ignored.
 
     At each look Holm's adjustment is over all ablations: those settled before enter with the p of their verdict.
@@ -53,7 +53,6 @@ def judge(arms: Arms, plan: Plan, *, experiment: str, table_flags: Sequence[Flag
                 level=look.level,
                 margin=plan.margin if primary else None,
                 settled=entering if primary else {},
-                experiment=experiment,
                 table_flags=flags,
             )
             assessments[measure] |= {name: one for name, one in found.items() if name not in settled}

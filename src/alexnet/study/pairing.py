@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from alexnet.config.schema import NON_IDENTITY_KEYS
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.directory import RESULT_FILE
+from alexnet.runs.directory import CONFIG_FILE, RESULT_FILE
 from alexnet.runs.predictions import ViewPredictions
 from alexnet.runs.result import BASELINE, Result
 from alexnet.study.statistics import PairedDelta, paired_delta
@@ -209,9 +209,40 @@ def drop_copies(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[N
 
 def altered(runs: Iterable[Run]) -> list[Note]:
     """Warn about runs whose result file was changed after the run had written it."""
-    names = [str(run) for run in runs if not run.intact]
-    text = f"Changed since the run wrote it (checksum differs): {RESULT_FILE} of {', '.join(names)}."
+    names = [str(run.directory / RESULT_FILE) for run in runs if not run.intact]
+    text = f"Changed since the run wrote it (checksum differs): {', '.join(names)}."
     return [Note(text)] if names else []
+
+
+def damaged_configs(runs: Iterable[Run]) -> list[Note]:
+    """Name the runs whose `config.yaml` is damaged or changed; a report does not need it, and some have none."""
+    notes = []
+    for run in runs:
+        try:
+            run.config()
+        except UserError as error:
+            if CONFIG_FILE in run.result.files or (run.directory / CONFIG_FILE).exists():
+                notes.append(Note(f"{run}: {error}."))
+    return notes
+
+
+def without_effect(arms: Mapping[str, Sequence[Evaluated]]) -> list[Note]:
+    """Name the ablations that computed exactly what the baseline did: in every epoch, and on every image."""
+    notes = []
+    for name, members in arms.items():
+        pairs = [(one, one.baseline) for one in members if one.baseline]
+        if pairs and all(
+            np.array_equal([*one.correct.values()], [*other.correct.values()])
+            and (losses := _losses(one.run))
+            and losses == _losses(other.run)
+            for one, other in pairs
+        ):
+            notes.append(Note(f"{name} has no effect: its losses and its answers are the baseline's, bit for bit."))
+    return notes
+
+
+def _losses(run: Run) -> list[float]:
+    return [epoch.train_loss for epoch in run.metrics().epochs]
 
 
 def pair(evaluated: Sequence[Evaluated]) -> list[Evaluated]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,17 @@ def ratio(slow: Sequence[float], fast: Sequence[float], *, censored: int = 0) ->
         half=_half(variances * (1 + 1 / counts), counts, CONFIDENCE),
         least=float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variances.sum()),
     )
+
+
+def epochs_to(errors: Sequence[float], target: float, start: float) -> float | None:
+    """Return when a curve first reaches a target, in epochs, in a straight line between its points; None if never.
+
+    `errors` are those after epoch 1, 2, ...; `start` is the error at epoch 0, above the target.
+    """
+    for epoch, (before, after) in enumerate(pairwise([start, *errors])):
+        if after <= target:
+            return epoch + (before - target) / (before - after)
+    return None
 
 
 def _half(parts: Floats, counts: NDArray[np.int64], confidence: float) -> float:

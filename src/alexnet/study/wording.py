@@ -14,6 +14,7 @@ from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.family import Estimate, Interval
 from alexnet.study.flags import Flag
 from alexnet.study.verdict import RESOLVED, Direction
+from alexnet.study.worded import Change
 
 Record = dict[str, object]
 """Figures of a line of a table, by column."""
@@ -155,7 +156,7 @@ def target_line(table: ComparisonTable) -> str | None:
 
 
 def remarks(table: ComparisonTable) -> list[str]:
-    """Return a line for each rate, flag of an ablation and combination, and for the gain of ten crops."""
+    """Return a line for each rate, flag, claim in words and combination, and for the gain of ten crops."""
     lines = rate_lines(table)
     for row in table.rows:
         measures: dict[Flag, list[str]] = {}
@@ -163,6 +164,7 @@ def remarks(table: ComparisonTable) -> list[str]:
             for flag in assessment.flags:
                 measures.setdefault(flag, []).append(MEASURE_NAMES[measure])
         lines += [f"{row.ablation}, {' and '.join(named)}: {flag.text}." for flag, named in measures.items()]
+        lines += worded_lines(row)
         lines += [
             f"{row.ablation}, {MEASURE_NAMES[measure]}: {shown_estimate(one.interaction)} beyond the sum of its parts,"
             f" Holm p {shown_p(one.interaction_holm_p)}."
@@ -173,6 +175,27 @@ def remarks(table: ComparisonTable) -> list[str]:
             gains = [f"{MEASURE_NAMES[k]} {shown_estimate(gain)}" for k, gain in row.gains.items()]
             lines.append(f"Ten crops lower the baseline's error against the center crop: {', '.join(gains)}.")
     return lines
+
+
+def worded_lines(row: AblationRow) -> list[str]:
+    """Return one line for each measure of what a claim says in words."""
+    return [f"{row.ablation}, {_worded(row, measure, change)}" for measure, change in row.worded.items()]
+
+
+def _worded(row: AblationRow, measure: str, change: Change) -> str:
+    word = change.direction(row.claim.measures[measure]) if row.claim else ""
+    interval = f" [{change.interval.low:.2f}, {change.interval.high:.2f}]" if change.interval else ""
+    sides = f"{change.ablated:.1f}, baseline {change.baseline:.1f}"
+    if change.level is None:
+        name = "test error minus training error" if measure == "gap" else "training error"
+        return (
+            f"{name}, in points: {sides}: {change.value:+.2f}{interval}, {word}; training errors are of the last"
+            " epoch's crops, with dropout where there is any."
+        )
+    level = f"a validation error of {change.level:.1f} %"
+    if measure == "epochs_to_loss":
+        level = f"a training loss of {change.level:.2f}"
+    return f"epochs to {level}: {sides}: {'over ' * change.at_least}{change.value:.2f} times{interval}, {word}."
 
 
 def rate_lines(table: ComparisonTable) -> list[str]:

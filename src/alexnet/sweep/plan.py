@@ -67,7 +67,7 @@ class OpenPlan:
 
             for table in compare(self.runs, split=None, view="ten_crop"):
                 arms = {row.ablation: row.runs for row in table.rows}
-                judged = judge(arms, self.plan, experiment=table.experiment)
+                judged = judge(arms, self.plan)
                 jobs = self.plan.jobs(min(judged.next_look, len(self.plan.looks) - 1), judged.settled)
         return [
             [*with_choice(choice), *rate, f"seed={seed}"]

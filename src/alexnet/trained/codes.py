@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from alexnet.errors import UserError
 from alexnet.files import replace_file
-from alexnet.trained.weights import UNREADABLE
+from alexnet.trained.weights import UNREADABLE, check_tensors
 
 VERSION = 2
 BATCH_SIZE = 128
@@ -142,8 +142,10 @@ def load_codes(path: Path, device: torch.device) -> Codes:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         if saved["version"] != VERSION:
             raise UserError(f"{path} has version {saved['version']}, supported: {VERSION}; run alexnet codes again")
-        net = Autoencoder(len(saved["net"]["mean"]), saved["bits"])
-        net.load_state_dict(saved["net"])
+        check_tensors([saved["database"], *saved["net"].values()], path)
+        with torch.device("meta"):  # no memory for sizes that the file only claims
+            net = Autoencoder(len(saved["net"]["mean"]), saved["bits"])
+        net.load_state_dict(saved["net"], assign=True)
         net = net.to(device).eval().requires_grad_(False)
         facts = {name: saved[name] for name in ("layer", "weights", "fingerprint")}
         return Codes(net=net, database=saved["database"].numpy(), **facts)

@@ -15,6 +15,8 @@ from alexnet.data.pack.statistics import PixelStats
 from alexnet.devices import choose_device, use_exact_float32
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
+from alexnet.net.plan import layer_specs
+from alexnet.net.specs import total_parameters
 from alexnet.runs.directory import CHECKPOINTS, weights_file
 from alexnet.trained.weights import BUFFERS, Weights, read_weights
 
@@ -57,9 +59,12 @@ def load_trained(path: Path, device: torch.device | None = None) -> TrainedModel
     use_exact_float32()
     try:
         config = validate(weights.config)
+        size = config.scale.image_size
+        claimed = total_parameters(layer_specs(config, len(weights.class_names))) + 3 * size**2
+        if claimed > sum(tensor.numel() for tensor in weights.tensors.values()):
+            raise KeyError("weights")  # before memory is spent on them
         net = AlexNet(config, num_classes=len(weights.class_names), seed=None)
         net.load_state_dict(weights.model_state)
-        size = config.scale.image_size
         no_statistics = PixelStats(
             mean_image=np.zeros((size, size, 3), np.float32),
             covariance=np.zeros((3, 3)),

@@ -5,7 +5,7 @@ file is enough on another machine.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -83,11 +83,25 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
             if (torn := archive.testzip()) is not None:  # torch does not compare the checksums
                 raise ValueError(torn)
         saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        check_tensors(saved["state_dict"].values(), file)
         if not saved["state_dict"] or not saved["alexnet"].keys() >= set(DESCRIPTION):
             raise KeyError("alexnet")
     except UNREADABLE as error:
         raise UserError(f"{file} is damaged, or not a checkpoint of this program") from error
     return saved
+
+
+def check_tensors(tensors: Iterable[Tensor], file: Path) -> None:
+    """Refuse numbers that are not finite, and tensors that claim to be larger than their file.
+
+    Raises:
+        UserError: one is.
+    """
+    tensors = list(tensors)
+    if sum(tensor.nbytes for tensor in tensors) > file.stat().st_size:
+        raise UserError(f"{file} is damaged: its tensors claim to be larger than the file")
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise UserError(f"{file}: it holds numbers that are not finite; was this net trained?")
 
 
 def weights_digest(checkpoint: str) -> str:
@@ -146,6 +160,7 @@ def _read_safetensors(file: Path) -> Weights:
         with safe_open(file, framework="pt") as opened:
             metadata: dict[str, str] = opened.metadata() or {}
             tensors: dict[str, Tensor] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        check_tensors(tensors.values(), file)
         if not metadata.items() >= FORMAT.items():
             raise UserError(f"{file}: its metadata are not those of {' '.join(FORMAT.values())}")
         config, class_names = (json.loads(metadata[name]) for name in ("config", "class_names"))

@@ -15,6 +15,7 @@ from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import UserError
 from alexnet.files import replace_file, sync_folder
+from alexnet.received import refuse_link
 from alexnet.runs.directory import BEST, CHECKPOINTS, LAST, WANDB, last_checkpoint, previous_checkpoint
 from alexnet.runs.identity import refuse_other
 from alexnet.trained.weights import read_checkpoint
@@ -100,8 +101,7 @@ def refuse_links(directory: Path) -> None:
         UserError: there is one.
     """
     for path in (directory / CHECKPOINTS, directory / WANDB, *(directory / CHECKPOINTS).glob("*.ckpt")):
-        if path.is_symlink():
-            raise UserError(f"{path} is a symbolic link, which a run does not follow; delete it, or {START_OVER}")
+        refuse_link(path)
 
 
 def discard_unfinished(directory: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from difflib import unified_diff
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
@@ -17,6 +18,8 @@ from alexnet.runs.result import GitState
 CHECKOUT = Path(__file__).resolve().parents[3]
 PATCH_BYTES = 2**20
 """Longer patches are cut."""
+SOURCES = ("src", "conf", "ablations", "train.py")
+"""Whose files count although git does not know them yet."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_WAIT_POLICY")
 
 
@@ -33,12 +36,24 @@ def git_state() -> tuple[GitState | None, str]:
         described = _git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty")
         revision, dirty, _ = described.strip().partition("-")
         patch = _git("diff", "HEAD", "--no-ext-diff", "--no-color") if dirty else ""
+        patch += _untracked(PATCH_BYTES - len(patch))
     except (OSError, subprocess.SubprocessError) as error:
         if not (CHECKOUT / ".git").exists():
             return None, ""
         said = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
         return GitState(revision="", dirty=False, problem=" ".join(said.split())[:300] or "git fails"), ""
-    return GitState(revision=revision, dirty=bool(dirty)), patch
+    return GitState(revision=revision, dirty=bool(patch)), patch
+
+
+def _untracked(room: int) -> str:
+    """Return the sources that git does not know as a patch, each of at most `room` bytes: others by name alone."""
+    patch = ""
+    for name in _git("ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCES).split("\0")[:-1]:
+        file = CHECKOUT / name
+        fits = file.is_file() and not file.is_symlink() and file.stat().st_size <= room - len(patch)
+        lines = file.read_text(errors="replace").splitlines(keepends=True) if fits else ["(not kept)\n"]
+        patch += "".join(unified_diff([], lines, "/dev/null", f"b/{name}"))
+    return patch
 
 
 def _git(*arguments: str) -> str:

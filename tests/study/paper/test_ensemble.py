@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from alexnet.study.paper.ensemble import (
     tuned_weights,
 )
 from alexnet.study.statistics import error_interval, mean_interval
+from tests.study.made_up import result
 
 Probabilities = NDArray[np.float32]
 
@@ -145,6 +147,11 @@ def test_nets_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         read_nets([one, save(tmp_path, "two", seed=1, print_="d2")])
     with pytest.raises(UserError, match="of one net, one"):
         read_nets([one, save(tmp_path / "copy", "one", seed=0)])
+    for numerics in (0, 1):
+        directory = save(tmp_path / "numerics", f"net{numerics}", seed=numerics)
+        replace(result(seed=numerics), numerics=numerics).write(directory)
+    with pytest.raises(UserError, match=r"net0 \(NUMERICS 0\), .*net1 \(NUMERICS 1\)"):
+        read_nets([tmp_path / "numerics"])
     valued = save(tmp_path, "three", seed=3, splits=("val",))
     assert common_split(read_nets([one, valued]), None) == "val"
     with pytest.raises(UserError, match="no probabilities for test"):

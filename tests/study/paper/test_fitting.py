@@ -1,6 +1,8 @@
 """When curves come down to a target and how times compare: by hand, by hypothesis, and against scipy."""
 
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +14,17 @@ from scipy import stats
 from alexnet.errors import UserError
 from alexnet.runs.collect import collect
 from alexnet.runs.metrics import write_metrics
+from alexnet.runs.result import read_result
 from alexnet.study.paper.fitting import (
     FittedRun,
     Network,
     check_comparable,
-    epochs_to,
     fastest,
     networks,
     read_fit,
     time_ratio,
 )
+from alexnet.study.ratios import epochs_to
 from tests.study.made_up import epoch_record, fitted
 
 CURVES = st.lists(st.floats(0, 89), min_size=1, max_size=12)
@@ -97,6 +100,11 @@ def test_only_runs_of_one_study_are_compared(tmp_path: Path) -> None:
     fitted(tmp_path, "relu", 0.003, seed=0, errors=[60])
     fitted(tmp_path, "tanh", 0.01, seed=1, errors=[60])
     check_comparable(fits(tmp_path))
+    other = fitted(tmp_path, "tanh", 0.01, seed=3, errors=[60])
+    replace(read_result(other), numerics=1).write(other)
+    with pytest.raises(UserError, match=r"NUMERICS=0.*1"):
+        check_comparable(fits(tmp_path))
+    shutil.rmtree(other)
     fitted(tmp_path, "tanh", 0.01, seed=2, errors=[60], settings={"optimizer": {"batch_size": 64}})
     with pytest.raises(UserError, match=r"optimizer\.batch_size=128.*64"):
         check_comparable(fits(tmp_path))

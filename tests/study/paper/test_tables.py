@@ -82,7 +82,7 @@ def test_other_data_have_a_table_of_their_own(tmp_path: Path, capsys: pytest.Cap
     for seed in (0, 1):
         write(tmp_path, imagenet(seed, experiment="demo", name="shapes"))
     found = tables(tmp_path, capsys)
-    own = found["shapes, 6 classes: experiment demo, recipe paper"]
+    own = found["shapes, 6 classes: experiment demo, recipe paper, NUMERICS 0"]
     assert own["1 CNN"] == ["3.00", "1.00", "3.00", "1.00", "seeds 0, 1"]
     # Two nets that disagree on an image: of equal classes the first counts, right for image 0 and wrong for image 1.
     assert own["2 CNNs"][4] == "seeds 0, 1"
@@ -95,7 +95,7 @@ def test_few_classes_have_no_top5(tmp_path: Path, capsys: pytest.CaptureFixture[
         write(tmp_path, imagenet(seed, experiment="demo", name="shapes", classes=3))
     found = tables(tmp_path, capsys)
     assert found["Table 2: ILSVRC-2012"]["5 CNNs"][3:6] == ["0.00", "", ""]
-    assert found["shapes, 3 classes: experiment demo, recipe paper"]["1 CNN"] == ["6.00", "6.00", "seeds 0-4"]
+    assert found["shapes, 3 classes: experiment demo, recipe paper, NUMERICS 0"]["1 CNN"] == ["6.00", "6.00", "seeds 0-4"]
     assert "Fewer than five classes" in (tmp_path / "tables.md").read_text()
 
 

@@ -13,17 +13,17 @@ import pytest
 
 from alexnet.errors import UserError
 from alexnet.runs.collect import collect
-from alexnet.runs.directory import FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.directory import CONFIG_FILE, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.first_layer import FirstLayer, write_first_layer
 from alexnet.runs.metrics import write_metrics
 from alexnet.runs.result import read_result
-from alexnet.study.charts.canvas import Canvas
 from alexnet.study.report.report import FILES, report
 from alexnet.terminal import Terminal
 from tests.study.made_up import epoch_record, predictions, result, save
 
 MUTATIONS, DRAWN = 2000, 20
-RUN_FILES = (RESULT_FILE, METRICS_FILE, PREDICTIONS_FILE, FIRST_LAYER_FILE)
+"""Of so many reports one draws its charts."""
+RUN_FILES = (RESULT_FILE, CONFIG_FILE, METRICS_FILE, PREDICTIONS_FILE, FIRST_LAYER_FILE)
 FLAG = re.compile("damaged|missing|changed|left out|skipped|cannot be read|not a regular|symbolic", re.IGNORECASE)
 MARK = '=HYPERLINK("x")\x1b]0;OWNED\x07\u202e<img src=x onerror=alert(1)> | [l](javascript:alert(3))\n```\n<script>'
 
@@ -34,6 +34,7 @@ def small_study(folder: Path) -> list[Path]:
     for seed in (0, 1):
         for name, wrong in (("baseline", 30), ("no_lrn", 34)):
             directory = save(folder, result(name, seed), predictions(wrong + seed, 10, images=100))
+            (directory / CONFIG_FILE).write_text("schedule: {kind: multistep, epochs: 3}\n")
             write_metrics(directory, [epoch_record(epoch, train_set=None) for epoch in range(3)])
             kernels = np.random.default_rng(seed).standard_normal((4, 3, 3, 3)).astype(np.float32)
             write_first_layer(directory, FirstLayer(kernels=kernels, columns=2))
@@ -89,7 +90,6 @@ def restore(file: Path, data: bytes) -> None:
 
 @pytest.mark.slow
 def test_mutated_run_files_show_no_other_number_without_a_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten minutes; of twenty reports, one draws its charts."""
     runs, output, chance = small_study(tmp_path / "runs"), tmp_path / "out", random.Random(17)
     truth = set(shown(tmp_path / "runs", output))
     noticed = 0
@@ -99,7 +99,9 @@ def test_mutated_run_files_show_no_other_number_without_a_flag(tmp_path: Path, m
         mutate(file, chance)
         with monkeypatch.context() as patch:
             if number % DRAWN:
-                patch.setattr(Canvas, "svg", lambda _, *words, **_options: f"<svg>{words}</svg>")
+                patch.setattr("alexnet.study.report.report.comparison_figure", lambda _: "<svg/>")
+                for chart in ("delta_chart", "error_chart"):
+                    patch.setattr(f"alexnet.study.report.page.{chart}", lambda *_: "<svg/>")
             other = [line for line in shown(tmp_path / "runs", output) if line not in truth and "svg" not in line]
         flagged = any(file.parent.name in line and FLAG.search(line) for line in other)
         assert flagged or not other, (number, file.name, other[:5])
@@ -114,7 +116,8 @@ def test_report_over_links_in_place_of_its_files_leaves_their_targets_alone(tmp_
     canary = tmp_path / "canary"
     canary.write_text("mine")
     for name in FILES:
-        (tmp_path / "runs" / name).symlink_to(canary)
+        for place in (name, f".{name}.{os.getpid()}"):
+            (tmp_path / "runs" / place).symlink_to(canary)
     shown(tmp_path / "runs", tmp_path / "runs")
     assert canary.read_text() == "mine"
 
@@ -148,7 +151,12 @@ def hostile_texts(value: object) -> object:
     """Put the mark into every text of a result but those that it is checked by."""
     if isinstance(value, dict):
         kept = ("status", "relation", "schema_version", "checksum", "files", "command")
-        return {key: inner if key in kept else hostile_texts(inner) for key, inner in value.items()}
+        facts = {key: inner if key in kept else hostile_texts(inner) for key, inner in value.items()}
+        named = ("versions", "environment", "changes", "claims")
+        return {
+            key: {MARK + name: one for name, one in inner.items()} if key in named else inner
+            for key, inner in facts.items()
+        }
     if isinstance(value, list):
         return [hostile_texts(inner) for inner in value]
     return MARK + value if isinstance(value, str) else value
@@ -158,6 +166,8 @@ def test_hostile_texts_are_inert_everywhere(tmp_path: Path) -> None:
     for directory in small_study(tmp_path / "runs"):
         facts = hostile_texts(json.loads((directory / RESULT_FILE).read_text()))
         (directory / RESULT_FILE).write_text(json.dumps(facts))
+        (directory / CONFIG_FILE).write_text(MARK)
+        directory.rename(directory.with_name(MARK + directory.name))
     printed = "\n".join(shown(tmp_path / "runs", tmp_path / "out"))
     assert "OWNED" in printed and not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", printed)
     for name in ("comparison.html", "comparison.svg"):

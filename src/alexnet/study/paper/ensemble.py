@@ -23,6 +23,7 @@ from alexnet.files import write_file
 from alexnet.runs.collect import directories_with
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
 from alexnet.runs.predictions import ProbabilitiesHeader, read_header, read_probabilities
+from alexnet.runs.result import read_result
 from alexnet.study.family import Interval
 from alexnet.study.pairing import FEW_CLASSES
 from alexnet.study.statistics import PairedDelta, error_interval, mean_interval, paired_delta
@@ -148,9 +149,11 @@ def read_nets(paths: Sequence[Path]) -> Nets:
     """Find the nets at or below `paths`, each once.
 
     Raises:
-        UserError: a path holds none, a run has kept no probabilities, or the nets saw different images.
+        UserError: a path holds none, a run has kept no probabilities, the nets saw different images, or code of other
+            NUMERICS trained them.
     """
     nets = {}
+    numerics: dict[int, Path] = {}
     found = (folder.resolve() for path in paths for folder in directories_with(path, RESULT_FILE, PROBABILITIES_FILE))
     for directory in found:
         if not (directory / PROBABILITIES_FILE).is_file():
@@ -159,6 +162,11 @@ def read_nets(paths: Sequence[Path]) -> Nets:
                 f"alexnet evaluate {directory} PACK --predictions {directory}"
             )
         nets[directory] = read_header(directory)
+        if (directory / RESULT_FILE).is_file():
+            numerics.setdefault(read_result(directory).numerics, directory)
+    if len(numerics) > 1:
+        listed = ", ".join(f"{directory} (NUMERICS {number})" for number, directory in numerics.items())
+        raise UserError(f"code that computes other numbers trained these nets: {listed}; pass those of one NUMERICS")
     first = next(iter(nets))
     by_name: dict[str, Path] = {}
     for directory, header in nets.items():

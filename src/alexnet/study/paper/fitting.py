@@ -6,7 +6,7 @@ at the end of each epoch; between two epochs the error is taken to fall in a str
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any
 
 from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults, without
@@ -14,7 +14,7 @@ from alexnet.errors import UserError
 from alexnet.received import damage_named
 from alexnet.runs.collect import Run
 from alexnet.runs.directory import CONFIG_FILE
-from alexnet.study.ratios import Ratio, ratio
+from alexnet.study.ratios import Ratio, epochs_to, ratio
 
 FREE_KEYS = (
     *("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.stop_at_train_error"),
@@ -31,7 +31,7 @@ class FittedRun:
     activation: str
     lr: float
     settings: dict[str, Any]
-    """Every other value that it computed with, by dotted key."""
+    """Every other value that it computed with, by dotted key, and the NUMERICS of its code."""
     errors: tuple[float, ...]
     """After each epoch, percent."""
     steps: int
@@ -89,23 +89,12 @@ def read_fit(run: Run, target: float) -> FittedRun | None:
             run=run,
             activation=str(values["activation.name"]),
             lr=float(values["optimizer.lr"]),
-            settings=without(values, free),
+            settings=without(values, free) | {"NUMERICS": run.result.numerics},
             errors=tuple(errors),
             steps=metrics.epochs[0].step,
             reached=epochs is not None,
             epochs=len(errors) if epochs is None else epochs,
         )
-
-
-def epochs_to(errors: Sequence[float], target: float, start: float) -> float | None:
-    """Return when a curve first reaches a target, in epochs, in a straight line between its points; None if never.
-
-    `errors` are those after epoch 1, 2, ...; `start` is the error at epoch 0, above the target.
-    """
-    for epoch, (before, after) in enumerate(pairwise([start, *errors])):
-        if after <= target:
-            return epoch + (before - target) / (before - after)
-    return None
 
 
 def check_comparable(fits: Sequence[FittedRun]) -> None:

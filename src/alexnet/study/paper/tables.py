@@ -15,6 +15,7 @@ from alexnet.errors import UserError, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.directory import PROBABILITIES_FILE
+from alexnet.runs.result import Result
 from alexnet.study.pairing import FEW_CLASSES, drop_duplicates, group_runs
 from alexnet.study.paper.ensemble import MEASURES, plain_mean, read_members, read_nets
 from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_seeds, unreadable_line
@@ -107,20 +108,25 @@ def _models(runs: Sequence[Run]) -> dict[str, dict[str, Sequence[Run]]]:
     An asterisk marks the fine-tuned nets of the same recipe. An average of more nets than there are has no runs.
     """
     fine_tuned = [run for run in runs if run.result.experiment == FINE_TUNED]
-    named = {}
+    named: dict[str, tuple[list[Run], list[Run]]] = {}
     for group in group_runs(run for run in runs if run.result.experiment != FINE_TUNED):
         result = group[0].result
-        about = f"experiment {result.experiment}, recipe {result.recipe}, {result.pairing_key[:8]}"
-        alike = (result.recipe, result.numerics)
-        named[about] = group, [run for run in fine_tuned if (run.result.recipe, run.result.numerics) == alike]
+        about = f"experiment {result.experiment}, {_code(result)}, {result.pairing_key[:8]}"
+        named[about] = group, [run for run in fine_tuned if _code(run.result) == _code(result)]
     if not named:
-        named = {f"experiment {FINE_TUNED}" if fine_tuned else "": ([], fine_tuned)}
+        for run in fine_tuned:
+            named.setdefault(f"experiment {FINE_TUNED}, {_code(run.result)}", ([], []))[1].append(run)
+    named = named or {"": ([], [])}
     models: dict[str, dict[str, Sequence[Run]]] = {}
     for about, (single, tuned) in named.items():
         five = single[:5] if len(single) >= 5 else []
         seven = [*five, *tuned[:2]] if five and len(tuned) >= 2 else []
         models[about] = {"CNN": single, "1 CNN": single, "5 CNNs": five, "1 CNN\\*": tuned, "7 CNNs\\*": seven}
     return models
+
+
+def _code(result: Result) -> str:
+    return f"recipe {result.recipe}, NUMERICS {result.numerics}"
 
 
 def _block(table: PaperTable, about: str, ours: Mapping[str, Sequence[Run]]) -> str:
@@ -141,7 +147,7 @@ def _block(table: PaperTable, about: str, ours: Mapping[str, Sequence[Run]]) -> 
 def _other_block(runs: Sequence[Run]) -> str:
     """Return the same for data that the paper has no table of: one net, and the mean of all."""
     result = runs[0].result
-    about = f"{result.data.classes:,} classes: experiment {result.experiment}, recipe {result.recipe}"
+    about = f"{result.data.classes:,} classes: experiment {result.experiment}, {_code(result)}"
     models = ["1 CNN", f"{len(runs)} CNNs"] if len(runs) > 1 else ["1 CNN"]
     table = PaperTable(
         title=escape_markdown(f"{result.data.name}, {about}"),

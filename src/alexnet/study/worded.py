@@ -1,0 +1,121 @@
+"""Claims in words, measured on the curves of the runs: overfitting, the training error, and how fast a net learns.
+
+Each is judged by itself, outside of the family of the table, by Welch's t over runs.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from alexnet.config.schema import Claim
+from alexnet.runs.metrics import EpochRecord
+from alexnet.study.family import CONFIDENCE, Interval
+from alexnet.study.pairing import Evaluated
+from alexnet.study.ratios import epochs_to, ratio
+from alexnet.study.verdict import Direction
+
+EARLY = 0.9
+"""Of the loss of guessing: where the early stages of learning end."""
+Curve = tuple[EpochRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What an ablation does to a measure of its runs."""
+
+    ablated: float
+    """Mean over runs."""
+    baseline: float
+    value: float
+    """Difference in points; of epochs, the ratio to the baseline."""
+    interval: Interval | None
+    """95 %; None with one run of either arm."""
+    runs: int
+    """In the smaller of the two arms."""
+    level: float | None = None
+    """The error in percent, or the loss, to which epochs are counted; None for a difference."""
+    at_least: bool = False
+    """Whether a run never came to the level."""
+
+    def direction(self, claimed: str) -> Direction:
+        """Judge whether the measure `rises` or `falls` as claimed."""
+        if self.runs < 3:
+            return Direction.TOO_FEW_SEEDS
+        neutral = 0.0 if self.level is None else 1.0
+        if self.interval is None or self.interval.low <= neutral <= self.interval.high:
+            return Direction.NOT_RESOLVED
+        return Direction.AS_CLAIMED if (self.value > neutral) == (claimed == "rises") else Direction.OPPOSITE
+
+
+def worded_changes(claim: Claim | None, runs: Sequence[Evaluated], baselines: Sequence[Evaluated]) -> dict[str, Change]:
+    """Return what the runs say of the measures that a claim in words names, of those that their curves hold."""
+    if claim is None or not claim.measures or not runs or not baselines:
+        return {}
+    curves = [[one.run.metrics().epochs for one in arm] for arm in (runs, baselines)]
+    if not all(curve for arm in curves for curve in arm):
+        return {}
+    ends = [[_training_error(curve) for curve in arm] for arm in curves]
+    reported = [[one.errors["top1"] for one in arm] for arm in (runs, baselines)]
+    gaps = [list(np.subtract(*both)) for both in zip(reported, ends, strict=True)]
+    classes = runs[0].run.result.data.classes
+    found: dict[str, Change | None] = {}
+    for measure in claim.measures:
+        match measure:
+            case "gap":
+                found[measure] = _difference(*gaps)
+            case "training_error":
+                found[measure] = _difference(*ends)
+            case "epochs_to_error":
+                found[measure] = _epochs_to_error(curves, 100 * (1 - 1 / classes))
+            case "epochs_to_loss":
+                losses = [[[epoch.train_loss for epoch in curve] for curve in arm] for arm in curves]
+                found[measure] = _epochs(losses, EARLY * math.log(classes), math.log(classes))
+    return {measure: change for measure, change in found.items() if change is not None}
+
+
+def _training_error(curve: Curve) -> float:
+    """Return the last error over all training images where it is measured, else that of the last epoch's crops."""
+    whole = curve[-1].train_set_top1_error
+    return curve[-1].train_top1_error if whole is None else whole
+
+
+def _difference(ablated: Sequence[float], baseline: Sequence[float]) -> Change:
+    interval, runs = None, min(len(ablated), len(baseline))
+    if runs > 1:
+        found = stats.ttest_ind(ablated, baseline, equal_var=False).confidence_interval(CONFIDENCE)
+        interval = Interval(float(found.low), float(found.high))
+    means = float(np.mean(ablated)), float(np.mean(baseline))
+    return Change(ablated=means[0], baseline=means[1], value=means[0] - means[1], interval=interval, runs=runs)
+
+
+def _epochs_to_error(curves: Sequence[Sequence[Curve]], chance: float) -> Change | None:
+    """Count the epochs to the lowest validation error that every run reaches: without dropout in both arms."""
+    errors = [[[e.val_top1_error for e in curve if e.val_top1_error is not None] for curve in arm] for arm in curves]
+    if not all(curve for arm in errors for curve in arm):
+        return None
+    return _epochs(errors, max(min(curve) for arm in errors for curve in arm), chance)
+
+
+def _epochs(curves: Sequence[Sequence[Sequence[float]]], level: float, start: float) -> Change | None:
+    """Compare the epochs until curves that begin at `start` come down to a level; None if a baseline never does."""
+    if level >= start:
+        return None
+    times = [[epochs_to(curve, level, start) for curve in arm] for arm in curves]
+    ablated = [time or len(curve) for time, curve in zip(times[0], curves[0], strict=True)]
+    baseline = [time for time in times[1] if time is not None]
+    if len(baseline) < len(times[1]):
+        return None
+    found = ratio(ablated, baseline, censored=times[0].count(None))
+    means = float(np.mean(ablated)), float(np.mean(baseline))
+    return Change(
+        ablated=means[0],
+        baseline=means[1],
+        value=found.times,
+        interval=found.interval,
+        runs=min(map(len, curves)),
+        level=level,
+        at_least=found.at_least,
+    )

@@ -1,0 +1,54 @@
+"""Files of weights from strangers: numbers that are none, and sizes that a file only claims."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from alexnet.config.job import check
+from alexnet.errors import UserError
+from alexnet.trained.codes import VERSION, load_codes
+from alexnet.trained.network import load_trained
+from alexnet.trained.weights import read_weights
+
+CPU = torch.device("cpu")
+HUGE = torch.zeros(1).expand(10**12)
+"""A terabyte that is stored in four bytes."""
+
+
+def checkpoint(path: Path, state: Any, *overrides: str) -> Path:
+    facts = {"config": check(list(overrides)).tree, "class_names": ["a", "b"], "data_fingerprint": "f"}
+    torch.save({"state_dict": state, "alexnet": facts}, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"net.conv1.weight": torch.tensor([0.0, float("nan")])}, "not finite"),
+        ({"net.conv1.weight": torch.tensor([float("inf")])}, "not finite"),
+        ({"net.conv1.weight": HUGE}, "larger than the file"),
+        ([1, 2], "damaged"),
+        ({"net.conv1.weight": 1}, "damaged"),
+    ],
+)
+def test_weights_that_are_none_are_refused(tmp_path: Path, state: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        read_weights(checkpoint(tmp_path / "last.ckpt", state))
+
+
+def test_a_network_larger_than_its_file_takes_no_memory(tmp_path: Path) -> None:
+    sizes = ("scale.fc_width=2000000", "scale.channels=[8,8,16,16,8]")
+    file = checkpoint(tmp_path / "last.ckpt", {"net.conv1.weight": torch.zeros(8)}, *sizes)
+    with pytest.raises(UserError, match="do not fit its configuration"):
+        load_trained(file, CPU)
+
+
+@pytest.mark.parametrize("mean", [HUGE, torch.tensor([float("nan")])])
+def test_codes_that_are_none_are_refused(tmp_path: Path, mean: torch.Tensor) -> None:
+    torch.save(
+        {"version": VERSION, "bits": 8, "database": torch.zeros(1), "net": {"mean": mean}}, tmp_path / "codes.pt"
+    )
+    with pytest.raises(UserError, match=r"larger than the file|not finite"):
+        load_codes(tmp_path / "codes.pt", CPU)
