@@ -15,8 +15,8 @@ class Terminal(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, **options)
-        if "width" not in options and self.is_dumb_terminal:  # whose width rich does not ask for
-            self.width = get_terminal_size().columns
+        if "width" not in options and self.is_dumb_terminal:  # whose size rich does not ask for
+            self.size = get_terminal_size()
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Escape the texts of a renderable; the control codes of rich itself are marked as such."""
