@@ -104,8 +104,9 @@ def runs_at_once(configs: Sequence[Config]) -> int:
 def _left(run: "PlannedRun", pack: Pack) -> tuple[int, int]:
     """Return what is left of a run: images to train on and crops to evaluate, at most."""
     epochs = run.job.config.schedule.epochs - run.epochs_done
-    train, val, test = (len(pack.splits.get(name, ())) for name in ("train", "val", "test"))
-    return epochs * train, epochs * val + FINAL_CROPS * (val + test)
+    data = PackDataModule(pack, run.job.config)
+    train, val, test = (data.images(name, name) for name in ("train", "val", "test"))
+    return epochs * train, epochs * val + FINAL_CROPS * (data.images("val", "test") + test)
 
 
 @dataclass(frozen=True)
