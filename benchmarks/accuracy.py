@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.predictions import read_predictions
 from alexnet.study.family import Family
-from measuring import print_table, save
+from measuring import computes_bfloat16, print_table, save
 
 PATHS = {
     "plain": ["hardware.precision=32-true"],
@@ -32,6 +32,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/accuracy"))
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
+    if not computes_bfloat16():
+        parser.error("the fast path computes in bfloat16, which takes hours where it is emulated")
     seeds = ",".join(map(str, options.seeds))
     for path, switches in PATHS.items():
         folder = options.folder / path

@@ -6,13 +6,14 @@ On the units of fc6, one thread: the paper's network and the demo's.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from alexnet.net.dropout import NonInvertedDropout, set_position
-from measuring import Parts, as_plain, interleaved, one_core, print_table, save, timed
+from measuring import Parts, as_plain, interleaved, one_core, print_table, report, timed
 
 SIZES = {"the paper's, 128 x 4096": (128, 4096), "the demo's, 128 x 512": (128, 512), "32 x 96": (32, 96)}
 STEPS = 10
@@ -25,14 +26,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     one_core()
-    rows, table = [], []
+    report(measured(options.rounds), show, "dropout", options.rounds)
+
+
+def measured(rounds: int) -> Iterator[list[dict[str, Any]]]:
     for name, size in SIZES.items():
-        measured = interleaved(_candidates(size), options.rounds)
-        rows += [{"layer": name, "way": way, **as_plain(parts)} for way, parts in measured.items()]
-        generator, counter = (measured[way]["all"].cpu / STEPS for way in WAYS)
-        table.append([name, f"{1e3 * generator:.2f}", f"{1e3 * counter:.2f}", f"{counter / generator:.2f}"])
-    print_table(["layer", *(f"{way}, ms" for way in WAYS), "ratio"], table)
-    print(save("dropout", options.rounds, rows))
+        parts = interleaved(_candidates(size), rounds)
+        yield [{"layer": name, "way": way, **as_plain(of_way)} for way, of_way in parts.items()]
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    generator, counter = (row["all"]["cpu"] / STEPS for row in rows)
+    cells = [rows[0]["layer"], f"{1e3 * generator:.2f}", f"{1e3 * counter:.2f}", f"{counter / generator:.2f}"]
+    print_table(["layer", *(f"{way}, ms" for way in WAYS), "ratio"], [cells])
 
 
 def _candidates(size: tuple[int, int]) -> dict[str, Callable[[], Parts]]:

@@ -3,7 +3,7 @@
 python benchmarks/end_to_end.py [--batches 32 128 256] [--cores 1 2] [--rounds 3] [--seconds 12]
 python benchmarks/end_to_end.py --images FOLDER ...       photographs in class folders; else pictures are drawn
 On a GPU:
-python benchmarks/end_to_end.py --draw 100000 --keep FOLDER --batches 128 256 1024 --cores 16 --seconds 120 --rounds 1
+python benchmarks/end_to_end.py --draw 20000 --batches 128 1024 --cores 16 --seconds 20 --rounds 1      eight minutes
 
 Ours is the paper's run as `train.py experiment=ilsvrc2012` has it, from a JPEG pack: loader, crops, flips, colour
 noise, two columns, response normalisation, dropout, the rule of 2012, errors counted. `fast` adds bf16-mixed and the
@@ -47,7 +47,7 @@ from alexnet.net.alexnet import AlexNet
 from alexnet.training import fit as fitting
 from alexnet.training.module import AlexNetModule
 from alexnet.training.run import run
-from measuring import copying_bandwidth, multiplying_rate, print_table, report
+from measuring import computes_bfloat16, copying_bandwidth, multiplying_rate, print_table, save
 from step import floor
 from synthesize import synthesize
 
@@ -106,6 +106,7 @@ def main() -> None:
     if options.measure:
         print(json.dumps(measured(options)))
         return
+    native = computes_bfloat16()
     with ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         photographs = options.images or folder / "pictures"
@@ -115,11 +116,16 @@ def main() -> None:
         if not pack.exists():
             prepare(photographs, pack, size=256, encoding="jpeg", val_fraction=0.01)
         settings = list(_settings(options))
-        runs = len(settings) * len(WAYS) * options.rounds
+        ways = [way for way in WAYS if native or way in (PEER, "ours")]
+        runs = len(settings) * len(ways) * options.rounds
         print(f"{runs} measurements, each {options.seconds:.0f} s and its start", file=sys.stderr, flush=True)
-        groups = (_in_turns(options, photographs, pack, *setting) for setting in settings)
         name = "end_to_end_gpu" if torch.cuda.is_available() else "end_to_end"
-        report(groups, show, name, options.rounds, device=_device(), seconds=options.seconds)
+        done: list[dict[str, Any]] = []
+        for setting in settings:
+            for rows in _in_turns(options, ways, photographs, pack, *setting):
+                save(name, options.rounds, [*done, *rows], device=_device(), seconds=options.seconds)
+            show(rows)
+            done += rows
 
 
 def _settings(options: argparse.Namespace) -> Iterator[tuple[int, int]]:
@@ -129,24 +135,24 @@ def _settings(options: argparse.Namespace) -> Iterator[tuple[int, int]]:
 
 
 def _in_turns(
-    options: argparse.Namespace, photographs: Path, pack: Path, batch: int, cores: int
-) -> list[dict[str, Any]]:
-    """Medians by way at one batch size and number of cores."""
-    seen: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-    for _ in range(options.rounds):
-        for way, executions in seen.items():
-            fixed = ["--measure", way, "--seconds", str(options.seconds), "--batches", str(batch)]
-            where = ["--images", str(photographs), "--keep", str(pack), "--cores", str(cores), *options.overrides]
-            command = [sys.executable, __file__, *fixed, *where]
-            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            executions.append(json.loads(output.splitlines()[-1]))
-            figures = ", ".join(f"{key} {value:,.3g}" for key, value in executions[-1].items())
-            print(f"  batches of {batch}, {cores} cores, {way}: {figures}", file=sys.stderr, flush=True)
-    return [
-        {"batch": batch, "cores": cores, "way": way}
-        | {key: median(execution[key] for execution in executions) for key in executions[0]}
-        for way, executions in seen.items()
-    ]
+    options: argparse.Namespace, ways: list[str], photographs: Path, pack: Path, batch: int, cores: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Medians by way at one batch size and number of cores, after each measurement."""
+    seen: dict[str, list[dict[str, float]]] = {}
+    for way in ways * options.rounds:
+        fixed = ["--measure", way, "--seconds", str(options.seconds), "--batches", str(batch)]
+        where = ["--images", str(photographs), "--keep", str(pack), "--cores", str(cores), *options.overrides]
+        command = [sys.executable, __file__, *fixed, *where]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        executions = seen.setdefault(way, [])
+        executions.append(json.loads(output.splitlines()[-1]))
+        figures = ", ".join(f"{key} {value:,.3g}" for key, value in executions[-1].items())
+        print(f"  batches of {batch}, {cores} cores, {way}: {figures}", file=sys.stderr, flush=True)
+        yield [
+            {"batch": batch, "cores": cores, "way": way}
+            | {key: median(execution[key] for execution in executions) for key in executions[0]}
+            for way, executions in seen.items()
+        ]
 
 
 def measured(options: argparse.Namespace) -> dict[str, float]:

@@ -36,12 +36,13 @@ from alexnet.data.batches.augment_numba import NumbaAugmenter
 from alexnet.data.batches.loading import AugmentedBatches, Loader, RawBatches, Reader, batch_parts
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import draw_epoch
+from alexnet.data.jpeg import JpegQuality, decode_into, encode
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.pack.splits import Split
 from alexnet.data.threads import available_cpus
 from alexnet.training.provenance import device_name
-from measuring import copied, interleaved, one_core, photographs, print_table, save, timed
+from measuring import Parts, copied, interleaved, one_core, photographs, print_table, save, timed
 
 SIZE, CROP, BATCH = 256, 224, 128
 PACKED = 1280
@@ -72,7 +73,7 @@ def main() -> None:
             _by_decoder(packs["jpeg"], options.rounds, torch.device("cuda", 0))
             return
         one_core()
-        ways = [_reference(options.images), *_ours(packs)]
+        ways = [_reference(options.images), *_ours(packs), *_decoding(_files(packs["jpeg"]))]
         if options.peers:
             ways += _peers(Path(folder), packs["jpeg"])
         if options.ffcv:
@@ -114,6 +115,26 @@ def _ours(packs: dict[str, Pack]) -> Iterator[Way]:
             loader = _loader(pack, kind, threads=None)
             images = len(pack.splits["train"])
             yield f"ours, {encoding} pack, {kind}", images, partial(_run_through, loader)
+
+
+def _decoding(files: list[bytes]) -> Iterator[Way]:
+    """Decoding alone, image by image and by torchvision's call for a list.
+
+    Files of 8 x 8 pixels tell how long the interpreter's lock may be held for an image.
+    """
+    tiny = encode(np.zeros((8, 8, 3), np.uint8), JpegQuality())
+
+    def ours(files: list[bytes], size: int) -> None:
+        pixels = np.empty((size, size, 3), np.uint8)
+        for data in files:
+            decode_into(data, pixels)
+
+    def listed() -> None:
+        decode_jpeg([torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in files], ImageReadMode.RGB)
+
+    yield "decoding alone, as ours do", len(files), partial(ours, files, SIZE)
+    yield "decoding alone, 8 x 8 pixels", len(files), partial(ours, [tiny] * len(files), 8)
+    yield "decoding alone, torchvision.io", len(files), listed
 
 
 def _loader(pack: Pack, kind: str, threads: int | None) -> Any:
@@ -293,15 +314,20 @@ def _ffcv_loader(file: Path, mirrored: bool) -> Any:
 
 
 def _report(ways: list[Way], rounds: int) -> None:
-    seconds = interleaved({name: timed(execute) for name, _, execute in ways}, rounds)
-    rates = {name: images / seconds[name]["all"].cpu for name, images, _ in ways}
-    reference = next(iter(rates.values()))
-    rows = [{"way": name, "images_per_core_second": rate, "ratio": rate / reference} for name, rate in rates.items()]
+    """Written after each round."""
+
+    def write(seconds: dict[str, Parts]) -> list[dict[str, Any]]:
+        rates = {name: images / seconds[name]["all"].cpu for name, images, _ in ways}
+        reference = next(iter(rates.values()))
+        rows = [{"way": way, "images_per_core_second": rate, "ratio": rate / reference} for way, rate in rates.items()]
+        save("loading", rounds, rows, images=len(ways))
+        return rows
+
+    rows = write(interleaved({name: timed(execute) for name, _, execute in ways}, rounds, so_far=write))
     print_table(
         ["way", "images per core and second", "times the reference"],
-        ([str(row["way"]), f"{row['images_per_core_second']:,.0f}", f"{row['ratio']:.1f}"] for row in rows),
+        ([row["way"], f"{row['images_per_core_second']:,.0f}", f"{row['ratio']:.1f}"] for row in rows),
     )
-    print(save("loading", rounds, rows, images=len(ways)))
 
 
 def _by_threads(packs: dict[str, Pack], rounds: int) -> None:

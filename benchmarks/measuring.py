@@ -20,6 +20,8 @@ from typing import Any, Self
 
 import torch
 
+from alexnet.devices import choose_device, multiplies_bfloat16
+
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "lightning", "numba", "numpy")
 
@@ -85,11 +87,16 @@ def copied(files: list[Path], folder: Path, count: int) -> Path:
 
 
 def interleaved(
-    candidates: Mapping[str, Callable[[], Parts]], rounds: int, *, seconds: float | None = None
+    candidates: Mapping[str, Callable[[], Parts]],
+    rounds: int,
+    *,
+    seconds: float | None = None,
+    so_far: Callable[[dict[str, Parts]], object] = lambda _: None,
 ) -> dict[str, Parts]:
     """Medians by candidate and part, over `rounds` in which every candidate has its turn, after one that warms up.
 
-    Says on stderr what each took in the first. No round but the first is begun that would pass `seconds`.
+    Says on stderr what each took in the first. No round but the first is begun that would pass `seconds`. `so_far` gets
+    the medians after each round.
     """
     seen: dict[str, list[Parts]] = {name: [] for name in candidates}
     start = time.perf_counter()
@@ -105,10 +112,13 @@ def interleaved(
         now = time.perf_counter()
         if turn == 0:
             print(f"  about {shown(rounds * (now - begun))} for {rounds} rounds", file=sys.stderr, flush=True)
-        elif seconds is not None and turn < rounds and 2 * now - begun - start > seconds:
+            continue
+        medians = {name: _medians(executions) for name, executions in seen.items()}
+        so_far(medians)
+        if seconds is not None and turn < rounds and 2 * now - begun - start > seconds:
             print(f"  stopped after {turn} rounds: the time is over", file=sys.stderr, flush=True)
             break
-    return {name: _medians(executions) for name, executions in seen.items()}
+    return medians
 
 
 def shown(seconds: float) -> str:
@@ -152,10 +162,11 @@ def report(groups: Iterable[list[Any]], show: Callable[[list[Any]], None], name:
 
 
 def computes_bfloat16() -> bool:
-    """Whether products in bfloat16 are faster than in float32: emulated ones take many times as long."""
-    one = torch.randn(384, 384)
-    half = one.bfloat16()
-    return _best(lambda: half @ half, rounds=3) < _best(lambda: one @ one, rounds=3)
+    """Whether products in bfloat16 are worth measuring; says so if not: emulated ones take many times as long."""
+    native = multiplies_bfloat16(choose_device())
+    if not native:
+        print("  no bfloat16: this processor emulates it", file=sys.stderr, flush=True)
+    return native
 
 
 def copying_bandwidth() -> float:

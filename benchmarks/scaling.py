@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from alexnet.data.threads import available_cpus
-from measuring import print_table, save
+from measuring import print_table, report
 
 SCALES = {
     "small": ["data.shapes.train_per_class=150", "optimizer.batch_size=128"],
@@ -33,6 +33,7 @@ BRIEF = [
     "optimizer.lr=0.001",
     "logger.wandb.mode=disabled",
 ]
+HEADER = ["scale", "divided", "images/s", "times the first"]
 FEW = ["data.shapes.val_per_class=1", "data.shapes.test_per_class=1", "hardware.progress_bar=false", "restart=true"]
 
 
@@ -74,16 +75,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, nargs="+", default=[])
     options, overrides = parser.parse_known_args()
-    rows: list[list[str]] = []
     with TemporaryDirectory() as folder:
-        for scale, settings in SCALES.items():
-            arguments = [*BRIEF, *FEW, *settings, f"data.packs={folder}/packs", *overrides]
-            speeds = _speeds(ways(options.processes), arguments, options.rounds, Path(folder))
-            first = next(iter(speeds.values()))
-            rows += [[scale, str(way), f"{speed:.0f}", f"{speed / first:.2f}"] for way, speed in speeds.items()]
-    header = ["scale", "divided", "images/s", "times the first"]
-    print_table(header, rows)
-    print(save("scaling", options.rounds, [dict(zip(header, row, strict=True)) for row in rows]))
+        groups = (_scale(name, options, overrides, Path(folder)) for name in SCALES)
+        report(groups, show, "scaling", options.rounds)
+
+
+def _scale(name: str, options: argparse.Namespace, overrides: list[str], folder: Path) -> list[dict[str, str]]:
+    arguments = [*BRIEF, *FEW, *SCALES[name], f"data.packs={folder}/packs", *overrides]
+    speeds = _speeds(ways(options.processes), arguments, options.rounds, folder)
+    first = next(iter(speeds.values()))
+    cells = ([name, str(way), f"{speed:.0f}", f"{speed / first:.2f}"] for way, speed in speeds.items())
+    return [dict(zip(HEADER, row, strict=True)) for row in cells]
+
+
+def show(rows: list[dict[str, str]]) -> None:
+    print_table(HEADER, [list(row.values()) for row in rows])
 
 
 def _speeds(candidates: list[Way], arguments: list[str], rounds: int, folder: Path) -> dict[Way, float]:
@@ -92,6 +98,7 @@ def _speeds(candidates: list[Way], arguments: list[str], rounds: int, folder: Pa
     for _ in range(rounds):
         for way in candidates:
             seen[way].append(_images_per_second([*arguments, *way.overrides], folder / "runs"))
+            print(f"  {way}: {seen[way][-1]:.0f} images/s", file=sys.stderr, flush=True)
     return {way: median(speeds) for way, speeds in seen.items()}
 
 

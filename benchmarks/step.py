@@ -113,8 +113,6 @@ def measured(
         tune_allocator()
     bandwidth = copying_bandwidth()
     native = computes_bfloat16()
-    if not native:
-        print("  no bfloat16: this processor emulates it", file=sys.stderr, flush=True)
     dtypes = (torch.float32, torch.bfloat16) if native else (torch.float32,)
     rates = {dtype: multiplying_rate(dtype) for dtype in dtypes}
     for number, batch in enumerate(batches):

@@ -6,7 +6,8 @@ python benchmarks/ten_crop.py [--rounds 7]
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from alexnet.data.batches.augment import Augmenter, CropGeometry
 from alexnet.data.pack.statistics import PixelStats
 from alexnet.evaluation.views import probabilities
 from alexnet.net.alexnet import AlexNet
-from measuring import Parts, Stopwatch, as_plain, interleaved, one_core, print_table, save
+from measuring import Parts, as_plain, interleaved, one_core, print_table, report, timed
 
 IMAGES = 25
 SCALES = {"demo": ["experiment=demo"], "paper": ["experiment=ilsvrc2012", "data.root=none"]}
@@ -27,16 +28,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     one_core()
-    rows = []
+    report(measured(rounds), show, "ten_crop", rounds, images=IMAGES)
+
+
+def measured(rounds: int) -> Iterator[list[dict[str, Any]]]:
     for scale, overrides in SCALES.items():
         medians = interleaved(_candidates(overrides), rounds)
-        rows += [{"scale": scale, "what": what, **as_plain(parts)} for what, parts in medians.items()]
-        forwards, crops = (parts["all"].cpu for parts in medians.values())
-        print_table(
-            ["scale", "ten forward passes, ms", "ten crops, ms", "ratio"],
-            [[scale, f"{1e3 * forwards:.0f}", f"{1e3 * crops:.0f}", f"{crops / forwards:.2f}"]],
-        )
-    print(save("ten_crop", rounds, rows, images=IMAGES))
+        yield [{"scale": scale, "what": what, **as_plain(parts)} for what, parts in medians.items()]
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    forwards, crops = (row["all"]["cpu"] for row in rows)
+    cells = [rows[0]["scale"], f"{1e3 * forwards:.0f}", f"{1e3 * crops:.0f}", f"{crops / forwards:.2f}"]
+    print_table(["scale", "ten forward passes, ms", "ten crops, ms", "ratio"], [cells])
 
 
 def _candidates(overrides: list[str]) -> dict[str, Callable[[], Parts]]:
@@ -58,17 +62,8 @@ def _candidates(overrides: list[str]) -> dict[str, Callable[[], Parts]]:
         for _ in range(10):
             net(pixels)
 
-    return {"ten forward passes": _timed(forwards), "ten crops": _timed(lambda: probabilities(net, augmenter, images))}
-
-
-def _timed(execute: Callable[[], object]) -> Callable[[], Parts]:
-    def timed() -> Parts:
-        watch = Stopwatch()
-        with torch.inference_mode(), watch.part("all"):
-            execute()
-        return watch.parts
-
-    return timed
+    ways = {"ten forward passes": forwards, "ten crops": lambda: probabilities(net, augmenter, images)}
+    return {name: timed(torch.inference_mode()(way)) for name, way in ways.items()}
 
 
 if __name__ == "__main__":

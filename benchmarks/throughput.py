@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from alexnet.runs.metrics import read_metrics
-from measuring import print_table, save
+from measuring import print_table, save, shown
 
 HERE = Path(__file__).parents[1]
 STUDY = ["experiment=study_small", "+ablation=none,no_lrn", "seed=0,1"]
@@ -42,7 +42,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         packs = Path(folder, "packs")
         common = [*COMMON, f"schedule.epochs={options.epochs}", f"data.packs={packs}"]
+        begun = time.perf_counter()
         for turn in range(options.rounds):
+            if turn == 1:
+                print(f"about {shown((options.rounds - 1) * (time.perf_counter() - begun))} left", flush=True)
             if options.only != "neighbor":
                 for way, (checkout, words) in _ways(options.before).items():
                     seconds = _seconds(checkout, [*STUDY, *common, *words, f"runs={folder}/{turn}-{way}"])

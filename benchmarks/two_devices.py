@@ -12,10 +12,10 @@ much and waits for nobody. What a step with exchanges takes longer is their shar
 
 import argparse
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -31,7 +31,7 @@ from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.two_devices import AllGatherColumns, ColumnShard
 from alexnet.training.momentum import SGD2012, parameter_groups
-from measuring import Parts, Stopwatch, interleaved, print_table, save
+from measuring import Parts, Stopwatch, computes_bfloat16, interleaved, print_table, report
 
 CLASSES = 1000
 RATE, MOMENTUM, DECAY = 1e-4, 0.9, 5e-4
@@ -119,36 +119,34 @@ def main() -> None:
         for scale in options.scales
         for columns in ("two", "isolated")
     }
-    cuda = torch.cuda.device_count() >= 2
+    if options.bfloat16 and not computes_bfloat16():
+        parser.error("--bfloat16 measures nothing here")
     with TemporaryDirectory() as folder:
         work = Work(
             configs=configs,
             batch=options.batch,
             rounds=options.rounds,
             bfloat16=options.bfloat16,
-            cuda=cuda,
+            cuda=torch.cuda.device_count() >= 2,
             folder=folder,
         )
         spawn(measure, (work,), nprocs=2)  # type: ignore[no-untyped-call]
-        rows = torch.load(Path(folder) / "rows.pt")
-    show(rows)
-    device = torch.cuda.get_device_name() if cuda else "cpu"
-    print(
-        save("two_devices_gpu" if cuda else "two_devices", options.rounds, rows, on=device, bfloat16=options.bfloat16)
-    )
 
 
 def measure(rank: int, work: Work) -> None:
-    """The body of one of the two processes; the first writes down what it saw."""
+    """The body of one of the two processes; the first shows and writes what it saw."""
     rendezvous = f"file://{work.folder}/rendezvous"
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     device = torch.device("cuda", rank) if work.cuda else torch.device("cpu")
     if work.cuda:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if work.cuda else "gloo", init_method=rendezvous, rank=rank, world_size=2)
-    rows = [row for name, config in work.configs.items() for row in _measured(rank, name, config, device, work)]
+    groups = (_measured(rank, name, config, device, work) for name, config in work.configs.items())
     if rank == 0:
-        torch.save(rows, Path(work.folder) / "rows.pt")
+        name, chip = ("two_devices_gpu", torch.cuda.get_device_name()) if work.cuda else ("two_devices", "cpu")
+        report(groups, show, name, work.rounds, on=chip, bfloat16=work.bfloat16)
+    else:
+        deque(groups, maxlen=0)
     dist.destroy_process_group()
 
 

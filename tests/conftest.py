@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 # Before torch is loaded, and for the processes that tests start: the tests are small, and threads that wait for each
@@ -15,16 +16,37 @@ if os.environ.get("GPU_TESTS") != "1":
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1"}
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.config.job import check
+from alexnet.config.compose import CONF, compose_config
+from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.schema import Config
 
 Compose = Callable[..., Config]
 
 
 @cache
+def _with_choices(*choices: str) -> DictConfig:
+    return compose_config(list(choices))
+
+
+def checked(*overrides: str, weights_digest: WeightsDigest = str) -> Job:
+    """Return the job of a command line as `check` does; Hydra composes each set of choices once, without the values."""
+    keys = {one: one.partition("=")[0] for one in overrides}
+    choices = [one for one, key in keys.items() if key[0] in "+~" or key == "ablation" or (CONF / key).is_dir()]
+    try:
+        values = OmegaConf.from_dotlist([one for one in overrides if one not in choices])
+        config = OmegaConf.merge(_with_choices(*choices), values)
+    except OmegaConfBaseException:
+        return check(list(overrides), weights_digest=weights_digest)  # refuses it in its own words
+    hydra = SimpleNamespace(overrides=SimpleNamespace(hydra=[], task=list(overrides)))
+    return check_composed(config, hydra, weights_digest=weights_digest)  # type: ignore[arg-type]
+
+
+@cache
 def _composed(*overrides: str) -> Config:
-    return check(list(overrides)).config
+    return checked(*overrides).config
 
 
 @pytest.fixture(scope="session")

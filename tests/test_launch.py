@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from random import Random
 
 import pytest
 
+from alexnet.commands.train import main
 from alexnet.study.report.report import COMPARISON_FILE
 from tests.data.samples import class_folders, noise
 from tests.offline_runs import config, records, run_record, summary
@@ -94,9 +96,22 @@ def test_a_study_beside_other_experiments_is_refused_before_anything_is_written(
     assert "experiment=study_small is a study: give it alone" in line and "nothing was started" in line
 
 
-def test_a_run_that_is_refused_leaves_no_directory(tmp_path: Path) -> None:
-    assert "/nowhere" in refused(tmp_path, "data=folder", "data.root=/nowhere")
-    assert not (tmp_path / "runs").exists()
+@pytest.mark.usefixtures("hydra_restore_singletons")
+def test_a_run_that_is_refused_leaves_no_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, as it takes torch to see that there are no images."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # which the command sets
+    for name, value in (("handlers", []), ("level", logging.WARNING)):
+        monkeypatch.setattr(logging.root, name, value)
+    with pytest.raises(SystemExit) as stop:
+        main(["data=folder", "data.root=/nowhere"])
+    for handler in logging.root.handlers:
+        handler.close()
+    assert stop.value.code == 1 and "/nowhere: there is no such" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_help_is_one_screen_about_this_project_without_torch(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ def test_every_way_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     measuring, end_to_end = importlib.import_module("measuring"), importlib.import_module("end_to_end")
     monkeypatch.setattr(measuring, "RESULTS", tmp_path)
+    monkeypatch.setattr(end_to_end, "computes_bfloat16", lambda: True)
     options = ["--draw", "100", "--keep", str(tmp_path / "kept"), "--batches", "4", "--rounds", "1", "--seconds", "0.1"]
     monkeypatch.setattr(sys, "argv", ["benchmarks/end_to_end.py", *options])
     end_to_end.main()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.config.job import check
+from tests.conftest import checked
 from tests.training.conftest import FEW, NARROW, execute
 
 
@@ -13,7 +13,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the pack `packs/...` and the runs `runs/seed0` and `runs/seed1`; do not write there."""
     folder = tmp_path_factory.mktemp("trained")
     for seed in (0, 1):
-        job = check([*NARROW, *FEW, f"data.packs={folder / 'packs'}", "optimizer.lr=0.001", f"seed={seed}"])
+        job = checked(*NARROW, *FEW, f"data.packs={folder / 'packs'}", "optimizer.lr=0.001", f"seed={seed}")
         execute(job, folder / "runs" / f"seed{seed}")
     return folder
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from alexnet.net import lrn, lrn_numba, threads
+from alexnet.net import compilers, lrn, lrn_numba, threads
 from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
 
 PLANES, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
@@ -132,13 +132,13 @@ def test_lrn_of_an_empty_batch_is_empty(layout: torch.memory_format) -> None:
 def test_without_a_working_numba_there_is_a_warning_and_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     a, grad = (torch.randn(3, 48, 9, 9).contiguous(memory_format=CHANNELS_LAST) for _ in range(2))
     expected = both(a, grad)
-    lrn.numba_available.cache_clear()
+    compilers._works.cache_clear()
     monkeypatch.setitem(sys.modules, "alexnet.net.lrn_numba", None)  # importing it fails
     try:
         with pytest.warns(UserWarning, match="without numba.*lrn_numba"):
             found = both(a, grad)
     finally:
-        lrn.numba_available.cache_clear()
+        compilers._works.cache_clear()
     for mine, other in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-7)
 
@@ -156,15 +156,23 @@ def test_disabled_numba_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
         *(pytest.param("inductor", layout, marks=pytest.mark.slow) for layout in LAYOUTS),  # C++ takes half a minute
     ],
 )
-def test_compiled_lrn_is_one_graph_with_the_same_result(backend: str, layout: torch.memory_format) -> None:
-    layer = torch.compile(
-        LocalResponseNorm(columns=2, size=5, k=2.0, alpha=0.05, beta=0.75), fullgraph=True, backend=backend
-    )
-    a, grad = (torch.randn(2, 12, 5, 5).contiguous(memory_format=layout) for _ in range(2))
-    a.requires_grad_()
-    output = layer(a)
-    (gradient,) = torch.autograd.grad(output, a, grad)
-    for mine, other in zip((output, gradient), both(a, grad), strict=True):
+@pytest.mark.parametrize(
+    "layer",
+    [
+        LocalResponseNorm(columns=2, size=5, k=2.0, alpha=0.05, beta=0.75),
+        WithinChannelLRN(size=3, alpha=0.1, beta=0.75),
+    ],
+)
+def test_compiled_norm_is_one_graph_with_the_same_result(
+    backend: str, layout: torch.memory_format, layer: nn.Module
+) -> None:
+    compiled = torch.compile(layer, fullgraph=True, backend=backend)
+    a, grad = (torch.randn(2, 12, 5, 5).contiguous(memory_format=layout).requires_grad_() for _ in range(2))
+    results = []
+    for way in (layer, compiled):
+        output = way(a)
+        results.append((output, *torch.autograd.grad(output, a, grad)))
+    for mine, other in zip(*results, strict=True):
         torch.testing.assert_close(mine, other)
 
 

@@ -3,15 +3,19 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from alexnet.net import lrn
+from alexnet.net import dropout, lrn
+from alexnet.net.alexnet import AlexNet
 from alexnet.net.dropout import draw_by_torch
 from alexnet.net.lrn import LayerStack, LocalResponseNorm
+from tests.conftest import config
 
 if os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("Triton compiles for a GPU here", allow_module_level=True)
@@ -23,7 +27,7 @@ CHANNELS_LAST = torch.channels_last
 
 def on_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the way of a GPU on the CPU."""
-    monkeypatch.setattr(lrn, "_has_triton", lambda _: True)
+    monkeypatch.setattr(lrn, "triton_available", lambda _: True)
 
 
 def grown(net: nn.Module, x: Tensor, slope: Tensor) -> list[Tensor]:
@@ -83,30 +87,41 @@ def test_a_compiled_network_keeps_the_kernels(monkeypatch: pytest.MonkeyPatch) -
         assert torch.equal(one, other)
 
 
-def test_twenty_networks_compile_a_kernel_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Triton compiles for is a type of numbers and the constant arguments: alpha, k and sizes are neither."""
+class Counting:
+    """A kernel that counts its launches, and what Triton compiles for: types of numbers and constant arguments."""
+
+    def __init__(self, kernel: Any, first_constant: str) -> None:
+        self.names, self.launches, self.kinds = kernel.arg_names, 0, set[tuple[Any, ...]]()
+        self.first = self.names.index(first_constant)
+
+    def __getitem__(self, grid: tuple[int, ...]) -> "Counting":
+        return self
+
+    def __call__(self, *arguments: Any, num_warps: int = 4) -> None:
+        assert len(arguments) == len(self.names)
+        self.kinds.add((arguments[0].dtype, *arguments[self.first :], num_warps))
+        self.launches += 1
+
+
+def test_twenty_networks_compile_each_kernel_once_and_never_leave_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward and backward of a sweep's networks: k, alpha, rates, seeds and sizes of maps compile nothing."""
     on_triton(monkeypatch)
-    kinds: set[Any] = set()
-    launches = []
-    names = lrn_triton._normalize.arg_names
-
-    class Counting:
-        def __getitem__(self, grid: tuple[int, ...]) -> "Counting":
-            return self
-
-        def __call__(self, *arguments: Any, num_warps: int) -> None:
-            given = dict(zip(names, arguments, strict=True))
-            constants = [given[name] for name in names[names.index("alpha") + 1 :]]
-            kinds.add((given["x"].dtype, *constants, num_warps))
-            launches.append(given)
-
-    monkeypatch.setattr(lrn_triton, "_normalize", Counting())
-    for number in range(20):
-        for channels in (48, 128):
-            norm = LocalResponseNorm(columns=2, size=5, k=1.0 + number, alpha=0.1**number, beta=0.75)
-            x = torch.randn(1 + number % 3, 2 * channels, 4, 3 + number).contiguous(memory_format=CHANNELS_LAST)
-            grown(norm, x, x)
-    assert len(launches) == 80 and len(kinds) == 4  # of two numbers of channels, forward and backward
+    monkeypatch.setattr(dropout, "triton_available", lambda _: True)
+    monkeypatch.setattr(lrn, "TorchLRN", None)  # the fallback
+    norms, masks = Counting(lrn_triton._normalize, "channels"), Counting(dropout_triton._mask, "blocks")
+    monkeypatch.setattr(lrn_triton, "_normalize", norms)
+    monkeypatch.setattr(dropout_triton, "_mask", masks)
+    small = replace(config().scale, channels=[8, 8, 16, 16, 8], fc_width=32)
+    for number, (pooling, across) in enumerate(product((2, 3), (False, True))):
+        for probability in (0.1, 0.3, 0.5, 0.6, 0.7):
+            of_lrn = {"lrn__k": 1.0 + probability, "lrn__alpha": 1e-4 / (1 + number)}
+            of_net = {"pooling__size": pooling, "lrn__across_columns": across, "dropout__probability": probability}
+            varied = config(scale=small, seed=10 * number, **of_lrn, **of_net)
+            net, x = AlexNet(varied, num_classes=5 + number, seed=0), torch.ones(1 + number, 3, 56, 56)
+            net(x.contiguous(memory_format=CHANNELS_LAST)).sum().backward()
+    assert norms.launches == masks.launches == 20 * 2 * 2  # two layers of each, forward and backward
+    # Windows within the columns or across them: of 4 or 8 channels, forward and backward.
+    assert len(norms.kinds) == 2 * 2 and len(masks.kinds) == 1
 
 
 @pytest.mark.parametrize(("first_unit", "units", "dtype"), [(0, 37, torch.float32), (5, 1100, torch.bfloat16)])

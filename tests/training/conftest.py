@@ -11,10 +11,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from alexnet.config.job import Job, check
+from alexnet.config.job import Job
 from alexnet.runs.result import Result
 from alexnet.trained.weights import weights_digest
 from alexnet.training.run import run
+from tests.conftest import checked
 
 NARROW = ("scale=cifar", "scale.channels=[8,8,16,16,8]", "scale.fc_width=32")
 FEW = (
@@ -49,7 +50,7 @@ def few_images(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
 
 def _few_images(tmp_path_factory: pytest.TempPathFactory) -> MakeJob:
     packs = tmp_path_factory.getbasetemp() / "packs"
-    return lambda *overrides: check([*FEW, f"data.packs={packs}", *overrides], weights_digest=weights_digest)
+    return lambda *overrides: checked(*FEW, f"data.packs={packs}", *overrides, weights_digest=weights_digest)
 
 
 @pytest.fixture(scope="session")

@@ -93,8 +93,8 @@ def test_a_truly_compiled_run_stopped_and_continued_is_the_same_run(
     compiled_run_agrees(plain, tmp_path)
 
 
-def _traced(compiler: Callable[..., object], function: object, *, options: dict[str, bool]) -> object:
-    assert options == {}
+def _traced(compiler: Callable[..., object], function: object, *, mode: str) -> object:
+    assert mode == "default"
     return compiler(function, backend="aot_eager")
 
 
@@ -254,12 +254,14 @@ def test_precision_auto_is_bfloat16_where_the_device_computes_it(
 ) -> None:
     for module in (hardware, running):
         monkeypatch.setattr(module, "multiplies_bfloat16", lambda _: computes)
+    monkeypatch.setattr(running, "cpu_quota", lambda: 0.5)
     options = hardware.trainer_options(HardwareConfig(precision="auto", accelerator="cpu"))
     assert (options["precision"], options["accelerator"]) == (expected, "cpu")
     if not computes:
         short = ("schedule.epochs=1", "schedule.milestones=[]", "hardware.precision=bf16-mixed")
         result, screen = execute(tiny(*short), tmp_path)
         assert result.precision == "bf16-mixed" and "this device emulates bfloat16" in screen
+        assert "note: the quota of this container is 0.5 of a processor\n" in screen
 
 
 def test_every_network_of_a_sweep_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

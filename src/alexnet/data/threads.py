@@ -27,10 +27,10 @@ def available_cpus() -> int:
     the rest of each tenth of a second when they have used up the quota.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(cpus, cpu_quota(CGROUP, CGROUPS))))
+    return max(1, math.ceil(min(cpus, cpu_quota())))
 
 
-def cpu_quota(cgroup: Path, cgroups: Path) -> float:
+def cpu_quota(cgroup: Path = CGROUP, cgroups: Path = CGROUPS) -> float:
     """Return the smallest quota of this process's control groups and of those around them, in CPUs; else infinity."""
     quotas = [math.inf]
     for line in _text(cgroup).splitlines():

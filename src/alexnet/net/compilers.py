@@ -1,49 +1,31 @@
 """Which compilers work here: numba for CPUs, Triton for GPUs. Without one, torch's operations do the same, slower."""
 
 import warnings
-from collections.abc import Callable
 from functools import lru_cache
+from importlib import import_module
 
 import torch
 
+from alexnet.devices import has_triton
 from alexnet.errors import first_line
 
 
-@lru_cache
 def numba_available() -> bool:
     """Return whether numba can compile here; if not, warn once."""
-    return _works("numba", _compile_with_numba)
+    return _works("numba")
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def triton_available() -> bool:
-    """Return whether Triton can compile for the GPU and run what it compiled; if not, warn once."""
-    return _triton_works()
+def triton_available(device: torch.device) -> bool:
+    """Return whether Triton can compile for the device and run what it compiled; if it should and cannot, warn once."""
+    return has_triton(device) and _works("triton")
 
 
 @lru_cache
-def _triton_works() -> bool:
-    return _works("Triton", _compile_with_triton)
-
-
-def _works(compiler: str, attempt: Callable[[], None]) -> bool:
+def _works(compiler: str) -> bool:
     try:
-        attempt()
+        import_module(f"alexnet.net.lrn_{compiler}").check_compiler()
     except Exception as error:  # compilers, LLVM, drivers, numpy and the file system raise their own
-        warnings.warn(
-            f"response normalization and dropout are slower here, without {compiler}: {first_line(error)}", stacklevel=4
-        )
+        warnings.warn(f"everything is slower here, without {compiler}: {first_line(error)}", stacklevel=3)
         return False
     return True
-
-
-def _compile_with_numba() -> None:
-    from alexnet.net.lrn_numba import check_compiler
-
-    check_compiler()
-
-
-def _compile_with_triton() -> None:
-    from alexnet.net.lrn_triton import check_compiler
-
-    check_compiler()

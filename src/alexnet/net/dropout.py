@@ -9,7 +9,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from alexnet.devices import has_triton
 from alexnet.net.compilers import numba_available, triton_available
 from alexnet.net.layers import ACTIVATIONS
 from alexnet.parts import Shard
@@ -43,7 +42,7 @@ class NonInvertedDropout(nn.Module):
             return x * keep
         first_unit = self.units.first if self.units is not None else 0
         numbers = (self.position, self.seed, self.stream, first_unit, threshold(keep))
-        if has_triton(x.device) and triton_available():
+        if triton_available(x.device):
             from alexnet.net.dropout_triton import masked  # Triton is not installed everywhere
 
             kept: Tensor = masked(x.flatten(1).contiguous(), *numbers)

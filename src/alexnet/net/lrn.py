@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.devices import has_triton
 from alexnet.net.compilers import numba_available, triton_available
 from alexnet.net.layers import at_least_float32
 
@@ -83,7 +82,8 @@ class LocalResponseNorm(nn.Module):
         n, c, h, w = x.shape
         channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
         by_pixel = channels_last and not torch.compiler.is_exporting()
-        in_one_kernel = by_pixel and self.size <= LONGEST_WINDOW and _has_triton(x)
+        supported = self.size <= LONGEST_WINDOW and x.dtype in (torch.float32, torch.bfloat16)
+        in_one_kernel = by_pixel and supported and triton_available(x.device)
         if rectify and not in_one_kernel:
             x = F.relu(x)
         if by_pixel:
@@ -166,10 +166,6 @@ class _Normalize(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         return ctx.backend.gradient(x, grad), None
-
-
-def _has_triton(x: Tensor) -> bool:
-    return has_triton(x.device) and x.dtype in (torch.float32, torch.bfloat16) and triton_available()
 
 
 def _in_blocks(compute: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Tensor:

@@ -118,7 +118,8 @@ def classes_by_name(trained: TrainedModel, pack: Pack) -> NDArray[np.int64]:
         numbers = {str(number): number for number in range(len(trained.class_names))}
     if missing := [name for name in names if name not in numbers]:
         several = f"{len(missing):,} of the {len(names):,} classes of {pack.path}, such as {missing[0]},"
-        raise UserError(f"{trained.path} does not have {several} by that name; prepare the pack with the same names")
+        how = "prepare the pack with the same names: a words.txt in its source has lines such as `n01440764 tench`"
+        raise UserError(f"{trained.path} does not have {several} by that name; {how}")
     return np.array([numbers[name] for name in names], np.int64)
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
+from alexnet.data.threads import cpu_quota
 from alexnet.devices import multiplies_bfloat16
 from alexnet.errors import UserError
 from alexnet.evaluation.collect import error_rates, first_layer
@@ -134,6 +135,8 @@ def train_and_test(
     console.print(_headline(result, directory), highlight=False, soft_wrap=True)
     if result.precision == "bf16-mixed" and not multiplies_bfloat16(trainer.strategy.root_device):
         console.print(EMULATED, highlight=False, soft_wrap=True)
+    if (quota := cpu_quota()) < 1:
+        console.print(f"note: the quota of this container is {quota:g} of a processor", highlight=False)
     with one_line_if_out_of_memory(trainer, module):
         trainer.fit(module, data, ckpt_path=checkpoint)
         result = replace(result, training=training_facts(history, len(pack.splits["train"])))

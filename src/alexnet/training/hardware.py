@@ -1,8 +1,6 @@
 """How a run computes: device, threads, memory, precision and compilation (`hardware.*`, docs/speed.md)."""
 
 import ctypes
-import warnings
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -24,7 +22,7 @@ from alexnet.devices import (
     multiplies_bfloat16,
     use_exact_float32,
 )
-from alexnet.errors import UserError, first_line
+from alexnet.errors import UserError
 from alexnet.training.two_devices import DDP_OPTIONS, TwoDevicesStrategy
 from alexnet.training.world import SINGLE_PROCESS, DistributedContext
 
@@ -36,14 +34,6 @@ TORCH_THREADS = torch.get_num_threads()
 """Torch's own choice, before anything sets it: the cores of the affinity, or OMP_NUM_THREADS."""
 THREADS_ANYWHERE = 16
 """Threads that may be asked for on any machine, to compute as a larger one does."""
-
-COMPILE_MODES: dict[str, dict[str, bool]] = {
-    "default": {},
-    "reduce-overhead": {"triton.cudagraphs": True},
-    "max-autotune-no-cudagraphs": {"max_autotune": True, "coordinate_descent_tuning": True},
-    "max-autotune": {"max_autotune": True, "coordinate_descent_tuning": True, "triton.cudagraphs": True},
-}
-"""Options that torch's modes consist of: `torch.compile` takes a mode or options, not both."""
 
 
 def check_hardware(hardware: HardwareConfig) -> None:
@@ -169,26 +159,7 @@ def trainer_options(
 def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
     """Let torch compile the network at its first batch. Its parameters keep their names."""
     if hardware.compile:
-        net.compile(options=COMPILE_MODES[hardware.compile_mode])
-
-
-@lru_cache
-def compiles_for(device: torch.device) -> bool:
-    """Return whether torch can compile for a GPU; if not, warn once."""
-    if not has_triton(device):
-        return False
-    try:
-        torch.compile(lambda x: x + 1)(torch.ones(1, device=device))
-    except Exception as error:  # of the machine's compiler, of triton, or of torch
-        warnings.warn(f"augmentation is slower here, in several kernels: {first_line(error)}", stacklevel=2)
-        return False
-    return True
-
-
-def compile_augmenter(augmenter: nn.Module, device: torch.device) -> None:
-    """Compile the augmentation, which is bound by memory, into one kernel if the GPU has a compiler."""
-    if compiles_for(device):
-        augmenter.compile()
+        net.compile(mode=hardware.compile_mode)
 
 
 def _set_matmul(choice: str) -> None:

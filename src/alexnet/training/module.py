@@ -17,11 +17,11 @@ from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.metrics import MeanLoss, TopKErrors
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
+from alexnet.net.compilers import triton_available
 from alexnet.net.dropout import set_position
 from alexnet.net.layers import at_least_float32
 from alexnet.net.two_devices import ColumnShard
 from alexnet.parts import Replica
-from alexnet.training.hardware import compile_augmenter
 from alexnet.training.momentum import SGD2012, parameter_groups
 
 KEPT_BYTES = 2**26
@@ -76,7 +76,8 @@ class AlexNetModule(L.LightningModule):
         return {"loss": self.train_loss, "errors": self.train_errors}
 
     def on_fit_start(self) -> None:
-        compile_augmenter(self.augmenter, self.device)
+        if triton_available(self.device):  # into one kernel, as it is bound by memory
+            self.augmenter.compile()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Plain values only, so that torch loads the file without running code from it.

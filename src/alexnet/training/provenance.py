@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from difflib import unified_diff
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -88,10 +89,16 @@ def _driver() -> str:
         return "unknown"
 
 
+@cache  # reading them takes half as long as a short run
+def _packages() -> list[str]:
+    return sorted(
+        {f"{one['Name']}=={one['Version']}" for one in (each.metadata for each in distributions())}, key=str.lower
+    )
+
+
 def write_provenance(directory: Path, patch: str) -> None:
     """Write the packages that are installed, and the patch of `git_state`, if there is one."""
-    packages = {f"{one.metadata['Name']}=={one.version}" for one in distributions()}
-    write_file(directory / PACKAGES_FILE, "\n".join(sorted(packages, key=str.lower)) + "\n")
+    write_file(directory / PACKAGES_FILE, "\n".join(_packages()) + "\n")
     (directory / PATCH_FILE).unlink(missing_ok=True)
     if patch:
         whole = len(patch) <= PATCH_BYTES

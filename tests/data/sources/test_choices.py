@@ -15,7 +15,7 @@ from alexnet.data.sources.images import Converted, convert_file
 from alexnet.data.sources.layouts import open_source
 from alexnet.data.sources.names import split_of, split_of_shard
 from alexnet.errors import UserError
-from tests.data.samples import class_folders, encoded, noise, splits
+from tests.data.samples import archive, class_folders, encoded, noise, splits
 
 
 def refusal(path: Path, **chosen: str) -> str:
@@ -150,8 +150,11 @@ def test_duplicates_are_counted_listed_and_dropped_from_training(
     said = capsys.readouterr().err
     assert "2 images of val are in train too" in said and "--drop-duplicates" in said
     assert "1 images have the same pixels as another one of their split" in said
+    assert "1 of 3 such images are copies, byte for byte" in said
     lines = set((tmp_path / "whole" / "duplicates.txt").read_text().splitlines())
-    assert lines == {f"train/{name}/copy.bmp\tval/{name}/0.png" for name in "ab"} | {"train/c/copy.png\ttrain/c/0.png"}
+    assert lines == {f"train/{name}/copy.bmp\tval/{name}/0.png\tsame pixels" for name in "ab"} | {
+        "train/c/copy.png\ttrain/c/0.png\tsame bytes"
+    }
     clean = prepare(root, tmp_path / "clean", size=16, encoding="raw", drop_duplicates=True)
     assert (len(whole.splits["train"]), len(clean.splits["train"])) == (18, 15)
     assert "30 images + 0 rejected + 3 not used = 33 files" in capsys.readouterr().err
@@ -186,6 +189,15 @@ def test_a_file_that_changes_meanwhile_is_a_reject(tmp_path: Path) -> None:
         found = {image.name: convert_file(image.encoded, 8, image.name) for image in images}
     assert "has grown since it was listed" in str(found["a/0.png"]) and "cannot be read" in str(found["b/0.png"])
     assert sum(isinstance(one, str) for one in found.values()) == 2
+
+
+def test_an_archive_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
+    packed = archive(class_folders(tmp_path / "src", [""], count=1), tmp_path / "x.tar")
+    with open_source(packed) as source:
+        source.check_unchanged()
+        packed.write_bytes(packed.read_bytes() + bytes(512))
+        with pytest.raises(UserError, match=r"x\.tar has changed while it was read"):
+            source.check_unchanged()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import hashlib
 import http.server
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,16 @@ def test_a_refused_connection_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
         port = free.server_port
     with pytest.raises(UserError, match=r"could not be downloaded.*refused"):
         fetch(f"http://127.0.0.1:{port}/x.zip", MD5, tmp_path, show_progress=False)
+
+
+def test_the_proxy_of_the_environment_is_used(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("http_proxy", server)
+        patch.delenv("no_proxy", raising=False)
+        urllib.request.install_opener(urllib.request.build_opener())  # which reads the environment once
+        found = fetch("http://elsewhere.invalid/good.zip", MD5, tmp_path, show_progress=False)
+    urllib.request.install_opener(urllib.request.build_opener())
+    assert found.read_bytes() == CONTENT
 
 
 def test_published_sums_are_torchvision_s() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,18 @@ def test_every_form_of_the_same_images_is_the_same_pack(tmp_path: Path, form) ->
         assert pack.fingerprint == published.fingerprint
 
 
+def python2_batch(labels: list[int], pixels: np.ndarray) -> bytes:
+    """A pickle as Python 2 and the numpy of its time write it: texts are byte strings."""
+    rows, columns = (struct.pack("<cH", b"M", length) for length in pixels.shape)
+    kind = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+    state = b"(K\x01" + rows + columns + b"\x86" + kind + b"\x89T" + struct.pack("<I", pixels.size) + pixels.tobytes()
+    return (
+        b"\x80\x02}(U\x06labels](" + b"".join(b"K%c" % label for label in labels) + b"e"
+        b"U\x04data" + array + state + b"tbu."
+    )  # fmt: skip
+
+
 def test_pickled_cifar_is_the_binary_one(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     names = [f"class{number}" for number in range(10)]
@@ -142,6 +155,8 @@ def test_pickled_cifar_is_the_binary_one(tmp_path: Path) -> None:
         records = np.concatenate([labels[:, None].astype(np.uint8), pixels], axis=1).tobytes()
         unpack(tmp_path / "binary", [(f"{file}.bin", records)])
         batch = pickle.dumps({b"labels": labels.tolist(), b"data": pixels, b"batch_label": b"?"})
+        if file != "test_batch":
+            batch = python2_batch(labels.tolist(), pixels)
         unpack(tmp_path / "pickled", [(f"cifar-10-batches-py/{file}", batch)])
     unpack(tmp_path / "binary", [("batches.meta.txt", "\n".join(names).encode())])
     meta = pickle.dumps({b"label_names": [name.encode() for name in names]})

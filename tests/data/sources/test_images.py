@@ -59,6 +59,12 @@ def test_an_image_of_the_size_keeps_its_pixels() -> None:
     np.testing.assert_array_equal(square(pixels), pixels)
 
 
+@pytest.mark.parametrize(("width", "height", "notes"), [(16, 4, ()), (3, 3, ("tiny",)), (17, 4, ("extreme ratio",))])
+def test_tiny_and_extreme_images_are_noted(width: int, height: int, notes: tuple[str, ...]) -> None:
+    (found,) = convert([encoded(noise(1, width, height), "PNG")], 16)
+    assert isinstance(found, Converted) and found.notes == notes
+
+
 def test_shrinking_averages() -> None:
     """A chessboard of single pixels becomes grey; without antialiasing it would stay black and white."""
     board = np.indices((128, 128)).sum(axis=0) % 2 * 255

@@ -1,3 +1,4 @@
+import errno
 import io
 import random
 import tarfile
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.data.pack.prepare import prepare
+from alexnet.data.sources import tars
 from alexnet.data.sources.catalog import SUPERSEDED
 from alexnet.data.sources.file_tree import FileTree, contents
 from alexnet.data.sources.layouts import open_source
@@ -54,6 +56,25 @@ def test_tars_in_tars_are_folders(tmp_path: Path, kind: str) -> None:
     mode = {"tar": "w", "gz": "w:gz", "xz": "w:xz"}[kind.rpartition(".")[2]]
     (tmp_path / kind).write_bytes(tar_of([("in/one.TAR", inner), ("none.tar", tar_of([])), ("c", b"c")], mode))
     assert everything(tmp_path / kind) == {"in/one/deep/a.JPEG": b"a", "in/one/b.JPEG": b"b", "c": b"c"}
+
+
+def test_a_drive_that_fails_is_asked_again_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tars, "_PAUSES", (0.0, 0.0))
+    answers = iter(
+        [OSError(errno.EIO, "?"), OSError(errno.ESTALE, "?"), b"bytes", *[OSError(errno.EIO, "answered no")] * 9]
+    )
+    asked = []
+
+    def attempt() -> bytes:
+        asked.append(answer := next(answers))
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    assert tars.patiently(attempt) == b"bytes" and len(asked) == 3
+    with pytest.raises(OSError, match="answered no"):
+        tars.patiently(attempt)
+    assert len(asked) == 6
 
 
 def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:

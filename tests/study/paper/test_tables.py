@@ -95,8 +95,8 @@ def test_few_classes_have_no_top5(tmp_path: Path, capsys: pytest.CaptureFixture[
         write(tmp_path, imagenet(seed, experiment="demo", name="shapes", classes=3))
     found = tables(tmp_path, capsys)
     assert found["Table 2: ILSVRC-2012"]["5 CNNs"][3:6] == ["0.00", "", ""]
-    own = found["shapes, 3 classes: experiment demo, recipe paper, NUMERICS 0"]
-    assert own["1 CNN"] == ["6.00", "6.00", "seeds 0-4"]
+    demo = found["shapes, 3 classes: experiment demo, recipe paper, NUMERICS 0"]
+    assert demo["1 CNN"] == ["6.00", "6.00", "seeds 0-4"]
     assert "Fewer than five classes" in (tmp_path / "tables.md").read_text()
 
 

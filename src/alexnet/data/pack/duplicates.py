@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy.typing as npt
 
 _KEPT_FIRST = ("test", "val", "train")
 """Of the same images in several splits, the held-out one is kept: training on it would flatter the error."""
+
+At = tuple[str, int]
+"""An image of a source: its split, and its number among all images of the split."""
 
 
 class Digests(NamedTuple):
@@ -21,20 +25,12 @@ class Digests(NamedTuple):
     """[n]: equal for equal pixels."""
 
 
-class Same(NamedTuple):
-    """An image that has the pixels of another one, which comes first."""
-
-    split: str
-    slot: int
-    first_split: str
-    first_slot: int
-
-
 @dataclass(frozen=True)
 class Duplicates:
     """What is there more than once."""
 
-    pairs: list[Same]
+    pairs: list[tuple[At, At]]
+    """Every image that is there already, and the first one of its pixels."""
     across: dict[tuple[str, str], int]
     """How many images of one split, the held-out one, are in another split too."""
     several_labels: int
@@ -42,34 +38,31 @@ class Duplicates:
 
     def superfluous(self) -> dict[str, npt.NDArray[np.int64]]:
         """All but the first of each, as numbers by split."""
-        return {
-            split: np.array(sorted(pair.slot for pair in self.pairs if pair.split == split), np.int64)
-            for split in {pair.split for pair in self.pairs}
-        }
+        slots: dict[str, list[int]] = {}
+        for (split, slot), _ in self.pairs:
+            slots.setdefault(split, []).append(slot)
+        return {split: np.array(of_split, np.int64) for split, of_split in slots.items()}
 
 
 def find_duplicates(digests: Mapping[str, Digests]) -> Duplicates:
     """Find the images that are there more than once."""
     splits = [split for split in _KEPT_FIRST if split in digests]
-    values = np.concatenate([digests[split].values for split in splits])
-    numbers = np.repeat(np.arange(len(splits)), [len(digests[split].values) for split in splits])
-    slots = np.concatenate([digests[split].slots for split in splits])
-    labels = np.concatenate([digests[split].labels for split in splits])
-    order = np.argsort(values, kind="stable")
-    begins = np.concatenate([[True], values[order[1:]] != values[order[:-1]]])
-    firsts = np.flatnonzero(begins)
-    counts = np.diff(np.append(firsts, len(order)))
-    pairs: list[Same] = []
-    across: dict[tuple[str, str], int] = {}
-    several_labels = 0
-    for first, count in zip(firsts[counts > 1].tolist(), counts[counts > 1].tolist(), strict=True):
-        group = order[first : first + count]
-        named = [(splits[numbers[member]], int(slots[member])) for member in group.tolist()]
-        pairs += [Same(*other, *named[0]) for other in named[1:]]
-        several_labels += len(np.unique(labels[group])) > 1
-        there = [split for split in splits if any(split == of for of, _ in named)]
-        for place, held in enumerate(there):
-            for other_split in there[place + 1 :]:
-                held_count = sum(split == held for split, _ in named)
-                across[held, other_split] = across.get((held, other_split), 0) + held_count
-    return Duplicates(pairs=pairs, across=across, several_labels=several_labels)
+    slots, labels, values = map(np.concatenate, zip(*(digests[split] for split in splits), strict=True))
+    numbers = np.repeat(np.arange(len(splits), dtype=np.int8), [len(digests[split].slots) for split in splits])
+    _, firsts, groups = np.unique(values, return_index=True, return_inverse=True)
+    again = np.flatnonzero(firsts[groups] != np.arange(len(values)))
+    first = firsts[groups[again]]
+
+    def at(images: npt.NDArray[np.int64]) -> list[At]:
+        named = zip(numbers[images].tolist(), slots[images].tolist(), strict=True)
+        return [(splits[number], slot) for number, slot in named]
+
+    shared = {
+        (held, other): int(np.isin(digests[held].values, digests[other].values).sum())
+        for held, other in combinations(splits, 2)
+    }
+    return Duplicates(
+        pairs=list(zip(at(again), at(first), strict=True)),
+        across={pair: count for pair, count in shared.items() if count},
+        several_labels=len(np.unique(groups[again][labels[again] != labels[first]])),
+    )

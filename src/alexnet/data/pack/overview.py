@@ -1,17 +1,20 @@
 """What a pack was made of, for people: sums, lists, a page of text and a sheet of images, kept with the pack."""
 
+import hashlib
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from alexnet.data.pack.duplicates import Duplicates
+from alexnet.data.pack.duplicates import At, Duplicates
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.sources.catalog import Unused
-from alexnet.data.sources.layouts import Source
-from alexnet.errors import printable
+from alexnet.data.sources.images import file_bytes
+from alexnet.data.sources.layouts import Source, SourceImage
+from alexnet.errors import UserError, printable
 
 SUMMARY, SHEET, DUPLICATES, UNUSED = "summary.md", "contact.png", "duplicates.txt", "unused.txt"
 FEW = 10
@@ -26,15 +29,14 @@ class Overview:
 
     def __init__(self, source: Source, writer: PackWriter, same: Duplicates, *, dropped: bool) -> None:
         self._writer, self._same, self._dropped = writer, same, dropped
+        self._files = _files(source, {at for pair in same.pairs for at in pair})
+        self._copies = [len({self._files[at][1] for at in pair}) == 1 for pair in same.pairs]
         self.unused = source.catalog.unused()
         if dropped and same.pairs:
-            first = min(same.pairs)
-            (example,) = self._names(source, {(first.split, first.slot)}).values()
-            self.unused.append(Unused(_DROPPED, len(same.pairs), example))
+            self.unused.append(Unused(_DROPPED, len(same.pairs), self._files[min(same.pairs)[0]][0]))
         self.images = sum(int(writer.kept_per_class(split).sum()) for split in source.catalog.counts())
         self.total = source.catalog.total()
         self._kept = {split: writer.kept_per_class(split) for split in source.catalog.counts()}
-        self._names_of_same = self._names(source, {at for pair in same.pairs for at in (pair[:2], pair[2:])})
         self._notes = source.notes
         self._held_out = {split: _names(source, writer, split) for split in self._kept if split != "train"}
 
@@ -48,16 +50,22 @@ class Overview:
         what = "the training copies are left out" if self._dropped else "--drop-duplicates leaves them out"
         for (held, other), count in self._same.across.items():
             yield f"{count:,} images of {held} are in {other} too, with the same pixels: {where}; {what}"
-        within = sum(pair.split == pair.first_split for pair in self._same.pairs)
+        within = sum(image[0] == first[0] for image, first in self._same.pairs)
         if within:
             yield f"{within:,} images have the same pixels as another one of their split: {where}"
+        if self._copies:
+            copies, other = sum(self._copies), "the others decode and scale to the same"
+            yield f"{copies:,} of {len(self._copies):,} such images are copies, byte for byte; {other}"
         if self._same.several_labels:
             yield f"{self._same.several_labels:,} images have several classes by such copies"
 
     def write(self) -> None:
         """Write the lists, the page and the sheet."""
         folder = self._writer.folder
-        same = (f"{self._names_of_same[pair[:2]]}\t{self._names_of_same[pair[2:]]}" for pair in self._same.pairs)
+        same = (
+            f"{self._files[image][0]}\t{self._files[first][0]}\tsame {'bytes' if copy else 'pixels'}"
+            for (image, first), copy in zip(self._same.pairs, self._copies, strict=True)
+        )
         unused = (f"{kind}\t{count}\t{printable(example)}" for kind, count, example in self.unused)
         for file, lines in ((DUPLICATES, same), (UNUSED, unused), (SUMMARY, self._page())):
             text = "".join(f"{line}\n" for line in lines)
@@ -66,13 +74,6 @@ class Overview:
         (folder / SHEET).write_bytes(self._sheet())
         for split, names in self._held_out.items():
             np.save(folder / f"{split}-names.npy", names)
-
-    @staticmethod
-    def _names(source: Source, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], str]:
-        """The names of images in the source, by split and number."""
-        splits = {split for split, _ in wanted}
-        numbered = ((split, slot, name) for split in splits for slot, name in enumerate(source.catalog.images(split)))
-        return {(split, slot): printable(name) for split, slot, name in numbered if (split, slot) in wanted}
 
     def _page(self) -> Iterator[str]:
         writer, names = self._writer, self._writer.class_names
@@ -118,6 +119,24 @@ class Overview:
         buffer = io.BytesIO()
         sheet.save(buffer, "PNG")
         return buffer.getvalue()
+
+
+def _files(source: Source, wanted: set[At]) -> dict[At, tuple[str, bytes]]:
+    """Names of some images in the source, and hashes of their files."""
+    found: dict[At, tuple[str, bytes]] = {}
+    if wanted:
+        with closing(source.images()) as images:
+            for image in images:
+                if (at := (image.split, image.place)) in wanted:
+                    found[at] = printable(image.name), _digest(image)
+    return found
+
+
+def _digest(image: SourceImage) -> bytes:
+    try:
+        return hashlib.blake2b(file_bytes(image.encoded)).digest()
+    except UserError:  # it has gone or changed since it was read; so it is no copy
+        return image.name.encode(errors="surrogateescape")
 
 
 def _names(source: Source, writer: PackWriter, split: str) -> npt.NDArray[np.bytes_]:

@@ -12,7 +12,7 @@
     rejected.txt       images of the source that could not be read: path, tab, reason; only where there are any
     unusual.txt        images that were converted: path, tab, what was out of the ordinary; only where there are any
     unused.txt         what else the source holds: kind, tab, number of files, tab, an example; only where there is any
-    duplicates.txt     images with the same pixels as another: path, tab, path of that; only where there are any
+    duplicates.txt     images with the same pixels as another: path, tab, path of that, tab, "same bytes" or not
     summary.md         all of this and the sizes of the classes on a page
     contact.png        some training images of each class, as the pack holds them
 

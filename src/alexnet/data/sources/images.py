@@ -10,6 +10,8 @@ and listed in the pack's `unusual.txt`, in these words:
 * an alpha channel is dropped [alpha dropped]; of an animation or a file of several pages the first image is used
   [first of several];
 * the EXIF orientation is ignored, as in published ImageNet results [EXIF orientation ignored];
+* an image whose shorter side is under a quarter of the size is enlarged [tiny]; one that is over four times as long as
+  wide loses most of its length [extreme ratio];
 * a file that was also compressed by gzip, as some of ILSVRC-2010's, is decompressed [gzip-compressed];
 * 16-bit grayscale keeps its upper 8 bits, where PIL would clip it to white [16-bit];
 * floating-point pixels from 0 to 1, else those from 0 to 255, are taken for black to white [floating-point];
@@ -93,7 +95,7 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
         suffix = name[name.rfind(".") :].lower()
         if suffix in _RAW:
             return "a camera's raw file, of which only a preview would be read; convert it"
-        data = blob if isinstance(blob, bytes) else blob.read_bytes()
+        data = file_bytes(blob)
         if not data:
             return "empty file"
         notes: list[str] = []
@@ -114,6 +116,8 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
             with Image.open(io.BytesIO(data), formats=formats) as image:
                 pixels = _rgb(image)
                 notes += _notes(image, name)
+        shorter, longer = sorted(pixels.shape[:2])
+        notes += ["tiny"] * (4 * shorter < size) + ["extreme ratio"] * (longer > 4 * shorter)
         return Converted(center_square(pixels, size), tuple(notes))
     except UnidentifiedImageError:
         return _not_identified(data, suffix)
@@ -121,6 +125,13 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
         raise  # says nothing about the image
     except Exception as error:  # PIL's decoders raise nearly anything on damaged files
         return " ".join(str(error).split()) or type(error).__name__
+
+
+def file_bytes(blob: Blob) -> bytes:
+    """The bytes of an image's file or of its pixels; none of an unreadable one. Raises `UserError` if it has gone."""
+    if isinstance(blob, bytes | Unreadable):
+        return blob if isinstance(blob, bytes) else b""
+    return blob.tobytes() if isinstance(blob, np.ndarray) else blob.read_bytes()
 
 
 @cache

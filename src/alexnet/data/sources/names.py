@@ -10,7 +10,7 @@ from unicodedata import normalize
 _IMAGES = """
     .jpg .jpeg .jpe .jfif .png .apng .webp .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm .pfm .avif .avifs .heic .heif
     .hif .jxl .jp2 .j2k .jpf .jpx .jpc .j2c .tga .icb .vda .vst .mpo .ico .cur .icns .psd .pcx .dcx .dds .blp .sgi .rgb
-    .rgba .bw .qoi .ras .fits .fit .xbm .xpm .im .msp .ftu .ftc .pcd .fli .flc .gbr .iim .pxr .spider
+    .rgba .bw .qoi .ras .fits .fit .xbm .xpm .im .imt .p7 .area .msp .ftu .ftc .pcd .fli .flc .gbr .iim .pxr .spider
     .svg .eps .wmf .emf .cr2 .cr3 .nef .arw .dng .raf .orf .rw2 .pef .srw"""
 IMAGE_SUFFIXES = frozenset(_IMAGES.split())
 """Files that claim to be images; those of the last line are always rejected, with the reason."""
@@ -106,6 +106,7 @@ def looks_like_image(head: bytes) -> bool:
 _SIGNATURES = (
     b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",
     b"8BPS\0\1", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0cJXL ", b"qoif", b"\0\0\1\0",
+    b"\x59\xa6\x6a\x95",
     *(b"P%d%c" % (form, white) for form in range(1, 7) for white in b" \n\r\t"),
 )  # fmt: skip
 _BRANDS = frozenset(b"ftyp" + brand for brand in (b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1"))
