@@ -109,3 +109,8 @@ def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's message, or the exception's type if it has no message."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def how_to_install(extra: str) -> str:
+    """Say how an optional part of the project is installed: the package index has another project of this name."""
+    return f"in the checkout, uv sync --extra {extra}, or pip install -e '.[{extra}]'"

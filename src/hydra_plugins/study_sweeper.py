@@ -189,6 +189,8 @@ class StudyLauncher(Launcher):
                 job = checked(composed, composed.hydra)
                 if job.config.study.plan:
                     plans(Path(job.config.study.plan), Path(job.config.runs)).check(job)
+                if job.config.trainer.fast_dev_run:
+                    raise UserError("trainer.fast_dev_run leaves nothing to compare; in a sweep use debug=short")
                 if Path(composed.hydra.sweep.dir, composed.hydra.sweep.subdir) != Path(job.config.runs, job.name):
                     raise UserError(
                         "hydra.sweep: a study's runs lie in runs=DIR, each in a folder of its name; give that"

@@ -127,7 +127,7 @@ def test_mistakes_with_wandb_are_one_line(
     assert "wandb login" in error_of(capsys, *workspace)
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     monkeypatch.delitem(sys.modules, "alexnet.study.report.workspace", raising=False)
-    assert "alexnet[dashboards]" in error_of(capsys, *workspace)
+    assert "--extra dashboards" in error_of(capsys, *workspace)
 
 
 def test_an_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:

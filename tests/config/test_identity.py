@@ -11,7 +11,10 @@ from alexnet.config.normal import why_idle
 from alexnet.config.schema import flatten
 from tests.config.conftest import job, leaves
 
-BESIDE = ("runs", "restart", "hardware.", "devices.", "logger.", "target.", "study.", "data.packs")
+BESIDE = (
+    *("runs", "restart", "hardware.", "devices.", "logger.", "target.", "study.", "data.packs"),
+    *(f"trainer.{name}" for name in ("fast_dev_run", "profiler", "detect_anomaly", "log_every_n_steps")),
+)
 """What says where, how or beside what a run computes: no part of its name."""
 
 
@@ -134,3 +137,8 @@ def test_a_key_at_its_default_changes_no_name_so_that_new_keys_can_be_added() ->
     older = deepcopy(tree)
     del older["data"]["val_fraction"]  # a configuration from before this key existed
     assert run_name(older) == run_name(tree)
+
+
+def test_all_images_have_one_name_and_one_batch_is_not_all() -> None:
+    names = [job(f"trainer.limit_train_batches={limit}").name for limit in ("null", "1.0", "1", "0.5")]
+    assert names[0] == names[1] == job().name and len(set(names)) == 3

@@ -117,7 +117,7 @@ def test_twenty_networks_compile_each_kernel_once_and_never_leave_it(monkeypatch
             of_lrn = {"lrn__k": 1.0 + probability, "lrn__alpha": 1e-4 / (1 + number)}
             of_net = {"pooling__size": pooling, "lrn__across_columns": across, "dropout__probability": probability}
             varied = config(scale=small, seed=10 * number, **of_lrn, **of_net)
-            net, x = AlexNet(varied, num_classes=5 + number, seed=0), torch.ones(1 + number, 3, 56, 56)
+            net, x = AlexNet(varied, num_classes=5 + number, seed=None), torch.ones(1 + number % 2, 3, 56, 56)
             net(x.contiguous(memory_format=CHANNELS_LAST)).sum().backward()
     assert norms.launches == masks.launches == 20 * 2 * 2  # two layers of each, forward and backward
     # Windows within the columns or across them: of 4 or 8 channels, forward and backward.

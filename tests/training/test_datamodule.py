@@ -1,5 +1,6 @@
 """Batches of a pack: every image once per epoch in the planned order, and evaluation counted to the last image."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -101,7 +102,8 @@ def test_batches_for_a_cpu_are_what_the_augmenter_would_make(
     pack: Pack, compose: Compose, ablation: str, threads: int
 ) -> None:
     sizes = ["scale.image_size=12", "scale.crop_size=10", "optimizer.batch_size=5"]
-    config = compose(*sizes, f"+ablation={ablation}", f"hardware.loader_threads={threads}")
+    config = compose(*sizes, f"+ablation={ablation}")
+    config = replace(config, hardware=replace(config.hardware, loader_threads=threads))
     data = PackDataModule(pack, config)
     augmenter = Augmenter(pack.statistics, data.geometry, crops=config.crops, color=config.color)
     ready, whole = training_batches(pack, config, 2), epoch_of(pack, config, 2)
@@ -160,10 +162,10 @@ def test_evaluation_sees_every_image_once_in_order(pack: Pack, config: Config) -
     assert [label for _, labels in validation for label in labels.tolist()] == [n * 3 % 5 for n in range(11)]
 
 
-def test_both_splits_are_tested_and_ten_crops_take_a_tenth_of_the_batch(pack: Pack, compose: Compose) -> None:
+def test_both_splits_are_tested_and_ten_crops_take_a_tenth_of_the_batch(pack: Pack, config: Config) -> None:
     for eval_batch_size, expected in ((4, 1), (39, 3), (256, 25)):
-        config = compose("scale.image_size=12", "scale.crop_size=10", f"hardware.eval_batch_size={eval_batch_size}")
-        data = PackDataModule(pack, config)
+        hardware = replace(config.hardware, eval_batch_size=eval_batch_size)
+        data = PackDataModule(pack, replace(config, hardware=hardware))
         assert data.evaluated == ["val", "test"]
         for name, batches in zip(data.evaluated, data.test_dataloader(), strict=True):
             sizes = [len(labels) for _, labels in batches]

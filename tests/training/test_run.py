@@ -320,3 +320,34 @@ def test_a_local_net_is_trained_checkpointed_and_evaluated(few_images: MakeJob, 
     assert result.parameters == sum(w.numel() for key, w in saved["state_dict"].items() if key.startswith("net."))
     rates = [group["lr"] for group in saved["optimizer_states"][0]["param_groups"]]
     assert sorted(set(rates)) == pytest.approx([1e-4, 2e-4])  # biases at twice the rate, after the drop too
+
+
+def test_a_try_of_a_batch_leaves_nothing_and_no_result(tiny: MakeJob, tmp_path: Path) -> None:
+    result, screen = execute(tiny("debug=fast_dev_run", "logger=csv"), tmp_path / "run")
+    assert result.status != "finished" and result.errors == {} and "nothing is kept" in screen
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_limits_count_batches_of_an_update_on_any_hardware(tiny: MakeJob, tmp_path: Path) -> None:
+    limits = ["trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.limit_test_batches=0.5"]
+    few = (*limits, "trainer.gradient_clip_val=0.1", "trainer.log_every_n_steps=1", "logger=csv")
+    halves = ("hardware.accumulate_grad_batches=2", "hardware.eval_batch_size=8")
+    (one, _), (other, _) = (execute(tiny(*few, *more), tmp_path / str(len(more))) for more in ((), halves))
+    assert one.training is not None and (one.training.epochs, one.training.steps) == (2, 4)
+    assert {split: views["center"].images for split, views in one.errors.items()} == {"val": 10, "test": 20}
+    assert epochs(tmp_path / "0")[0] == epochs(tmp_path / "2")[0] and one.identity == other.identity
+    logged = csv.DictReader((tmp_path / "0" / "csv" / "metrics.csv").read_text().splitlines())
+    assert sum(bool(row["step/train_loss"]) for row in logged) == 4
+    moved = [(state(tmp_path / name)["net.conv1.weight"]) for name in ("0", "2")]
+    assert torch.allclose(*moved, atol=1e-6)
+
+
+@pytest.mark.slow  # 2 s
+def test_training_ends_when_its_time_is_over(tiny: MakeJob, tmp_path: Path) -> None:
+    job = tiny("schedule.epochs=1000", "schedule.milestones=[]", "trainer.max_time=00:00:00:01")
+    result, _ = execute(job, tmp_path)
+    assert result.status == "finished" and result.training is not None
+    assert 1 <= result.training.epochs < 1000 and result.training.seconds < 5
+    assert result.training.images_per_second == pytest.approx(
+        result.training.steps * 15 / result.training.seconds, rel=0.1
+    )

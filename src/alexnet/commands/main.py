@@ -5,10 +5,13 @@ Training is `alexnet train`, or `python train.py` in a checkout.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeAlias
 
+from alexnet import __version__
+from alexnet.config.numerics import NUMERICS
 from alexnet.config.values import ENCODINGS, SUBSAMPLINGS
 from alexnet.errors import UserError, did_you_mean, one_line_errors
 from alexnet.runs.directory import PROBABILITIES_FILE, weights_file
@@ -21,21 +24,40 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. A user's mistake becomes one line and exit code 1."""
     given = sys.argv[1:] if arguments is None else arguments
-    if given[:1] == ["train"]:  # Hydra's command line, which argparse must not see
+    if given[:1] in (["train"], ["-sc"]):  # Hydra's command line, or its completion; argparse must not see them
         from alexnet.commands.train import main as train
 
-        train(given[1:])
+        train(given[given[0] == "train" :])
         return
-    parser = argparse.ArgumentParser(prog="alexnet", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="command")
+    if given[:1] == ["--version"]:
+        print(version())
+        return
+    with one_line_errors():
+        options = vars(parser(given[:1]).parse_args(given))
+        resolve_name(options.pop("function"))(**options)
+
+
+def parser(first: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of all commands but `train`; it refuses a `first` word that is none of them."""
+    made = argparse.ArgumentParser(prog="alexnet", description=__doc__)
+    made.add_argument("--version", action="version", help="print version, NUMERICS and revision")
+    commands = made.add_subparsers(required=True, metavar="command")
     _add_before_training(commands)
     _add_about_runs(commands)
     _add_about_networks(commands)
-    if given and not given[0].startswith("-") and given[0] not in commands.choices:
-        parser.error(f"{given[0]}: no such command{did_you_mean(given[0], commands.choices)}")
-    with one_line_errors():
-        options = vars(parser.parse_args(given))
-        resolve_name(options.pop("function"))(**options)
+    for word in first:
+        if not word.startswith("-") and word not in commands.choices:
+            made.error(f"{word}: no such command{did_you_mean(word, commands.choices)}")
+    return made
+
+
+def version() -> str:
+    """Return the version, and the revision of the checkout that the code is in."""
+    from alexnet.training.provenance import git_state
+
+    state, _ = git_state()
+    revision = "" if state is None else f", revision {state.revision or 'unknown'}{' with changes' * state.dirty}"
+    return f"alexnet {__version__}, NUMERICS {NUMERICS}{revision}"
 
 
 def _add(

@@ -139,26 +139,29 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
     directory = Path(of_hydra.runtime.output_dir)
     job = checked(config, of_hydra)
     at_once = max(at_once, max_parallel_jobs(of_hydra) or 1)
-    refused = False
+    refused, in_study = False, of_hydra.mode is RunMode.MULTIRUN
     try:
         if of_hydra.runtime.choices["hydra/launcher"] != "basic":
             check_source(of_hydra)
         if at_once == 1 and of_hydra.runtime.choices["hydra/launcher"] != "joblib":
             # Of several processes, the first alone speaks.
             console = LoggedConsole(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
-            result = _result(job, directory, of_hydra, at_once, console)
-            if of_hydra.mode is not RunMode.MULTIRUN:
+            result = do(job, directory, console, at_once=at_once, in_study=in_study)
+            if result.status != "finished":  # a trial
+                refused = True
+                return None
+            if not in_study:
                 _say_what_next(result, directory, console)
             return objective(result)
         # Many would speak at the same time.
         with open(directory / TERMINAL_LOG, "a", encoding="utf-8", opener=unlinked) as file:
-            return objective(_result(job, directory, of_hydra, at_once, Terminal(file=file, width=120)))
+            return objective(do(job, directory, Terminal(file=file, width=120), at_once=at_once, in_study=in_study))
     except KeyboardInterrupt:
         print(_interrupted(job, directory), file=sys.stderr)
         raise
     except Exception as error:
         expected = refused = isinstance(error, UserError)
-        if of_hydra.mode is RunMode.MULTIRUN:
+        if in_study:
             if not expected:
                 logging.getLogger(__name__).exception(job.command)  # into the run's log file
             text = str(error) if expected else f"{type(error).__name__}: {first_line(error)}"
@@ -203,11 +206,11 @@ def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _result(job: Job, directory: Path, of_hydra: HydraConf, at_once: int, console: Console) -> Result:
+def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_study: bool = False) -> Result:
     """Train, or show a finished run again, for which torch is not imported."""
-    if (done := finished_run(directory, job.name, job.identity, restart=job.config.restart)) is not None:
+    if (done := finished_run(directory, job.name, job.identity, restart=job.config.starts_over)) is not None:
         return show_again(done, directory, precision=job.config.hardware.precision, console=console)
-    if of_hydra.mode is not RunMode.MULTIRUN:
+    if not in_study:
         if job.config.study.plan:
             from alexnet.sweep.plan import check_in_plan
 

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, how_to_install
 from alexnet.runs.wandb_names import check_login
-from alexnet.study.comparison import compare
-from alexnet.study.report.report import collect_some
+from alexnet.study.report.report import compare_runs
 
 
 def run(paths: list[Path], *, project: str, entity: str, split: str | None, view: str) -> None:
@@ -13,8 +12,9 @@ def run(paths: list[Path], *, project: str, entity: str, split: str | None, view
     try:
         from alexnet.study.report.workspace import save
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is not installed: pip install 'alexnet[dashboards]'") from None
-    tables = compare(collect_some(paths).runs, split=split, view=view)
+        raise UserError(f"{error.name} is not installed: {how_to_install('dashboards')}") from None
+    found = compare_runs(*paths, split=split, view=view)
     check_login("online")
-    for name, address in save(tables, entity=entity, project=project).items():
+    folder = paths[0] if len(paths) == 1 else Path()
+    for name, address in save(found.tables, entity=entity, project=project, folder=folder).items():
         print(f"{name}: {address}")

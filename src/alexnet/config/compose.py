@@ -179,10 +179,10 @@ def schema_mistake(error: BaseException) -> str | None:
 def _unknown_key(key: str, name: str, owner: Any) -> str:
     """Say that a part of the schema has no such key, and which one was probably meant."""
     known = [field.name for field in fields(owner)] if is_dataclass(owner) else []
+    groups = {group: kind for group, kind in get_type_hints(Config).items() if is_dataclass(kind)}
+    if nested := [f"{group}.{name}" for group, kind in groups.items() if name in get_type_hints(kind)]:
+        return f"unknown key {key}: did you mean {' or '.join(nested)}?"
     if owner is Config:
-        groups = {group: kind for group, kind in get_type_hints(Config).items() if is_dataclass(kind)}
-        if nested := [f"{group}.{name}" for group, kind in groups.items() if name in get_type_hints(kind)]:
-            return f"unknown key {key}: did you mean {' or '.join(nested)}?"
         known += [*(folder.name for folder in CONF.iterdir() if folder.is_dir()), "ablation"]
     return f"unknown key {key}{did_you_mean(name, known, prefix=key.removesuffix(name))}"
 
@@ -193,6 +193,8 @@ _NEEDED: dict[Any, str] = {
     float: "a number",
     float | None: "a number or null",
     bool: "true or false",
+    bool | int: "true, false or a number of batches",
+    int | float | None: "a number of batches, a share such as 0.1, or null",
     str: "a text",
     str | None: "a text or null",
     list[int]: "a list such as [1,2]",

@@ -100,6 +100,11 @@ IDLE = (
         "data.encoding=raw compresses nothing",
         lambda flat: flat["data.encoding"] == "raw",
     ),
+    Idle(
+        ("trainer.gradient_clip_algorithm",),
+        "trainer.gradient_clip_val=null clips nothing",
+        lambda flat: flat["trainer.gradient_clip_val"] is None,
+    ),
     Idle(("hardware.compile_mode",), "hardware.compile=false", lambda flat: not flat.get("hardware.compile")),
 )
 
@@ -129,6 +134,9 @@ def normal_form(flat: Flat) -> Flat:
         ("within_channel_lrn.layers", 0 in (flat["within_channel_lrn.alpha"], flat["within_channel_lrn.beta"])),
     ):
         flat[layers] = [] if off else flat[layers]
+    for key in (f"trainer.limit_{part}_batches" for part in ("train", "val", "test")):
+        if isinstance(flat[key], float) and flat[key] == 1:  # all; a whole 1 is one batch
+            flat[key] = None
     flat["pretrained.reinit"] = sorted(flat["pretrained.reinit"])
     if flat["schedule.kind"] == "multistep":
         epochs = flat["schedule.epochs"]

@@ -14,7 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 
 from alexnet.config.compose import ablation_choices, schema_mistake
-from alexnet.errors import UserError, did_you_mean, first_line
+from alexnet.errors import UserError, did_you_mean, first_line, how_to_install
 
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
 """Choices of `hydra/launcher` that come with the extra `sweeps`, and so does `hydra/sweeper=optuna`."""
@@ -71,7 +71,7 @@ def _no_such_choice(path: str, options: Iterable[str]) -> str:
         choice, known = path.partition("/")[2], [*known, *ablation_choices()]
         group = "ablation"
     if (group == "hydra/launcher" and choice in LAUNCHERS) or (group, choice) == ("hydra/sweeper", "optuna"):
-        return f"{group}={choice} is not installed: uv sync --extra sweeps, or pip install -e '.[sweeps]'"
+        return f"{group}={choice} is not installed: {how_to_install('sweeps')}"
     return f"{group}={choice}: there is no such choice{did_you_mean(choice, known)}"
 
 

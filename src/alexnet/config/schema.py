@@ -110,6 +110,7 @@ class Config(Group):
     data: values.DataConfig = MISSING
     hardware: values.HardwareConfig = MISSING
     devices: values.DevicesConfig = field(default_factory=values.DevicesConfig)
+    trainer: values.TrainerConfig = field(default_factory=values.TrainerConfig)
     logger: values.LoggersConfig = field(default_factory=values.LoggersConfig)
     study: values.StudyConfig = field(default_factory=values.StudyConfig)
     target: Target = field(default_factory=Target)  # the paper's own errors, if the experiment is one of the paper's
@@ -123,6 +124,12 @@ class Config(Group):
 
     def check_relations(self) -> None:
         late = self.late_changes
+        clips_norm = self.trainer.gradient_clip_val is not None and self.trainer.gradient_clip_algorithm == "norm"
+        require(
+            not (clips_norm and self.devices.model_parallel),
+            "trainer.gradient_clip_val: no device of devices=model_parallel holds the whole gradient, whose norm is to"
+            " be clipped; choose devices=single or trainer.gradient_clip_algorithm=value",
+        )
         require(
             self.schedule.kind == "multistep" or not late.names_epochs,
             f"late_changes.of_epochs={late.of_epochs}: late changes need a schedule of fixed epochs, such as"
@@ -145,6 +152,11 @@ class Config(Group):
         wrong = problem(self.lrn.layers, layers=CIFAR_NORMALIZED)
         require(wrong is None, f"lrn.layers={self.lrn.layers} of {name}: {wrong}")
 
+    @property
+    def starts_over(self) -> bool:
+        """Whether a result from before is not to be shown again."""
+        return self.restart or bool(self.trainer.fast_dev_run)
+
     def late_epoch(self, epoch: int) -> int:
         """Return the epoch of this run that corresponds to one in `late_changes`."""
         return values.scaled_epoch(epoch, of=self.late_changes.of_epochs, to=self.schedule.epochs)
@@ -157,7 +169,10 @@ class Config(Group):
 ConfigTree = dict[str, Any]
 """A configuration as plain nested dicts, lists, numbers and strings."""
 
-NON_IDENTITY_KEYS = ("runs", "restart", "hardware", "devices", "logger", "wandb", "target", "study", "data.packs")
+NON_IDENTITY_KEYS = (
+    *("runs", "restart", "hardware", "devices", "logger", "wandb", "target", "study", "data.packs"),
+    *(f"trainer.{name}" for name in ("fast_dev_run", "profiler", "detect_anomaly", "log_every_n_steps")),
+)
 """Keys that say where or how a run computes, not what: they are no part of its identity.
 `wandb` is what checkpoints from before `logger` say."""
 

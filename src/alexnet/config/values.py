@@ -4,6 +4,7 @@
 which OmegaConf reads as structured configs. `alexnet.config.schema` puts them together.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -329,6 +330,39 @@ class DevicesConfig(Group):
 
 
 @dataclass
+class TrainerConfig(Group):
+    """Options of Lightning's trainer, under their names there. What changes no number is in `NON_IDENTITY_KEYS`."""
+
+    fast_dev_run: bool | int = limited(False, ge=0)  # so many batches of everything; nothing of it is kept
+    limit_train_batches: int | float | None = limited(None, gt=0)
+    limit_val_batches: int | float | None = limited(None, gt=0)
+    limit_test_batches: int | float | None = limited(None, gt=0)
+    """Use so many batches of `optimizer.batch_size` images, or a share of the images if it is a fraction: the same on
+    any number of devices. None and 1.0 use all."""
+    max_time: str | None = None  # DD:HH:MM:SS, after which training ends and the network is tested
+    gradient_clip_val: float | None = limited(None, gt=0)
+    gradient_clip_algorithm: str = limited("norm", choices=("norm", "value"))
+    profiler: str | None = limited(None, choices=("simple", "advanced", "pytorch"))  # profile/ in the run directory
+    detect_anomaly: bool = False
+    log_every_n_steps: int | None = limited(None, ge=1)  # the loss of single steps to the loggers; None: epochs alone
+
+    def check_relations(self) -> None:
+        for part in ("train", "val", "test"):
+            limit = getattr(self, name := f"limit_{part}_batches")
+            whole = not isinstance(limit, float) or limit <= 1
+            require(whole, f"trainer.{name}={limit}: give a whole number of batches, or a share of at most 1.0")
+        fits = self.max_time is None or re.fullmatch(r"(?=.*[1-9])\d+:\d\d:\d\d:\d\d", self.max_time)
+        require(bool(fits), f"trainer.max_time={self.max_time}: give days:hours:minutes:seconds, such as 00:08:00:00")
+
+
+def limited_images(images: int, limit: int | float | None, *, batch_size: int) -> int:
+    """Return how many of some images a limit of the trainer leaves."""
+    if limit is None:
+        return images
+    return min(images, max(1, int(limit * images)) if isinstance(limit, float) else limit * batch_size)
+
+
+@dataclass
 class StudyConfig(Group):
     """The study that a run belongs to."""
 
@@ -344,6 +378,7 @@ class WandbConfig(Group):
     mode: str | None = limited("disabled", choices=("offline", "online", "disabled"))
     project: str | None = None
     entity: str | None = None  # user or team
+    artifacts: bool = False  # the last checkpoint, the predictions and the table of errors too
 
 
 @dataclass

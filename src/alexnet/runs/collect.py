@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,20 @@ class Run:
         """Read its `first_layer.npz`."""
         return read_first_layer(self.directory, sha256=self.result.files.get(FIRST_LAYER_FILE))
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row for each split and view that was evaluated, errors in percent: for a pandas.DataFrame, say."""
+        run = {name: getattr(self.result, name) for name in ("run", "experiment", "recipe", "ablation", "seed")}
+        return [
+            {**run, "split": split, "view": view, "images": rates.images}
+            | {"top1_error": 100 * rates.top1, "top5_error": None if rates.top5 is None else 100 * rates.top5}
+            for split, views in self.result.errors.items()
+            for view, rates in views.items()
+        ]
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """Return a row for each epoch that could be read from `metrics.csv`."""
+        return [{"run": self.result.run, **asdict(epoch)} for epoch in self.metrics().epochs]
+
     def __str__(self) -> str:
         return f"{self.result.ablation} seed {self.result.seed} ({self.result.run})"
 
@@ -71,6 +85,20 @@ class Collection:
 
     runs: tuple[Run, ...]
     unreadable: tuple[str, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of all runs."""
+        return [row for run in self.runs for row in run.rows()]
+
+
+def load_run(directory: str | Path) -> Run:
+    """Read the result of a run; its other files are read when they are asked for.
+
+    Raises:
+        UserError: there is no result, or it is damaged.
+    """
+    result, intact = read_checked_result(folder := Path(directory))
+    return Run(folder, result, (folder / RESULT_FILE).stat().st_mtime, intact)
 
 
 def collect(paths: Iterable[Path]) -> Collection:
@@ -86,9 +114,7 @@ def collect(paths: Iterable[Path]) -> Collection:
         unreadable += problems
     for directory in sorted(directories):
         try:
-            result, intact = read_checked_result(directory)
-            written = (directory / RESULT_FILE).stat().st_mtime
-            runs.append(Run(directory, result, written, intact))
+            runs.append(load_run(directory))
         except UserError as error:
             unreadable.append(str(error))
     return Collection(tuple(runs), tuple(unreadable))

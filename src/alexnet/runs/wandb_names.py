@@ -6,6 +6,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import sha256
 from netrc import NetrcParseError, netrc
 from typing import Any
@@ -46,7 +47,8 @@ def destination(config: WandbConfig) -> WandbConfig:
         if given not in ENVIRONMENT_MODES:
             raise UserError(f"WANDB_MODE={given}: there is no such mode{did_you_mean(given, [*ENVIRONMENT_MODES])}")
         mode = ENVIRONMENT_MODES[given]
-    return WandbConfig(
+    return replace(
+        config,
         mode=mode,
         project=config.project or os.environ.get("WANDB_PROJECT") or PROJECT,
         entity=config.entity or os.environ.get("WANDB_ENTITY") or None,

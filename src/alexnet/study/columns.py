@@ -134,8 +134,12 @@ RUNS_COLUMNS = (
 
 def comparison_csv(tables: Iterable[ComparisonTable]) -> str:
     """Write one line for each ablation: means over seeds, intervals, p, claims, and the verdicts on them."""
-    records = (table_record(t) | row_facts(row) | _figures(row, COLUMNS) for t in tables for row in t.rows)
-    return csv_text(COMPARISON_COLUMNS, records)
+    return csv_text(COMPARISON_COLUMNS, comparison_records(tables))
+
+
+def comparison_records(tables: Iterable[ComparisonTable]) -> list[Record]:
+    """Return the lines of `comparison.csv`."""
+    return [table_record(t) | row_facts(row) | _figures(row, COLUMNS) for t in tables for row in t.rows]
 
 
 def runs_csv(tables: Iterable[ComparisonTable]) -> str:

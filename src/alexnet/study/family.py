@@ -5,7 +5,8 @@ before that are studies, which the tests simulate. Errors are in points. `docs/s
 reasons, and how well they hold.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -244,6 +245,12 @@ class Family:
         """Return what the arm `both` has beyond the sum of the deltas of `first` and `second`; 0 if effects add up."""
         weights = {0: 1.0, first: -1.0, second: -1.0, both: 1.0}
         return self.contrast([weights.get(arm, 0.0) for arm in range(len(self.arms))])
+
+
+def fewest_seeds(is_enough: Callable[[int], bool]) -> int | None:
+    """Return the fewest seeds that are enough, as any more are; None if even the most are not."""
+    place = bisect_left(SEEDS, True, key=is_enough)
+    return SEEDS[place] if place < len(SEEDS) else None
 
 
 def holm(p_values: Sequence[float] | Floats) -> Floats:

@@ -1,13 +1,12 @@
 """Power, minimum detectable effect and seeds needed, from the spread seen between runs and between images."""
 
 import math
-from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize, stats
 
-from alexnet.study.family import PRIOR_DOF, SEEDS, satterthwaite
+from alexnet.study.family import PRIOR_DOF, fewest_seeds, satterthwaite
 
 POWER = 0.8
 
@@ -61,12 +60,7 @@ def min_detectable_effect(design: Design) -> float:
 
 def seeds_needed(design: Design, delta: float) -> int | None:
     """Return the fewest seeds in every arm that find `delta`; None if even the most would not do."""
-
-    def is_enough(seeds: int) -> bool:
-        return power(design.with_seeds(seeds), delta) >= POWER
-
-    place = bisect_left(SEEDS, True, key=is_enough)  # more seeds always find more
-    return SEEDS[place] if place < len(SEEDS) else None
+    return fewest_seeds(lambda seeds: power(design.with_seeds(seeds), delta) >= POWER)
 
 
 def seeds_needed_range(design: Design, delta: float) -> tuple[int | None, int | None]:

@@ -1,6 +1,5 @@
 """What one published run of each arm may show: the interval for a number that has an error of its own."""
 
-from bisect import bisect_left
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from alexnet.study.family import CONFIDENCE, PRIOR_DOF, SEEDS, Family, Floats, Spread, dof_limit, satterthwaite
+from alexnet.study.family import CONFIDENCE, PRIOR_DOF, Family, Floats, Spread, dof_limit, fewest_seeds, satterthwaite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +62,7 @@ def seeds_to_test(spread: Spread, place: int, distance: float, **images: Any) ->
         grown = replace(spread, dof=dof, pooled_dof=np.asarray(pooled_dof))
         return bool(predict(grown, place, [seeds] * arms, **images).half < distance)
 
-    place_of_first = bisect_left(SEEDS, True, key=is_enough)  # more seeds always predict better
-    return SEEDS[place_of_first] if place_of_first < len(SEEDS) else None
+    return fewest_seeds(is_enough)
 
 
 def published_images(family: Family, of_images: ArrayLike, images: int | None) -> dict[str, Any]:

@@ -47,13 +47,13 @@ class TrainedModel:
         return self.directory.name if self.path.resolve().parent.name == CHECKPOINTS else self.path.stem
 
 
-def load_trained(path: Path, device: torch.device | None = None) -> TrainedModel:
+def load_trained(path: str | Path, device: torch.device | None = None) -> TrainedModel:
     """Load a run directory (its last checkpoint) or a file of weights; by default onto a GPU if there is one.
 
     Raises:
         UserError: there is no such file, it is damaged, or it is not a network of this program.
     """
-    file = weights_file(path)
+    file = weights_file(Path(path))
     weights = read_weights(file)
     device = device or choose_device()
     use_exact_float32()

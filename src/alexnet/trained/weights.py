@@ -19,7 +19,7 @@ from torch import Tensor
 
 from alexnet.config.compose import validate
 from alexnet.config.schema import ConfigTree
-from alexnet.errors import UserError
+from alexnet.errors import UserError, how_to_install
 from alexnet.net.halves import check_two_columns, from_columns, to_columns
 from alexnet.net.plan import layer_specs
 from alexnet.runs.directory import weights_file
@@ -127,7 +127,7 @@ def _file_digest(file: Path, _modified: int, _bytes: int) -> str:
 
 def not_installed(error: ModuleNotFoundError) -> UserError:
     """Return the error for a missing optional package."""
-    return UserError(f"{error.name} is not installed: uv sync --extra export, or pip install 'alexnet[export]'")
+    return UserError(f"{error.name} is not installed: {how_to_install('export')}")
 
 
 def safetensors_bytes(weights: Weights, layout: str) -> bytes:

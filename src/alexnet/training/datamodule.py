@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from alexnet.config.schema import Config
+from alexnet.config.values import limited_images
 from alexnet.data.batches.augment import AugmentedBatch, CropGeometry, RawBatch
 from alexnet.data.batches.augment_numba import NumbaAugmenter
 from alexnet.data.batches.loading import (
@@ -70,7 +71,7 @@ class PackDataModule(L.LightningDataModule):
         epoch, device = 0 if self.trainer is None else self.trainer.current_epoch, self._device
         plan = self.epoch_plan(epoch)
         turns = self.config.hardware.accumulate_grad_batches
-        parts = batch_parts(len(split), self.config.optimizer.batch_size, self.replica, turns=turns)
+        parts = batch_parts(self.images("train", "train"), self.config.optimizer.batch_size, self.replica, turns=turns)
         make: Callable[[slice], RawBatch | AugmentedBatch]
         if device.type == "cpu":
             make = self._augmented(plan, epoch, parts)
@@ -93,18 +94,27 @@ class PackDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> list[Loader[tuple[Tensor, Tensor]]]:
         batch_size = self.config.hardware.eval_batch_size
-        return [self._plain(name, batch_size) for name in val_splits(self.pack, self.config)]
+        return [self._plain(name, batch_size, "val") for name in val_splits(self.pack, self.config)]
 
     def test_dataloader(self) -> list[Loader[tuple[Tensor, Tensor]]]:
         batch_size = test_batch_size(self.config.hardware.eval_batch_size, self._device)
-        return [self._plain(name, batch_size) for name in self.evaluated]
+        return [self._plain(name, batch_size, "test") for name in self.evaluated]
 
-    def _plain(self, name: str, batch_size: int) -> Loader[tuple[Tensor, Tensor]]:
+    def _plain(self, name: str, batch_size: int, stage: str) -> Loader[tuple[Tensor, Tensor]]:
         split = self.pack.splits[name]
-        parts = batch_parts(len(split), batch_size, self.replica)
+        parts = batch_parts(self.images(name, stage), batch_size, self.replica)
         if (resident := self._resident(name)) is not None:
             return self._loader(name, resident.evaluation, parts, threads=1)
         return self._loader(name, EvalBatches(Reader(split, self._device, self._decoder)), parts)
+
+    def images(self, split: str, stage: str) -> int:
+        """Return how many images of a split the stage `train`, `val` or `test` uses.
+
+        Lightning's own limits would count batches of the hardware's size, and leave a loader within its epoch, where a
+        resumed run would continue.
+        """
+        limit = getattr(self.config.trainer, f"limit_{stage}_batches")
+        return limited_images(len(self.pack.splits.get(split, ())), limit, batch_size=self.config.optimizer.batch_size)
 
     def _resident(self, name: str) -> Resident | None:
         """Return a split in the GPU's memory, if it is small enough to stay there."""

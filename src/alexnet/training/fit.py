@@ -8,6 +8,7 @@ from pathlib import Path
 
 import lightning as L
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from rich.console import Console
 
 from alexnet.config.job import Job
@@ -19,7 +20,7 @@ from alexnet.errors import UserError
 from alexnet.evaluation.collect import error_rates, first_layer
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import layer_specs
-from alexnet.runs.directory import previous_checkpoint
+from alexnet.runs.directory import PROFILE, previous_checkpoint
 from alexnet.runs.first_layer import write_first_layer
 from alexnet.runs.plan import read_plan
 from alexnet.runs.predictions import write_predictions, write_probabilities
@@ -46,6 +47,11 @@ from alexnet.training.provenance import device_name, environment
 from alexnet.training.watchdog import Watchdog
 from alexnet.training.world import DistributedContext, all_gather_objects, check_gpus, detect
 
+PROFILERS: dict[str, type[Profiler]] = {
+    "simple": SimpleProfiler,
+    "advanced": AdvancedProfiler,
+    "pytorch": PyTorchProfiler,
+}
 EMULATED = (
     "note: this device emulates bfloat16, which is slower than float32; hardware.precision=auto takes it only where"
     " it is computed"
@@ -139,7 +145,7 @@ def train_and_test(
         console.print(f"note: the quota of this container is {quota:g} of a processor", highlight=False)
     with one_line_if_out_of_memory(trainer, module):
         trainer.fit(module, data, ckpt_path=checkpoint)
-        result = replace(result, training=training_facts(history, len(pack.splits["train"])))
+        result = replace(result, training=training_facts(history))
         trainer.test(module, data, verbose=False)
     module.predictions.merge(all_gather_objects(module.predictions.on_host()))
     predictions = module.predictions.collect(data.evaluated)
@@ -162,7 +168,8 @@ def _trainer(
     loggers: Sequence[Logger],
     console: Console,
 ) -> L.Trainer:
-    hardware = job.config.hardware
+    hardware, options = job.config.hardware, job.config.trainer
+    kept = [] if options.fast_dev_run else checkpoint_callbacks(directory, history)
     live = hardware.progress_bar and console.is_terminal and not console.is_dumb_terminal
     return L.Trainer(
         **trainer_options(hardware, world, WholeCheckpoints(directory)),
@@ -175,8 +182,14 @@ def _trainer(
             RunDisplay(console, history, live=live),
             Preemption(directory),
             Watchdog(directory),
-            *checkpoint_callbacks(directory, history),
+            *kept,
         ],
+        fast_dev_run=options.fast_dev_run,
+        max_time=options.max_time,
+        gradient_clip_val=options.gradient_clip_val,
+        gradient_clip_algorithm=options.gradient_clip_algorithm,
+        profiler=PROFILERS[options.profiler](directory / PROFILE, "profile") if options.profiler else None,
+        detect_anomaly=options.detect_anomaly,
         enable_progress_bar=False,  # `RunDisplay` shows one line for the whole run
         enable_model_summary=False,
         use_distributed_sampler=False,  # every process plans and loads its own part of the batches
@@ -195,7 +208,7 @@ def _headline(result: Result, directory: Path) -> str:
     unknown = result.git.problem if result.git else None
     problem = f"note: the revision of the code is unknown: {unknown}\n" if unknown else ""
     return (
-        f"{problem}{result.ablation}, seed {result.seed}: {result.parameters:,} parameters, {result.device}\n{start}"
+        f"{problem}{result.ablation}, seed {result.seed}: {result.parameters:,} parameters\n{result.device}\n{start}"
         f"{result.data.name}: {result.data.classes:,} classes, {images} images\n"
         f"-> {directory}"
     )

@@ -61,6 +61,10 @@ class History(L.Callback):
         self._images = pl_module.images_before(batch_idx + 1)
         if trainer.is_last_batch:
             synchronize(pl_module.device)  # an epoch is over when its kernels are, not when they are queued
+        every = pl_module.config.trainer.log_every_n_steps
+        if every and trainer.global_step % every == 0 and (batch_idx + 1) % pl_module.turns == 0:
+            for logger in trainer.loggers:
+                logger.log_metrics({"step/train_loss": float(outputs["loss"])}, step=trainer.global_step - 1)
         self._training_seconds = time.perf_counter() - self._started
 
     @property

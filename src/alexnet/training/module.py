@@ -10,6 +10,7 @@ from torchmetrics import Metric
 
 from alexnet.config.numerics import NUMERICS
 from alexnet.config.schema import Config, ConfigTree
+from alexnet.config.values import limited_images
 from alexnet.data.batches.augment import AugmentedBatch, Augmenter, CropGeometry, RawBatch
 from alexnet.data.batches.loading import test_splits, val_splits
 from alexnet.data.pack.pack import Pack
@@ -38,7 +39,9 @@ class AlexNetModule(L.LightningModule):
         self.counts = True
         """Whether this process counts what the network says."""
         self.turns = config.hardware.accumulate_grad_batches
-        self.training_images = len(pack.splits["train"])
+        self.training_images = limited_images(
+            len(pack.splits["train"]), config.trainer.limit_train_batches, batch_size=config.optimizer.batch_size
+        )
         self.description = {
             "config": tree,
             "class_names": pack.class_names,

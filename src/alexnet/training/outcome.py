@@ -65,13 +65,13 @@ def initial_result(job: Job, directory: Path, pack: Pack, git: GitState | None) 
     )
 
 
-def training_facts(history: History, images: int) -> TrainingFacts:
+def training_facts(history: History) -> TrainingFacts:
     records = history.records
     seconds = sum(record.seconds for record in records)
     return TrainingFacts(
         epochs=len(records),
         steps=records[-1].step,
         seconds=seconds,
-        images_per_second=images * len(records) / seconds,
+        images_per_second=sum(record.images_per_second * record.seconds for record in records) / seconds,
         rate_drops=tuple(LrDrop(epoch=first.epoch, rate=first.rate) for first in lr_drops(records)),
     )

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -26,6 +27,8 @@ from alexnet.training.provenance import git_state, write_provenance
 from alexnet.training.ranks import run_in_ranks
 from alexnet.training.world import DistributedContext, detect, requested_world_size
 
+TRIED_OUT = "trainer.fast_dev_run: training, validation and testing ran; nothing is kept"
+
 
 def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Result:
     """Train and evaluate one job in its run directory, continuing where an earlier attempt stopped.
@@ -42,6 +45,8 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
     if (done := _finished(job, directory)) is not None:
         return show_again(done, directory, precision=job.config.hardware.precision, console=console)
     pack = preflight(job)
+    if job.config.trainer.fast_dev_run:
+        return _tried_out(job, pack, world, at_once, console)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / LOCK_FILE, str(directory)):
         done = _finished(job, directory)  # by another process in the meantime
@@ -63,8 +68,21 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
         return read_result(directory)
 
 
+def _tried_out(job: Job, pack: Pack, world: DistributedContext, at_once: int, console: Console) -> Result:
+    """Do some batches of everything, of which nothing is kept; the result says so, and is no finished one."""
+    with TemporaryDirectory() as folder:
+        directory = Path(folder)
+        result = replace(initial_result(job, directory, pack, git_state()[0]), message=TRIED_OUT)
+        if world.size > 1 or (processes := requested_world_size(job.config)) == 1:
+            train_and_test(job, directory, pack, world, result, loggers=[], console=console)
+        else:
+            run_in_ranks(partial(_run_rank, job, directory, at_once), directory, processes, console=console)
+    console.print(TRIED_OUT)
+    return result
+
+
 def _finished(job: Job, directory: Path) -> Result | None:
-    return finished_run(directory, job.name, job.identity, restart=job.config.restart)
+    return finished_run(directory, job.name, job.identity, restart=job.config.starts_over)
 
 
 def _run_rank(job: Job, directory: Path, at_once: int, console: Console) -> None:
@@ -76,7 +94,7 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
     """Compute the result in every process of a run; the first alone writes."""
     git, patch = git_state()
     result = initial_result(job, directory, pack, git)
-    if not world.is_rank_zero:
+    if not world.is_rank_zero or job.config.trainer.fast_dev_run:
         return train_and_test(job, directory, pack, world, result, loggers=[], console=console)
     replace_file(directory / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(job.tree)).encode())
     result.write(directory)
@@ -90,7 +108,7 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
         raise
     finally:
         result.write(directory)
-        tracking.finish(loggers, result, directory, console)
+        tracking.finish(loggers, result, directory, console, artifacts=job.config.logger.wandb.artifacts)
     console.print(result_table(result))
     return result
 

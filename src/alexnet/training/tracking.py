@@ -12,8 +12,9 @@ from rich.console import Console
 
 from alexnet.config.job import Job, ablation_name
 from alexnet.config.values import WandbConfig
-from alexnet.errors import first_line
-from alexnet.runs.directory import CSV_LOG, TENSORBOARD, WANDB
+from alexnet.errors import first_line, how_to_install
+from alexnet.runs.collect import Run, load_run
+from alexnet.runs.directory import CSV_LOG, PREDICTIONS_FILE, TENSORBOARD, WANDB
 from alexnet.runs.result import BASELINE, Result
 from alexnet.runs.wandb_names import TRAINING, client, destination, group_name, tags, why_not_online
 
@@ -37,7 +38,7 @@ def start(job: Job, directory: Path, console: Console) -> list[Logger]:
             loggers.append(TensorBoardLogger(directory, name="", version=TENSORBOARD))
         except ModuleNotFoundError:
             _say(
-                "logger=tensorboard: the package is not installed; the run goes on without: pip install tensorboard",
+                f"logger=tensorboard is not installed, the run continues without it: {how_to_install('tensorboard')}",
                 console,
             )
     to = destination(chosen.wandb)
@@ -67,7 +68,9 @@ def _wandb(job: Job, directory: Path, to: WandbConfig, console: Console) -> Wand
         )
     for metric in ("train/*", "train_set/*", "val/*", "rate", "seconds", "images_per_second", "waiting_percent"):
         run.define_metric(metric, step_metric="epoch")
-    return WandbLogger(experiment=run)
+    for metric in ("val/top1_error", "val/top5_error", "val/loss", "train/loss"):
+        run.define_metric(metric, step_metric="epoch", summary="min,last")
+    return WandbLogger(experiment=run, log_model=to.artifacts)
 
 
 def _init(job: Job, directory: Path, to: WandbConfig) -> Any:
@@ -114,10 +117,13 @@ def _init(job: Job, directory: Path, to: WandbConfig) -> Any:
     )
 
 
-def finish(loggers: Sequence[Logger], result: Result, directory: Path, console: Console) -> None:
+def finish(
+    loggers: Sequence[Logger], result: Result, directory: Path, console: Console, *, artifacts: bool = False
+) -> None:
     """Put the final errors, in percent, into the summary of the W&B run and close the loggers.
 
-    Without the closing, the next job of a sweep would log into this run.
+    Without the closing, the next job of a sweep would log into this run. With `artifacts`, W&B gets the predictions and
+    the table of errors, too.
     """
     summary = {
         f"{split}/{view}/{name}_error": 100 * value
@@ -132,10 +138,21 @@ def finish(loggers: Sequence[Logger], result: Result, directory: Path, console: 
             if isinstance(logger, WandbLogger):
                 run = logger.experiment
                 run.summary.update({**summary, "status": result.status, "parameters": result.parameters})
+                if artifacts and result.status == "finished":
+                    run.log_artifact(_evaluation(load_run(directory)))
                 run.finish(exit_code=0 if result.status == "finished" else 1)
         except Exception as error:
             text = f"{type(logger).__name__}: not everything was sent ({type(error).__name__}: {first_line(error)})"
             _say(f"{text}; wandb sync {directory / WANDB}/run-* sends it", console)
+
+
+def _evaluation(run: Run) -> Any:
+    """Make the artifact of a run's predictions, with the table of its errors."""
+    wandb, rows = client(), run.rows()
+    artifact = wandb.Artifact(f"evaluation-{run.directory.name}", "evaluation", metadata={"run": run.result.run})
+    artifact.add(wandb.Table(columns=[*rows[0]], data=[[*row.values()] for row in rows]), "errors")
+    artifact.add_file(str(run.directory / PREDICTIONS_FILE))
+    return artifact
 
 
 def _offline(to: WandbConfig, reason: str, directory: Path, console: Console) -> WandbConfig:

@@ -18,7 +18,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 from alexnet.config.values import WandbConfig
 from alexnet.study.comparison import compare
 from alexnet.study.report.dashboard import run_id
-from alexnet.study.report.report import FILES, collect_some, report
+from alexnet.study.report.report import FILES, load_runs, report
 from tests.offline_runs import config, exit_codes, media, records, run_record, summary, table
 from tests.study.made_up import predictions, result, save, study, unfinished
 
@@ -126,7 +126,7 @@ def test_the_report_s_files_are_there_whatever_becomes_of_the_originals(logged: 
 
 def test_a_repeated_comparison_is_the_same_run_and_another_is_another(tmp_path: Path) -> None:
     def identity(folder: Path, view: str = "ten_crop") -> str:
-        (group,) = compare(collect_some([folder]).runs, split=None, view=view)
+        (group,) = compare(load_runs(folder).runs, split=None, view=view)
         return run_id(group)
 
     one = save(tmp_path, unfinished(result("no_lrn"), "failed", "no"))

@@ -3,11 +3,13 @@
 import csv
 import io
 import re
+import resource
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -97,10 +99,8 @@ def test_unfinished_and_damaged_runs_are_shown(tmp_path: Path) -> None:
         (save(tmp_path, result(seed=seed), predictions(300, 100)) / RESULT_FILE).write_text("{")
     text = printed(tmp_path, width=1000)
     assert "no_color seed 0 (shapes-no_color-seed0-1a2b): failed: loss [inf] is not a number\n" in text
-    last = text.splitlines()[-1]
-    assert last.startswith("Warning: 2 unreadable runs were skipped: ")
-    assert "seed7" in last
-    assert "seed8" in last
+    (warning,) = (line for line in text.splitlines() if line.startswith("Warning: 2 unreadable runs were skipped: "))
+    assert "seed7" in warning and "seed8" in warning
     assert "2 unreadable runs were skipped" in (tmp_path / "comparison.md").read_text()
 
 
@@ -242,3 +242,21 @@ def test_a_report_without_any_usable_run_says_why(tmp_path: Path) -> None:
     assert "predictions.npz: missing" in printed(tmp_path, width=1000)
     for name in ("comparison.md", "comparison.html"):
         assert "predictions.npz: missing" in (tmp_path / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow  # half a minute of a core, most of it to make the runs
+def test_report_on_100_runs_of_50_000_images_is_quick_and_small(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for arm in range(20):
+        for seed in range(5):
+            one = replace(result("baseline", seed), ablation=f"arm{arm:02}" if arm else "baseline", run=f"{arm}-{seed}")
+            wrong = 20_000 + 100 * arm + int(rng.integers(100))
+            save(tmp_path / "runs", one, predictions(wrong, 9_000, images=50_000, first=int(rng.integers(500))))
+    code = "from alexnet.commands.main import main; main()"
+    command = [sys.executable, "-c", code, "report", str(tmp_path / "runs")]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "arm19" in (tmp_path / "runs" / FILES[0]).read_text()
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 20
+    assert after.ru_maxrss < 1_000_000  # KiB, of the largest child

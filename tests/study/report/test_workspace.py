@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from wandb_workspaces.reports.v2.interface import Report
+from wandb_workspaces.workspaces import Workspace
 
 from alexnet.errors import UserError
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.report.dashboard import summary
-from alexnet.study.report.report import collect_some
+from alexnet.study.report.report import load_runs
 from alexnet.study.report.workspace import report_of, save, workspace_of
 from tests.study.made_up import study
 
@@ -18,7 +21,7 @@ from tests.study.made_up import study
 @pytest.fixture(scope="module")
 def groups(tmp_path_factory: pytest.TempPathFactory) -> Sequence[ComparisonTable]:
     folder = study(tmp_path_factory.mktemp("study"), seeds=2)
-    return compare(collect_some([folder]).runs, split=None, view="ten_crop")
+    return compare(load_runs(folder).runs, split=None, view="ten_crop")
 
 
 def panels_by_section(groups: Sequence[ComparisonTable]) -> dict[str, list[dict[str, Any]]]:
@@ -74,20 +77,31 @@ def test_the_report_has_deltas_curves_and_the_table(groups: Sequence[ComparisonT
     json.dumps(blocks)
 
 
-def test_a_refusal_is_one_line(groups: Sequence[ComparisonTable], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_is_one_line(
+    groups: Sequence[ComparisonTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(_: object) -> None:
         raise ValueError("no such project\nat line 7")
 
     monkeypatch.setattr("wandb_workspaces.workspaces.Workspace.save", refuse)
     with pytest.raises(UserError, match=r"W&B did not save it in lab/ablations: ValueError: no such project$"):
-        save(groups, entity="lab", project="ablations")
+        save(groups, entity="lab", project="ablations", folder=tmp_path)
 
 
-def test_both_addresses_are_returned(groups: Sequence[ComparisonTable], monkeypatch: pytest.MonkeyPatch) -> None:
-    def saved(view: object) -> SimpleNamespace:
-        return SimpleNamespace(url=f"https://example.org/{type(view).__name__}")
-
-    monkeypatch.setattr("wandb_workspaces.workspaces.Workspace.save", saved)
-    monkeypatch.setattr("wandb_workspaces.reports.v2.interface.Report.save", saved)
-    addresses = save(groups, entity="lab", project="ablations")
-    assert addresses == {"workspace": "https://example.org/Workspace", "report": "https://example.org/Report"}
+def test_a_second_call_edits_what_the_first_has_saved(
+    groups: Sequence[ComparisonTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = []
+    for path, kind in (("workspaces.Workspace", Workspace), ("reports.v2.interface.Report", Report)):
+        address = f"https://example.org/lab/ablations/{kind.__name__}"
+        first, second = (SimpleNamespace(url=address) for _ in range(2))
+        second.save = lambda saved=second: saved
+        monkeypatch.setattr(f"wandb_workspaces.{path}.save", lambda _, saved=first: saved)
+        monkeypatch.setattr(f"wandb_workspaces.{path}.from_url", lambda _, saved=second: saved)
+        contents.append(second)
+    addresses = save(groups, entity="lab", project="ablations", folder=tmp_path)
+    assert addresses == {name: f"https://example.org/lab/ablations/{name.title()}" for name in ("workspace", "report")}
+    assert not any(hasattr(second, "sections") or hasattr(second, "blocks") for second in contents)
+    assert save(groups, entity="lab", project="ablations", folder=tmp_path) == addresses
+    workspace, report = contents
+    assert [section.name for section in workspace.sections][-1] == "Tables and report" and len(report.blocks) > 5

@@ -31,10 +31,10 @@ _BATCH = 32  # images that a thread converts at a time
 
 
 def prepare(
-    source: Path,
-    pack: Path,
+    source: str | Path,
+    pack: str | Path,
     *,
-    size: int,
+    size: int = 256,
     splits: Mapping[str, str] | None = None,
     drop_duplicates: bool = False,
     val_fraction: float = 0.1,
@@ -59,6 +59,7 @@ def prepare(
     Raises:
         UserError: the source or the target cannot be used.
     """
+    source, pack = Path(source), Path(pack)
     _check_arguments(source, pack, size, val_fraction, test_fraction, encoding, workers)
     threads, start = workers or available_cpus(), time.perf_counter()
     say = partial(print_status, show=show_progress)

@@ -38,6 +38,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from alexnet.data.jpeg import MAX_PIXELS, decode_photograph
 from alexnet.data.sources.resample import center_square
 from alexnet.data.sources.tars import FileRange, Unreadable
+from alexnet.errors import how_to_install
 
 Blob = Path | FileRange | bytes | Unreadable | npt.NDArray[np.uint8]
 """An encoded image in a file, in an archive or in memory, or its pixels, uint8 [H, W, 3], or none."""
@@ -150,7 +151,7 @@ def _formats() -> list[str]:
 def _not_identified(data: bytes, suffix: str) -> str:
     for plugin, beginnings in _PLUGINS.items():
         if data.startswith(beginnings) or data[4:12].startswith(beginnings):
-            return f"{plugin} does not read it, or is not installed: pip install 'alexnet[formats]'"
+            return f"{plugin} does not read it, or is not installed: {how_to_install('formats')}"
     return "a vector drawing; convert it" if suffix in _VECTOR else "not an image"
 
 

@@ -15,7 +15,7 @@ from alexnet.data.sources.catalog import IN_FOLDER, File
 from alexnet.data.sources.file_tree import Entry, FileTree
 from alexnet.data.sources.numbering import Place, number_classes
 from alexnet.data.sources.tars import Unreadable
-from alexnet.errors import UserError
+from alexnet.errors import UserError, how_to_install
 
 FILES = ".parquet files"
 _READ = "parquet files, whose rows are images"
@@ -83,7 +83,7 @@ class Tables:
             from pyarrow import ArrowException
             from pyarrow.parquet import ParquetFile
         except ImportError:
-            what = "parquet files need pyarrow: pip install 'alexnet[parquet]'"
+            what = f"parquet files need pyarrow: {how_to_install('parquet')}"
             raise UserError(f"{self._tree.path / file.name}: {what}") from None
         try:
             with ParquetFile(self._tree.path / file.name) as table:

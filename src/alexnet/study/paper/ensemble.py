@@ -13,9 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from alexnet.errors import UserError, printable
@@ -117,6 +115,9 @@ def report_ensemble(
     lines = [_difference(names, one, measure) for one in ensembles for measure in measures]
     if len(measures) < len(MEASURES):
         lines.append(FEW_CLASSES)
+    table = markdown_table(head, [(escape_markdown(name), *cells) for name, *cells in rows])
+    differences = "\n".join(f"- {escape_markdown(line)}" for line in lines)
+    text = f"# Ensemble\n\n{title}.\n\n{table}\n\n{differences}\n\n{MEANING}\n"
     if output is not None:
         facts = {
             "nets": names,
@@ -128,19 +129,10 @@ def report_ensemble(
             "ensembles": ensembles,
         }
         write_file(output / JSON_FILE, json.dumps(facts, indent=2, default=asdict) + "\n")
-        table = markdown_table(head, [(escape_markdown(name), *cells) for name, *cells in rows])
-        differences = "\n".join(f"- {escape_markdown(line)}" for line in lines)
-        text = f"# Ensemble\n\n{title}.\n\n{table}\n\n{differences}\n\n{MEANING}\n"
         write_file(output / MARKDOWN_FILE, text)
-    printed = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    for place, header in enumerate(head):
-        printed.add_column(header, justify="right" if place else "left", overflow="fold")
-    for place, row in enumerate(rows):
-        printed.add_row(*(Text(printable(cell)) for cell in row), style="bold" if place >= len(nets) else "")
-    console.print(Text(title, style="bold"))
-    console.print(printed)
-    for line in [*lines, MEANING, *([] if len(ensembles) > 1 else [NO_WEIGHTS])]:
-        console.print(Text(printable(line)), soft_wrap=True)
+    console.print(Text(printable(text, lines=True)), soft_wrap=True)
+    if len(ensembles) == 1:
+        console.print(Text(NO_WEIGHTS), soft_wrap=True)
     if output is not None:
         console.print(Text(f"Written to {output}: {JSON_FILE}, {MARKDOWN_FILE}"), soft_wrap=True)
 

@@ -1,7 +1,9 @@
 """From run directories to the comparison: in the terminal, as CSV, Markdown and HTML, and as a figure."""
 
+import io
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich import box
@@ -12,15 +14,16 @@ from rich.text import Text
 from alexnet.config.values import WandbConfig
 from alexnet.errors import UserError, printable
 from alexnet.files import write_file
-from alexnet.runs.collect import Collection, collect
+from alexnet.runs.collect import Collection, Run, collect
 from alexnet.runs.wandb_names import destination
 from alexnet.study.charts.deltas import CHART_FILE, comparison_figure
-from alexnet.study.columns import SHOWN_COLUMNS, comparison_csv, runs_csv
+from alexnet.study.columns import SHOWN_COLUMNS, comparison_csv, comparison_records, runs_csv
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.report.dashboard import publish
 from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, explanation, markdown, page
 from alexnet.study.wording import (
     MEASURE_NAMES,
+    Record,
     remarks,
     section,
     shown_seeds,
@@ -28,6 +31,7 @@ from alexnet.study.wording import (
     title,
     unreadable_line,
 )
+from alexnet.terminal import Terminal
 
 COMPARISON_FILE, RUNS_FILE = "comparison.csv", "comparison_runs.csv"
 FILES = (COMPARISON_FILE, RUNS_FILE, MARKDOWN_FILE, PAGE_FILE, CHART_FILE)
@@ -35,8 +39,54 @@ SHOWN = ("error", "delta", "low", "holm_p", "paper", "direction", "size")
 """Columns that fit a wide terminal; the files have all."""
 WIDE = 96
 """Characters from which the table has room for `SHOWN`, and for one more space between columns."""
+NOTEBOOK = 120
+"""Characters of a line in a notebook."""
 NARROWEST = 80
 """Characters below which a number would not fit on its line; a narrower terminal gets lines of this width."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Tables of ablations with their baselines, and the runs that they are made of."""
+
+    tables: tuple[ComparisonTable, ...]
+    found: Collection
+
+    def rows(self) -> list[Record]:
+        """Return the lines of `comparison.csv`, one for each ablation: for a pandas.DataFrame, say."""
+        return comparison_records(self.tables)
+
+    def print(self, console: Console) -> None:
+        """Print the tables with their remarks."""
+        for table in self.tables:
+            print_table(table, console)
+            console.print()
+        if warning := unreadable_line(self.found.unreadable):
+            console.print(Text(printable(warning), style="red"))
+
+    def __str__(self) -> str:
+        console = Terminal(file=io.StringIO(), width=NOTEBOOK, record=True)
+        self.print(console)
+        return console.export_text()
+
+    def _repr_html_(self) -> str:
+        console = Terminal(file=io.StringIO(), width=NOTEBOOK, record=True)
+        self.print(console)
+        return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+
+
+def compare_runs(*runs: Run | str | Path, split: str | None = None, view: str = "ten_crop") -> Comparison:
+    """Compare runs, each ablation with its baseline; paths are run directories, or folders of them.
+
+    `split` None is `test` if the runs have it, else `val`.
+
+    Raises:
+        UserError: no run can be read, or none has the split and view.
+    """
+    paths = [one for one in runs if not isinstance(one, Run)]
+    read = load_runs(*paths) if paths else Collection((), ())
+    found = replace(read, runs=(*(one for one in runs if isinstance(one, Run)), *read.runs))
+    return Comparison(tuple(compare(found.runs, split=split, view=view)), found)
 
 
 def report(
@@ -56,8 +106,8 @@ def report(
     Raises:
         UserError: no run can be read, none has the split and view, or `output` is not writable.
     """
-    found = collect_some(paths)
-    tables = compare(found.runs, split=split, view=view)
+    comparison = compare_runs(*paths, split=split, view=view)
+    tables, found = comparison.tables, comparison.found
     folder = output or Path(os.path.commonpath([run.directory.parent for run in found.runs]))
     texts = {
         COMPARISON_FILE: comparison_csv(tables),
@@ -68,23 +118,19 @@ def report(
     }
     for name, text in texts.items():
         write_file(folder / name, text)
-    for table in tables:
-        print_table(table, console)
-        console.print()
+    comparison.print(console)
     console.print(Text(f"Written to {folder}: {', '.join(FILES)}"), soft_wrap=True)
-    if warning := unreadable_line(found.unreadable):
-        console.print(Text(printable(warning), style="red"))
     if wandb is not None and (to := destination(wandb)).mode != "disabled":
         publish(tables, [folder / name for name in FILES], to, console)
 
 
-def collect_some(paths: Sequence[Path]) -> Collection:
-    """Read the runs at or below `paths`.
+def load_runs(*paths: str | Path) -> Collection:
+    """Read the runs at or below `paths`, and list those that cannot be read.
 
     Raises:
         UserError: no run can be read.
     """
-    found = collect(paths)
+    found = collect(map(Path, paths))
     if not found.runs:
         raise UserError(unreadable_line(found.unreadable) or "no runs")
     return found

@@ -4,7 +4,10 @@ The two `*_of` functions build without the network; `save` sends what they build
 refer to keys that the training runs and the comparison run log (`docs/wandb.md`).
 """
 
+import json
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from wandb_workspaces import expr
@@ -12,6 +15,7 @@ from wandb_workspaces import workspaces as ws
 from wandb_workspaces.reports.v2 import interface as wr
 
 from alexnet.errors import UserError, first_line
+from alexnet.files import write_file
 from alexnet.runs.wandb_names import COMPARISON, TRAINING, group_name
 from alexnet.study.comparison import ComparisonTable
 from alexnet.study.pairing import MEASURES
@@ -34,6 +38,12 @@ CURVES = {
     "Rate and speed": {"rate": "Learning rate", "images_per_second": "Training images per second"},
 }
 """Section -> history key -> title of the panel."""
+CONTENT = {
+    ws.Workspace: ("sections", "settings", "runset_settings"),
+    wr.Report: ("blocks", "title", "width"),
+}
+ADDRESSES_FILE = "wandb_views.json"
+"""In the folder of the runs: where the workspace and the report are."""
 LOG_SCALE = ("rate",)
 BY_ABLATION: dict[str, Any] = {
     "groupby": wr.Config("ablation"),
@@ -44,19 +54,36 @@ BY_ABLATION: dict[str, Any] = {
 """Panels show the mean over seeds and the range between them."""
 
 
-def save(tables: Sequence[ComparisonTable], *, entity: str, project: str) -> dict[str, str]:
-    """Save both on the server as new views and return their addresses.
+def save(tables: Sequence[ComparisonTable], *, entity: str, project: str, folder: Path) -> dict[str, str]:
+    """Save both on the server and return their addresses, which `folder` keeps: the next call edits the same two.
 
     Raises:
         UserError: W&B refuses or is not reached.
     """
-    workspace = workspace_of(tables, entity=entity, project=project)
-    report = report_of(tables, entity=entity, project=project)
+    made: dict[str, Any] = {
+        "workspace": workspace_of(tables, entity=entity, project=project),
+        "report": report_of(tables, entity=entity, project=project),
+    }
+    file = folder / ADDRESSES_FILE
     try:
-        return {"workspace": workspace.save().url, "report": report.save().url}
+        before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        addresses = {name: _in_place(view, before.get(name), f"/{entity}/{project}/") for name, view in made.items()}
+        write_file(file, json.dumps(addresses, indent=2) + "\n")
     except Exception as error:  # of many libraries: the network's, the server's, W&B's own
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(f"W&B did not save it in {entity}/{project}: {reason}") from error
+    return addresses
+
+
+def _in_place(made: Any, address: str | None, project: str) -> str:
+    """Save a view as the content of the one at an address of this project, or as a new one if it is not there."""
+    saved = made
+    if address and project in address:
+        with suppress(Exception):  # deleted, or of another server
+            saved = type(made).from_url(address)
+            for field in CONTENT[type(made)]:
+                setattr(saved, field, getattr(made, field))
+    return str(saved.save().url)
 
 
 def workspace_of(tables: Sequence[ComparisonTable], *, entity: str, project: str) -> ws.Workspace:
