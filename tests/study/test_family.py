@@ -153,7 +153,7 @@ def test_seeds_that_agree_by_chance_vary_as_the_test_set_makes_them() -> None:
 
 def test_holm_is_statsmodels() -> None:
     rng = np.random.default_rng(1)
-    for tests in range(1, 9):
+    for tests in (1, 3, 8):  # its function collects garbage each time
         p = rng.random(tests).round(1) * rng.choice([0.01, 1], tests)
         assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 

@@ -19,14 +19,14 @@ from alexnet.config.job import Job
 from alexnet.config.schema import Config
 from alexnet.data.pack.pack import Pack
 from alexnet.data.threads import available_cpus
-from alexnet.devices import synchronize
+from alexnet.devices import choose_device, synchronize
 from alexnet.errors import first_line
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
 from alexnet.runs.wording import shown_time
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning
-from alexnet.training.hardware import configure_process, trainer_options, uses_gpu
+from alexnet.training.hardware import configure_process, trainer_options
 from alexnet.training.module import AlexNetModule
 from alexnet.training.world import SINGLE_PROCESS, requested_world_size
 
@@ -94,7 +94,8 @@ def runs_at_once(configs: Sequence[Config]) -> int:
     """
     if (chosen := configs[0].study.runs_at_once) is not None:
         return min(chosen, len(configs))
-    if any(requested_world_size(one) > 1 or uses_gpu(one.hardware) for one in configs):
+    on_cpus = all(choose_device(one.hardware.accelerator).type == "cpu" for one in configs)
+    if not on_cpus or any(requested_world_size(one) > 1 for one in configs):
         return 1
     threads = max(one.hardware.threads or 1 for one in configs)
     return max(1, min(len(configs), available_cpus() // threads))

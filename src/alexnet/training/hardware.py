@@ -75,11 +75,6 @@ def precision(hardware: HardwareConfig) -> str:
     return "bf16-mixed" if multiplies_bfloat16(choose_device(hardware.accelerator)) else "32-true"
 
 
-def uses_gpu(hardware: HardwareConfig) -> bool:
-    """Return whether the network of a run is on a GPU."""
-    return choose_device(hardware.accelerator).type != "cpu"
-
-
 def check_decoder(config: Config) -> None:
     """Refuse `data.decoder=nvjpeg` without a GPU; a `UserError`."""
     if config.data.decoder == "nvjpeg" and (config.hardware.accelerator == "cpu" or not torch.cuda.is_available()):
