@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,8 +57,8 @@ def refused(folder: Path, *arguments: str) -> str:
 
 
 def complaints(done: Finished) -> list[str]:
-    """What stands on stderr besides the news that a pack was made."""
-    return [line for line in done.stderr.splitlines() if "images of 32 x 32" not in line]
+    """What stands on stderr besides the news that a pack is being made."""
+    return [line for line in done.stderr.splitlines() if not re.search("images of 32 x 32|: [0-9,]+ of ", line)]
 
 
 def results(folder: Path) -> dict[str, str]:

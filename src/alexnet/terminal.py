@@ -1,6 +1,7 @@
 """What reaches the terminal: names and messages may be a stranger's, and must not steer it."""
 
 from collections.abc import Iterable
+from shutil import get_terminal_size
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -14,6 +15,8 @@ class Terminal(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, **options)
+        if "width" not in options and self.is_dumb_terminal:  # whose size rich does not ask for
+            self.size = get_terminal_size()
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Escape the texts of a renderable; the control codes of rich itself are marked as such."""

@@ -208,7 +208,7 @@ def _headline(result: Result, directory: Path) -> str:
     unknown = result.git.problem if result.git else None
     problem = f"note: the revision of the code is unknown: {unknown}\n" if unknown else ""
     return (
-        f"{problem}{result.ablation}, seed {result.seed}: {result.parameters:,} parameters, {result.device}\n{start}"
+        f"{problem}{result.ablation}, seed {result.seed}: {result.parameters:,} parameters\n{result.device}\n{start}"
         f"{result.data.name}: {result.data.classes:,} classes, {images} images\n"
         f"-> {directory}"
     )
