@@ -19,6 +19,7 @@ from alexnet.study import wording
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
 from alexnet.study.charts.curves import RunCurve, error_chart
 from alexnet.study.charts.deltas import delta_chart
+from alexnet.study.classes import class_changes
 from alexnet.study.columns import SHOWN_COLUMNS
 from alexnet.study.comparison import ComparisonTable
 from alexnet.study.pairing import environment, values_by_fact
@@ -126,6 +127,7 @@ def _templates(*, html: bool) -> "Environment":
         "signed": wording.signed,
     }
     made.globals |= {
+        "class_changes": class_changes,
         "columns": SHOWN_COLUMNS,
         "delta_chart": delta_chart,
         "environment": environment,

@@ -1,0 +1,45 @@
+"""Which classes an ablation changes most, with intervals that hold for all classes of a test set together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from alexnet.study.family import CONFIDENCE, Family, Interval
+from alexnet.study.pairing import Evaluated
+
+MOST = 10
+"""Classes shown each way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassChange:
+    """The rise of the top-1 error of one class, in points."""
+
+    number: int
+    """Of the class, in the order of the pack, from 0."""
+    images: int
+    delta: float
+    interval: Interval | None
+    """95 % for all classes together, by Bonferroni; None if the spread between runs is unknown."""
+
+
+def class_changes(runs: Sequence[Evaluated], baselines: Sequence[Evaluated]) -> list[ClassChange]:
+    """Return the classes whose top-1 error rises most, then those in which it falls most, the largest changes first.
+
+    They are chosen by these very runs: the intervals allow for that, as they are for any of the classes.
+    """
+    labels = baselines[0].labels
+    tables = [np.stack([one.correct["top1"] for one in arm]) for arm in (baselines, runs)]
+    counts = np.bincount(labels)
+    rise = np.bincount(labels, weights=tables[0].mean(0) - tables[1].mean(0)) / np.maximum(counts, 1)
+    order = np.argsort(-rise, kind="stable")
+    up, down = order[rise[order] > 0][:MOST], order[rise[order] < 0][::-1][:MOST]
+    confidence = 1 - (1 - CONFIDENCE) / np.count_nonzero(counts)
+    found = []
+    for number in [*up.tolist(), *down.tolist()]:
+        estimate = Family.of_correct([table[:, labels == number] for table in tables]).delta(1)
+        interval = estimate.interval(confidence) if estimate else None
+        delta = 100 * float(rise[number])
+        found.append(ClassChange(number=number, images=int(counts[number]), delta=delta, interval=interval))
+    return found

@@ -1,0 +1,47 @@
+"""Which classes change most, against the family of one class by itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from alexnet.runs.collect import Run
+from alexnet.study.classes import MOST, class_changes
+from alexnet.study.family import Family
+from alexnet.study.pairing import Evaluated
+from tests.study.made_up import result
+
+CLASSES, IMAGES = 30, 40
+
+
+def arm(seed: int, shifts: dict[int, float]) -> list[Evaluated]:
+    """Three runs with an error of 40 % in every class, but for shifts in some."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(CLASSES * IMAGES, dtype=np.int32) % CLASSES
+    error = 0.4 + np.array([shifts.get(number, 0.0) for number in labels])
+    run = Run(None, result(), 0.0)  # type: ignore[arg-type]
+    correct = rng.random((3, len(labels))) >= error
+    one = Evaluated(run=run, labels=labels, correct={"top1": correct[0]}, most_guessed=0.1)
+    return [replace(one, correct={"top1": right}) for right in correct]
+
+
+def test_the_largest_changes_come_first_each_way_with_simultaneous_intervals() -> None:
+    baselines, runs = arm(1, {}), arm(2, {3: 0.5, 7: -0.4})
+    found = class_changes(runs, baselines)
+    assert len(found) == 2 * MOST and (found[0].number, found[MOST].number) == (3, 7)
+    deltas = [one.delta for one in found]
+    assert deltas[:MOST] == sorted(deltas[:MOST], reverse=True) and deltas[MOST:] == sorted(deltas[MOST:])
+    here = baselines[0].labels == 3
+    tables = [np.stack([one.correct["top1"][here] for one in side]) for side in (baselines, runs)]
+    estimate = Family.of_correct(tables).delta(1)
+    assert estimate and found[0].images == IMAGES
+    assert found[0].delta == pytest.approx(float(estimate.value))
+    assert found[0].interval == estimate.interval(1 - 0.05 / CLASSES)
+    resolved = [one.number for one in found if one.interval and not one.interval.low <= 0 <= one.interval.high]
+    assert resolved == [3, 7]
+
+
+def test_one_run_of_each_arm_has_no_interval_and_equal_runs_no_class() -> None:
+    baselines = arm(1, {})
+    assert {one.interval for one in class_changes(arm(2, {})[:1], baselines[:1])} == {None}
+    assert class_changes(baselines, baselines) == []
