@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,7 @@ from PIL import Image
 from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources.images import convert_file, suppress_pil_warnings
-from measuring import copied, interleaved, one_core, photographs, print_table, save, timed
+from measuring import Parts, copied, interleaved, one_core, photographs, print_table, save, timed
 
 SIZE = 256
 COPIES = 1000
@@ -92,23 +93,28 @@ def _by_step(files: list[Path], source: Path, rounds: int) -> None:
         "ours: decode, resize, encode": (len(files), all_files(lambda file: encode(_square(file), JpegQuality()))),
         "ours: a finished pack": (COPIES, lambda: _pack(source, 1)),
     }
+
+    def write(seconds: dict[str, Parts]) -> list[dict[str, Any]]:
+        rates = {name: images / seconds[name]["all"].cpu for name, (images, _) in ways.items()}
+        pillow = rates["Pillow: decode, resize all, crop"]
+        rows = [{"way": name, "images_per_core_second": rate, "ratio": rate / pillow} for name, rate in rates.items()]
+        save("preparing", rounds, rows, equal_to_pillow=equal, photographs=len(files))
+        return rows
+
     with suppress_pil_warnings():
-        seconds = interleaved({name: timed(execute) for name, (_, execute) in ways.items()}, rounds)
         equal = sum(map(_equal_to_pillow, files))
-    print(f"{equal} of {len(files)} photographs have the very pixels of Pillow's")
-    rates = {name: images / seconds[name]["all"].cpu for name, (images, _) in ways.items()}
-    pillow = rates["Pillow: decode, resize all, crop"]
-    rows = [{"way": name, "images_per_core_second": rate, "ratio": rate / pillow} for name, rate in rates.items()]
+        print(f"{equal} of {len(files)} photographs have the very pixels of Pillow's", flush=True)
+        measured = interleaved({name: timed(execute) for name, (_, execute) in ways.items()}, rounds, so_far=write)
+    rows = write(measured)
     print_table(
         ["way", "images per core and second", "times Pillow"],
         ([str(row["way"]), f"{row['images_per_core_second']:,.0f}", f"{row['ratio']:.2f}"] for row in rows),
     )
-    whole = rates["ours: a finished pack"]
+    whole = rows[-1]["images_per_core_second"]
     for name, images in PROJECTED.items():
         print(
             f"{name} images: {images / whole / 3600:.1f} core-hours, {images / whole / 3600 / 16:.2f} hours on 16 cores"
         )
-    print(save("preparing", rounds, rows, equal_to_pillow=equal, photographs=len(files)))
 
 
 def _square(file: Path) -> np.ndarray:

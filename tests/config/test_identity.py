@@ -1,6 +1,7 @@
 """What makes two runs the same run, and what makes them a pair: run names and pairing keys."""
 
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 from alexnet.config.job import run_name
 from alexnet.config.normal import why_idle
 from alexnet.config.schema import flatten
-from tests.config.conftest import job, leaves
+from tests.config.conftest import leaves
+from tests.conftest import checked
+
+job = cache(checked)  # names are made after Hydra has composed
 
 BESIDE = (
     *("runs", "restart", "hardware.", "devices.", "logger.", "target.", "study.", "data.packs"),

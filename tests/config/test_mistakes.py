@@ -1,6 +1,6 @@
 """Mistakes in a command line: refused before anything is loaded, in one line, with the nearest valid name."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -11,14 +11,16 @@ from hydra.errors import ConfigCompositionException
 
 from alexnet.config import compose as composing
 from alexnet.config.compose import ablation_content, compose_config, refuse_broken, register, validate
+from alexnet.config.job import Job
 from alexnet.config.schema import ConfigTree
 from alexnet.errors import UserError, did_you_mean
 from tests.config.conftest import job
+from tests.conftest import checked
 
 
-def refusal(*arguments: str) -> str:
+def refusal(*arguments: str, by: Callable[..., Job] = job) -> str:
     with pytest.raises(UserError) as caught:
-        job(*arguments)
+        by(*arguments)
     message = str(caught.value)
     assert "\n" not in message and len(message) < 400
     return message
@@ -370,7 +372,7 @@ def test_an_ablation_is_added_by_adding_a_file(ablation_folder: Path) -> None:
     ],
 )
 def test_what_changes_nothing_is_refused_with_the_reason(arguments: tuple[str, ...], said: str) -> None:
-    assert said in refusal(*arguments)
+    assert said in refusal(*arguments, by=checked)
 
 
 def test_a_value_that_only_the_baseline_uses_may_be_given() -> None:

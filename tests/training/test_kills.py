@@ -92,7 +92,7 @@ def saved_step(runs: Path) -> int:
 def finish(runs: Path, packs: Path, tmp: Path) -> Path:
     """Repeat the command, undisturbed."""
     process = start(runs, packs, tmp)
-    process.join(300)
+    process.join(3000)
     assert process.exitcode == 0, stderr_of(runs, packs).read_text()
     directory = run_directory(runs)
     assert directory is not None and read_result(directory).status == "finished"
@@ -138,7 +138,7 @@ def test_stopped_at_random_moments_it_ends_as_undisturbed(tmp_path: Path, disk: 
                 fill(disk, int(10 ** chance.uniform(3.6, 5.5)))
             else:
                 os.kill(process.pid, kind)
-        process.join(300)
+        process.join(3000)
         (disk / "filler").unlink(missing_ok=True)
         stderr = stderr_of(runs, packs)
         said = stderr.read_text() if stderr.exists() else ""

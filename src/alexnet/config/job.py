@@ -97,8 +97,8 @@ def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: Weig
 
 @lru_cache(maxsize=1024)  # Hydra asks for the name of a run that has been checked before
 def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ...], weights: str | None) -> Job:
+    _check_overrides(overrides)
     tree = plain_values(with_schema(json.loads(values)))
-    _check_overrides(overrides, flatten(tree))
     config = validate(tree)
     contents = _ablations(overrides, search_path)
     for name in config.ablations:
@@ -132,14 +132,11 @@ def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ..
     )
 
 
-def _check_overrides(overrides: Iterable[str], flat: dict[str, Any]) -> None:
+def _check_overrides(overrides: Iterable[str]) -> None:
     """Refuse what Hydra allows and this project has no meaning for."""
     seen: dict[str, str] = {}
     for override in overrides:
         group = named(override)
-        value = override.partition("=")[2]
-        if isinstance(flat.get(group), bool) and "$" not in value and value.strip("'\"").lower() not in TRUE_OR_FALSE:
-            raise UserError(f"{override}: true or false is needed")
         if override.startswith("~"):
             raise UserError(f"{override}: nothing can be left out; choose another value instead")
         if group.startswith("ablation/"):
@@ -228,7 +225,9 @@ def _check_idle(overrides: Iterable[str], baseline: dict[str, Any]) -> None:
     """Refuse values on the command line without an effect on the baseline, if they are not empty as well."""
     idle = []
     for override in overrides:
-        key = named(override)
+        key, value = named(override), override.partition("=")[2].strip("'\"").lower()
+        if isinstance(baseline.get(key), bool) and "$" not in value and value not in TRUE_OR_FALSE:
+            raise UserError(f"{override}: true or false is needed")
         if "." in key and baseline.get(key) not in ([], {}, None) and (reason := why_idle(key, baseline)):
             idle.append(f"{override.lstrip('+')} has no effect: {reason}")
     if idle:

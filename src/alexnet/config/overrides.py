@@ -2,6 +2,7 @@
 
 import itertools
 import shlex
+import traceback
 from collections.abc import Iterable
 from fnmatch import fnmatch
 
@@ -36,8 +37,8 @@ def explain(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
         if text := schema_mistake(one):
             return text
     said, cause = first_line(error), first_line(chain[-1])
-    if said.startswith("Config group override"):  # a plain ValueError of Hydra's
-        groups = [argument for argument in arguments if "." not in argument.partition("=")[0]]
+    groups = [argument for argument in arguments if "." not in argument.partition("=")[0]]
+    if groups and isinstance(error, TypeError | ValueError) and _raised_by_hydra(error):  # group=null, group=[1]
         return f"cannot read the command line: a group needs the name of a choice, such as none: {' '.join(groups)}"
     if "full_key: hydra." in str(error):  # in Hydra's own configuration, which it does not check
         return f"cannot use {str(error).partition('full_key: ')[2].split()[0]}: {said}"
@@ -50,6 +51,10 @@ def explain(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
         how = f"add -m, use [a,b] for a list, or quote a text: {_quoted(argument)}"
         return f"{argument}: several values make a sweep: {how}"
     return said if cause == said else f"{said}: {cause}"
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    return str([*traceback.walk_tb(error.__traceback__)][-1][0].f_globals["__name__"]).startswith("hydra.")
 
 
 def _quoted(argument: str) -> str:

@@ -310,7 +310,7 @@ class HardwareConfig(Group):
     matmul: str = limited("default", choices=("default", "onednn"))  # of float32 on a CPU; the default is torch's, MKL
     allocator: str = limited("default", choices=("default", "tuned"))  # tuned keeps large tensors' memory (glibc)
     accumulate_grad_batches: int = limited(1, ge=1)  # turns in which a batch is computed; an update is one of the whole
-    eval_batch_size: int = limited(256, ge=1)  # images; each counts ten times under ten-crop
+    eval_batch_size: int = limited(256, ge=1)  # images; on a CPU each counts ten times under ten-crop
     progress_bar: bool = True  # on a terminal; one line per epoch otherwise
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.errors import UserError
-from alexnet.runs.config import read_config
+from alexnet.received import MIB, damage_named, parse_yaml, read_regular
+from alexnet.runs.decode import require
 from alexnet.runs.directory import CONFIG_FILE, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.first_layer import FirstLayer, read_first_layer
 from alexnet.runs.metrics import Metrics, read_metrics
@@ -42,7 +43,11 @@ class Run:
 
     def config(self) -> dict[str, Any]:
         """Read its `config.yaml`; a UserError if it is damaged or changed, as of the other readers."""
-        return read_config(self.directory, sha256=self.result.files.get(CONFIG_FILE))
+        path = self.directory / CONFIG_FILE
+        with damage_named(path):
+            values = parse_yaml(read_regular(path, most=MIB, sha256=self.result.files.get(CONFIG_FILE)))
+            require(isinstance(values, dict), "", "no configuration")
+            return dict(values)
 
     def metrics(self) -> Metrics:
         """Read its `metrics.csv`, whose problem is part of the value."""

@@ -32,7 +32,7 @@ for file in sorted(Path(sys.argv[1]).iterdir()):
         packs += 1
         shutil.rmtree(sys.argv[2])
     except UserError as error:
-        assert "\\n" not in str(error) and len(str(error)) < 2000, error
+        assert "\\n" not in str(error) and len(str(error)) < 2**17, str(error)[:200]
         lines += 1
     except BaseException:
         print(file.name, file=sys.stderr)

@@ -35,6 +35,9 @@ _PAUSES = (0.2, 1.0, 5.0)  # seconds between attempts
 _PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.ECONNRESET, errno.ENOTCONN, errno.EHOSTDOWN}
 LINKS = "links in an archive"
 SPECIAL = "pipes, sockets and devices"
+_NAMES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+"""Headers that give the next member its name."""
+_LONGEST_NAME = 2**16
 _RATIO, _FREE_BYTES = 200, 2**30
 """A compressed tar of photographs grows by a few percent. One that claims to grow more than 200-fold, the first GiB
 aside, is refused."""
@@ -228,11 +231,14 @@ class StrictHeader(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         try:
-            return super().frombuf(buf, encoding, errors)
+            member = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             if len(buf) == _BLOCK and not any(buf):
                 raise  # a block of zeros is the proper end
             raise tarfile.ReadError(f"unexpected end or damage ({error})") from None
+        if member.type in _NAMES and member.size > _LONGEST_NAME:  # tarfile reads all of it
+            raise tarfile.ReadError(f"a name of {member.size:,} bytes, and at most {_LONGEST_NAME:,} are read")
+        return member
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def figure1(paths: Sequence[Path], *, target: float, output: Path | None, consol
 def _fits(runs: Sequence[Run], target: float) -> tuple[list[FittedRun], list[str]]:
     """Return the finished runs with a training curve, of equal runs the newest, and a line about each of the others."""
     notes = [f"{run}: {run.result.status}: {run.result.message}" for run in runs if not run.finished]
-    fits: dict[tuple[str, float, int], FittedRun] = {}
+    fits: dict[tuple[str, float, int, int], FittedRun] = {}
     for run in sorted((run for run in runs if run.finished), key=lambda run: run.written):
         try:
             fit = read_fit(run, target)
@@ -68,7 +68,7 @@ def _fits(runs: Sequence[Run], target: float) -> tuple[list[FittedRun], list[str
         if fit is None:
             notes.append(f"{run}: left out, its training error was not measured (schedule.stop_at_train_error).")
             continue
-        key = (fit.activation, fit.lr, fit.seed)
+        key = (fit.activation, fit.lr, fit.seed, run.result.numerics)
         if key in fits:
             notes.append(f"{fits[key].run}: left out, {run.directory} is the same network and seed, and newer.")
         fits[key] = fit
