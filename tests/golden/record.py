@@ -253,9 +253,15 @@ def _outcome(job: Job, result: dict[str, Any]) -> Outcome:
 
 
 def reports(project: Path, python: str, work: Path) -> dict[str, dict[str, str]]:
-    """Study -> CSV file -> its hash, for every committed study, and whether the committed file is the same."""
+    """Study -> CSV file -> its hash, for every committed study, and whether the committed file is the same.
+
+    A planned study without tables is under way.
+    """
     results = next(project / name for name in RESULT_FOLDERS if (project / name).is_dir())
-    studies = sorted(folder.name for folder in results.iterdir() if (folder / "runs").is_dir())
+    made = [folder for folder in results.iterdir() if (folder / "runs").is_dir()]
+    studies = sorted(
+        one.name for one in made if (one / "comparison.csv").is_file() or not (one / "plan.yaml").is_file()
+    )
     jobs = []
     for study in studies:
         copy = work / "studies" / study

@@ -10,6 +10,7 @@ from alexnet.runs.collect import collect
 from alexnet.runs.plan import Look, Plan, RateSearch
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.rates import Rates, choose_rates
+from alexnet.study.report.page import markdown, page
 from alexnet.study.verdict import Direction
 from alexnet.study.wording import remarks
 from tests.study.made_up import predictions, save, searched
@@ -77,6 +78,10 @@ def test_table_is_at_the_shared_rate_and_shows_the_own_one_outside_of_its_family
     assert [flag.text for flag in rows["no_lrn"].doubts if flag.name == "rate not bracketed"] == [
         "the best rate of no_lrn is at the edge of the grid: a better one may lie beyond"
     ]
+    assert table.pairing_key == "0.005" and len(table.others) == 3 + 18
+    assert (
+        markdown([table], []).count("\n# shapes-") == page([table], [], folder=tmp_path).count('id="run-') == 9 + 3 + 18
+    )
     said = "\n".join(remarks(table))
     assert "6 runs for every arm (0.0025, 0.005, 0.01; seeds 7, 8), judged by 1,000 held-out training images" in said
     assert "no_lrn: held-out error by rate 0.0025: 30.50, 0.005: 35.50, 0.01: 35.50; chosen 0.0025, at the edge" in said

@@ -108,6 +108,8 @@ class ComparisonTable:
     """What the plan's search for rates has found; None without one, or before its end."""
     rows: tuple[AblationRow, ...]
     unfinished: tuple[Run, ...]
+    others: tuple[Run, ...]
+    """Those of the search for rates, and those at the other of an ablation's two rates."""
     notes: tuple[Note, ...]
 
     @property
@@ -148,7 +150,7 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
     different, copies = drop_copies(usable)
     plan, several = _plan(members)
     rates = choose_rates(plan, members) if plan else None
-    result = members[0].result
+    result = next((run.result for run in distinct if run.is_baseline), (*distinct, *members)[0].result)
     arms: dict[str, list[Evaluated]] = {BASELINE: []}
     others: dict[str, list[Evaluated]] = {BASELINE: arms[BASELINE]}
     unplanned = []
@@ -199,6 +201,10 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         rates=rates,
         rows=tuple(sorted(rows, key=_order)),
         unfinished=tuple(run for run in distinct if not run.finished),
+        others=(
+            *(one.run for name, ones in others.items() if name != BASELINE for one in ones),
+            *(run for run in members if run.result.is_search),
+        ),
         notes=(
             *few,
             *counted,
