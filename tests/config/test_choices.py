@@ -15,7 +15,7 @@ FILES = sorted(
 )  # studies choose runs: tests/config/test_studies.py
 EXPERIMENTS = [file.stem for file in FILES if file.parent.name == "experiment"]
 ALONE = ("architecture", "debug", "recipe", "experiment")
-"""Groups whose choices need others, or set values of others; those of all other groups are composed together, one of each at a time."""
+"""Groups whose choices need others, or set their values; the rest are composed together, one of each at a time."""
 GROUPS = {group: [file for file in FILES if file.parent.name == group] for group in {f.parent.name for f in FILES}}
 
 

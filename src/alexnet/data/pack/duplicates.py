@@ -21,6 +21,7 @@ class Digests(NamedTuple):
     slots: npt.NDArray[np.int64]
     """[n]: their numbers among all images of the split."""
     labels: npt.NDArray[np.int64]
+    """Of all images of the split, by number."""
     values: npt.NDArray[np.uint64]
     """[n]: equal for equal pixels."""
 
@@ -45,32 +46,36 @@ class Duplicates:
 
 
 def find_duplicates(digests: Mapping[str, Digests]) -> Duplicates:
-    """Find the images that are there more than once, in some 30 bytes of memory for each image."""
+    """Find the images that are there more than once, in some 25 bytes of memory for each image."""
     splits = [split for split in _KEPT_FIRST if split in digests]
     values = np.concatenate([digests[split].values for split in splits])
     order = np.argsort(values, kind="stable")  # so that the first of its pixels is the one to keep
-    same = values[order[1:]] == values[order[:-1]]
-    repeats = np.concatenate([[False], same])  # an image that is there already
-    shared = repeats | np.concatenate([same, [False]])  # or one that comes again
-    order, repeats = order[shared], repeats[shared]
     values = values[order]
-    firsts = order[np.maximum.accumulate(np.where(repeats, 0, np.arange(len(order))))]
+    same = values[1:] == values[:-1]
+    repeats = np.concatenate([[False], same])  # an image that is there already
+    several = repeats | np.concatenate([same, [False]])  # or one that comes again
+    order, values, repeats = order[several], values[several], repeats[several]
+    firsts = np.maximum.accumulate(np.where(repeats, 0, np.arange(len(order))))
+
     begins = np.cumsum([0, *(len(digests[split].values) for split in splits)])
     numbers = np.searchsorted(begins, order, side="right") - 1
+    slots, labels = np.empty_like(order), np.empty_like(order)
+    for number, split in enumerate(splits):
+        mine = numbers == number
+        slots[mine] = digests[split].slots[order[mine] - begins[number]]
+        labels[mine] = digests[split].labels[slots[mine]]
 
-    def at(image: int) -> At:
-        number = int(np.searchsorted(begins, image, side="right")) - 1
-        return splits[number], int(digests[splits[number]].slots[image - begins[number]])
+    def at(images: npt.NDArray[np.int64]) -> list[At]:
+        return [(splits[n], slot) for n, slot in zip(numbers[images].tolist(), slots[images].tolist(), strict=True)]
 
-    labels = np.concatenate([digests[split].labels for split in splits])
+    again = np.flatnonzero(repeats)
+    again = again[np.argsort(order[again])]
     counts = {
         (splits[held], splits[other]): int(np.isin(values[numbers == held], values[numbers == other]).sum())
         for held, other in combinations(range(len(splits)), 2)
     }
-    again, first = order[repeats], firsts[repeats]
-    rising = np.argsort(again)
     return Duplicates(
-        pairs=[(at(image), at(kept)) for image, kept in zip(again[rising], first[rising], strict=True)],
+        pairs=list(zip(at(again), at(firsts[again]), strict=True)),
         across={pair: count for pair, count in counts.items() if count},
-        several_labels=len(np.unique(first[labels[again] != labels[first]])),
+        several_labels=len(np.unique(firsts[labels != labels[firsts]])),
     )

@@ -115,7 +115,7 @@ class Shards:
         pieces = (ranges[first : first + PIECE] for first in range(0, len(ranges), PIECE))
         with closing(ParallelMap(hashed, pieces, threads)) as found:
             values = np.frombuffer(b"".join(found), np.uint64)
-        return Digests(slots, self.labels[slots], values)
+        return Digests(slots, self.labels, values)
 
     def drop(self, slots: npt.NDArray[np.int64], spare: Path) -> None:
         """Write the shards again, by way of the folder `spare`, without the images of some slots."""
