@@ -14,8 +14,8 @@ FILES = sorted(
     file for file in CONF.rglob("*.yaml") if file.parent != CONF and not file.stem.startswith("study_")
 )  # studies choose runs: tests/config/test_studies.py
 EXPERIMENTS = [file.stem for file in FILES if file.parent.name == "experiment"]
-ALONE = ("architecture", "recipe", "experiment")
-"""Groups whose choices need others; those of all other groups are composed together, one of each at a time."""
+ALONE = ("architecture", "debug", "recipe", "experiment")
+"""Groups whose choices need others, or set their values; the rest are composed together, one of each at a time."""
 GROUPS = {group: [file for file in FILES if file.parent.name == group] for group in {f.parent.name for f in FILES}}
 
 
@@ -74,7 +74,7 @@ def test_a_choice_on_the_command_line_beats_the_experiment_s() -> None:
 
 
 def test_two_choices_of_one_group_differ() -> None:
-    for group in GROUPS.keys() - {"experiment", "recipe"}:
+    for group in GROUPS.keys() - {"debug", "experiment", "recipe"}:
         trees = [str(chosen(file)[group]) for file in GROUPS[group]]
         assert len(set(trees)) == len(trees), group
 

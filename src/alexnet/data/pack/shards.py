@@ -104,18 +104,18 @@ class Shards:
         starts = self._starts
 
         def hashed(ranges: npt.NDArray[np.int64]) -> bytes:
-            found = b""
-            for start, length in ranges.tolist():
-                shard, begin = place_in_shards(starts, start)
-                found += hashlib.blake2b(held[shard][begin : begin + length].data, digest_size=8).digest()
-            return found
+            places = ((*place_in_shards(starts, start), length) for start, length in ranges.tolist())
+            images = (held[shard][begin : begin + length].data for shard, begin, length in places)
+            return b"".join(hashlib.blake2b(image, digest_size=8).digest() for image in images)
 
         slots = self.kept_slots()
-        ranges = self._byte_ranges[slots]
-        pieces = (ranges[first : first + PIECE] for first in range(0, len(ranges), PIECE))
+        values = np.empty(len(slots), np.uint64)
+        firsts = range(0, len(slots), PIECE)
+        pieces = (self._byte_ranges[slots[first : first + PIECE]] for first in firsts)
         with closing(ParallelMap(hashed, pieces, threads)) as found:
-            values = np.frombuffer(b"".join(found), np.uint64)
-        return Digests(slots, self.labels[slots], values)
+            for first, piece in zip(firsts, found, strict=True):
+                values[first : first + PIECE] = np.frombuffer(piece, np.uint64)
+        return Digests(slots, self.labels, values)
 
     def drop(self, slots: npt.NDArray[np.int64], spare: Path) -> None:
         """Write the shards again, by way of the folder `spare`, without the images of some slots."""
