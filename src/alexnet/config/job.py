@@ -61,6 +61,7 @@ class Job:
 
     config: Config
     tree: ConfigTree  # the same as plain values, to be saved
+    baseline: ConfigTree  # without the ablations
     changes: dict[str, tuple[Any, Any]]  # by the ablations: dotted key -> (value in the baseline, value in this run)
     name: str  # of the run's directory: readable, and different for any two runs that compute different things
     identity: str  # hash of all that it computes
@@ -124,6 +125,7 @@ def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ..
     return Job(
         config=config,
         tree=tree,
+        baseline=baseline,
         changes={key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)},
         name=run_name(tree, weights),
         identity=_digest(_identity(tree, weights)),
@@ -155,7 +157,7 @@ def _ablations(overrides: Iterable[str], search_path: tuple[str, ...]) -> dict[s
     contents: dict[str, ConfigTree] = {}
     for override in overrides:
         if named(override) == "ablation":
-            value = OverridesParser.create().parse_overrides([override])[0].value()
+            value = _parsed(override)
             if value == []:
                 raise UserError(f"{override}: no ablation is named; +ablation=none is the baseline")
             for item in value if isinstance(value, list) else [value]:
@@ -225,13 +227,20 @@ def _check_idle(overrides: Iterable[str], baseline: dict[str, Any]) -> None:
     """Refuse values on the command line without an effect on the baseline, if they are not empty as well."""
     idle = []
     for override in overrides:
-        key, value = named(override), override.partition("=")[2].strip("'\"").lower()
-        if isinstance(baseline.get(key), bool) and "$" not in value and value not in TRUE_OR_FALSE:
+        key, value = named(override), override.partition("=")[2].strip("'\"")
+        held = baseline.get(key)
+        if isinstance(held, bool) and "$" not in value and value.lower() not in TRUE_OR_FALSE:
             raise UserError(f"{override}: true or false is needed")
-        if "." in key and baseline.get(key) not in ([], {}, None) and (reason := why_idle(key, baseline)):
+        if isinstance(held, str) and held != value and isinstance(_parsed(override), int | float):
+            raise UserError(f"{override}: a text is needed, and {value} is read as {held}: '{key}=\"{value}\"'")
+        if "." in key and held not in ([], {}, None) and (reason := why_idle(key, baseline)):
             idle.append(f"{override.lstrip('+')} has no effect: {reason}")
     if idle:
         raise UserError(f"{'; '.join(idle)}; leave {'it' if len(idle) == 1 else 'them'} out")
+
+
+def _parsed(override: str) -> Any:
+    return OverridesParser.create().parse_overrides([override])[0].value()
 
 
 def _text(value: object) -> str:
