@@ -68,6 +68,7 @@ def test_a_mistake_under_a_debugger_is_told_as_without(monkeypatch: pytest.Monke
         ("hydra/launcher=joblb", "did you mean joblib?"),
         ("optimizer=sgd", "choose from: batch_256, "),
         ("ablation=null", "none"),
+        ("runs=1e3", 'runs="1e3"'),
         ("~lrn", "~lrn"),
         ("++ablation=no_lrn", "++ablation=no_lrn"),
         ("seed", "seed"),

@@ -26,8 +26,8 @@ from alexnet.net.specs import multiply_adds
 from alexnet.runs.wording import shown_time
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning
-from alexnet.training.hardware import configure_process, trainer_options
-from alexnet.training.module import AlexNetModule
+from alexnet.training.hardware import configure_process
+from alexnet.training.trial import train_steps
 from alexnet.training.world import SINGLE_PROCESS, requested_world_size
 
 if TYPE_CHECKING:
@@ -129,19 +129,9 @@ def time_steps(job: Job, pack: Pack, at_once: int) -> Timing:
     silence_lightning()
     threads = torch.get_num_threads()
     configure_process(job.config.hardware, replace(SINGLE_PROCESS, runs=at_once))
-    trainer = L.Trainer(
-        **trainer_options(job.config.hardware),
-        max_epochs=1,
-        logger=False,
-        callbacks=[LambdaCallback(on_train_start=ended, on_train_batch_end=ended)],
-        limit_val_batches=0,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
     begun = time.perf_counter()
     try:
-        trainer.fit(AlexNetModule(job.config, job.tree, pack), PackDataModule(pack, job.config))
+        train_steps(job.config, job.tree, pack, LambdaCallback(on_train_start=ended, on_train_batch_end=ended))
     finally:
         torch.set_num_threads(threads)
     steps = [end - start for start, end in pairwise(ends)]

@@ -1,0 +1,18 @@
+"""Whether an ablation shows in the first steps."""
+
+from dataclasses import replace
+
+import pytest
+
+from alexnet.data.pack.sets import open_data
+from alexnet.training.trial import note_without_effect
+from tests.training.conftest import MakeJob
+
+
+@pytest.mark.parametrize("ablation", ["no_lrn", "no_weight_decay"])
+def test_ablation_that_no_step_shows_is_said(few_images: MakeJob, ablation: str) -> None:
+    job = few_images(f"+ablation={ablation}", "hardware.threads=1")
+    pack = open_data(job.config.data, job.config.scale.image_size)
+    assert note_without_effect(job, pack) is None
+    late = {**job.tree, "schedule": {**job.tree["schedule"], "milestones": [9]}}  # differs long after the first steps
+    assert "bit for bit" in str(note_without_effect(replace(job, baseline=late), pack))
