@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import textwrap
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from alexnet.runs.plan import read_plan
 from alexnet.runs.result import BASELINE, Result
 from alexnet.sweep.source import check_source
 from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
-from alexnet.terminal import Terminal
+from alexnet.terminal import Terminal, busy
 
 HELP = """\
 python train.py [--multirun] [--config-dir DIR] [GROUP=CHOICE] [KEY=VALUE] [+ablation=NAME]
@@ -180,17 +180,12 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
 
 def _say_what_next(result: Result, directory: Path, console: Console) -> None:
     """Print where the result lies and what to do with it."""
-    lines = [f"saved in {_short(directory)}"]
-    again = result.command.replace(" restart=true", "")
+    console.print(f"saved in {_short(directory)}")
     if result.ablation == BASELINE:
-        lines += [
-            "next, the same without an ingredient, to be compared with it:",
-            f"  {again} +ablation=no_lrn",
-        ]
-    lines += ["next, the comparison:" if result.ablation != BASELINE else "then the comparison:"]
-    lines += [f"  alexnet report {_short(directory.parent)}"]
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.print("next, the same without an ingredient, to be compared with it:")
+        console.print(f"  {result.command.replace(' restart=true', '')} +ablation=no_lrn", soft_wrap=True)
+    console.print("next, the comparison:" if result.ablation != BASELINE else "then the comparison:")
+    console.print(f"  alexnet report {_short(directory.parent)}", soft_wrap=True)
 
 
 def _interrupted(job: Job, directory: Path) -> str:
@@ -215,12 +210,12 @@ def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_stud
             from alexnet.sweep.plan import check_in_plan
 
             check_in_plan(job)
-        console.print(f"{job.name}: importing torch", highlight=False, soft_wrap=True)
+        console.print(job.name)
         print_unreached_milestones([job], console)
-    from alexnet.sweep.gpus import stay_on_one_gpu
-    from alexnet.training.run import run
-    from alexnet.training.world import requested_world_size
-
+    with nullcontext() if in_study else busy("importing torch", console):
+        from alexnet.sweep.gpus import stay_on_one_gpu
+        from alexnet.training.run import run
+        from alexnet.training.world import requested_world_size
     if at_once > 1 and requested_world_size(job.config) == 1:
         stay_on_one_gpu(directory.parent)
     return run(job, directory, console=console, at_once=at_once)

@@ -24,6 +24,7 @@ from alexnet.errors import first_line
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
 from alexnet.runs.wording import shown_time
+from alexnet.terminal import busy
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning
 from alexnet.training.hardware import configure_process
@@ -65,7 +66,7 @@ def forecast(
         trained += images
         if run is runs[0]:
             first_pack, first_cost = pack, cost
-    console.print(f"at most {trained:,} training images", highlight=False)
+    console.print(f"at most {trained:,} training images")
     seconds = None
     if at_once is None:
         line = f"no forecast of the time: hydra/launcher={launcher} decides where the runs compute"
@@ -73,16 +74,17 @@ def forecast(
         line = "no forecast of the time: its runs are of several processes"
     else:
         try:
-            timing = time_steps(runs[0].job, first_pack, at_once)
+            with busy("timing a few steps of the first run", console):
+                timing = time_steps(runs[0].job, first_pack, at_once)
             side_by_side = min(at_once, len(runs))
             training = timing.seconds_per_image / first_cost * sum(work.values()) / side_by_side
             seconds = training + timing.setup * ceil(len(runs) / side_by_side) + (import_seconds if at_once > 1 else 0)
             order = "one run at a time" if at_once == 1 else f"{side_by_side} runs at a time, each as fast as alone"
-            rate = f"{1 / timing.seconds_per_image:,.0f} images/s in a few steps of the first run timed now"
+            rate = f"{1 / timing.seconds_per_image:,.0f} images/s in those steps"
             line = f"about {shown_time(seconds)}: {order}, {rate}"
         except Exception as error:  # the run itself will say what is wrong with it, and the others continue
             line = f"no forecast of the time: {first_line(error)}"
-    console.print(line, highlight=False, soft_wrap=True)
+    console.print(line)
     return work, seconds
 
 

@@ -139,13 +139,13 @@ def train_and_test(
     trainer = _trainer(job, directory, world, history, loggers, console)
     device = device_name(trainer.strategy.root_device, processes=world.size)
     result = replace(result, device=device, environment=environment())  # with the threads that this process took
-    console.print(_headline(result, directory), highlight=False, soft_wrap=True)
+    console.print(_headline(result, directory))
     if result.precision == "bf16-mixed" and not multiplies_bfloat16(trainer.strategy.root_device):
-        console.print(EMULATED, highlight=False, soft_wrap=True)
+        console.print(EMULATED)
     if (quota := cpu_quota()) < 1:
-        console.print(f"note: the quota of this container is {quota:g} of a processor", highlight=False)
+        console.print(f"note: the quota of this container is {quota:g} of a processor")
     if checkpoint is None and world.size == 1 and (note := note_without_effect(job, pack)):
-        console.print(note, highlight=False, soft_wrap=True)
+        console.print(note)
     with one_line_if_out_of_memory(trainer, module):
         trainer.fit(module, data, ckpt_path=checkpoint)
         result = replace(result, training=training_facts(history))

@@ -17,6 +17,7 @@ from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import CSV_LOG, PREDICTIONS_FILE, TENSORBOARD, WANDB
 from alexnet.runs.result import BASELINE, Result
 from alexnet.runs.wandb_names import TRAINING, client, destination, group_name, tags, why_not_online
+from alexnet.terminal import busy
 
 START_SECONDS, FINISH_SECONDS = 20.0, 60.0
 """Time that W&B has to open an online run, and to send what is left at the end."""
@@ -43,8 +44,9 @@ def start(job: Job, directory: Path, console: Console) -> list[Logger]:
             )
     to = destination(chosen.wandb)
     if to.mode == "online":
-        console.print("asking the W&B server", highlight=False, soft_wrap=True)
-        if (reason := why_not_online()) is not None:
+        with busy("asking the W&B server", console):
+            reason = why_not_online()
+        if reason is not None:
             to = _offline(to, reason, directory, console)
     if to.mode != "disabled":
         try:
@@ -162,4 +164,4 @@ def _offline(to: WandbConfig, reason: str, directory: Path, console: Console) ->
 
 
 def _say(line: str, console: Console) -> None:
-    console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    console.print(line, style="yellow")
