@@ -25,5 +25,4 @@ def test_a_long_silence_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Terminal(file=io.StringIO())
     with busy("waiting", console):
         time.sleep(0.1)
-    first, second, *_ = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert (first, second) == ("waiting", "still waiting, 0 s")
+    assert console.file.getvalue().startswith("waiting: 0 s\nwaiting: 0 s\n")  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from alexnet.errors import printable
 
 QUIET_SECONDS = 4.0
 """Time between two lines about something that takes long; with a busy machine's delay no silence is over five."""
+IMPORTING = "importing torch"
 WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 
@@ -47,14 +48,13 @@ class Terminal(Console):
 
 @contextmanager
 def busy(what: str, console: Console) -> Iterator[None]:
-    """Say what the block does, and every few seconds that it does so still."""
+    """Say every few seconds what the block does, if it takes so long."""
     done, begun = Event(), monotonic()
 
     def repeat() -> None:
         while not done.wait(QUIET_SECONDS):
-            console.print(f"still {what}, {monotonic() - begun:.0f} s")
+            console.print(f"{what}: {monotonic() - begun:.0f} s")
 
-    console.print(what)
     thread = Thread(target=repeat, daemon=True)
     thread.start()
     try:

@@ -21,14 +21,14 @@ from alexnet.config.job import Job, WeightsDigest, check_composed
 from alexnet.config.overrides import explain
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line
 from alexnet.evaluation.table import show_again
-from alexnet.files import unlinked
+from alexnet.files import from_here, unlinked
 from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
 from alexnet.runs.identity import finished_run
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import BASELINE, Result
 from alexnet.sweep.source import check_source
 from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
-from alexnet.terminal import Terminal, busy
+from alexnet.terminal import IMPORTING, Terminal, busy
 
 HELP = """\
 python train.py [--multirun] [--config-dir DIR] [GROUP=CHOICE] [KEY=VALUE] [+ablation=NAME]
@@ -180,25 +180,20 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
 
 def _say_what_next(result: Result, directory: Path, console: Console) -> None:
     """Print where the result lies and what to do with it."""
-    console.print(f"saved in {_short(directory)}")
+    console.print(f"saved in {from_here(directory)}")
     if result.ablation == BASELINE:
         console.print("next, the same without an ingredient, to be compared with it:")
         console.print(f"  {result.command.replace(' restart=true', '')} +ablation=no_lrn", soft_wrap=True)
     console.print("next, the comparison:" if result.ablation != BASELINE else "then the comparison:")
-    console.print(f"  alexnet report {_short(directory.parent)}", soft_wrap=True)
+    console.print(f"  alexnet report {from_here(directory.parent)}", soft_wrap=True)
 
 
 def _interrupted(job: Job, directory: Path) -> str:
     """Say what is saved of a run that Ctrl-C has stopped, and how to go on."""
-    kept = (
-        "up to its last step" if last_checkpoint(directory).is_file() else "but no checkpoint yet: it will start over"
-    )
-    return f"interrupted: {_short(directory)} is saved {kept}; to go on, give the same command again:\n  {job.command}"
-
-
-def _short(path: Path) -> str:
-    """Return a path from here if it lies below, for a line that is read on a terminal."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    begun = last_checkpoint(directory).is_file()
+    kept = "up to its last step" if begun else "but no checkpoint yet: it will start over"
+    again = f"to go on, give the same command again:\n  {job.command}"
+    return f"interrupted: {from_here(directory)} is saved {kept}; {again}"
 
 
 def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_study: bool = False) -> Result:
@@ -210,9 +205,9 @@ def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_stud
             from alexnet.sweep.plan import check_in_plan
 
             check_in_plan(job)
-        console.print(job.name)
+        console.print(f"{job.name}: {IMPORTING}")
         print_unreached_milestones([job], console)
-    with nullcontext() if in_study else busy("importing torch", console):
+    with nullcontext() if in_study else busy(IMPORTING, console):
         from alexnet.sweep.gpus import stay_on_one_gpu
         from alexnet.training.run import run
         from alexnet.training.world import requested_world_size

@@ -21,7 +21,7 @@ from alexnet.runs.metrics import read_metrics
 from alexnet.runs.result import Result, read_result
 from alexnet.sweep.plan import OpenPlan
 from alexnet.sweep.progress import Progress
-from alexnet.terminal import Terminal, busy
+from alexnet.terminal import IMPORTING, Terminal, busy
 
 
 def _written(directory: Path) -> int | None:
@@ -121,7 +121,8 @@ class Study:
         Without a launcher they run in this process one by one, or side by side in processes of their own.
         """
         begun = time.monotonic()
-        with busy("importing torch", self.console):
+        self.console.print(IMPORTING)
+        with busy(IMPORTING, self.console):
             from alexnet.sweep.cost import forecast, runs_at_once
             from alexnet.training.world import external_launch
 

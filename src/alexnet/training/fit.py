@@ -18,6 +18,7 @@ from alexnet.data.threads import cpu_quota
 from alexnet.devices import multiplies_bfloat16
 from alexnet.errors import UserError
 from alexnet.evaluation.collect import error_rates, first_layer
+from alexnet.files import from_here
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import layer_specs
 from alexnet.runs.directory import PROFILE, previous_checkpoint
@@ -213,7 +214,7 @@ def _headline(result: Result, directory: Path) -> str:
     return (
         f"{problem}{result.ablation}, seed {result.seed}: {result.parameters:,} parameters\n{result.device}\n{start}"
         f"{result.data.name}: {result.data.classes:,} classes, {images} images\n"
-        f"-> {directory}"
+        f"-> {from_here(directory)}"
     )
 
 

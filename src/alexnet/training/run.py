@@ -18,6 +18,7 @@ from alexnet.files import exclusive, replace_file
 from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE, WANDB
 from alexnet.runs.identity import finished_run
 from alexnet.runs.result import Result, read_result
+from alexnet.terminal import busy
 from alexnet.training import tracking
 from alexnet.training.checkpoints import discard_unfinished, refuse_links
 from alexnet.training.fit import preflight, train_and_test
@@ -99,7 +100,8 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
     replace_file(directory / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(job.tree)).encode())
     result.write(directory)
     write_provenance(directory, patch)
-    loggers = tracking.start(job, directory, console)
+    with busy("opening the loggers", console):
+        loggers = tracking.start(job, directory, console)
     try:
         with keyboard_interrupt_kept():
             result = train_and_test(job, directory, pack, world, result, loggers=loggers, console=console)

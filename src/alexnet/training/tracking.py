@@ -17,7 +17,6 @@ from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import CSV_LOG, PREDICTIONS_FILE, TENSORBOARD, WANDB
 from alexnet.runs.result import BASELINE, Result
 from alexnet.runs.wandb_names import TRAINING, client, destination, group_name, tags, why_not_online
-from alexnet.terminal import busy
 
 START_SECONDS, FINISH_SECONDS = 20.0, 60.0
 """Time that W&B has to open an online run, and to send what is left at the end."""
@@ -44,9 +43,8 @@ def start(job: Job, directory: Path, console: Console) -> list[Logger]:
             )
     to = destination(chosen.wandb)
     if to.mode == "online":
-        with busy("asking the W&B server", console):
-            reason = why_not_online()
-        if reason is not None:
+        console.print("asking the W&B server")
+        if (reason := why_not_online()) is not None:
             to = _offline(to, reason, directory, console)
     if to.mode != "disabled":
         try:
