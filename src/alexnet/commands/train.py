@@ -31,21 +31,20 @@ from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_mi
 from alexnet.terminal import IMPORTING, Terminal, busy
 
 HELP = """\
-python train.py [--multirun] [--config-dir DIR] [GROUP=CHOICE] [KEY=VALUE] [+ablation=NAME]
-Train AlexNet, without some of its ingredients if you like, and compare. `alexnet train` does the same.
-
-  python train.py                                    the demo: minutes on two cores
-  python train.py +ablation=no_lrn                   one ingredient removed; [no_lrn,no_dropout] for two
-  python train.py -m '+ablation=glob(*)' seed=0,1,2  a study: all combinations, and the comparison
-  python train.py experiment=study_small             a study that names its own ablations and seeds
-  python train.py study.plan=plan.yaml               the next look of a planned study; alexnet plan writes the file
+python train.py [-m] [--config-dir DIR] [GROUP=CHOICE] [KEY=VALUE] [+ablation=X]
+Train AlexNet, whole or without some ingredients. `alexnet train` does the same.
+  python train.py                                    the demo, on two cores
+  python train.py +ablation=no_lrn                   without one ingredient
+  python train.py -m '+ablation=glob(*)' seed=0,1,2  a study, then compared
+  python train.py experiment=study_small             a study from one file
+  python train.py study.plan=plan.yaml               a planned study's next look
   python train.py optimizer.lr=0.02 schedule.epochs=9   single values
-  python train.py --cfg job                          show the configuration instead; --hydra-help for more
+  python train.py --cfg job                          the values; --hydra-help
 
-Groups and their choices (files in conf/ and ablations/; subfolders such as ablation=source/init besides):
+Groups and choices (conf/, ablations/; in subfolders too: ablation=source/init):
 """
 PLAN = "study.plan="
-LOG_WIDTH = 100
+LOG_WIDTH, SCREEN_WIDTH = 100, 80
 MODES = ("-m", "--multirun", "-r", "--run", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
 """Hydra's options that say themselves what is to be done."""
 TERMINATED = 143
@@ -101,8 +100,8 @@ def _help() -> str:
     folders = sorted(folder for folder in [*CONF.iterdir(), ABLATIONS] if folder.is_dir())
     groups = {folder.name.removesuffix("s") if folder is ABLATIONS else folder.name: folder for folder in folders}
     choices = {name: sorted(file.stem for file in place.glob("*.yaml")) for name, place in groups.items()}
-    lines = [f"{name}: {', '.join(names)}" for name, names in choices.items()]
-    return HELP + "\n".join(textwrap.fill(line, 100, subsequent_indent="    ") for line in lines)
+    lines = [f"{name}: {', '.join(names)}" for name, names in choices.items() if len(names) > 1]
+    return HELP + "\n".join(textwrap.fill(line, SCREEN_WIDTH, subsequent_indent="    ") for line in lines)
 
 
 def checked(config: DictConfig, of_hydra: HydraConf) -> Job:

@@ -69,7 +69,7 @@ class RunDisplay(L.Callback):
         self._last = self._clock()
         if self.live is not None:
             self.live.start()
-        self._show([(0, "testing: the center crop and the ten patches of every image")])
+        self._show([(0, "testing"), (1, "the center crop and the ten patches of every image")])
 
     def on_test_batch_end(
         self,

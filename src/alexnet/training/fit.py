@@ -140,7 +140,7 @@ def train_and_test(
     trainer = _trainer(job, directory, world, history, loggers, console)
     device = device_name(trainer.strategy.root_device, processes=world.size)
     result = replace(result, device=device, environment=environment())  # with the threads that this process took
-    console.print(_headline(result, directory))
+    console.print(device)
     if result.precision == "bf16-mixed" and not multiplies_bfloat16(trainer.strategy.root_device):
         console.print(EMULATED)
     if (quota := cpu_quota()) < 1:
@@ -202,7 +202,8 @@ def _trainer(
     )
 
 
-def _headline(result: Result, directory: Path) -> str:
+def headline(result: Result, directory: Path) -> str:
+    """Say what will be trained, on which images, and where it is kept."""
     images = ", ".join(f"{count:,} {split}" for split, count in result.data.images.items())
     start = ""
     if (given := result.pretrained) is not None:
@@ -212,7 +213,7 @@ def _headline(result: Result, directory: Path) -> str:
     unknown = result.git.problem if result.git else None
     problem = f"note: the revision of the code is unknown: {unknown}\n" if unknown else ""
     return (
-        f"{problem}{result.ablation}, seed {result.seed}: {result.parameters:,} parameters\n{result.device}\n{start}"
+        f"{problem}{result.ablation}, seed {result.seed}: {result.parameters:,} parameters\n{start}"
         f"{result.data.name}: {result.data.classes:,} classes, {images} images\n"
         f"-> {from_here(directory)}"
     )
