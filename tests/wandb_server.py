@@ -27,6 +27,10 @@ class Server(ThreadingHTTPServer):
         self.summary: dict[str, str] = {}
         self.views: dict[str, dict[str, Any]] = {}
         """Workspaces and reports by their id, with how often each was written."""
+        self.sweep = ""
+        """The file of a sweep."""
+        self.orders: list[dict[str, Any]] = []
+        """What an agent is to do, the last first; afterwards it is to end."""
 
     @property
     def address(self) -> str:
@@ -45,6 +49,14 @@ class Server(ThreadingHTTPServer):
         if "CreateRunFiles" in query:
             files = [{"name": name, "uploadUrl": f"{self.address}/upload/{name}"} for name in given["files"]]
             return {"createRunFiles": {"runID": "run", "uploadHeaders": [], "files": files}}
+        if "SweepWithRuns" in query:
+            return {"project": {"sweep": {"config": self.sweep, "runs": {"edges": []}}}}
+        if "CreateAgent" in query:
+            return {"createAgent": {"agent": {"id": "QWdlbnQ6MQ=="}}}
+        if "Heartbeat" in query:
+            idle = json.loads(given["runState"]) == {}
+            order = [self.orders.pop()] if self.orders else [{"type": "exit"}] if idle else []
+            return {"agentHeartbeat": {"agent": {"id": given["id"]}, "commands": json.dumps(order)}}
         if "GetProjects" in query:
             one = PROJECT | {"entityName": "lab", "createdAt": NOW, "isBenchmark": False, "user": None}
             page = {"endCursor": None, "hasNextPage": False}

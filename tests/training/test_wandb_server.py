@@ -1,19 +1,25 @@
 """Runs with the real W&B client and a stand-in for its server."""
 
 import csv
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import wandb
+import yaml
 
 from alexnet.config.job import Job
+from alexnet.runs.result import read_result
 from alexnet.training.history import History
 from tests.offline_runs import history, records, run_record
-from tests.training.conftest import MakeJob, execute
+from tests.training.conftest import FEW, NARROW, MakeJob, execute
 from tests.wandb_server import KEY, wandb_server
 
+CHECKOUT = Path(__file__).parents[2]
 ONLINE = ("logger.wandb.mode=null", "logger.wandb.project=mine")
 
 
@@ -91,3 +97,25 @@ def test_the_environment_switches_wandb_off(
     monkeypatch.setenv(variable, value)
     execute(tiny(*ONLINE, "schedule.epochs=1", "schedule.milestones=[]"), tmp_path / "run")
     assert not (tmp_path / "run" / "wandb").exists()
+
+
+@pytest.mark.slow  # 17 s: W&B's agent and a process that trains
+def test_an_agent_of_the_documented_sweep_trains_under_the_run_s_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (CHECKOUT / "docs" / "wandb-sweep.yaml").read_text(encoding="utf-8")
+    searched = {key: one.get("value", one.get("min")) for key, one in yaml.safe_load(text)["parameters"].items()}
+    small = dict(word.split("=", 1) for word in (*NARROW, *FEW, f"runs={tmp_path / 'runs'}", f"data.packs={tmp_path}"))
+    del small["logger.wandb.mode"]
+    arguments = {key: {"value": value} for key, value in (small | searched).items()}
+    with wandb_server() as server:
+        server.sweep = text
+        server.orders = [{"type": "run", "run_id": "given", "program": "train.py", "args": arguments}]
+        monkeypatch.setenv("WANDB_BASE_URL", server.address)
+        monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        agent = [sys.executable, "-m", "wandb", "agent", "lab/alexnet-ablations/search"]
+        subprocess.run(agent, cwd=CHECKOUT, check=True, timeout=280)
+        assert epochs_of(list(server.history["given"].values())) == [0, 1]
+    (result,) = (tmp_path / "runs").glob("*/result.json")
+    assert read_result(result.parent).status == "finished"
