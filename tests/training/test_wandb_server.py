@@ -52,7 +52,7 @@ def test_a_server_that_fails_costs_a_line_and_not_the_training(
 
 
 def test_a_resumed_run_stays_one_run_online(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = tiny(*ONLINE)
+    job = tiny(*ONLINE, "logger.wandb.artifacts=true")
     with wandb_server() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.address)
         stop_after_the_first_epoch(job, tmp_path / "run", monkeypatch)
@@ -60,6 +60,8 @@ def test_a_resumed_run_stays_one_run_online(tiny: MakeJob, tmp_path: Path, monke
         execute(job, tmp_path / "run")
         assert list(server.history) == ["run"]
         assert epochs_of(list(server.history["run"].values())) == [0, 1]
+    whole = {one["type"]: one["files"] for one in server.artifacts.values() if one["is_whole"]}
+    assert whole == {"model": ["model.ckpt"], "evaluation": ["predictions.npz", "errors.table.json"]}
 
 
 def test_a_resumed_offline_run_is_one_whole_run(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
