@@ -50,10 +50,11 @@ def wanted(overrides: list[str]) -> dict[str, str]:
 
 def is_meant(text: str, held: object) -> bool:
     """Whether a value of the configuration is what a text on the command line says."""
-    if held == yaml.safe_load(text) or str(held) in (text, text.strip("'\"")):
+    bare = text.strip("'\"")
+    if held in (yaml.safe_load(text), bare) or str(held) == bare:
         return True
     with suppress(ValueError):  # 1e-2 is no number to YAML 1.1
-        return not isinstance(held, str) and float(text) == held
+        return not isinstance(held, str) and float(bare) == held
     return False
 
 
