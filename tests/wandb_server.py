@@ -1,5 +1,6 @@
 """A stand-in for the W&B server on the loopback address: enough of its protocol for the real client."""
 
+import base64
 import gzip
 import json
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 
 KEY = "a" * 40
 PROJECT = {"id": "UHJvamVjdDox", "name": "alexnet-ablations", "entity": {"id": "RW50aXR5OjE=", "name": "lab"}}
+NOW = "2026-01-01T00:00:00Z"
 
 
 class Server(ThreadingHTTPServer):
@@ -23,6 +25,8 @@ class Server(ThreadingHTTPServer):
         self.status, self.seconds = status, seconds
         self.history: dict[str, dict[int, dict[str, Any]]] = {}
         self.summary: dict[str, str] = {}
+        self.views: dict[str, dict[str, Any]] = {}
+        """Workspaces and reports by their id, with how often each was written."""
 
     @property
     def address(self) -> str:
@@ -41,6 +45,21 @@ class Server(ThreadingHTTPServer):
         if "CreateRunFiles" in query:
             files = [{"name": name, "uploadUrl": f"{self.address}/upload/{name}"} for name in given["files"]]
             return {"createRunFiles": {"runID": "run", "uploadHeaders": [], "files": files}}
+        if "GetProjects" in query:
+            one = PROJECT | {"entityName": "lab", "createdAt": NOW, "isBenchmark": False, "user": None}
+            page = {"endCursor": None, "hasNextPage": False}
+            return {"models": {"edges": [{"node": one, "cursor": ""}], "pageInfo": page}}
+        if "upsertView" in query:
+            name = given.get("id") or base64.b64encode(f"View:{len(self.views)}".encode()).decode()
+            kept = {"createdAt": NOW, "updatedAt": NOW, "project": PROJECT | {"entityName": "lab"}}
+            view = kept | {key: given[key] for key in ("name", "displayName", "description", "spec")} | {"id": name}
+            self.views[name] = view | {"written": self.views.get(name, {"written": 0})["written"] + 1}
+            return {"upsertView": {"view": self.views[name], "inserted": "id" not in given}}
+        if "SpecificReport" in query:
+            return {"view": self.views[given["reportId"]]}
+        if "allViews" in query:
+            found = [{"node": view} for view in self.views.values() if view["name"] == given["viewName"]]
+            return {"project": {"allViews": {"edges": found}}}
         return {"viewer": {"id": "VXNlcjox", "entity": "lab", "username": "lab", "flags": "{}", "teams": {"edges": []}}}
 
     def bucket(self, name: str) -> dict[str, Any]:

@@ -113,3 +113,8 @@ def exclusive(path: Path, what: str, *, wait: Callable[[str], None] | None = Non
         yield
     finally:
         lock.release()
+
+
+def from_here(path: Path) -> str:
+    """Return a path from here if it lies below, for a line that is read on a terminal."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

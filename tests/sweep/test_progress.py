@@ -7,13 +7,13 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from alexnet.config.job import Job, check
 from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.runs.wording import shown_time
 from alexnet.sweep.progress import Progress
 from alexnet.sweep.study import PlannedRun
+from alexnet.terminal import Terminal
 from tests.study.made_up import predictions, result, save, unfinished
 
 
@@ -54,7 +54,7 @@ def leave(run: PlannedRun, status: str) -> None:
 def progress(runs: list[PlannedRun], clock: Clock) -> tuple[Progress, StringIO]:
     screen = StringIO()
     weights = {run.directory: weight for run, weight in zip(runs, (1.0, 2.0, 3.0), strict=True)}
-    console = Console(file=screen, width=200)
+    console = Terminal(file=screen, width=200)
     return Progress(runs, work=weights, seconds=600.0, console=console, clock=clock), screen
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from alexnet.config.job import Job
 from alexnet.runs.result import Result
+from alexnet.terminal import Terminal
 from alexnet.trained.weights import weights_digest
 from alexnet.training.run import run
 from tests.conftest import checked
@@ -77,7 +77,7 @@ def ctrl_c_works() -> Iterator[None]:
 def execute(job: Job, directory: Path) -> tuple[Result, str]:
     """Run a job; its result and what it printed."""
     screen = StringIO()
-    result = run(job, directory, console=Console(file=screen, width=120))
+    result = run(job, directory, console=Terminal(file=screen, width=120))
     return result, screen.getvalue()
 
 

@@ -26,4 +26,4 @@ def run(file: Path, source: Path, *, bits: int, layer: str, epochs: int, seed: i
         table.add_row(name, *shares, f"{search['bytes_per_image']:,}")
     console = Terminal()
     console.print(table)
-    console.print(f"-> {path}", highlight=False, soft_wrap=True)
+    console.print(f"-> {path}")

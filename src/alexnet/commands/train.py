@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import textwrap
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +21,30 @@ from alexnet.config.job import Job, WeightsDigest, check_composed
 from alexnet.config.overrides import explain
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line
 from alexnet.evaluation.table import show_again
-from alexnet.files import unlinked
+from alexnet.files import from_here, unlinked
 from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
 from alexnet.runs.identity import finished_run
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import BASELINE, Result
 from alexnet.sweep.source import check_source
 from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
-from alexnet.terminal import Terminal
+from alexnet.terminal import IMPORTING, Terminal, busy
 
 HELP = """\
-python train.py [--multirun] [--config-dir DIR] [GROUP=CHOICE] [KEY=VALUE] [+ablation=NAME]
-Train AlexNet, without some of its ingredients if you like, and compare. `alexnet train` does the same.
-
-  python train.py                                    the demo: minutes on two cores
-  python train.py +ablation=no_lrn                   one ingredient removed; [no_lrn,no_dropout] for two
-  python train.py -m '+ablation=glob(*)' seed=0,1,2  a study: all combinations, and the comparison
-  python train.py experiment=study_small             a study that names its own ablations and seeds
-  python train.py study.plan=plan.yaml               the next look of a planned study; alexnet plan writes the file
+python train.py [-m] [--config-dir DIR] [GROUP=CHOICE] [KEY=VALUE] [+ablation=X]
+Train AlexNet, whole or without some ingredients. `alexnet train` does the same.
+  python train.py                                    the demo, on two cores
+  python train.py +ablation=no_lrn                   without one ingredient
+  python train.py -m '+ablation=glob(*)' seed=0,1,2  a study, then compared
+  python train.py experiment=study_small             a study from one file
+  python train.py study.plan=plan.yaml               a planned study's next look
   python train.py optimizer.lr=0.02 schedule.epochs=9   single values
-  python train.py --cfg job                          show the configuration instead; --hydra-help for more
+  python train.py --cfg job                          the values; --hydra-help
 
-Groups and their choices (files in conf/ and ablations/; subfolders such as ablation=source/init besides):
+Groups and choices (conf/, ablations/; in subfolders too: ablation=source/init):
 """
 PLAN = "study.plan="
-LOG_WIDTH = 100
+LOG_WIDTH, SCREEN_WIDTH = 100, 80
 MODES = ("-m", "--multirun", "-r", "--run", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
 """Hydra's options that say themselves what is to be done."""
 TERMINATED = 143
@@ -101,8 +100,8 @@ def _help() -> str:
     folders = sorted(folder for folder in [*CONF.iterdir(), ABLATIONS] if folder.is_dir())
     groups = {folder.name.removesuffix("s") if folder is ABLATIONS else folder.name: folder for folder in folders}
     choices = {name: sorted(file.stem for file in place.glob("*.yaml")) for name, place in groups.items()}
-    lines = [f"{name}: {', '.join(names)}" for name, names in choices.items()]
-    return HELP + "\n".join(textwrap.fill(line, 100, subsequent_indent="    ") for line in lines)
+    lines = [f"{name}: {', '.join(names)}" for name, names in choices.items() if len(names) > 1]
+    return HELP + "\n".join(textwrap.fill(line, SCREEN_WIDTH, subsequent_indent="    ") for line in lines)
 
 
 def checked(config: DictConfig, of_hydra: HydraConf) -> Job:
@@ -180,30 +179,20 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
 
 def _say_what_next(result: Result, directory: Path, console: Console) -> None:
     """Print where the result lies and what to do with it."""
-    lines = [f"saved in {_short(directory)}"]
-    again = result.command.replace(" restart=true", "")
+    console.print(f"saved in {from_here(directory)}")
     if result.ablation == BASELINE:
-        lines += [
-            "next, the same without an ingredient, to be compared with it:",
-            f"  {again} +ablation=no_lrn",
-        ]
-    lines += ["next, the comparison:" if result.ablation != BASELINE else "then the comparison:"]
-    lines += [f"  alexnet report {_short(directory.parent)}"]
-    for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.print("next, the same without an ingredient, to be compared with it:")
+        console.print(f"  {result.command.replace(' restart=true', '')} +ablation=no_lrn", soft_wrap=True)
+    console.print("next, the comparison:" if result.ablation != BASELINE else "then the comparison:")
+    console.print(f"  alexnet report {from_here(directory.parent)}", soft_wrap=True)
 
 
 def _interrupted(job: Job, directory: Path) -> str:
     """Say what is saved of a run that Ctrl-C has stopped, and how to go on."""
-    kept = (
-        "up to its last step" if last_checkpoint(directory).is_file() else "but no checkpoint yet: it will start over"
-    )
-    return f"interrupted: {_short(directory)} is saved {kept}; to go on, give the same command again:\n  {job.command}"
-
-
-def _short(path: Path) -> str:
-    """Return a path from here if it lies below, for a line that is read on a terminal."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    begun = last_checkpoint(directory).is_file()
+    kept = "up to its last step" if begun else "but no checkpoint yet: it will start over"
+    again = f"to go on, give the same command again:\n  {job.command}"
+    return f"interrupted: {from_here(directory)} is saved {kept}; {again}"
 
 
 def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_study: bool = False) -> Result:
@@ -215,12 +204,12 @@ def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_stud
             from alexnet.sweep.plan import check_in_plan
 
             check_in_plan(job)
-        console.print(f"{job.name}: importing torch", highlight=False, soft_wrap=True)
+        console.print(f"{job.name}: {IMPORTING}")
         print_unreached_milestones([job], console)
-    from alexnet.sweep.gpus import stay_on_one_gpu
-    from alexnet.training.run import run
-    from alexnet.training.world import requested_world_size
-
+    with nullcontext() if in_study else busy(IMPORTING, console):
+        from alexnet.sweep.gpus import stay_on_one_gpu
+        from alexnet.training.run import run
+        from alexnet.training.world import requested_world_size
     if at_once > 1 and requested_world_size(job.config) == 1:
         stay_on_one_gpu(directory.parent)
     return run(job, directory, console=console, at_once=at_once)

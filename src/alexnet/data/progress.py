@@ -1,13 +1,11 @@
 """Progress of long jobs on standard error: a bar with the time left on a terminal, and single lines."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alexnet.errors import printable
 from alexnet.terminal import Terminal
 
 QUIET_SECONDS = 5.0
@@ -38,4 +36,4 @@ def progress(what: str, total: int | None, *, show: bool, in_bytes: bool = False
 def print_status(text: str, *, show: bool) -> None:
     """Print one line on standard error."""
     if show:
-        print(printable(text, lines=True), file=sys.stderr)
+        Terminal(stderr=True).print(text)

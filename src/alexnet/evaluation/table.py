@@ -39,8 +39,6 @@ def result_table(result: Result) -> Table:
 def show_again(result: Result, directory: Path, *, precision: str, console: Console) -> Result:
     """Print the errors of a run that was finished before, and its precision if the command asks for another."""
     other = f" at precision {result.precision}, not {precision}" if result.has_other_precision(precision) else ""
-    console.print(
-        f"already finished in {directory}{other} (restart=true runs it again)", highlight=False, soft_wrap=True
-    )
+    console.print(f"already finished in {directory}{other} (restart=true runs it again)")
     console.print(result_table(result))
     return result

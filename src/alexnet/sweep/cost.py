@@ -25,6 +25,7 @@ from alexnet.errors import first_line
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
 from alexnet.runs.wording import shown_time
+from alexnet.terminal import busy
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning
 from alexnet.training.hardware import configure_process
@@ -69,7 +70,7 @@ def forecast(
             first_pack, first_cost = pack, cost
         if run.written_before is None:
             new[ablation_name(run.job.tree)] = run.job, pack
-    console.print(f"at most {trained:,} training images", highlight=False)
+    console.print(f"at most {trained:,} training images")
     seconds = None
     if at_once is None:
         line = f"no forecast of the time: hydra/launcher={launcher} decides where the runs compute"
@@ -77,7 +78,8 @@ def forecast(
         line = "no forecast of the time: its runs are of several processes"
     else:
         try:
-            timing = time_steps(runs[0].job, first_pack, at_once)
+            with busy("timing a few steps of the first run", console):
+                timing = time_steps(runs[0].job, first_pack, at_once)
             side_by_side = min(at_once, len(runs))
             training = timing.seconds_per_image / first_cost * sum(work.values()) / side_by_side
             seconds = training + timing.setup * ceil(len(runs) / side_by_side) + (import_seconds if at_once > 1 else 0)
@@ -86,11 +88,11 @@ def forecast(
             line = f"about {shown_time(seconds)}: {order}, {rate}"
         except Exception as error:  # the run itself will say what is wrong with it, and the others continue
             line = f"no forecast of the time: {first_line(error)}"
-    console.print(line, highlight=False, soft_wrap=True)
+    console.print(line)
     for job, pack in new.values() if seconds is not None else ():
         with suppress(Exception):  # as above
             if note := note_without_effect(job, pack):
-                console.print(note, highlight=False, soft_wrap=True)
+                console.print(note)
     return work, seconds
 
 

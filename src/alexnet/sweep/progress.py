@@ -85,7 +85,7 @@ class Progress:
             left = f"; about {shown_time(self.seconds_left)} left" if self.seconds_left else ""
             place = f"[{len(self._settled)} of {len(self.runs)}]"
             line = f"{place} {run} {outcome.status}; {shown_time(elapsed)} elapsed{left}"
-            self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+            self.console.print(line)
         if self._status is not None:
             text = Text(self._shown_under_way())
             text.truncate(self.console.width - 3, overflow="ellipsis")  # beside the spinner; it would wrap

@@ -21,7 +21,7 @@ from alexnet.runs.metrics import read_metrics
 from alexnet.runs.result import Result, read_result
 from alexnet.sweep.plan import OpenPlan
 from alexnet.sweep.progress import Progress
-from alexnet.terminal import Terminal
+from alexnet.terminal import IMPORTING, Terminal, busy
 
 
 def _written(directory: Path) -> int | None:
@@ -95,7 +95,7 @@ class Study:
         self.progress = Progress([], console=self.console)
         self.launcher, self.at_once = str(hydra.runtime.choices["hydra/launcher"]), max_parallel_jobs(hydra)
         self._batch: list[PlannedRun] = []
-        self._say("checking every run before the first one starts")
+        self.console.print("checking every run before the first one starts")
 
     def begin(self, batch: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Take up a batch of runs and return those that are to be done: each once, and no finished one."""
@@ -107,11 +107,11 @@ class Study:
         resumed = sum(run.written_before is not None and not run.job.config.restart for run in missing)
         begun = f" ({resumed} of them begun before)" if resumed else ""
         runs = "1 run" if len(new) == 1 else f"{len(new)} runs"
-        self._say(f"{runs}: {len(finished)} finished before, {len(missing)} to do{begun}")
+        self.console.print(f"{runs}: {len(finished)} finished before, {len(missing)} to do{begun}")
         others = [done for run, done in finished if done.has_other_precision(run.job.config.hardware.precision)]
         if others:
             count = f"{len(others)} of those finished before are"
-            self._say(f"note: {count} at precision {others[0].precision}: restart=true runs them again")
+            self.console.print(f"note: {count} at precision {others[0].precision}: restart=true runs them again")
         print_unreached_milestones([run.job for run in new.values()], self.console)
         return missing
 
@@ -121,8 +121,10 @@ class Study:
         Without a launcher they run in this process one by one, or side by side in processes of their own.
         """
         begun = time.monotonic()
-        from alexnet.sweep.cost import forecast, runs_at_once  # torch
-        from alexnet.training.world import external_launch
+        self.console.print(IMPORTING)
+        with busy(IMPORTING, self.console):
+            from alexnet.sweep.cost import forecast, runs_at_once
+            from alexnet.training.world import external_launch
 
         imported = time.monotonic() - begun
         if (world := external_launch()) is not None:
@@ -186,9 +188,6 @@ class Study:
             count = f"{len(left)} of {len(self.runs)} runs did not finish"
             raise UserError(f"{count}: {', '.join(told)}; the same command does the rest")
 
-    def _say(self, line: str) -> None:
-        self.console.print(line, highlight=False, soft_wrap=True)
-
 
 def refuse(mistakes: Sequence[str | None]) -> None:
     """Show what is wrong with the jobs, each mistake once, and raise the last as a UserError; None is a sound job."""
@@ -203,7 +202,7 @@ def refuse(mistakes: Sequence[str | None]) -> None:
 def print_unreached_milestones(jobs: Sequence[Job], console: Console) -> None:
     """Say once of each schedule which of its drops training does not reach."""
     for line in dict.fromkeys(filter(None, map(unreached_milestones, jobs))):
-        console.print(line, style="yellow", highlight=False, soft_wrap=True)
+        console.print(line, style="yellow")
 
 
 def max_parallel_jobs(hydra: Any) -> int | None:

@@ -134,8 +134,7 @@ def checkpoint_to_resume(job: Job, directory: Path, pack: Pack, console: Console
             trained = read_checkpoint(previous)["alexnet"]
         except UserError:
             raise UserError(f"{fault}, and {previous.name} is damaged too; {START_OVER}") from error
-        text = f"{fault}; continuing from {previous.name}"
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{fault}; continuing from {previous.name}")
     if (numerics := trained.get("numerics", 0)) != NUMERICS:
         text = f"{path} is of NUMERICS {numerics}, and this code computes other numbers, NUMERICS {NUMERICS}"
         raise UserError(f"{text}; {START_OVER}")

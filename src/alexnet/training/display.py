@@ -43,8 +43,8 @@ class RunDisplay(L.Callback):
         self._done_before = float(trainer.current_epoch)
         if self.live is not None:
             self.live.start()
-        elif trainer.max_epochs is not None and trainer.current_epoch < trainer.max_epochs:
-            self._say("the first batches are being made")
+        if trainer.max_epochs is not None and trainer.current_epoch < trainer.max_epochs:
+            self._show([(0, "the first batches are being made")])
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -69,7 +69,7 @@ class RunDisplay(L.Callback):
         self._last = self._clock()
         if self.live is not None:
             self.live.start()
-        self._show([(0, "testing: the center crop and the ten patches of every image")])
+        self._show([(0, "testing"), (1, "the center crop and the ten patches of every image")])
 
     def on_test_batch_end(
         self,
@@ -99,7 +99,7 @@ class RunDisplay(L.Callback):
         if record.waiting_percent >= 5:  # a machine that waits for its images wastes money
             parts.append((6, f"waiting for images {record.waiting_percent:.0f} %"))
         self._last = self._clock()
-        self._say(fitted(parts, self._width))
+        self.console.print(fitted(parts, self._width))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._stop()
@@ -143,10 +143,7 @@ class RunDisplay(L.Callback):
         if self.live is not None:
             self.live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
         else:
-            self._say(line)
-
-    def _say(self, line: str) -> None:
-        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+            self.console.print(line)
 
 
 def fitted(parts: Sequence[Part], width: int) -> str:

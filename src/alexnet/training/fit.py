@@ -18,6 +18,7 @@ from alexnet.data.threads import cpu_quota
 from alexnet.devices import multiplies_bfloat16
 from alexnet.errors import UserError
 from alexnet.evaluation.collect import error_rates, first_layer
+from alexnet.files import from_here
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import layer_specs
 from alexnet.runs.directory import PROFILE, previous_checkpoint
@@ -138,11 +139,11 @@ def train_and_test(
     trainer = _trainer(job, directory, world, history, loggers, console)
     device = device_name(trainer.strategy.root_device, processes=world.size)
     result = replace(result, device=device, environment=environment())  # with the threads that this process took
-    console.print(_headline(result, directory), highlight=False, soft_wrap=True)
+    console.print(device)
     if result.precision == "bf16-mixed" and not multiplies_bfloat16(trainer.strategy.root_device):
-        console.print(EMULATED, highlight=False, soft_wrap=True)
+        console.print(EMULATED)
     if (quota := cpu_quota()) < 1:
-        console.print(f"note: the quota of this container is {quota:g} of a processor", highlight=False)
+        console.print(f"note: the quota of this container is {quota:g} of a processor")
     with one_line_if_out_of_memory(trainer, module):
         trainer.fit(module, data, ckpt_path=checkpoint)
         result = replace(result, training=training_facts(history))
@@ -198,7 +199,8 @@ def _trainer(
     )
 
 
-def _headline(result: Result, directory: Path) -> str:
+def headline(result: Result, directory: Path) -> str:
+    """Say what will be trained, on which images, and where it is kept."""
     images = ", ".join(f"{count:,} {split}" for split, count in result.data.images.items())
     start = ""
     if (given := result.pretrained) is not None:
@@ -208,9 +210,9 @@ def _headline(result: Result, directory: Path) -> str:
     unknown = result.git.problem if result.git else None
     problem = f"note: the revision of the code is unknown: {unknown}\n" if unknown else ""
     return (
-        f"{problem}{result.ablation}, seed {result.seed}: {result.parameters:,} parameters\n{result.device}\n{start}"
+        f"{problem}{result.ablation}, seed {result.seed}: {result.parameters:,} parameters\n{start}"
         f"{result.data.name}: {result.data.classes:,} classes, {images} images\n"
-        f"-> {directory}"
+        f"-> {from_here(directory)}"
     )
 
 

@@ -24,6 +24,7 @@ from alexnet.errors import UserError
 from alexnet.files import exclusive
 from alexnet.processes import end_processes, follow_parent, signals_unwind
 from alexnet.runs.directory import FIRST_LOCK
+from alexnet.terminal import Terminal
 
 LOCALHOST = "127.0.0.1"
 
@@ -113,7 +114,7 @@ def _rank(rank: int, launch: _Launch, errors: "SimpleQueue[Exception]") -> None:
                 lock = launch.directory / FIRST_LOCK
                 stack.enter_context(exclusive(lock, str(launch.directory), wait=lambda _: None))
                 screen = launch.screen and stack.enter_context(Path(launch.screen).open("a", encoding="utf-8"))
-                console = Console(file=screen, width=launch.width) if screen else Console()
+                console = Terminal(file=screen, width=launch.width) if screen else Terminal()
             launch.body(console)
     except Exception as error:
         message = f"process {rank}: {type(error).__name__}: {' '.join(str(error).split())}"

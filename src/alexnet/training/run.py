@@ -18,9 +18,10 @@ from alexnet.files import exclusive, replace_file
 from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE, WANDB
 from alexnet.runs.identity import finished_run
 from alexnet.runs.result import Result, read_result
+from alexnet.terminal import busy
 from alexnet.training import tracking
 from alexnet.training.checkpoints import discard_unfinished, refuse_links
-from alexnet.training.fit import preflight, train_and_test
+from alexnet.training.fit import headline, preflight, train_and_test
 from alexnet.training.outcome import initial_result
 from alexnet.training.preemption import keyboard_interrupt_kept
 from alexnet.training.provenance import git_state, write_provenance
@@ -74,6 +75,7 @@ def _tried_out(job: Job, pack: Pack, world: DistributedContext, at_once: int, co
         directory = Path(folder)
         result = replace(initial_result(job, directory, pack, git_state()[0]), message=TRIED_OUT)
         if world.size > 1 or (processes := requested_world_size(job.config)) == 1:
+            console.print(headline(result, directory))
             train_and_test(job, directory, pack, world, result, loggers=[], console=console)
         else:
             run_in_ranks(partial(_run_rank, job, directory, at_once), directory, processes, console=console)
@@ -94,12 +96,14 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
     """Compute the result in every process of a run; the first alone writes."""
     git, patch = git_state()
     result = initial_result(job, directory, pack, git)
+    console.print(headline(result, directory))
     if not world.is_rank_zero or job.config.trainer.fast_dev_run:
         return train_and_test(job, directory, pack, world, result, loggers=[], console=console)
     replace_file(directory / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(job.tree)).encode())
     result.write(directory)
     write_provenance(directory, patch)
-    loggers = tracking.start(job, directory, console)
+    with busy("opening the loggers", console):
+        loggers = tracking.start(job, directory, console)
     try:
         with keyboard_interrupt_kept():
             result = train_and_test(job, directory, pack, world, result, loggers=loggers, console=console)

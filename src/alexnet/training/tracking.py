@@ -43,7 +43,7 @@ def start(job: Job, directory: Path, console: Console) -> list[Logger]:
             )
     to = destination(chosen.wandb)
     if to.mode == "online":
-        console.print("asking the W&B server", highlight=False, soft_wrap=True)
+        console.print("asking the W&B server")
         if (reason := why_not_online()) is not None:
             to = _offline(to, reason, directory, console)
     if to.mode != "disabled":
@@ -162,4 +162,4 @@ def _offline(to: WandbConfig, reason: str, directory: Path, console: Console) ->
 
 
 def _say(line: str, console: Console) -> None:
-    console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    console.print(line, style="yellow")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from alexnet.config.schema import Errors, Target
 from alexnet.errors import UserError
@@ -22,6 +21,7 @@ from alexnet.study.columns import COMPARISON_COLUMNS, RUNS_COLUMNS
 from alexnet.study.comparison import compare
 from alexnet.study.report.report import FILES, print_table, report
 from alexnet.study.wording import shown_points, shown_seeds
+from alexnet.terminal import Terminal
 from tests.study.made_up import predictions, result, save, study, unfinished
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "result-files.md"
@@ -30,7 +30,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "result-files.md"
 def printed(*paths: Path, width: int = 100, output: Path | None = None, **choice: str) -> str:
     """What a report prints into a file."""
     buffer = io.StringIO()
-    console = Console(file=buffer, width=width)
+    console = Terminal(file=buffer, width=width)
     report(paths, output=output, split=choice.get("split"), view=choice.get("view", "ten_crop"), console=console)
     return buffer.getvalue()
 
@@ -46,7 +46,7 @@ def test_no_figure_is_cut_at_any_width(tmp_path: Path) -> None:
     (table,) = compare(collect([study(tmp_path)]).runs, split=None, view="ten_crop")
     for width in (60, 80, 100, 140):
         buffer = io.StringIO()
-        print_table(table, Console(file=buffer, width=width))
+        print_table(table, Terminal(file=buffer, width=width))
         text = buffer.getvalue()
         assert "\N{HORIZONTAL ELLIPSIS}" not in text
         assert "\x1b" not in text
@@ -226,7 +226,7 @@ def test_files_are_written_before_anything_is_printed(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         report(
-            [small_study(tmp_path)], output=None, split=None, view="ten_crop", console=Console(file=Closed(), width=80)
+            [small_study(tmp_path)], output=None, split=None, view="ten_crop", console=Terminal(file=Closed(), width=80)
         )
     assert sorted(path.name for path in tmp_path.glob("comparison*")) == sorted(FILES)
 

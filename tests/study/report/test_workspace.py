@@ -3,12 +3,10 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from wandb_workspaces.reports.v2.interface import Report
-from wandb_workspaces.workspaces import Workspace
+import wandb
 
 from alexnet.errors import UserError
 from alexnet.study.comparison import ComparisonTable, compare
@@ -16,6 +14,7 @@ from alexnet.study.report.dashboard import summary
 from alexnet.study.report.report import load_runs
 from alexnet.study.report.workspace import report_of, save, workspace_of
 from tests.study.made_up import study
+from tests.wandb_server import KEY, wandb_server
 
 
 @pytest.fixture(scope="module")
@@ -88,20 +87,17 @@ def test_a_refusal_is_one_line(
         save(groups, entity="lab", project="ablations", folder=tmp_path)
 
 
+@pytest.mark.slow  # W&B starts a process
 def test_a_second_call_edits_what_the_first_has_saved(
     groups: Sequence[ComparisonTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contents = []
-    for path, kind in (("workspaces.Workspace", Workspace), ("reports.v2.interface.Report", Report)):
-        address = f"https://example.org/lab/ablations/{kind.__name__}"
-        first, second = (SimpleNamespace(url=address) for _ in range(2))
-        second.save = lambda saved=second: saved
-        monkeypatch.setattr(f"wandb_workspaces.{path}.save", lambda _, saved=first: saved)
-        monkeypatch.setattr(f"wandb_workspaces.{path}.from_url", lambda _, saved=second: saved)
-        contents.append(second)
-    addresses = save(groups, entity="lab", project="ablations", folder=tmp_path)
-    assert addresses == {name: f"https://example.org/lab/ablations/{name.title()}" for name in ("workspace", "report")}
-    assert not any(hasattr(second, "sections") or hasattr(second, "blocks") for second in contents)
-    assert save(groups, entity="lab", project="ablations", folder=tmp_path) == addresses
-    workspace, report = contents
-    assert [section.name for section in workspace.sections][-1] == "Tables and report" and len(report.blocks) > 5
+    with wandb_server() as server:
+        for name, value in (("API_KEY", KEY), ("MODE", "online"), ("BASE_URL", server.address)):
+            monkeypatch.setenv(f"WANDB_{name}", value)
+        wandb.teardown()  # it reads the environment once
+        first, second = (
+            save(groups[:count], entity="lab", project="alexnet-ablations", folder=tmp_path) for count in (0, None)
+        )
+        wandb.teardown()
+    assert first == second and len(server.views) == 2
+    assert [(view["written"], "val/top1_error" in view["spec"]) for view in server.views.values()] == [(2, True)] * 2

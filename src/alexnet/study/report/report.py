@@ -119,7 +119,7 @@ def report(
     for name, text in texts.items():
         write_file(folder / name, text)
     comparison.print(console)
-    console.print(Text(f"Written to {folder}: {', '.join(FILES)}"), soft_wrap=True)
+    console.print(f"Written to {folder}: {', '.join(FILES)}")
     if wandb is not None and (to := destination(wandb)).mode != "disabled":
         publish(tables, [folder / name for name in FILES], to, console)
 

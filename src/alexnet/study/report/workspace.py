@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from wandb_workspaces import expr
 from wandb_workspaces import workspaces as ws
@@ -67,7 +68,7 @@ def save(tables: Sequence[ComparisonTable], *, entity: str, project: str, folder
     file = folder / ADDRESSES_FILE
     try:
         before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        addresses = {name: _in_place(view, before.get(name), f"/{entity}/{project}/") for name, view in made.items()}
+        addresses = {name: _in_place(view, before.get(name), [entity, project]) for name, view in made.items()}
         write_file(file, json.dumps(addresses, indent=2) + "\n")
     except Exception as error:  # of many libraries: the network's, the server's, W&B's own
         reason = f"{type(error).__name__}: {first_line(error)}"
@@ -75,10 +76,10 @@ def save(tables: Sequence[ComparisonTable], *, entity: str, project: str, folder
     return addresses
 
 
-def _in_place(made: Any, address: str | None, project: str) -> str:
-    """Save a view as the content of the one at an address of this project, or as a new one if it is not there."""
+def _in_place(made: Any, address: str | None, place: list[str]) -> str:
+    """Save a view as the content of the one at an address in an entity and project; a new one if there is none."""
     saved = made
-    if address and project in address:
+    if address and urlsplit(address).path.split("/")[1:3] == place:
         with suppress(Exception):  # deleted, or of another server
             saved = type(made).from_url(address)
             for field in CONTENT[type(made)]:
