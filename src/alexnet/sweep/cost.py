@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil
@@ -15,7 +16,7 @@ import torch
 from lightning.pytorch.callbacks import LambdaCallback
 from rich.console import Console
 
-from alexnet.config.job import Job
+from alexnet.config.job import Job, ablation_name
 from alexnet.config.schema import Config
 from alexnet.data.pack.pack import Pack
 from alexnet.data.threads import available_cpus
@@ -28,7 +29,7 @@ from alexnet.terminal import busy
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning
 from alexnet.training.hardware import configure_process
-from alexnet.training.trial import train_steps
+from alexnet.training.trial import note_without_effect, train_steps
 from alexnet.training.world import SINGLE_PROCESS, requested_world_size
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def forecast(
     """
     packs: dict[str, Pack] = {}
     work, trained = {}, 0
+    new: dict[str, tuple[Job, Pack]] = {}
     for run in runs:
         key = json.dumps([run.job.tree["data"], run.job.config.scale.image_size])
         pack = packs[key] = preflight(run.job, pack=packs.get(key))
@@ -66,6 +68,8 @@ def forecast(
         trained += images
         if run is runs[0]:
             first_pack, first_cost = pack, cost
+        if run.written_before is None:
+            new[ablation_name(run.job.tree)] = run.job, pack
     console.print(f"at most {trained:,} training images")
     seconds = None
     if at_once is None:
@@ -85,6 +89,10 @@ def forecast(
         except Exception as error:  # the run itself will say what is wrong with it, and the others continue
             line = f"no forecast of the time: {first_line(error)}"
     console.print(line)
+    for job, pack in new.values() if seconds is not None else ():
+        with suppress(Exception):  # as above
+            if note := note_without_effect(job, pack):
+                console.print(note)
     return work, seconds
 
 

@@ -45,7 +45,6 @@ from alexnet.training.outcome import training_facts
 from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.provenance import device_name, environment
-from alexnet.training.trial import note_without_effect
 from alexnet.training.watchdog import Watchdog
 from alexnet.training.world import DistributedContext, all_gather_objects, check_gpus, detect
 
@@ -145,8 +144,6 @@ def train_and_test(
         console.print(EMULATED)
     if (quota := cpu_quota()) < 1:
         console.print(f"note: the quota of this container is {quota:g} of a processor")
-    if checkpoint is None and world.size == 1 and (note := note_without_effect(job, pack)):
-        console.print(note)
     with one_line_if_out_of_memory(trainer, module):
         trainer.fit(module, data, ckpt_path=checkpoint)
         result = replace(result, training=training_facts(history))
