@@ -94,7 +94,7 @@ class Progress:
             text = Text(self._shown_under_way())
             text.truncate(self.console.width - 3, overflow="ellipsis")  # beside the spinner; it would wrap
             self._status.update(text)
-        elif now - self._last >= max(QUIET_SECONDS, (now - self._started) / 50) and self._under_way():
+        elif now - self._last >= max(QUIET_SECONDS, (now - self._started) / 50):
             self.console.print(self._shown_under_way())
             self._last = now
 
