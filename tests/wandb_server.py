@@ -27,6 +27,12 @@ class Server(ThreadingHTTPServer):
         self.summary: dict[str, str] = {}
         self.views: dict[str, dict[str, Any]] = {}
         """Workspaces and reports by their id, with how often each was written."""
+        self.artifacts: dict[str, dict[str, Any]] = {}
+        """Artifacts by their id, with the names of their files."""
+        self.sweep = ""
+        """The file of a sweep."""
+        self.orders: list[dict[str, Any]] = []
+        """What an agent is to do, the last first; afterwards it is to end."""
 
     @property
     def address(self) -> str:
@@ -45,6 +51,39 @@ class Server(ThreadingHTTPServer):
         if "CreateRunFiles" in query:
             files = [{"name": name, "uploadUrl": f"{self.address}/upload/{name}"} for name in given["files"]]
             return {"createRunFiles": {"runID": "run", "uploadHeaders": [], "files": files}}
+        if "SweepWithRuns" in query:
+            return {"project": {"sweep": {"config": self.sweep, "runs": {"edges": []}}}}
+        if "CreateAgent" in query:
+            return {"createAgent": {"agent": {"id": "QWdlbnQ6MQ=="}}}
+        if "Heartbeat" in query:
+            idle = json.loads(given["runState"]) == {}
+            order = [self.orders.pop()] if self.orders else [{"type": "exit"}] if idle else []
+            return {"agentHeartbeat": {"agent": {"id": given["id"]}, "commands": json.dumps(order)}}
+        if "query ArtifactType" in query:
+            return {"project": {"artifact": None}}
+        if "mutation CreateArtifact " in query:
+            name = f"artifact{len(self.artifacts)}"
+            given = given["input"]
+            self.artifacts[name] = {
+                "name": given["artifactCollectionName"],
+                "type": given["artifactTypeName"],
+                "files": [],
+            }
+            sequence = {"id": "sequence", "latestArtifact": None}
+            return {"createArtifact": {"artifact": {"id": name, "state": "PENDING", "artifactSequence": sequence}}}
+        if "CreateArtifactManifest" in query:
+            file = {"id": "file", "uploadUrl": f"{self.address}/upload/manifest", "uploadHeaders": []}
+            return {"createArtifactManifest": {"artifactManifest": {"id": "manifest", "file": file}}}
+        if "CreateArtifactFiles" in query:
+            files = []
+            for one in given["input"]["artifactFiles"]:
+                self.artifacts[one["artifactID"]]["files"].append(one["name"])
+                place = {"storagePath": one["name"], "uploadUrl": f"{self.address}/upload/file", "uploadHeaders": []}
+                files.append({"node": place | {"uploadMultipartUrls": None, "artifact": {"id": one["artifactID"]}}})
+            return {"createArtifactFiles": {"files": {"edges": files}}}
+        if "CommitArtifact" in query:
+            self.artifacts[given["artifactID"]]["is_whole"] = True
+            return {"commitArtifact": {"artifact": {"id": given["artifactID"], "digest": "digest"}}}
         if "GetProjects" in query:
             one = PROJECT | {"entityName": "lab", "createdAt": NOW, "isBenchmark": False, "user": None}
             page = {"endCursor": None, "hasNextPage": False}

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,9 +21,11 @@ from alexnet.errors import UserError
 from alexnet.evaluation.collect import first_layer
 from alexnet.evaluation.views import probabilities
 from alexnet.net.alexnet import AlexNet
+from alexnet.runs.directory import LOCK_FILE
 from alexnet.runs.first_layer import read_first_layer
 from alexnet.runs.result import Result, read_result
 from tests.conftest import Compose
+from tests.test_files import HOLD
 from tests.training.conftest import Finished, MakeJob, assert_same_training, checkpoint, epochs, execute, state
 
 
@@ -351,3 +355,15 @@ def test_training_ends_when_its_time_is_over(tiny: MakeJob, tmp_path: Path) -> N
     assert result.training.images_per_second == pytest.approx(
         result.training.steps * 15 / result.training.seconds, rel=0.1
     )
+
+
+def test_two_agents_for_one_run_are_one(tiny: MakeJob, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path / LOCK_FILE)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        try:
+            assert first.stdout is not None and first.stdout.readline() == "held\n"
+            with pytest.raises(UserError, match=f"is in use by process {first.pid} on "):
+                execute(tiny(), tmp_path)
+        finally:
+            first.kill()
+    assert [file.name for file in tmp_path.iterdir()] == [LOCK_FILE]

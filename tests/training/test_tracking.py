@@ -3,6 +3,8 @@
 import csv
 import os
 import re
+from errno import ENOSPC
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from wandb.proto.wandb_internal_pb2 import Record
 from alexnet.errors import UserError
 from alexnet.runs.result import Result
 from alexnet.study.report.workspace import CURVES
+from alexnet.terminal import Terminal
+from alexnet.training import tracking
 from tests.offline_runs import config, exit_codes, history, records, run_record, summary
 from tests.training.conftest import MakeJob, execute
 
@@ -104,3 +108,30 @@ def test_a_failed_run_is_closed_as_failed(tiny: MakeJob, tmp_path: Path) -> None
     found = records(tmp_path)
     assert summary(found)["status"] == "failed"
     assert exit_codes(found) == [1]
+
+
+@pytest.mark.parametrize(
+    ("choice", "opened", "error", "told"),
+    [
+        ("tensorboard", "TensorBoardLogger", ModuleNotFoundError("tensorboard"), "uv sync --extra tensorboard"),
+        ("wandb", "_init", OSError(ENOSPC, "No space left on device"), "goes on without: OSError: [Errno 28] No space"),
+    ],
+)
+def test_a_logger_that_does_not_open_costs_a_line(
+    choice: str,
+    opened: str,
+    error: Exception,
+    told: str,
+    tiny: MakeJob,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(tracking, opened, fail)
+    screen = StringIO()
+    job = tiny(f"logger={choice}", "logger.wandb.mode=offline" if choice == "wandb" else "logger.wandb.mode=disabled")
+    assert tracking.start(job, tmp_path, Terminal(file=screen)) == []
+    (line,) = screen.getvalue().splitlines()
+    assert told in line

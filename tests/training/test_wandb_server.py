@@ -1,19 +1,25 @@
 """Runs with the real W&B client and a stand-in for its server."""
 
 import csv
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import wandb
+import yaml
 
 from alexnet.config.job import Job
+from alexnet.runs.result import read_result
 from alexnet.training.history import History
 from tests.offline_runs import history, records, run_record
-from tests.training.conftest import MakeJob, execute
+from tests.training.conftest import FEW, NARROW, MakeJob, execute
 from tests.wandb_server import KEY, wandb_server
 
+CHECKOUT = Path(__file__).parents[2]
 ONLINE = ("logger.wandb.mode=null", "logger.wandb.project=mine")
 
 
@@ -46,7 +52,7 @@ def test_a_server_that_fails_costs_a_line_and_not_the_training(
 
 
 def test_a_resumed_run_stays_one_run_online(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = tiny(*ONLINE)
+    job = tiny(*ONLINE, "logger.wandb.artifacts=true")
     with wandb_server() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.address)
         stop_after_the_first_epoch(job, tmp_path / "run", monkeypatch)
@@ -54,6 +60,8 @@ def test_a_resumed_run_stays_one_run_online(tiny: MakeJob, tmp_path: Path, monke
         execute(job, tmp_path / "run")
         assert list(server.history) == ["run"]
         assert epochs_of(list(server.history["run"].values())) == [0, 1]
+    whole = {one["type"]: sorted(one["files"]) for one in server.artifacts.values() if one["is_whole"]}
+    assert whole == {"model": ["model.ckpt"], "evaluation": ["errors.table.json", "predictions.npz"]}
 
 
 def test_a_resumed_offline_run_is_one_whole_run(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +99,25 @@ def test_the_environment_switches_wandb_off(
     monkeypatch.setenv(variable, value)
     execute(tiny(*ONLINE, "schedule.epochs=1", "schedule.milestones=[]"), tmp_path / "run")
     assert not (tmp_path / "run" / "wandb").exists()
+
+
+@pytest.mark.slow  # 17 s: W&B's agent and a process that trains
+def test_an_agent_of_the_documented_sweep_trains_under_the_run_s_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (CHECKOUT / "docs" / "wandb-sweep.yaml").read_text(encoding="utf-8")
+    searched = {key: one.get("value", one.get("min")) for key, one in yaml.safe_load(text)["parameters"].items()}
+    small = dict(word.split("=", 1) for word in (*NARROW, *FEW, f"runs={tmp_path / 'runs'}", f"data.packs={tmp_path}"))
+    del small["logger.wandb.mode"]
+    arguments = {key: {"value": value} for key, value in (small | searched).items()}
+    with wandb_server() as server:
+        server.sweep = text
+        server.orders = [{"type": "run", "run_id": "given", "program": "train.py", "args": arguments}]
+        monkeypatch.setenv("WANDB_BASE_URL", server.address)
+        monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        agent = [sys.executable, "-m", "wandb", "agent", "lab/alexnet-ablations/search"]
+        subprocess.run(agent, cwd=CHECKOUT, check=True, timeout=280)
+        assert epochs_of(list(server.history["given"].values())) == [0, 1]
+    (result,) = (tmp_path / "runs").glob("*/result.json")
+    assert read_result(result.parent).status == "finished"

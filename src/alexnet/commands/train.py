@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import re
 import sys
 import textwrap
 from contextlib import nullcontext, suppress
@@ -182,7 +183,8 @@ def _say_what_next(result: Result, directory: Path, console: Console) -> None:
     console.print(f"saved in {from_here(directory)}")
     if result.ablation == BASELINE:
         console.print("next, the same without an ingredient, to be compared with it:")
-        console.print(f"  {result.command.replace(' restart=true', '')} +ablation=no_lrn", soft_wrap=True)
+        again = re.sub(r" (restart=true|\+?ablation=none)(?=\s|$)", "", result.command)
+        console.print(f"  {again} +ablation=no_lrn", soft_wrap=True)
     console.print("next, the comparison:" if result.ablation != BASELINE else "then the comparison:")
     console.print(f"  alexnet report {from_here(directory.parent)}", soft_wrap=True)
 

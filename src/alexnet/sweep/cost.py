@@ -83,7 +83,9 @@ def forecast(
             side_by_side = min(at_once, len(runs))
             training = timing.seconds_per_image / first_cost * sum(work.values()) / side_by_side
             seconds = training + timing.setup * ceil(len(runs) / side_by_side) + (import_seconds if at_once > 1 else 0)
-            order = "one run at a time" if at_once == 1 else f"{side_by_side} runs at a time, each as fast as alone"
+            order = (
+                "one run at a time" if side_by_side == 1 else f"{side_by_side} runs at a time, each as fast as alone"
+            )
             rate = f"{1 / timing.seconds_per_image:,.0f} images/s in a few steps of the first run timed now"
             line = f"about {shown_time(seconds)}: {order}, {rate}"
         except Exception as error:  # the run itself will say what is wrong with it, and the others continue

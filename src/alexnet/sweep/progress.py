@@ -12,6 +12,7 @@ from rich.status import Status
 from rich.text import Text
 
 from alexnet.runs.wording import shown_time
+from alexnet.terminal import QUIET_SECONDS
 
 if TYPE_CHECKING:
     from alexnet.sweep.study import PlannedRun
@@ -42,6 +43,7 @@ class Progress:
         self._status: Status | None = None
         self._epochs_before = {run.directory: run.epochs_done for run in runs}
         self._clock, self._started = clock, clock()
+        self._last = self._started
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -86,10 +88,15 @@ class Progress:
             place = f"[{len(self._settled)} of {len(self.runs)}]"
             line = f"{place} {run} {outcome.status}; {shown_time(elapsed)} elapsed{left}"
             self.console.print(line)
+            self._last = self._clock()
+        now = self._clock()
         if self._status is not None:
             text = Text(self._shown_under_way())
             text.truncate(self.console.width - 3, overflow="ellipsis")  # beside the spinner; it would wrap
             self._status.update(text)
+        elif now - self._last >= max(QUIET_SECONDS, (now - self._started) / 50):
+            self.console.print(self._shown_under_way())
+            self._last = now
 
     def _shown_under_way(self) -> str:
         """Return a line such as `2 of 18 under way: baseline seed 0, epoch 3 of 20; ...`."""
