@@ -15,7 +15,7 @@ from tests.conftest import checked
 
 job = cache(checked)  # names are made after Hydra has composed
 
-BESIDE = (
+APART = (
     *("runs", "restart", "hardware.", "devices.", "logger.", "target.", "study.", "data.packs"),
     *(f"trainer.{name}" for name in ("fast_dev_run", "profiler", "detect_anomaly", "log_every_n_steps")),
 )
@@ -58,7 +58,7 @@ def test_a_run_s_name_follows_from_every_value_that_it_computes_with() -> None:
     keys = set(leaves(tree)) - {"ablations", "pretrained.checkpoint"}  # a file: tests/training/test_pretrained.py
     names = {key: run_name(changed(tree, key)) for key in keys}
     same = {key for key, name in names.items() if name == run_name(tree)}
-    assert same == {key for key in keys if key.startswith(BESIDE) or why_idle(key, flatten(tree))}
+    assert same == {key for key in keys if key.startswith(APART) or why_idle(key, flatten(tree))}
     assert len(same) > 8 and len(keys - same) > 40
     assert len({names[key] for key in keys - same}) == len(keys - same)
 

@@ -48,7 +48,7 @@ def command(runs: Path, packs: Path, tmp: Path) -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path, kind: int) -> Iterator[Path]:
-    """Where the runs go: for a full disk a small file system of its own, which takes root to mount."""
+    """Where the runs go: for a full disk a small file system, which takes root to mount."""
     if kind != FULL:
         yield tmp_path
         return
