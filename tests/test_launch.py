@@ -58,7 +58,8 @@ def refused(folder: Path, *arguments: str) -> str:
 
 def complaints(done: Finished) -> list[str]:
     """What stands on stderr besides the news that a pack is being made."""
-    return [line for line in done.stderr.splitlines() if not re.search("images of 32 x 32|: [0-9,]+ of | not used = ", line)]
+    news = "images of 32 x 32|: [0-9,]+ of | not used = "
+    return [line for line in done.stderr.splitlines() if not re.search(news, line)]
 
 
 def results(folder: Path) -> dict[str, str]:
