@@ -199,7 +199,7 @@ def test_a_sweep_in_which_all_is_well_ends_with_0(tmp_path: Path) -> None:
     again = train(tmp_path, "-m", "+ablation=none,no_lrn", *TINY, "hardware.precision=bf16-mixed")
     assert again.returncode == 0 and "2 runs: 2 finished before, 0 to do" in again.stdout
     assert "note: 2 of those finished before are at precision 32-true: restart=true" in again.stdout
-    assert "epoch " not in again.stdout and "95 % interval" in again.stdout
+    assert "epoch " not in again.stdout and "Interval, 95 %" in again.stdout
 
 
 GRID = ("-m", "+ablation=none,no_lrn", "seed=0,1", *TINY, "hardware.threads=1")
