@@ -253,8 +253,10 @@ class LateChangesConfig(Group):
 
     of_epochs: int = limited(91, ge=1)  # training to which the epochs below belong; scaled to schedule.epochs
     layers: list[int] = limited([], layers=CONV_LAYERS)  # their learning rate drops once more, then they are frozen
-    lr_drop_epoch: int = limited(66, ge=0)  # divides the layers' learning rate by schedule.factor once more
-    freeze_epoch: int = limited(71, ge=0)  # from which on they are not updated
+    # `conf/config.yaml` has an epoch less for both: a run's name leaves out what is at the default, and so does that of
+    # runs made with these.
+    lr_drop_epoch: int = limited(67, ge=0)  # divides the layers' learning rate by schedule.factor once more
+    freeze_epoch: int = limited(72, ge=0)  # from which on they are not updated
     color_off_epoch: int | None = limited(None, ge=0)  # ends the PCA color augmentation; None keeps it to the end
     bias_milestones: list[int] | None = None  # the biases' own drops; None: with the weights'
 
