@@ -57,7 +57,7 @@ def refused(folder: Path, *arguments: str) -> str:
 
 
 def complaints(done: Finished) -> list[str]:
-    """What stands on stderr besides the news that a pack is being made."""
+    """What is on stderr apart from the news that a pack is being made."""
     news = "images of 32 x 32|: [0-9,]+ of | not used = "
     return [line for line in done.stderr.splitlines() if not re.search(news, line)]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from alexnet.data.pack.sets import open_data
-from alexnet.training.trial import note_without_effect
+from alexnet.training.trial import notes_without_effect
 from tests.training.conftest import MakeJob
 
 
@@ -13,6 +13,7 @@ from tests.training.conftest import MakeJob
 def test_ablation_that_no_step_shows_is_said(few_images: MakeJob, ablation: str) -> None:
     job = few_images(f"+ablation={ablation}", "hardware.threads=1")
     pack = open_data(job.config.data, job.config.scale.image_size)
-    assert note_without_effect(job, pack) is None
+    assert list(notes_without_effect([(job, pack)])) == []
     late = {**job.tree, "schedule": {**job.tree["schedule"], "milestones": [9]}}  # differs long after the first steps
-    assert "bit for bit" in str(note_without_effect(replace(job, baseline=late), pack))
+    (note,) = notes_without_effect([(job, pack), (replace(job, baseline=late), pack)])
+    assert "bit for bit" in note

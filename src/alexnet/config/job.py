@@ -120,6 +120,7 @@ def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ..
         for name, keys in declared.items():
             _check_ablation(name, keys, tree, baseline, others)
         _check_effects(declared, tree, baseline)
+    _check_read_as_said(overrides, flatten(baseline))
     _check_idle(overrides, flatten(baseline))
     before, after = (without(flatten(side), CLAIM_KEYS) for side in (baseline, tree))
     return Job(
@@ -223,9 +224,8 @@ def _training(flat: dict[str, Any]) -> dict[str, Any]:
     return without(normal_form(flat), (*NON_IDENTITY_KEYS, "ablations", "seed", "experiment", "recipe"))
 
 
-def _check_idle(overrides: Iterable[str], baseline: dict[str, Any]) -> None:
-    """Refuse values on the command line without an effect on the baseline, if they are not empty as well."""
-    idle = []
+def _check_read_as_said(overrides: Iterable[str], baseline: dict[str, Any]) -> None:
+    """Refuse values on the command line that are read as something else than they say."""
     for override in overrides:
         key, value = named(override), override.partition("=")[2].strip("'\"")
         held = baseline.get(key)
@@ -233,7 +233,14 @@ def _check_idle(overrides: Iterable[str], baseline: dict[str, Any]) -> None:
             raise UserError(f"{override}: true or false is needed")
         if isinstance(held, str) and held != value and isinstance(_parsed(override), int | float):
             raise UserError(f"{override}: a text is needed, and {value} is read as {held}: '{key}=\"{value}\"'")
-        if "." in key and held not in ([], {}, None) and (reason := why_idle(key, baseline)):
+
+
+def _check_idle(overrides: Iterable[str], baseline: dict[str, Any]) -> None:
+    """Refuse values on the command line without an effect on the baseline, if they are not empty as well."""
+    idle = []
+    for override in overrides:
+        key = named(override)
+        if "." in key and baseline.get(key) not in ([], {}, None) and (reason := why_idle(key, baseline)):
             idle.append(f"{override.lstrip('+')} has no effect: {reason}")
     if idle:
         raise UserError(f"{'; '.join(idle)}; leave {'it' if len(idle) == 1 else 'them'} out")

@@ -6,10 +6,7 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alexnet.terminal import Terminal
-
-QUIET_SECONDS = 5.0
-"""Time between two lines where no bar is shown."""
+from alexnet.terminal import QUIET_SECONDS, Terminal
 
 
 @contextmanager

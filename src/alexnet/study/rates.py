@@ -63,7 +63,11 @@ def rate_of(result: Result, rates: Rates | None) -> Literal["judged", "other"] |
 
 def missing_searches(plan: Plan, runs: Iterable[Run]) -> int:
     """Return how many runs of the search for rates have not come to an end; one that diverged has."""
-    return sum(error is None for cells in _errors(plan, runs).values() for error in cells.values())
+    return _missing(_errors(plan, runs))
+
+
+def _missing(errors: Mapping[str, Mapping[tuple[float, int], float | None]]) -> int:
+    return sum(error is None for cells in errors.values() for error in cells.values())
 
 
 def choose_rates(plan: Plan, runs: Iterable[Run]) -> Rates | None:
@@ -73,13 +77,14 @@ def choose_rates(plan: Plan, runs: Iterable[Run]) -> Rates | None:
     taken, for the baseline to the middle of the grid.
     """
     made = list(runs)
-    if plan.search is None or missing_searches(plan, made):
+    errors_of = _errors(plan, made)
+    if plan.search is None or _missing(errors_of):
         return None
     images = max(
         (run.result.errors["val"][VIEW].images for run in made if run.result.is_search and run.finished), default=0
     )
     arms: dict[str, ArmRates] = {}
-    for arm, cells in _errors(plan, made).items():
+    for arm, cells in errors_of.items():
         near = arms[BASELINE].chosen if arms else plan.search.grid[len(plan.search.grid) // 2]
         by_rate = {
             rate: [error for (of, _), error in cells.items() if of == rate and error is not None]

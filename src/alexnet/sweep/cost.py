@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil
@@ -29,7 +28,7 @@ from alexnet.terminal import busy
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning
 from alexnet.training.hardware import configure_process
-from alexnet.training.trial import note_without_effect, train_steps
+from alexnet.training.trial import notes_without_effect, train_steps
 from alexnet.training.world import SINGLE_PROCESS, requested_world_size
 
 if TYPE_CHECKING:
@@ -91,9 +90,9 @@ def forecast(
         except Exception as error:  # the run itself will say what is wrong with it, and the others continue
             line = f"no forecast of the time: {first_line(error)}"
     console.print(line)
-    for job, pack in new.values() if seconds is not None else ():
-        with suppress(Exception):  # as above
-            if note := note_without_effect(job, pack):
+    if seconds is not None:
+        with busy("comparing first steps with the baseline's", console):
+            for note in notes_without_effect(new.values()):
                 console.print(note)
     return work, seconds
 

@@ -1,5 +1,9 @@
 """A few steps of a network that nobody keeps: to time them, or to see whether an ablation changes anything."""
 
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -36,18 +40,26 @@ def train_steps(
     return module.net.state_dict()
 
 
-def note_without_effect(job: Job, pack: Pack) -> str | None:
-    """Say if the first steps with the job's ablations leave the same weights as without; None if they do not.
+def notes_without_effect(jobs: Iterable[tuple[Job, Pack]]) -> Iterator[str]:
+    """Name the jobs whose ablations leave the same weights after the first steps as there are without.
 
     Where the configuration shows that an ablation has no effect, the job was refused before.
     """
-    if not job.changes or any(key.startswith("pretrained.") for key in job.changes):  # here all weights are drawn
-        return None
-    changed = train_steps(job.config, job.tree, pack, steps=STEPS)
-    baseline = train_steps(validate(job.baseline), job.baseline, pack, steps=STEPS)
-    if changed.keys() != baseline.keys() or not all(torch.equal(changed[name], baseline[name]) for name in changed):
-        return None
-    return (
-        f"note: after {STEPS} steps of {ablation_name(job.tree)} the weights are those of the baseline, bit for bit:"
-        " what it changes comes later, or in testing alone, or not at all"
-    )
+    baselines: dict[str, dict[str, Tensor]] = {}
+    for job, pack in jobs:
+        if not job.changes or any(key.startswith("pretrained.") for key in job.changes):  # here all weights are drawn
+            continue
+        with suppress(Exception):  # the run itself will say what is wrong with it
+            changed = train_steps(job.config, job.tree, pack, steps=STEPS)
+            key = json.dumps([job.baseline, pack.fingerprint])
+            if key not in baselines:
+                baselines[key] = train_steps(validate(job.baseline), job.baseline, pack, steps=STEPS)
+            if _are_equal(changed, baselines[key]):
+                yield (
+                    f"note: after {STEPS} steps of {ablation_name(job.tree)} the weights are those of the baseline, bit"
+                    " for bit: what it changes comes later, or in testing alone, or not at all"
+                )
+
+
+def _are_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
