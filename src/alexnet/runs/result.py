@@ -31,6 +31,7 @@ CHECKED_FILES = (CONFIG_FILE, METRICS_FILE, PREDICTIONS_FILE, FIRST_LAYER_FILE)
 LARGEST_COUNT = 10**15
 DIVERGED = "training diverged"
 """In the message of a run whose loss was no longer finite."""
+UNFINISHED_MESSAGE = "still running, or stopped without a word; repeat the command to continue"
 Status = Literal["finished", "failed", "interrupted"]
 
 

@@ -12,14 +12,13 @@ from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
 from alexnet.runs.metrics import lr_drops
 from alexnet.runs.plan import read_plan
-from alexnet.runs.result import DataFacts, GitState, LrDrop, Result, TrainingFacts
+from alexnet.runs.result import UNFINISHED_MESSAGE, DataFacts, GitState, LrDrop, Result, TrainingFacts
 from alexnet.training.hardware import precision
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
 from alexnet.training.provenance import environment
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
-UNFINISHED_MESSAGE = "still running, or stopped without a word; repeat the command to continue"
 
 
 def initial_result(job: Job, directory: Path, pack: Pack, git: GitState | None) -> Result:
