@@ -158,6 +158,9 @@ def _add_about_runs(commands: Commands) -> None:
     command.add_argument("--project", help="W&B project (default: that of the configuration)")
     command.add_argument("--entity", help="W&B user or team (default: yours)")
 
+    command = _add(commands, "checklist", "the reproducibility checklist of a study, filled from its runs", runs)
+    command.add_argument("-o", "--output", type=Path, help="Markdown file to write (default: print it)")
+
     command = _add(commands, "workspace", "save a W&B workspace and a W&B report about runs that are online", runs)
     command.add_argument("--project", required=True, help="W&B project that the runs are in")
     command.add_argument("--entity", required=True, help="W&B user or team that the project belongs to")

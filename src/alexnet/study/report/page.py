@@ -39,7 +39,7 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
     style, script = (files.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     runs = [run for table in tables for run in table.made]
-    return _templates(html=True).get_template("page.html.j2").render(
+    return templates(html=True).get_template("page.html.j2").render(
         tables=tables,
         warning=wording.unreadable_line(unreadable),
         anchors={run.directory: f"run-{n}" for n, run in enumerate(runs, start=1)},
@@ -56,14 +56,14 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
 
 def markdown(tables: Iterable[ComparisonTable], unreadable: Sequence[str]) -> str:
     """Write the tables, and the command of every run, as a Markdown document."""
-    template = _templates(html=False).get_template("comparison.md.j2")
+    template = templates(html=False).get_template("comparison.md.j2")
     text = template.render(tables=list(tables), warning=wording.unreadable_line(unreadable))
     return f"{text.rstrip()}\n"
 
 
 def explanation(table: ComparisonTable) -> str:
     """Explain the columns in plain words, and what these seeds cannot say."""
-    return _one_line(_templates(html=False).get_template("meaning.j2").render(table=table))
+    return _one_line(templates(html=False).get_template("meaning.j2").render(table=table))
 
 
 def _kernels(tables: Iterable[ComparisonTable]) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ def _kernels(tables: Iterable[ComparisonTable]) -> list[dict[str, Any]]:
 
 
 @cache
-def _templates(*, html: bool) -> "Environment":
+def templates(*, html: bool) -> "Environment":
     """Return the templates; those of HTML escape what they are given, those of text have filters for it."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
