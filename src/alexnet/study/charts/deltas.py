@@ -33,7 +33,7 @@ ablation that ruins the net would squeeze all others into a point."""
 
 PANEL, LINE = 470, 60
 """Width of a panel and height of an ablation's line, in pixels."""
-_LEGEND, _HEAD, _FOOT, _FIGURES, _GAP = 70, 34, 48, 62, 34
+_LEGEND, _HEAD, _FOOT, _FIGURES, _GAP = 70, 34, 48, 70, 34
 """Room above, below and to the right of a panel's plot, and between panels."""
 
 
