@@ -1,5 +1,6 @@
 """Files written whole or not at all, and locks between processes."""
 
+import errno
 import logging
 import os
 import socket
@@ -11,6 +12,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from alexnet.errors import UserError
+
+LOOK_SECONDS = 0.2
+"""Time for which a lock is asked for: `is_held` may be looking at it just then."""
 
 
 def replace_file(path: Path, content: bytes | memoryview, *, former: Path | None = None) -> None:
@@ -99,7 +103,7 @@ def exclusive(path: Path, what: str, *, wait: Callable[[str], None] | None = Non
     lock = FileLock(path)
     try:
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=LOOK_SECONDS)
         except Timeout:
             holder = path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
             if wait is None:
@@ -113,6 +117,30 @@ def exclusive(path: Path, what: str, *, wait: Callable[[str], None] | None = Non
         yield
     finally:
         lock.release()
+
+
+def is_held(path: Path) -> bool | None:
+    """Return whether a process holds the lock file `path`; None where the system cannot tell.
+
+    It looks by a shared lock for an instant. Others that look have one too, and `exclusive` waits for longer than that.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return True if error.errno in (errno.EACCES, errno.EAGAIN) else None
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def from_here(path: Path) -> str:

@@ -145,6 +145,11 @@ def _add_about_runs(commands: Commands) -> None:
     runs = argparse.ArgumentParser(add_help=False)
     runs.add_argument("paths", nargs="+", type=Path, metavar="runs", help="run directories, or folders of them")
 
+    command = _add(commands, "runs", "how far the runs in a folder are, and how to continue them")
+    command.add_argument(
+        "paths", nargs="*", type=Path, default=[Path("runs")], metavar="folder", help="of runs (default: runs)"
+    )
+
     command = _add(commands, "report", "compare runs: each ablation with its baseline", runs)
     command.add_argument("--output", type=Path, help="folder for HTML, figure, CSV and Markdown")
     command.add_argument("--all-formats", action="store_true", help="also JSON, a LaTeX table, PDF and PNG")

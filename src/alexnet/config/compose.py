@@ -172,7 +172,7 @@ def schema_mistake(error: BaseException) -> str | None:
         inside = error.object_type in (list, dict)
         kind = get_args(error.ref_type)[-1] if inside else get_type_hints(error.object_type).get(str(error.key))
         shown = json.dumps(error.value) if error.value is None or isinstance(error.value, bool) else error.value
-        return f"{error.full_key}={shown}: {_NEEDED.get(kind, 'a mapping of names to values')} is needed"
+        return f"{error.full_key}={shown}: {NEEDED.get(kind, 'a mapping of names to values')} is needed"
     return None
 
 
@@ -187,7 +187,7 @@ def _unknown_key(key: str, name: str, owner: Any) -> str:
     return f"unknown key {key}{did_you_mean(name, known, prefix=key.removesuffix(name))}"
 
 
-_NEEDED: dict[Any, str] = {
+NEEDED: dict[Any, str] = {
     int: "a whole number",
     int | None: "a whole number or null",
     float: "a number",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from alexnet.errors import printable
+from alexnet.runs.collect import Run
 from alexnet.runs.result import BASELINE
 from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
@@ -268,6 +269,24 @@ def headline(table: ComparisonTable) -> str:
     open_ones = len(sound) - sum(len(names) for *_, names in words)
     parts += [f"{open_ones} not resolved"] if open_ones else []
     return f"Of {plural(len(judged), 'ablation')}: {'; '.join(parts)}." if judged else ""
+
+
+def cost_line(runs: Iterable[Run]) -> str | None:
+    """Return what training the runs took, of as many as tell; None if none does."""
+    made = [run.result.training for run in runs if run.result.training]
+    hours = [one.device_hours for one in made if one.device_hours is not None]
+    if not hours:
+        return None
+    used = [one.energy for one in made if one.energy]
+    parts = [f"{sum(hours):.3g} device-hours ({len(hours)} of {plural(len(made), 'run')})"]
+    for name, joules in (
+        ("GPUs", [one.gpu_joules for one in used if one.gpu_joules is not None]),
+        ("processors, with all that ran on them", [one.cpu_joules for one in used if one.cpu_joules is not None]),
+    ):
+        if joules:
+            parts.append(f"{sum(joules) / 3.6e6:.3g} kWh of {name} ({len(joules)} of {plural(len(made), 'run')})")
+    energy = "" if len(parts) > 1 else "; the energy is not known"
+    return f"Training took {', '.join(parts)}{energy}."
 
 
 def unreadable_line(unreadable: Iterable[str]) -> str | None:

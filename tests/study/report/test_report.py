@@ -17,7 +17,7 @@ from alexnet.config.schema import Errors, Target
 from alexnet.errors import UserError
 from alexnet.runs.collect import collect
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
-from alexnet.runs.result import GitState
+from alexnet.runs.result import Energy, GitState, TrainingFacts
 from alexnet.study.columns import COMPARISON_COLUMNS, RUNS_COLUMNS
 from alexnet.study.comparison import compare
 from alexnet.study.report.report import FILES, print_table, report
@@ -103,6 +103,22 @@ def test_unfinished_and_damaged_runs_are_shown(tmp_path: Path) -> None:
     (warning,) = (line for line in text.splitlines() if line.startswith("Warning: 2 unreadable runs were skipped: "))
     assert "seed7" in warning and "seed8" in warning
     assert "2 unreadable runs were skipped" in (tmp_path / "comparison.md").read_text()
+
+
+def test_what_training_took_is_added_up_over_the_runs_that_tell(tmp_path: Path) -> None:
+    silent = printed(small_study(tmp_path / "silent"))
+    assert "device-hours" not in silent
+    facts = TrainingFacts(epochs=1, steps=1, seconds=1.0, images_per_second=1.0, rate_drops=())
+    energy = Energy(cpu_joules=1.8e6, source="processors by RAPL")
+    told = (facts, replace(facts, device_hours=1.5), replace(facts, device_hours=2.0, energy=energy))
+    for seed, one in enumerate(told):
+        save(tmp_path / "told", replace(result(seed=seed), training=one), predictions(300, 100, first=seed))
+    cost = (
+        "Training took 3.5 device-hours (2 of 3 runs), 0.5 kWh of processors, with all that ran on them (1 of 3 runs)."
+    )
+    assert cost in " ".join(printed(tmp_path / "told").split())
+    for name in ("comparison.md", "comparison.html"):
+        assert cost in (tmp_path / "told" / name).read_text()
 
 
 def test_targets_of_the_paper_are_named(tmp_path: Path) -> None:

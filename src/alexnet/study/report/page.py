@@ -38,7 +38,7 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
     files = resources.files("alexnet.study.report")
     style, script = (files.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    runs = [run for table in tables for run in (*table.runs, *table.others)]
+    runs = [run for table in tables for run in table.made]
     return _templates(html=True).get_template("page.html.j2").render(
         tables=tables,
         warning=wording.unreadable_line(unreadable),

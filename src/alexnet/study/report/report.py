@@ -32,6 +32,7 @@ from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, explanation, lat
 from alexnet.study.wording import (
     MEASURE_NAMES,
     Record,
+    cost_line,
     headline,
     remarks,
     section,
@@ -186,6 +187,8 @@ def print_table(table: ComparisonTable, console: Console) -> None:
         console.print(Text(printable(note.text), style="yellow"))
         if note.command:
             console.print(Text(f"    {printable(note.command)}"), soft_wrap=True)  # whole, so that it can be copied
+    if cost := cost_line(table.made):
+        console.print(Text(cost))
     if table.rows:
         console.print(Text(explanation(table), style="dim"))
 

@@ -1,0 +1,161 @@
+"""`alexnet runs`: how far the runs in a folder are, what is missing of a plan, and how to continue."""
+
+import os
+import shlex
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from alexnet.config.numerics import NUMERICS
+from alexnet.errors import UserError
+from alexnet.runs.collect import Run, collect
+from alexnet.runs.plan import Plan, result_name
+from alexnet.runs.result import BASELINE, UNFINISHED_MESSAGE
+from alexnet.runs.status import Status, status
+from alexnet.runs.wording import shown_time
+from alexnet.study.rates import choose_rates, missing_searches
+from alexnet.terminal import Terminal
+
+UNLIMITED = 400
+"""Characters of a line where no terminal sets a limit."""
+SHORTEST_NAME = 12
+"""Characters that a run's name keeps; a column is left out before it gets shorter."""
+MOST_TOLD = 4
+"""Unfinished runs whose message and command are shown; a study's own command continues all."""
+
+
+@dataclass(frozen=True)
+class _Column:
+    heading: str
+    rank: int
+    """On a narrow terminal the columns of the highest ranks are left out first; those of rank 0 stay."""
+    show: Callable[[Status], str]
+
+
+COLUMNS = (
+    _Column("state", 0, lambda one: one.state),
+    _Column("epoch", 1, lambda one: _of(one.epochs_done, one.epochs)),
+    _Column("step", 4, lambda one: _of(one.steps_done, one.steps)),
+    _Column("error", 2, lambda one: "" if one.error is None else f"{one.error:.1f} %"),
+    _Column("of", 6, lambda one: one.split or ""),
+    _Column("images/s", 5, lambda one: "" if one.images_per_second is None else f"{one.images_per_second:,.0f}"),
+    _Column("left", 3, lambda one: "" if one.seconds_left is None else shown_time(one.seconds_left)),
+)
+
+
+def run(paths: list[Path]) -> None:
+    """Print a line for each run, sums, what is missing of plans, and how to continue."""
+    found = collect(paths)
+    runs = sorted(found.runs, key=lambda one: (*_group(one), one.result.ablation != BASELINE, *_name(one)))
+    states = [status(one) for one in runs]
+    console = Terminal()
+    narrow = console.is_terminal or "COLUMNS" in os.environ
+    for line in table(states, console.width if narrow else UNLIMITED):
+        console.print(line, soft_wrap=True)
+    counts = Counter(one.state for one in states)
+    told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    console.print(f"{len(states)} {'run' if len(states) == 1 else 'runs'}: {told}")
+    for text in found.unreadable:
+        console.print(text)
+    plans = dict.fromkeys(one.result.plan for one in runs if one.result.plan and one.result.numerics == NUMERICS)
+    for plan in plans:
+        of_plan = [one for one in runs if one.result.plan == plan]
+        if missing := _missing(plan, of_plan):
+            console.print(f"plan {plan.name}: {missing}; to do them:")
+            console.print(f"  python train.py study.plan={_plan_file(of_plan)}", soft_wrap=True)
+        else:
+            console.print(f"plan {plan.name}: nothing is missing")
+    _say_how_to_continue([one for one in states if one.state in ("interrupted", "failed")], console)
+
+
+def table(states: Sequence[Status], width: int) -> list[str]:
+    """Return lines of at most `width` characters: names are cut, and columns left out where they do not fit."""
+    names = ["run", *_labels([one.run for one in states])]
+    columns = [(column.rank, [column.heading, *map(column.show, states)]) for column in COLUMNS]
+    kept = [(rank, cells) for rank, cells in columns if any(cells[1:])]
+
+    def room() -> int:
+        return width - sum(2 + max(map(len, cells)) for _, cells in kept)
+
+    while room() < min(SHORTEST_NAME, max(map(len, names))) and len(kept) > 1:
+        kept.remove(max(kept))
+    longest = max(SHORTEST_NAME, room())
+    names = [_cut(name, longest) for name in names]
+    columns_of_text = [[name.ljust(max(map(len, names))) for name in names]]
+    for _, cells in kept:
+        across = max(map(len, cells))
+        is_text = cells[0] in ("state", "of")
+        columns_of_text.append([cell.ljust(across) if is_text else cell.rjust(across) for cell in cells])
+    return ["  ".join(cells).rstrip() for cells in zip(*columns_of_text, strict=True)]
+
+
+def _of(done: int | None, planned: int | None) -> str:
+    if done is None:
+        return ""
+    return _short(done) if planned in (None, done) else f"{_short(done)}/{_short(planned or 0)}"
+
+
+def _short(count: int) -> str:
+    return f"{count}" if count < 10_000 else f"{count / 1000:.0f}k"
+
+
+def _cut(name: str, longest: int) -> str:
+    """Shorten a name in the middle: it ends with the seed."""
+    end = name[name.rfind(" ") :] if " " in name else name[-5:]
+    return name if len(name) <= longest else f"{name[: longest - 2 - len(end)]}..{end}"
+
+
+def _group(run: Run) -> tuple[str, str]:
+    return run.result.experiment, run.result.recipe
+
+
+def _name(run: Run) -> tuple[str, int, float]:
+    return run.result.ablation, run.result.seed, run.result.lr or 0.0
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """Name runs by ablation and seed, or by their directories if that is not enough to tell them apart."""
+    labels = [f"{one.result.ablation} {one.result.seed}" for one in runs]
+    rates = [f"{one.result.ablation} lr {one.result.lr} {one.result.seed}" for one in runs]
+    folders = [one.directory.name for one in runs]
+    return next((names for names in (labels, rates) if len(set(names)) == len(names)), folders)
+
+
+def _missing(plan: Plan, runs: Sequence[Run]) -> str:
+    """Say which runs a plan still wants, as far as that needs no verdicts; empty if none."""
+    if missing := missing_searches(plan, runs):
+        return f"{missing} runs of its search for rates are missing"
+    rates = choose_rates(plan, runs)
+    done = Counter((one.result.ablation, one.result.seed) for one in runs if one.finished and not one.result.is_search)
+    for number, look in enumerate(plan.looks):
+        missing_of: Counter[str] = Counter()
+        for choice, seed in plan.jobs(number):
+            arm = result_name(choice)
+            missing_of[arm] += max(0, (len(rates.of(arm)) if rates else 1) - done[arm, seed])
+        if missing := missing_of.total():
+            told = ", ".join(f"{count} of {arm}" for arm, count in missing_of.items() if count)
+            later = ", fewer if the look before has settled an ablation" if number else ""
+            return f"{missing} runs are missing for look {number + 1} ({look.seeds} seeds{later}): {told}"
+    return ""
+
+
+def _say_how_to_continue(states: Sequence[Status], console: Terminal) -> None:
+    """Print why runs ended, and their commands whole, so that they can be copied."""
+    for one in states[:MOST_TOLD]:
+        result = one.run.result
+        why = "stopped without a word" if result.message == UNFINISHED_MESSAGE else result.message
+        line = f"{result.ablation} seed {result.seed}: {why}"
+        console.print(line if result.diverged else f"{line}; to continue it:")
+        if not result.diverged:
+            console.print(f"  {result.command}", soft_wrap=True)
+    if len(states) > MOST_TOLD:
+        console.print(f"and {len(states) - MOST_TOLD} more; the command of the study continues all of them")
+
+
+def _plan_file(runs: Sequence[Run]) -> str:
+    for one in runs:
+        with suppress(UserError, KeyError, TypeError):  # a run that was copied without its configuration
+            return shlex.quote(str(one.config()["study"]["plan"]))
+    return "FILE"

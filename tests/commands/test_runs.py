@@ -1,0 +1,70 @@
+"""`alexnet runs`: its table at several widths, and its words about what is missing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from alexnet.commands.main import main
+from alexnet.commands.runs import table
+from alexnet.config.numerics import NUMERICS
+from alexnet.files import exclusive
+from alexnet.runs.collect import load_run
+from alexnet.runs.metrics import write_metrics
+from alexnet.runs.plan import Plan
+from alexnet.runs.result import DIVERGED, UNFINISHED_MESSAGE, TrainingFacts
+from alexnet.runs.status import status
+from tests.study.made_up import epoch_record, predictions, result, save, unfinished
+
+FACTS = TrainingFacts(epochs=20, steps=450_000, seconds=60.0, images_per_second=12345.0, rate_drops=())
+PLAN = Plan(name="mine", overrides=(), ablations=("no_lrn",), baseline_seeds=2)
+
+
+def begun(folder: Path, ablation: str, seed: int, message: str = UNFINISHED_MESSAGE) -> Path:
+    """A run that has done 4 of its 20 epochs."""
+    directory = save(
+        folder, unfinished(replace(result(ablation, seed), plan=PLAN, numerics=NUMERICS), "interrupted", message)
+    )
+    write_metrics(directory, [replace(epoch_record(n, train_set=None), val_top1_error=25.0) for n in range(4)])
+    tree = {"schedule": {"epochs": 20, "rescale_to_epochs": None}, "study": {"plan": "my plan.yaml"}}
+    (directory / "config.yaml").write_text(yaml.safe_dump(tree))
+    return directory
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for seed in (0, 1):
+        done = replace(result(seed=seed), training=FACTS, plan=PLAN, numerics=NUMERICS)
+        save(tmp_path, done, predictions(300, 100))
+    begun(tmp_path, "no_lrn", 0)
+    begun(tmp_path, "no_lrn", 1)
+    save(tmp_path, unfinished(result("no_color"), "failed", f"UserError: {DIVERGED} in epoch 1"))
+    return tmp_path
+
+
+def test_it_tells_states_what_is_missing_and_how_to_continue(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with exclusive(folder / "shapes-no_lrn-seed1-1a2b" / ".lock", "it"):
+        main(["runs", str(folder)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["run", "state", "epoch", "step", "error", "of", "images/s", "left"]
+    assert lines[1].split() == ["baseline", "0", "finished", "20", "450k", "30.0", "%", "test", "12,345"]
+    assert lines[4].split()[:9] == ["no_lrn", "0", "interrupted", "4/20", "1408/7040", "25.0", "%", "val", "500"]
+    assert lines[5].split()[2] == "running" and lines[5].endswith("s")
+    assert lines[6] == "5 runs: 1 failed, 2 finished, 1 interrupted, 1 running"
+    said = "\n".join(lines[7:])
+    assert "plan mine: 5 runs are missing for look 1 (5 seeds): 5 of no_lrn; to do them:" in said
+    assert "\n  python train.py study.plan='my plan.yaml'\n" in said
+    assert "\n  python train.py '+ablation=[no_lrn]' seed=0" in said and "[no_lrn]' seed=1" not in said
+    assert f"no_color seed 0: UserError: {DIVERGED} in epoch 1\n" in said
+
+
+@pytest.mark.parametrize("width", [80, 40, 20])
+def test_its_table_fits_the_terminal(folder: Path, width: int) -> None:
+    begun(folder, "no_color+no_dropout+no_lrn+one_column", 12)
+    states = [status(load_run(directory)) for directory in sorted(folder.iterdir())]
+    lines = table(states, width)
+    assert len(lines) == 1 + len(states)
+    assert all(len(line) <= max(width, 25) for line in lines)
+    assert {80: "left" not in lines[0] and "step" in lines[0], 40: "epoch" in lines[0], 20: "state" in lines[0]}[width]
+    assert any(line.startswith("no_col") and " 12 " in line for line in lines)
