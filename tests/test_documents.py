@@ -62,7 +62,8 @@ def values(override: str) -> tuple[str, list[str]]:
     (parsed,) = OverridesParser.create().parse_overrides([override])
     value = parsed.value()
     several = value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
-    texts = [one.text if isinstance(one, QuotedString) else one for one in several]
+    flat = [part for one in several for part in (one if isinstance(one, list) else [one])]
+    texts = [one.text if isinstance(one, QuotedString) else one for one in flat]
     return parsed.get_key_element().lstrip("+"), [one for one in texts if not isinstance(one, Glob | IntervalSweep)]
 
 

@@ -50,6 +50,14 @@ def gpu_count() -> int:
     return torch.cuda.device_count()
 
 
+def gpu_names(device: torch.device, count: int) -> list[str]:
+    """Return the names by which the driver knows the first NVIDIA GPUs; none for another device."""
+    if device.type != "cuda":
+        return []
+    found = range(min(count, torch.cuda.device_count()))
+    return [f"GPU-{torch.cuda.get_device_properties(number).uuid}" for number in found]
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until the device has done what it was given; a CPU always has."""
     if device.type != "cpu":

@@ -20,6 +20,7 @@ from alexnet.runs.plan import Plan
 from alexnet.runs.predictions import ViewPredictions, read_predictions, write_predictions
 from alexnet.runs.result import (
     DataFacts,
+    Energy,
     ErrorRates,
     GitState,
     LrDrop,
@@ -62,6 +63,7 @@ plans = st.builds(
     margin=st.none() | numbers,
 )
 rates = st.builds(ErrorRates, images=st.integers(1, 10**6), top1=st.floats(0, 1), top5=st.floats(0, 1))
+energies = st.builds(Energy, cpu_joules=st.none() | numbers, gpu_joules=st.none() | numbers, source=words)
 training = st.builds(
     TrainingFacts,
     epochs=counts,
@@ -69,6 +71,8 @@ training = st.builds(
     seconds=numbers,
     images_per_second=numbers,
     rate_drops=st.lists(st.builds(LrDrop, epoch=counts, rate=numbers), max_size=3).map(tuple),
+    device_hours=st.none() | numbers,
+    energy=st.none() | energies,
 )
 
 

@@ -72,6 +72,8 @@ def test_the_result_says_what_ran(finished: Finished, tiny: MakeJob) -> None:
     assert result.data.images == {"train": 60, "val": 20, "test": 40} and result.data.classes == 20
     assert result.training is not None
     assert (result.training.epochs, result.training.steps) == (2, 8)
+    assert result.training.device_hours is not None and result.training.energy is not None
+    assert 0.9 * result.training.seconds < 3600 * result.training.device_hours < 60
     assert [asdict(drop) for drop in result.training.rate_drops] == [{"epoch": 1, "rate": pytest.approx(0.001)}]
     assert result.parameters == sum(
         value.numel() for key, value in checkpoint(directory)["state_dict"].items() if key.startswith("net.")

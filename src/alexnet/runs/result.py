@@ -74,6 +74,17 @@ class LrDrop:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Energy:
+    """What training took by the counters of the machine, in joules; None where they were not read."""
+
+    cpu_joules: float | None = None
+    gpu_joules: float | None = None
+    """None without a GPU, too."""
+    source: str
+    """Where each is from and what else it counts, or why it was not read."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingFacts:
     """How long training took and what it did."""
 
@@ -82,6 +93,10 @@ class TrainingFacts:
     seconds: float
     images_per_second: float
     rate_drops: tuple[LrDrop, ...]
+    device_hours: float | None = field(default=None, metadata=ADDED_LATER)
+    """Devices times hours, from the first step to the last with validation; None where it was not noted yet."""
+    energy: Energy | None = field(default=None, metadata=ADDED_LATER)
+    """Of the same time; None where it was not noted yet."""
 
     def __post_init__(self) -> None:
         for name, count in (("epochs", self.epochs), ("steps", self.steps)):

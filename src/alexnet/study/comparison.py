@@ -118,6 +118,11 @@ class ComparisonTable:
         return [*(one.run for row in self.rows for one in row.runs), *self.unfinished]
 
     @property
+    def made(self) -> list[Run]:
+        """Every run of the study, also those of its search for rates."""
+        return [*self.runs, *self.others]
+
+    @property
     def measures(self) -> tuple[str, ...]:
         """Those of `MEASURES` that the runs have."""
         return tuple(self.rows[0].errors) if self.rows else MEASURES

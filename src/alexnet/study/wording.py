@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from alexnet.errors import printable
+from alexnet.runs.collect import Run
 from alexnet.runs.result import BASELINE
 from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
@@ -26,6 +27,9 @@ UNPRINTED = {"log": "the authors' log", "source": "the authors' source"}
 """Sources of claims that no section of the paper makes."""
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|~&$]|^[#+=-]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=www)\.|@")
 """What means something in a line of Markdown, and what makes a link of bare addresses."""
+_LATEX = {char: f"\\{char}" for char in "#$%&_{}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$"
+}  # fmt: skip
 _FORMULA = re.compile(r"(^|;)(\s*)(?=[=+@\-\uff1d\uff0b\uff0d\uff20])")
 """Where a spreadsheet sees the begin of a formula; in some countries cells end at semicolons."""
 
@@ -38,6 +42,12 @@ def clean(text: str) -> str:
 def escape_markdown(text: str) -> str:
     """Escape a name or message for a line of Markdown."""
     return _MARKDOWN.sub(r"\\\g<0>", printable(" ".join(text.split())))
+
+
+def escape_latex(text: str) -> str:
+    """Escape a name or message for LaTeX, on one line; a minus sign before a digit becomes a real one."""
+    escaped = "".join(_LATEX.get(char, char) for char in printable(" ".join(text.split())))
+    return re.sub(r"(?<![\w.])[-\u2212](?=\d)", "$-$", escaped)
 
 
 def escape_csv(value: object) -> object:
@@ -156,7 +166,7 @@ def target_line(table: ComparisonTable) -> str | None:
 
 
 def remarks(table: ComparisonTable) -> list[str]:
-    """Return a line for each rate, flag, claim in words and combination, and for the gain of ten crops."""
+    """Return a line for each rate, flag, claim in words, combination and step, and for the gain of ten crops."""
     lines = rate_lines(table)
     for row in table.rows:
         measures: dict[Flag, list[str]] = {}
@@ -170,6 +180,12 @@ def remarks(table: ComparisonTable) -> list[str]:
             f" Holm p {shown_p(one.interaction_holm_p)}."
             for measure, one in row.assessments.items()
             if one.interaction is not None and one.interaction_holm_p is not None
+        ]
+        lines += [
+            f"{row.ablation}, {MEASURE_NAMES[measure]}: {shown_estimate(one.step.change)} from {one.step.before}; one"
+            " step of a path, outside of the table's tests."
+            for measure, one in row.assessments.items()
+            if one.step is not None
         ]
         if row.ablation == BASELINE and row.gains:
             gains = [f"{MEASURE_NAMES[k]} {shown_estimate(gain)}" for k, gain in row.gains.items()]
@@ -253,6 +269,24 @@ def headline(table: ComparisonTable) -> str:
     open_ones = len(sound) - sum(len(names) for *_, names in words)
     parts += [f"{open_ones} not resolved"] if open_ones else []
     return f"Of {plural(len(judged), 'ablation')}: {'; '.join(parts)}." if judged else ""
+
+
+def cost_line(runs: Iterable[Run]) -> str | None:
+    """Return what training the runs took, of as many as tell; None if none does."""
+    made = [run.result.training for run in runs if run.result.training]
+    hours = [one.device_hours for one in made if one.device_hours is not None]
+    if not hours:
+        return None
+    used = [one.energy for one in made if one.energy]
+    parts = [f"{sum(hours):.3g} device-hours ({len(hours)} of {plural(len(made), 'run')})"]
+    for name, joules in (
+        ("GPUs", [one.gpu_joules for one in used if one.gpu_joules is not None]),
+        ("processors, with all that ran on them", [one.cpu_joules for one in used if one.cpu_joules is not None]),
+    ):
+        if joules:
+            parts.append(f"{sum(joules) / 3.6e6:.3g} kWh of {name} ({len(joules)} of {plural(len(made), 'run')})")
+    energy = "" if len(parts) > 1 else "; the energy is not known"
+    return f"Training took {', '.join(parts)}{energy}."
 
 
 def unreadable_line(unreadable: Iterable[str]) -> str | None:

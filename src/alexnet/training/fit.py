@@ -31,6 +31,7 @@ from alexnet.training.callbacks import LrSchedule
 from alexnet.training.checkpoints import WholeCheckpoints, checkpoint_callbacks, checkpoint_to_resume
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.display import RunDisplay
+from alexnet.training.energy import EnergyMeter
 from alexnet.training.hardware import (
     check_decoder,
     check_hardware,
@@ -135,8 +136,8 @@ def train_and_test(
     if world.devices > 1:
         module.keep_half(world.column)
     compile_if_wanted(module.net, job.config.hardware)
-    history = History(directory)
-    trainer = _trainer(job, directory, world, history, loggers, console)
+    history, meter = History(directory), EnergyMeter(world)
+    trainer = _trainer(job, directory, world, history, meter, loggers, console)
     device = device_name(trainer.strategy.root_device, processes=world.size)
     result = replace(result, device=device, environment=environment())  # with the threads that this process took
     console.print(device)
@@ -146,7 +147,7 @@ def train_and_test(
         console.print(f"note: the quota of this container is {quota:g} of a processor")
     with one_line_if_out_of_memory(trainer, module):
         trainer.fit(module, data, ckpt_path=checkpoint)
-        result = replace(result, training=training_facts(history))
+        result = replace(result, training=training_facts(history, meter))
         trainer.test(module, data, verbose=False)
     module.predictions.merge(all_gather_objects(module.predictions.on_host()))
     predictions = module.predictions.collect(data.evaluated)
@@ -166,6 +167,7 @@ def _trainer(
     directory: Path,
     world: DistributedContext,
     history: History,
+    meter: EnergyMeter,
     loggers: Sequence[Logger],
     console: Console,
 ) -> L.Trainer:
@@ -179,6 +181,7 @@ def _trainer(
         logger=list(loggers),
         callbacks=[
             history,
+            meter,
             LrSchedule(job.config, history),
             RunDisplay(console, history, live=live),
             Preemption(directory),

@@ -13,6 +13,7 @@ from alexnet.net.specs import Parametric, total_parameters
 from alexnet.runs.metrics import lr_drops
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import UNFINISHED_MESSAGE, DataFacts, GitState, LrDrop, Result, TrainingFacts
+from alexnet.training.energy import EnergyMeter
 from alexnet.training.hardware import precision
 from alexnet.training.history import History
 from alexnet.training.pretrained import pretrained_facts
@@ -64,7 +65,7 @@ def initial_result(job: Job, directory: Path, pack: Pack, git: GitState | None) 
     )
 
 
-def training_facts(history: History) -> TrainingFacts:
+def training_facts(history: History, meter: EnergyMeter) -> TrainingFacts:
     records = history.records
     seconds = sum(record.seconds for record in records)
     return TrainingFacts(
@@ -73,4 +74,6 @@ def training_facts(history: History) -> TrainingFacts:
         seconds=seconds,
         images_per_second=sum(record.images_per_second * record.seconds for record in records) / seconds,
         rate_drops=tuple(LrDrop(epoch=first.epoch, rate=first.rate) for first in lr_drops(records)),
+        device_hours=meter.device_hours,
+        energy=meter.energy,
     )

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import resource
 import subprocess
@@ -16,11 +17,11 @@ from alexnet.config.schema import Errors, Target
 from alexnet.errors import UserError
 from alexnet.runs.collect import collect
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
-from alexnet.runs.result import GitState
+from alexnet.runs.result import Energy, GitState, TrainingFacts
 from alexnet.study.columns import COMPARISON_COLUMNS, RUNS_COLUMNS
 from alexnet.study.comparison import compare
 from alexnet.study.report.report import FILES, print_table, report
-from alexnet.study.wording import shown_points, shown_seeds
+from alexnet.study.wording import escape_latex, shown_points, shown_seeds
 from alexnet.terminal import Terminal
 from tests.study.made_up import predictions, result, save, study, unfinished
 
@@ -102,6 +103,22 @@ def test_unfinished_and_damaged_runs_are_shown(tmp_path: Path) -> None:
     (warning,) = (line for line in text.splitlines() if line.startswith("Warning: 2 unreadable runs were skipped: "))
     assert "seed7" in warning and "seed8" in warning
     assert "2 unreadable runs were skipped" in (tmp_path / "comparison.md").read_text()
+
+
+def test_what_training_took_is_added_up_over_the_runs_that_tell(tmp_path: Path) -> None:
+    silent = printed(small_study(tmp_path / "silent"))
+    assert "device-hours" not in silent
+    facts = TrainingFacts(epochs=1, steps=1, seconds=1.0, images_per_second=1.0, rate_drops=())
+    energy = Energy(cpu_joules=1.8e6, source="processors by RAPL")
+    told = (facts, replace(facts, device_hours=1.5), replace(facts, device_hours=2.0, energy=energy))
+    for seed, one in enumerate(told):
+        save(tmp_path / "told", replace(result(seed=seed), training=one), predictions(300, 100, first=seed))
+    cost = (
+        "Training took 3.5 device-hours (2 of 3 runs), 0.5 kWh of processors, with all that ran on them (1 of 3 runs)."
+    )
+    assert cost in " ".join(printed(tmp_path / "told").split())
+    for name in ("comparison.md", "comparison.html"):
+        assert cost in (tmp_path / "told" / name).read_text()
 
 
 def test_targets_of_the_paper_are_named(tmp_path: Path) -> None:
@@ -260,3 +277,29 @@ def test_report_on_100_runs_of_50_000_images_is_quick_and_small(tmp_path: Path) 
     assert "arm19" in (tmp_path / "runs" / FILES[0]).read_text()
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 20
     assert after.ru_maxrss < 1_000_000  # KiB, of the largest child
+
+
+def test_formats_for_papers_hold_the_same_figures(tmp_path: Path) -> None:
+    small_study(tmp_path / "runs", seeds=3)
+    output = tmp_path / "paper"
+    console = Terminal(file=io.StringIO(), width=100)
+    report([tmp_path / "runs"], output=output, split=None, view="ten_crop", console=console, all_formats=True)
+    (table,) = json.loads((output / "comparison.json").read_text())
+    with (output / "comparison.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [row["ablation"] for row in table["rows"]] == ["baseline", "no_lrn"]
+    assert float(lines[1]["top1_delta"]) == table["rows"][1]["top1_delta"]
+    assert len(table["runs"]) == 6 and table["headline"]
+    rows = [line for line in (output / "comparison.tex").read_text().splitlines() if line.endswith(r"\\")]
+    assert {re.sub(r"\\.", "", line).count("&") for line in rows} == {7}
+    assert rf"no\_lrn & top-1 & {float(lines[1]['top1_error']):.2f} & +" in rows[3]
+    for name, start in (("comparison.pdf", b"%PDF"), ("comparison.png", b"\x89PNG")):
+        assert (output / name).read_bytes().startswith(start)
+
+
+def test_names_of_strangers_are_text_in_latex() -> None:
+    assert escape_latex("a_b%{c}\\input $1 & ~#^") == (
+        r"a\_b\%\{c\}\textbackslash{}input \$1 \& \textasciitilde{}\#\textasciicircum{}"
+    )
+    assert escape_latex("[-1.20, +0.30] <0.001") == "[$-$1.20, +0.30] $<$0.001"
+    assert escape_latex("top-1, 2012-07") == "top-1, 2012-07"

@@ -1,4 +1,4 @@
-"""The HTML report, the Markdown and the explanations, from their templates."""
+"""The HTML report, the Markdown, the LaTeX and the explanations, from their templates."""
 
 import base64
 import hashlib
@@ -38,7 +38,7 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
     files = resources.files("alexnet.study.report")
     style, script = (files.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    runs = [run for table in tables for run in (*table.runs, *table.others)]
+    runs = [run for table in tables for run in table.made]
     return _templates(html=True).get_template("page.html.j2").render(
         tables=tables,
         warning=wording.unreadable_line(unreadable),
@@ -59,6 +59,11 @@ def markdown(tables: Iterable[ComparisonTable], unreadable: Sequence[str]) -> st
     template = _templates(html=False).get_template("comparison.md.j2")
     text = template.render(tables=list(tables), warning=wording.unreadable_line(unreadable))
     return f"{text.rstrip()}\n"
+
+
+def latex(tables: Iterable[ComparisonTable]) -> str:
+    """Write the tables for a LaTeX document that uses booktabs."""
+    return _templates(html=False).get_template("comparison.tex.j2").render(tables=list(tables))
 
 
 def explanation(table: ComparisonTable) -> str:
@@ -117,6 +122,7 @@ def _templates(*, html: bool) -> "Environment":
         "code": _code,
         "digest": _digest,
         "fence": _fence,
+        "latex": wording.escape_latex,
         "json": lambda value: json.dumps(value, ensure_ascii=False),
         "line": _one_line,
         "markdown": wording.escape_markdown,
