@@ -1,8 +1,13 @@
 """The commands and links of README and docs."""
 
 import contextlib
+import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +24,7 @@ from alexnet.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROMISED = {"half_dropout", "my_idea"}
+PROMISED = {"batch_norm", "half_dropout", "my_idea"}
 """Ablations that the page itself tells to write."""
 
 
@@ -57,7 +62,8 @@ def values(override: str) -> tuple[str, list[str]]:
     (parsed,) = OverridesParser.create().parse_overrides([override])
     value = parsed.value()
     several = value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
-    texts = [one.text if isinstance(one, QuotedString) else one for one in several]
+    flat = [part for one in several for part in (one if isinstance(one, list) else [one])]
+    texts = [one.text if isinstance(one, QuotedString) else one for one in flat]
     return parsed.get_key_element().lstrip("+"), [one for one in texts if not isinstance(one, Glob | IntervalSweep)]
 
 
@@ -122,3 +128,37 @@ def test_links_lead_to_files_and_headings() -> None:
                 titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
                 slugs = {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
                 assert heading in slugs, f"{page}: {target}"
+
+
+@pytest.mark.slow  # 20 s
+def test_the_patch_for_batch_normalization_trains_and_leaves_the_baseline_s_name(tmp_path: Path) -> None:
+    from tests.training.conftest import FEW, NARROW  # with torch, which no other test here needs
+
+    page = (ROOT / "docs" / "batch-normalization.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"^```(diff|yaml)\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    for name in ("src", "conf", "ablations"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "train.py", tmp_path)
+    subprocess.run(["git", "apply", "-"], input=blocks["diff"], cwd=tmp_path, text=True, check=True)
+    claim = tmp_path / "mine" / "ablation" / "batch_norm.yaml"
+    claim.parent.mkdir(parents=True)
+    claim.write_text(blocks["yaml"])
+    command = [
+        sys.executable,
+        "train.py",
+        "--config-dir",
+        "mine",
+        "-m",
+        *NARROW,
+        *FEW,
+        "+ablation=none,batch_norm",
+        "seed=0",
+    ]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path / "src")}, check=True)
+    results = {
+        one["ablation"]: one for one in map(json.loads, (f.read_text() for f in tmp_path.glob("runs/*/result.json")))
+    }
+    assert {one["status"] for one in results.values()} == {"finished"}
+    assert results["baseline"]["run"] == check([*NARROW, *FEW, "seed=0"]).name
+    gains_and_offsets = 2 * (8 + 8 + 16 + 16 + 8)
+    assert results["batch_norm"]["parameters"] == results["baseline"]["parameters"] + gains_and_offsets

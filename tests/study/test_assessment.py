@@ -13,6 +13,7 @@ from alexnet.runs.predictions import write_predictions
 from alexnet.runs.result import Result
 from alexnet.study.assessment import Assessment
 from alexnet.study.comparison import ComparisonTable, compare
+from alexnet.study.wording import remarks
 from tests.study.made_up import IMAGES, epoch_record, predictions, result, save
 
 
@@ -85,6 +86,22 @@ def test_combination_beyond_its_parts_is_one_more_test(tmp_path: Path) -> None:
     assert both.interaction.value == pytest.approx(beyond)
     assert of(tmp_path, "x").interaction is None
     assert both.interaction_holm_p >= float(both.interaction.p)
+
+
+def test_a_step_of_a_path_is_from_the_one_arm_that_lacks_one_change(tmp_path: Path) -> None:
+    for ablation, count in {"baseline": 300, "y": 330, "x+y": 420, "x+y+z": 410}.items():
+        for seed in range(3):
+            run(tmp_path, ablation, seed, count + seed)
+    errors = {row.ablation: row.errors["top1"] for row in table(tmp_path).rows}
+    for name, before in {"x+y": "y", "x+y+z": "x+y"}.items():
+        step = of(tmp_path, name).step
+        assert step is not None and step.before == before
+        assert step.change.value == pytest.approx(errors[name] - errors[before])
+    assert of(tmp_path, "y").step is None and of(tmp_path, "x+y+z").interaction is None
+    assert any("from x+y; one step of a path" in line for line in remarks(table(tmp_path)))
+    for seed in range(3):
+        run(tmp_path, "x", seed, 320)
+    assert of(tmp_path, "x+y").step is None  # two ways there: that is an interaction
 
 
 def test_gain_of_ten_crops_is_that_of_the_same_runs(tmp_path: Path) -> None:

@@ -152,6 +152,7 @@ def _add_about_runs(commands: Commands) -> None:
 
     command = _add(commands, "report", "compare runs: each ablation with its baseline", runs)
     command.add_argument("--output", type=Path, help="folder for HTML, figure, CSV and Markdown")
+    command.add_argument("--all-formats", action="store_true", help="also JSON, a LaTeX table, PDF and PNG")
     _add_split(command, "val", "test", default="test if the runs have it")
     _add_view(command)
     command.add_argument("--wandb", choices=("offline", "online"), help="also log it as a W&B run")

@@ -63,6 +63,16 @@ class Outlook:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Step:
+    """What the last of several changes does: steps from arm to arm are a path from one recipe to another."""
+
+    before: str
+    """The arm of the same table that has all changes but one."""
+    change: Estimate
+    """In points, by itself: not one of the tests of the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Assessment:
     """One ablation against the baseline, by one measure. In points; above 0 the ablation made the error worse."""
 
@@ -85,6 +95,8 @@ class Assessment:
     interaction: Estimate | None
     """Of a combination: its delta beyond the sum of those of its two parts."""
     interaction_holm_p: float | None
+    step: Step | None
+    """Of a combination, if the table has one arm with all of its parts but one."""
     flags: tuple[Flag, ...]
 
     @property
@@ -155,6 +167,7 @@ def assess(
             outlook=_outlook(family, place, estimate, claim, measure),
             interaction=interactions.get(name),
             interaction_holm_p=holm_p.get(f"{name} beyond its parts"),
+            step=_step(family, places, name),
             flags=tuple(flags),
         )
     return found
@@ -193,6 +206,17 @@ def _interactions(family: Family, places: Mapping[str, int]) -> dict[str, Estima
         if len(parts) == 2 and (estimate := family.interaction(parts[0], parts[1], place)) is not None:
             found[name] = estimate
     return found
+
+
+def _step(family: Family, places: Mapping[str, int], name: str) -> Step | None:
+    """Return the step to a combination; None if no arm, or more than one, has all of its parts but one."""
+    parts = set(name.split("+"))
+    less_one = [arm for arm in places if parts > (own := set(arm.split("+"))) and len(parts) == len(own) + 1]
+    if len(less_one) != 1:
+        return None
+    weights = {places[less_one[0]]: -1.0, places[name]: 1.0}
+    change = family.contrast([weights.get(place, 0.0) for place in places.values()])
+    return Step(before=less_one[0], change=change) if change else None
 
 
 def _flags(arms: Arms, name: str, measure: str, family: Family, place: int, claim: Claim | None) -> list[Flag]:

@@ -27,6 +27,9 @@ UNPRINTED = {"log": "the authors' log", "source": "the authors' source"}
 """Sources of claims that no section of the paper makes."""
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|~&$]|^[#+=-]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=www)\.|@")
 """What means something in a line of Markdown, and what makes a link of bare addresses."""
+_LATEX = {char: f"\\{char}" for char in "#$%&_{}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$"
+}  # fmt: skip
 _FORMULA = re.compile(r"(^|;)(\s*)(?=[=+@\-\uff1d\uff0b\uff0d\uff20])")
 """Where a spreadsheet sees the begin of a formula; in some countries cells end at semicolons."""
 
@@ -39,6 +42,12 @@ def clean(text: str) -> str:
 def escape_markdown(text: str) -> str:
     """Escape a name or message for a line of Markdown."""
     return _MARKDOWN.sub(r"\\\g<0>", printable(" ".join(text.split())))
+
+
+def escape_latex(text: str) -> str:
+    """Escape a name or message for LaTeX, on one line; a minus sign before a digit becomes a real one."""
+    escaped = "".join(_LATEX.get(char, char) for char in printable(" ".join(text.split())))
+    return re.sub(r"(?<![\w.])[-\u2212](?=\d)", "$-$", escaped)
 
 
 def escape_csv(value: object) -> object:
@@ -157,7 +166,7 @@ def target_line(table: ComparisonTable) -> str | None:
 
 
 def remarks(table: ComparisonTable) -> list[str]:
-    """Return a line for each rate, flag, claim in words and combination, and for the gain of ten crops."""
+    """Return a line for each rate, flag, claim in words, combination and step, and for the gain of ten crops."""
     lines = rate_lines(table)
     for row in table.rows:
         measures: dict[Flag, list[str]] = {}
@@ -171,6 +180,12 @@ def remarks(table: ComparisonTable) -> list[str]:
             f" Holm p {shown_p(one.interaction_holm_p)}."
             for measure, one in row.assessments.items()
             if one.interaction is not None and one.interaction_holm_p is not None
+        ]
+        lines += [
+            f"{row.ablation}, {MEASURE_NAMES[measure]}: {shown_estimate(one.step.change)} from {one.step.before}; one"
+            " step of a path, outside of the table's tests."
+            for measure, one in row.assessments.items()
+            if one.step is not None
         ]
         if row.ablation == BASELINE and row.gains:
             gains = [f"{MEASURE_NAMES[k]} {shown_estimate(gain)}" for k, gain in row.gains.items()]

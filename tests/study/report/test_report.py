@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import resource
 import subprocess
@@ -20,7 +21,7 @@ from alexnet.runs.result import Energy, GitState, TrainingFacts
 from alexnet.study.columns import COMPARISON_COLUMNS, RUNS_COLUMNS
 from alexnet.study.comparison import compare
 from alexnet.study.report.report import FILES, print_table, report
-from alexnet.study.wording import shown_points, shown_seeds
+from alexnet.study.wording import escape_latex, shown_points, shown_seeds
 from alexnet.terminal import Terminal
 from tests.study.made_up import predictions, result, save, study, unfinished
 
@@ -276,3 +277,29 @@ def test_report_on_100_runs_of_50_000_images_is_quick_and_small(tmp_path: Path) 
     assert "arm19" in (tmp_path / "runs" / FILES[0]).read_text()
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 20
     assert after.ru_maxrss < 1_000_000  # KiB, of the largest child
+
+
+def test_formats_for_papers_hold_the_same_figures(tmp_path: Path) -> None:
+    small_study(tmp_path / "runs", seeds=3)
+    output = tmp_path / "paper"
+    console = Terminal(file=io.StringIO(), width=100)
+    report([tmp_path / "runs"], output=output, split=None, view="ten_crop", console=console, all_formats=True)
+    (table,) = json.loads((output / "comparison.json").read_text())
+    with (output / "comparison.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [row["ablation"] for row in table["rows"]] == ["baseline", "no_lrn"]
+    assert float(lines[1]["top1_delta"]) == table["rows"][1]["top1_delta"]
+    assert len(table["runs"]) == 6 and table["headline"]
+    rows = [line for line in (output / "comparison.tex").read_text().splitlines() if line.endswith(r"\\")]
+    assert {re.sub(r"\\.", "", line).count("&") for line in rows} == {7}
+    assert rf"no\_lrn & top-1 & {float(lines[1]['top1_error']):.2f} & +" in rows[3]
+    for name, start in (("comparison.pdf", b"%PDF"), ("comparison.png", b"\x89PNG")):
+        assert (output / name).read_bytes().startswith(start)
+
+
+def test_names_of_strangers_are_text_in_latex() -> None:
+    assert escape_latex("a_b%{c}\\input $1 & ~#^") == (
+        r"a\_b\%\{c\}\textbackslash{}input \$1 \& \textasciitilde{}\#\textasciicircum{}"
+    )
+    assert escape_latex("[-1.20, +0.30] <0.001") == "[$-$1.20, +0.30] $<$0.001"
+    assert escape_latex("top-1, 2012-07") == "top-1, 2012-07"

@@ -83,6 +83,13 @@ class Canvas:
         image.thumbnail((sharpest, sharpest))
         self.image(np.asarray(image), left, top, side, side)
 
+    def printed(self, kind: str) -> bytes:
+        """Return the figure as a file to print: `pdf`, or `png` at 300 pixels an inch."""
+        file = io.BytesIO()
+        dates = {"pdf": {"CreationDate": None, "Producer": None}}
+        self.figure.savefig(file, format=kind, dpi=300, metadata=dates.get(kind))
+        return file.getvalue()
+
     def svg(self, title: str, description: str = "", *, inline: str | None = None) -> str:
         """Return the SVG document, or with `inline`, a unique name, an element of HTML that follows its colors."""
         import matplotlib

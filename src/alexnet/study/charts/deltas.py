@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CHART_FILE = "comparison.svg"
+_TITLE = "What each change does to the error"
 CLIPPING = 3.0
 """An axis reaches at most this many times as far as the median interval of the chart, or as the largest claim: one
 ablation that ruins the net would squeeze all others into a point."""
@@ -32,7 +33,7 @@ ablation that ruins the net would squeeze all others into a point."""
 
 PANEL, LINE = 470, 60
 """Width of a panel and height of an ablation's line, in pixels."""
-_LEGEND, _HEAD, _FOOT, _FIGURES, _GAP = 70, 34, 48, 62, 34
+_LEGEND, _HEAD, _FOOT, _FIGURES, _GAP = 70, 34, 48, 70, 34
 """Room above, below and to the right of a panel's plot, and between panels."""
 
 
@@ -47,21 +48,35 @@ def delta_chart(table: ComparisonTable, measure: str, *, inline: str) -> str:
 
 @drawing()
 def comparison_figure(tables: Sequence[ComparisonTable]) -> str:
-    """Draw the panels of all tables below one another, as a file."""
-    drawn = [table for table in tables if _drawn_rows(table)]
-    title, margin, head = "What each change does to the error", 28, 62
+    """Draw the panels of all tables below one another, as an SVG file."""
+    return _all_panels(tables).svg(_TITLE, " ".join(describe_deltas(table, "top1") for table in _with_rows(tables)))
+
+
+@drawing()
+def printed_comparison(tables: Sequence[ComparisonTable], kind: str) -> bytes:
+    """Draw the same as a `pdf` or `png` file."""
+    return _all_panels(tables).printed(kind)
+
+
+def _with_rows(tables: Sequence[ComparisonTable]) -> list[ComparisonTable]:
+    return [table for table in tables if _drawn_rows(table)]
+
+
+def _all_panels(tables: Sequence[ComparisonTable]) -> Canvas:
+    drawn = _with_rows(tables)
+    margin, head = 28, 62
     width = len(MEASURES) * (PANEL + _GAP) - _GAP + 2 * margin
     canvas = Canvas(width, sum(_height(table) + head + margin for table in drawn) or 64)
     top = margin
     for table in drawn:
-        canvas.text(title, margin, top + 14, size=21, weight="bold")
+        canvas.text(_TITLE, margin, top + 14, size=21, weight="bold")
         canvas.text(_subject(table), margin, top + 38, color="muted", most=140)
         for place, measure in enumerate(table.measures):
             _draw_panel(canvas, table, measure, margin + place * (PANEL + _GAP), top + head)
         top += _height(table) + head + margin
     if not drawn:
         canvas.text("No ablation has a baseline to be compared with.", margin, 40)
-    return canvas.svg(title, " ".join(describe_deltas(table, "top1") for table in drawn))
+    return canvas
 
 
 def describe_deltas(table: ComparisonTable, measure: str) -> str:

@@ -1,4 +1,4 @@
-"""The HTML report, the Markdown and the explanations, from their templates."""
+"""The HTML report, the Markdown, the LaTeX and the explanations, from their templates."""
 
 import base64
 import hashlib
@@ -61,6 +61,11 @@ def markdown(tables: Iterable[ComparisonTable], unreadable: Sequence[str]) -> st
     return f"{text.rstrip()}\n"
 
 
+def latex(tables: Iterable[ComparisonTable]) -> str:
+    """Write the tables for a LaTeX document that uses booktabs."""
+    return _templates(html=False).get_template("comparison.tex.j2").render(tables=list(tables))
+
+
 def explanation(table: ComparisonTable) -> str:
     """Explain the columns in plain words, and what these seeds cannot say."""
     return _one_line(templates(html=False).get_template("meaning.j2").render(table=table))
@@ -117,6 +122,7 @@ def templates(*, html: bool) -> "Environment":
         "code": _code,
         "digest": _digest,
         "fence": _fence,
+        "latex": wording.escape_latex,
         "json": lambda value: json.dumps(value, ensure_ascii=False),
         "line": _one_line,
         "markdown": wording.escape_markdown,

@@ -1,6 +1,7 @@
-"""From run directories to the comparison: in the terminal, as CSV, Markdown and HTML, and as a figure."""
+"""From run directories to the comparison: in the terminal, as tables and pages in files, and as a figure."""
 
 import io
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,15 +17,23 @@ from alexnet.errors import UserError, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Collection, Run, collect
 from alexnet.runs.wandb_names import destination
-from alexnet.study.charts.deltas import CHART_FILE, comparison_figure
-from alexnet.study.columns import SHOWN_COLUMNS, comparison_csv, comparison_records, runs_csv
+from alexnet.study.charts.deltas import CHART_FILE, comparison_figure, printed_comparison
+from alexnet.study.columns import (
+    SHOWN_COLUMNS,
+    comparison_csv,
+    comparison_records,
+    run_records,
+    runs_csv,
+    table_record,
+)
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.report.dashboard import publish
-from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, explanation, markdown, page
+from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, explanation, latex, markdown, page
 from alexnet.study.wording import (
     MEASURE_NAMES,
     Record,
     cost_line,
+    headline,
     remarks,
     section,
     shown_seeds,
@@ -36,6 +45,7 @@ from alexnet.terminal import Terminal
 
 COMPARISON_FILE, RUNS_FILE = "comparison.csv", "comparison_runs.csv"
 FILES = (COMPARISON_FILE, RUNS_FILE, MARKDOWN_FILE, PAGE_FILE, CHART_FILE)
+JSON_FILE, LATEX_FILE = "comparison.json", "comparison.tex"
 SHOWN = ("error", "delta", "low", "holm_p", "paper", "direction", "size")
 """Columns that fit a wide terminal; the files have all."""
 WIDE = 96
@@ -98,11 +108,12 @@ def report(
     view: str,
     console: Console,
     wandb: WandbConfig | None = None,
+    all_formats: bool = False,
 ) -> None:
     """Compare the runs at or below `paths`: write the files, print the tables, and log them to `wandb`.
 
     `output` None is the deepest folder that holds all the runs. `split` None is `test` if the runs have it, else `val`.
-    Trouble with W&B is a warning.
+    `all_formats` adds JSON, a table in LaTeX, and the figure as PDF and PNG. Trouble with W&B is a warning.
 
     Raises:
         UserError: no run can be read, none has the split and view, or `output` is not writable.
@@ -110,19 +121,42 @@ def report(
     comparison = compare_runs(*paths, split=split, view=view)
     tables, found = comparison.tables, comparison.found
     folder = output or Path(os.path.commonpath([run.directory.parent for run in found.runs]))
-    texts = {
+    contents: dict[str, str | bytes] = {
         COMPARISON_FILE: comparison_csv(tables),
         RUNS_FILE: runs_csv(tables),
         MARKDOWN_FILE: markdown(tables, found.unreadable),
         PAGE_FILE: page(tables, found.unreadable, folder=folder.resolve()),
         CHART_FILE: comparison_figure(tables),
     }
-    for name, text in texts.items():
-        write_file(folder / name, text)
+    if all_formats:
+        contents |= _further_formats(tables)
+    for name, content in contents.items():
+        write_file(folder / name, content)
     comparison.print(console)
-    console.print(f"Written to {folder}: {', '.join(FILES)}")
+    console.print(f"Written to {folder}: {', '.join(contents)}")
     if wandb is not None and (to := destination(wandb)).mode != "disabled":
         publish(tables, [folder / name for name in FILES], to, console)
+
+
+def _further_formats(tables: Sequence[ComparisonTable]) -> dict[str, str | bytes]:
+    """Return files for programs and for papers, by name."""
+    records = [
+        table_record(table)
+        | {
+            "headline": headline(table),
+            "remarks": remarks(table),
+            "notes": [note.text for note in table.notes],
+            "rows": comparison_records([table]),
+            "runs": run_records(table),
+        }
+        for table in tables
+    ]
+    figure = Path(CHART_FILE)
+    return {
+        JSON_FILE: f"{json.dumps(records, indent=1, ensure_ascii=False)}\n",
+        LATEX_FILE: latex(tables),
+        **{str(figure.with_suffix(f".{kind}")): printed_comparison(tables, kind) for kind in ("pdf", "png")},
+    }
 
 
 def load_runs(*paths: str | Path) -> Collection:
