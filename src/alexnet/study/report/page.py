@@ -63,7 +63,7 @@ def markdown(tables: Iterable[ComparisonTable], unreadable: Sequence[str]) -> st
 
 def latex(tables: Iterable[ComparisonTable]) -> str:
     """Write the tables for a LaTeX document that uses booktabs."""
-    return _templates(html=False).get_template("comparison.tex.j2").render(tables=list(tables))
+    return templates(html=False).get_template("comparison.tex.j2").render(tables=list(tables))
 
 
 def explanation(table: ComparisonTable) -> str:
