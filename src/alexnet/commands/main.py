@@ -274,6 +274,20 @@ def _add_about_networks(commands: Commands) -> None:
     )
     command.add_argument("-k", type=int, default=6, help="neighbors to list (default 6, as in Figure 4)")
 
+    command = _add(
+        commands,
+        "import",
+        "the weights of torchvision's AlexNet as a network of this program",
+        function="alexnet.commands.import_weights:run",
+    )
+    command.add_argument(
+        "source", type=Path, help="file of torch.save(torchvision.models.alexnet(...).state_dict(), FILE)"
+    )
+    command.add_argument("out", type=Path, help="file to write, .ckpt or .safetensors")
+    command.add_argument(
+        "--pack", type=Path, help="of the same classes, for their names (default: torchvision's words)"
+    )
+
     command = _add(commands, "export", "a trained network as .safetensors or .onnx", trained)
     command.add_argument("out", type=Path, help="file to write, .safetensors or .onnx")
     command.add_argument(
