@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet.errors import UserError
 from alexnet.received import open_regular
 from alexnet.runs.arrays import LARGEST_FILE
-from alexnet.runs.directory import FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.directory import FIGURES, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.study import wording
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
 from alexnet.study.charts.curves import RunCurve, error_chart
@@ -46,6 +46,7 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
         folders={run.directory: Path(os.path.relpath(run.directory, folder)).as_posix() for run in runs},
         curves=[[RunCurve(run, run.metrics()) for run in table.runs] for table in tables],
         kernels=_kernels(tables),
+        figures={run.directory: sorted(file.name for file in (run.directory / FIGURES).glob("*.svg")) for run in runs},
         colors=COLORS,
         style=style,
         script=script,
