@@ -13,9 +13,9 @@ from alexnet.config.job import check
 from alexnet.devices import CPU
 from alexnet.errors import UserError
 from alexnet.evaluation.views import center_logits
-from alexnet.trained.network import load_trained
+from alexnet.trained.network import build
 from alexnet.trained.torchvision_weights import LAYERS, MEAN, OVERRIDES, STD, convert, read_state
-from alexnet.trained.weights import checkpoint_bytes
+from alexnet.trained.weights import Weights, checkpoint_bytes, read_weights
 
 CLASSES = 6
 
@@ -33,17 +33,24 @@ def model() -> TorchvisionAlexNet:
     return net
 
 
-def test_the_logits_are_those_of_torchvision(model: TorchvisionAlexNet, tmp_path: Path) -> None:
+def test_the_logits_are_those_of_torchvision(model: TorchvisionAlexNet) -> None:
     weights = convert(model.state_dict(), check(list(OVERRIDES)).tree, list("abcdef"), "unknown")
-    (tmp_path / "owt.ckpt").write_bytes(checkpoint_bytes(weights))
-    trained = load_trained(tmp_path / "owt.ckpt", CPU)
-    assert trained.class_names == list("abcdef")
+    trained = build(weights, Path("owt.ckpt"), CPU)
     pixels = torch.randint(0, 256, (2, 256, 256, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
     crops = pixels[:, 16:240, 16:240].permute(0, 3, 1, 2)
     wanted: Tensor = model(normalize(crops / 255, MEAN, STD))
     ours = center_logits(trained.net, trained.augmenter, pixels)
     assert wanted.std() > 0.1
     torch.testing.assert_close(ours, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_checkpoint_comes_back_as_written(tmp_path: Path) -> None:
+    tensors = {"conv1.weight": torch.ones(2, 3), "mean_image": torch.ones(4, 4, 3)}
+    weights = Weights(tensors=tensors, config={"seed": 0}, class_names=["a", "b"], data_fingerprint="unknown")
+    (tmp_path / "owt.ckpt").write_bytes(checkpoint_bytes(weights))
+    read = read_weights(tmp_path / "owt.ckpt")
+    assert (read.config, read.class_names, read.data_fingerprint) == ({"seed": 0}, ["a", "b"], "unknown")
+    assert read.tensors.keys() == tensors.keys() and set(read.model_state) == {"conv1.weight"}
 
 
 def tiny_state(**changed: Tensor) -> dict[str, Tensor]:
@@ -83,7 +90,7 @@ def test_files_of_other_programs_are_refused_in_one_line(tmp_path: Path, capsys:
     (tmp_path / "link.pth").symlink_to(tmp_path / "caffe.pth")
     for name, said in (
         ("caffe.pth", "it has no features.0.weight, which is conv1 of torchvision's AlexNet; it has conv1.weight"),
-        ("text.pth", "damaged"),
+        ("text.pth", "damaged, or more than tensors"),
         ("link.pth", "a symbolic link"),
         ("none.pth", "missing"),
     ):

@@ -4,9 +4,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from alexnet.terminal import QUIET_SECONDS, Terminal
+
+WIDE = 64
+"""Characters of a terminal from which there is room for a bar."""
 
 
 @contextmanager
@@ -15,7 +26,9 @@ def progress(what: str, total: int | None, *, show: bool, in_bytes: bool = False
     console = Terminal(stderr=True)
     with_bar = console.is_terminal and not console.is_dumb_terminal
     count = DownloadColumn() if in_bytes else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), count, TimeRemainingColumn())
+    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), count]
+    if console.width >= WIDE:  # there is room for more than the count
+        columns = [columns[0], BarColumn(), count, TimeRemainingColumn()]
     with Progress(*columns, console=console, transient=True, disable=not (show and with_bar)) as bar:
         task, said = bar.add_task(what, total=total), time.monotonic()
 

@@ -54,7 +54,15 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
         UserError: there is no such file, it is damaged, or it is not a network of this program.
     """
     file = weights_file(Path(path))
-    weights = read_weights(file)
+    return build(read_weights(file), file, device)
+
+
+def build(weights: Weights, file: Path, device: torch.device | None = None) -> TrainedModel:
+    """Build the network of some weights, which came from `file`; by default on a GPU if there is one.
+
+    Raises:
+        UserError: they are not of a network of this program.
+    """
     device = device or choose_device()
     use_exact_float32()
     try:

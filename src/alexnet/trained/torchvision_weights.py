@@ -16,7 +16,7 @@ from torch import Tensor
 
 from alexnet.errors import UserError
 from alexnet.received import damage_named, open_regular
-from alexnet.trained.weights import Weights, check_tensors
+from alexnet.trained.weights import UNREADABLE, Weights, check_tensors
 
 OVERRIDES = (
     "experiment=ilsvrc2012",
@@ -52,7 +52,10 @@ def read_state(file: Path) -> dict[str, Tensor]:
         UserError: it cannot be read, or one of its layers differs: the line names it.
     """
     with damage_named(file), open_regular(file, most=LARGEST) as opened:
-        saved: Any = torch.load(opened, map_location="cpu", weights_only=True)
+        try:
+            saved: Any = torch.load(opened, map_location="cpu", weights_only=True)
+        except UNREADABLE:  # torch's own words recommend to run the code in the file
+            raise UserError(f"{file}: damaged, or more than tensors, as torch.save(model, FILE) writes") from None
     state = saved.get("state_dict", saved) if isinstance(saved, dict) else saved
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{file}: no tensors by name, as torch.save(model.state_dict(), FILE) writes them")
