@@ -4,8 +4,9 @@ import io
 import time
 
 import pytest
+from rich.table import Table
 
-from alexnet.terminal import Terminal, busy
+from alexnet.terminal import Terminal, busy, fitted
 
 
 def test_words_are_whole_on_a_terminal_and_lines_in_a_pipe() -> None:
@@ -26,3 +27,23 @@ def test_a_long_silence_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     with busy("waiting", console):
         time.sleep(0.1)
     assert console.file.getvalue().startswith("waiting: 0 s\nwaiting: 0 s\n")  # type: ignore[attr-defined]
+
+
+def test_a_table_that_is_too_wide_loses_its_frame_and_then_columns() -> None:
+    table = Table("layer", "window", "kernel size", title="net", show_footer=True)
+    table.columns[0].footer = "total"
+    table.add_row("conv1", "11/4/2", "64 x 3 x 11")
+    shown = {}
+    for width in (60, 26, 22, 16):
+        console = Terminal(file=io.StringIO(), width=width)
+        console.print(fitted(table, console, ["window"]))
+        shown[width] = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+    assert "┃" in "".join(shown[60])
+    assert shown[26][1:5] == [
+        "             kernel",
+        "layer window size",
+        "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * 24,
+        "conv1 11/4/2 64 x 3 x 11",
+    ]
+    assert shown[22][4] == "conv1 64 x 3 x 11" and shown[22][-2:] == ["no room for:", "window"]
+    assert shown[16][3] == "conv1" and all(len(line) <= 16 for line in shown[16])

@@ -1,6 +1,6 @@
 """What reaches the terminal: names and messages may be a stranger's, and must not steer it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from shutil import get_terminal_size
 from textwrap import fill
@@ -8,14 +8,19 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
 from rich.segment import Segment
+from rich.table import Column, Table
 
 from alexnet.errors import printable
 
 QUIET_SECONDS = 4.0
 """Time between two lines about something that takes long; with a busy machine's delay no silence is over five."""
 IMPORTING = "importing torch"
+UNLIMITED = 1000
+"""Characters of a line that no terminal has."""
 WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
 
 
@@ -29,7 +34,6 @@ class Terminal(Console):
 
     def print(self, *objects: Any, soft_wrap: bool | None = None, **options: Any) -> None:
         """Break texts between words on a terminal, but no word, which may be a path; elsewhere lines stay whole.
-
         `soft_wrap` leaves the breaking to the terminal, which then copies a command as one line.
         """
         if soft_wrap is None and all(isinstance(one, str) for one in objects):
@@ -44,6 +48,58 @@ class Terminal(Console):
         """Escape the texts of a renderable; the control codes of rich itself are marked as such."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text, lines=True))
+
+
+def fitted(table: Table, console: Console, leave_out: Sequence[str] = ()) -> Table:
+    """Return a table that fits the terminal: a wider one loses its frame, has a word a line in headings, then columns.
+
+    Columns of the headings `leave_out` go first, in this order, then those on the right; the first stays.
+    """
+    options = console.options.update(width=UNLIMITED)
+
+    def is_wide(one: Table) -> bool:
+        return Measurement.get(console, options, one).maximum > console.width
+
+    columns, gone = list(table.columns), list[str]()
+    order = [*leave_out, *(str(column.header) for column in reversed(columns[1:]))]
+    made = table
+    while is_wide(made):
+        made = _narrow(table, columns, gone)
+        if len(columns) == 1 or not is_wide(made):
+            break
+        left = [str(column.header) for column in columns[1:]]
+        gone.append(next(heading for heading in order if heading in left))
+        columns = [columns[0], *(column for column in columns[1:] if str(column.header) != gone[-1])]
+    return made
+
+
+def _narrow(table: Table, columns: Sequence[Column], gone: Sequence[str]) -> Table:
+    """Return some columns of a table without a frame; a line below it names those that are left out."""
+    captions = [str(table.caption)] * bool(table.caption) + [f"no room for: {', '.join(gone)}"] * bool(gone)
+    made = Table(
+        box=SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
+        show_footer=table.show_footer,
+        title=table.title,
+        title_justify=table.title_justify,
+        caption="; ".join(captions) or None,
+        caption_justify="left",
+    )
+    for column in columns:
+        heading = str(column.header).replace(" ", "\n")
+        made.add_column(
+            heading,
+            column.footer,
+            justify=column.justify,
+            no_wrap=column.no_wrap,
+            overflow=column.overflow,
+            max_width=column.max_width,
+        )
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        made.add_row(*cells)
+    return made
 
 
 @contextmanager

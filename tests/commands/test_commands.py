@@ -121,9 +121,10 @@ def test_predict_says_what_is_unusual_about_a_file_and_keeps_its_path_whole(
     printed = capsys.readouterr()
     assert printed.err.splitlines() == [f"note: {turned}: greyscale, EXIF orientation ignored"]
     lines = printed.out.splitlines()
-    assert [lines[0], lines[6]] == [str(plain), str(turned)] and len(lines) == 12
+    assert [lines[0], lines[6]] == [str(plain), str(turned)] and len(lines) == 13
+    assert lines[12].startswith("seed0 was trained on 60 images of shapes, 20 classes")
     classes = alexnet.load_trained(trained).class_names
-    assert all(line.split(" %  ")[1] in classes for line in [*lines[1:6], *lines[7:]])
+    assert all(line.split(" %  ")[1] in classes for line in [*lines[1:6], *lines[7:12]])
     entries = json_of(capsys, "predict", trained, plain, turned, "--json")
     assert isinstance(entries, list)
     assert [entry["notes"] for entry in entries] == [[], ["greyscale", "EXIF orientation ignored"]]

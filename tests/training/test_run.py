@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,7 +184,7 @@ def test_fresh_starts_over_and_one_seed_is_one_result(finished: Finished, tiny: 
     assert_same_training(directory, other)
     # What may differ between two runs of one seed: their names, commands and times.
     assert again.training is not None and result.training is not None
-    times = {"seconds": 0.0, "images_per_second": 0.0}
+    times: dict[str, Any] = {"seconds": 0.0, "images_per_second": 0.0, "device_hours": None, "energy": None}
     mine, theirs = (
         replace(one, run="", command="", training=replace(one.training, **times)) for one in (again, result)
     )

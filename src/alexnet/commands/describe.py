@@ -23,10 +23,12 @@ from alexnet.net.specs import (
     parameters,
     total_parameters,
 )
-from alexnet.terminal import Terminal
+from alexnet.terminal import Terminal, fitted
 
 ITEMSIZES = {"32-true": 4, "bf16-mixed": 2, "auto": 4}
 """Bytes of an exchanged number, at most, by `hardware.precision`."""
+LEAST = ("mult-adds", "groups", "window", "bytes backward", "bytes forward", "if exchanged")
+"""Headings of the columns that a narrow terminal has no room for, the first first."""
 
 
 def run(overrides: list[str], *, classes: int) -> None:
@@ -36,7 +38,8 @@ def run(overrides: list[str], *, classes: int) -> None:
     tables = [layer_table(layer_specs(config, classes))]
     if config.devices.model_parallel:
         tables += exchange_tables(config, classes)
-    Terminal().print(*tables)
+    console = Terminal()
+    console.print(*(fitted(table, console, LEAST) for table in tables))
 
 
 def layer_table(layers: tuple[Layer, ...]) -> Table:

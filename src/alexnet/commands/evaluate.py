@@ -12,7 +12,7 @@ from alexnet.evaluation.table import errors_table
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
 from alexnet.runs.predictions import read_header, write_probabilities
 from alexnet.runs.result import read_result
-from alexnet.terminal import Terminal
+from alexnet.terminal import Terminal, fitted
 
 
 def run(
@@ -50,7 +50,7 @@ def run(
     else:
         console = Terminal()
         console.print(Text(f"{trained.name} on {images.path}"), soft_wrap=True)
-        console.print(errors_table(errors))
+        console.print(fitted(errors_table(errors), console))
 
 
 def _check_folder(folder: Path, name: str, fingerprint: str) -> None:

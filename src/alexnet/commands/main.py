@@ -159,6 +159,9 @@ def _add_about_runs(commands: Commands) -> None:
     command.add_argument("--project", help="W&B project (default: that of the configuration)")
     command.add_argument("--entity", help="W&B user or team (default: yours)")
 
+    command = _add(commands, "checklist", "the reproducibility checklist of a study, filled from its runs", runs)
+    command.add_argument("-o", "--output", type=Path, help="Markdown file to write (default: print it)")
+
     command = _add(commands, "workspace", "save a W&B workspace and a W&B report about runs that are online", runs)
     command.add_argument("--project", required=True, help="W&B project that the runs are in")
     command.add_argument("--entity", required=True, help="W&B user or team that the project belongs to")
@@ -270,6 +273,20 @@ def _add_about_networks(commands: Commands) -> None:
         help=f"search by codes that `alexnet codes` has made (default {BITS} bits)",
     )
     command.add_argument("-k", type=int, default=6, help="neighbors to list (default 6, as in Figure 4)")
+
+    command = _add(
+        commands,
+        "import",
+        "the weights of torchvision's AlexNet as a network of this program",
+        function="alexnet.commands.import_weights:run",
+    )
+    command.add_argument(
+        "source", type=Path, help="file of torch.save(torchvision.models.alexnet(...).state_dict(), FILE)"
+    )
+    command.add_argument("out", type=Path, help="file to write, .ckpt or .safetensors")
+    command.add_argument(
+        "--pack", type=Path, help="of the same classes, for their names (default: torchvision's words)"
+    )
 
     command = _add(commands, "export", "a trained network as .safetensors or .onnx", trained)
     command.add_argument("out", type=Path, help="file to write, .safetensors or .onnx")

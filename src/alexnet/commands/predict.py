@@ -27,6 +27,7 @@ def run(
         raise UserError(f"--picture {picture}: choose a name that ends in .svg")
 
     from alexnet.data.sources.images import convert
+    from alexnet.trained.about import about
     from alexnet.trained.evaluate import top_predictions
     from alexnet.trained.network import load_trained
 
@@ -57,6 +58,8 @@ def run(
             entries.append({"image": str(path), "predictions": classes, "notes": result.notes})
             if picture is not None and len(drawn) < MAX_DRAWN:
                 drawn.append(PredictedImage(image=result.square, caption=path.name, top_predictions=top))
+    if any("predictions" in entry for entry in entries):
+        console.print(about(trained, view))
     if as_json:
         print(json.dumps(entries, indent=2))
     if picture is not None and drawn:

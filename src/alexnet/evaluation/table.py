@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alexnet.runs.result import BASELINE, ErrorRates, Result
+from alexnet.terminal import fitted
 
 VIEW_NAMES = {"center": "center crop", "ten_crop": "ten crops"}
 
@@ -40,5 +41,5 @@ def show_again(result: Result, directory: Path, *, precision: str, console: Cons
     """Print the errors of a run that was finished before, and its precision if the command asks for another."""
     other = f" at precision {result.precision}, not {precision}" if result.has_other_precision(precision) else ""
     console.print(f"already finished in {directory}{other} (restart=true runs it again)")
-    console.print(result_table(result))
+    console.print(fitted(result_table(result), console))
     return result

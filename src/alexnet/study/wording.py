@@ -4,12 +4,13 @@ import csv
 import io
 import math
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from alexnet.errors import printable
 from alexnet.runs.collect import Run
-from alexnet.runs.result import BASELINE
+from alexnet.runs.result import BASELINE, Result
 from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.family import Estimate, Interval
@@ -269,6 +270,12 @@ def headline(table: ComparisonTable) -> str:
     open_ones = len(sound) - sum(len(names) for *_, names in words)
     parts += [f"{open_ones} not resolved"] if open_ones else []
     return f"Of {plural(len(judged), 'ablation')}: {'; '.join(parts)}." if judged else ""
+
+
+def describe_command(result: Result) -> str:
+    """Return the command that prints the layers of a run's network."""
+    overrides = [word for word in shlex.split(result.command) if "=" in word]
+    return shlex.join(["alexnet", "describe", *overrides, f"--classes={result.data.classes}"])
 
 
 def cost_line(runs: Iterable[Run]) -> str | None:

@@ -4,6 +4,7 @@ Each file is complete: with the weights it holds the configuration, the class na
 file is enough on another machine.
 """
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -128,6 +129,14 @@ def _file_digest(file: Path, _modified: int, _bytes: int) -> str:
 def not_installed(error: ModuleNotFoundError) -> UserError:
     """Return the error for a missing optional package."""
     return UserError(f"{error.name} is not installed: {how_to_install('export')}")
+
+
+def checkpoint_bytes(weights: Weights) -> bytes:
+    """Make a checkpoint that `read_weights` reads; a run cannot be resumed from it."""
+    state = {f"{'augmenter' if name in BUFFERS else 'net'}.{name}": value for name, value in weights.tensors.items()}
+    saved = {"state_dict": state, "alexnet": {name: getattr(weights, name) for name in DESCRIPTION}}
+    torch.save(saved, buffer := io.BytesIO())
+    return buffer.getvalue()
 
 
 def safetensors_bytes(weights: Weights, layout: str) -> bytes:

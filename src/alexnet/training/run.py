@@ -18,7 +18,7 @@ from alexnet.files import exclusive, replace_file
 from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE, WANDB
 from alexnet.runs.identity import finished_run
 from alexnet.runs.result import Result, read_result
-from alexnet.terminal import busy
+from alexnet.terminal import busy, fitted
 from alexnet.training import tracking
 from alexnet.training.checkpoints import discard_unfinished, refuse_links
 from alexnet.training.fit import headline, preflight, train_and_test
@@ -113,7 +113,7 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
     finally:
         result.write(directory)
         tracking.finish(loggers, result, directory, console, artifacts=job.config.logger.wandb.artifacts)
-    console.print(result_table(result))
+    console.print(fitted(result_table(result), console))
     return result
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
-from alexnet.config.values import DataConfig
+from alexnet.config.values import DOWNLOADS, DataConfig
 from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack.pack import VERSION, Pack, is_pack, open_pack
 from alexnet.data.pack.prepare import prepare
@@ -18,11 +18,6 @@ from alexnet.data.sources.downloads import PUBLISHED, fetch
 from alexnet.data.sources.file_tree import FileTree
 from alexnet.errors import UserError
 
-_ADDRESSES = {
-    "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-    "tiny_imagenet": "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-}
-"""Sets that anyone may download."""
 _REGISTER = "register at https://image-net.org/download.php"
 _BY_HAND = {
     "fall2009": "the tars of the 10,184 synsets of the Fall 2009 release, class folders, or a pack of them",
@@ -57,8 +52,8 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
         name, identity = root.resolve().name.split(".")[0], _listing(root)
     elif data.name == "shapes":
         name, identity = "shapes", iter([json.dumps([shapes.VERSION, asdict(data.shapes)], sort_keys=True)])
-    elif data.name in _ADDRESSES:
-        url = _ADDRESSES[data.name]
+    elif data.name in DOWNLOADS:
+        url = DOWNLOADS[data.name]
         md5 = PUBLISHED[url.rpartition("/")[2]]
         name, identity = data.name, iter([json.dumps(md5)])
     else:

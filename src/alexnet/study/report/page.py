@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet.errors import UserError
 from alexnet.received import open_regular
 from alexnet.runs.arrays import LARGEST_FILE
-from alexnet.runs.directory import FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.directory import FIGURES, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.study import wording
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
 from alexnet.study.charts.curves import RunCurve, error_chart
@@ -39,13 +39,14 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
     style, script = (files.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     runs = [run for table in tables for run in table.made]
-    return _templates(html=True).get_template("page.html.j2").render(
+    return templates(html=True).get_template("page.html.j2").render(
         tables=tables,
         warning=wording.unreadable_line(unreadable),
         anchors={run.directory: f"run-{n}" for n, run in enumerate(runs, start=1)},
         folders={run.directory: Path(os.path.relpath(run.directory, folder)).as_posix() for run in runs},
         curves=[[RunCurve(run, run.metrics()) for run in table.runs] for table in tables],
         kernels=_kernels(tables),
+        figures={run.directory: sorted(file.name for file in (run.directory / FIGURES).glob("*.svg")) for run in runs},
         colors=COLORS,
         style=style,
         script=script,
@@ -56,19 +57,19 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
 
 def markdown(tables: Iterable[ComparisonTable], unreadable: Sequence[str]) -> str:
     """Write the tables, and the command of every run, as a Markdown document."""
-    template = _templates(html=False).get_template("comparison.md.j2")
+    template = templates(html=False).get_template("comparison.md.j2")
     text = template.render(tables=list(tables), warning=wording.unreadable_line(unreadable))
     return f"{text.rstrip()}\n"
 
 
 def latex(tables: Iterable[ComparisonTable]) -> str:
     """Write the tables for a LaTeX document that uses booktabs."""
-    return _templates(html=False).get_template("comparison.tex.j2").render(tables=list(tables))
+    return templates(html=False).get_template("comparison.tex.j2").render(tables=list(tables))
 
 
 def explanation(table: ComparisonTable) -> str:
     """Explain the columns in plain words, and what these seeds cannot say."""
-    return _one_line(_templates(html=False).get_template("meaning.j2").render(table=table))
+    return _one_line(templates(html=False).get_template("meaning.j2").render(table=table))
 
 
 def _kernels(tables: Iterable[ComparisonTable]) -> list[dict[str, Any]]:
@@ -106,7 +107,7 @@ def _kernels(tables: Iterable[ComparisonTable]) -> list[dict[str, Any]]:
 
 
 @cache
-def _templates(*, html: bool) -> "Environment":
+def templates(*, html: bool) -> "Environment":
     """Return the templates; those of HTML escape what they are given, those of text have filters for it."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

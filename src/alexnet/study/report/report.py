@@ -41,7 +41,7 @@ from alexnet.study.wording import (
     title,
     unreadable_line,
 )
-from alexnet.terminal import Terminal
+from alexnet.terminal import Terminal, fitted
 
 COMPARISON_FILE, RUNS_FILE = "comparison.csv", "comparison_runs.csv"
 FILES = (COMPARISON_FILE, RUNS_FILE, MARKDOWN_FILE, PAGE_FILE, CHART_FILE)
@@ -52,8 +52,10 @@ WIDE = 96
 """Characters from which the table has room for `SHOWN`, and for one more space between columns."""
 NOTEBOOK = 120
 """Characters of a line in a notebook."""
-NARROWEST = 80
-"""Characters below which a number would not fit on its line; a narrower terminal gets lines of this width."""
+LEAST = ("Size", "Holm p", "Error", "Interval")
+"""Headings of the columns that a narrow terminal has no room for, the first first."""
+NAME = 14
+"""Characters of a name, where it is folded, before a column is left out."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,9 @@ def print_table(table: ComparisonTable, console: Console) -> None:
     if target := target_line(table):
         console.print(Text(target))
     if table.rows:
-        console.print(_rich_table(table, console.width), crop=False)
+        printed = fitted(_rich_table(table, console.width), console, LEAST)
+        printed.columns[0].max_width = None  # names get the room that is left
+        console.print(printed, crop=False)
         console.print()
     for run in table.unfinished:
         console.print(Text(printable(f"{run}: {run.result.status}: {run.result.message}"), style="red"))
@@ -200,10 +204,9 @@ def _rich_table(table: ComparisonTable, width: int) -> Table:
     left_out = {"paper": not wide, "size": not with_sizes}
     shown = [SHOWN_COLUMNS[key] for key in SHOWN if not left_out.get(key)]
     printed = Table(box=box.SIMPLE_HEAD, padding=(0, 1 if wide else 0, 0, 0), show_edge=False)
-    printed.width = NARROWEST if width < NARROWEST else None
     # Seeds that all rows share are in the title; their column's room lets long names stay whole.
     with_seeds = len({tuple(row.seeds) for row in table.rows}) > 1
-    printed.add_column("Ablation", overflow="fold")
+    printed.add_column("Ablation", overflow="fold", max_width=NAME)
     if with_seeds:
         printed.add_column("Seeds")
     for header in ("", *(column.heading or "" for column in shown)):
