@@ -152,7 +152,7 @@ def finish(
 
 
 def _has_arrived(path: str, status: str) -> bool:
-    """Ask the server: where it takes no more, as with a used up quota, the client says so in a log file of its own alone."""
+    """Ask the server: where it takes no more, as when a quota is used up, the client notes it in its log file alone."""
     for attempt in range(ATTEMPTS):
         time.sleep(attempt)
         if client().Api(timeout=int(START_SECONDS)).run(path).summary.get("status") == status:
