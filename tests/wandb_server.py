@@ -23,6 +23,8 @@ class Server(ThreadingHTTPServer):
     def __init__(self, status: int, seconds: float) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.status, self.seconds = status, seconds
+        self.full = False
+        """Whether it takes no more metrics and files, as one whose quota is used up."""
         self.history: dict[str, dict[int, dict[str, Any]]] = {}
         self.summary: dict[str, str] = {}
         self.views: dict[str, dict[str, Any]] = {}
@@ -44,6 +46,10 @@ class Server(ThreadingHTTPServer):
         if "RunResumeStatus" in query:
             known = self.bucket(given["name"]) if given["name"] in self.history else None
             return {"model": PROJECT | {"bucket": known}}
+        if "query Run(" in query:
+            kept = {"projectId": "1", "createdAt": NOW, "heartbeatAt": NOW, "state": "finished", "user": {}}
+            facts = dict.fromkeys(("commit", "group", "historyKeys", "jobType", "readOnly", "sweepName"))
+            return {"project": {"run": self.bucket(given["name"]) | kept | facts | {"systemMetrics": "{}"}}}
         if "UpsertBucket" in query:
             inserted = given["name"] not in self.history
             self.history.setdefault(given["name"], {})
@@ -140,8 +146,10 @@ class Handler(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         time.sleep(self.server.seconds)
         answer: dict[str, Any] = {}
-        if self.server.status != 200:
-            answer = {"errors": [{"message": "no"}]}
+        full = self.server.full and self.path != "/graphql"
+        status = 403 if full else self.server.status
+        if status != 200:
+            answer = {"errors": [{"message": "no"}], "error": "storage quota exceeded"}
         elif self.path == "/graphql":
             asked = json.loads(body)
             answer = {"data": self.server.graphql(asked["query"], asked.get("variables") or {})}
@@ -154,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
             if lines := files.get("wandb-summary.json"):
                 self.server.summary[name] = lines["content"][-1]
         sent = json.dumps(answer).encode()
-        self.send_response(self.server.status)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(sent)))
         self.end_headers()

@@ -51,13 +51,27 @@ def test_a_server_that_fails_costs_a_line_and_not_the_training(
     assert run_record(records(tmp_path / "run")).project == "mine"
 
 
+@pytest.mark.slow  # 17 s, in which the client tries again
+def test_a_server_that_takes_no_more_costs_a_line_at_the_end(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alexnet.training.tracking.ATTEMPTS", 1)
+    with wandb_server() as server:
+        server.full = True
+        monkeypatch.setenv("WANDB_BASE_URL", server.address)
+        result, screen = execute(tiny(*ONLINE, "schedule.epochs=1", "schedule.milestones=[]"), tmp_path / "run")
+    (line,) = [line for line in screen.splitlines() if "sent" in line]
+    assert result.status == "finished" and "does not show the end" in line and "wandb sync" in line
+
+
 def test_a_resumed_run_stays_one_run_online(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = tiny(*ONLINE, "logger.wandb.artifacts=true")
     with wandb_server() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.address)
         stop_after_the_first_epoch(job, tmp_path / "run", monkeypatch)
         assert epochs_of(list(server.history["run"].values())) == [0]
-        execute(job, tmp_path / "run")
+        _, screen = execute(job, tmp_path / "run")
+        assert "not everything was sent" not in screen
         assert list(server.history) == ["run"]
         assert epochs_of(list(server.history["run"].values())) == [0, 1]
     whole = {one["type"]: sorted(one["files"]) for one in server.artifacts.values() if one["is_whole"]}

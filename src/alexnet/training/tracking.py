@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from alexnet.config.job import Job, ablation_name
 from alexnet.config.values import WandbConfig
-from alexnet.errors import first_line, how_to_install
+from alexnet.errors import UserError, first_line, how_to_install
 from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import CSV_LOG, PREDICTIONS_FILE, TENSORBOARD, WANDB
 from alexnet.runs.result import BASELINE, Result
@@ -20,6 +21,8 @@ from alexnet.runs.wandb_names import TRAINING, client, destination, group_name, 
 
 START_SECONDS, FINISH_SECONDS = 20.0, 60.0
 """Time that W&B has to open an online run, and to send what is left at the end."""
+ATTEMPTS = 4
+"""Times that the server is asked whether it has the end, a second longer apart each time."""
 
 
 def start(job: Job, directory: Path, console: Console) -> list[Logger]:
@@ -141,9 +144,20 @@ def finish(
                 if artifacts and result.status == "finished":
                     run.log_artifact(_evaluation(load_run(directory)))
                 run.finish(exit_code=0 if result.status == "finished" else 1)
+                if not run.offline and not _has_arrived(run.path, result.status):
+                    raise UserError("the server does not show the end of the run")
         except Exception as error:
             text = f"{type(logger).__name__}: not everything was sent ({type(error).__name__}: {first_line(error)})"
             _say(f"{text}; wandb sync {directory / WANDB}/run-* sends it", console)
+
+
+def _has_arrived(path: str, status: str) -> bool:
+    """Ask the server: where it takes no more, as when a quota is used up, the client notes it in its log file alone."""
+    for attempt in range(ATTEMPTS):
+        time.sleep(attempt)
+        if client().Api(timeout=int(START_SECONDS)).run(path).summary.get("status") == status:
+            return True
+    return False
 
 
 def _evaluation(run: Run) -> Any:
