@@ -148,6 +148,7 @@ def _further_formats(tables: Sequence[ComparisonTable]) -> dict[str, str | bytes
             "headline": headline(table),
             "remarks": remarks(table),
             "notes": [note.text for note in table.notes],
+            "cost": cost_line(table.made),
             "rows": comparison_records([table]),
             "runs": run_records(table),
         }
