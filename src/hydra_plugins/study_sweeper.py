@@ -87,15 +87,17 @@ class StudySweeper(Sweeper):
             )
 
     def sweep(self, arguments: list[str]) -> Any:
-        existed = self.folder.exists()
+        existed, written = self.folder.exists(), self.folder / "multirun.yaml"
+        was_written = written.exists()
         try:
             returned = self.sweeper.sweep(self.arguments)
         except Exception:  # where jobs have begun, it is one's own, which has shown it and left it in its result file
             returned = None
             if not self.study.has_begun:
                 # Hydra's own sweeper writes this before its jobs are checked.
-                if not existed and [file.name for file in self.folder.glob("*")] == ["multirun.yaml"]:
-                    (self.folder / "multirun.yaml").unlink()
+                if not was_written:
+                    written.unlink(missing_ok=True)
+                if not existed and self.folder.exists() and not any(self.folder.iterdir()):
                     self.folder.rmdir()
                 raise
         finally:

@@ -97,12 +97,17 @@ def test_predict_names_unreadable_images_and_goes_on(
     printed = capsys.readouterr()
     assert caught.value.code == 1
     assert printed.err.splitlines() == [
-        f"error: {bad}: not an image",
         f"error: {missing}: no such file",
+        f"error: {bad}: not an image",
     ]
     assert "%" in printed.out and printed.out.startswith(f"{good}\n")
     assert len(ET.parse(tmp_path / "out.svg").findall(f".//{SVG}image")) == 1
     assert ".svg" in error_of(capsys, "predict", str(trained), str(good), "--picture", "out.bmp")
+    damaged = tmp_path / "damaged.ckpt"
+    damaged.write_bytes(b"")
+    with pytest.raises(SystemExit):  # before the network is looked at
+        main(["predict", str(damaged), str(missing)])
+    assert capsys.readouterr().err == f"error: {missing}: no such file\n"
 
 
 def test_predict_says_what_is_unusual_about_a_file_and_keeps_its_path_whole(

@@ -68,3 +68,13 @@ def test_its_table_fits_the_terminal(folder: Path, width: int) -> None:
     assert all(len(line) <= max(width, 25) for line in lines)
     assert {80: "left" not in lines[0] and "step" in lines[0], 40: "epoch" in lines[0], 20: "state" in lines[0]}[width]
     assert any(line.startswith("no_col") and " 12 " in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [80, 40])
+def test_runs_of_one_ablation_and_seed_keep_the_seed_and_what_tells_them_apart(folder: Path, width: int) -> None:
+    states = [status(load_run(directory)) for directory in sorted(folder.iterdir())][:2]
+    first = states[0].run
+    other = replace(first, directory=first.directory.with_name("demo-baseline-seed0-0b941a38"))
+    assert any(" 0 41a38" in line for line in table([states[0], replace(states[0], run=other)], width))
+    longer = replace(states[0], epochs=40)
+    assert any(", 40 epochs" in line and " 0," in line for line in table([states[0], longer], width))

@@ -103,8 +103,9 @@ def test_an_experiment_s_drops_are_made(experiment: str) -> None:
         ),  # epochs count from 0: the last is 25
         (
             ["schedule.rescale_to_epochs=3"],
-            ["schedule.rescale_to_epochs=3 is too short for 1 of the 2 drops"],
+            ["schedule.rescale_to_epochs=3 is too short for 1 of the 2 drops", ": 5 epochs are enough"],
         ),  # 26 x 3 / 30 is 3
+        (["schedule.rescale_to_epochs=4"], ["rescale_to_epochs=4 makes several drops", ": 5 epochs are enough"]),
         (["schedule.rescale_to_epochs=10"], []),
         (["schedule.epochs=10", "schedule.kind=plateau"], []),  # of no effect there
     ],

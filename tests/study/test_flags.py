@@ -73,6 +73,7 @@ def test_task_that_is_too_easy_is_flagged() -> None:
     assert flags.limit_flags([25, 30], 2.5, 90.0, None) == []
     (few,) = flags.limit_flags([24, 30], 2.5, 90.0, None)
     assert (few.name, few.no_size, few.no_equivalence) == ("floor", True, True)
+    assert flags.limit_flags([1, 30], 2.5, 90.0, None)[0].text == "too easy: a run has 1 wrong image"
     fall = Region(low=-3.1, high=-2.9, one_run=True)
     assert names(flags.limit_flags([25, 30], 2.5, 90.0, fall)) == ["floor"]
     assert flags.limit_flags([250, 300], 25.0, 90.0, fall) == []

@@ -35,7 +35,7 @@ def test_it_tells_data_error_and_what_a_high_probability_was_worth(tmp_path: Pat
     directory = save(tmp_path, replace(result(), training=FACTS), seen(40))
     assert about(trained(directory), "ten_crop") == (
         f"{directory.name} was trained on 3,000 images of shapes, 20 classes, in 30 epochs; of 100 test images it gets"
-        " 30.0 % wrong (ten crops); of the 40 with more than 90 % for one class 62 % were right; on pictures unlike"
+        " 30.0 % wrong (ten crops); of the 40 with more than 90 % for one class, 62 % were right; on pictures unlike"
         " those its percentages say little, since it gives all of them to the classes it knows"
     )
     save(tmp_path, replace(result(), training=FACTS), seen(3))

@@ -1,5 +1,6 @@
 """When the rate drops and when training ends, on curves made by hand and on any curve."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -151,7 +152,9 @@ def test_a_schedule_and_what_comes_late_scale_to_any_length(compose: Compose) ->
     # 30 / 91 of 24, 50, 78, of 66 and of 71
     assert course(compose, *short) == [(0, 1e-2), (8, 1e-3), (16, 1e-4), (26, 1e-5)]
     assert course(compose, *short, is_late=True) == [(0, 1e-2), (8, 1e-3), (16, 1e-4), (22, 1e-5), (23, 0.0)]
-    assert len(compose(*LOG_2012, "schedule.rescale_to_epochs=1").schedule.milestones) == 3
+    shortest = compose(*LOG_2012, "schedule.rescale_to_epochs=1")
+    assert replace(shortest).schedule.milestones == [1, 1, 1]  # checked again, and not refused
+    assert course(compose, "schedule=epochs_30", "schedule.rescale_to_epochs=4") == [(0, 1e-2), (3, 1e-4)]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from rich.text import Text
 from alexnet.errors import UserError, print_line
 from alexnet.files import write_file
 from alexnet.study.paper.figures import PredictedImage, draw_predictions
-from alexnet.terminal import Terminal
+from alexnet.terminal import IMPORTING, Terminal, busy
 
 BATCH_SIZE = 25
 """Images at a time; each counts ten times under ten crops."""
@@ -26,12 +26,21 @@ def run(
     if picture is not None and picture.suffix != ".svg":
         raise UserError(f"--picture {picture}: choose a name that ends in .svg")
 
-    from alexnet.data.sources.images import convert
-    from alexnet.trained.about import about
-    from alexnet.trained.evaluate import top_predictions
-    from alexnet.trained.network import load_trained
+    missing = {path: error for path in images if (error := _missing(path))}
+    for path, error in missing.items():
+        print_line(f"error: {path}: {error}", file=sys.stderr)
+    if all(path in missing for path in images):
+        if as_json:
+            print(json.dumps([{"image": str(path), "error": missing[path]} for path in images], indent=2))
+        sys.exit(1)
 
-    trained = load_trained(file)
+    with busy(IMPORTING, Terminal(stderr=True)):
+        from alexnet.data.sources.images import convert
+        from alexnet.trained.about import about
+        from alexnet.trained.evaluate import top_predictions
+        from alexnet.trained.network import load_trained
+
+        trained = load_trained(file)
     trained = replace(trained, class_names=display_names(trained.class_names, class_names))
     console = Terminal(quiet=as_json)
     entries: list[dict[str, Any]] = []
@@ -43,10 +52,9 @@ def run(
         predicted = iter(top_predictions(trained, np.stack(squares), view=view) if squares else [])
         for path, result in zip(batch, results, strict=True):
             if isinstance(result, str):
-                error = result if path.is_file() else "no such file"
-                error = f"it is a folder: pass its files, such as {path}/*.jpg" if path.is_dir() else error
-                print_line(f"error: {path}: {error}", file=sys.stderr)
-                entries.append({"image": str(path), "error": error})
+                if path not in missing:
+                    print_line(f"error: {path}: {result}", file=sys.stderr)
+                entries.append({"image": str(path), "error": missing.get(path, result)})
                 continue
             if result.notes:
                 print_line(f"note: {path}: {', '.join(result.notes)}", file=sys.stderr)
@@ -66,6 +74,12 @@ def run(
         write_file(picture, draw_predictions(drawn, f"The five most probable classes, {trained.name}"))
     if any("error" in entry for entry in entries):
         sys.exit(1)
+
+
+def _missing(path: Path) -> str | None:
+    if path.is_dir():
+        return f"it is a folder: pass its files, such as {path}/*.jpg"
+    return None if path.exists() else "no such file"
 
 
 def display_names(class_names: list[str], file: Path | None) -> list[str]:

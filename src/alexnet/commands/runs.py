@@ -22,6 +22,8 @@ UNLIMITED = 400
 """Characters of a line where no terminal sets a limit."""
 SHORTEST_NAME = 12
 """Characters that a run's name keeps; a column is left out before it gets shorter."""
+HASH = 5
+"""Last characters of a directory's name that tell runs apart where nothing else does."""
 MOST_TOLD = 4
 """Unfinished runs whose message and command are shown; a study's own command continues all."""
 
@@ -72,16 +74,17 @@ def run(paths: list[Path]) -> None:
 
 def table(states: Sequence[Status], width: int) -> list[str]:
     """Return lines of at most `width` characters: names are cut, and columns left out where they do not fit."""
-    names = ["run", *_labels([one.run for one in states])]
+    names = ["run", *_labels(states)]
     columns = [(column.rank, [column.heading, *map(column.show, states)]) for column in COLUMNS]
     kept = [(rank, cells) for rank, cells in columns if any(cells[1:])]
 
     def room() -> int:
         return width - sum(2 + max(map(len, cells)) for _, cells in kept)
 
-    while room() < min(SHORTEST_NAME, max(map(len, names))) and len(kept) > 1:
+    shortest = max(SHORTEST_NAME, *(len(_end(name)) + 4 for name in names))
+    while room() < min(shortest, max(map(len, names))) and len(kept) > 1:
         kept.remove(max(kept))
-    longest = max(SHORTEST_NAME, room())
+    longest = max(shortest, room())
     names = [_cut(name, longest) for name in names]
     columns_of_text = [[name.ljust(max(map(len, names))) for name in names]]
     for _, cells in kept:
@@ -102,9 +105,14 @@ def _short(count: int) -> str:
 
 
 def _cut(name: str, longest: int) -> str:
-    """Shorten a name in the middle: it ends with the seed."""
-    end = name[name.rfind(" ") :] if " " in name else name[-5:]
+    """Shorten a name in the middle: the seed and what follows it stay."""
+    end = _end(name)
     return name if len(name) <= longest else f"{name[: longest - 2 - len(end)]}..{end}"
+
+
+def _end(name: str) -> str:
+    ablation, space, end = name.partition(" ")
+    return f"{space}{end}" or ablation[-5:]
 
 
 def _group(run: Run) -> tuple[str, str]:
@@ -115,12 +123,22 @@ def _name(run: Run) -> tuple[str, int, float]:
     return run.result.ablation, run.result.seed, run.result.lr or 0.0
 
 
-def _labels(runs: Sequence[Run]) -> list[str]:
-    """Name runs by ablation and seed, or by their directories if that is not enough to tell them apart."""
-    labels = [f"{one.result.ablation} {one.result.seed}" for one in runs]
-    rates = [f"{one.result.ablation} lr {one.result.lr} {one.result.seed}" for one in runs]
-    folders = [one.directory.name for one in runs]
-    return next((names for names in (labels, rates) if len(set(names)) == len(names)), folders)
+def _labels(states: Sequence[Status]) -> list[str]:
+    """Name runs by ablation, seed and, if need be, what tells them apart: at worst the end of the directory's name."""
+    runs = [one.run for one in states]
+    hashes = [one.directory.name.rpartition("-")[2][-HASH:] for one in runs]
+    further = (
+        ["" for _ in runs],
+        [f", lr {one.result.lr}" for one in runs],
+        [f", {one.epochs} epochs" for one in states],
+        [f", {one.result.experiment}" for one in runs],
+        [f" {one}" for one in hashes],
+    )
+    for ends in further:
+        names = [f"{one.result.ablation} {one.result.seed}{end}" for one, end in zip(runs, ends, strict=True)]
+        if len(set(names)) == len(names):
+            return names
+    return [one.directory.name for one in runs]
 
 
 def _missing(plan: Plan, runs: Sequence[Run]) -> str:

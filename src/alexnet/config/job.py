@@ -40,7 +40,7 @@ from alexnet.config.schema import (
     schema_defaults,
     without,
 )
-from alexnet.config.values import ALEXNET, ScaleConfig
+from alexnet.config.values import ALEXNET, ScaleConfig, scaled_milestones
 from alexnet.errors import UserError, did_you_mean
 
 CLAIM_KEYS = ("ablations", "target")
@@ -255,19 +255,37 @@ def _text(value: object) -> str:
 
 
 def unreached_milestones(job: Job) -> str | None:
-    """A line about drops of the learning rate that would come after the end of training; None where all are made."""
+    """A line about drops of the learning rate after the end of training, or at one epoch; None without any."""
     schedule, given = job.config.schedule, job.tree["schedule"]
     lost = [drop for drop in schedule.milestones if drop >= schedule.epochs]
-    if schedule.kind != "multistep" or not lost:
+    if schedule.kind != "multistep" or not (lost or _coincide(schedule.milestones)):
         return None
     if given["rescale_to_epochs"] not in (None, given["epochs"]):
-        count = f"{len(lost)} of the {len(schedule.milestones)} drops of the learning rate: they are never made"
-        return f"note: schedule.rescale_to_epochs={schedule.epochs} is too short for {count}"
+        told = f"schedule.rescale_to_epochs={schedule.epochs}"
+        if lost:
+            told += f" is too short for {len(lost)} of the {len(schedule.milestones)} drops of the learning rate"
+            told += f", which {'are' if len(lost) > 1 else 'is'} never made"
+        else:
+            told += " makes several drops of the learning rate at one epoch"
+        return f"note: {told}{_long_enough(given, schedule.epochs)}"
     return (
         f"note: schedule.epochs={schedule.epochs} ends before the learning rate drops at epoch"
         f" {' and '.join(map(str, lost))}: schedule.rescale_to_epochs={schedule.epochs} in its place moves all drops"
         " along (schedule.milestones=[] if none is wanted)"
     )
+
+
+def _coincide(milestones: list[int]) -> bool:
+    return len(set(milestones)) < len(milestones)
+
+
+def _long_enough(given: ConfigTree, epochs: int) -> str:
+    """Say the least length, between `epochs` and that of the schedule as given, in which every drop is made alone."""
+    for to in range(epochs, given["epochs"] + 1):
+        moved = scaled_milestones(given["milestones"], of=given["epochs"], to=to)
+        if not _coincide(moved) and all(epoch < to for epoch in moved):
+            return f": {to} epochs are enough to make each by itself"
+    return ""
 
 
 def ablation_name(config: ConfigTree) -> str:

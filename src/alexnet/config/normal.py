@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alexnet.config.schema import is_part_of, schema_defaults, without
-from alexnet.config.values import TWO_COLUMNS, scaled_epoch
+from alexnet.config.values import TWO_COLUMNS, scaled_milestones
 
 Flat = dict[str, Any]
 """A configuration by dotted keys."""
@@ -141,7 +141,7 @@ def normal_form(flat: Flat) -> Flat:
     if flat["schedule.kind"] == "multistep":
         epochs = flat["schedule.epochs"]
         to = flat["schedule.rescale_to_epochs"] or epochs
-        moved = [max(1, scaled_epoch(epoch, of=epochs, to=to)) for epoch in flat["schedule.milestones"]]
+        moved = scaled_milestones(flat["schedule.milestones"], of=epochs, to=to)
         reached = [epoch for epoch in moved if epoch < to]
         flat |= {"schedule.epochs": to, "schedule.milestones": reached, "schedule.rescale_to_epochs": None}
     return without(flat, [key for key, _ in _idle(flat)])

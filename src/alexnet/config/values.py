@@ -222,7 +222,9 @@ class ScheduleConfig(Group):
     is at most this many percent. None neither stops nor measures that error."""
 
     def check_relations(self) -> None:
-        rising = self.milestones == sorted(set(self.milestones)) and all(epoch > 0 for epoch in self.milestones)
+        # A short training can bring two drops to one epoch, at which both are made.
+        distinct = self.milestones if self.rescale_to_epochs == self.epochs else set(self.milestones)
+        rising = self.milestones == sorted(distinct) and all(epoch > 0 for epoch in self.milestones)
         require(rising, f"schedule.milestones={self.milestones}: give rising epochs, the first above 0")
         require(
             self.warmup_epochs == 0 or (self.kind == "cosine" and self.warmup_epochs < self.epochs),
@@ -238,13 +240,18 @@ class ScheduleConfig(Group):
     def rescale(self) -> None:
         """Move the milestones and the end; does nothing if they are already where they should be."""
         if (epochs := self.rescale_to_epochs) is not None:
-            self.milestones = [max(1, scaled_epoch(one, of=self.epochs, to=epochs)) for one in self.milestones]
-            self.epochs, self.rescale_to_epochs = epochs, None
+            self.milestones = scaled_milestones(self.milestones, of=self.epochs, to=epochs)
+            self.epochs = epochs
 
 
 def scaled_epoch(epoch: int, *, of: int, to: int) -> int:
     """Return the epoch of a training `to` epochs long that corresponds to one of a training `of` epochs long."""
     return round(epoch * to / of)
+
+
+def scaled_milestones(milestones: list[int], *, of: int, to: int) -> list[int]:
+    """Return the epochs at which the learning rate drops, in a training of another length; none at the very start."""
+    return [max(1, scaled_epoch(epoch, of=of, to=to)) for epoch in milestones]
 
 
 @dataclass

@@ -174,7 +174,10 @@ def remarks(table: ComparisonTable) -> list[str]:
         for measure, assessment in row.assessments.items():
             for flag in assessment.flags:
                 measures.setdefault(flag, []).append(MEASURE_NAMES[measure])
-        lines += [f"{row.ablation}, {' and '.join(named)}: {flag.text}." for flag, named in measures.items()]
+        lines += [
+            f"{row.ablation}, {' and '.join(named)}{', flagged' * flag.doubt}: {flag.text}."
+            for flag, named in measures.items()
+        ]
         lines += worded_lines(row)
         lines += [
             f"{row.ablation}, {MEASURE_NAMES[measure]}: {shown_estimate(one.interaction)} beyond the sum of its parts,"

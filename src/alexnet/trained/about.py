@@ -54,4 +54,4 @@ def _when_sure(run: Run, split: str, view: str) -> str:
     if (count := int(sure.sum())) < FEWEST:
         return f", and is seldom surer than {100 * SURE:.0f} %"
     right = 100 * seen.top1_correct[sure].mean()
-    return f"; of the {count:,} with more than {100 * SURE:.0f} % for one class {right:.0f} % were right"
+    return f"; of the {count:,} with more than {100 * SURE:.0f} % for one class, {right:.0f} % were right"

@@ -41,7 +41,7 @@ from alexnet.study.wording import (
     title,
     unreadable_line,
 )
-from alexnet.terminal import Terminal, fitted
+from alexnet.terminal import Terminal, busy, fitted
 
 COMPARISON_FILE, RUNS_FILE = "comparison.csv", "comparison_runs.csv"
 FILES = (COMPARISON_FILE, RUNS_FILE, MARKDOWN_FILE, PAGE_FILE, CHART_FILE)
@@ -120,18 +120,19 @@ def report(
     Raises:
         UserError: no run can be read, none has the split and view, or `output` is not writable.
     """
-    comparison = compare_runs(*paths, split=split, view=view)
-    tables, found = comparison.tables, comparison.found
-    folder = output or Path(os.path.commonpath([run.directory.parent for run in found.runs]))
-    contents: dict[str, str | bytes] = {
-        COMPARISON_FILE: comparison_csv(tables),
-        RUNS_FILE: runs_csv(tables),
-        MARKDOWN_FILE: markdown(tables, found.unreadable),
-        PAGE_FILE: page(tables, found.unreadable, folder=folder.resolve()),
-        CHART_FILE: comparison_figure(tables),
-    }
-    if all_formats:
-        contents |= _further_formats(tables)
+    with busy("comparing runs", console):
+        comparison = compare_runs(*paths, split=split, view=view)
+        tables, found = comparison.tables, comparison.found
+        folder = output or Path(os.path.commonpath([run.directory.parent for run in found.runs]))
+        contents: dict[str, str | bytes] = {
+            COMPARISON_FILE: comparison_csv(tables),
+            RUNS_FILE: runs_csv(tables),
+            MARKDOWN_FILE: markdown(tables, found.unreadable),
+            PAGE_FILE: page(tables, found.unreadable, folder=folder.resolve()),
+            CHART_FILE: comparison_figure(tables),
+        }
+        if all_formats:
+            contents |= _further_formats(tables)
     for name, content in contents.items():
         write_file(folder / name, content)
     comparison.print(console)
