@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra.core.config_store import ConfigStore
-from hydra.errors import ConfigCompositionException
+from hydra.errors import ConfigCompositionException, MissingConfigException
 
 from alexnet.config import compose as composing
 from alexnet.config.compose import ablation_content, compose_config, refuse_broken, register, validate
 from alexnet.config.job import Job
+from alexnet.config.overrides import explain
 from alexnet.config.schema import ConfigTree
 from alexnet.errors import UserError, did_you_mean
 from tests.config.conftest import job
@@ -345,6 +346,39 @@ def test_an_ablation_is_added_by_adding_a_file(ablation_folder: Path) -> None:
     (ablation_folder / "wide_window.yaml").write_text(CLAIM.format(name="wide_window") + "lrn:\n  size: 9\n")
     register()
     assert job("+ablation=wide_window").changes == {"lrn.size": (5, 9)}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("# @package _global_\nablations: {x: [1\n", "idea.yaml, line 2: not readable as YAML: expected ',' or ']'"),
+        ("# @package _global_\nlrn:\n\tk: 1\n", "idea.yaml, line 3: not readable as YAML: found character '\\t'"),
+        (CLAIM.format(name="idea"), 'idea.yaml: its first line must be "# @package _global_"'),
+        ("", "idea.yaml: it is empty; its first line must be"),
+    ],
+)
+def test_a_mistake_in_a_file_of_ones_own_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    own_ablation(tmp_path, text)
+    monkeypatch.chdir(tmp_path)
+    message = refusal(f"hydra.searchpath=[file://{tmp_path}/mine]", "+ablation=idea")
+    assert message.startswith(f"mine/ablation/{said}")
+
+
+def test_a_file_in_a_folder_that_is_not_named_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_ablation(tmp_path, CLAIM.format(name="idea"))
+    with pytest.raises(MissingConfigException) as missing:
+        compose_config(["+ablation=idea"])
+    too_deep = ["--config-dir", str(tmp_path / "mine" / "ablation")]
+    assert "must name the folder that holds ablation/" in str(explain(missing.value, too_deep))
+    monkeypatch.chdir(tmp_path)
+    assert str(explain(missing.value)).endswith("mine/ablation/idea.yaml exists: give --config-dir mine")
+
+
+def own_ablation(folder: Path, text: str) -> None:
+    (folder / "mine" / "ablation").mkdir(parents=True)
+    (folder / "mine" / "ablation" / "idea.yaml").write_text(text)
 
 
 @pytest.mark.parametrize(

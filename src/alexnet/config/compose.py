@@ -13,9 +13,11 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+from yaml import MarkedYAMLError
 
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.errors import UserError, did_you_mean, first_line
+from alexnet.files import from_here
 
 VERSION_BASE = "1.3"
 """The Hydra behavior that `conf/` is written for."""
@@ -70,9 +72,20 @@ def _ablation_files() -> tuple[dict[str, ConfigTree], dict[str, str]]:
             choices[choice] = _with_its_claim(OmegaConf.to_container(OmegaConf.load(file)), choice, str(file))
         except UserError as error:
             broken[choice] = str(error)
+        except MarkedYAMLError as error:
+            broken[choice] = yaml_mistake(error)
         except Exception as error:  # of YAML's reader, of OmegaConf, or of the machine
             broken[choice] = f"{file}: not readable as YAML: {first_line(error)}"
     return choices, broken
+
+
+def yaml_mistake(error: MarkedYAMLError) -> str:
+    """Say in one line where a file is no YAML."""
+    problem, _, found = (error.problem or first_line(error)).partition(", but got ")
+    # What is never closed is found at the end of the file, but mended where it is opened.
+    mark = (error.context_mark if "stream" in problem + found else None) or error.problem_mark
+    where = f"{from_here(Path(mark.name))}, line {mark.line + 1}: " if mark else ""
+    return f"{where}not readable as YAML: {problem}"
 
 
 def _with_its_claim(tree: object, choice: str, file: str) -> ConfigTree:

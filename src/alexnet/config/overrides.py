@@ -3,24 +3,27 @@
 import itertools
 import shlex
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
+from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Transformer
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from yaml import MarkedYAMLError
 
-from alexnet.config.compose import ablation_choices, schema_mistake
+from alexnet.config.compose import ablation_choices, schema_mistake, yaml_mistake
 from alexnet.errors import UserError, did_you_mean, first_line, how_to_install
+from alexnet.files import from_here
 
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
 """Choices of `hydra/launcher` that come with the extra `sweeps`, and so does `hydra/sweeper=optuna`."""
 
 
-def explain(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
+def explain(error: BaseException, arguments: Sequence[str] = ()) -> str | None:
     """Put a mistake of the user into one line, with the nearest valid name; None if the error is none."""
     chain = [error]
     while (deeper := chain[-1].__cause__ or chain[-1].__context__) and deeper not in chain:  # OmegaConf makes circles
@@ -33,7 +36,11 @@ def explain(error: BaseException, arguments: Iterable[str] = ()) -> str | None:
             how = quoted if "=" in one.override.lstrip("=") else "write key=value"
             return f"cannot read the argument {one.override}: {how}"
         if isinstance(one, MissingConfigException) and one.missing_cfg_file:
-            return _no_such_choice(one.missing_cfg_file, one.options or [])
+            return _no_such_choice(one.missing_cfg_file, one.options or [], arguments)
+        if isinstance(one, MarkedYAMLError):
+            return yaml_mistake(one)
+        if isinstance(one, ConfigKeyError) and one.full_key == "ablation" and str(error).startswith("In 'ablation/"):
+            return _without_header(str(error).split("'")[1].removeprefix("ablation/"), arguments)
         if text := schema_mistake(one):
             return text
     said, cause = first_line(error), first_line(chain[-1])
@@ -64,15 +71,51 @@ def _quoted(argument: str) -> str:
     return shlex.quote(f'{key}="{text}"')
 
 
-def _no_such_choice(path: str, options: Iterable[str]) -> str:
+def _no_such_choice(path: str, options: Iterable[str], arguments: Sequence[str]) -> str:
     group, _, choice = path.removesuffix(".yaml").rpartition("/")
     known = list(options)
     if group.partition("/")[0] == "ablation":
         choice, known = path.partition("/")[2], [*known, *ablation_choices()]
         group = "ablation"
+        if hint := _where_it_is(choice, arguments):
+            return f"ablation={choice}: there is no such choice, but {hint}"
     if (group == "hydra/launcher" and choice in LAUNCHERS) or (group, choice) == ("hydra/sweeper", "optuna"):
         return f"{group}={choice} is not installed: {how_to_install('sweeps')}"
     return f"{group}={choice}: there is no such choice{did_you_mean(choice, known)}"
+
+
+def _where_it_is(choice: str, arguments: Sequence[str]) -> str | None:
+    """Say how to name the folder of an ablation's file that Hydra has not found; None if there is no such file."""
+    for file in _own_files(choice):
+        return f"{file} exists: give --config-dir {file.parts[0]}"
+    given = _config_dir(arguments)
+    if given and (file := given / f"{choice}.yaml") in given.glob("*.yaml"):
+        return f"{from_here(file)} exists: --config-dir must name the folder that holds ablation/"
+    return None
+
+
+def _without_header(choice: str, arguments: Sequence[str]) -> str:
+    """Say what is missing in an ablation's file, which Hydra has read as a part of a key `ablation`."""
+    given, name = _config_dir(arguments), f"ablation/{choice}.yaml"
+    files = [given / name] if given and (given / name).is_file() else _own_files(choice)
+    texts = {file: file.read_text("utf-8", "replace") for file in files}
+    file = next((file for file, text in texts.items() if "@package" not in text), Path(name))
+    empty = "" if texts.get(file, name).strip() else "it is empty; "
+    return f'{from_here(file)}: {empty}its first line must be "# @package _global_"'
+
+
+def _own_files(choice: str) -> list[Path]:
+    """Return the files of an ablation in the folders here, each of which `--config-dir` could name."""
+    wanted = Path(f"{choice}.yaml").parts
+    return [file for file in sorted(Path().glob("*/ablation/**/*.yaml")) if file.parts[2:] == wanted]
+
+
+def _config_dir(arguments: Sequence[str]) -> Path | None:
+    for word, after in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
+        option, equals, value = word.partition("=")
+        if option in ("--config-dir", "-cd"):
+            return Path(value if equals else after)
+    return None
 
 
 def expanded(arguments: list[str], loader: ConfigLoader, search_path: list[str]) -> list[str]:

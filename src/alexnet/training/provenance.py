@@ -69,7 +69,7 @@ def environment() -> dict[str, str]:
         "cpu": processor(),
         "threads": str(torch.get_num_threads()),
         "deterministic": str(torch.are_deterministic_algorithms_enabled()).lower(),
-        "float32 products": torch.get_float32_matmul_precision(),
+        "float32 products": _float32_products(),
     }
     if torch.cuda.is_available():
         facts |= {
@@ -79,6 +79,12 @@ def environment() -> dict[str, str]:
             "cudnn": f"benchmark {str(torch.backends.cudnn.benchmark).lower()}",
         }
     return facts | {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
+
+
+def _float32_products() -> str:
+    # With hardware.matmul=onednn backends differ, and torch refuses to name one precision for all.
+    of_onednn = str(torch.backends.mkldnn.matmul.fp32_precision)  # type: ignore[attr-defined]
+    return torch.get_float32_matmul_precision() if of_onednn == "none" else "onednn"
 
 
 def _driver() -> str:
