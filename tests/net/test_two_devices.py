@@ -49,9 +49,9 @@ class Seen:
 
 
 def compare(rank: int, cases: Mapping[str, Config]) -> dict[str, dict[str, Any]]:
-    """Every case in float32; the first also in float64 and, under autocast, in bfloat16."""
-    reports = {name: _compare(rank, config) for name, config in cases.items()}
-    reports["float64"] = _compare(rank, cases["two"], torch.float64)
+    """Every case in float64, where no rounding decides a near tie; the first also in float32 and bfloat16."""
+    reports = {name: _compare(rank, config, torch.float64) for name, config in cases.items()}
+    reports["float32"] = _compare(rank, cases["two"])
     with torch.autocast("cpu", torch.bfloat16):
         reports["bfloat16"] = _compare(rank, cases["two"])
     return {name: vars(seen) for name, seen in reports.items()}
@@ -117,7 +117,7 @@ def test_halves_compute_what_the_whole_does(case: str, seen: list[dict[str, Seen
     for process in seen:
         differences = process[case].differences
         assert len(differences) > 25
-        assert {name: value for name, value in differences.items() if not value < 1e-5} == {}
+        assert {name: value for name, value in differences.items() if not value < 1e-12} == {}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -125,15 +125,16 @@ def test_bytes_sent_are_those_of_the_plan(case: str, seen: list[dict[str, Seen]]
     planned = exchanges(layer_specs(compose(*NARROW, *CASES[case]), CLASSES))
     for way in ("forward", "backward"):
         sent = sum(getattr(process[case], way) for process in seen)
-        assert sent == IMAGES * UPDATES * sum(getattr(exchange, f"bytes_{way}")(4) for exchange in planned)
+        assert sent == IMAGES * UPDATES * sum(getattr(exchange, f"bytes_{way}")(8) for exchange in planned)
 
 
-def test_doubles_agree_to_their_last_digits_and_bfloat16_sends_half(seen: list[dict[str, Seen]]) -> None:
+def test_floats_agree_for_a_step_and_bfloat16_sends_half(seen: list[dict[str, Seen]]) -> None:
     for process in seen:
-        assert max(process["float64"].differences.values()) < 1e-12
+        first_step = {k: v for k, v in process["float32"].differences.items() if not k.startswith("updated")}
+        assert max(first_step.values()) < 1e-5
         assert max(process["bfloat16"].differences.values()) < 0.1
     for way in ("forward", "backward"):
-        whole, wide, narrow = (getattr(seen[0][case], way) for case in ("two", "float64", "bfloat16"))
+        whole, wide, narrow = (getattr(seen[0][case], way) for case in ("float32", "two", "bfloat16"))
         assert whole > 0 and wide == 2 * whole and 2 * narrow == whole
 
 
