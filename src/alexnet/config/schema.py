@@ -11,6 +11,12 @@ from alexnet.config.checks import ADDED_LATER, MISSING, Group, limited, problem,
 CIFAR_NORMALIZED = (1, 2)
 """Convolutions of the CIFAR-10 nets that can be normalized."""
 
+DOWNLOADS = {
+    "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+    "tiny_imagenet": "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+}
+"""Addresses of the sets that anyone may download, by `data.name`."""
+
 
 @dataclass
 class Errors(Group):

@@ -287,13 +287,6 @@ class ShapesConfig(Group):
     seed: int = limited(2012, ge=0)  # of the drawing, not of the run: every run sees the same images
 
 
-DOWNLOADS = {
-    "cifar10": "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-    "tiny_imagenet": "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-}
-"""Addresses of the sets that anyone may download, by `data.name`."""
-
-
 @dataclass
 class DataConfig(Group):
     """Which images, and how a pack made on first use keeps them: as that changes the pixels, it makes other runs."""

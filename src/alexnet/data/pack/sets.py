@@ -9,7 +9,8 @@ from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
-from alexnet.config.values import DOWNLOADS, DataConfig
+from alexnet.config.schema import DOWNLOADS
+from alexnet.config.values import DataConfig
 from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack.pack import VERSION, Pack, is_pack, open_pack
 from alexnet.data.pack.prepare import prepare

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from alexnet.config.schema import flatten
-from alexnet.config.values import DOWNLOADS
+from alexnet.config.schema import DOWNLOADS, flatten
 from alexnet.errors import UserError
 from alexnet.runs.result import BASELINE
 from alexnet.study.comparison import AblationRow, ComparisonTable
