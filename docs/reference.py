@@ -122,7 +122,7 @@ def read_choice(file: Path) -> tuple[str, list[Setting]]:
     for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             head += [line[1:].strip()] if not settings and "@package" not in line else []
-        elif (match := re.match(r" +# (.*)", line)) and settings:  # the comment above goes on
+        elif (match := re.match(r" +# (.*)", line)) and settings:  # the comment above continues
             settings[-1] = Setting(settings[-1].key, settings[-1].value, f"{settings[-1].comment} {match[1]}")
         elif (match := re.match(r" +- (\w+)$", line)) is not None:
             settings.append(Setting("defaults", match[1], ""))

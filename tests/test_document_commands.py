@@ -48,7 +48,7 @@ PLACES = {
     r"results/.*": "runs",
     r"search": "runs",
 }
-"""What stands in the pages, and what takes its place here."""
+"""What the pages name, and what takes its place here."""
 
 
 def elsewhere(words: tuple[str, ...]) -> str | None:

@@ -14,7 +14,7 @@ from alexnet.runs.collect import Run, collect
 from alexnet.runs.plan import Plan, result_name
 from alexnet.runs.result import BASELINE, UNFINISHED_MESSAGE
 from alexnet.runs.status import Status, status
-from alexnet.runs.wording import shown_time
+from alexnet.runs.wording import plural, shown_time
 from alexnet.study.rates import choose_rates, missing_searches
 from alexnet.terminal import Terminal
 
@@ -58,7 +58,7 @@ def run(paths: list[Path]) -> None:
         console.print(line, soft_wrap=True)
     counts = Counter(one.state for one in states)
     told = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-    console.print(f"{len(states)} {'run' if len(states) == 1 else 'runs'}: {told}")
+    console.print(f"{plural(len(states), 'run')}: {told}")
     for text in found.unreadable:
         console.print(text)
     plans = dict.fromkeys(one.result.plan for one in runs if one.result.plan and one.result.numerics == NUMERICS)

@@ -9,7 +9,6 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -26,9 +25,13 @@ def progress(what: str, total: int | None, *, show: bool, in_bytes: bool = False
     console = Terminal(stderr=True)
     with_bar = console.is_terminal and not console.is_dumb_terminal
     count = DownloadColumn() if in_bytes else MofNCompleteColumn()
-    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), count]
-    if console.width >= WIDE:  # there is room for more than the count
-        columns = [columns[0], BarColumn(), count, TimeRemainingColumn()]
+    wide = console.width >= WIDE
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        *[BarColumn()] * wide,
+        count,
+        *[TimeRemainingColumn()] * wide,
+    )
     with Progress(*columns, console=console, transient=True, disable=not (show and with_bar)) as bar:
         task, said = bar.add_task(what, total=total), time.monotonic()
 

@@ -198,6 +198,11 @@ class Result:
             raise FieldError("command", f"not a shell command: {error}") from None
 
     @property
+    def overrides(self) -> list[str]:
+        """The words of its command that set a value, or add one."""
+        return [word for word in shlex.split(self.command) if "=" in word]
+
+    @property
     def is_search(self) -> bool:
         """Whether it only helped to choose a learning rate: it has errors of held-out training images alone."""
         return self.plan is not None and self.plan.searches(self.seed)

@@ -214,8 +214,7 @@ def _step(family: Family, places: Mapping[str, int], name: str) -> Step | None:
     less_one = [arm for arm in places if parts > (own := set(arm.split("+"))) and len(parts) == len(own) + 1]
     if len(less_one) != 1:
         return None
-    weights = {places[less_one[0]]: -1.0, places[name]: 1.0}
-    change = family.contrast([weights.get(place, 0.0) for place in places.values()])
+    change = family.delta(places[name], before=places[less_one[0]])
     return Step(before=less_one[0], change=change) if change else None
 
 

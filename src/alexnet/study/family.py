@@ -237,9 +237,9 @@ class Family:
             return None
         return contrast(weights, self.errors, self.runs, self.spread, of_images)
 
-    def delta(self, place: int) -> Estimate | None:
-        """Return how much more error the arm at `place` has than the baseline; None as for `contrast`."""
-        return self.contrast([{0: -1.0, place: 1.0}.get(arm, 0.0) for arm in range(len(self.arms))])
+    def delta(self, place: int, *, before: int = 0) -> Estimate | None:
+        """Return how much more error the arm at `place` has than another, the baseline; None as for `contrast`."""
+        return self.contrast([{before: -1.0, place: 1.0}.get(arm, 0.0) for arm in range(len(self.arms))])
 
     def interaction(self, first: int, second: int, both: int) -> Estimate | None:
         """Return what the arm `both` has beyond the sum of the deltas of `first` and `second`; 0 if effects add up."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from alexnet.runs.wording import plural
 from alexnet.study.family import Correct, Floats
 from alexnet.study.statistics import mcnemar_p
 from alexnet.study.verdict import Region
@@ -88,7 +89,7 @@ def limit_flags(wrong: Sequence[int], baseline_error: float, chance_error: float
     flags = []
     asked = claim.from_zero * claim.sign if claim else 0.0
     if min(wrong) < FEW_IMAGES or -asked > baseline_error:
-        text = f"too easy: a run has {min(wrong)} wrong image{'s' * (min(wrong) != 1)}"
+        text = f"too easy: a run has {plural(min(wrong), 'wrong image')}"
         if min(wrong) >= FEW_IMAGES:
             text = f"too easy: the claim asks for a fall of {-asked:g} points from {baseline_error:.1f} %"
         flags.append(Flag(name="floor", text=text, no_size=True, no_equivalence=True))

@@ -11,6 +11,7 @@ from itertools import groupby
 from alexnet.errors import printable
 from alexnet.runs.collect import Run
 from alexnet.runs.result import BASELINE, Result
+from alexnet.runs.wording import plural
 from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.family import Estimate, Interval
@@ -110,11 +111,6 @@ def named_seeds(seeds: Iterable[int]) -> str:
     """Format distinct seeds with their word: `seeds 0-2`, `seed 3`."""
     distinct = set(seeds)
     return f"{'seed' if len(distinct) == 1 else 'seeds'} {shown_seeds(distinct)}"
-
-
-def plural(count: int, singular: str, several: str | None = None) -> str:
-    """Format a count: `1 run`, `2 runs`; `several` is an irregular plural."""
-    return f"{count:,} {singular if count == 1 else several or f'{singular}s'}"
 
 
 def row_title(row: AblationRow) -> str:
@@ -277,8 +273,7 @@ def headline(table: ComparisonTable) -> str:
 
 def describe_command(result: Result) -> str:
     """Return the command that prints the layers of a run's network."""
-    overrides = [word for word in shlex.split(result.command) if "=" in word]
-    return shlex.join(["alexnet", "describe", *overrides, f"--classes={result.data.classes}"])
+    return shlex.join(["alexnet", "describe", *result.overrides, f"--classes={result.data.classes}"])
 
 
 def cost_line(runs: Iterable[Run]) -> str | None:

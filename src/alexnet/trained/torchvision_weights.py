@@ -82,7 +82,7 @@ def read_state(file: Path) -> dict[str, Tensor]:
 def convert(state: dict[str, Tensor], config: dict[str, Any], class_names: Sequence[str], origin: str) -> Weights:
     """Return the same network for inputs from 0 to 255 minus a mean image, which is one color.
 
-    `config` is the tree of `OVERRIDES`; `origin` stands in the place of the fingerprint of the training images. Zeros
+    `config` is the tree of `OVERRIDES`; `origin` takes the place of the fingerprint of the training images. Zeros
     around the image are the mean color in both.
     """
     tensors = {

@@ -15,6 +15,7 @@ from alexnet.errors import UserError
 from alexnet.received import open_regular
 from alexnet.runs.arrays import LARGEST_FILE
 from alexnet.runs.directory import FIGURES, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.wording import plural
 from alexnet.study import wording
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
 from alexnet.study.charts.curves import RunCurve, error_chart
@@ -129,7 +130,7 @@ def templates(*, html: bool) -> "Environment":
         "markdown": wording.escape_markdown,
         "p": wording.shown_p,
         "percent": lambda share: f"{100 * share:g} %",
-        "plural": wording.plural,
+        "plural": plural,
         "seeds": wording.shown_seeds,
         "signed": wording.signed,
     }
