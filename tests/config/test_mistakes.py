@@ -355,6 +355,9 @@ def test_an_ablation_is_added_by_adding_a_file(ablation_folder: Path) -> None:
         ("# @package _global_\nlrn:\n\tk: 1\n", "idea.yaml, line 3: not readable as YAML: found character '\\t'"),
         (CLAIM.format(name="idea"), 'idea.yaml: its first line must be "# @package _global_"'),
         ("", "idea.yaml: it is empty; its first line must be"),
+        ("\ufeff" + CLAIM.format(name="idea"), "idea.yaml: it begins with a byte order mark; its first line must be"),
+        (CLAIM.format(name="idea") + "  # \x01", "idea.yaml: not readable as YAML: unacceptable character #x0001"),
+        ("# @package _global_\n# caf\udce9", "idea.yaml: not text in UTF-8"),
     ],
 )
 def test_a_mistake_in_a_file_of_ones_own_is_told_with_its_place(
@@ -378,7 +381,7 @@ def test_a_file_in_a_folder_that_is_not_named_is_pointed_at(tmp_path: Path, monk
 
 def own_ablation(folder: Path, text: str) -> None:
     (folder / "mine" / "ablation").mkdir(parents=True)
-    (folder / "mine" / "ablation" / "idea.yaml").write_text(text)
+    (folder / "mine" / "ablation" / "idea.yaml").write_text(text, "utf-8", "surrogateescape")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What is wrong with a command line, in one line, and the patterns of choices in a sweep."""
 
 import itertools
+import re
 import shlex
 import traceback
 from collections.abc import Iterable, Sequence
@@ -12,10 +13,11 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Transformer
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 from yaml import MarkedYAMLError
+from yaml.reader import ReaderError
 
-from alexnet.config.compose import ablation_choices, schema_mistake, yaml_mistake
+from alexnet.config.compose import CONF, ablation_choices, schema_mistake, yaml_mistake
 from alexnet.errors import UserError, did_you_mean, first_line, how_to_install
 from alexnet.files import from_here
 
@@ -39,8 +41,12 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str | None:
             return _no_such_choice(one.missing_cfg_file, one.options or [], arguments)
         if isinstance(one, MarkedYAMLError):
             return yaml_mistake(one)
-        if isinstance(one, ConfigKeyError) and one.full_key == "ablation" and str(error).startswith("In 'ablation/"):
-            return _without_header(str(error).split("'")[1].removeprefix("ablation/"), arguments)
+        if isinstance(one, ReaderError):
+            return f"{from_here(Path(one.name))}: not readable as YAML: {first_line(one)}"
+        if isinstance(one, UnicodeDecodeError) and (file := _holding(one.object, arguments)):
+            return f"{from_here(file)}: not text in UTF-8: save it in that encoding"
+        if isinstance(one, ConfigKeyError | ValidationError) and str(error).startswith(f"In '{one.full_key}/"):
+            return _without_header(str(error).split("'")[1], arguments)
         if text := schema_mistake(one):
             return text
     said, cause = first_line(error), first_line(chain[-1])
@@ -86,7 +92,7 @@ def _no_such_choice(path: str, options: Iterable[str], arguments: Sequence[str])
 
 def _where_it_is(choice: str, arguments: Sequence[str]) -> str | None:
     """Say how to name the folder of an ablation's file that Hydra has not found; None if there is no such file."""
-    for file in _own_files(choice):
+    for file in _own_files(f"ablation/{choice}"):
         return f"{file} exists: give --config-dir {file.parts[0]}"
     given = _config_dir(arguments)
     if given and (file := given / f"{choice}.yaml") in given.glob("*.yaml"):
@@ -95,19 +101,28 @@ def _where_it_is(choice: str, arguments: Sequence[str]) -> str | None:
 
 
 def _without_header(choice: str, arguments: Sequence[str]) -> str:
-    """Say what is missing in an ablation's file, which Hydra has read as a part of a key `ablation`."""
-    given, name = _config_dir(arguments), f"ablation/{choice}.yaml"
+    """Say what is missing in a file such as `ablation/mine`, which Hydra has read as a part of a key `ablation`."""
+    given, name = _config_dir(arguments), f"{choice}.yaml"
     files = [given / name] if given and (given / name).is_file() else _own_files(choice)
     texts = {file: file.read_text("utf-8", "replace") for file in files}
-    file = next((file for file, text in texts.items() if "@package" not in text), Path(name))
-    empty = "" if texts.get(file, name).strip() else "it is empty; "
-    return f'{from_here(file)}: {empty}its first line must be "# @package _global_"'
+    file = next((file for file, text in texts.items() if not text.startswith("# @package")), Path(name))
+    text = texts.get(file, name)
+    why = "it is empty; " if not text.strip() else "it begins with a byte order mark; " if text[0] == "\ufeff" else ""
+    return f'{from_here(file)}: {why}its first line must be "# @package _global_"'
 
 
 def _own_files(choice: str) -> list[Path]:
-    """Return the files of an ablation in the folders here, each of which `--config-dir` could name."""
+    """Return the files of a choice such as `ablation/mine` in the folders here that `--config-dir` could name."""
     wanted = Path(f"{choice}.yaml").parts
-    return [file for file in sorted(Path().glob("*/ablation/**/*.yaml")) if file.parts[2:] == wanted]
+    return [file for file in sorted(Path().glob("*/*/**/*.yaml")) if file.parts[1:] == wanted]
+
+
+def _holding(content: bytes, arguments: Sequence[str]) -> Path | None:
+    """Return the configuration file that holds these bytes, of which the error of reading it does not tell."""
+    found = re.findall(r"file://([^],'\"]+)", " ".join(arguments))
+    folders = [*map(Path, found), *filter(None, [_config_dir(arguments)]), CONF]
+    files = (file for folder in folders for file in sorted(folder.glob("**/*.yaml")) if file.is_file())
+    return next((file for file in files if content in file.read_bytes()), None)
 
 
 def _config_dir(arguments: Sequence[str]) -> Path | None:
