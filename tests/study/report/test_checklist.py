@@ -50,3 +50,13 @@ def test_it_has_the_figures_of_the_study_and_asks_for_the_rest(
         assert said.replace("\\_", "_") in text.replace("\\_", "_"), said
     main(["checklist", str(folder / "runs")])
     assert capsys.readouterr().out == text
+
+
+def test_what_holds_for_several_tables_is_one_item(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arm in ("baseline", "no_lrn"):
+        run = replace(result(arm), pairing_key="11aa", run=f"{arm}-on-others", training=FACTS, lr=0.01)
+        save(folder / "runs", run, predictions(300, 100))
+    main(["checklist", str(folder / "runs")])
+    text = capsys.readouterr().out
+    assert text.count("shapes is drawn by the program") == text.count(" changes `lrn.layers`") == 1
+    assert text.count("| baseline | top-1 |") == 2

@@ -89,6 +89,16 @@ def test_what_few_seeds_cannot_say_is_said(tmp_path: Path) -> None:
         assert "if other seeds and other images were drawn" in text
 
 
+def test_what_the_columns_mean_is_said_once_for_tables_of_the_same_words(tmp_path: Path) -> None:
+    for key in ("9f3c", "11aa"):
+        for ablation in ("baseline", "no_lrn"):
+            made = replace(result(ablation), pairing_key=key, run=f"{ablation}-{key}")
+            save(tmp_path, made, predictions(300 if ablation == "baseline" else 320, 100))
+    text = printed(tmp_path)
+    assert text.count("Experiment demo") == 2
+    assert text.count("Error: percent") == 1
+
+
 def test_flags_are_in_every_output(tmp_path: Path) -> None:
     for seed in range(3):
         save(tmp_path, result(seed=seed), predictions(300 - seed, 100))

@@ -1,7 +1,7 @@
 """The reproducibility checklist of a study: what its result files tell, and what is left to its authors."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -91,4 +91,15 @@ def checklist(tables: Sequence[ComparisonTable], unreadable: Sequence[str]) -> s
         baseline=BASELINE,
         warning=unreadable_line(unreadable),
     )
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(_each_once(text))).strip() + "\n"
+
+
+def _each_once(text: str) -> Iterator[str]:
+    """Yield the lines; what holds for several tables is one item of a section."""
+    seen: set[str] = set()
+    for line in text.splitlines():
+        if line.startswith("#"):
+            seen = set()
+        if line not in seen or not line.lstrip().startswith("- "):
+            yield line
+        seen.add(line)

@@ -70,9 +70,12 @@ class Comparison:
         return comparison_records(self.tables)
 
     def print(self, console: Console) -> None:
-        """Print the tables with their remarks."""
-        for table in self.tables:
+        """Print the tables with their remarks, and below what their columns mean, once for tables of the same words."""
+        meanings = [explanation(table) if table.rows else "" for table in self.tables]
+        for table, meaning, after in zip(self.tables, meanings, [*meanings[1:], ""], strict=True):
             print_table(table, console)
+            if meaning != after:
+                console.print(Text(meaning, style="dim"))
             console.print()
         if warning := unreadable_line(self.found.unreadable):
             console.print(Text(printable(warning), style="red"))
@@ -176,7 +179,7 @@ def load_runs(*paths: str | Path) -> Collection:
 
 
 def print_table(table: ComparisonTable, console: Console) -> None:
-    """Print one table with its title, what it leaves out, and what its columns mean."""
+    """Print one table with its title and what it leaves out."""
     console.print(Text(printable(title(table)), style="bold"))
     if target := target_line(table):
         console.print(Text(target))
@@ -195,8 +198,6 @@ def print_table(table: ComparisonTable, console: Console) -> None:
             console.print(Text(f"    {printable(note.command)}"), soft_wrap=True)  # whole, so that it can be copied
     if cost := cost_line(table.made):
         console.print(Text(cost))
-    if table.rows:
-        console.print(Text(explanation(table), style="dim"))
 
 
 def _rich_table(table: ComparisonTable, width: int) -> Table:
