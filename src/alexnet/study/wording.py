@@ -297,5 +297,5 @@ def cost_line(runs: Iterable[Run]) -> str | None:
 def unreadable_line(unreadable: Iterable[str]) -> str | None:
     """Return the warning about runs that could not be read; None if all could."""
     reasons = list(unreadable)
-    counted = "1 unreadable run was" if len(reasons) == 1 else f"{len(reasons)} unreadable runs were"
+    counted = f"{plural(len(reasons), 'unreadable run')} {'was' if len(reasons) == 1 else 'were'}"
     return f"Warning: {counted} skipped: {'; '.join(reasons)}" if reasons else None

@@ -19,6 +19,7 @@ from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
 from alexnet.runs.identity import finished_run
 from alexnet.runs.metrics import read_metrics
 from alexnet.runs.result import Result, read_result
+from alexnet.runs.wording import plural
 from alexnet.sweep.plan import OpenPlan
 from alexnet.sweep.progress import Progress
 from alexnet.terminal import IMPORTING, Terminal, busy
@@ -106,8 +107,7 @@ class Study:
         missing = [run for run in new.values() if not run.finished_before]
         resumed = sum(run.written_before is not None and not run.job.config.restart for run in missing)
         begun = f" ({resumed} of them begun before)" if resumed else ""
-        runs = "1 run" if len(new) == 1 else f"{len(new)} runs"
-        self.console.print(f"{runs}: {len(finished)} finished before, {len(missing)} to do{begun}")
+        self.console.print(f"{plural(len(new), 'run')}: {len(finished)} finished before, {len(missing)} to do{begun}")
         others = [done for run, done in finished if done.has_other_precision(run.job.config.hardware.precision)]
         if others:
             count = f"{len(others)} of those finished before are"
