@@ -151,7 +151,7 @@ def _add_about_runs(commands: Commands) -> None:
     )
 
     command = _add(commands, "report", "compare runs: each ablation with its baseline", runs)
-    command.add_argument("--output", type=Path, help="folder for HTML, figure, CSV and Markdown")
+    command.add_argument("-o", "--output", type=Path, help="folder for HTML, figure, CSV and Markdown")
     command.add_argument("--all-formats", action="store_true", help="also JSON, a LaTeX table, PDF and PNG")
     _add_split(command, "val", "test", default="test if the runs have it")
     _add_view(command)
@@ -184,7 +184,7 @@ def _add_about_runs(commands: Commands) -> None:
         default=25.0,
         help="training error to reach, %% (default 25)",
     )
-    command.add_argument("--output", type=Path, help="folder for figure1.svg and figure1.csv")
+    command.add_argument("-o", "--output", type=Path, help="folder for figure1.svg and figure1.csv")
 
     command = _add(
         commands,
@@ -194,7 +194,7 @@ def _add_about_runs(commands: Commands) -> None:
         function="alexnet.study.paper.tables:report_tables",
         console=Terminal(),
     )
-    command.add_argument("--output", type=Path, help="folder for tables.md (default: that of the runs)")
+    command.add_argument("-o", "--output", type=Path, help="folder for tables.md (default: that of the runs)")
 
     command = _add(
         commands,
@@ -206,7 +206,7 @@ def _add_about_runs(commands: Commands) -> None:
     )
     _add_split(command, "train", "val", "test", default="test if they have it")
     _add_view(command)
-    command.add_argument("--output", type=Path, help="folder for ensemble.json and ensemble.md")
+    command.add_argument("-o", "--output", type=Path, help="folder for ensemble.json and ensemble.md")
 
 
 def _add_about_networks(commands: Commands) -> None:
@@ -244,7 +244,7 @@ def _add_about_networks(commands: Commands) -> None:
     command.add_argument("--mistakes", action="store_true", help="Figure 4, left: only images that the net gets wrong")
     command.add_argument("--seed", type=_seed, default=0, help="seed of the choice of images (default 0)")
     _add_class_names(command)
-    command.add_argument("--output", type=Path, help="folder (default: figures/ in the run directory)")
+    command.add_argument("-o", "--output", type=Path, help="folder (default: figures/ in the run directory)")
 
     search = argparse.ArgumentParser(add_help=False)
     search.add_argument("source", metavar="pack", type=Path, help="pack, folder or archive with the training images")
