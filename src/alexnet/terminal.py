@@ -1,12 +1,14 @@
 """What reaches the terminal: names and messages may be a stranger's, and must not steer it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from errno import EPIPE
+from os import strerror
 from shutil import get_terminal_size
 from textwrap import fill
 from threading import Event, Thread
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -31,6 +33,10 @@ class Terminal(Console):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
         if "width" not in options and self.is_dumb_terminal:  # whose size rich does not ask for
             self.size = get_terminal_size()
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Hand the error on, which rich would turn into an exit with code 1."""
+        raise BrokenPipeError(EPIPE, strerror(EPIPE))
 
     def print(self, *objects: Any, soft_wrap: bool | None = None, **options: Any) -> None:
         """Break texts between words on a terminal, but no word, which may be a path; elsewhere lines stay whole.
@@ -108,8 +114,9 @@ def busy(what: str, console: Console) -> Iterator[None]:
     done, begun = Event(), monotonic()
 
     def repeat() -> None:
-        while not done.wait(QUIET_SECONDS):
-            console.print(f"{what}: {monotonic() - begun:.0f} s")
+        with suppress(OSError):  # the reader is gone, as the block itself will find
+            while not done.wait(QUIET_SECONDS):
+                console.print(f"{what}: {monotonic() - begun:.0f} s")
 
     thread = Thread(target=repeat, daemon=True)
     thread.start()

@@ -276,6 +276,9 @@ def check_line(
         return
     reached = power(figures, counts, float(line[f"{measure}_resolvable"]), figures["whole"])
     check.text(f"{where} power at the resolvable delta", f"{reached:.4f}", "0.8", abs(reached - 0.8) < 0.005)
+    more = (counts[0] + 5, counts[1] + 5)
+    later = power(figures, more, float(line[f"{measure}_resolvable_with_more"]), figures["whole"] + 5 * figures["arms"])
+    check.text(f"{where} power with five more seeds", f"{later:.4f}", "0.8", abs(later - 0.8) < 0.005)
     if needed := line[f"{measure}_seeds_needed"]:
         chances = [
             power(figures, (count, count), abs(number), figures["arms"] * (count - 1))
@@ -291,13 +294,13 @@ def check_page(folder: Path, recomputed: dict[tuple[str, str], dict[str, float]]
     table.feed((folder / "comparison.html").read_text(encoding="utf-8"))
     rows = [[cell.replace("\u2212", "-") for cell in row] for row in table.rows if row]
     check.text("rows of the page", str(len(rows)), str(len(recomputed)))
-    for name, measure, shown_error, delta, interval, p, holm_p, *_ in rows:
+    for name, measure, change, *_, shown_error, holm_p, p, _, _, _ in rows:
         figures = recomputed[name, measure.replace("-", "")]
         where = f"page {name} {measure}"
         check.text(f"{where} error", shown_error, f"{figures['error']:.2f}")
         if "p" in figures:
-            check.text(f"{where} delta", delta, f"{figures['delta']:+.2f}")
-            check.text(f"{where} interval", interval, f"[{figures['low']:+.2f}, {figures['high']:+.2f}]")
+            shown = f"{figures['delta']:+.2f} [{figures['low']:+.2f}, {figures['high']:+.2f}]"
+            check.text(f"{where} delta and interval", change, shown)
             check.text(f"{where} p", p, shown_p(figures["p"]))
             check.text(f"{where} Holm p", holm_p, shown_p(figures["holm_p"]))
 

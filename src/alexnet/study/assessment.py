@@ -1,7 +1,7 @@
 """What a table says of each ablation by one measure: delta, interval, p, verdicts, flags, and the seeds needed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -30,6 +30,8 @@ from alexnet.study.verdict import Direction, Size, claimed_sign, direction, regi
 SOURCES = ("paper", "log")
 """Of claims: the paper, and its authors' log."""
 LEVEL = 0.05
+MORE_SEEDS = 5
+"""In every arm: a plan's extension."""
 GUESSES = {"top1": 1, "top5": 5}
 
 Arms = Mapping[str, Sequence[Evaluated]]
@@ -55,6 +57,8 @@ class Outlook:
 
     min_detectable_effect: float | None = None
     """The smallest delta, in points, that these seeds find with 80 % power; None if the spread is unknown."""
+    with_more_seeds: float | None = None
+    """The same after `MORE_SEEDS` more in every arm."""
     seeds_needed: int | None = None
     """In every arm, to find the claimed number with 80 % power; None if `reason` says why."""
     seeds_range: tuple[int | None, int | None] = (None, None)
@@ -236,7 +240,7 @@ def _flags(arms: Arms, name: str, measure: str, family: Family, place: int, clai
         *numerics_flags(_numerics(runs), _numerics(baselines)),
     ]
     if family.spread is not None and family.spread.stands_out[place]:
-        text = "its runs vary more than those of the other arms: judged by their own spread"
+        text = "its runs vary more than those of the other arms: judged by their own spread, in a wider interval"
         flags.append(Flag(name="spread stands out", text=text, doubt=False))
     return flags
 
@@ -324,12 +328,11 @@ def _outlook(family: Family, place: int, estimate: Estimate | None, claim: Claim
         arms=len(family.arms),
         pooled_dof=float(spread.pooled_dof),
     )
-    smallest = min_detectable_effect(design)
+    least, after = (min_detectable_effect(one) for one in (design, design.with_more(MORE_SEEDS)))
+    found = Outlook(min_detectable_effect=least, with_more_seeds=after, reason="no number is claimed")
     if not wanted:
-        return Outlook(min_detectable_effect=smallest, reason="no number is claimed")
+        return found
     needed = seeds_needed(design, wanted)
     if needed is None:
-        reason = "the test set is too small for it, whatever the number of seeds"
-        return Outlook(min_detectable_effect=smallest, reason=reason)
-    limits = seeds_needed_range(design, wanted)
-    return Outlook(min_detectable_effect=smallest, seeds_needed=needed, seeds_range=limits)
+        return replace(found, reason="the test set is too small for it, whatever the number of seeds")
+    return replace(found, seeds_needed=needed, seeds_range=seeds_needed_range(design, wanted), reason=None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alexnet.runs.collect import Run
-from alexnet.study.assessment import Assessment, Outlook
+from alexnet.study.assessment import MORE_SEEDS, Assessment, Outlook
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.pairing import MEASURES, Evaluated
 from alexnet.study.verdict import Direction
@@ -72,6 +72,10 @@ def _seeds(outlook: Outlook) -> str:
     return f"{outlook.seeds_needed} ({few or 'over 1000'}-{many or 'over 1000'})"
 
 
+def _least(delta: float | None) -> str:
+    return "unknown" if delta is None else f"{delta:.2f}"
+
+
 COLUMNS = (
     Column("error", "errors", lambda error: error, "Error", "{:.2f}".format),
     Column("delta", "assessments", lambda a: a.delta, "Delta", lambda a: f"{a.delta:+.2f}"),
@@ -99,7 +103,11 @@ COLUMNS = (
     Column("no_seeds", "assessments", lambda a: a.outlook.reason),
     Column(
         "resolvable", "assessments", lambda a: a.outlook.min_detectable_effect, "Detectable",
-        lambda a: "unknown" if (least := a.outlook.min_detectable_effect) is None else f"{least:.2f}",
+        lambda a: _least(a.outlook.min_detectable_effect),
+    ),
+    Column(
+        "resolvable_with_more", "assessments", lambda a: a.outlook.with_more_seeds,
+        f"With {MORE_SEEDS} more", lambda a: _least(a.outlook.with_more_seeds),
     ),
     Column("interaction", "assessments", lambda a: a.interaction and float(a.interaction.value)),
     Column("interaction_low", "assessments", lambda a: a.interaction and a.interaction.interval().low),

@@ -123,6 +123,12 @@ class ComparisonTable:
         return [*self.runs, *self.others]
 
     @property
+    def judges_sizes(self) -> bool:
+        """Whether the size of any effect is judged: elsewhere than on the paper's data none is."""
+        found = [one for row in self.rows for a in row.assessments.values() for one in a.sizes.values()]
+        return any(one.size is not None for one in found)
+
+    @property
     def measures(self) -> tuple[str, ...]:
         """Those of `MEASURES` that the runs have."""
         return tuple(self.rows[0].errors) if self.rows else MEASURES

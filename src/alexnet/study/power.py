@@ -34,6 +34,12 @@ class Design:
         """Return the same with `seeds` in every arm."""
         return replace(self, seeds=(seeds, seeds), pooled_dof=float(self.arms * (seeds - 1)))
 
+    def with_more(self, seeds: int) -> "Design":
+        """Return the same with so many more in every arm."""
+        own, baseline = self.seeds
+        more = self.pooled_dof + self.arms * seeds
+        return replace(self, seeds=(own + seeds, baseline + seeds), pooled_dof=more)
+
 
 def power(design: Design, delta: float, level: float | None = None) -> float:
     """Return the probability that p is below `level` for a true `delta`, in points, with the sign of `delta`."""

@@ -163,8 +163,9 @@ def target_line(table: ComparisonTable) -> str | None:
 
 
 def remarks(table: ComparisonTable) -> list[str]:
-    """Return a line for each rate, flag, claim in words, combination and step, and for the gain of ten crops."""
-    lines = rate_lines(table)
+    """Return a line for plan, rates, flags, claims in words, combinations, steps, and for the gain of ten crops."""
+    lines = [plan_line(table)] if any(row.assessments for row in table.rows) else []
+    lines += rate_lines(table)
     for row in table.rows:
         measures: dict[Flag, list[str]] = {}
         for measure, assessment in row.assessments.items():
@@ -188,8 +189,11 @@ def remarks(table: ComparisonTable) -> list[str]:
             if one.step is not None
         ]
         if row.ablation == BASELINE and row.gains:
-            gains = [f"{MEASURE_NAMES[k]} {shown_estimate(gain)}" for k, gain in row.gains.items()]
-            lines.append(f"Ten crops lower the baseline's error against the center crop: {', '.join(gains)}.")
+            ends = {k: (float(gain.value), *gain.interval()) for k, gain in row.gains.items()}
+            gains = [f"{MEASURE_NAMES[k]} {mid:.2f} [{low:.2f}, {high:.2f}]" for k, (mid, low, high) in ends.items()]
+            lines.append(
+                f"Ten crops lower the baseline's error against the center crop, in points: {', '.join(gains)}."
+            )
     return lines
 
 
@@ -212,6 +216,15 @@ def _worded(row: AblationRow, measure: str, change: Change) -> str:
     if measure == "epochs_to_loss":
         level = f"a training loss of {change.level:.2f}"
     return f"epochs to {level}: {sides}: {'over ' * change.at_least}{change.value:.2f} times{interval}, {word}."
+
+
+def plan_line(table: ComparisonTable) -> str:
+    """Say what was fixed before the first run."""
+    if table.plan:
+        return f"This study followed the plan {table.plan.name} ({table.plan.hash}), fixed before its first run."
+    found = dict.fromkeys(run.result.lr for run in table.runs if run.result.lr is not None)
+    rates = f", and the learning rate, {' or '.join(map(str, found))}, was not searched for" if found else ""
+    return f"No plan was fixed before the first run{rates}."
 
 
 def rate_lines(table: ComparisonTable) -> list[str]:
@@ -265,9 +278,12 @@ def headline(table: ComparisonTable) -> str:
         if names
     ]
     parts = [f"{count} {verb} ({', '.join(names)})" for count, verb, names in words]
-    parts += [f"{len(judged) - len(sound)} flagged"] if len(sound) < len(judged) else []
-    open_ones = len(sound) - sum(len(names) for *_, names in words)
-    parts += [f"{open_ones} not resolved"] if open_ones else []
+    settled = [name for *_, names in words for name in names]
+    for state, names in (
+        ("flagged", [name for name in judged if name not in sound]),
+        ("not resolved", [name for name in sound if name not in settled]),
+    ):
+        parts += [f"{len(names)} {state} ({', '.join(names)})"] if names else []
     return f"Of {plural(len(judged), 'ablation')}: {'; '.join(parts)}." if judged else ""
 
 

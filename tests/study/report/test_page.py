@@ -134,20 +134,21 @@ def test_the_table_holds_the_figures_of_the_group(whole: Path, written: str) -> 
         for measure, name in (("top1", "top-1"), ("top5", "top-5")):
             line = next(lines)
             figures = line[line.index(name) :]
-            assert figures[1] == f"{row.errors[measure]:.2f}"
+            assert figures[5] == f"{row.errors[measure]:.2f}"
             if not row.assessments:
-                assert figures[2] == ""
+                assert figures[1] == ""
                 continue
             judged = row.assessments[measure]
-            assert figures[2] == f"{judged.delta:+.2f}"
-            assert figures[3] == f"[{judged.interval.low:+.2f}, {judged.interval.high:+.2f}]"
-            for shown, p in zip(figures[4:6], (judged.p, judged.holm_p), strict=True):
+            assert figures[1] == f"{judged.delta:+.2f} [{judged.interval.low:+.2f}, {judged.interval.high:+.2f}]"
+            for shown, p in zip(figures[6:8], (judged.holm_p, judged.p), strict=True):
                 assert shown == ("<0.001" if p < 0.001 else f"{p:.3f}")
-            assert figures[8] == judged.direction + (
+            assert figures[2] == judged.direction + (
                 ", flagged" if judged.doubts and "few" not in judged.direction else ""
             )
             effect = judged.outlook.min_detectable_effect
-            assert figures[12] == ("unknown" if effect is None else f"{effect:.2f}")
+            assert figures[9] == ("unknown" if effect is None else f"{effect:.2f}")
+            more = judged.outlook.with_more_seeds
+            assert figures[10] == ("unknown" if more is None else f"{more:.2f}")
 
 
 def marks(root: ElementTree.Element, color: str) -> list[float]:
@@ -263,8 +264,8 @@ def test_curves_of_what_can_be_read(tmp_path: Path) -> None:
     assert seen.count("figure") == 3  # the deltas, and two charts of curves
     assert "metrics.csv: damaged after epoch 2" in seen.text
     assert "shapes-one_column-seed0-1a2b: metrics.csv: missing" in seen.text
-    assert ["shapes-baseline-seed0-1a2b", "3", "70.00", "72.50", "72.50 after 3"] in seen.rows
-    assert ["shapes-no_lrn-seed0-1a2b", "2", "85.00", "", ""] in seen.rows
+    assert ["baseline seed 0", "3", "70.00", "72.50", "72.50 after 3"] in seen.rows
+    assert ["no_lrn seed 0", "2", "85.00", "", ""] in seen.rows
     charts = source(tmp_path).partition('<div class="charts">')[2].partition("</div>")[0]
     curves = Counter(re.findall(r"fill: none;[^\"]*stroke: var\(--(ours|claim|muted|log)\)", charts))
     # Validation, training, the baseline's validation behind, and a change of the learning rate.

@@ -70,6 +70,12 @@ def test_a_narrow_terminal_has_whole_figures_of_fewer_columns(tmp_path: Path, wi
     assert len(re.findall(r"top-[15] +[+-]\d+\.\d\d ", shown)) == 12
 
 
+def test_a_baseline_alone_has_its_error_on_a_narrow_terminal(tmp_path: Path) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    text = printed(tmp_path, width=40)
+    assert re.search(r"baseline +top-1 30\.00\n", text) and "no room" not in text
+
+
 def test_row_of_known_figures(tmp_path: Path) -> None:
     text = printed(small_study(tmp_path, seeds=3))
     assert "Experiment demo, recipe paper, data shapes: 1,000 test images, ten_crop, seeds 0-2" in text
@@ -110,7 +116,7 @@ def test_flags_are_in_every_output(tmp_path: Path) -> None:
     for name in ("comparison.md", "comparison.html", "comparison.csv"):
         assert line in (tmp_path / name).read_text()
     page = (tmp_path / "comparison.html").read_text()
-    assert "Of 1 ablation: 1 flagged." in page
+    assert "Of 1 ablation: 1 flagged (no_lrn)." in page
 
 
 def test_unfinished_and_damaged_runs_are_shown(tmp_path: Path) -> None:
@@ -228,7 +234,7 @@ def test_markdown_holds_the_table_and_the_commands(tmp_path: Path) -> None:
     assert "| no_lrn | 0, 1, 5 | top-1 | 31.67 | +1.72 | [" in text
     assert "# shapes-no_lrn-seed5-1a2b, at abc123 with changes\npython train.py '+ablation=[no_lrn]' seed=5\n" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in table} == {16}
+    assert {line.count("|") for line in table} == {17}
     assert "| +1.4 | +1.37 | too few seeds | (other data or recipe) | " in text
     assert "Seeds needed: in every arm, to find the claimed number" in text
 
@@ -259,9 +265,9 @@ def test_a_report_imports_no_framework_and_draws_only_when_it_must() -> None:
 def test_files_are_written_before_anything_is_printed(tmp_path: Path) -> None:
     class Closed(io.StringIO):
         def write(self, text: str) -> int:
-            raise RuntimeError
+            raise BrokenPipeError
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(BrokenPipeError):
         report(
             [small_study(tmp_path)], output=None, split=None, view="ten_crop", console=Terminal(file=Closed(), width=80)
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.pairing import MEASURES
+from alexnet.study.verdict import RESOLVED
 from alexnet.study.wording import (
     MEASURE_NAMES,
     MINUS,
@@ -167,9 +168,8 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, y: float) -> None:
         axes.plot(mean.interval, [y, y], **line)
     baseline = row.errors[measure] - mean.delta
     seeds = [one.errors[measure] - baseline for one in row.runs] if len(row.runs) > 1 else []
-    excludes_zero = mean.interval.low > 0 or mean.interval.high < 0
     marks = [(seed, y, _SEEDS) for seed in seeds]
-    marks += [(mean.delta, y, _POINT if excludes_zero else _OPEN_POINT)]
+    marks += [(mean.delta, y, _POINT if mean.direction in RESOLVED else _OPEN_POINT)]
     marks += [(claim, y + _CLAIMS[name][1], _CLAIMS[name][0]) for name, claim in row.claims[measure].items()]
     marks += [(left, y, _BEYOND | {"marker": 8})] if mean.interval.low < left else []
     marks += [(right, y, _BEYOND | {"marker": 9})] if mean.interval.high > right else []
@@ -183,7 +183,7 @@ _WHISKER: dict[str, Any] = {"label": "interval", "color": LIGHT["ours"], "linewi
 _DOT: dict[str, Any] = {"marker": "o", "color": LIGHT["ours"]}
 _POINT = _DOT | {"label": "measured", "markersize": 11, "markeredgecolor": LIGHT["paper"]}
 _OPEN_POINT = _DOT | {
-    "label": "measured, interval includes 0", "markersize": 11, "markerfacecolor": LIGHT["paper"],
+    "label": "measured, not resolved", "markersize": 11, "markerfacecolor": LIGHT["paper"],
     "markeredgewidth": 2.5,
 }  # fmt: skip
 _SEEDS = _DOT | {"label": "single seeds", "markersize": 6, "alpha": 0.6, "markeredgewidth": 0.0}

@@ -29,10 +29,10 @@
   window.addEventListener("hashchange", unfold);
   unfold();
 
-  // On paper nothing can be unfolded.
+  // On paper nothing can be unfolded; the runs' own facts are in the tables of comparison.md.
   let folded = [];
   window.addEventListener("beforeprint", function () {
-    folded = Array.from(document.querySelectorAll("details:not([open])"));
+    folded = Array.from(document.querySelectorAll("details:not([open]):not(.runs details)"));
     for (const details of folded) details.open = true;
   });
   window.addEventListener("afterprint", function () { for (const details of folded) details.open = false; });

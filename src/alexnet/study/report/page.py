@@ -17,6 +17,7 @@ from alexnet.runs.arrays import LARGEST_FILE
 from alexnet.runs.directory import FIGURES, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.wording import plural
 from alexnet.study import wording
+from alexnet.study.assessment import MORE_SEEDS
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
 from alexnet.study.charts.curves import RunCurve, error_chart
 from alexnet.study.charts.deltas import delta_chart
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 PAGE_FILE, MARKDOWN_FILE = "comparison.html", "comparison.md"
+PAGE_COLUMNS = (
+    "delta", "direction", "paper", "size", "log", "log_size", "error", "holm_p", "p", "seeds_needed", "resolvable",
+    "resolvable_with_more",
+)  # fmt: skip
+"""Of the page's table, what a phone has room for first; the interval is in the cell of the delta."""
 KERNEL_BYTES = 1_000_000
 """For all images of kernels in a report; its table lists the other runs as well."""
 
@@ -141,6 +147,8 @@ def templates(*, html: bool) -> "Environment":
         "environment": environment,
         "error_chart": error_chart,
         "measures": wording.MEASURE_NAMES,
+        "more_seeds": MORE_SEEDS,
+        "page_columns": PAGE_COLUMNS,
         "run_files": (RESULT_FILE, PREDICTIONS_FILE, METRICS_FILE, FIRST_LAYER_FILE),
         "values_by_fact": values_by_fact,
         "words": wording,

@@ -203,9 +203,9 @@ def print_table(table: ComparisonTable, console: Console) -> None:
 def _rich_table(table: ComparisonTable, width: int) -> Table:
     """Build the table; the row of an ablation is two lines high, top-1 over top-5."""
     wide = width >= WIDE
-    with_sizes = any(one.size for row in table.rows for a in row.assessments.values() for one in a.sizes.values())
-    left_out = {"paper": not wide, "size": not with_sizes}
-    shown = [SHOWN_COLUMNS[key] for key in SHOWN if not left_out.get(key)]
+    left_out = {"paper": not wide, "size": not table.judges_sizes}
+    columns = [SHOWN_COLUMNS[key] for key in SHOWN if not left_out.get(key)]
+    shown = [one for one in columns if any(one.show(row, measure) for row in table.rows for measure in table.measures)]
     printed = Table(box=box.SIMPLE_HEAD, padding=(0, 1 if wide else 0, 0, 0), show_edge=False)
     # Seeds that all rows share are in the title; their column's room lets long names stay whole.
     with_seeds = len({tuple(row.seeds) for row in table.rows}) > 1
