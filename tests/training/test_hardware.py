@@ -264,6 +264,17 @@ def test_precision_auto_is_bfloat16_where_the_device_computes_it(
         assert "note: the quota of this container is 0.5 of a processor\n" in screen
 
 
+class AnyNet(torch.nn.Module):
+    """Torch 2.11 does not compile a bare `Sequential`."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(inputs, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)
+
+
 def test_every_network_of_a_sweep_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch keeps eight versions of a function, here of one that all networks share."""
     ran = []
@@ -275,7 +286,7 @@ def test_every_network_of_a_sweep_is_compiled(monkeypatch: pytest.MonkeyPatch) -
     settings = HardwareConfig(compile=True, accelerator="cpu")
     for number in range(1, 13):
         hardware.configure_process(settings)
-        net = torch.nn.Sequential(torch.nn.Linear(number, 3))
+        net = AnyNet(number)
         hardware.compile_if_wanted(net, settings)
         net(torch.ones(2, number))
         assert len(ran) == number

@@ -21,6 +21,11 @@ def triton_available(device: torch.device) -> bool:
     return has_triton(device) and _works("triton")
 
 
+def is_exporting() -> bool:
+    """Return whether torch.export records the net: torch 2.11's own function says so under torch.compile as well."""
+    return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
+
+
 @lru_cache
 def _works(compiler: str) -> bool:
     try:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.net.compilers import numba_available, triton_available
+from alexnet.net.compilers import is_exporting, numba_available, triton_available
 from alexnet.net.layers import at_least_float32
 
 LONGEST_WINDOW = 31
@@ -42,7 +42,7 @@ class TorchLRN:
 
     def normalize(self, x: Tensor) -> Tensor:
         def compute(x: Tensor) -> Tensor:
-            return _inverse_power(self._denominator(x), self.beta).mul_(x)
+            return _inverse_power(self._denominator(x), self.beta) * x  # not in place: see _in_blocks
 
         return _in_blocks(compute, x)
 
@@ -81,7 +81,7 @@ class LocalResponseNorm(nn.Module):
         """Normalize float [N, C, H, W], C divisible by the number of columns; with `rectify`, that of max(x, 0)."""
         n, c, h, w = x.shape
         channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-        by_pixel = channels_last and not torch.compiler.is_exporting()
+        by_pixel = channels_last and not is_exporting()
         supported = self.size <= LONGEST_WINDOW and x.dtype in (torch.float32, torch.bfloat16)
         in_one_kernel = by_pixel and supported and triton_available(x.device)
         if rectify and not in_one_kernel:
@@ -174,7 +174,10 @@ def _in_blocks(compute: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Te
     On a CPU a block of 256 KiB a thread also stays in the cache from one operation to the next.
     """
     if torch.compiler.is_compiling():
-        return compute(at_least_float32(x), *others).to(x.dtype)
+        # torch 2.11 compiles wrong gradients, without a word, where the output of an autograd.Function is another name of
+        # an intermediate result: after an operation in place, or a `to` that has nothing to do (pytorch issue 180642).
+        result = compute(at_least_float32(x), *others)
+        return result if result.dtype == x.dtype else result.to(x.dtype)
     numbers = 2**16 * torch.get_num_threads() if x.device.type == "cpu" else GPU_BLOCK
     length = max(1, numbers * len(x) // max(1, x.numel()))
     result = torch.empty_like(x)
@@ -203,6 +206,6 @@ def _sum_across_channels(x: Tensor, size: int, dim: int) -> Tensor:
 
 def _sum_within_channel(x: Tensor, size: int) -> Tensor:
     """Sum the size x size pixels around each, [N, C, H, W], with zeros beyond the border."""
-    if torch.compiler.is_exporting():  # onnxscript 0.7 ignores the divisor
+    if is_exporting():  # onnxscript 0.7 ignores the divisor
         return F.avg_pool2d(x, size, stride=1, padding=size // 2) * size**2
     return F.avg_pool2d(x, size, stride=1, padding=size // 2, divisor_override=1)
