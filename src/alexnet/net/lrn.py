@@ -175,7 +175,7 @@ def _in_blocks(compute: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Te
     """
     if torch.compiler.is_compiling():
         # torch 2.11 compiles wrong gradients, without a word, where the output of an autograd.Function is another name
-        # of an intermediate result: after an operation in place, or a `to` that has nothing to do (pytorch issue 180642).
+        # of an intermediate result: after an operation in place, or a `to` that has nothing to do (pytorch 180642).
         result = compute(at_least_float32(x), *others)
         return result if result.dtype == x.dtype else result.to(x.dtype)
     numbers = 2**16 * torch.get_num_threads() if x.device.type == "cpu" else GPU_BLOCK
