@@ -119,7 +119,8 @@ class PlanSweeper(Sweeper):
         from alexnet.sweep.plan import OpenPlan
 
         returned: Sequence[JobReturn] = []
-        for stage in (OpenPlan.search_jobs, OpenPlan.next_look):
+        # The search may need a second turn, beyond the edges of its grid.
+        for stage in (OpenPlan.search_jobs, OpenPlan.search_jobs, OpenPlan.next_look):
             if jobs := stage(OpenPlan.read(self.plan, self.runs)):
                 returned = self.jobs.launch([[*arguments, *job] for job in jobs], initial_job_idx=0)
         return returned

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from alexnet.runs.collect import collect
 from alexnet.runs.plan import Look, Plan, RateSearch
 from alexnet.study.comparison import ComparisonTable, compare
-from alexnet.study.rates import Rates, choose_rates
+from alexnet.study.rates import Rates, choose_rates, searched_rates
 from alexnet.study.report.page import markdown, page
 from alexnet.study.verdict import Direction
 from alexnet.study.wording import remarks
@@ -28,13 +29,21 @@ Wrong = Mapping[str, tuple[int, int, int]]
 """Of 1,000 images, at each rate of the grid."""
 
 
-def search(folder: Path, wrong: Wrong, plan: Plan = PLAN) -> Rates:
-    """Save the runs of a search, of which the second seed has 10 more wrong images, and choose by them."""
-    assert plan.search
-    for place, seed in enumerate(plan.search.seeds):
-        for arm, counts in wrong.items():
-            for rate, count in zip(GRID, counts, strict=True):
+def search(folder: Path, wrong: Wrong, plan: Plan = PLAN, *, beyond: Mapping[str, int] = MappingProxyType({})) -> Rates:
+    """Save the runs of a search, of which the second seed has 10 more wrong images, and choose by them.
+
+    Where the grid does not do, `beyond` has the wrong images of an arm one step further; 400 of another.
+    """
+
+    def save_all(counts: Mapping[tuple[str, float], int]) -> None:
+        assert plan.search
+        for place, seed in enumerate(plan.search.seeds):
+            for (arm, rate), count in counts.items():
                 save(folder, searched(plan, arm, rate, seed), predictions(count + 10 * place, 30), split="val")
+
+    save_all({(arm, rate): count for arm, counts in wrong.items() for rate, count in zip(GRID, counts, strict=True)})
+    further = {*searched_rates(plan, collect([folder]).runs)} - {*GRID}
+    save_all({(arm, rate): beyond.get(arm, 400) for arm in wrong for rate in further})
     found = choose_rates(plan, collect([folder]).runs)
     assert found
     return found
@@ -43,7 +52,8 @@ def search(folder: Path, wrong: Wrong, plan: Plan = PLAN) -> Rates:
 def test_of_rates_within_a_standard_error_the_nearest_to_the_shared_one_is_taken(tmp_path: Path) -> None:
     # Two seeds one point apart: the standard error of a mean is half a point.
     found = search(tmp_path, {"baseline": (304, 306, 300), "no_lrn": (300, 303, 306), "no_dropout": (300, 350, 304)})
-    assert found.shared == 0.01 and found.arms["baseline"].at_edge  # 0.005 is 0.6 points worse
+    assert found.shared == 0.01  # 0.005 is 0.6 points worse
+    assert found.grid == (*GRID, 0.02) and not found.arms["baseline"].at_edge
     assert found.arms["baseline"].standard_error == pytest.approx(0.5)
     assert found.of("no_lrn") == [0.01, 0.005] and found.of("no_dropout") == [0.01]
     assert found.images == 1000
@@ -54,6 +64,15 @@ def test_with_one_seed_the_standard_error_is_that_of_the_images(tmp_path: Path) 
     found = search(tmp_path, {"baseline": (300, 310, 400), "no_lrn": (300, 320, 330), "no_dropout": (300,) * 3}, plan)
     assert found.arms["baseline"].standard_error == pytest.approx(100 * (0.3 * 0.7 / 1000) ** 0.5)  # 1.45 points
     assert found.shared == 0.005 and found.of("no_lrn") == [0.005, 0.0025]
+    assert found.grid == (0.00125, *GRID)
+
+
+def test_a_best_rate_at_each_edge_has_every_arm_searched_a_step_further_on_both_sides(tmp_path: Path) -> None:
+    wrong = {"baseline": (350, 300, 350), "no_lrn": (300, 350, 400), "no_dropout": (400, 350, 300)}
+    found = search(tmp_path, wrong)
+    assert found.grid == (0.00125, *GRID, 0.02)
+    assert found.of("no_lrn") == [0.005, 0.0025] and found.of("no_dropout") == [0.005, 0.01]
+    assert not any(arm.at_edge for arm in found.arms.values())
 
 
 def looked(folder: Path, wrong: Mapping[tuple[str, float], int]) -> ComparisonTable:
@@ -66,8 +85,9 @@ def looked(folder: Path, wrong: Mapping[tuple[str, float], int]) -> ComparisonTa
 
 
 def test_table_is_at_the_shared_rate_and_shows_the_own_one_outside_of_its_family(tmp_path: Path) -> None:
-    search(tmp_path, {"baseline": (350, 300, 350), "no_lrn": (300, 350, 350), "no_dropout": (350, 300, 350)})
-    wrong = {("baseline", 0.005): 300, ("no_lrn", 0.005): 340, ("no_lrn", 0.0025): 260, ("no_dropout", 0.005): 340}
+    arms = {"baseline": (350, 300, 350), "no_lrn": (300, 350, 350), "no_dropout": (350, 300, 350)}
+    search(tmp_path, arms, beyond={"no_lrn": 250})
+    wrong = {("baseline", 0.005): 300, ("no_lrn", 0.005): 340, ("no_lrn", 0.00125): 260, ("no_dropout", 0.005): 340}
     table = looked(tmp_path, wrong)
     rows = {row.ablation: row for row in table.rows}
     assert rows["no_lrn"].assessments["top1"].delta == pytest.approx(4.0)
@@ -78,14 +98,16 @@ def test_table_is_at_the_shared_rate_and_shows_the_own_one_outside_of_its_family
     assert [flag.text for flag in rows["no_lrn"].doubts if flag.name == "rate not bracketed"] == [
         "the best rate of no_lrn is at the edge of the grid: a better one may lie beyond"
     ]
-    assert table.pairing_key == "0.005" and len(table.others) == 3 + 18
+    assert table.pairing_key == "0.005" and len(table.others) == 3 + 24
     assert (
-        markdown([table], []).count("\n# shapes-") == page([table], [], folder=tmp_path).count('id="run-') == 9 + 3 + 18
+        markdown([table], []).count("\n# shapes-") == page([table], [], folder=tmp_path).count('id="run-') == 9 + 3 + 24
     )
     said = "\n".join(remarks(table))
-    assert "6 runs for every arm (0.0025, 0.005, 0.01; seeds 7, 8), judged by 1,000 held-out training images" in said
-    assert "no_lrn: held-out error by rate 0.0025: 30.50, 0.005: 35.50, 0.01: 35.50; chosen 0.0025, at the edge" in said
-    assert "no_lrn, top-1, at the rate 0.0025: -4.00 [" in said
+    assert "8 runs for every arm (0.00125, 0.0025, 0.005, 0.01; seeds 7, 8), judged by 1,000 held-out training" in said
+    assert "The plan's grid had no 0.00125: an arm's best was at its edge." in said
+    assert "no_lrn: held-out error by rate 0.00125: 25.50, 0.0025: 30.50, 0.005: 35.50, 0.01: 35.50; chosen" in said
+    assert "chosen 0.00125, at the edge" in said
+    assert "no_lrn, top-1, at the rate 0.00125: -4.00 [" in said
 
 
 def test_claim_that_is_judged_at_its_own_rate_is_of_the_family_there(tmp_path: Path) -> None:

@@ -95,6 +95,10 @@ def test_search_comes_first_and_gives_every_arm_its_rates(tmp_path: Path) -> Non
     for arm, wrong in ERRORS.items():
         for rate, count in zip((0.0025, 0.005, 0.01), wrong, strict=True):
             save(runs, searched(SEARCH, arm, rate), predictions(count, 100), split="val")
+    further = OpenPlan.read(file, runs).search_jobs()  # no_lrn is best at the first rate
+    assert len(further) == 3 * 4 and further[0] == ["optimizer.lr=0.00125", *jobs[0][1:]]
+    for arm in ERRORS:
+        save(runs, searched(SEARCH, arm, 0.00125), predictions(500, 100), split="val")
     opened = OpenPlan.read(file, runs)
     assert opened.search_jobs() == []
     # Of 38.0 % at two rates and 39.0, within the error of 1,000 images, the nearest to the baseline's is taken.

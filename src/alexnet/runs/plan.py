@@ -50,6 +50,12 @@ class RateSearch:
         require(len(set(self.seeds)) == len(self.seeds), "seeds", "one is named twice")
         require(self.epochs is None or self.epochs > 0, "epochs", f"{self.epochs} is not above 0")
 
+    @property
+    def beyond(self) -> tuple[float, float]:
+        """The rates one step below and one step above the grid."""
+        low, high = self.grid[0] ** 2 / self.grid[1], self.grid[-1] ** 2 / self.grid[-2]
+        return float(f"{low:.6g}"), float(f"{high:.6g}")
+
     def overrides(self, rate: float) -> list[str]:
         """Return the settings of a run of the search, but for its ablation and seed."""
         return [lr_override(rate), *([f"schedule.rescale_to_epochs={self.epochs}"] if self.epochs else [])]

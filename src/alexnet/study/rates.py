@@ -1,7 +1,7 @@
 """Learning rates chosen for each arm of a planned study, by held-out training images and with one budget for all."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 from typing import Literal
@@ -34,6 +34,8 @@ class Rates:
     """What the search of a plan found."""
 
     search: RateSearch
+    grid: tuple[float, ...]
+    """With one step more where the best of an arm was at the edge of the plan's."""
     images: int
     """Held-out training images that judged the rates."""
     arms: Mapping[str, ArmRates]
@@ -61,37 +63,52 @@ def rate_of(result: Result, rates: Rates | None) -> Literal["judged", "other"] |
     return ("judged" if result.lr == judged else "other") if result.lr in allowed else None
 
 
-def missing_searches(plan: Plan, runs: Iterable[Run]) -> int:
+def searched_rates(plan: Plan, runs: Sequence[Run]) -> tuple[float, ...]:
+    """Return the rates that every arm is searched at: the plan's grid, and a step more where an arm needs it.
+
+    Where the best rate of any arm is at an edge of the grid, all arms get one rate beyond that edge.
+    """
+    if plan.search is None:
+        return ()
+    grid, (below, above) = plan.search.grid, plan.search.beyond
+    first = _choose_on(grid, plan, runs)
+    best = {arm.chosen for arm in first.arms.values()} if first else set()
+    return (*[below] * (grid[0] in best), *grid, *[above] * (grid[-1] in best))
+
+
+def missing_searches(plan: Plan, runs: Sequence[Run]) -> int:
     """Return how many runs of the search for rates have not come to an end; one that diverged has."""
-    return _missing(_errors(plan, runs))
+    return _missing(_errors(searched_rates(plan, runs), plan, runs))
 
 
 def _missing(errors: Mapping[str, Mapping[tuple[float, int], float | None]]) -> int:
     return sum(error is None for cells in errors.values() for error in cells.values())
 
 
-def choose_rates(plan: Plan, runs: Iterable[Run]) -> Rates | None:
+def choose_rates(plan: Plan, runs: Sequence[Run]) -> Rates | None:
     """Choose the rate of every arm; None without a search, or before the end of it.
 
     The best rate has the lowest mean error. Of those within a standard error of it the nearest to the shared rate is
-    taken, for the baseline to the middle of the grid.
+    taken, for the baseline to the middle of the plan's grid.
     """
-    made = list(runs)
-    errors_of = _errors(plan, made)
+    return _choose_on(searched_rates(plan, runs), plan, runs)
+
+
+def _choose_on(grid: tuple[float, ...], plan: Plan, runs: Sequence[Run]) -> Rates | None:
+    errors_of = _errors(grid, plan, runs)
     if plan.search is None or _missing(errors_of):
         return None
     images = max(
-        (run.result.errors["val"][VIEW].images for run in made if run.result.is_search and run.finished), default=0
+        (run.result.errors["val"][VIEW].images for run in runs if run.result.is_search and run.finished), default=0
     )
     arms: dict[str, ArmRates] = {}
     for arm, cells in errors_of.items():
         near = arms[BASELINE].chosen if arms else plan.search.grid[len(plan.search.grid) // 2]
         by_rate = {
-            rate: [error for (of, _), error in cells.items() if of == rate and error is not None]
-            for rate in plan.search.grid
+            rate: [error for (of, _), error in cells.items() if of == rate and error is not None] for rate in grid
         }
         arms[arm] = _choose(by_rate, near=near, images=images)
-    return Rates(search=plan.search, images=images, arms=arms)
+    return Rates(search=plan.search, grid=grid, images=images, arms=arms)
 
 
 def _choose(by_rate: Mapping[float, list[float]], *, near: float, images: int) -> ArmRates:
@@ -107,7 +124,7 @@ def _choose(by_rate: Mapping[float, list[float]], *, near: float, images: int) -
     return ArmRates(errors=means, standard_error=error, chosen=chosen)
 
 
-def _errors(plan: Plan, runs: Iterable[Run]) -> dict[str, dict[tuple[float, int], float | None]]:
+def _errors(grid: Sequence[float], plan: Plan, runs: Sequence[Run]) -> dict[str, dict[tuple[float, int], float | None]]:
     """Return the error of every run of the search, by arm, rate and seed: infinite if it diverged, None if missing."""
     found: dict[tuple[str, float | None, int], float] = {}
     for run in runs:
@@ -117,6 +134,5 @@ def _errors(plan: Plan, runs: Iterable[Run]) -> dict[str, dict[tuple[float, int]
             found[key] = 100 * float(getattr(result.errors["val"][VIEW], plan.measure))
         elif result.is_search and result.diverged:
             found.setdefault(key, math.inf)
-    search = plan.search
-    cells = [(rate, seed) for rate in search.grid for seed in search.seeds] if search else []
+    cells = [(rate, seed) for rate in grid for seed in plan.search.seeds] if plan.search else []
     return {name: {cell: found.get((name, *cell)) for cell in cells} for name in map(result_name, plan.arms)}

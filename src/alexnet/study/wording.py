@@ -232,13 +232,15 @@ def rate_lines(table: ComparisonTable) -> list[str]:
     if (rates := table.rates) is None:
         return []
     search = rates.search
-    runs = len(search.grid) * len(search.seeds)
+    runs = len(rates.grid) * len(search.seeds)
     length = f" of {plural(search.epochs, 'epoch')}" if search.epochs else ""
     lines = [
-        f"Learning rates: {plural(runs, 'run')}{length} for every arm ({', '.join(map(str, search.grid))};"
+        f"Learning rates: {plural(runs, 'run')}{length} for every arm ({', '.join(map(str, rates.grid))};"
         f" {named_seeds(search.seeds)}), judged by {rates.images:,} held-out training images, none of which is"
         f" counted in the table. Shared by all: {rates.shared}, the baseline's best."
     ]
+    if added := [str(rate) for rate in rates.grid if rate not in search.grid]:
+        lines[0] += f" The plan's grid had no {' and no '.join(added)}: an arm's best was at its edge."
     if len(search.seeds) == 1:
         lines[0] += (
             " With one seed the spread between runs is unknown: rates count as equal within the standard error of the"

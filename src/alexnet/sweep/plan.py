@@ -9,7 +9,7 @@ from alexnet.config.numerics import NUMERICS
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.plan import Plan, lr_override, read_plan, result_name
-from alexnet.study.rates import Rates, choose_rates, missing_searches
+from alexnet.study.rates import Rates, choose_rates, missing_searches, searched_rates
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ class OpenPlan:
         return cls(path, plan, tuple(run for run in named if run.result.numerics == NUMERICS))
 
     def search_jobs(self) -> list[list[str]]:
-        """Return the overrides of the whole search for rates, finished runs too; none once there is nothing to do."""
+        """Return the overrides of the search for rates, finished runs too; none once there is nothing to do.
+
+        Once all are finished there may be more: a step beyond an edge of the grid.
+        """
         search = self.plan.search
         if search is None or not missing_searches(self.plan, self.runs):
             return []
@@ -51,7 +54,7 @@ class OpenPlan:
             [*with_choice(choice), *search.overrides(rate), f"seed={seed}"]
             for seed in search.seeds
             for choice in self.plan.arms
-            for rate in search.grid
+            for rate in searched_rates(self.plan, self.runs)
         ]
 
     def next_look(self) -> list[list[str]]:
@@ -88,7 +91,8 @@ class OpenPlan:
         if search := self.plan.search:
             searches = self.plan.searches(seed)
             settings += search.overrides(lr) if searches else [lr_override(lr)]
-            allowed = search.grid if searches or self._rates is None else self._rates.of(ablation)
+            grid = searched_rates(self.plan, self.runs)
+            allowed = grid if searches or self._rates is None else self._rates.of(ablation)
             if lr not in allowed:
                 rates = " or ".join(map(str, allowed))
                 raise UserError(f"{self.path}: {lr_override(lr)}: seed {seed} of {ablation} is for the rates {rates}")
