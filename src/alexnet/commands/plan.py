@@ -61,8 +61,8 @@ def run(
     if search:
         budget = len(search.grid) * len(search.seeds)
         print(
-            f"before them {budget * len(plan.arms)} runs that choose the rates, {budget} for every arm, and a rate more for"
-            " all on a side where the best of one is at the edge; an arm whose best rate is not the baseline's is run at"
-            " both"
+            f"before them {budget * len(plan.arms)} runs that choose the rates, {budget} for every arm, and a rate more"
+            " for all on a side where the best of one is at the edge; an arm whose best rate is not the baseline's is"
+            " run at both"
         )
     print(f"Commit it, then: python train.py study.plan={file}")
