@@ -136,3 +136,13 @@ def test_an_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> N
             main(arguments)
         assert caught.value.code == 2
         assert "usage: alexnet" in capsys.readouterr().err
+
+
+def test_train_names_the_program_that_was_started(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A package that is installed alone has no train.py."""
+    for program, shown in (("/opt/bin/alexnet", "alexnet train"), ("train.py", "python train.py")):
+        monkeypatch.setattr("sys.argv", [program])
+        main(["train", "--help"])
+        assert f"{shown} +ablation=no_lrn " in capsys.readouterr().out

@@ -10,8 +10,8 @@ TEMPLATE = """\
 # @package _global_
 # What you expect, and the change that tests it. Try it:
 #
-#   python train.py --config-dir {folder} +ablation={name} --cfg job
-#   python train.py --config-dir {folder} -m '+ablation=none,{name}' seed=0,1,2
+#   alexnet train --config-dir {folder} +ablation={name} --cfg job
+#   alexnet train --config-dir {folder} -m '+ablation=none,{name}' seed=0,1,2
 #
 # The second line trains three seeds of each arm and ends with the comparison (docs/own-claims.md).
 ablations:
@@ -24,7 +24,7 @@ ablations:
       top5: null
       relation: worse             # or better, equals, about, at_least, no_effect, not_worse
     margin: {{top1: 0.3, top5: 0.15}}   # points that do not matter
-# Below, every value that the change sets; `python train.py --cfg job` shows them all. This example halves the dropout.
+# Below, every value that the change sets; `alexnet train --cfg job` shows them all. This example halves the dropout.
 dropout:
   probability: 0.25
 """
@@ -47,4 +47,4 @@ def run(name: str, folder: Path) -> None:
             out.write(TEMPLATE.format(name=name, folder=folder, title=name.replace("_", " ").capitalize()))
     except FileExistsError:
         raise UserError(f"{file} exists; change it, or choose another name") from None
-    print(f"{file}: change it, then\n  python train.py --config-dir {folder} -m '+ablation=none,{name}' seed=0,1,2")
+    print(f"{file}: change it, then\n  alexnet train --config-dir {folder} -m '+ablation=none,{name}' seed=0,1,2")

@@ -65,4 +65,4 @@ def run(
             " for all on a side where the best of one is at the edge; an arm whose best rate is not the baseline's is"
             " run at both"
         )
-    print(f"Commit it, then: python train.py study.plan={file}")
+    print(f"Commit it, then: alexnet train study.plan={file}")

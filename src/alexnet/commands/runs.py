@@ -66,7 +66,7 @@ def run(paths: list[Path]) -> None:
         of_plan = [one for one in runs if one.result.plan == plan]
         if missing := _missing(plan, of_plan):
             console.print(f"plan {plan.name}: {missing}; to do them:")
-            console.print(f"  python train.py study.plan={_plan_file(of_plan)}", soft_wrap=True)
+            console.print(f"  alexnet train study.plan={_plan_file(of_plan)}", soft_wrap=True)
         else:
             console.print(f"plan {plan.name}: nothing is missing")
     _say_how_to_continue([one for one in states if one.state in ("interrupted", "failed")], console)

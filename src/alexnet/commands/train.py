@@ -102,7 +102,7 @@ def _help() -> str:
     groups = {folder.name.removesuffix("s") if folder is ABLATIONS else folder.name: folder for folder in folders}
     choices = {name: sorted(file.stem for file in place.glob("*.yaml")) for name, place in groups.items()}
     lines = [f"{name}: {', '.join(names)}" for name, names in choices.items() if len(names) > 1]
-    return HELP + "\n".join(textwrap.fill(line, SCREEN_WIDTH, subsequent_indent="    ") for line in lines)
+    return _as_started(HELP) + "\n".join(textwrap.fill(line, SCREEN_WIDTH, subsequent_indent="    ") for line in lines)
 
 
 def checked(config: DictConfig, of_hydra: HydraConf) -> Job:
@@ -178,12 +178,17 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
                 directory.parent.rmdir()  # if it is empty
 
 
+def _as_started(text: str) -> str:
+    """Name the program that the user has started: outside of a checkout there is no train.py."""
+    return text.replace("python train.py", "alexnet train") if Path(sys.argv[0]).stem == "alexnet" else text
+
+
 def _say_what_next(result: Result, directory: Path, console: Console) -> None:
     """Print where the result lies and what to do with it."""
     console.print(f"saved in {from_here(directory)}")
     if result.ablation == BASELINE:
         console.print("next, the same without an ingredient, to be compared with it:")
-        again = re.sub(r" (restart=true|\+?ablation=none)(?=\s|$)", "", result.command)
+        again = re.sub(r" (restart=true|\+?ablation=none)(?=\s|$)", "", _as_started(result.command))
         console.print(f"  {again} +ablation=no_lrn", soft_wrap=True)
     console.print("next, the comparison:" if result.ablation != BASELINE else "then the comparison:")
     console.print(f"  alexnet report {from_here(directory.parent)}", soft_wrap=True)
@@ -193,7 +198,7 @@ def _interrupted(job: Job, directory: Path) -> str:
     """Say what is saved of a run that Ctrl-C has stopped, and how to go on."""
     begun = last_checkpoint(directory).is_file()
     kept = "up to its last step" if begun else "but no checkpoint yet: it will start over"
-    again = f"to go on, give the same command again:\n  {job.command}"
+    again = f"to go on, give the same command again:\n  {_as_started(job.command)}"
     return f"interrupted: {from_here(directory)} is saved {kept}; {again}"
 
 

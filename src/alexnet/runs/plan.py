@@ -171,6 +171,6 @@ def write_plan(path: Path, plan: Plan) -> None:
     """Write a plan; UserError if there is a file of this name, which may belong to runs."""
     if path.exists():
         raise UserError(f"{path}: exists; a plan is not changed: give another name, or remove it if nothing was run")
-    heading = f"# The plan of a study. Commit it, then: python train.py study.plan={path}\n"
+    heading = f"# The plan of a study. Commit it, then: alexnet train study.plan={path}\n"
     values = json.loads(json.dumps(asdict(plan)))  # tuples as lists
     write_file(path, heading + yaml.safe_dump(values, sort_keys=False))

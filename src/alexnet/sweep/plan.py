@@ -105,7 +105,7 @@ class OpenPlan:
         if missing := missing_searches(self.plan, self.runs):
             raise UserError(
                 f"{self.path}: {missing} runs of the search for rates have not finished as runs of this plan:"
-                f" python train.py study.plan={self.path} does them"
+                f" alexnet train study.plan={self.path} does them"
             )
         return choose_rates(self.plan, self.runs)
 
