@@ -87,6 +87,8 @@ def run(command: list[str], folder: Path) -> None:
     """Run a program of this environment, which must succeed."""
     environment = os.environ | {"WANDB_MODE": "disabled", "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if "multiplies in bfloat16 on this processor" in done.stderr:
+        pytest.skip("hardware.matmul=onednn is refused on processors with AMX")
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 
