@@ -91,8 +91,8 @@ class OpenPlan:
         if search := self.plan.search:
             searches = self.plan.searches(seed)
             settings += search.overrides(lr) if searches else [lr_override(lr)]
-            grid = searched_rates(self.plan, self.runs)
-            allowed = grid if searches or self._rates is None else self._rates.of(ablation)
+            chosen = None if searches else self._rates
+            allowed = chosen.of(ablation) if chosen else searched_rates(self.plan, self.runs)
             if lr not in allowed:
                 rates = " or ".join(map(str, allowed))
                 raise UserError(f"{self.path}: {lr_override(lr)}: seed {seed} of {ablation} is for the rates {rates}")
