@@ -123,7 +123,7 @@ def test_loss_of_two_copies_has_the_gradient_of_one_network(tiny: MakeJob) -> No
         found = []
         for index, batch in enumerate(data.train_dataloader()):
             module.zero_grad()
-            module.loss(batch, index).backward()
+            module.training_step(batch, index).backward()
             found.append([weight.grad.clone() for weight in module.net.parameters() if weight.grad is not None])
         return found
 
@@ -144,7 +144,7 @@ def drawn_masks(module: AlexNetModule, data: PackDataModule) -> list[torch.Tenso
         layer.register_forward_pre_hook(lambda _, inputs: torch.ones_like(inputs[0]))
         layer.register_forward_hook(lambda *call, kept=masks[-1]: kept.append(call[-1].detach()))
     for index, batch in enumerate(data.train_dataloader()):
-        module.loss(batch, index)
+        module.training_step(batch, index)
     return [torch.cat(kept) for kept in masks]
 
 
@@ -180,7 +180,7 @@ def test_run_in_two_turns_makes_the_updates_of_one(tiny: MakeJob, tmp_path: Path
     short = (*STEADY, "schedule.epochs=1", "schedule.milestones=[]")
     execute(tiny(*short), tmp_path / "one")
     with pytest.MonkeyPatch.context() as patch:
-        signal_in("loss", 0, 2, signal.SIGTERM, patch)
+        signal_in("training_step", 0, 2, signal.SIGTERM, patch)
         with pytest.raises(Preempted):
             execute(tiny(*short, "hardware.accumulate_grad_batches=2"), tmp_path / "two")
     assert checkpoint(tmp_path / "two")["global_step"] == 2
