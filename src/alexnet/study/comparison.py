@@ -34,7 +34,7 @@ from alexnet.study.pairing import (
     pair,
     without_effect,
 )
-from alexnet.study.rates import Rates, choose_rates, rate_of
+from alexnet.study.rates import Rates, choose_rates, rate_of, usual_rate
 from alexnet.study.verdict import RESOLVED, Direction
 from alexnet.study.worded import Change, worded_changes
 
@@ -161,6 +161,7 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
     different, copies = drop_copies(usable)
     plan, several = _plan(members)
     rates = choose_rates(plan, members) if plan else None
+    usual = usual_rate([one.run.result for one in different])
     result = next((run.result for run in distinct if run.is_baseline), (*distinct, *members)[0].result)
     arms: dict[str, list[Evaluated]] = {BASELINE: []}
     others: dict[str, list[Evaluated]] = {BASELINE: arms[BASELINE]}
@@ -169,15 +170,16 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
         if text := plan.objection(one.run.result.ablation, one.run.result.seed) if plan else None:
             unplanned.append(Note(f"{one.run}: left out, {text}."))
             continue
-        at = rate_of(one.run.result, rates)
+        at = rate_of(one.run.result, plan, rates, usual)
         if at is None:
-            unplanned.append(Note(f"{one.run}: left out, the search has not chosen its rate, {one.run.result.lr}."))
+            why = "the search has not chosen its rate" if rates else "no search, so far, has chosen its rate"
+            unplanned.append(Note(f"{one.run}: left out, {why}, {one.run.result.lr}."))
         else:
             (arms if at == "judged" else others).setdefault(one.run.result.ablation, []).append(one)
     arms = {name: members for name, members in arms.items() if members}
     measures = tuple(different[0].correct) if different else MEASURES
     few = [] if measures == MEASURES else [Note(FEW_CLASSES)]
-    flags = [*_unplanned_flags(arms, plan), *_training_flags(arms.get(BASELINE, ()), split)]
+    flags = [*_unplanned_flags(arms, plan), *_search_flags(plan, rates), *_training_flags(arms.get(BASELINE, ()), split)]
     if plan:
         assessments = judge(arms, plan, table_flags=flags).assessments
     else:
@@ -272,6 +274,14 @@ def _unplanned_flags(arms: Mapping[str, Sequence[Evaluated]], plan: Plan | None)
     counts = {len(members) for name, members in arms.items() if name != BASELINE}
     text = "seeds were added without a plan, as the ablations have different numbers of them: p may be too small"
     return [Flag(name="unplanned", text=text)] if len(counts) > 1 else []
+
+
+def _search_flags(plan: Plan | None, rates: Rates | None) -> list[Flag]:
+    """Flag a study whose rates may not be those that its search will choose."""
+    if plan is None or plan.search is None or rates:
+        return []
+    text = "not all runs of the plan's search for rates are here: only runs at the rate of most baselines count"
+    return [Flag(name="rates not searched", text=text)]
 
 
 def _training_flags(baselines: Sequence[Evaluated], split: str) -> list[Flag]:
