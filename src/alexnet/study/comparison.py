@@ -21,6 +21,7 @@ from alexnet.study.pairing import (
     MEASURES,
     Evaluated,
     Note,
+    agree_on_claims,
     altered,
     damaged_configs,
     distinguishing_overrides,
@@ -159,6 +160,7 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
     usable, left_out = evaluate((run for run in distinct if run.finished), split, view)
     counted = [Note(f"{len(left_out)} of {len(distinct)} runs are left out.")] if left_out else []
     different, copies = drop_copies(usable)
+    different, claims = agree_on_claims(different)
     plan, several = _plan(members)
     rates = choose_rates(plan, members) if plan else None
     result = next((run.result for run in distinct if run.is_baseline), (*distinct, *members)[0].result)
@@ -214,6 +216,7 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
             *duplicates,
             *left_out,
             *copies,
+            *claims,
             *several,
             *unplanned,
             *other_numerics(result, runs),
