@@ -30,6 +30,7 @@ from alexnet.devices import (
 from alexnet.errors import UserError
 from alexnet.net.specs import Layer, Parametric, PoolSpec, total_parameters
 from alexnet.parts import Replica
+from alexnet.runs.wording import plural
 from alexnet.training.module import AlexNetModule
 from alexnet.training.two_devices import DDP_OPTIONS, TwoDevicesStrategy
 from alexnet.training.world import SINGLE_PROCESS, DistributedContext
@@ -49,20 +50,14 @@ BYTES_OF_OUTPUT = 20
 
 
 def check_hardware(hardware: HardwareConfig) -> None:
-    """Refuse what this machine cannot do.
-
-    Raises:
-        UserError: there is no such device, there are far fewer processors than threads, its kernels cannot be
-            deterministic, its allocator cannot be tuned, or oneDNN computes in less than float32.
-    """
+    """Refuse what this machine cannot do; a `UserError`."""
     device = choose_device(hardware.accelerator)
     check_device(device)
     if hardware.matmul == "onednn" and device.type != "cpu":
         raise UserError(f"hardware.matmul=onednn is for a CPU, and this run computes on {device.type}; choose default")
     for name in ("threads", "loader_threads"):
-        if (getattr(hardware, name) or 0) > most_threads():
-            count, cpus = getattr(hardware, name), available_cpus()
-            found = "1 processor" if cpus == 1 else f"{cpus} processors"
+        if (count := getattr(hardware, name) or 0) > most_threads():
+            found = plural(available_cpus(), "processor")
             raise UserError(f"hardware.{name}={count}: this run may use {found}; choose null, which fits them")
     if hardware.deterministic and not has_deterministic_kernels(device):
         raise UserError(f"hardware.deterministic=true: torch has no such kernels for {device.type}; choose false")
@@ -94,7 +89,6 @@ def check_decoder(config: Config) -> None:
 
 
 def most_threads() -> int:
-    """Return how many threads make sense on this machine, at most."""
     return max(THREADS_ANYWHERE, available_cpus())
 
 
@@ -164,7 +158,7 @@ def trainer_options(
 
 
 def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
-    """Let torch compile the network at its first batch. Its parameters keep their names."""
+    """Let torch compile the network at its first batch, in place: its parameters keep their names."""
     if hardware.compile:
         net.compile(mode=hardware.compile_mode)
 
