@@ -211,6 +211,23 @@ def drop_copies(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[N
     return list(kept.values()), notes
 
 
+def agree_on_claims(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[Note]]:
+    """Give all runs of an ablation the claim that most of them hold: its file may have been edited between them."""
+    by_arm: dict[str, list[Evaluated]] = defaultdict(list)
+    for one in evaluated:
+        by_arm[one.run.result.ablation].append(one)
+    agreed, notes = [], []
+    for arm, members in by_arm.items():
+        claims = [one.run.result.claims for one in members]
+        kept = max(claims, key=claims.count)
+        others = [str(one.run) for one in members if one.run.result.claims != kept]
+        if others:
+            text = f"{arm}: judged by the claim that most of its runs hold; another is in {', '.join(others)}."
+            notes.append(Note(text))
+        agreed += [replace(one, run=replace(one.run, result=replace(one.run.result, claims=kept))) for one in members]
+    return agreed, notes
+
+
 def altered(runs: Iterable[Run]) -> list[Note]:
     """Warn about runs whose result file was changed after the run had written it."""
     names = [str(run.directory / RESULT_FILE) for run in runs if not run.intact]

@@ -1,6 +1,7 @@
 """Learning rates chosen for each arm of a planned study, by held-out training images and with one budget for all."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
@@ -11,6 +12,8 @@ from alexnet.runs.plan import BASELINE, Plan, RateSearch, result_name
 from alexnet.runs.result import ErrorRates, Result
 
 VIEW = "ten_crop"
+
+Rate = Literal["judged", "other"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +54,24 @@ class Rates:
         return list(dict.fromkeys((self.shared, self.arms[ablation].chosen)))
 
 
-def rate_of(result: Result, rates: Rates | None) -> Literal["judged", "other"] | None:
+def rate_of(result: Result, plan: Plan | None, rates: Rates | None, usual: float | None) -> Rate | None:
     """Return at which of its rates a run of a study was made, that at which its claim is judged; None for no such.
 
-    Without a search there is one rate; before the end of it none is chosen.
+    Without a search in its plan there is one rate. Before the end of the search only the `usual` one counts.
     """
+    if plan is None or plan.search is None:
+        return "judged"
     if rates is None:
-        return None if result.plan and result.plan.search else "judged"
+        return "judged" if result.lr == usual else None
     allowed = rates.of(result.ablation)
     judged = allowed[-1 if any(claim.rate == "own" for claim in result.claims.values()) else 0]
     return ("judged" if result.lr == judged else "other") if result.lr in allowed else None
+
+
+def usual_rate(results: Sequence[Result]) -> float | None:
+    """Return the rate of most baselines, else of most runs; None without any."""
+    some = [result for result in results if result.ablation == BASELINE] or results
+    return Counter(result.lr for result in some).most_common(1)[0][0] if some else None
 
 
 def searched_rates(plan: Plan, runs: Sequence[Run]) -> tuple[float, ...]:
