@@ -19,7 +19,7 @@ from rich.console import Console
 
 from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, refuse_broken, register
 from alexnet.config.job import Job, WeightsDigest, check_composed
-from alexnet.config.overrides import explain
+from alexnet.config.overrides import explain, named
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line
 from alexnet.evaluation.table import show_again
 from alexnet.files import from_here, unlinked
@@ -90,9 +90,8 @@ def _with_plan(arguments: list[str]) -> list[str]:
     if not files or not files[-1] or files[-1] == "null":
         return arguments
     plan = read_plan(Path(files[-1]))
-    mine = {one.lstrip("+").partition("=")[0] for one in arguments}
+    is_next_look = not {named(one) for one in arguments} & {"seed", "ablation", *MODES}
     shared = [one for one in plan.overrides if one not in arguments]
-    is_next_look = not mine & {"seed", "ablation", *MODES}
     return [*(["--multirun"] if is_next_look else []), *shared, *arguments]
 
 
@@ -186,11 +185,12 @@ def _as_started(text: str) -> str:
 def _say_what_next(result: Result, directory: Path, console: Console) -> None:
     """Print where the result lies and what to do with it."""
     console.print(f"saved in {from_here(directory)}")
-    if result.ablation == BASELINE:
+    is_baseline = result.ablation == BASELINE
+    if is_baseline:
         console.print("next, the same without an ingredient, to be compared with it:")
         again = re.sub(r" (restart=true|\+?ablation=none)(?=\s|$)", "", _as_started(result.command))
         console.print(f"  {again} +ablation=no_lrn", soft_wrap=True)
-    console.print("next, the comparison:" if result.ablation != BASELINE else "then the comparison:")
+    console.print("then the comparison:" if is_baseline else "next, the comparison:")
     console.print(f"  alexnet report {from_here(directory.parent)}", soft_wrap=True)
 
 

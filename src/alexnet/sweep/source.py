@@ -29,11 +29,7 @@ def note_source(hydra: Any) -> None:
 
 
 def check_source(hydra: Any) -> None:
-    """Refuse a queued job whose code or choices have changed since.
-
-    Raises:
-        UserError: they have.
-    """
+    """Refuse a queued job whose code or choices have changed since; a `UserError`."""
     noted = os.environ.get(VARIABLE)
     if noted is not None and noted != source_digest(_folders(hydra)):
         raise UserError("the code or the choices in conf/ changed after this job was queued: give the command again")

@@ -52,7 +52,7 @@ class RunDisplay(L.Callback):
             return
         assert isinstance(pl_module, AlexNetModule)
         done = (batch_idx + 1) / max(1, int(trainer.num_training_batches))
-        parts = [(0, self._epoch(trainer, trainer.current_epoch)), (4, f"{100 * done:.0f} %")]
+        parts = [(0, f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"), (4, f"{100 * done:.0f} %")]
         if int(pl_module.train_errors.images):
             parts.append((1, f"error so far {100 * float(pl_module.train_errors.local_rates()['top1']):.1f} %"))
         if self.history.records and (best := self.history.records[-1].val_top1_error) is not None:
@@ -87,7 +87,7 @@ class RunDisplay(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         record = self.history.records[-1]
         parts = [
-            (0, self._epoch(trainer, record.epoch)),
+            (0, f"epoch {record.epoch + 1} of {trainer.max_epochs}"),
             (1, f"val error {_errors(record.val_top1_error, record.val_top5_error)}"),
             (4, f"train {record.train_top1_error:.1f} %"),
             (3, f"{record.images_per_second:,.0f} images/s"),
@@ -114,9 +114,6 @@ class RunDisplay(L.Callback):
             return False
         self._last = now
         return True
-
-    def _epoch(self, trainer: L.Trainer, epoch: int) -> str:
-        return f"epoch {epoch + 1} of {trainer.max_epochs}"
 
     def _left(self, trainer: L.Trainer, done: float) -> list[Part]:
         """Estimate the time to the end of training by that of this attempt so far."""
