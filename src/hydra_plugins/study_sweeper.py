@@ -153,7 +153,7 @@ class StudyLauncher(Launcher):
         )
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from alexnet.sweep.source import note_source
+        from alexnet.sweep.study import note_source
 
         planned = self._planned(job_overrides)
         missing = self.study.begin(planned)

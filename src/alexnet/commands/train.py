@@ -1,4 +1,4 @@
-"""`python train.py`, and `alexnet train` from any folder: one run, or a study of many."""
+"""`python train.py`, and `alexnet train` from any folder: one run, or a study of many; and `train` for Python."""
 
 import io
 import logging
@@ -18,17 +18,17 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, refuse_broken, register
-from alexnet.config.job import Job, WeightsDigest, check_composed
+from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.overrides import explain, named
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line
 from alexnet.evaluation.table import show_again
 from alexnet.files import from_here, unlinked
+from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
 from alexnet.runs.identity import finished_run
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import BASELINE, Result
-from alexnet.sweep.source import check_source
-from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
+from alexnet.sweep.study import check_source, max_parallel_jobs, objective, print_unreached_milestones
 from alexnet.terminal import IMPORTING, Terminal, busy
 
 HELP = """\
@@ -52,9 +52,22 @@ TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 
 
+def train(*overrides: str) -> Run:
+    """Train and evaluate one network, or return the run if it is finished; an interrupted one is resumed.
+
+    `overrides` are those of the command line: `train("+ablation=no_lrn", "seed=1", "data.root=/packs/mine")`. The run
+    directory is the command's, in `runs/` below the current folder. UserError: a refusal, or training diverged.
+    """
+    from alexnet.trained.weights import weights_digest
+
+    job = check(list(overrides), weights_digest=weights_digest)
+    directory = Path(job.config.runs) / job.name
+    do(job, directory, Terminal())
+    return load_run(directory)
+
+
 @hydra.main(version_base=VERSION_BASE, config_path=str(CONF), config_name="config")
-def train(config: DictConfig) -> float | None:
-    """Do one job of Hydra's."""
+def _hydra_job(config: DictConfig) -> float | None:
     return run_job(config)  # by its name, so that worker processes import this module
 
 
@@ -73,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             register()
             refuse_broken(sys.argv[1:])
-            train()
+            _hydra_job()
         except SystemExit as stop:
             if type(stop).__name__ == "SIGTERMException":  # Lightning's, which may not be imported yet
                 sys.exit(TERMINATED)
@@ -120,7 +133,6 @@ class LoggedConsole(Terminal):
     """A console whose words go into the run's log as well, so that they are there when the window is closed."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print, and log the same as plain text."""
         super().print(*objects, **options)
         plain = Terminal(file=io.StringIO(), width=LOG_WIDTH)
         plain.print(*objects, **options)

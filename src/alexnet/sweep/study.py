@@ -1,16 +1,19 @@
 """Many runs by one command: those that are missing, what they cost, their comparison. Knows no Hydra plugin."""
 
+import os
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from alexnet.config.compose import ABLATIONS, CONF
 from alexnet.config.job import Job, ablation_name, unreached_milestones
 from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError, first_line, print_line
@@ -24,6 +27,10 @@ from alexnet.sweep.plan import OpenPlan
 from alexnet.sweep.progress import Progress
 from alexnet.sweep.workers import run_side_by_side
 from alexnet.terminal import IMPORTING, Terminal, busy
+
+QUEUED_SOURCE = "ALEXNET_QUEUED_SOURCE"
+"""Hands the digest to the jobs: launchers and schedulers pass the environment on."""
+PACKAGE = Path(__file__).parents[1]
 
 
 def _written(directory: Path) -> int | None:
@@ -209,9 +216,7 @@ def max_parallel_jobs(hydra: Any) -> int | None:
     if launcher != "joblib":
         return None
     jobs = int(hydra.launcher.n_jobs)
-    return (
-        jobs if jobs > 0 else max(1, available_cpus() + 1 + jobs)
-    )  # as joblib: -1 are all that it may use, -2 one less
+    return jobs if jobs > 0 else max(1, available_cpus() + 1 + jobs)  # as joblib counts: -1 are all, -2 all but one
 
 
 def start_all(start: Start, runs: Sequence[PlannedRun]) -> None:
@@ -237,6 +242,28 @@ def start_all(start: Start, runs: Sequence[PlannedRun]) -> None:
                 start([run])
             except Exception as again:
                 print_line(f"error: {run}: its process died: {first_line(again)}", file=sys.stderr)
+
+
+def _source_digest(hydra: Any) -> str:
+    """Hash the package's code, its choices, and those in the user's own folders."""
+    own = sorted(Path(one.path) for one in hydra.runtime.config_sources if one.schema == "file")
+    digest = sha256()
+    for folder in dict.fromkeys((PACKAGE, CONF, ABLATIONS, *own)):
+        for file in sorted([*folder.rglob("*.py"), *folder.rglob("*.yaml")]):
+            digest.update(f"{file} ".encode() + sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def note_source(hydra: Any) -> None:
+    """Note the code and choices for the jobs that are about to be queued."""
+    os.environ[QUEUED_SOURCE] = _source_digest(hydra)
+
+
+def check_source(hydra: Any) -> None:
+    """Refuse a queued job whose code or choices have changed since; a `UserError`."""
+    noted = os.environ.get(QUEUED_SOURCE)
+    if noted is not None and noted != _source_digest(hydra):
+        raise UserError("the code or the choices in conf/ changed after this job was queued: give the command again")
 
 
 def objective(result: Result) -> float:

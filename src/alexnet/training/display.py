@@ -4,7 +4,7 @@ Epochs count from 1. No line is wider than 80 columns or the terminal: what matt
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -30,15 +30,14 @@ Part = tuple[int, str]
 class RunDisplay(L.Callback):
     """Tells where the run stands, how good it is so far and when it will end. Must come after the history."""
 
-    def __init__(self, console: Console, history: History, *, live: bool, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, console: Console, history: History, *, live: bool) -> None:
         self.console, self.history = console, history
         self.live = Live(console=console, auto_refresh=False, transient=True) if live else None
-        self._clock = clock
-        self._started = self._last = clock()
+        self._started = self._last = time.monotonic()
         self._done_before = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._started = self._last = self._clock()
+        self._started = self._last = time.monotonic()
         self._done_before = float(trainer.current_epoch)
         if self.live is not None:
             self.live.start()
@@ -65,7 +64,7 @@ class RunDisplay(L.Callback):
             self._show([(0, "validating")])
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._last = self._clock()
+        self._last = time.monotonic()
         if self.live is not None:
             self.live.start()
         self._show([(0, "testing"), (1, "the center crop and the ten patches of every image")])
@@ -98,7 +97,7 @@ class RunDisplay(L.Callback):
             parts.insert(2, (2, f"training images {fit:.1f} %"))
         if record.waiting_percent >= 5:  # a machine that waits for its images wastes money
             parts.append((6, f"waiting for images {record.waiting_percent:.0f} %"))
-        self._last = self._clock()
+        self._last = time.monotonic()
         self.console.print(self._fitted(parts))
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
@@ -108,7 +107,7 @@ class RunDisplay(L.Callback):
     on_test_end = on_exception = on_train_end
 
     def _is_time(self) -> bool:
-        now = self._clock()
+        now = time.monotonic()
         pause = UPDATE_SECONDS if self.live is not None else max(QUIET_SECONDS * 0.8, (now - self._started) / 50)
         if now - self._last < pause:
             return False
@@ -121,7 +120,7 @@ class RunDisplay(L.Callback):
         passed, ahead = now - self._done_before, (trainer.max_epochs or 0) - now
         if passed <= 0 or ahead <= 0:
             return []
-        return [(2, f"{shown_time((self._clock() - self._started) * ahead / passed)} left")]
+        return [(2, f"{shown_time((time.monotonic() - self._started) * ahead / passed)} left")]
 
     def _show(self, parts: Sequence[Part]) -> None:
         """Put the line up to date, or print it where there is no terminal."""

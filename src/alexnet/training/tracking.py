@@ -21,7 +21,6 @@ from alexnet.runs.wandb_names import TRAINING, client, destination, group_name, 
 
 START_SECONDS, FINISH_SECONDS = 20.0, 60.0
 """Time that W&B has to open an online run, and to send what is left at the end."""
-NOTICE = "yellow"
 ATTEMPTS = 4
 """Times that the server is asked whether it has the end, a second longer apart each time."""
 
@@ -42,7 +41,9 @@ def start(job: Job, directory: Path, console: Console) -> list[Logger]:
             loggers.append(TensorBoardLogger(directory, name="", version=TENSORBOARD))
         except ModuleNotFoundError:
             remedy = how_to_install("tensorboard")
-            console.print(f"logger=tensorboard is not installed, the run continues without it: {remedy}", style=NOTICE)
+            console.print(
+                f"logger=tensorboard is not installed, the run continues without it: {remedy}", style="yellow"
+            )
     to = destination(chosen.wandb)
     if to.mode == "online":
         console.print("asking the W&B server")
@@ -53,7 +54,7 @@ def start(job: Job, directory: Path, console: Console) -> list[Logger]:
             loggers.append(_wandb(job, directory, to, console))
         except Exception as error:  # a full disk, a settings file of W&B's: of many libraries
             why = f"{type(error).__name__}: {first_line(error)}"
-            console.print(f"W&B: the run goes on without: {why}", style=NOTICE)
+            console.print(f"W&B: the run goes on without: {why}", style="yellow")
     return loggers
 
 
@@ -147,7 +148,7 @@ def finish(
                     raise UserError("the server does not show the end of the run")
         except Exception as error:
             text = f"{type(logger).__name__}: not everything was sent ({type(error).__name__}: {first_line(error)})"
-            console.print(f"{text}; wandb sync {directory / WANDB}/run-* sends it", style=NOTICE)
+            console.print(f"{text}; wandb sync {directory / WANDB}/run-* sends it", style="yellow")
 
 
 def _has_arrived(path: str, status: str) -> bool:
@@ -170,5 +171,5 @@ def _evaluation(run: Run) -> Any:
 
 def _offline(to: WandbConfig, reason: str, directory: Path, console: Console) -> WandbConfig:
     sync = f"wandb sync {directory / WANDB}/offline-run-*"
-    console.print(f"W&B: {reason}; this run is offline, to be sent later: {sync}", style=NOTICE)
+    console.print(f"W&B: {reason}; this run is offline, to be sent later: {sync}", style="yellow")
     return replace(to, mode="offline")
