@@ -12,14 +12,13 @@ The classifier, which was on one device, stays whole.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from alexnet.config.schema import Config
 from alexnet.config.values import ALEXNET, TWO_COLUMNS
 from alexnet.errors import UserError
 from alexnet.net.specs import ConvSpec, DropoutSpec, Layer, LinearSpec, LRNSpec, Parametric, PoolSpec
-from alexnet.parts import Shard, shard_of
+from alexnet.parts import shard_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,19 +73,14 @@ def exchanges(layers: tuple[Layer, ...]) -> tuple[Exchange, ...]:
     Every parametric layer but the first reads both halves unless it is in two blocks.
     """
     weighted = [layer for layer in layers if isinstance(layer, Parametric)]
-    found = []
-    for layer in weighted[1:]:
-        match layer:
-            case ConvSpec(groups=1):
-                found.append(Exchange(reader=layer.name, numel=layer.in_channels * layer.in_size**2, backward=True))
-            case LinearSpec(groups=1):
-                found.append(Exchange(reader=layer.name, numel=layer.inputs, backward=True))
-    return (*found, Exchange(reader=LOSS, numel=weighted[-1].channels, backward=False))
+    readers = (layer for layer in weighted[1:] if layer.groups == 1)
+    below = [Exchange(reader=layer.name, numel=layer.inputs, backward=True) for layer in readers]
+    return (*below, Exchange(reader=LOSS, numel=weighted[-1].channels, backward=False))
 
 
 def everywhere(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     """Return the layers of a network that would communicate below every one."""
-    return tuple(replace(layer, groups=1) if isinstance(layer, ConvSpec | LinearSpec) else layer for layer in layers)
+    return tuple(replace(layer, groups=1) if isinstance(layer, Parametric) else layer for layer in layers)
 
 
 def half(layer: Layer, *, device: int) -> Layer:
@@ -96,27 +90,18 @@ def half(layer: Layer, *, device: int) -> Layer:
         return shard_of(channels, index=device, parts=DEVICES).count
 
     match layer:
-        case ConvSpec():
+        case ConvSpec() | LinearSpec():
             return replace(layer, channels=own(layer.channels), in_channels=layer.in_channels // layer.groups, groups=1)
-        case LinearSpec():
-            return replace(layer, channels=own(layer.channels), inputs=layer.inputs // layer.groups, groups=1)
         case PoolSpec():
             return replace(layer, channels=own(layer.channels))
         case LRNSpec():
             assert layer.columns == DEVICES, "a window that crosses columns is refused by check_two_devices"
             return replace(layer, columns=1)
+        case DropoutSpec():
+            shard = shard_of(layer.units, index=device, parts=DEVICES)
+            return replace(layer, units=shard.count, first_unit=shard.first)
         case _:
             return layer
-
-
-def dropped_units(layers: tuple[Layer, ...], *, device: int) -> dict[str, Shard]:
-    """Return which of the units below each dropout layer a device masks."""
-    weighted = (layer for layer in layers if isinstance(layer, Parametric | DropoutSpec))
-    return {
-        layer.name: shard_of(below.channels, index=device, parts=DEVICES)
-        for below, layer in pairwise(weighted)
-        if isinstance(layer, DropoutSpec) and isinstance(below, Parametric)
-    }
 
 
 def check_two_columns(config: Config) -> None:
