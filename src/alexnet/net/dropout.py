@@ -38,7 +38,7 @@ class NonInvertedDropout(nn.Module):
             return x * keep
         numbers = (self.position, self.seed, self.stream, self.first_unit, threshold(keep))
         if triton_available(x.device):
-            from alexnet.net.dropout_triton import masked  # Triton is not installed everywhere
+            from alexnet.net.kernels_triton import masked  # Triton is not installed everywhere
 
             kept: Tensor = masked(x.flatten(1).contiguous(), *numbers)
             return kept.view(x.shape)
@@ -63,7 +63,7 @@ def set_position(net: nn.Module, step: int, place: int) -> None:
 def _draw(x: Tensor, position: Tensor, seed: int, stream: int, first_unit: int, limit: int) -> Tensor:
     """Draw the mask of features [N, units], ones where a unit's word is below `limit`, as numbers like theirs."""
     if x.device.type == "cpu" and numba_available():
-        from alexnet.net.dropout_numba import draw  # numba takes most of a second
+        from alexnet.net.kernels_numba import draw  # numba takes most of a second
 
         return draw(x, int(position), seed, stream, first_unit, limit)
     return draw_by_torch(x, position, seed, stream, first_unit, limit)

@@ -1,18 +1,13 @@
-"""The two halves of a network as data: layers and exchanges of two devices, and weights by column.
+"""The two halves of a network as data: layers and exchanges of two devices.
 
 Section 3.2: "puts half of the kernels (or neurons) on each GPU, with one additional trick: the GPUs communicate only in
 certain layers". Every layer's maps, units or classes are halved. A layer in two blocks (`groups`) reads what its own
 device made; one in a single block reads both halves, which the devices exchange below it. Both read the image, and
 both get all logits, so that each knows the loss.
-
-In files, weights can have a tensor for each column, as the two devices of 2012 held them: `conv2.weight` becomes
-`conv2a.weight` and `conv2b.weight`. A layer that reads both columns has the inputs of column a first in both tensors.
-The classifier, which was on one device, stays whole.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from alexnet.config.schema import Config
 from alexnet.config.values import ALEXNET, TWO_COLUMNS
@@ -20,12 +15,7 @@ from alexnet.errors import UserError
 from alexnet.net.specs import ConvSpec, DropoutSpec, Layer, LinearSpec, LRNSpec, Parametric, PoolSpec
 from alexnet.parts import shard_of
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 DEVICES = 2
-COLUMNS = ("a", "b")
-"""Suffixes of the columns' tensors, as in the authors' layer files."""
 LOSS = "loss"
 """Reads all logits as a layer would."""
 
@@ -102,39 +92,3 @@ def half(layer: Layer, *, device: int) -> Layer:
             return replace(layer, units=shard.count, first_unit=shard.first)
         case _:
             return layer
-
-
-def check_two_columns(config: Config) -> None:
-    """Raise a UserError if a net has one column."""
-    if config.columns.kind not in TWO_COLUMNS:
-        raise UserError("the net has one column: its weights have no two-column layout")
-
-
-def to_columns(tensors: Mapping[str, "Tensor"], layers: Iterable[Layer]) -> dict[str, "Tensor"]:
-    """Divide weights and biases by column; other tensors stay as they are."""
-    divided = _divided(layers)
-    result: dict[str, Tensor] = {}
-    for name, value in tensors.items():
-        layer, _, kind = name.partition(".")
-        if layer in divided:
-            halves = value.chunk(2)  # outputs come first
-            result |= {f"{layer}{column}.{kind}": half for column, half in zip(COLUMNS, halves, strict=True)}
-        else:
-            result[name] = value
-    return result
-
-
-def from_columns(tensors: Mapping[str, "Tensor"], layers: Iterable[Layer]) -> dict[str, "Tensor"]:
-    """Invert `to_columns`; KeyError if a column lacks a tensor."""
-    import torch  # `alexnet describe` needs this module without it
-
-    result = dict(tensors)
-    for layer in _divided(layers):
-        for kind in ("weight", "bias"):
-            result[f"{layer}.{kind}"] = torch.cat([result.pop(f"{layer}{column}.{kind}") for column in COLUMNS])
-    return result
-
-
-def _divided(layers: Iterable[Layer]) -> list[str]:
-    """Name the layers that are divided between the columns: the parametric ones but the classifier."""
-    return [layer.name for layer in layers if isinstance(layer, Parametric)][:-1]
