@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alexnet.config.schema import Effect
 from alexnet.errors import UserError
 from alexnet.runs.collect import collect
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
@@ -91,6 +92,17 @@ def test_a_copy_of_a_run_is_one_run(tmp_path: Path) -> None:
     (group,) = groups(tmp_path)
     assert group.rows[1].seeds == [0, 2]
     assert "no_lrn seed 1 (shapes-no_lrn-seed1-1a2b): left out, it is alike no_lrn seed 0" in notes(group)
+
+
+def test_an_edited_claim_is_told_and_that_of_most_runs_judges(tmp_path: Path) -> None:
+    for seed, paper in enumerate((0.2, 1.4, 1.4)):
+        save(tmp_path, result(seed=seed), predictions(300 + seed, 100))
+        run = result("no_lrn", seed)
+        claim = replace(run.claims["no_lrn"], paper=Effect(top1=paper))
+        save(tmp_path, replace(run, claims={"no_lrn": claim}), predictions(320 + seed, 110))
+    (table,) = groups(tmp_path)
+    assert table.rows[1].claims["top1"]["paper"] == 1.4
+    assert "no_lrn: judged by the claim that most of its runs hold; another is in no_lrn seed 0" in notes(table)
 
 
 @pytest.mark.parametrize(
@@ -225,3 +237,12 @@ def test_rates_from_32_bit_numbers_still_agree(tmp_path: Path) -> None:
     rounded = replace(rates, top1=float(np.float32(rates.top1)), top5=float(np.float32(rates.top5)))
     replace(result(), errors={"test": {"ten_crop": rounded}}).write(directory)
     assert notes(groups(tmp_path)[0]) == ""
+
+
+def test_predictions_that_name_no_class_are_wrong_ones(tmp_path: Path) -> None:
+    for ablation, number in (("baseline", 2**31 - 1), ("no_lrn", -7)):
+        nothing = replace(predictions(300, 100), top5_classes=np.full((IMAGES, 5), number, np.int32))
+        save(tmp_path, result(ablation), nothing)
+    (group,) = groups(tmp_path)
+    assert [row.errors for row in group.rows] == [{"top1": 100.0, "top5": 100.0}]
+    assert "no_lrn seed 0 (shapes-no_lrn-seed0-1a2b): left out, only one of it and baseline" in notes(group)

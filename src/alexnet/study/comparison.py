@@ -12,7 +12,7 @@ from alexnet.errors import UserError
 from alexnet.runs.collect import Run
 from alexnet.runs.plan import Plan
 from alexnet.runs.result import BASELINE
-from alexnet.study.assessment import SOURCES, Assessment, assess, ten_crop_gains
+from alexnet.study.assessment import SOURCES, Arms, Assessment, assess, ten_crop_gains
 from alexnet.study.family import Estimate
 from alexnet.study.flags import Flag, training_flags
 from alexnet.study.looks import judge
@@ -21,6 +21,7 @@ from alexnet.study.pairing import (
     MEASURES,
     Evaluated,
     Note,
+    agree_on_claims,
     altered,
     damaged_configs,
     distinguishing_overrides,
@@ -34,7 +35,7 @@ from alexnet.study.pairing import (
     pair,
     without_effect,
 )
-from alexnet.study.rates import Rates, choose_rates, rate_of
+from alexnet.study.rates import Rates, choose_rates, rate_of, usual_rate
 from alexnet.study.verdict import RESOLVED, Direction
 from alexnet.study.worded import Change, worded_changes
 
@@ -159,25 +160,15 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
     usable, left_out = evaluate((run for run in distinct if run.finished), split, view)
     counted = [Note(f"{len(left_out)} of {len(distinct)} runs are left out.")] if left_out else []
     different, copies = drop_copies(usable)
+    different, claims = agree_on_claims(different)
     plan, several = _plan(members)
     rates = choose_rates(plan, members) if plan else None
     result = next((run.result for run in distinct if run.is_baseline), (*distinct, *members)[0].result)
-    arms: dict[str, list[Evaluated]] = {BASELINE: []}
-    others: dict[str, list[Evaluated]] = {BASELINE: arms[BASELINE]}
-    unplanned = []
-    for one in pair(different):
-        if text := plan.objection(one.run.result.ablation, one.run.result.seed) if plan else None:
-            unplanned.append(Note(f"{one.run}: left out, {text}."))
-            continue
-        at = rate_of(one.run.result, rates)
-        if at is None:
-            unplanned.append(Note(f"{one.run}: left out, the search has not chosen its rate, {one.run.result.lr}."))
-        else:
-            (arms if at == "judged" else others).setdefault(one.run.result.ablation, []).append(one)
-    arms = {name: members for name, members in arms.items() if members}
+    arms, others, unplanned = _by_rate(different, plan, rates)
     measures = tuple(different[0].correct) if different else MEASURES
     few = [] if measures == MEASURES else [Note(FEW_CLASSES)]
-    flags = [*_unplanned_flags(arms, plan), *_training_flags(arms.get(BASELINE, ()), split)]
+    planning = [*_unplanned_flags(arms, plan), *_search_flags(plan, rates)]
+    flags = [*planning, *_training_flags(arms.get(BASELINE, ()), split)]
     if plan:
         assessments = judge(arms, plan, table_flags=flags).assessments
     else:
@@ -225,6 +216,7 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
             *duplicates,
             *left_out,
             *copies,
+            *claims,
             *several,
             *unplanned,
             *other_numerics(result, runs),
@@ -232,6 +224,29 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
             *missing_baseline(arms, runs),
         ),
     )
+
+
+def _by_rate(runs: Sequence[Evaluated], plan: Plan | None, rates: Rates | None) -> tuple[Arms, Arms, list[Note]]:
+    """Divide the runs of a plan into those at the rates that are judged and those at the others; note what is neither.
+
+    The baselines, which have one rate, are in both.
+    """
+    arms: dict[str, list[Evaluated]] = {BASELINE: []}
+    others: dict[str, list[Evaluated]] = {BASELINE: arms[BASELINE]}
+    left_out = []
+    usual = usual_rate([one.run.result for one in runs])
+    for one in pair(runs):
+        result = one.run.result
+        if text := plan.objection(result.ablation, result.seed) if plan else None:
+            left_out.append(Note(f"{one.run}: left out, {text}."))
+            continue
+        at = rate_of(result, plan, rates, usual)
+        if at is None:
+            why = "the search has not chosen its rate" if rates else "no search, so far, has chosen its rate"
+            left_out.append(Note(f"{one.run}: left out, {why}, {result.lr}."))
+        else:
+            (arms if at == "judged" else others).setdefault(result.ablation, []).append(one)
+    return {name: members for name, members in arms.items() if members}, others, left_out
 
 
 def _at_both_rates(
@@ -272,6 +287,14 @@ def _unplanned_flags(arms: Mapping[str, Sequence[Evaluated]], plan: Plan | None)
     counts = {len(members) for name, members in arms.items() if name != BASELINE}
     text = "seeds were added without a plan, as the ablations have different numbers of them: p may be too small"
     return [Flag(name="unplanned", text=text)] if len(counts) > 1 else []
+
+
+def _search_flags(plan: Plan | None, rates: Rates | None) -> list[Flag]:
+    """Flag a study whose rates may not be those that its search will choose."""
+    if plan is None or plan.search is None or rates:
+        return []
+    text = "not all runs of the plan's search for rates are here: only runs at the rate of most baselines count"
+    return [Flag(name="rates not searched", text=text)]
 
 
 def _training_flags(baselines: Sequence[Evaluated], split: str) -> list[Flag]:

@@ -1,6 +1,7 @@
 """Learning rates chosen for each arm of a planned study, by held-out training images and with one budget for all."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
@@ -8,9 +9,11 @@ from typing import Literal
 
 from alexnet.runs.collect import Run
 from alexnet.runs.plan import BASELINE, Plan, RateSearch, result_name
-from alexnet.runs.result import Result
+from alexnet.runs.result import ErrorRates, Result
 
 VIEW = "ten_crop"
+
+Rate = Literal["judged", "other"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +54,24 @@ class Rates:
         return list(dict.fromkeys((self.shared, self.arms[ablation].chosen)))
 
 
-def rate_of(result: Result, rates: Rates | None) -> Literal["judged", "other"] | None:
+def rate_of(result: Result, plan: Plan | None, rates: Rates | None, usual: float | None) -> Rate | None:
     """Return at which of its rates a run of a study was made, that at which its claim is judged; None for no such.
 
-    Without a search there is one rate.
+    Without a search in its plan there is one rate. Before the end of the search only the `usual` one counts.
     """
-    if rates is None:
+    if plan is None or plan.search is None:
         return "judged"
+    if rates is None:
+        return "judged" if result.lr == usual else None
     allowed = rates.of(result.ablation)
     judged = allowed[-1 if any(claim.rate == "own" for claim in result.claims.values()) else 0]
     return ("judged" if result.lr == judged else "other") if result.lr in allowed else None
+
+
+def usual_rate(results: Sequence[Result]) -> float | None:
+    """Return the rate of most baselines, else of most runs; None without any."""
+    some = [result for result in results if result.ablation == BASELINE] or results
+    return Counter(result.lr for result in some).most_common(1)[0][0] if some else None
 
 
 def searched_rates(plan: Plan, runs: Sequence[Run]) -> tuple[float, ...]:
@@ -98,9 +109,7 @@ def _choose_on(grid: tuple[float, ...], plan: Plan, runs: Sequence[Run]) -> Rate
     errors_of = _errors(grid, plan, runs)
     if plan.search is None or _missing(errors_of):
         return None
-    images = max(
-        (run.result.errors["val"][VIEW].images for run in runs if run.result.is_search and run.finished), default=0
-    )
+    images = max((rates.images for run in runs if run.result.is_search and (rates := _held_out(run.result))), default=0)
     arms: dict[str, ArmRates] = {}
     for arm, cells in errors_of.items():
         near = arms[BASELINE].chosen if arms else plan.search.grid[len(plan.search.grid) // 2]
@@ -130,9 +139,16 @@ def _errors(grid: Sequence[float], plan: Plan, runs: Sequence[Run]) -> dict[str,
     for run in runs:
         result = run.result
         key = (result.ablation, result.lr, result.seed)
-        if result.is_search and result.status == "finished":
-            found[key] = 100 * float(getattr(result.errors["val"][VIEW], plan.measure))
-        elif result.is_search and result.diverged:
+        if not result.is_search:
+            continue
+        if (rate := getattr(_held_out(result), plan.measure, None)) is not None:
+            found[key] = 100 * rate
+        elif result.diverged:
             found.setdefault(key, math.inf)
     cells = [(rate, seed) for rate in grid for seed in plan.search.seeds] if plan.search else []
     return {name: {cell: found.get((name, *cell)) for cell in cells} for name in map(result_name, plan.arms)}
+
+
+def _held_out(result: Result) -> ErrorRates | None:
+    """Return the errors by which a search judges a run; None if it has not finished, or was evaluated otherwise."""
+    return result.errors.get("val", {}).get(VIEW)

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from alexnet.data.batches.loading import (
-    EvalBatches,
     Loader,
     Reader,
     batch_parts,
@@ -60,7 +59,7 @@ def evaluate_pack(
         for number, split in enumerate(splits):
             images = pack.splits[split]
             parts, threads = batch_parts(len(images), batch_size), loader_threads(None, device)
-            loader = Loader(EvalBatches(Reader(images, device)), parts=parts, threads=threads)
+            loader = Loader(Reader(images, device).evaluation, parts=parts, threads=threads)
             for batch, (pixels, labels) in enumerate(loader):
                 views = probabilities(trained.net, trained.augmenter, pixels.to(device, non_blocking=True))
                 for view, scores in views.items():
