@@ -33,7 +33,7 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from alexnet.config.values import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import CropGeometry
 from alexnet.data.batches.augment_numba import NumbaAugmenter
-from alexnet.data.batches.loading import AugmentedBatches, Loader, RawBatches, Reader, batch_parts
+from alexnet.data.batches.loading import AugmentedBatches, Loader, Reader, batch_parts
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import draw_epoch
 from alexnet.data.jpeg import JpegQuality, decode_into, encode
@@ -146,7 +146,7 @@ def _loader(pack: Pack, kind: str, threads: int | None) -> Any:
     geometry = CropGeometry(image_size=SIZE, crop_size=CROP)
     augment = NumbaAugmenter(pack.statistics, geometry, crops=crops, color=color, color_on=True)
     ready = AugmentedBatches(split, plan, augment, parts=batch_parts(len(split), BATCH), threads=threads or 1)
-    make: Any = ready if kind == "float32" else RawBatches(Reader(split, torch.device("cpu")), plan)
+    make: Any = ready if kind == "float32" else Reader(split, torch.device("cpu")).training(plan)
     if threads is not None:
         return Loader(make, parts=batch_parts(len(split), BATCH), threads=threads)
     parts = [slice(first, min(first + BATCH, len(split))) for first in range(0, len(split), BATCH)]
@@ -364,7 +364,7 @@ def _by_decoder(pack: Pack, rounds: int, device: torch.device) -> None:
     seconds = interleaved(
         {
             f"{name}, {threads} thread{'s' * (threads > 1)}": timed(
-                partial(_run_through, Loader(RawBatches(Reader(split, device, by), plan), parts=parts, threads=threads))
+                partial(_run_through, Loader(Reader(split, device, by).training(plan), parts=parts, threads=threads))
             )
             for name, by, threads in cases
         },

@@ -11,7 +11,7 @@ import torch
 from alexnet.config.schema import Config
 from alexnet.data.batches import loading
 from alexnet.data.batches.augment import AugmentedBatch, Augmenter, RawBatch
-from alexnet.data.batches.loading import EvalBatches, Loader, RawBatches, Reader, Resident, batch_parts
+from alexnet.data.batches.loading import Loader, Reader, Resident, batch_parts
 from alexnet.data.batches.plan import draw_epoch
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.writer import PackWriter
@@ -59,7 +59,7 @@ def training_batches(pack: Pack, config: Config, epoch: int) -> list[AugmentedBa
 def epoch_of(pack: Pack, config: Config, epoch: int) -> list[RawBatch]:
     """What a network elsewhere gets, whose device augments the images."""
     reader = Reader(pack.splits["train"], torch.device("cpu"))
-    make = RawBatches(reader, PackDataModule(pack, config).epoch_plan(epoch))
+    make = reader.training(PackDataModule(pack, config).epoch_plan(epoch))
     return list(Loader(make, parts=batch_parts(23, config.optimizer.batch_size), threads=3))
 
 
@@ -143,7 +143,7 @@ def test_images_that_fit_into_a_gpu_stay_there_and_make_the_same_batches(
         for mine, other in zip(make(part), expected, strict=True):
             assert mine.dtype == other.dtype and torch.equal(mine, other)
     for part in parts:
-        for mine, other in zip(resident.evaluation(part), EvalBatches(Reader(split, cpu))(part), strict=True):
+        for mine, other in zip(resident.evaluation(part), Reader(split, cpu).evaluation(part), strict=True):
             assert torch.equal(mine, other)
 
 

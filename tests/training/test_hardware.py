@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from alexnet.config.values import HardwareConfig
-from alexnet.data.batches.loading import RawBatches, Reader
+from alexnet.data.batches.augment import RawBatch
+from alexnet.data.batches.loading import Reader
 from alexnet.data.batches.plan import EpochPlan
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
@@ -57,7 +58,7 @@ def test_bfloat16_run_trains_like_float32_and_its_final_errors_are_in_float32(
 def test_a_bfloat16_run_goes_on_bit_for_bit(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = tiny("hardware.precision=bf16-mixed")
     execute(job, tmp_path / "undisturbed")
-    stop_in("loss", 1, monkeypatch)
+    stop_in("training_step", 1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         execute(job, tmp_path / "stopped")
     execute(job, tmp_path / "stopped")
@@ -86,7 +87,7 @@ def test_a_truly_compiled_run_stopped_and_continued_is_the_same_run(
     tiny: MakeJob, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = tiny("hardware.compile=true")
-    stop_in("loss", 1, monkeypatch)
+    stop_in("training_step", 1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         execute(job, tmp_path)
     execute(job, tmp_path)
@@ -165,7 +166,7 @@ def test_a_resumed_run_computes_with_the_threads_it_began_with(
     monkeypatch.setattr(hardware, "available_cpus", lambda: 2)
     before = torch.get_num_threads()
     try:
-        stop_in("loss", 1, monkeypatch)
+        stop_in("training_step", 1, monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             execute(tiny(), tmp_path)
         monkeypatch.setattr(hardware, "available_cpus", lambda: 1)  # a smaller quota than before
@@ -315,8 +316,8 @@ def test_on_a_cpu_the_device_s_decoder_changes_no_number(
 ) -> None:
     """Whole runs, trained from batches as a GPU gets them: both decoders are libjpeg-turbo here."""
 
-    def batches(data: PackDataModule, plan: EpochPlan, *_: object) -> RawBatches:
-        return RawBatches(Reader(data.pack.splits["train"], torch.device("cpu"), data._decoder), plan)
+    def batches(data: PackDataModule, plan: EpochPlan, *_: object) -> Callable[[slice], RawBatch]:
+        return Reader(data.pack.splits["train"], torch.device("cpu"), data._decoder).training(plan)
 
     monkeypatch.setattr(running, "check_decoder", lambda _: None)  # which refuses it on a CPU
     monkeypatch.setattr(PackDataModule, "_augmented", batches)
@@ -332,7 +333,7 @@ def test_a_gpu_that_decodes_trains_like_one_that_does_not(tiny: MakeJob, tmp_pat
         switches = ("data.encoding=jpeg", "hardware.accelerator=gpu", f"data.decoder={decoder}")
         result, _ = execute(tiny(*switches), tmp_path / decoder)
         assert result.status == "finished"
-    assert losses(tmp_path / "device") == pytest.approx(losses(tmp_path / "host"), rel=0.05)
+    assert losses(tmp_path / "nvjpeg") == pytest.approx(losses(tmp_path / "cpu"), rel=0.05)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -1,6 +1,6 @@
 """What a table says of each ablation by one measure: delta, interval, p, verdicts, flags, and the seeds needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -130,7 +130,10 @@ def assess(
     estimates = {name: family.delta(place) for name, place in places.items() if place}
     pairs = {name: _pairs(arms[name], arms[BASELINE], measure) for name in estimates}
     p = {name: float(one.p) if one else pairs[name][0].p for name, one in estimates.items()}
-    interactions = _interactions(family, places)
+    claims = {name: arms[name][0].run.result.claims.get(name) for name in estimates}
+    flags_of = {name: _flags(arms, name, measure, family, places[name], claims[name]) for name in estimates}
+    limited = {name for name, flags in flags_of.items() if any(flag.no_equivalence for flag in flags)}
+    interactions = _interactions(family, places, limited)
     tested = {name: settled.get(name, one) for name, one in p.items()}
     tested |= {f"{name} beyond its parts": float(one.p) for name, one in interactions.items()}
     holm_p = dict(zip(tested, map(float, holm([*tested.values()])), strict=True))
@@ -139,9 +142,9 @@ def assess(
     for name, estimate in estimates.items():
         place, pair = places[name], pairs[name][0]
         interval = estimate.interval(1 - level) if estimate else pair.interval
-        claim = arms[name][0].run.result.claims.get(name)
+        claim = claims[name]
         flags = [
-            *_flags(arms, name, measure, family, place, claim),
+            *flags_of[name],
             *_outlier_flags(arms, name, family, place, left),
             *discordance_flags([(one.only_run_wrong, one.only_baseline_wrong) for one in pairs[name]]),
             *table_flags,
@@ -202,12 +205,17 @@ def _pairs(runs: Sequence[Evaluated], baselines: Sequence[Evaluated], measure: s
     return [one.deltas[measure] if one.baseline else paired_delta(first, one.correct[measure]) for one in runs]
 
 
-def _interactions(family: Family, places: Mapping[str, int]) -> dict[str, Estimate]:
-    """Return what each combination of two ablations of the table has beyond the sum of their deltas."""
+def _interactions(family: Family, places: Mapping[str, int], limited: Set[str]) -> dict[str, Estimate]:
+    """Return what each combination of two ablations of the table has beyond the sum of their deltas.
+
+    There is none where an arm is `limited`: near 0 % or chance effects that add up on another scale look like one.
+    """
     found = {}
     for name, place in places.items():
-        parts = [places[part] for part in name.split("+") if part in places]
-        if len(parts) == 2 and (estimate := family.interaction(parts[0], parts[1], place)) is not None:
+        parts = name.split("+")
+        if len(parts) != 2 or not places.keys() >= {*parts} or not limited.isdisjoint([name, *parts]):
+            continue
+        if (estimate := family.interaction(places[parts[0]], places[parts[1]], place)) is not None:
             found[name] = estimate
     return found
 
@@ -229,7 +237,7 @@ def _flags(arms: Arms, name: str, measure: str, family: Family, place: int, clai
     allowed = [region(claim, source, measure) for source in SOURCES] if claim else []
     wrong = [int((~one.correct[measure]).sum()) for one in (*runs, *baselines)]
     flags = [
-        *seed_flags(len(runs), len(baselines)),
+        *seed_flags(len(runs), len(baselines), has_spread=family.spread is not None),
         *learning_flags(
             _learned(runs, measure, chance),
             _learned(baselines, measure, chance),

@@ -96,6 +96,8 @@ class Estimate:
     of_images: Floats
     """The part that stays however many seeds there are: the test set is finite."""
     dof: Floats
+    largest: float = 100.0
+    """In points, up or down, that it can be."""
 
     @property
     def standard_error(self) -> Floats:
@@ -107,9 +109,9 @@ class Estimate:
         return np.asarray(stats.t.ppf((1 + confidence) / 2, self.dof) * self.standard_error)
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
-        """Return the interval, within what a difference of errors can be."""
-        half = float(self.half_width(confidence))
-        return Interval(max(float(self.value) - half, -100.0), min(float(self.value) + half, 100.0))
+        """Return the interval, within what the value can be."""
+        value, half = float(self.value), float(self.half_width(confidence))
+        return Interval(max(value - half, -self.largest), min(value + half, self.largest))
 
     @property
     def p(self) -> Floats:
@@ -143,6 +145,7 @@ def contrast(
         of_seeds=np.asarray(parts.sum(-1)),
         of_images=np.asarray(of_images),
         dof=satterthwaite(parts, spread.dof[..., used], dof_limit(spread, used.tolist()), of_images),
+        largest=100 * float(max(weights.clip(min=0).sum(), -weights.clip(max=0).sum())),
     )
 
 

@@ -152,13 +152,17 @@ def evaluate(runs: Iterable[Run], split: str, view: str) -> tuple[list[Evaluated
             evaluated.append(_read(run, split, view))
         except UserError as error:
             notes.append(Note(f"{run}: left out, {error}."))
-    ranked = sorted(evaluated, key=lambda one: (not one.run.is_baseline, one.run.result.seed))
-    kept = [one for one in evaluated if np.array_equal(one.labels, ranked[0].labels)]
-    notes += [
-        Note(f"{one.run}: left out, its labels differ from those of {ranked[0].run}: not the same test images.")
-        for one in evaluated
-        if one not in kept
-    ]
+    kept: list[Evaluated] = []
+    first = min(evaluated, key=lambda one: (not one.run.is_baseline, one.run.result.seed), default=None)
+    for one in evaluated:
+        if first and not np.array_equal(one.labels, first.labels):
+            notes.append(
+                Note(f"{one.run}: left out, its labels differ from those of {first.run}: not the same test images.")
+            )
+        elif first and one.correct.keys() != first.correct.keys():
+            notes.append(Note(f"{one.run}: left out, only one of it and {first.run} has top-5 errors."))
+        else:
+            kept.append(one)
     return kept, notes
 
 
@@ -177,7 +181,7 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
         run=run,
         labels=predictions.labels,
         correct=_correct(predictions),
-        most_guessed=float(np.bincount(predictions.top5_classes[:, 0]).max() / counted.images),
+        most_guessed=float(np.unique(predictions.top5_classes[:, 0], return_counts=True)[1].max() / counted.images),
         gain=_ten_crop_gain(run, split, predictions) if view == "ten_crop" else None,
     )
 

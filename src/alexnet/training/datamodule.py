@@ -14,10 +14,8 @@ from alexnet.data.batches.augment import AugmentedBatch, CropGeometry, RawBatch
 from alexnet.data.batches.augment_numba import NumbaAugmenter
 from alexnet.data.batches.loading import (
     AugmentedBatches,
-    EvalBatches,
     Loader,
     Made,
-    RawBatches,
     Reader,
     Resident,
     batch_parts,
@@ -67,19 +65,14 @@ class PackDataModule(L.LightningDataModule):
     def train_dataloader(self) -> Loader[RawBatch | AugmentedBatch]:
         """Return the batches of the trainer's current epoch; without a trainer, of the first."""
         self.watch.start()
-        split = self.pack.splits["train"]
-        epoch, device = 0 if self.trainer is None else self.trainer.current_epoch, self._device
+        epoch = 0 if self.trainer is None else self.trainer.current_epoch
         plan = self.epoch_plan(epoch)
         turns = self.config.hardware.accumulate_grad_batches
         parts = batch_parts(self.images("train", "train"), self.config.optimizer.batch_size, self.replica, turns=turns)
-        make: Callable[[slice], RawBatch | AugmentedBatch]
-        if device.type == "cpu":
-            make = self._augmented(plan, epoch, parts)
-        elif (resident := self._resident("train")) is not None:
-            return self._loader("training", resident.training(plan), parts, threads=1)
-        else:
-            make = RawBatches(Reader(split, device, self._decoder), plan)
-        return self._loader("training", make, parts)
+        if self._device.type == "cpu":
+            return self._loader("training", self._augmented(plan, epoch, parts), parts)
+        source = self._source("train")
+        return self._loader("training", source.training(plan), parts, resident=isinstance(source, Resident))
 
     def _augmented(self, plan: EpochPlan, epoch: int, parts: list[slice]) -> AugmentedBatches:
         augment = NumbaAugmenter(
@@ -101,11 +94,8 @@ class PackDataModule(L.LightningDataModule):
         return [self._plain(name, batch_size, "test") for name in self.evaluated]
 
     def _plain(self, name: str, batch_size: int, stage: str) -> Loader[tuple[Tensor, Tensor]]:
-        split = self.pack.splits[name]
-        parts = batch_parts(self.images(name, stage), batch_size, self.replica)
-        if (resident := self._resident(name)) is not None:
-            return self._loader(name, resident.evaluation, parts, threads=1)
-        return self._loader(name, EvalBatches(Reader(split, self._device, self._decoder)), parts)
+        parts, source = batch_parts(self.images(name, stage), batch_size, self.replica), self._source(name)
+        return self._loader(name, source.evaluation, parts, resident=isinstance(source, Resident))
 
     def images(self, split: str, stage: str) -> int:
         """Return how many images of a split the stage `train`, `val` or `test` uses.
@@ -116,21 +106,21 @@ class PackDataModule(L.LightningDataModule):
         limit = getattr(self.config.trainer, f"limit_{stage}_batches")
         return limited_images(len(self.pack.splits.get(split, ())), limit, batch_size=self.config.optimizer.batch_size)
 
-    def _resident(self, name: str) -> Resident | None:
-        """Return a split in the GPU's memory, if it is small enough to stay there."""
+    def _source(self, name: str) -> Reader | Resident:
+        """Return what makes the batches of a split: the GPU's memory, if the split is small enough to stay there."""
+        split = self.pack.splits[name]
         if name not in self._residents:
-            self._residents[name] = Resident.if_fitting(self.pack.splits[name], self._device)
-        return self._residents[name]
+            self._residents[name] = Resident.if_fitting(split, self._device)
+        return self._residents[name] or Reader(split, self._device, self._decoder)
 
     def _loader(
-        self, use: str, make: Callable[[slice], Made], parts: list[slice], *, threads: int | None = None
+        self, use: str, make: Callable[[slice], Made], parts: list[slice], *, resident: bool = False
     ) -> Loader[Made]:
         """Make a loader, which ends the one before it for the same use."""
         if use in self._loaders:
             self._loaders[use].close()
-        if threads is None:
-            wanted, nvjpeg = self.config.hardware.loader_threads, self._decoder is not None
-            threads = loader_threads(wanted, self._device, processes=self.processes, nvjpeg=nvjpeg)
+        wanted, nvjpeg = self.config.hardware.loader_threads, not resident and self._decoder is not None
+        threads = 1 if resident else loader_threads(wanted, self._device, processes=self.processes, nvjpeg=nvjpeg)
         loader = Loader(make, parts=parts, threads=threads, stop=self.watch.raise_if_damaged)
         self._loaders[use] = loader
         return loader

@@ -14,7 +14,7 @@ import torchvision.io
 from PIL import Image
 
 from alexnet.config.schema import Config
-from alexnet.data.batches.loading import Loader, RawBatches, Reader, batch_parts
+from alexnet.data.batches.loading import Loader, Reader, batch_parts
 from alexnet.data.batches.nvjpeg import NvjpegDecoder
 from alexnet.data.batches.plan import EpochPlan, draw_epoch
 from alexnet.data.jpeg import JpegQuality, encode
@@ -101,9 +101,9 @@ def test_repeated_colours_are_far_from_rounding_unless_there_are_as_many_as_pixe
 def test_training_batches_come_in_order_with_the_host_s_draws(pack: Pack, device: torch.device) -> None:
     split, plan = pack.splits["train"], planned()
     parts, decoder = batch_parts(COUNTS["train"], 5), NvjpegDecoder(device)
-    batches = list(Loader(RawBatches(Reader(split, device, decoder), plan), parts=parts, threads=3))
+    batches = list(Loader(Reader(split, device, decoder).training(plan), parts=parts, threads=3))
     assert [len(batch.labels) for batch in batches] == [5, 5, 5, 5, 3]
-    for one, other in zip(batches, Loader(RawBatches(Reader(split, device), plan), parts=parts), strict=True):
+    for one, other in zip(batches, Loader(Reader(split, device).training(plan), parts=parts), strict=True):
         assert one.images.device == device
         assert (one.images.cpu().float() - other.images.float()).abs().mean() < 15  # two of them differ by about 70
         for mine, hosts in zip(one[1:], other[1:], strict=True):
@@ -229,7 +229,7 @@ def test_no_batch_is_written_over_while_the_network_still_reads_it(pack: Pack) -
     decoder, parts = NvjpegDecoder(device), batch_parts(COUNTS["train"], 5) * 40
     expected = [int(decoder.gather(split, plan.order[part]).long().sum()) for part in parts[:5]] * 40
     slow, sums = torch.randn(2048, 2048, device=device), []
-    for batch in Loader(RawBatches(Reader(split, device, decoder), plan), parts=parts, threads=3):
+    for batch in Loader(Reader(split, device, decoder).training(plan), parts=parts, threads=3):
         slow = (slow @ slow).tanh()
         sums.append(batch.images.long().sum())
     assert torch.stack(sums).tolist() == expected

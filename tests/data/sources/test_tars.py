@@ -1,4 +1,5 @@
 import errno
+import gzip
 import io
 import random
 import tarfile
@@ -10,10 +11,10 @@ import pytest
 
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources import tars
-from alexnet.data.sources.catalog import SUPERSEDED
+from alexnet.data.sources.catalog import SUPERSEDED, File
 from alexnet.data.sources.file_tree import FileTree, contents
 from alexnet.data.sources.layouts import open_source
-from alexnet.data.sources.tars import LINKS, SPECIAL, FileRange, Member, stored_files, streamed_files
+from alexnet.data.sources.tars import LINKS, SPECIAL, FileRange, members
 from alexnet.errors import UserError
 from tests.data.replicas import TRAIN_PER_CLASS, WNIDS, class_tars, tar_of, train_images, unpack
 from tests.data.samples import images, splits
@@ -42,8 +43,8 @@ def test_files_are_those_that_tarfile_finds(tmp_path: Path, form: str) -> None:
             archive.addfile(member)
     with tarfile.open(tmp_path / "x.tar") as archive:
         expected = [(member.offset_data, member.size) for member in archive if member.isfile()]
-    listed = list(stored_files(tmp_path / "x.tar"))
-    assert [(file.offset, file.size) for file in listed if not file.unused and file.name != "folder/"] == expected
+    listed = [member for member, _ in members(tmp_path / "x.tar")]
+    assert [(file.place, file.size) for file in listed if not file.unused and file.name != "folder/"] == expected
     others = {file.name: file.unused for file in listed[len(expected) :]}
     assert others == {"folder/": None, "link": LINKS, "pipe": SPECIAL}
     names = ["plain", "with space", "nested/folder/file", "dot/slashes", *ODD_NAMES[4:]]
@@ -162,7 +163,7 @@ def test_a_cut_class_tar_is_named(tmp_path: Path, share: float, outer: bool) -> 
 
 def test_a_damaged_header_is_refused_wherever_it_is(tmp_path: Path) -> None:
     sound = tar_of(class_tars()[:2])
-    headers = [file.offset - 512 for file in _listed(tmp_path, sound)]
+    headers = [file.place - 512 for file in _listed(tmp_path, sound)]
     for header in headers:
         for place in (0, 124, 150, 156):
             damaged = bytearray(sound)
@@ -172,9 +173,21 @@ def test_a_damaged_header_is_refused_wherever_it_is(tmp_path: Path) -> None:
                 everything(tmp_path / "x.tar")
 
 
-def _listed(folder: Path, data: bytes) -> list[Member]:
+def _listed(folder: Path, data: bytes) -> list[File]:
     (folder / "sound.tar").write_bytes(data)
-    return list(stored_files(folder / "sound.tar"))
+    return [member for member, _ in members(folder / "sound.tar")]
+
+
+@pytest.mark.parametrize("kind", ["x.tar", "x.tar.gz"])
+@pytest.mark.parametrize("size", [-512, -1, -2000])
+def test_a_header_that_leads_back_is_refused(tmp_path: Path, kind: str, size: int) -> None:
+    header = bytearray(tarfile.TarInfo("image.jpg").tobuf())
+    header[124:136] = tarfile.itn(size, 12, tarfile.GNU_FORMAT)  # type: ignore[attr-defined]
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * ord(" ") + sum(header[156:]))
+    data = bytes(header) + bytes(4096)
+    (tmp_path / kind).write_bytes(gzip.compress(data) if kind.endswith("gz") else data)
+    with pytest.raises(UserError, match=rf"{kind}.* damaged"):
+        splits(tmp_path / kind)
 
 
 def test_an_inner_tar_may_lack_the_zeros_at_its_end(tmp_path: Path) -> None:
@@ -195,7 +208,7 @@ def test_the_last_of_a_name_counts_across_kinds(tmp_path: Path) -> None:
 
 def test_a_stream_is_listed_without_a_memory_of_headers(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(tar_of([(str(number), b"") for number in range(50)], "w:gz"))
-    readers = [reader for _, reader in streamed_files(tmp_path / "x.tar.gz")]
+    readers = [reader for _, reader in members(tmp_path / "x.tar.gz")]
     (archive,) = {reader.args[0] for reader in readers}  # type: ignore[attr-defined]
     assert len(readers) == 50 and len(archive.members) <= 1
 

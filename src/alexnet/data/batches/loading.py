@@ -161,16 +161,28 @@ class AugmentedBatches:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads images and labels of a split for a device: into the CPU's memory, pinned if `device` is an NVIDIA GPU."""
+    """Makes batches for a network elsewhere: in the CPU's memory, pinned if `device` is an NVIDIA GPU."""
 
     split: Split
     device: torch.device
     decoder: NvjpegDecoder | None = None
     """A GPU's, for JPEG packs; its images are on the GPU already."""
 
-    def read(self, indices: Indices) -> tuple[Tensor, Tensor]:
-        """Return images uint8 [n, S, S, 3] and labels int64 [n]."""
-        labels = self.pinned(self.split.labels[indices])
+    def evaluation(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Return images uint8 [n, S, S, 3] and labels int64 [n], in the order of the split."""
+        return self._read(np.arange(part.start, part.stop))
+
+    def training(self, plan: EpochPlan) -> Callable[[slice], RawBatch]:
+        """Return what makes the batches of an epoch, to be augmented on the device."""
+
+        def make(part: slice) -> RawBatch:
+            drawn = (plan.crop_offsets[part], plan.flips[part], plan.colors[part])
+            return RawBatch(*self._read(plan.order[part]), *map(self._pinned, drawn))
+
+        return make
+
+    def _read(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        labels = self._pinned(self.split.labels[indices])
         if self.decoder is not None:
             return self.decoder.gather(self.split, indices), labels
         shape = (len(indices), self.split.image_size, self.split.image_size, 3)
@@ -178,31 +190,9 @@ class Reader:
         self.split.gather(indices, images.numpy())
         return images, labels
 
-    def pinned(self, values: NDArray[Any]) -> Tensor:
+    def _pinned(self, values: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(values)
         return tensor.pin_memory() if pins_memory(self.device) else tensor
-
-
-@dataclass(frozen=True)
-class RawBatches:
-    """Makes batches for a network elsewhere, which augments them there."""
-
-    reader: Reader
-    plan: EpochPlan
-
-    def __call__(self, part: slice) -> RawBatch:
-        of_plan = (self.plan.crop_offsets[part], self.plan.flips[part], self.plan.colors[part])
-        return RawBatch(*self.reader.read(self.plan.order[part]), *map(self.reader.pinned, of_plan))
-
-
-@dataclass(frozen=True)
-class EvalBatches:
-    """Makes batches for evaluation, in order: images uint8 [N, S, S, 3] and labels int64 [N]."""
-
-    reader: Reader
-
-    def __call__(self, part: slice) -> tuple[Tensor, Tensor]:
-        return self.reader.read(np.arange(part.start, part.stop))
 
 
 class Resident:
@@ -214,8 +204,8 @@ class Resident:
         shape = (len(split), split.image_size, split.image_size, 3)
         self.images = torch.empty(shape, dtype=torch.uint8, device=device)
         for first in range(0, len(split), RESIDENT_STEP):
-            places = np.arange(first, min(first + RESIDENT_STEP, len(split)))
-            self.images[first : first + RESIDENT_STEP] = reader.read(places)[0]
+            part = slice(first, min(first + RESIDENT_STEP, len(split)))
+            self.images[part] = reader.evaluation(part)[0]
 
     @classmethod
     def if_fitting(cls, split: Split, device: torch.device) -> "Resident | None":
@@ -225,11 +215,11 @@ class Resident:
         return cls(split, device) if fits else None
 
     def evaluation(self, part: slice) -> tuple[Tensor, Tensor]:
-        """Return a batch as `EvalBatches` does."""
+        """Return a batch as `Reader` does."""
         return self.images[part], self.labels[part]
 
     def training(self, plan: EpochPlan) -> Callable[[slice], RawBatch]:
-        """Bring an epoch's plan to the device; return what makes its batches, as `RawBatches` does."""
+        """Bring an epoch's plan to the device; return what makes its batches, as `Reader` does."""
         of_plan = (plan.order, plan.crop_offsets, plan.flips, plan.colors)
         order, *drawn = (torch.from_numpy(values).to(self.images.device) for values in of_plan)
 

@@ -1,5 +1,6 @@
 """Images of a pack that have the same pixels: copies of one file, and files that decode and scale to the same."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -46,36 +47,32 @@ class Duplicates:
 
 
 def find_duplicates(digests: Mapping[str, Digests]) -> Duplicates:
-    """Find the images that are there more than once, in some 25 bytes of memory for each image."""
+    """Find the images that are there more than once, in some 25 bytes of memory for each other image."""
     splits = [split for split in _KEPT_FIRST if split in digests]
     values = np.concatenate([digests[split].values for split in splits])
-    order = np.argsort(values, kind="stable")  # so that the first of its pixels is the one to keep
-    values = values[order]
-    same = values[1:] == values[:-1]
-    repeats = np.concatenate([[False], same])  # an image that is there already
-    several = repeats | np.concatenate([same, [False]])  # or one that comes again
-    order, values, repeats = order[several], values[several], repeats[several]
-    firsts = np.maximum.accumulate(np.where(repeats, 0, np.arange(len(order))))
+    order = np.argsort(values)
+    same = np.flatnonzero(values[order[1:]] == values[order[:-1]])
+    several = np.zeros(len(values), np.bool_)
+    several[order[same]] = several[order[same + 1]] = True
 
-    begins = np.cumsum([0, *(len(digests[split].values) for split in splits)])
-    numbers = np.searchsorted(begins, order, side="right") - 1
-    slots, labels = np.empty_like(order), np.empty_like(order)
-    for number, split in enumerate(splits):
-        mine = numbers == number
-        slots[mine] = digests[split].slots[order[mine] - begins[number]]
-        labels[mine] = digests[split].labels[slots[mine]]
+    groups: dict[int, list[At]] = {}
+    pairs: list[tuple[At, At]] = []
+    ends = np.cumsum([len(digests[split].values) for split in splits])
+    for split, chosen in zip(splits, np.split(several, ends[:-1]), strict=True):
+        found = digests[split]
+        for slot, value in zip(found.slots[chosen].tolist(), found.values[chosen].tolist(), strict=True):
+            group = groups.setdefault(value, [])
+            group.append((split, slot))
+            if len(group) > 1:
+                pairs.append((group[-1], group[0]))
 
-    def at(images: npt.NDArray[np.int64]) -> list[At]:
-        return [(splits[n], slot) for n, slot in zip(numbers[images].tolist(), slots[images].tolist(), strict=True)]
-
-    again = np.flatnonzero(repeats)
-    again = again[np.argsort(order[again])]
-    counts = {
-        (splits[held], splits[other]): int(np.isin(values[numbers == held], values[numbers == other]).sum())
-        for held, other in combinations(range(len(splits)), 2)
-    }
+    across: Counter[tuple[str, str]] = Counter()
+    for group in groups.values():
+        images = Counter(split for split, _ in group)
+        across.update({pair: images[pair[0]] for pair in combinations(images, 2)})
+    labels = [{digests[split].labels[slot] for split, slot in group} for group in groups.values()]
     return Duplicates(
-        pairs=list(zip(at(again), at(firsts[again]), strict=True)),
-        across={pair: count for pair, count in counts.items() if count},
-        several_labels=len(np.unique(firsts[labels != labels[firsts]])),
+        pairs=pairs,
+        across={pair: across[pair] for pair in combinations(splits, 2) if across[pair]},
+        several_labels=sum(len(of_group) > 1 for of_group in labels),
     )

@@ -11,9 +11,6 @@ import numpy.typing as npt
 
 from alexnet.compiled import compiled
 
-_LINE = 3 * 2**15  # values whose products are summed in 32 bits: 2^15 pixels of 255^2 are less than 2^31
-_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # channels whose products are summed
-
 
 @dataclass(frozen=True, kw_only=True)
 class PixelStats:
@@ -40,13 +37,13 @@ class RunningPixelStats:
 
     def __init__(self, image_size: int) -> None:
         self.images, self._side = 0, image_size
-        self._sum = np.zeros(image_size * image_size * 3, np.int64)
-        self._products = np.zeros(6, np.int64)
+        self._sum = np.zeros((image_size**2, 3), np.int64)
+        self._products = np.zeros((3, 3), np.int64)
 
     def add(self, images: npt.NDArray[np.uint8]) -> None:
         """Add uint8 [n, S, S, 3]. Releases the GIL."""
         self.images += len(images)
-        _add_up(images.reshape(len(images), len(self._sum)), self._sum, self._products)
+        _add_up(images.reshape(len(images), *self._sum.shape), self._sum, self._products)
 
     def merge(self, other: "RunningPixelStats") -> None:
         """Add the sums of `other`."""
@@ -58,11 +55,10 @@ class RunningPixelStats:
         """Compute the statistics of all images so far, at least one."""
         assert self.images > 0
         # (n * sum(x y) - sum(x) * sum(y)) / n^2 in Python's unbounded integers: nothing cancels.
-        n = self.images * self._side**2
-        sums = [int(value) for value in self._sum.reshape(-1, 3).sum(axis=0)]
+        n, sums, products = self.images * self._side**2, self._sum.sum(axis=0).tolist(), self._products.tolist()
         covariance = np.empty((3, 3))
-        for (i, j), product in zip(_PAIRS, self._products.tolist(), strict=True):
-            covariance[i, j] = covariance[j, i] = (n * product - sums[i] * sums[j]) / n**2
+        for i, j in zip(*np.triu_indices(3), strict=True):
+            covariance[i, j] = covariance[j, i] = (n * products[i][j] - sums[i] * sums[j]) / n**2
         values, vectors = np.linalg.eigh(covariance)
         vectors = vectors[:, ::-1]
         largest = np.abs(vectors).argmax(axis=0)
@@ -76,31 +72,10 @@ class RunningPixelStats:
 
 @compiled()
 def _add_up(images: npt.NDArray[np.uint8], sums: npt.NDArray[np.int64], products: npt.NDArray[np.int64]) -> None:
-    """Add uint8 [n, P * 3] to the sums of every value [P * 3] and to those of products of two channels [6]."""
+    """Add uint8 [n, P, 3] to the sums of every value [P, 3] and to those of products of two channels [3, 3], i <= j."""
     for image in images:
-        for value in range(sums.shape[0]):
-            sums[value] += image[value]
-        for start in range(0, image.shape[0], _LINE):
-            _add_products(image[start : start + _LINE], products)
-
-
-@compiled()
-def _add_products(line: npt.NDArray[np.uint8], products: npt.NDArray[np.int64]) -> None:
-    """Add in 32 bits, which are enough for a line, with unsigned indices: both let the compiler vectorize."""
-    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
-    rr = rg = rb = gg = gb = bb = np.uint32(0)
-    for pixel in range(np.uint64(line.shape[0] // 3)):
-        place = three * np.uint64(pixel)
-        r, g, b = np.uint32(line[place]), np.uint32(line[place + one]), np.uint32(line[place + two])
-        rr += r * r
-        rg += r * g
-        rb += r * b
-        gg += g * g
-        gb += g * b
-        bb += b * b
-    products[0] += rr
-    products[1] += rg
-    products[2] += rb
-    products[3] += gg
-    products[4] += gb
-    products[5] += bb
+        for pixel in range(len(sums)):
+            for i in range(3):
+                sums[pixel, i] += image[pixel, i]
+                for j in range(i, 3):
+                    products[i, j] += np.int64(image[pixel, i]) * image[pixel, j]

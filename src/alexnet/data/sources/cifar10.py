@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.sources.catalog import IN_FOLDER, File
+from alexnet.data.sources.catalog import IN_FOLDER, File, number_classes
 from alexnet.data.sources.file_tree import FileTree, read_named
-from alexnet.data.sources.numbering import number_classes
 from alexnet.errors import UserError
 
 _SIDE = 32

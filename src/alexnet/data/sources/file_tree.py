@@ -116,8 +116,8 @@ class FileTree:
                     members = opened.infolist()
                     yield lambda file, most: _from_zip(opened, members[file.place], most)
             elif tars.is_compressed(path):
-                listed = enumerate(tars.streamed_files(path))
-                yield lambda file, most: next(read for place, (_, read) in listed if place == file.place)(most)
+                listed = tars.members(path)
+                yield lambda file, most: next(read for member, read in listed if member.place == file.place)(most)
             else:
                 yield lambda file, most: tars.FileRange(path, file.place, most)
 
@@ -151,16 +151,11 @@ class FileTree:
             self.archive_folders.add(prefix[:-1])
             yield File(prefix, 0, number, 0)
         with reading(path):
-            if is_zip(path):
-                members = _in_zip(path)
-            elif tars.is_compressed(path):
-                members = (member._replace(offset=at) for at, (member, _) in enumerate(tars.streamed_files(path)))
-            else:
-                members = tars.stored_files(path)
+            members = _in_zip(path) if is_zip(path) else (member for member, _ in tars.members(path))
             repeated = f"{prefix[:-1].rpartition('/')[2]}/"  # as by train.zip with train/ in it
             for member in members:
                 if inside := member.name.removeprefix(repeated):
-                    yield File(prefix + inside, member.size, number, member.offset, member.unused)
+                    yield member._replace(name=prefix + inside, archive=number)
 
     def _in_folder(
         self, prefix: str = "", above: tuple[tuple[int, int], ...] = (), unused: str | None = None
@@ -214,7 +209,7 @@ def is_zip(path: Path) -> bool:
     return path.is_file() and tars.first_bytes(path).startswith((b"PK\x03\x04", b"PK\x05\x06"))
 
 
-def _in_zip(path: Path) -> Iterator[tars.Member]:
+def _in_zip(path: Path) -> Iterator[File]:
     with zipfile.ZipFile(path) as archive:
         listed = archive.infolist()
     for place, entry in enumerate(listed):
@@ -222,7 +217,7 @@ def _in_zip(path: Path) -> Iterator[tars.Member]:
             raise RuntimeError(f"{entry.filename} is encrypted; unpack it with its password")
         kind = stat.S_IFMT(entry.external_attr >> 16)
         unused = tars.LINKS if kind == stat.S_IFLNK else tars.SPECIAL if kind not in _USUAL else None
-        yield tars.Member(tars.normal(entry.filename) + "/" * entry.is_dir(), entry.file_size, place, unused)
+        yield File(tars.normal(entry.filename) + "/" * entry.is_dir(), entry.file_size, IN_FOLDER, place, unused)
 
 
 def _from_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes | Unreadable:

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from itertools import chain, takewhile, tee
 
 from alexnet.data.sources import ilsvrc, names
-from alexnet.data.sources.catalog import LEFT_OUT
+from alexnet.data.sources.catalog import LEFT_OUT, Place
 from alexnet.data.sources.file_tree import FileTree, contents, read_named
-from alexnet.data.sources.numbering import Place
 from alexnet.data.sources.tables import SUFFIXES, Table, read_table
 from alexnet.errors import UserError
 

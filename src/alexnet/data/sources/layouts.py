@@ -23,11 +23,10 @@ from itertools import tee
 from pathlib import Path
 
 from alexnet.data.sources import cifar10, ilsvrc, names, parquet
-from alexnet.data.sources.catalog import Catalog, File, Unused
+from alexnet.data.sources.catalog import Catalog, File, Unused, number_classes
 from alexnet.data.sources.file_tree import TWICE, FileTree
 from alexnet.data.sources.folders import Folders
 from alexnet.data.sources.images import Blob
-from alexnet.data.sources.numbering import number_classes
 from alexnet.errors import UserError, printable
 
 

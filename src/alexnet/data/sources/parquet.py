@@ -11,9 +11,8 @@ from operator import attrgetter
 from typing import Any
 
 from alexnet.data.sources import names
-from alexnet.data.sources.catalog import IN_FOLDER, File
+from alexnet.data.sources.catalog import IN_FOLDER, File, Place, number_classes
 from alexnet.data.sources.file_tree import Entry, FileTree
-from alexnet.data.sources.numbering import Place, number_classes
 from alexnet.data.sources.tars import Unreadable
 from alexnet.errors import UserError, how_to_install
 

@@ -1,7 +1,6 @@
-"""The files of tar archives, listed quickly and in constant memory; a tar in a tar is a folder of its name.
+"""The files of tar archives, listed in constant memory; a tar in a tar is a folder of its name.
 
-A tar inside an uncompressed tar is a slice of one file, so its files are read in place, in any order. Headers of plain
-files are parsed here, four times faster than by `tarfile`, all others (long names, pax) by `tarfile`.
+A tar inside an uncompressed tar is a slice of one file, so its files are read in place, in any order.
 """
 
 import bz2
@@ -14,16 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from io import FileIO
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from zstandard import ZstdDecompressor
 
+from alexnet.data.sources.catalog import IN_FOLDER, File
 from alexnet.errors import UserError
 
-_BLOCK = tarfile.BLOCKSIZE
-_CHECKSUM = slice(148, 156)
 _OPENERS: dict[bytes, Callable[[Path], Any]] = {
     b"\x28\xb5\x2f\xfd": lambda path: ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True),
     b"\x1f\x8b": gzip.open,
@@ -43,17 +40,6 @@ _RATIO, _FREE_BYTES = 200, 2**30
 aside, is refused."""
 
 _T = TypeVar("_T")
-
-
-class Member(NamedTuple):
-    """A file of a tar; a folder's name ends with '/'."""
-
-    name: str
-    size: int
-    offset: int
-    """Of the contents; of no meaning in a compressed tar."""
-    unused: str | None = None
-    """What it is if it has no contents of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,105 +101,70 @@ def folder_of(tar: str) -> str:
 
 def is_compressed(path: Path) -> bool:
     """Whether a file is compressed, by its first bytes rather than its name."""
-    return first_bytes(path).startswith(tuple(_OPENERS))
+    return _opener(path) is not None
 
 
-def stored_files(path: Path) -> Iterator[Member]:
-    """List every member of an uncompressed tar and of the tars in it, in their order.
+def _opener(path: Path) -> Callable[[Path], Any] | None:
+    first = first_bytes(path)
+    return next((opener for magic, opener in _OPENERS.items() if first.startswith(magic)), None)
 
-    Folders that the tar names, and tars in it, are listed with a '/' at the end of their names.
+
+def members(path: Path) -> Iterator[tuple[File, Callable[[int], bytes]]]:
+    """List every member of a tar and of the tars in it, in their order, each with its reader.
+
+    Folders that the tar names, and tars in it, are listed with a '/' at the end of their names. A reader takes the
+    largest number of bytes, and works until the next member is listed. The place of a member is the offset of its
+    contents, or its number in a compressed tar.
 
     Raises:
-        tarfile.TarError: the tar is damaged or truncated.
+        tarfile.TarError, or what the decompressor raises: the tar is damaged or truncated.
     """
-    with FileIO(path) as file:
-        yield from _slice(file, 0, path.stat().st_size, "", nested=False)
-
-
-def _slice(file: FileIO, at: int, end: int, prefix: str, *, nested: bool) -> Iterator[Member]:
-    """List the tar in bytes [at, end); one in another tar may lack the zeros at its end, as for GNU tar."""
-    while not (nested and at == end):
-        file.seek(at)
-        header = file.read(_BLOCK)
-        if len(header) == _BLOCK and not any(header):
-            return
-        (name, size, offset, unused), after = _plain(header, at) or _special(file, at)
-        if max(offset + size, at + _BLOCK) > end:
-            raise tarfile.ReadError(f"unexpected end of data in {name or prefix}")
-        at = after
-        if is_tar(name) and not unused:
-            yield Member(folder_of(prefix + name), 0, offset)
-            with _inside(prefix + name):
-                yield from _slice(file, offset, offset + size, folder_of(prefix + name), nested=True)
-        else:
-            yield Member(prefix + name, size, offset, unused)
-
-
-def _plain(header: bytes, at: int) -> tuple[Member, int] | None:
-    """Parse the header of a plain file, and the offset of the next header; None for any other header."""
-    if len(header) < _BLOCK or header[156] not in b"0\0" or header[124] > 127:
-        return None
-    try:
-        size, checksum = (int(field.rstrip(b" \0"), 8) for field in (header[124:136], header[_CHECKSUM]))
-    except ValueError:
-        return None
-    name, above = (field.split(b"\0", 1)[0] for field in (header[:100], header[345:500]))
-    if checksum != sum(header) - sum(header[_CHECKSUM]) + 8 * ord(" ") or name.endswith(b"/"):
-        return None
-    full = (above + b"/" + name if above else name).decode(errors="surrogateescape")
-    return Member(normal(full), size, at + _BLOCK), at + _BLOCK + -(-size // _BLOCK) * _BLOCK
-
-
-def _special(file: FileIO, at: int) -> tuple[Member, int]:
-    """Parse any other header by `tarfile`."""
-    file.seek(at)
-    archive = tarfile.TarFile(fileobj=file, tarinfo=StrictHeader)
-    member = archive.firstmember  # type: ignore[attr-defined]
-    if member is None:
-        raise tarfile.ReadError("unexpected end of data")
-    if member.issparse():
-        raise tarfile.ReadError(f"{member.name} is a sparse file, which is not supported")
-    return _member(member), archive.offset
-
-
-def _member(member: tarfile.TarInfo, prefix: str = "") -> Member:
-    name = prefix + normal(member.name)
-    if member.isdir():
-        return Member(f"{name}/", 0, member.offset_data)
-    if member.isfile():
-        return Member(name, member.size, member.offset_data)
-    return Member(name, 0, member.offset_data, LINKS if member.issym() or member.islnk() else SPECIAL)
-
-
-def streamed_files(path: Path) -> Iterator[tuple[Member, Callable[[int], bytes]]]:
-    """List every member of a compressed tar and of the tars in it, in their order, each with its reader.
-
-    Folders as in `stored_files`. A reader takes the largest number of bytes, and works until the next member is listed.
-    Raises as `stored_files`, or what the decompressor raises.
-    """
-    first = first_bytes(path)
-    opener = next(opener for magic, opener in _OPENERS.items() if first.startswith(magic))
+    opener, size = _opener(path), path.stat().st_size
+    if opener is None:
+        with path.open("rb") as stream:
+            yield from _walk(stream, "r:", "", size)
+        return
     with opener(path) as stream:
-        yield from _stream(stream, "", _RATIO * path.stat().st_size + _FREE_BYTES)
+        for number, (member, read) in enumerate(_walk(stream, "r|", "", None)):
+            if member.place + member.size > _RATIO * size + _FREE_BYTES:
+                raise tarfile.ReadError(f"{member.name} would unpack to more than {_RATIO} times the archive's size")
+            yield member._replace(place=number), read
         while stream.read(2**20):  # to the end, where the checksum is
             pass
 
 
-def _stream(stream: Any, prefix: str, most: int) -> Iterator[tuple[Member, Callable[[int], bytes]]]:
-    with tarfile.open(fileobj=stream, mode="r|", tarinfo=StrictHeader) as archive:
+def _walk(
+    stream: Any, mode: Literal["r:", "r|"], prefix: str, end: int | None, start: int = 0
+) -> Iterator[tuple[File, Callable[[int], bytes]]]:
+    """List a tar that begins at byte `start` of the file and has `end` bytes; None: as many as come."""
+    with tarfile.open(fileobj=stream, mode=mode, tarinfo=StrictHeader) as archive:
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # which would grow with every header
-            if member.offset_data + member.size > most:
-                raise tarfile.ReadError(f"{member.name} would unpack to more than {_RATIO} times the archive's size")
-            name = prefix + normal(member.name)
-            if member.isfile() and is_tar(name):
-                yield Member(folder_of(name), 0, 0), lambda _: b""
+            listed = _listed(member, prefix, start)
+            if member.size < 0 or (end is not None and listed.place + listed.size > start + end):
+                raise tarfile.ReadError(f"unexpected end of data in {listed.name}")
+            if member.issparse() and mode == "r:":
+                raise tarfile.ReadError(f"{member.name} is a sparse file, which is not supported")
+            if not (member.isfile() and is_tar(listed.name)):
+                yield listed, partial(_contents, archive, member)
+            else:
+                yield listed._replace(name=folder_of(listed.name)), lambda _: b""
                 inner = archive.extractfile(member)
                 assert inner is not None  # a plain file
-                with _inside(name):
-                    yield from _stream(inner, folder_of(name), most)
-            else:
-                yield _member(member, prefix), partial(_contents, archive, member)
+                if member.size:
+                    with _inside(listed.name):
+                        yield from _walk(inner, mode, folder_of(listed.name), member.size, listed.place)
+            if prefix and archive.offset == end:
+                return  # one in another tar may lack the zeros at its end, as for GNU tar
+
+
+def _listed(member: tarfile.TarInfo, prefix: str, start: int) -> File:
+    name, place = prefix + normal(member.name), start + member.offset_data
+    if member.isdir():
+        return File(f"{name}/", 0, IN_FOLDER, place)
+    if member.isfile():
+        return File(name, member.size, IN_FOLDER, place)
+    return File(name, 0, IN_FOLDER, place, LINKS if member.issym() or member.islnk() else SPECIAL)
 
 
 def _contents(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
@@ -233,9 +184,11 @@ class StrictHeader(tarfile.TarInfo):
         try:
             member = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
-            if len(buf) == _BLOCK and not any(buf):
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
                 raise  # a block of zeros is the proper end
             raise tarfile.ReadError(f"unexpected end or damage ({error})") from None
+        if member.size < 0:  # which leads back: older versions of tarfile never end
+            raise tarfile.ReadError(f"{member.name} has {member.size:,} bytes")
         if member.type in _NAMES and member.size > _LONGEST_NAME:  # tarfile reads all of it
             raise tarfile.ReadError(f"a name of {member.size:,} bytes, and at most {_LONGEST_NAME:,} are read")
         return member
