@@ -31,21 +31,20 @@ class Overview:
         self._writer, self._same, self._dropped = writer, same, dropped
         self._files = _files(source, {at for pair in same.pairs for at in pair})
         self._copies = [len({self._files[at][1] for at in pair}) == 1 for pair in same.pairs]
-        self.unused = source.catalog.unused()
+        self._unused = source.catalog.unused()
         if dropped and same.pairs:
-            self.unused.append(Unused(_DROPPED, len(same.pairs), self._files[min(same.pairs)[0]][0]))
-        self.images = sum(int(writer.kept_per_class(split).sum()) for split in source.catalog.counts())
-        self.total = source.catalog.total()
+            self._unused.append(Unused(_DROPPED, len(same.pairs), self._files[min(same.pairs)[0]][0]))
+        self._total = source.catalog.total()
         self._kept = {split: writer.kept_per_class(split) for split in source.catalog.counts()}
         self._notes = source.notes
         self._held_out = {split: _names(source, writer, split) for split in self._kept if split != "train"}
 
     def lines(self) -> Iterator[str]:
         """What to say at the end."""
-        left = sum(count for _, count, _ in self.unused)
-        rejected = len(self._writer.rejected)
-        assert self.images + rejected + left == self.total
-        yield f"{self.images:,} images + {rejected:,} rejected + {left:,} not used = {self.total:,} files"
+        images, rejected = sum(int(kept.sum()) for kept in self._kept.values()), len(self._writer.rejected)
+        left = sum(count for _, count, _ in self._unused)
+        assert images + rejected + left == self._total
+        yield f"{images:,} images + {rejected:,} rejected + {left:,} not used = {self._total:,} files"
         where = f"see {DUPLICATES}"
         what = "the training copies are left out" if self._dropped else "--drop-duplicates leaves them out"
         for (held, other), count in self._same.across.items():
@@ -66,7 +65,7 @@ class Overview:
             f"{self._files[image][0]}\t{self._files[first][0]}\tsame {'bytes' if copy else 'pixels'}"
             for (image, first), copy in zip(self._same.pairs, self._copies, strict=True)
         )
-        unused = (f"{kind}\t{count}\t{printable(example)}" for kind, count, example in self.unused)
+        unused = (f"{kind}\t{count}\t{printable(example)}" for kind, count, example in self._unused)
         for file, lines in ((DUPLICATES, same), (UNUSED, unused), (SUMMARY, self._page())):
             text = "".join(f"{line}\n" for line in lines)
             if text:
@@ -92,7 +91,7 @@ class Overview:
             listed = ", ".join(map(_code, few[:_LISTED]))
             yield f"{len(few):,} classes have fewer than {FEW} training images: {listed}{more}.\n"
         yield from _table(
-            ("not used", "files", "such as"), ((kind, f"{count:,}", _code(name)) for kind, count, name in self.unused)
+            ("not used", "files", "such as"), ((kind, f"{count:,}", _code(name)) for kind, count, name in self._unused)
         )
         yield from _table(
             ("unusual", "images"), ((kind, f"{count:,}") for kind, count in writer.unusual_counts.items())
@@ -103,7 +102,7 @@ class Overview:
 
     def _sheet(self) -> bytes:
         """Draw some training images of each class, or of every n-th class, as PNG."""
-        writer = self._writer
+        writer, read = self._writer, self._writer.reader("train")
         labels, slots = writer.kept_slots("train")
         step = -(-len(writer.class_names) // _ROWS)
         shown = range(0, len(writer.class_names), step)
@@ -114,7 +113,7 @@ class Overview:
             draw.text((4, row * _SIDE + _SIDE // 3), name[:22], fill="black")
             first, last = np.searchsorted(labels, [label, label + 1])
             for column, slot in enumerate(slots[first:last][:_PER_CLASS].tolist()):
-                image = Image.fromarray(writer.read("train", slot)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+                image = Image.fromarray(read(slot)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
                 sheet.paste(image, (_TEXT + column * _SIDE, row * _SIDE))
         buffer = io.BytesIO()
         sheet.save(buffer, "PNG")
