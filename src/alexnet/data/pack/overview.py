@@ -1,15 +1,18 @@
-"""What a pack was made of, for people: sums, lists, a page of text and a sheet of images, kept with the pack."""
+"""What a pack was made of, for people: duplicates, sums, lists, a page of text and a sheet of images, kept with it."""
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from alexnet.data.pack.duplicates import At, Duplicates
+from alexnet.data.pack.shards import Digests
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.sources.catalog import Unused
 from alexnet.data.sources.images import file_bytes
@@ -22,6 +25,64 @@ FEW = 10
 _DROPPED = "duplicates of images that are kept"
 _ROWS, _PER_CLASS, _SIDE, _TEXT = 100, 8, 48, 140  # classes, images of each, pixels
 _LISTED = 20  # names that a page has room for
+
+
+_KEPT_FIRST = ("test", "val", "train")
+"""Of the same images in several splits, the held-out one is kept: training on it would flatter the error."""
+
+At = tuple[str, int]
+"""An image of a source: its split, and its number among all images of the split."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """What is there more than once."""
+
+    pairs: list[tuple[At, At]]
+    """Every image that is there already, and the first one of its pixels."""
+    across: dict[tuple[str, str], int]
+    """How many images of one split, the held-out one, are in another split too."""
+    several_labels: int
+    """How many different images are there under several classes."""
+
+    def superfluous(self) -> dict[str, npt.NDArray[np.int64]]:
+        """All but the first of each, as numbers by split."""
+        slots: dict[str, list[int]] = {}
+        for (split, slot), _ in self.pairs:
+            slots.setdefault(split, []).append(slot)
+        return {split: np.array(of_split, np.int64) for split, of_split in slots.items()}
+
+
+def find_duplicates(digests: Mapping[str, Digests]) -> Duplicates:
+    """Find the images that are there more than once, in some 25 bytes of memory for each other image."""
+    splits = [split for split in _KEPT_FIRST if split in digests]
+    values = np.concatenate([digests[split].values for split in splits])
+    order = np.argsort(values)
+    same = np.flatnonzero(values[order[1:]] == values[order[:-1]])
+    several = np.zeros(len(values), np.bool_)
+    several[order[same]] = several[order[same + 1]] = True
+
+    groups: dict[int, list[At]] = {}
+    pairs: list[tuple[At, At]] = []
+    ends = np.cumsum([len(digests[split].values) for split in splits])
+    for split, chosen in zip(splits, np.split(several, ends[:-1]), strict=True):
+        found = digests[split]
+        for slot, value in zip(found.slots[chosen].tolist(), found.values[chosen].tolist(), strict=True):
+            group = groups.setdefault(value, [])
+            group.append((split, slot))
+            if len(group) > 1:
+                pairs.append((group[-1], group[0]))
+
+    across: Counter[tuple[str, str]] = Counter()
+    for group in groups.values():
+        images = Counter(split for split, _ in group)
+        across.update({pair: images[pair[0]] for pair in combinations(images, 2)})
+    labels = [{digests[split].labels[slot] for split, slot in group} for group in groups.values()]
+    return Duplicates(
+        pairs=pairs,
+        across={pair: across[pair] for pair in combinations(splits, 2) if across[pair]},
+        several_labels=sum(len(of_group) > 1 for of_group in labels),
+    )
 
 
 class Overview:

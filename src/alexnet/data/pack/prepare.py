@@ -14,8 +14,7 @@ import numpy as np
 import alexnet
 from alexnet.config.values import ENCODINGS
 from alexnet.data.jpeg import JpegQuality
-from alexnet.data.pack.duplicates import find_duplicates
-from alexnet.data.pack.overview import Overview
+from alexnet.data.pack.overview import Overview, find_duplicates
 from alexnet.data.pack.pack import Pack, is_pack, open_pack
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.progress import print_status, progress

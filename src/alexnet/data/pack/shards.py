@@ -5,17 +5,27 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.pack.duplicates import Digests
 from alexnet.data.pack.splits import place_in_shards
 from alexnet.data.threads import ParallelMap
 
 PIECE = 64
 """Images read back at a time."""
+
+
+class Digests(NamedTuple):
+    """The images of a split."""
+
+    slots: npt.NDArray[np.int64]
+    """[n]: their numbers among all images of the split."""
+    labels: npt.NDArray[np.int64]
+    """Of all images of the split, by number."""
+    values: npt.NDArray[np.uint64]
+    """[n]: equal for equal pixels."""
 
 
 class Shards:

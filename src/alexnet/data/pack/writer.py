@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.data.jpeg import JpegQuality, decode_into, encode
-from alexnet.data.pack.duplicates import Digests
 from alexnet.data.pack.pack import (
     FOR_PEOPLE,
     FORMAT,
@@ -32,7 +31,7 @@ from alexnet.data.pack.pack import (
     open_pack,
     open_split,
 )
-from alexnet.data.pack.shards import PIECE, Shards
+from alexnet.data.pack.shards import PIECE, Digests, Shards
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
 from alexnet.data.threads import ParallelMap
 from alexnet.errors import UserError, first_line, printable
