@@ -16,8 +16,7 @@ from alexnet.errors import first_line
 from alexnet.evaluation.table import result_table, show_again
 from alexnet.files import exclusive, replace_file
 from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE, WANDB
-from alexnet.runs.identity import finished_run
-from alexnet.runs.result import Result, read_result
+from alexnet.runs.result import Result, finished_run, read_result
 from alexnet.terminal import busy, fitted
 from alexnet.training import tracking
 from alexnet.training.checkpoints import discard_unfinished, refuse_links
