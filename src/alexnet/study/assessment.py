@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from alexnet.config.schema import Claim
 from alexnet.runs.result import BASELINE, Result
-from alexnet.study.family import CONFIDENCE, Arm, Estimate, Family, Interval, holm
+from alexnet.study.family import CONFIDENCE, Arm, Estimate, Family, Interval, PairedDelta, holm, paired_delta
 from alexnet.study.flags import (
     Flag,
     chance_accuracy,
@@ -22,9 +22,16 @@ from alexnet.study.flags import (
     seed_flags,
 )
 from alexnet.study.pairing import Evaluated, environment
-from alexnet.study.power import Design, min_detectable_effect, seeds_needed, seeds_needed_range
-from alexnet.study.prediction import Prediction, predict, published_images, seeds_to_test
-from alexnet.study.statistics import PairedDelta, paired_delta
+from alexnet.study.power import (
+    Design,
+    Prediction,
+    min_detectable_effect,
+    predict,
+    published_images,
+    seeds_needed,
+    seeds_needed_range,
+    seeds_to_test,
+)
 from alexnet.study.verdict import Direction, Size, claimed_sign, direction, region, size
 
 SOURCES = ("paper", "log")
