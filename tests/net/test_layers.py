@@ -87,7 +87,7 @@ def test_a_local_layer_has_kernels_of_its_own_at_each_position(
     size: int, kernel: int, in_channels: int, channels: int
 ) -> None:
     padding = kernel // 2
-    layer = LocallyConnected2d(in_channels, channels, kernel=kernel, padding=padding, size=size).double()
+    layer = LocallyConnected2d(in_channels, channels, kernel=kernel, size=size).double()
     torch.nn.init.normal_(layer.weight)
     torch.nn.init.normal_(layer.bias)
     x = torch.randn(2, in_channels, size, size, dtype=torch.float64)
@@ -106,7 +106,7 @@ def test_a_local_layer_has_kernels_of_its_own_at_each_position(
 
 
 def test_the_gradient_of_a_local_layer_is_right() -> None:
-    layer = LocallyConnected2d(2, 3, kernel=3, padding=1, size=4).double()
+    layer = LocallyConnected2d(2, 3, kernel=3, size=4).double()
     torch.nn.init.normal_(layer.weight)
     torch.nn.init.normal_(layer.bias)
     x = torch.randn(2, 2, 4, 4, dtype=torch.float64, requires_grad=True)

@@ -54,16 +54,14 @@ class AlexNet(LayerStack):
 def modules(layers: tuple[Layer, ...], config: Config) -> OrderedDict[str, nn.Module]:
     """The layers of a plan by name, ready to be drawn or filled, with a flattening one below the first full layer."""
     modules: OrderedDict[str, nn.Module] = OrderedDict()
-    below = ""  # the parametric layer whose outputs come next
     for layer in layers:
-        if isinstance(layer, LinearSpec) and "flatten" not in modules:
-            modules["flatten"] = nn.Flatten()
-        below = layer.name if isinstance(layer, Parametric) else below
-        modules[layer.name] = _module(layer, config, below)
+        if isinstance(layer, LinearSpec):
+            modules.setdefault("flatten", nn.Flatten())
+        modules[layer.name] = _module(layer, config)
     return modules
 
 
-def _module(layer: Layer, config: Config, below: str) -> nn.Module:
+def _module(layer: Layer, config: Config) -> nn.Module:
     match layer:
         case ConvSpec():
             return CeilModeConv2d(
@@ -76,9 +74,7 @@ def _module(layer: Layer, config: Config, below: str) -> nn.Module:
                 groups=layer.groups,
             )
         case LocalSpec():
-            return LocallyConnected2d(
-                layer.in_channels, layer.channels, kernel=layer.kernel, padding=layer.padding, size=layer.size
-            )
+            return LocallyConnected2d(layer.in_channels, layer.channels, kernel=layer.kernel, size=layer.size)
         case ActivationSpec():
             return ACTIVATIONS[layer.function]()
         case LRNSpec():
@@ -95,9 +91,11 @@ def _module(layer: Layer, config: Config, below: str) -> nn.Module:
             pooling = nn.MaxPool2d if layer.kind == "max" else nn.AvgPool2d
             return pooling(layer.kernel, layer.stride, ceil_mode=True)
         case LinearSpec():
-            return GroupedLinear(layer.inputs, layer.channels, groups=layer.groups)
+            return GroupedLinear(layer.in_channels, layer.channels, groups=layer.groups)
         case DropoutSpec():
-            return NonInvertedDropout(layer.probability, seed=config.seed, layer=below)
+            return NonInvertedDropout(
+                layer.probability, seed=config.seed, layer=layer.layer, first_unit=layer.first_unit
+            )
 
 
 def _initialize(module: nn.Module, layer: Parametric, seed: int) -> None:

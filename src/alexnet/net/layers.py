@@ -110,23 +110,23 @@ class LocallyConnected2d(nn.Module):
     by row. Source: the local layers of the 2012 release (layer.cu), whose biases are not shared either.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, kernel: int, padding: int, size: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: int, size: int) -> None:
         """`size` is the side of the input and of the output maps, in pixels."""
         super().__init__()
-        assert 2 * padding == kernel - 1, "the maps keep their size"
-        self.kernel, self.padding, self.size = kernel, padding, size
+        assert kernel % 2 == 1, "the maps keep their size"
+        self.kernel, self.size = kernel, size
         self.weight = nn.Parameter(torch.empty(size**2, in_channels * kernel**2, out_channels))
         self.bias = nn.Parameter(torch.empty(size**2, 1, out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Float maps [N, in_channels, S, S] to [N, out_channels, S, S]."""
-        windows = F.unfold(x, self.kernel, padding=self.padding)  # [N, in_channels * kernel^2, positions]
+        windows = F.unfold(x, self.kernel, padding=self.kernel // 2)  # [N, in_channels * kernel^2, positions]
         outputs = torch.baddbmm(self.bias, windows.permute(2, 0, 1), self.weight)  # [positions, N, maps]
         return outputs.permute(1, 2, 0).reshape(len(x), -1, self.size, self.size)
 
     def extra_repr(self) -> str:
         _, fan_in, channels = self.weight.shape
-        return f"{fan_in // self.kernel**2}, {channels}, kernel={self.kernel}, padding={self.padding}, size={self.size}"
+        return f"{fan_in // self.kernel**2}, {channels}, kernel={self.kernel}, size={self.size}"
 
 
 class GroupedLinear(nn.Module):

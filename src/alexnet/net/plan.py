@@ -21,9 +21,9 @@ from alexnet.net.specs import (
     LinearSpec,
     LRNSpec,
     Parametric,
-    PoolSpec,
     WithinChannelLRNSpec,
     convolved_size,
+    pool_spec,
     pooled_size,
 )
 
@@ -81,8 +81,8 @@ def _alexnet(config: Config, num_classes: int) -> Iterator[Layer]:
 
 def _keep_gain(layer: Layer, paper: Layer) -> Layer:
     """Scale a layer's std so that it passes on as much signal as its original at the paper's fan-in."""
-    if isinstance(layer, ConvSpec | LinearSpec):
-        assert isinstance(paper, ConvSpec | LinearSpec)
+    if isinstance(layer, Parametric):
+        assert isinstance(paper, Parametric)
         return replace(layer, std=layer.std * sqrt(paper.fan_in / layer.fan_in))
     return layer
 
@@ -104,18 +104,9 @@ def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
         if not config.lrn.after_pooling:
             yield from _norms(config, number)
         for pooled in pools:
-            if config.pooling.size - size >= config.pooling.stride:  # no window would begin on the map
-                window = f"pooling.size={config.pooling.size} is larger than the {size} x {size} map of conv{number}"
-                raise UserError(f"{window} at scale.crop_size={config.scale.crop_size}: use smaller windows")
-            size = pooled_size(size, config.pooling.size, config.pooling.stride)
-            yield PoolSpec(
-                name=f"pool{pooled}",
-                kind="max",
-                kernel=config.pooling.size,
-                stride=config.pooling.stride,
-                size=size,
-                channels=channels,
-            )
+            pool = pool_spec(config, f"pool{pooled}", "max", below=conv.name, channels=channels, size=size)
+            yield pool
+            size = pool.size
         if number in config.relu_position.after_pooling:
             yield activate
         if config.lrn.after_pooling:
@@ -206,26 +197,19 @@ def _reference_sizes(scale: ScaleConfig) -> dict[str, int]:
 
 
 def _classifier(config: Config, features: int, num_classes: int) -> Iterator[Layer]:
-    hidden = config.scale.fc_width
+    init, hidden = config.init, config.scale.fc_width
     isolated = config.columns.kind == "isolated"
     # Net 150: each column has an fc6 as wide as the whole layer of the paper's net, and half of fc7.
-    units = {6: 2 * hidden if isolated else hidden, 7: hidden}
-    for number in (6, 7):
-        yield LinearSpec(
-            name=f"fc{number}",
-            inputs=features,
-            channels=units[number],
-            groups=2 if isolated else 1,
-            std=config.init.std,
-            bias=config.init.bias,
-        )
-        yield ActivationSpec(name=f"fc{number}_{config.activation.name}", function=config.activation.name)
+    for number, units in ((6, 2 * hidden if isolated else hidden), (7, hidden)):
+        name, groups = f"fc{number}", 2 if isolated else 1
+        yield LinearSpec(name=name, in_channels=features, channels=units, groups=groups, std=init.std, bias=init.bias)
+        yield ActivationSpec(name=f"{name}_{config.activation.name}", function=config.activation.name)
         if number in config.dropout.layers:
-            yield DropoutSpec(name=f"dropout{number}", probability=config.dropout.probability)
-        features = units[number]
+            probability = config.dropout.probability
+            yield DropoutSpec(name=f"dropout{number}", probability=probability, layer=name, units=units)
+        features = units
     if config.classifier.bottleneck:
         # Net 146-2011: two layers of 1024, one a column, but each reads both halves of fc7: together one of 2048.
-        units_below = hidden // 2
-        yield LinearSpec(name="bottleneck", inputs=features, channels=units_below, std=config.init.std)
-        features = units_below
-    yield LinearSpec(name="fc8", inputs=features, channels=num_classes, std=config.init.std)
+        yield LinearSpec(name="bottleneck", in_channels=features, channels=hidden // 2, std=init.std)
+        features = hidden // 2
+    yield LinearSpec(name="fc8", in_channels=features, channels=num_classes, std=init.std)

@@ -143,6 +143,8 @@ def load_codes(path: Path, device: torch.device) -> Codes:
         if saved["version"] != VERSION:
             raise UserError(f"{path} has version {saved['version']}, supported: {VERSION}; run alexnet codes again")
         check_tensors([saved["database"], *saved["net"].values()], path)
+        if saved["database"].dtype != torch.uint8 or 8 * saved["database"].shape[1] != saved["bits"]:
+            raise ValueError("database")
         with torch.device("meta"):  # no memory for sizes that the file only claims
             net = Autoencoder(len(saved["net"]["mean"]), saved["bits"])
         net.load_state_dict(saved["net"], assign=True)

@@ -123,7 +123,7 @@ def nearest_by_codes(
     codes = load_codes(path, trained.device)
     if codes.weights != weights_digest(str(trained.path)):
         raise UserError(f"{path} was made for other weights than {trained.path}; run alexnet codes again")
-    if codes.fingerprint != pack.fingerprint:
+    if codes.fingerprint != pack.fingerprint or len(codes.database) != len(pack.splits["train"]):
         raise UserError(f"{path} has codes of other images than {pack.path}; run alexnet codes again")
     return nearest_codes(
         codes.net.encode(image_features(trained, images, layer=layer).cpu().numpy()), codes.database, k=k
