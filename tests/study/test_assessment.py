@@ -88,6 +88,15 @@ def test_combination_beyond_its_parts_is_one_more_test(tmp_path: Path) -> None:
     assert both.interaction_holm_p >= float(both.interaction.p)
 
 
+def test_there_is_no_interaction_at_chance_or_of_three_changes(tmp_path: Path) -> None:
+    wrong = {"baseline": 300, "x": 330, "y": 340, "x+y": 420, "x+y+z": 500, "c": 955, "c+x": 500}
+    for ablation, count in wrong.items():
+        for seed in range(2):
+            run(tmp_path, ablation, seed, count)
+    judged = {row.ablation: row.assessments["top1"] for row in table(tmp_path).rows if row.assessments}
+    assert {name for name, one in judged.items() if one.interaction} == {"x+y"}
+
+
 def test_a_step_of_a_path_is_from_the_one_arm_that_lacks_one_change(tmp_path: Path) -> None:
     for ablation, count in {"baseline": 300, "y": 330, "x+y": 420, "x+y+z": 410}.items():
         for seed in range(3):

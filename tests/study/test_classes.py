@@ -45,3 +45,12 @@ def test_one_run_of_each_arm_has_no_interval_and_equal_runs_no_class() -> None:
     baselines = arm(1, {})
     assert {one.interval for one in class_changes(arm(2, {})[:1], baselines[:1])} == {None}
     assert class_changes(baselines, baselines) == []
+
+
+def test_classes_of_any_number_are_counted() -> None:
+    labels = np.array([5, 5, 2**31 - 1, 2**31 - 1], dtype=np.int32)
+    baselines, runs = (
+        [replace(arm(0, {})[0], labels=labels, correct={"top1": np.array(right)})]
+        for right in ([True] * 4, [True, True, False, True])
+    )
+    assert [(one.number, one.images, one.delta) for one in class_changes(runs, baselines)] == [(2**31 - 1, 2, 50.0)]

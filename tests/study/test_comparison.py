@@ -237,3 +237,12 @@ def test_rates_from_32_bit_numbers_still_agree(tmp_path: Path) -> None:
     rounded = replace(rates, top1=float(np.float32(rates.top1)), top5=float(np.float32(rates.top5)))
     replace(result(), errors={"test": {"ten_crop": rounded}}).write(directory)
     assert notes(groups(tmp_path)[0]) == ""
+
+
+def test_predictions_that_name_no_class_are_wrong_ones(tmp_path: Path) -> None:
+    for ablation, number in (("baseline", 2**31 - 1), ("no_lrn", -7)):
+        nothing = replace(predictions(300, 100), top5_classes=np.full((IMAGES, 5), number, np.int32))
+        save(tmp_path, result(ablation), nothing)
+    (group,) = groups(tmp_path)
+    assert [row.errors for row in group.rows] == [{"top1": 100.0, "top5": 100.0}]
+    assert "no_lrn seed 0 (shapes-no_lrn-seed0-1a2b): left out, only one of it and baseline" in notes(group)

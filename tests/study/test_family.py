@@ -135,6 +135,15 @@ def test_interaction_is_the_difference_of_two_deltas() -> None:
     assert found.standard_error / alone.standard_error == pytest.approx(2**0.5, rel=0.15)
 
 
+def test_interval_of_an_interaction_reaches_as_far_as_one_can() -> None:
+    rng = np.random.default_rng(5)
+    family = Family.of_correct([rng.random((2, 50)) < share for share in (0.02, 0.98, 0.98, 0.02)])
+    found, alone = family.interaction(1, 2, 3), family.delta(1)
+    assert found is not None and alone is not None
+    assert found.value > 150 and found.interval().low > 100 and found.interval(0.9999).high == 200
+    assert alone.interval(0.9999).low == -100
+
+
 def test_runs_that_are_all_alike_have_no_spread() -> None:
     right = np.tile(np.random.default_rng(0).random(500) < 0.7, (3, 1))
     assert Family.of_correct([right, right]).delta(1) is None

@@ -106,12 +106,13 @@ def test_few_discordant_images_are_flagged_with_exact_tests() -> None:
     ],
 )
 def test_too_few_seeds_are_flagged(runs: int, baselines: int, name: list[str]) -> None:
-    assert names(flags.seed_flags(runs, baselines)) == name
+    assert names(flags.seed_flags(runs, baselines, has_spread=True)) == name
 
 
 def test_one_seed_says_what_it_assumes() -> None:
-    assert "varies like the others" in flags.seed_flags(1, 5)[0].text
-    assert "this pair of networks" in flags.seed_flags(1, 1)[0].text
+    assert "varies like the others" in flags.seed_flags(1, 5, has_spread=True)[0].text
+    assert "varies like the others" in flags.seed_flags(1, 1, has_spread=True)[0].text  # of a third arm
+    assert "this pair of networks" in flags.seed_flags(1, 1, has_spread=False)[0].text
 
 
 def test_mixed_numerics_between_and_within_arms_are_flagged() -> None:

@@ -106,3 +106,13 @@ def test_several_plans_are_no_plan(tmp_path: Path) -> None:
 def test_a_plan_without_runs_needs_its_first_look() -> None:
     found = judge({}, PLAN)
     assert (found.next_look, dict(found.assessments["top1"])) == (0, {})
+
+
+def test_a_plan_for_top_5_is_judged_by_top_1_among_few_classes(tmp_path: Path) -> None:
+    planned(tmp_path, 3)
+    arms = {
+        row.ablation: [replace(one, baseline=None, correct={"top1": one.correct["top1"]}) for one in row.runs]
+        for row in table(tmp_path).rows
+    }
+    found = judge(arms, replace(PLAN, measure="top5"))
+    assert found.settled == judged(tmp_path).settled

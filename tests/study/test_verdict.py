@@ -49,6 +49,12 @@ def test_region_of_a_claim_without_a_number_is_none() -> None:
         assert region(words, "paper", "top5") is None and region(words, "log", "top1") is None
 
 
+def test_range_without_an_upper_end_for_a_measure_is_no_region_of_it() -> None:
+    both = Effect(top1=1.0, top5=1.0, relation="range", up_to=Errors(top1=2.0))
+    claimed = Claim(title="", section="3", statement="", paper=both)
+    assert region(claimed, "paper", "top1") is not None and region(claimed, "paper", "top5") is None
+
+
 def test_sign_of_a_claim_in_words() -> None:
     signs = [claimed_sign(claim(relation=word), "top1") for word in ("worse", "better", "equals")]
     assert signs == [1, -1, 0]

@@ -31,7 +31,7 @@ def curve(train: float, val: Callable[[int], float], loss: float) -> list[EpochR
     ]
 
 
-def row(folder: Path, seeds: int = 3) -> AblationRow:
+def row(folder: Path, seeds: int = 3, classes: int = 20) -> AblationRow:
     """Baselines at 30 % and a training error of 25; without dropout 40 % and 5, in half the epochs to 60 %."""
     claim = Claim(title="t", section="4.2", statement="s", measures=MEASURES)
     for seed in range(seeds):
@@ -40,6 +40,7 @@ def row(folder: Path, seeds: int = 3) -> AblationRow:
             ("no_dropout", 400, curve(5.0 - seed, lambda epoch: max(35.0, 95 - 20.0 * (epoch + 1)), 0.1)),
         ):
             one = result(ablation, seed)
+            one = replace(one, data=replace(one.data, classes=classes))
             if ablation != "baseline":
                 one = replace(one, claims={ablation: claim})
             write_metrics(save(folder, one, predictions(wrong + seed, 30, first=seed)), records)
@@ -75,6 +76,7 @@ def test_lines_name_numbers_intervals_and_verdicts(tmp_path: Path) -> None:
 
 def test_two_seeds_and_runs_without_curves_give_no_verdict(tmp_path: Path) -> None:
     assert row(tmp_path, seeds=2).worded["gap"].direction("rises").value == "too few seeds"
+    assert list(row(tmp_path, seeds=2, classes=0).worded) == ["gap", "training_error"]  # nothing to guess from
     (tmp_path / "shapes-baseline-seed0-1a2b" / "metrics.csv").unlink()
     (table,) = compare(collect([tmp_path]).runs, split=None, view="ten_crop")
     assert table.rows[1].worded == {}

@@ -29,17 +29,21 @@ def class_changes(runs: Sequence[Evaluated], baselines: Sequence[Evaluated]) -> 
 
     They are chosen by these very runs: the intervals allow for that, as they are for any of the classes.
     """
-    labels = baselines[0].labels
+    numbers, labels, counts = np.unique(baselines[0].labels, return_inverse=True, return_counts=True)
     tables = [np.stack([one.correct["top1"] for one in arm]) for arm in (baselines, runs)]
-    counts = np.bincount(labels)
-    rise = np.bincount(labels, weights=tables[0].mean(0) - tables[1].mean(0)) / np.maximum(counts, 1)
+    rise = np.bincount(labels, weights=tables[0].mean(0) - tables[1].mean(0)) / counts
     order = np.argsort(-rise, kind="stable")
     up, down = order[rise[order] > 0][:MOST], order[rise[order] < 0][::-1][:MOST]
-    confidence = 1 - (1 - CONFIDENCE) / np.count_nonzero(counts)
+    confidence = 1 - (1 - CONFIDENCE) / len(counts)
     found = []
-    for number in [*up.tolist(), *down.tolist()]:
-        estimate = Family.of_correct([table[:, labels == number] for table in tables]).delta(1)
-        interval = estimate.interval(confidence) if estimate else None
-        delta = 100 * float(rise[number])
-        found.append(ClassChange(number=number, images=int(counts[number]), delta=delta, interval=interval))
+    for place in [*up, *down]:
+        estimate = Family.of_correct([table[:, labels == place] for table in tables]).delta(1)
+        found.append(
+            ClassChange(
+                number=int(numbers[place]),
+                images=int(counts[place]),
+                delta=100 * float(rise[place]),
+                interval=estimate.interval(confidence) if estimate else None,
+            )
+        )
     return found

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from alexnet.runs.wording import plural
-from alexnet.study.family import Correct, Floats
-from alexnet.study.statistics import mcnemar_p
+from alexnet.study.family import Correct, Floats, mcnemar_p
 from alexnet.study.verdict import Region
 
 OUTLIER_LEVEL = 0.01
@@ -59,7 +58,8 @@ def outliers(errors: Sequence[Floats]) -> list[NDArray[np.bool_]]:
 
 def chance_accuracy(labels: NDArray[np.int32], guesses: int) -> float:
     """Return the accuracy of always guessing the `guesses` most frequent classes, as a fraction."""
-    return float(np.sort(np.bincount(labels))[::-1][:guesses].sum() / len(labels))
+    counts = np.unique(labels, return_counts=True)[1]
+    return float(np.sort(counts)[::-1][:guesses].sum() / len(labels))
 
 
 def learned(correct: Correct, chance: float, most_guessed: Floats) -> NDArray[np.bool_]:
@@ -108,11 +108,11 @@ def discordance_flags(pairs: Sequence[tuple[int, int]]) -> list[Flag]:
     return [Flag(name="few discordant images", text=f"{text}; exact McNemar p by seed: {exact}", doubt=False)]
 
 
-def seed_flags(runs: int, baseline_runs: int) -> list[Flag]:
-    """Flag arms of one or two runs; their verdict says so itself."""
+def seed_flags(runs: int, baseline_runs: int, *, has_spread: bool) -> list[Flag]:
+    """Flag arms of one or two runs; `has_spread` if any arm of the table has two. Their verdict says so itself."""
     if min(runs, baseline_runs) >= 3:
         return []
-    if runs == baseline_runs == 1:
+    if not has_spread:
         name, text = "one seed", "one seed: for this pair of networks only"
     elif runs == 1:
         name, text = "one seed", "one seed: assumes that the ablated network varies like the others"

@@ -31,6 +31,7 @@ def judge(arms: Arms, plan: Plan, *, table_flags: Sequence[Flag] = ()) -> Judged
     At each look Holm's adjustment is over all ablations: those settled before enter with the p of their verdict.
     """
     measures = next((tuple(ones[0].correct) for ones in arms.values() if ones), MEASURES)
+    deciding = plan.measure if plan.measure in measures else measures[0]  # few classes have no top-5 error
     assessments: dict[str, dict[str, Assessment]] = {measure: {} for measure in measures}
     settled: dict[str, int] = {}
     names = [result_name(ablation) for ablation in plan.ablations]
@@ -43,10 +44,10 @@ def judge(arms: Arms, plan: Plan, *, table_flags: Sequence[Flag] = ()) -> Judged
         text = "not all runs of the plan's first look are finished"
         flags = [*table_flags, *([Flag(name="look incomplete", text=text)] if missing else [])]
         entering = {
-            name: 1.0 if assessments[plan.measure][name].direction is Direction.NO_EFFECT else 0.0 for name in settled
+            name: 1.0 if assessments[deciding][name].direction is Direction.NO_EFFECT else 0.0 for name in settled
         }
         for measure in measures:
-            primary = measure == plan.measure
+            primary = measure == deciding
             found = assess(
                 taken,
                 measure,
@@ -58,7 +59,7 @@ def judge(arms: Arms, plan: Plan, *, table_flags: Sequence[Flag] = ()) -> Judged
             assessments[measure] |= {name: one for name, one in found.items() if name not in settled}
         if missing:
             return Judged(assessments=assessments, settled=settled, next_look=number)
-        words = {name: assessments[plan.measure][name].direction for name in waiting}
+        words = {name: assessments[deciding][name].direction for name in waiting}
         settled |= {name: number for name, word in words.items() if word not in UNSETTLED}
     return Judged(assessments=assessments, settled=settled, next_look=len(plan.looks))
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from alexnet.runs.collect import Run
 from alexnet.runs.plan import BASELINE, Plan, RateSearch, result_name
-from alexnet.runs.result import Result
+from alexnet.runs.result import ErrorRates, Result
 
 VIEW = "ten_crop"
 
@@ -109,9 +109,7 @@ def _choose_on(grid: tuple[float, ...], plan: Plan, runs: Sequence[Run]) -> Rate
     errors_of = _errors(grid, plan, runs)
     if plan.search is None or _missing(errors_of):
         return None
-    images = max(
-        (run.result.errors["val"][VIEW].images for run in runs if run.result.is_search and run.finished), default=0
-    )
+    images = max((rates.images for run in runs if run.result.is_search and (rates := _held_out(run.result))), default=0)
     arms: dict[str, ArmRates] = {}
     for arm, cells in errors_of.items():
         near = arms[BASELINE].chosen if arms else plan.search.grid[len(plan.search.grid) // 2]
@@ -141,9 +139,16 @@ def _errors(grid: Sequence[float], plan: Plan, runs: Sequence[Run]) -> dict[str,
     for run in runs:
         result = run.result
         key = (result.ablation, result.lr, result.seed)
-        if result.is_search and result.status == "finished":
-            found[key] = 100 * float(getattr(result.errors["val"][VIEW], plan.measure))
-        elif result.is_search and result.diverged:
+        if not result.is_search:
+            continue
+        if (rate := getattr(_held_out(result), plan.measure, None)) is not None:
+            found[key] = 100 * rate
+        elif result.diverged:
             found.setdefault(key, math.inf)
     cells = [(rate, seed) for rate in grid for seed in plan.search.seeds] if plan.search else []
     return {name: {cell: found.get((name, *cell)) for cell in cells} for name in map(result_name, plan.arms)}
+
+
+def _held_out(result: Result) -> ErrorRates | None:
+    """Return the errors by which a search judges a run; None if it has not finished, or was evaluated otherwise."""
+    return result.errors.get("val", {}).get(VIEW)

@@ -75,7 +75,8 @@ def region(claim: Claim, source: str, measure: str) -> Region | None:
     if effect.relation == "at_least":
         return Region(low=value, high=math.inf, one_run=True)
     if effect.relation == "range":
-        return Region(low=value, high=getattr(effect.up_to, measure), one_run=True)
+        high = getattr(effect.up_to, measure)
+        return None if high is None else Region(low=value, high=high, one_run=True)
     return Region(low=value - effect.unit / 2, high=value + effect.unit / 2, one_run=True)
 
 

@@ -60,7 +60,7 @@ def worded_changes(claim: Claim | None, runs: Sequence[Evaluated], baselines: Se
     ends = [[_training_error(curve) for curve in arm] for arm in curves]
     reported = [[one.errors["top1"] for one in arm] for arm in (runs, baselines)]
     gaps = [list(np.subtract(*both)) for both in zip(reported, ends, strict=True)]
-    classes = runs[0].run.result.data.classes
+    classes = max(runs[0].run.result.data.classes, 1)
     found: dict[str, Change | None] = {}
     for measure in claim.measures:
         match measure:

@@ -1,0 +1,206 @@
+"""Response normalization and dropout masks on a CPU: compiled loops, shared by as many threads as torch uses.
+
+numba brings its own compiler, so nothing has to be installed for it, and keeps what it compiled for the next process.
+Results do not depend on the number of threads.
+
+The loops of normalization take matrices [rows, channels], a row for each pixel and column, of float32 or float64, or
+the bits of bfloat16 as uint16, which they compute in float32. The types of the constants decide what is compiled:
+`window` is a tuple with an item per channel of a window, over which loops are unrolled; k, alpha and beta have the type
+of the arithmetic, and beta is None for the paper's 3/4.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alexnet.compiled import compiled
+from alexnet.net.threads import share_rows
+from alexnet.philox import LOW, M0, M1, ROUNDS, round_keys
+
+COMPUTED_IN: dict[torch.dtype, type[np.floating[Any]]] = {
+    torch.float32: np.float32,
+    torch.bfloat16: np.float32,
+    torch.float64: np.float64,
+}
+"""Supported types, and those that the loops compute in."""
+ONES = {
+    torch.float32: (torch.int32, 0x3F800000),
+    torch.float64: (torch.int64, 0x3FF0000000000000),
+    torch.bfloat16: (torch.int16, 0x3F80),
+    torch.float16: (torch.int16, 0x3C00),
+}
+"""Integers as wide as a number, and the one whose bits are those of 1."""
+BLOCK = 32
+"""Rows of bfloat16 that are widened at a time: they stay in the first cache."""
+REORDERED = {"contract", "reassoc", "nsz", "arcp"}
+"""What LLVM may do to the arithmetic: not to assume that there are no NaNs, or a diverging run would not show."""
+
+_jit = compiled(error_model="numpy", fastmath=REORDERED)
+
+
+def normalize(x: Tensor, grad: Tensor | None, size: int, k: float, alpha: float, beta: float) -> Tensor:
+    """Return y = x / (k + alpha * window(x^2))^beta or, given dL/dy, dL/dx; contiguous [pixels, columns, channels]."""
+    result, number = torch.empty_like(x), COMPUTED_IN[x.dtype]
+    constants: Any = ((0,) * size, number(k), number(alpha), None if beta == 0.75 else number(beta))
+    loops: Any
+    if grad is None:
+        loops, tensors = (_forward_bfloat16 if x.dtype == torch.bfloat16 else _forward), [x, result]
+    else:
+        loops = _backward_bfloat16 if x.dtype == torch.bfloat16 else _backward
+        tensors = [x, grad.contiguous(), result]
+    share_rows(loops, [_array(tensor.flatten(0, 1)) for tensor in tensors], *constants)
+    return result
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    """Return the memory of a tensor; numpy has no bfloat16, which goes by its bits."""
+    tensor = tensor.detach()
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(np.uint16)
+    return tensor.numpy()
+
+
+def check_compiler() -> None:
+    """Compile the smallest loop, to raise any error early."""
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        raise RuntimeError("NUMBA_DISABLE_JIT is set")
+    one = np.ones((1, 1), np.float32)
+    _forward(one, one.copy(), (0,) * 5, np.float32(1), np.float32(1), None)
+
+
+@_jit
+def _forward(x: Any, y: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
+    rows, channels = x.shape
+    reach = len(window) // 2
+    squares = np.zeros(channels + 2 * reach, x.dtype)  # the zeros at both ends stay
+    for row in range(rows):
+        for i in range(channels):
+            squares[reach + i] = x[row, i] * x[row, i]
+        for i in range(channels):
+            y[row, i] = x[row, i] * _inverse_power(k + alpha * _sum(squares, i, window), beta)
+
+
+@_jit
+def _backward(x: Any, grad: Any, x_grad: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
+    rows, channels = x.shape
+    reach = len(window) // 2
+    factor = (alpha + alpha) * _exponent(alpha, beta)
+    squares = np.zeros(channels + 2 * reach, x.dtype)
+    shares = np.zeros(channels + 2 * reach, x.dtype)
+    scaled = np.zeros(channels, x.dtype)
+    for row in range(rows):
+        for i in range(channels):
+            squares[reach + i] = x[row, i] * x[row, i]
+        for i in range(channels):
+            base = k + alpha * _sum(squares, i, window)
+            scaled[i] = grad[row, i] * _inverse_power(base, beta)
+            shares[reach + i] = scaled[i] * x[row, i] / base
+        for i in range(channels):
+            x_grad[row, i] = scaled[i] - factor * x[row, i] * _sum(shares, i, window)
+
+
+@_jit
+def _forward_bfloat16(x: Any, y: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
+    bits = np.empty((2, BLOCK, x.shape[1]), np.uint32)
+    wide = bits.view(np.float32)
+    for start in range(0, len(x), BLOCK):
+        rows = min(BLOCK, len(x) - start)
+        _widen(x[start : start + rows], bits[0])
+        _forward(wide[0, :rows], wide[1], window, k, alpha, beta)
+        _narrow(bits[1], y[start : start + rows])
+
+
+@_jit
+def _backward_bfloat16(x: Any, grad: Any, x_grad: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
+    bits = np.empty((3, BLOCK, x.shape[1]), np.uint32)
+    wide = bits.view(np.float32)
+    for start in range(0, len(x), BLOCK):
+        rows = min(BLOCK, len(x) - start)
+        _widen(x[start : start + rows], bits[0])
+        _widen(grad[start : start + rows], bits[1])
+        _backward(wide[0, :rows], wide[1], wide[2], window, k, alpha, beta)
+        _narrow(bits[2], x_grad[start : start + rows])
+
+
+@_jit
+def _sum(padded: Any, i: Any, window: Any) -> Any:
+    total = padded[i]
+    for neighbor in range(1, len(window)):
+        total += padded[i + neighbor]
+    return total
+
+
+@_jit
+def _inverse_power(base: Any, beta: Any) -> Any:
+    """base^-beta; for the paper's 3/4 by square roots, which cost a fraction of a power."""
+    if beta is None:
+        root = np.sqrt(base)
+        return type(base)(1) / (root * np.sqrt(root))
+    return base**-beta
+
+
+@_jit
+def _exponent(alpha: Any, beta: Any) -> Any:
+    return type(alpha)(0.75) if beta is None else beta
+
+
+@_jit
+def _widen(halves: Any, bits: Any) -> None:
+    """A bfloat16 is the upper half of a float32."""
+    for row in range(len(halves)):
+        for i in range(halves.shape[1]):
+            bits[row, i] = np.uint32(halves[row, i]) << 16
+
+
+@_jit
+def _narrow(bits: Any, halves: Any) -> None:
+    """Round to nearest, to even in the middle. NaNs that come from bfloat16 have zeros below, and stay NaNs."""
+    for row in range(len(halves)):
+        for i in range(halves.shape[1]):
+            above = bits[row, i] >> 16
+            halves[row, i] = (bits[row, i] + np.uint32(0x7FFF) + (above & 1)) >> 16
+
+
+def draw(x: Tensor, position: int, seed: int, stream: int, first_unit: int, limit: int) -> Tensor:
+    """Draw the mask of features [N, units]; the result does not depend on the number of threads."""
+    mask = torch.empty(x.shape, dtype=x.dtype)
+    bits, one = ONES[x.dtype]
+    places = (position & LOW) + np.arange(len(x))
+    constants = (np.array(round_keys(seed), np.uint32), position >> 32, stream, first_unit, limit, one)
+    share_rows(_fill, [mask.view(bits).numpy(), places], *constants)
+    return mask
+
+
+@compiled(error_model="numpy")
+def _fill(mask: Any, places: Any, keys: Any, step: int, stream: int, first_unit: int, limit: int, one: int) -> None:
+    """Indices are unsigned: numba checks signed ones for being negative, which takes several times longer."""
+    rows, units = mask.shape
+    first_block, skipped = first_unit // 4, first_unit % 4
+    blocks = (skipped + units + 3) // 4
+    words = np.empty((4, blocks), np.uint32)
+    four = np.uint64(4)
+    for row in range(rows):
+        for number in range(blocks):
+            block = np.uint64(number)
+            c0, c1 = np.uint32(first_block + number), np.uint32(places[row])
+            c2, c3 = np.uint32(step), np.uint32(stream)
+            for number_of_round in range(ROUNDS):
+                turn = np.uint64(number_of_round)
+                p0, p1 = np.uint64(c0) * np.uint64(M0), np.uint64(c2) * np.uint64(M1)
+                c0 = np.uint32(p1 >> np.uint64(32)) ^ c1 ^ keys[turn, np.uint64(0)]
+                c2 = np.uint32(p0 >> np.uint64(32)) ^ c3 ^ keys[turn, np.uint64(1)]
+                c1, c3 = np.uint32(p1), np.uint32(p0)
+            words[0, block], words[1, block], words[2, block], words[3, block] = c0, c1, c2, c3
+        aligned = units // 4 if skipped == 0 else 0
+        for number in range(aligned):
+            block = np.uint64(number)
+            for number_of_word in range(4):
+                word = np.uint64(number_of_word)
+                mask[row, four * block + word] = one if words[word, block] < limit else 0
+        for unit in range(4 * aligned, units):
+            place = skipped + unit
+            mask[row, unit] = one if words[place % 4, place // 4] < limit else 0

@@ -1,0 +1,251 @@
+"""Charts of errors: the delta of each ablation with its claims, and the errors over the epochs of each run.
+
+A panel of deltas shows one measure. A page places its panels next to or below one another, as its width allows.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from alexnet.runs.collect import Run
+from alexnet.runs.metrics import Metrics, lr_drops
+from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
+from alexnet.study.comparison import AblationRow, ComparisonTable
+from alexnet.study.pairing import MEASURES
+from alexnet.study.verdict import RESOLVED
+from alexnet.study.wording import (
+    MEASURE_NAMES,
+    MINUS,
+    counted_images,
+    heading,
+    named_seeds,
+    row_title,
+    section,
+    shown_interval,
+    signed,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CHART_FILE = "comparison.svg"
+_TITLE = "What each change does to the error"
+CLIPPING = 3.0
+"""An axis reaches at most this many times as far as the median interval of the chart, or as the largest claim: one
+ablation that ruins the net would squeeze all others into a point."""
+
+
+PANEL, LINE = 470, 60
+"""Width of a panel and height of an ablation's line, in pixels."""
+_LEGEND, _HEAD, _FOOT, _FIGURES, _GAP = 70, 34, 48, 70, 34
+"""Room above, below and to the right of a panel's plot, and between panels."""
+
+
+@drawing()
+def delta_chart(table: ComparisonTable, measure: str, *, inline: str) -> str:
+    """Draw one panel as an element of an HTML report; `inline` is unique on it."""
+    canvas = Canvas(PANEL, _height(table))
+    _draw_panel(canvas, table, measure, 0, 0)
+    title = f"Change of the {MEASURE_NAMES[measure]} error by ablation: {table.experiment}"
+    return canvas.svg(title, describe_deltas(table, measure), inline=inline)
+
+
+@drawing()
+def comparison_figure(tables: Sequence[ComparisonTable]) -> str:
+    """Draw the panels of all tables below one another, as an SVG file."""
+    return _all_panels(tables).svg(_TITLE, " ".join(describe_deltas(table, "top1") for table in _with_rows(tables)))
+
+
+@drawing()
+def printed_comparison(tables: Sequence[ComparisonTable], kind: str) -> bytes:
+    """Draw the same as a `pdf` or `png` file."""
+    return _all_panels(tables).printed(kind)
+
+
+def _with_rows(tables: Sequence[ComparisonTable]) -> list[ComparisonTable]:
+    return [table for table in tables if _drawn_rows(table)]
+
+
+def _all_panels(tables: Sequence[ComparisonTable]) -> Canvas:
+    drawn = _with_rows(tables)
+    margin, head = 28, 62
+    width = len(MEASURES) * (PANEL + _GAP) - _GAP + 2 * margin
+    canvas = Canvas(width, sum(_height(table) + head + margin for table in drawn) or 64)
+    top = margin
+    for table in drawn:
+        canvas.text(_TITLE, margin, top + 14, size=21, weight="bold")
+        canvas.text(_subject(table), margin, top + 38, color="muted", most=140)
+        for place, measure in enumerate(table.measures):
+            _draw_panel(canvas, table, measure, margin + place * (PANEL + _GAP), top + head)
+        top += _height(table) + head + margin
+    if not drawn:
+        canvas.text("No ablation has a baseline to be compared with.", margin, 40)
+    return canvas
+
+
+def describe_deltas(table: ComparisonTable, measure: str) -> str:
+    """Put a panel into words, for those who do not see it."""
+    parts = [
+        f"{row.ablation} {mean.delta:+.2f} ({100 * mean.confidence:g} % interval {shown_interval(mean.interval)})"
+        for row in _drawn_rows(table)
+        for mean in (row.assessments[measure],)
+    ]
+    change = f"Change of the {MEASURE_NAMES[measure]} error in percentage points"
+    return f"{_subject(table)}. {change}: {'; '.join(parts)}."
+
+
+def _subject(table: ComparisonTable) -> str:
+    """Return `cifar10, recipe paper: 10,000 test images, ten crops, seeds 0-2`."""
+    counted = named_seeds(seed for row in _drawn_rows(table) for seed in row.seeds)
+    return f"{heading(table)}: {counted_images(table)}, {counted}"
+
+
+def _drawn_rows(table: ComparisonTable) -> list[AblationRow]:
+    return [row for row in table.rows if row.assessments]
+
+
+def _height(table: ComparisonTable) -> int:
+    return _LEGEND + _HEAD + len(_drawn_rows(table)) * LINE + _FOOT
+
+
+def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int, top: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    rows = _drawn_rows(table)
+    first, right, plot = top + _LEGEND + _HEAD, left + PANEL, PANEL - 8 - _FIGURES
+    axes = canvas.axes(left + 8, first, plot, len(rows) * LINE)
+    low, high = _reach(rows, measure)
+    axes.set(xlim=(low, high), ylim=(len(rows), 0), yticks=range(len(rows) + 1), yticklabels=[])
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}".replace("-", MINUS) if abs(value) > 1e-9 else "0")
+    axes.grid()
+    axes.axvline(0, color=LIGHT["ink"], lw=1.5)
+    canvas.text(f"{MEASURE_NAMES[measure]} error, change in points", left, first - 14, weight="bold")
+    canvas.text("delta", right, first - 14, size=12, color="muted", ha="right")
+    over_grid = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1}
+    for place, row in enumerate(rows):
+        line, middle = first + place * LINE, place + 0.68
+        named = ", ".join(part for part in (row.ablation, section(row)) if part)
+        _draw_row(axes, row, measure, middle)
+        canvas.text(row_title(row), left, line + 17, size=14, weight="bold", most=29, bbox=over_grid)
+        canvas.text(named, right, line + 17, size=12, color="muted", most=34, ha="right", bbox=over_grid)
+        delta = signed(row.assessments[measure].delta)
+        canvas.text(delta, right, first + middle * LINE + 4.5, size=14, weight="bold", ha="right")
+    foot: dict[str, Any] = {"y": first + len(rows) * LINE + 34, "size": 12, "color": "muted"}
+    zero = plot * -low / (high - low)
+    canvas.text("baseline", left + 8 + zero, ha="center", **foot)
+    if zero > 107:
+        canvas.text("\N{LEFTWARDS ARROW} error falls", left + 8, **foot)
+    if plot - zero > 107:
+        canvas.text("error rises \N{RIGHTWARDS ARROW}", left + 8 + plot, ha="right", **foot)
+    handles, labels = axes.get_legend_handles_labels()
+    marks = dict(zip(labels, handles, strict=True))  # each once
+    canvas.figure.legend(
+        list(marks.values()), list(marks), loc="upper left", ncols=2,
+        bbox_to_anchor=(left / canvas.width, 1 - top / canvas.height), borderaxespad=0, borderpad=0,
+        columnspacing=1.6, handletextpad=0.6, frameon=False, fontsize=12, labelcolor=LIGHT["muted"],
+    )  # fmt: skip
+
+
+def _reach(rows: Sequence[AblationRow], measure: str) -> tuple[float, float]:
+    """Return what the axis covers: 0, every claim, and the intervals unless one is far longer than the others."""
+    intervals = [row.assessments[measure].interval for row in rows]
+    reaches = sorted(max(abs(low), abs(high)) for low, high in intervals)
+    claims = [value for row in rows for value in row.claims[measure].values()]
+    limit = max([CLIPPING * reaches[len(reaches) // 2], *map(abs, claims)])
+    low = min([0.0, *claims, *(max(low, -limit) for low, _ in intervals)])
+    high = max([0.0, *claims, *(min(high, limit) for _, high in intervals)])
+    margin = 0.06 * (high - low)
+    return low - margin, high + margin
+
+
+def _draw_row(axes: "Axes", row: AblationRow, measure: str, y: float) -> None:
+    """Draw claims, seeds, interval and mean of one ablation; arrows where its interval exceeds the axis.
+
+    Claims are arrowheads that point at their value from either side, since they mostly coincide, with each other and
+    with what is measured.
+    """
+    mean = row.assessments[measure]
+    left, right = axes.get_xlim()
+    for line in (_BAND, _WHISKER):
+        axes.plot(mean.interval, [y, y], **line)
+    baseline = row.errors[measure] - mean.delta
+    seeds = [one.errors[measure] - baseline for one in row.runs] if len(row.runs) > 1 else []
+    marks = [(seed, y, _SEEDS) for seed in seeds]
+    marks += [(mean.delta, y, _POINT if mean.direction in RESOLVED else _OPEN_POINT)]
+    marks += [(claim, y + _CLAIMS[name][1], _CLAIMS[name][0]) for name, claim in row.claims[measure].items()]
+    marks += [(left, y, _BEYOND | {"marker": 8})] if mean.interval.low < left else []
+    marks += [(right, y, _BEYOND | {"marker": 9})] if mean.interval.high > right else []
+    for x, height, style in marks:
+        if left <= x <= right:
+            axes.plot(x, height, linestyle="none", clip_on=False, **style)
+
+
+_BAND: dict[str, Any] = {"color": LIGHT["ours"], "linewidth": 12, "alpha": 0.2, "solid_capstyle": "butt"}
+_WHISKER: dict[str, Any] = {"label": "interval", "color": LIGHT["ours"], "linewidth": 1.6}
+_DOT: dict[str, Any] = {"marker": "o", "color": LIGHT["ours"]}
+_POINT = _DOT | {"label": "measured", "markersize": 11, "markeredgecolor": LIGHT["paper"]}
+_OPEN_POINT = _DOT | {
+    "label": "measured, not resolved", "markersize": 11, "markerfacecolor": LIGHT["paper"],
+    "markeredgewidth": 2.5,
+}  # fmt: skip
+_SEEDS = _DOT | {"label": "single seeds", "markersize": 6, "alpha": 0.6, "markeredgewidth": 0.0}
+_BEYOND = _DOT | {"markersize": 11}
+_CLAIMS: dict[str, tuple[dict[str, Any], float]] = {
+    "paper": ({"label": "the paper's claim", "marker": 7, "markersize": 11, "color": LIGHT["claim"]}, -7 / LINE),
+    "log": ({"label": "the authors' log", "marker": 6, "markersize": 11, "color": LIGHT["log"]}, 7 / LINE),
+}
+"""Markers and their distance from the line; 6 to 9 are carets: up and down from their tips, left and right."""
+
+
+class RunCurve(NamedTuple):
+    """A run and the epochs in its `metrics.csv`."""
+
+    run: Run
+    metrics: Metrics
+
+
+@drawing()
+def error_chart(
+    curves: Sequence[RunCurve], baseline: Sequence[RunCurve], drawn: Sequence[RunCurve], inline: str
+) -> str:
+    """Draw the errors of one ablation's runs over the epochs, with the baseline behind them.
+
+    The axes hold all curves that are `drawn` on the page, so that charts can be compared.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    canvas = Canvas(340, 220)
+    axes = canvas.axes(40, 12, 290, 166)
+    epochs = [epoch for curve in drawn for epoch in curve.metrics.epochs]
+    errors = [
+        error for epoch in epochs for error in (epoch.train_top1_error, epoch.val_top1_error) if error is not None
+    ]
+    low, high = max(min(errors) - 2, 0), min(max(errors) + 2, 100)
+    axes.set(xlim=(0, max(epoch.epoch for epoch in epochs) + 1), ylim=(low, max(high, low + 1)))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.grid(axis="y")
+    axes.spines["bottom"].set(visible=True, color=LIGHT["ink"])
+    canvas.text("epochs", 185, 212, size=12, color="muted", ha="center")
+    for epoch in sorted({first.epoch for curve in curves for first in lr_drops(curve.metrics.epochs)}):
+        style: dict[str, Any] = {"color": LIGHT["log"], "clip_on": False, "transform": axes.get_xaxis_transform()}
+        axes.plot([epoch] * 2, [0, 1], linestyle=":", linewidth=1.2, **style)
+        axes.plot(epoch, 1, marker=7, markersize=7, linestyle="none", **style)
+    plot: list[tuple[Sequence[RunCurve], str, dict[str, Any]]] = [
+        (baseline, "val_top1_error", {"color": LIGHT["muted"], "alpha": 0.45, "linewidth": 1.2}),
+        (curves, "train_top1_error", {"color": LIGHT["claim"], "linestyle": (0, (3, 2)), "linewidth": 1.8}),
+        (curves, "val_top1_error", {"color": LIGHT["ours"], "linewidth": 1.8}),
+    ]
+    for curve, name, line in ((curve, name, line) for several, name, line in plot for curve in several):
+        # An epoch's errors belong to its end; a single epoch is a dot.
+        known = {one.epoch + 1: value for one in curve.metrics.epochs if (value := getattr(one, name)) is not None}
+        marker = "o" if len(known) == 1 else ""
+        axes.plot(list(known), list(known.values()), **line, clip_on=False, marker=marker, markersize=4)
+    ends = " ".join(f"Seed {one.run.result.seed} ends at {_end(one)}." for one in curves)
+    return canvas.svg(f"Errors over the epochs: {curves[0].run.result.ablation}", ends, inline=inline)
+
+
+def _end(curve: RunCurve) -> str:
+    last = curve.metrics.epochs[-1]
+    val = "" if last.val_top1_error is None else f", validation error {last.val_top1_error:.1f} %"
+    return f"training error {last.train_top1_error:.1f} %{val}"
