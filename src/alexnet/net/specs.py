@@ -119,11 +119,7 @@ def pooled_size(size: int, kernel: int, stride: int) -> int:
 
 
 def pool_spec(config: Config, name: str, kind: str, *, below: str, channels: int, size: int) -> PoolSpec:
-    """Return the configured pooling of maps of side `size`.
-
-    Raises:
-        UserError: no window would begin on them.
-    """
+    """Return the configured pooling of maps of side `size`; UserError if no window would begin on them."""
     kernel, stride = config.pooling.size, config.pooling.stride
     if kernel - size >= stride:
         raise UserError(

@@ -98,11 +98,7 @@ class ColumnShard(LayerStack):
     """
 
     def __init__(self, net: AlexNet, config: Config, *, column: int) -> None:
-        """Take half of a network, with its present weights.
-
-        Raises:
-            UserError: the network has one column, or normalizes across columns.
-        """
+        """Take half of a network, with its present weights; UserError if it cannot be halved."""
         check_two_devices(config)
         link = ColumnGroup(column)
         super().__init__(_modules(net, config, link))

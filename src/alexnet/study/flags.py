@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from alexnet.runs.wording import plural
-from alexnet.study.family import Correct, Floats
-from alexnet.study.statistics import mcnemar_p
+from alexnet.study.family import Correct, Floats, mcnemar_p
 from alexnet.study.verdict import Region
 
 OUTLIER_LEVEL = 0.01

@@ -131,11 +131,7 @@ class Codes:
 
 
 def load_codes(path: Path, device: torch.device) -> Codes:
-    """Read what `Codes.save` wrote.
-
-    Raises:
-        UserError: the file is missing, damaged or of another version.
-    """
+    """Read what `Codes.save` wrote; UserError if it is missing, damaged or of another version."""
     if not path.is_file():
         raise UserError(f"{path}: no such codes; make them with alexnet codes RUN PACK --bits ...")
     try:

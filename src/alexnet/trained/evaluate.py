@@ -69,11 +69,7 @@ def evaluate_pack(
 
 
 def chosen_splits(pack: Pack, wanted: str | None) -> list[str]:
-    """Return the split that is asked for, or all held-out ones.
-
-    Raises:
-        UserError: the pack does not have it, or has training images only.
-    """
+    """Return the split that is asked for, or all held-out ones; UserError if the pack does not have them."""
     splits = test_splits(pack) if wanted is None else [wanted]
     if not splits:
         raise UserError(f"{pack.path} has training images only: add --split train to evaluate on them")
@@ -83,14 +79,12 @@ def chosen_splits(pack: Pack, wanted: str | None) -> list[str]:
     return splits
 
 
-def top_predictions(
-    trained: TrainedModel, images: NDArray[np.uint8], *, view: str, most: int = 5
-) -> list[list[tuple[str, float]]]:
-    """Return the most probable classes and their probabilities, in order, of images uint8 [N, S, S, 3]."""
+def top_predictions(trained: TrainedModel, images: NDArray[np.uint8], *, view: str) -> list[list[tuple[str, float]]]:
+    """Return the up to five most probable classes and their probabilities, in order, of images uint8 [N, S, S, 3]."""
     batch = torch.from_numpy(np.ascontiguousarray(images)).to(trained.device)
     with torch.inference_mode():
         scores = probabilities(trained.net, trained.augmenter, batch)[view]
-    top = scores.topk(min(most, scores.shape[1]), dim=1)
+    top = scores.topk(min(5, scores.shape[1]), dim=1)
     return [
         [(trained.class_names[number], value) for number, value in zip(classes, values, strict=True)]
         for classes, values in zip(top.indices.tolist(), top.values.tolist(), strict=True)

@@ -53,10 +53,7 @@ def truncate_at(net: nn.Sequential, layer: str) -> nn.Sequential:
     """Return the backbone that ends with a layer and the activation and dropout directly after it; modules are shared.
 
     In evaluation mode that dropout scales the units by their keep rate, as in the 2012 source (shownet.py, feature
-    mode).
-
-    Raises:
-        UserError: the net has no such layer.
+    mode). UserError without such a layer.
     """
     children = list(net.named_children())
     names = [name for name, _ in children]

@@ -51,11 +51,7 @@ LARGEST = 2**32
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
-    """Read the tensors of torchvision's AlexNet, without running code from the file.
-
-    Raises:
-        UserError: it cannot be read, or one of its layers differs: the line names it.
-    """
+    """Read the tensors of torchvision's AlexNet, without running code from the file; UserError if it is another net."""
     with damage_named(file), open_regular(file, most=LARGEST) as opened:
         try:
             saved: Any = torch.load(opened, map_location="cpu", weights_only=True)

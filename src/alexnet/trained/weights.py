@@ -81,11 +81,7 @@ def read_weights(file: Path) -> Weights:
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
-    """Read a checkpoint as Lightning wrote it, without running code from it. Tensors are read when they are used.
-
-    Raises:
-        UserError: it is damaged, or another program's.
-    """
+    """Read a checkpoint as Lightning wrote it, without running code from it. Tensors are read when they are used."""
     try:
         with ZipFile(file) as archive:
             if (torn := archive.testzip()) is not None:  # torch does not compare the checksums
@@ -100,11 +96,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 
 def check_tensors(tensors: Iterable[Tensor], file: Path) -> None:
-    """Refuse numbers that are not finite, and tensors that claim to be larger than their file.
-
-    Raises:
-        UserError: one is.
-    """
+    """Refuse numbers that are not finite, and tensors that claim to be larger than their file."""
     tensors = list(tensors)
     if sum(tensor.nbytes for tensor in tensors) > file.stat().st_size:
         raise UserError(f"{file} is damaged: its tensors claim to be larger than the file")
