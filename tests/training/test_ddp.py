@@ -17,7 +17,7 @@ from alexnet.config.job import Job
 from alexnet.data.batches.loading import batch_parts
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
-from alexnet.net.dropout import dropouts
+from alexnet.net.dropout import NonInvertedDropout
 from alexnet.parts import Replica
 from alexnet.processes import Preempted
 from alexnet.runs.result import read_result
@@ -139,7 +139,7 @@ def test_loss_of_two_copies_has_the_gradient_of_one_network(tiny: MakeJob) -> No
 def drawn_masks(module: AlexNetModule, data: PackDataModule) -> list[torch.Tensor]:
     """The dropout masks of an epoch of one update, one for each layer, of this process's images."""
     masks: list[list[torch.Tensor]] = []
-    for layer in dropouts(module.net.named_modules()).values():
+    for layer in (one for one in module.net.modules() if isinstance(one, NonInvertedDropout)):
         masks.append([])
         layer.register_forward_pre_hook(lambda _, inputs: torch.ones_like(inputs[0]))
         layer.register_forward_hook(lambda *call, kept=masks[-1]: kept.append(call[-1].detach()))

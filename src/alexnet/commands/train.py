@@ -25,9 +25,8 @@ from alexnet.evaluation.table import show_again
 from alexnet.files import from_here, unlinked
 from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
-from alexnet.runs.identity import finished_run
 from alexnet.runs.plan import read_plan
-from alexnet.runs.result import BASELINE, Result
+from alexnet.runs.result import BASELINE, Result, finished_run
 from alexnet.sweep.study import check_source, max_parallel_jobs, objective, print_unreached_milestones
 from alexnet.terminal import IMPORTING, Terminal, busy
 

@@ -19,9 +19,8 @@ from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError, first_line, print_line
 from alexnet.files import exclusive
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
-from alexnet.runs.identity import finished_run
 from alexnet.runs.metrics import read_metrics
-from alexnet.runs.result import Result, read_result
+from alexnet.runs.result import Result, finished_run, read_result
 from alexnet.runs.wording import plural
 from alexnet.sweep.plan import OpenPlan
 from alexnet.sweep.progress import Progress

@@ -17,7 +17,7 @@ from alexnet.errors import UserError
 from alexnet.files import replace_file, sync_folder
 from alexnet.received import refuse_link
 from alexnet.runs.directory import BEST, CHECKPOINTS, LAST, WANDB, last_checkpoint, previous_checkpoint
-from alexnet.runs.identity import refuse_other
+from alexnet.runs.result import refuse_other
 from alexnet.trained.weights import read_checkpoint
 from alexnet.training.hardware import most_threads
 from alexnet.training.history import History

@@ -22,9 +22,8 @@ from alexnet.files import exclusive, replace_file
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
 from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE, WANDB
-from alexnet.runs.identity import finished_run
 from alexnet.runs.plan import read_plan
-from alexnet.runs.result import UNFINISHED_MESSAGE, DataFacts, GitState, Result, read_result
+from alexnet.runs.result import UNFINISHED_MESSAGE, DataFacts, GitState, Result, finished_run, read_result
 from alexnet.terminal import busy, fitted
 from alexnet.training import tracking
 from alexnet.training.checkpoints import discard_unfinished, refuse_links
