@@ -18,8 +18,7 @@ from scipy import special, stats
 
 from alexnet.config.schema import Claim, Effect
 from alexnet.study.family import Estimate, Family, Floats, Interval, Spread, contrast, holm, moderate
-from alexnet.study.power import Design, power
-from alexnet.study.prediction import predict
+from alexnet.study.power import Design, power, predict
 from alexnet.study.ratios import ratio
 from alexnet.study.verdict import region, size
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alexnet.study.family import contrast, moderate
-from alexnet.study.prediction import predict, seeds_to_test
+from alexnet.study.power import predict, seeds_to_test
 from tests.study.test_family import ERRORS, NO_LRN, spread
 
 

@@ -110,6 +110,13 @@ def test_table_is_at_the_shared_rate_and_shows_the_own_one_outside_of_its_family
     assert "no_lrn, top-1, at the rate 0.00125: -4.00 [" in said
 
 
+def test_baselines_at_another_rate_than_the_shared_one_take_no_seed_s_place(tmp_path: Path) -> None:
+    search(tmp_path, {"baseline": (350, 300, 350), "no_lrn": (350, 300, 350), "no_dropout": (350, 300, 350)})
+    table = looked(tmp_path, {("baseline", 0.005): 300, ("baseline", 0.01): 400, ("no_lrn", 0.005): 340})
+    assert [(row.ablation, row.seeds) for row in table.rows] == [("baseline", [0, 1, 2]), ("no_lrn", [0, 1, 2])]
+    assert table.rows[1].assessments["top1"].delta == pytest.approx(4.0)
+
+
 def test_search_that_was_evaluated_on_other_images_is_missing(tmp_path: Path) -> None:
     for rate in GRID:
         for seed in (7, 8):

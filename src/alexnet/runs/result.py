@@ -7,13 +7,14 @@ every field.
 
 import hashlib
 import json
+import os
 import shlex
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from alexnet.config.checks import ADDED_LATER
-from alexnet.config.schema import RELATIONS, Claim, Target
+from alexnet.config.schema import RELATIONS, Claim, Target, run_label
 from alexnet.errors import UserError
 from alexnet.files import replace_file
 from alexnet.received import MIB, damage_named, open_regular, parse_json, read_regular
@@ -250,13 +251,46 @@ def read_checked_result(directory: Path) -> tuple[Result, bool]:
             raw = parse_json(content)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"not valid JSON: {error}") from None
-        checksum = raw.pop(CHECKSUM, None) if isinstance(raw, dict) else None
-        version = raw.get("schema_version", SCHEMA_VERSION) if isinstance(raw, dict) else SCHEMA_VERSION
-        # An unknown version is named before any field that differs because of it.
-        try:
+        facts = raw if isinstance(raw, dict) else {}
+        checksum, version = facts.pop(CHECKSUM, None), facts.get("schema_version", SCHEMA_VERSION)
+        try:  # an unknown version is named before any field that differs because of it
             known = version == SCHEMA_VERSION
             require(known, "schema_version", f"{version!r} is unknown; this program reads {SCHEMA_VERSION}")
             result: Result = decode(Result, raw)
         except FieldError as error:
             raise UserError(f"{path}: {error}") from None
         return result, checksum in (None, _checksum(raw))
+
+
+def refuse_other(path: Path, name: str, identity: str, found: str, found_identity: str | None) -> None:
+    """Refuse a file of another run than the one of this name and identity.
+
+    Raises:
+        UserError: names both identities and what to do.
+    """
+    if found_identity != identity:
+        raise UserError(
+            f"{path} is of another run, {found} (identity {found_identity or 'unknown'}), not of {name} (identity"
+            f" {identity}): leave out hydra.run.dir, or give a directory of its own, or move that run away"
+        )
+
+
+def finished_run(directory: Path, name: str, identity: str, *, restart: bool) -> Result | None:
+    """Return the result of a run if it has finished and is not to be restarted, and None otherwise.
+
+    Raises:
+        UserError: the directory holds the result of another run, or one that cannot be read.
+    """
+    if not os.path.lexists(directory / RESULT_FILE):
+        return None
+    try:
+        result = read_result(directory)
+    except UserError:
+        if restart:
+            return None
+        raise
+    label = run_label(result.experiment, result.ablation, result.seed)
+    is_told = label == name.rpartition("-")[0]  # a result may have been changed
+    found = f"{label}, NUMERICS {result.numerics}"
+    refuse_other(directory / RESULT_FILE, name, identity, found, result.identity if is_told else None)
+    return result if result.status == "finished" and not restart else None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from alexnet.config.schema import Claim
 from alexnet.runs.result import BASELINE, Result
-from alexnet.study.family import CONFIDENCE, Arm, Estimate, Family, Interval, holm
+from alexnet.study.family import CONFIDENCE, Arm, Estimate, Family, Interval, PairedDelta, holm, paired_delta
 from alexnet.study.flags import (
     Flag,
     chance_accuracy,
@@ -22,9 +22,16 @@ from alexnet.study.flags import (
     seed_flags,
 )
 from alexnet.study.pairing import Evaluated, environment
-from alexnet.study.power import Design, min_detectable_effect, seeds_needed, seeds_needed_range
-from alexnet.study.prediction import Prediction, predict, published_images, seeds_to_test
-from alexnet.study.statistics import PairedDelta, paired_delta
+from alexnet.study.power import (
+    Design,
+    Prediction,
+    min_detectable_effect,
+    predict,
+    published_images,
+    seeds_needed,
+    seeds_needed_range,
+    seeds_to_test,
+)
 from alexnet.study.verdict import Direction, Size, claimed_sign, direction, region, size
 
 SOURCES = ("paper", "log")
@@ -130,35 +137,29 @@ def assess(
     estimates = {name: family.delta(place) for name, place in places.items() if place}
     pairs = {name: _pairs(arms[name], arms[BASELINE], measure) for name in estimates}
     p = {name: float(one.p) if one else pairs[name][0].p for name, one in estimates.items()}
-    claims = {name: arms[name][0].run.result.claims.get(name) for name in estimates}
-    flags_of = {name: _flags(arms, name, measure, family, places[name], claims[name]) for name in estimates}
+    left = outliers([arm.by_run for arm in family.arms])
+    flags_of = {name: [*_flags(arms, name, measure, family, pairs[name], left), *table_flags] for name in estimates}
     limited = {name for name, flags in flags_of.items() if any(flag.no_equivalence for flag in flags)}
     interactions = _interactions(family, places, limited)
     tested = {name: settled.get(name, one) for name, one in p.items()}
     tested |= {f"{name} beyond its parts": float(one.p) for name, one in interactions.items()}
     holm_p = dict(zip(tested, map(float, holm([*tested.values()])), strict=True))
-    left = dict(zip(arms, outliers([arm.by_run for arm in family.arms]), strict=True))
     found = {}
     for name, estimate in estimates.items():
-        place, pair = places[name], pairs[name][0]
+        place, pair, flags, result = places[name], pairs[name][0], flags_of[name], arms[name][0].run.result
+        claim = result.claims.get(name)
         interval = estimate.interval(1 - level) if estimate else pair.interval
-        claim = claims[name]
-        flags = [
-            *flags_of[name],
-            *_outlier_flags(arms, name, family, place, left),
-            *discordance_flags([(one.only_run_wrong, one.only_baseline_wrong) for one in pairs[name]]),
-            *table_flags,
-        ]
         delta = float(estimate.value) if estimate else pair.delta
         few = min(len(arms[name]), len(arms[BASELINE])) < 3
         word = Direction.TOO_FEW_SEEDS
         if not few:
+            most = getattr(claim.margin, measure) if claim and margin is None else margin
             word = direction(
                 delta,
                 significant=holm_p[name] < level,
                 sign=claimed_sign(claim, measure) if claim else 0,
                 narrow=estimate.interval(1 - 2 * level) if estimate else interval,
-                margin=_margin(claim, measure, flags, margin),
+                margin=None if name in limited else most,
             )
         spread = family.spread if estimate else None
         found[name] = Assessment(
@@ -170,7 +171,7 @@ def assess(
             holm_p=holm_p[name],
             run_sd=float(np.sqrt(spread.variance[place])) if spread else None,
             direction=word,
-            sizes=_sizes(family, place, None if few else estimate, arms[name][0].run.result, measure, flags),
+            sizes=_sizes(family, place, None if few else estimate, result, measure, flags),
             outlook=_outlook(family, place, estimate, claim, measure),
             interaction=interactions.get(name),
             interaction_holm_p=holm_p.get(f"{name} beyond its parts"),
@@ -191,12 +192,6 @@ def ten_crop_gains(arms: Arms, measure: str) -> dict[str, Estimate]:
     family = Family(tuple(Arm(values=np.asarray(100.0 * table, dtype=np.float64)) for table in tables))
     found = {name: family.contrast([float(arm == name) for arm in arms]) for name in arms}
     return {name: gain for name, gain in found.items() if gain is not None}
-
-
-def _margin(claim: Claim | None, measure: str, flags: Sequence[Flag], planned: float | None) -> float | None:
-    if any(flag.no_equivalence for flag in flags):
-        return None
-    return getattr(claim.margin, measure) if claim and planned is None else planned
 
 
 def _pairs(runs: Sequence[Evaluated], baselines: Sequence[Evaluated], measure: str) -> list[PairedDelta]:
@@ -230,56 +225,53 @@ def _step(family: Family, places: Mapping[str, int], name: str) -> Step | None:
     return Step(before=less_one[0], change=change) if change else None
 
 
-def _flags(arms: Arms, name: str, measure: str, family: Family, place: int, claim: Claim | None) -> list[Flag]:
-    """Return the flags of one arm, those that need no other than it and the baseline."""
-    runs, baselines = arms[name], arms[BASELINE]
-    chance = chance_accuracy(baselines[0].labels, GUESSES[measure])
+def _flags(
+    arms: Arms,
+    name: str,
+    measure: str,
+    family: Family,
+    pairs: Sequence[PairedDelta],
+    left: Sequence[NDArray[np.bool_]],
+) -> list[Flag]:
+    """Return the flags of one arm; `left` says which runs of each arm are far from their siblings."""
+    place, sides = [*arms].index(name), (arms[name], arms[BASELINE])
+    claim = arms[name][0].run.result.claims.get(name)
+    by_run = family.arms[place].by_run, family.arms[0].by_run
+    chance = chance_accuracy(sides[1][0].labels, GUESSES[measure])
+    correct = [np.stack([one.correct[measure] for one in side]) for side in sides]
+    did, baseline_did = (
+        learned(table, chance, np.array([one.most_guessed for one in side]))
+        for table, side in zip(correct, sides, strict=True)
+    )
+    numerics = [
+        [{fact: v for fact, v in environment(one.run.result).items() if fact != "code"} for one in side]
+        for side in sides
+    ]
     allowed = [region(claim, source, measure) for source in SOURCES] if claim else []
-    wrong = [int((~one.correct[measure]).sum()) for one in (*runs, *baselines)]
+    wrong = [int(count) for table in correct for count in (~table).sum(1)]
     flags = [
-        *seed_flags(len(runs), len(baselines), has_spread=family.spread is not None),
-        *learning_flags(
-            _learned(runs, measure, chance),
-            _learned(baselines, measure, chance),
-            family.arms[place].by_run,
-            family.arms[0].by_run,
-        ),
+        *seed_flags(*map(len, sides), has_spread=family.spread is not None),
+        *learning_flags(did, baseline_did, *by_run),
         *limit_flags(wrong, float(family.errors[0]), 100 * (1 - chance), next(filter(None, allowed), None)),
-        *numerics_flags(_numerics(runs), _numerics(baselines)),
+        *numerics_flags(*numerics),
     ]
     if family.spread is not None and family.spread.stands_out[place]:
         text = "its runs vary more than those of the other arms: judged by their own spread, in a wider interval"
         flags.append(Flag(name="spread stands out", text=text, doubt=False))
-    return flags
-
-
-def _learned(runs: Sequence[Evaluated], measure: str, chance: float) -> NDArray[np.bool_]:
-    correct, guessed = np.stack([one.correct[measure] for one in runs]), [one.most_guessed for one in runs]
-    return learned(correct, chance, np.array(guessed))
-
-
-def _numerics(runs: Sequence[Evaluated]) -> list[dict[str, str]]:
-    return [{fact: v for fact, v in environment(one.run.result).items() if fact != "code"} for one in runs]
-
-
-def _outlier_flags(
-    arms: Arms, name: str, family: Family, place: int, left: Mapping[str, NDArray[np.bool_]]
-) -> list[Flag]:
-    """Return the flag of runs of the arm or the baseline that `left` their siblings."""
-    sides = {name: family.arms[place], BASELINE: family.arms[0]}
+    away = left[place], left[0]
     far = [
         f"{arm} seed {one.run.result.seed}"
-        for arm in sides
-        for one, away in zip(arms[arm], left[arm], strict=True)
-        if away
+        for arm, side, gone in zip((name, BASELINE), sides, away, strict=True)
+        for one, is_far in zip(side, gone, strict=True)
+        if is_far
     ]
-    if not far:
-        return []
-    kept = [side.by_run[~left[arm]] for arm, side in sides.items()]
-    text = f"far from its siblings: {', '.join(far)}"
-    if all(map(len, kept)):
-        text += f"; without it the delta is {kept[0].mean() - kept[1].mean():+.2f} points"
-    return [Flag(name="run left its siblings", text=text)]
+    if far:
+        text = f"far from its siblings: {', '.join(far)}"
+        own, baseline = (errors[~gone] for errors, gone in zip(by_run, away, strict=True))
+        if len(own) and len(baseline):
+            text += f"; without it the delta is {own.mean() - baseline.mean():+.2f} points"
+        flags.append(Flag(name="run left its siblings", text=text))
+    return flags + discordance_flags([(one.only_run_wrong, one.only_baseline_wrong) for one in pairs])
 
 
 def _sizes(

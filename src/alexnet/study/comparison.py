@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -35,7 +36,7 @@ from alexnet.study.pairing import (
     pair,
     without_effect,
 )
-from alexnet.study.rates import Rates, choose_rates, rate_of, usual_rate
+from alexnet.study.rates import Rate, Rates, choose_rates, rate_of, usual_rate
 from alexnet.study.verdict import RESOLVED, Direction
 from alexnet.study.worded import Change, worded_changes
 
@@ -235,17 +236,19 @@ def _by_rate(runs: Sequence[Evaluated], plan: Plan | None, rates: Rates | None) 
     others: dict[str, list[Evaluated]] = {BASELINE: arms[BASELINE]}
     left_out = []
     usual = usual_rate([one.run.result for one in runs])
-    for one in pair(runs):
+    counted: dict[Path, Rate] = {}
+    for one in runs:
         result = one.run.result
         if text := plan.objection(result.ablation, result.seed) if plan else None:
             left_out.append(Note(f"{one.run}: left out, {text}."))
-            continue
-        at = rate_of(result, plan, rates, usual)
-        if at is None:
+        elif at := rate_of(result, plan, rates, usual):
+            counted[one.run.directory] = at
+        else:
             why = "the search has not chosen its rate" if rates else "no search, so far, has chosen its rate"
             left_out.append(Note(f"{one.run}: left out, {why}, {result.lr}."))
-        else:
-            (arms if at == "judged" else others).setdefault(result.ablation, []).append(one)
+    for one in pair([one for one in runs if one.run.directory in counted]):
+        into = arms if counted[one.run.directory] == "judged" else others
+        into.setdefault(one.run.result.ablation, []).append(one)
     return {name: members for name, members in arms.items() if members}, others, left_out
 
 

@@ -1,10 +1,11 @@
-"""Contrasts of arms when every seed meets every test image: the spread between runs is shared over the family.
+"""Contrasts of arms when every seed meets every test image, and of one pair of networks; single errors.
 
-An arm is the baseline or one ablation, a family the arms of one table. Arrays over arms have the baseline first; axes
-before that are studies, which the tests simulate. Errors are in points. `docs/statistics.md` gives the formulas, the
-reasons, and how well they hold.
+An arm is the baseline or one ablation, a family the arms of one table: they share the spread between runs. Arrays over
+arms have the baseline first; axes before that are studies, which the tests simulate. Errors and differences are in
+points, `ablation minus baseline`. `docs/statistics.md` gives the formulas, the reasons, and how well they hold.
 """
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
+_Z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 PRIOR_DOF = 4.0
 """Degrees of freedom for which the variance common to all arms counts in each arm."""
 SEEDS = range(3, 1001)
@@ -268,3 +270,63 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
     result = np.empty_like(p)
     np.put_along_axis(result, order, adjusted, -1)
     return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedDelta:
+    """One ablated run against the baseline with its seed."""
+
+    delta: float
+    """Rise of the error, in points."""
+    interval: Interval
+    """Covers the finite test set only: another seed may move the delta by more."""
+    only_run_wrong: int
+    """Images that the baseline got right and the ablated net wrong."""
+    only_baseline_wrong: int
+    p: float
+    """Exact McNemar test of no difference."""
+
+
+def mcnemar_p(only_run_wrong: int, only_baseline_wrong: int) -> float:
+    """Test whether the discordant images are split evenly: McNemar (1947), exact and two-sided; 1 if there are none."""
+    discordant = only_run_wrong + only_baseline_wrong
+    return float(stats.binomtest(only_run_wrong, discordant).pvalue) if discordant else 1.0
+
+
+def paired_interval(only_run_wrong: int, only_baseline_wrong: int, images: int) -> Interval:
+    """Return the 95 % interval of a difference of two error rates on the same images, in points.
+
+    The adjusted Wald interval of Bonett and Price (2012): with p = (b + 1) / (N + 2) and q = (c + 1) / (N + 2) for b
+    and c discordant images out of N, it is p - q +- z sqrt((p + q - (p - q)^2) / (N + 2)). Unlike the plain Wald
+    interval it keeps its coverage for few discordant images and has a width when there are none.
+    """
+    p, q = ((count + 1) / (images + 2) for count in (only_run_wrong, only_baseline_wrong))
+    half = _Z * math.sqrt((p + q - (p - q) ** 2) / (images + 2))
+    return Interval(100 * max(p - q - half, -1.0), 100 * min(p - q + half, 1.0))
+
+
+def error_interval(wrong: int, images: int) -> Interval:
+    """Return Wilson's (1927) 95 % interval of an error rate, in percent; it has a width even if nothing is wrong."""
+    found = stats.binomtest(wrong, images).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(100 * float(found.low), 100 * float(found.high))
+
+
+def mean_interval(differences: NDArray[np.float64]) -> Interval:
+    """Return the 95 % normal interval of the mean of differences [N], in points, one for each of many images."""
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
+    mean, half = float(differences.mean()), _Z * error
+    return Interval(max(mean - half, -100.0), min(mean + half, 100.0))
+
+
+def paired_delta(baseline_correct: Correct, run_correct: Correct) -> PairedDelta:
+    """Compare one pair; both arrays [N] say for each test image whether it was classified correctly."""
+    only_run_wrong = int((baseline_correct & ~run_correct).sum())
+    only_baseline_wrong = int((~baseline_correct & run_correct).sum())
+    images = len(baseline_correct)
+    return PairedDelta(
+        delta=100 * (only_run_wrong - only_baseline_wrong) / images,
+        interval=paired_interval(only_run_wrong, only_baseline_wrong, images),
+        only_run_wrong=only_run_wrong,
+        only_baseline_wrong=only_baseline_wrong,
+        p=mcnemar_p(only_run_wrong, only_baseline_wrong),
+    )

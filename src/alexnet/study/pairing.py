@@ -17,7 +17,7 @@ from alexnet.runs.collect import Run
 from alexnet.runs.directory import CONFIG_FILE, RESULT_FILE
 from alexnet.runs.predictions import ViewPredictions
 from alexnet.runs.result import BASELINE, Result
-from alexnet.study.statistics import PairedDelta, paired_delta
+from alexnet.study.family import PairedDelta, paired_delta
 
 MEASURES = ("top1", "top5")
 FEW_CLASSES = "Fewer than five classes: top-5 errors are left out."
@@ -126,7 +126,7 @@ def drop_duplicates(runs: Iterable[Run]) -> tuple[list[Run], list[Note]]:
     """Keep one of several runs of the same ablation, seed and rate: a finished one before others, then the newest."""
     same: dict[tuple[str, int, float | None], list[Run]] = defaultdict(list)
     for run in runs:
-        same[(run.result.ablation, run.result.seed, run.result.lr)].append(run)
+        same[run.result.ablation, run.result.seed, run.result.lr].append(run)
     kept, notes = [], []
     for candidates in same.values():
         *left_out, chosen = sorted(candidates, key=lambda run: (run.finished, run.written, run.directory))
@@ -249,21 +249,20 @@ def damaged_configs(runs: Iterable[Run]) -> list[Note]:
 
 def without_effect(arms: Mapping[str, Sequence[Evaluated]]) -> list[Note]:
     """Name the ablations that computed exactly what the baseline did: in every epoch, and on every image."""
-    notes = []
-    for name, members in arms.items():
-        pairs = [(one, one.baseline) for one in members if one.baseline]
-        if pairs and all(
-            np.array_equal([*one.correct.values()], [*other.correct.values()])
-            and (losses := _losses(one.run))
-            and losses == _losses(other.run)
-            for one, other in pairs
-        ):
-            notes.append(Note(f"{name} has no effect: its losses and its answers are the baseline's, bit for bit."))
-    return notes
 
+    def losses(one: Evaluated) -> list[float]:
+        return [epoch.train_loss for epoch in one.run.metrics().epochs]
 
-def _losses(run: Run) -> list[float]:
-    return [epoch.train_loss for epoch in run.metrics().epochs]
+    def is_same(one: Evaluated, other: Evaluated) -> bool:
+        alike = np.array_equal([*one.correct.values()], [*other.correct.values()])
+        return alike and losses(one) == losses(other) != []
+
+    pairs = {name: [(one, one.baseline) for one in members if one.baseline] for name, members in arms.items()}
+    return [
+        Note(f"{name} has no effect: its losses and its answers are the baseline's, bit for bit.")
+        for name, of_seeds in pairs.items()
+        if of_seeds and all(is_same(*both) for both in of_seeds)
+    ]
 
 
 def pair(evaluated: Sequence[Evaluated]) -> list[Evaluated]:
@@ -286,12 +285,10 @@ def other_numerics(result: Result, runs: Iterable[Run]) -> list[Note]:
         return one.experiment, one.recipe, one.data.fingerprint
 
     others = [run for run in runs if title(run.result) == title(result) and run.result.numerics != result.numerics]
-    if not others:
-        return []
     numbers = " and ".join(sorted({f"NUMERICS {run.result.numerics}" for run in others}))
     names = ", ".join(sorted(map(str, others)))
     text = f"Not paired with {names}: their code computes other numbers ({numbers}, here {result.numerics})."
-    return [Note(text)]
+    return [Note(text)] if others else []
 
 
 def missing_baseline(arms: Mapping[str, Sequence[Evaluated]], runs: Sequence[Run]) -> list[Note]:
@@ -339,6 +336,5 @@ def values_by_fact(runs: Iterable[Run]) -> dict[str, dict[str, list[Run]]]:
 def mixed_environment(runs: Iterable[Run]) -> list[Note]:
     """Name the facts of the environment, such as the revision or the device, that are not the same for all runs."""
     mixed = [fact for fact, values in values_by_fact(runs).items() if len(values) > 1]
-    if not mixed:
-        return []
-    return [Note(f"The runs differ in {', '.join(mixed)}: see the environment of each in the HTML report.")]
+    text = f"The runs differ in {', '.join(mixed)}: see the environment of each in the HTML report."
+    return [Note(text)] if mixed else []

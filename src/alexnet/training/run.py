@@ -22,9 +22,8 @@ from alexnet.files import exclusive, replace_file
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
 from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE, WANDB
-from alexnet.runs.identity import finished_run
 from alexnet.runs.plan import read_plan
-from alexnet.runs.result import UNFINISHED_MESSAGE, DataFacts, GitState, Result, read_result
+from alexnet.runs.result import UNFINISHED_MESSAGE, DataFacts, GitState, Result, finished_run, read_result
 from alexnet.terminal import busy, fitted
 from alexnet.training import tracking
 from alexnet.training.checkpoints import discard_unfinished, refuse_links
@@ -54,7 +53,7 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
         return done
     pack = preflight(job)
     if job.config.trainer.fast_dev_run:
-        return _tried_out(job, pack, world, at_once, console)
+        return _tried_out(job, pack, world, console)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / LOCK_FILE, str(directory)):
         if (done := _shown_again(job, directory, console)) is not None:  # of another process in the meantime
@@ -68,7 +67,7 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
         result = _initial_result(job, directory, pack, git_state()[0])
         result.write(directory)
         try:
-            run_in_ranks(partial(_run_rank, job, directory, at_once), directory, processes, console=console)
+            run_in_ranks(partial(_run_rank, job, directory, world.runs), directory, processes, console=console)
         except BaseException as error:  # the first process may not have lived to say so, or not know the cause
             _aborted(result, error).write(directory)
             raise
@@ -121,14 +120,14 @@ def _initial_result(job: Job, directory: Path, pack: Pack, git: GitState | None)
     )
 
 
-def _tried_out(job: Job, pack: Pack, world: DistributedContext, at_once: int, console: Console) -> Result:
+def _tried_out(job: Job, pack: Pack, world: DistributedContext, console: Console) -> Result:
     """Do some batches of everything, of which nothing is kept; the result says so, and is no finished one."""
     with TemporaryDirectory() as folder:
         directory = Path(folder)
         if world.size > 1 or (processes := requested_world_size(job.config)) == 1:
             _run(job, directory, pack, world, console)
         else:
-            run_in_ranks(partial(_run_rank, job, directory, at_once), directory, processes, console=console)
+            run_in_ranks(partial(_run_rank, job, directory, world.runs), directory, processes, console=console)
     console.print(TRIED_OUT)
     return replace(_initial_result(job, directory, pack, git_state()[0]), message=TRIED_OUT)
 

@@ -15,6 +15,7 @@ from scipy import stats
 
 from alexnet.errors import UserError
 from alexnet.runs.predictions import ViewPredictions, read_probabilities, write_probabilities
+from alexnet.study.family import error_interval, mean_interval
 from alexnet.study.paper.ensemble import (
     START,
     common_split,
@@ -27,7 +28,6 @@ from alexnet.study.paper.ensemble import (
     single_errors,
     tuned_weights,
 )
-from alexnet.study.statistics import error_interval, mean_interval
 from tests.study.made_up import result
 
 Probabilities = NDArray[np.float32]

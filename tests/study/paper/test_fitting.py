@@ -15,7 +15,7 @@ from alexnet.errors import UserError
 from alexnet.runs.collect import collect
 from alexnet.runs.metrics import write_metrics
 from alexnet.runs.result import read_result
-from alexnet.study.paper.fitting import (
+from alexnet.study.paper.figure1 import (
     FittedRun,
     Network,
     check_comparable,

@@ -15,7 +15,7 @@ from alexnet.runs.collect import collect
 from alexnet.runs.first_layer import FirstLayer, write_first_layer
 from alexnet.runs.result import GitState
 from alexnet.study.charts.canvas import LIGHT
-from alexnet.study.charts.deltas import comparison_figure
+from alexnet.study.charts.errors import comparison_figure
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.report.page import markdown, page
 from tests.study.made_up import predictions, result, save, study, unfinished

@@ -22,9 +22,8 @@ from alexnet.runs.collect import directories_with
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
 from alexnet.runs.predictions import ProbabilitiesHeader, read_header, read_probabilities
 from alexnet.runs.result import read_result
-from alexnet.study.family import Interval
+from alexnet.study.family import Interval, PairedDelta, error_interval, mean_interval, paired_delta
 from alexnet.study.pairing import FEW_CLASSES
-from alexnet.study.statistics import PairedDelta, error_interval, mean_interval, paired_delta
 from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_interval, shown_p
 
 MEASURES = {"top1": 1, "top5": 5}

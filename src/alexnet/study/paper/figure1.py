@@ -1,20 +1,31 @@
-"""Figure 1 of the paper from finished runs: a table in the terminal, `figure1.csv` and `figure1.svg`."""
+"""Figure 1 of the paper from finished runs: how long networks take to fit their training images.
+
+Reads `result.json`, `config.yaml` and `metrics.csv`. Errors are in percent of all training images, in evaluation mode,
+at the end of each epoch; between two epochs the error is taken to fall in a straight line, from chance at epoch 0.
+"""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import ceil
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults, without
 from alexnet.errors import UserError, printable
 from alexnet.files import write_file
+from alexnet.received import damage_named
 from alexnet.runs.collect import Run, collect
-from alexnet.study.paper.figures import draw_training_curves
-from alexnet.study.paper.fitting import FittedRun, Network, check_comparable, fastest, networks, read_fit, time_ratio
-from alexnet.study.ratios import Ratio
+from alexnet.runs.directory import CONFIG_FILE
+from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
+from alexnet.study.family import Interval
+from alexnet.study.ratios import Ratio, epochs_to, ratio
 from alexnet.study.wording import Record, csv_text, shown_seeds, unreadable_line
 
 CSV_FILE, SVG_FILE = "figure1.csv", "figure1.svg"
@@ -24,6 +35,134 @@ PAPER = (
 )
 CLAIMED = ("tanh", 5.5, 6.5)
 """What "six times" allows: whatever rounds to it."""
+DASHES = {"relu": "-", "tanh": "--", "sigmoid": ":", "abs_tanh": "-."}
+"""As in the paper's figure: ReLU solid, tanh dashed."""
+FREE_KEYS = (
+    *("activation.name", "optimizer.lr", "seed", "data.root", "schedule.epochs", "schedule.stop_at_train_error"),
+    *("ablations", "experiment"),
+)
+"""Keys in which the runs of one figure may differ, besides those that have no part in a run's identity."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedRun:
+    """A run whose training error was measured."""
+
+    run: Run
+    activation: str
+    lr: float
+    settings: dict[str, Any]
+    """Every other value that it computed with, by dotted key, and the NUMERICS of its code."""
+    errors: tuple[float, ...]
+    """After each epoch, percent."""
+    steps: int
+    """Updates in an epoch."""
+    reached: bool
+    """Whether it came down to the target error."""
+    epochs: float
+    """Until it did; for a run that ended above the target all of its epochs, less than it would have needed."""
+
+    @property
+    def seed(self) -> int:
+        return self.run.result.seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The runs of one nonlinearity at one learning rate, by seed."""
+
+    activation: str
+    lr: float
+    runs: tuple[FittedRun, ...]
+
+    @property
+    def reached(self) -> bool:
+        """Whether every run came down to the target."""
+        return all(run.reached for run in self.runs)
+
+    @property
+    def mean_epochs(self) -> float:
+        """Mean over runs; a lower bound unless all of them reached the target."""
+        return sum(run.epochs for run in self.runs) / len(self.runs)
+
+
+def read_fit(run: Run, target: float) -> FittedRun | None:
+    """Read the training curve of a run; None if it has none (another experiment, or stopped in its first epoch).
+
+    Raises:
+        UserError: one of its files is missing or damaged, or guessing meets the target.
+    """
+    metrics = run.metrics()
+    if metrics.damaged:
+        raise UserError(f"{run.directory}: {metrics.problem}")
+    errors = [epoch.train_set_top1_error for epoch in metrics.epochs if epoch.train_set_top1_error is not None]
+    if not errors or len(errors) < len(metrics.epochs):
+        return None
+    chance = 100 * (1 - 1 / max(run.result.data.classes, 1))
+    if target >= chance:
+        raise UserError(f"--error {target:g}: guessing has an error of {chance:g} %; use a smaller value")
+    epochs = epochs_to(errors, target, chance)
+    path = run.directory / CONFIG_FILE
+    free = (*NON_IDENTITY_KEYS, *FREE_KEYS)
+    with damage_named(path):
+        values = schema_defaults() | flatten(run.config())
+        return FittedRun(
+            run=run,
+            activation=str(values["activation.name"]),
+            lr=float(values["optimizer.lr"]),
+            settings=without(values, free) | {"NUMERICS": run.result.numerics},
+            errors=tuple(errors),
+            steps=metrics.epochs[0].step,
+            reached=epochs is not None,
+            epochs=len(errors) if epochs is None else epochs,
+        )
+
+
+def check_comparable(fits: Sequence[FittedRun]) -> None:
+    """Check that the runs differ in nonlinearity, learning rate and seed alone.
+
+    Raises:
+        UserError: two runs differ in anything else, or used different images.
+    """
+    first = fits[0]
+    here = first.run.directory
+    for other in fits[1:]:
+        there = other.run.directory
+        if other.run.result.data.fingerprint != first.run.result.data.fingerprint:
+            raise UserError(f"{here} and {there} used different images; pass runs from one study")
+        for key in sorted(first.settings.keys() | other.settings.keys()):
+            mine, theirs = first.settings.get(key), other.settings.get(key)
+            if mine != theirs:
+                what = "nonlinearity, learning rate and seed"
+                raise UserError(f"{here} has {key}={mine}, {there} has {theirs}; pass runs that differ in {what} alone")
+
+
+def networks(fits: Iterable[FittedRun]) -> list[Network]:
+    """Group runs by nonlinearity and learning rate: ReLU first, then by name; the fastest rate of each first."""
+    groups: dict[tuple[str, float], list[FittedRun]] = {}
+    for fit in sorted(fits, key=lambda fit: fit.seed):
+        groups.setdefault((fit.activation, fit.lr), []).append(fit)
+    found = [Network(activation=name, lr=lr, runs=tuple(runs)) for (name, lr), runs in groups.items()]
+    return sorted(found, key=lambda net: (net.activation != "relu", net.activation, *_speed(net)))
+
+
+def _speed(net: Network) -> tuple[bool, float, float]:
+    # Of networks that never got there, the one that came nearest is the fastest, however long it was trained.
+    last_error = sum(run.errors[-1] for run in net.runs) / len(net.runs)
+    return not net.reached, 0.0 if net.reached else last_error, net.mean_epochs
+
+
+def fastest(found: Iterable[Network]) -> list[Network]:
+    """Return the first, that is the fastest, network of each nonlinearity."""
+    return [next(nets) for _, nets in groupby(found, key=lambda net: net.activation)]
+
+
+def time_ratio(slow: Network, fast: Network) -> Ratio | None:
+    """Compare epochs to the target; None if a run of `fast` never reaches it."""
+    if not fast.reached:
+        return None
+    spent = [[run.epochs for run in net.runs] for net in (slow, fast)]
+    return ratio(*spent, censored=sum(not run.reached for run in slow.runs))
 
 
 def figure1(paths: Sequence[Path], *, target: float, output: Path | None, console: Console) -> None:
@@ -79,20 +218,14 @@ def _table(nets: Sequence[Network], ratios: Sequence[Ratio | None], target: floa
     def epochs(number: float, *, reached: bool) -> str:
         return f"{number:.2f}" if reached else f"over {number:g}"
 
+    def shown(interval: Interval | None) -> str:
+        return "[{:.2f}, {:.2f}]".format(*interval) if interval else ""
+
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    for header in (
-        "Network",
-        "Lr",
-        "Seeds",
-        f"Epochs to {target:g} %, by seed",
-        "Mean",
-        "Ratio",
-        "95 % interval",
-        "One pair",
-    ):
+    by_seed = f"Epochs to {target:g} %, by seed"
+    for header in ("Network", "Lr", "Seeds", by_seed, "Mean", "Ratio", "95 % interval", "One pair"):
         table.add_column(header, justify="left" if header in ("Network", "Seeds") else "right")
     for net, compared in zip(nets, ratios, strict=True):
-        interval, one_pair = (compared.interval, compared.published) if compared else (None, None)
         table.add_row(
             net.activation,
             f"{net.lr:g}",
@@ -100,8 +233,8 @@ def _table(nets: Sequence[Network], ratios: Sequence[Ratio | None], target: floa
             ", ".join(epochs(run.epochs, reached=run.reached) for run in net.runs),
             epochs(net.mean_epochs, reached=net.reached),
             f"{'over ' if compared.at_least else ''}{compared.times:.2f}" if compared else "",
-            f"[{interval.low:.2f}, {interval.high:.2f}]" if interval else "",
-            f"[{one_pair.low:.2f}, {one_pair.high:.2f}]" if one_pair else "",
+            shown(compared.interval) if compared else "",
+            shown(compared.published) if compared else "",
         )
     return table
 
@@ -161,3 +294,31 @@ def _csv(nets: Sequence[Network], ratios: Sequence[Ratio | None], target: float)
         for fit in net.runs
     ]
     return csv_text(list(records[0]), records)
+
+
+@drawing()
+def draw_training_curves(nets: Sequence[Network], target: float) -> str:
+    """Draw Figure 1: each network's mean over seeds, its seeds faintly behind it, and the target as a line."""
+    from matplotlib.ticker import MaxNLocator
+
+    canvas = Canvas(640, 400)
+    axes = canvas.axes(60, 16, 564, 336)
+    curves = [run.errors for net in nets for run in net.runs]
+    top = 10 * ceil(max(max(errors) for errors in curves) / 10) or 10
+    axes.set(xlim=(0, max(map(len, curves))), ylim=(0, top), yticks=range(0, top + 1, 10))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.spines[["left", "bottom"]].set_visible(True)
+    axes.axhline(target, color=LIGHT["muted"], linewidth=1)
+    axes.set_xlabel("Epochs", size=13)
+    axes.set_ylabel("Training error, %", size=13)
+    for net in nets:
+        style: dict[str, Any] = {"color": LIGHT["ink"], "linestyle": DASHES[net.activation], "clip_on": False}
+        seeds = [run.errors for run in net.runs]
+        for errors in seeds if len(seeds) > 1 else []:
+            axes.plot(range(1, len(errors) + 1), errors, alpha=0.25, linewidth=1, **style)
+        # As far as every seed reaches: beyond, the mean would jump where a seed ends.
+        mean = [sum(errors) / len(errors) for errors in zip(*seeds, strict=False)]
+        label = f"{net.activation}, lr {net.lr:g}"
+        axes.plot(range(1, len(mean) + 1), mean, linewidth=2, label=label, **style)
+    axes.legend(loc="upper right", frameon=False, handlelength=3)
+    return canvas.svg("Training error against epochs")

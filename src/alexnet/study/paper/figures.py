@@ -1,21 +1,16 @@
-"""The paper's Figures 1, 3 and 4, drawn: training curves, kernels, predictions and nearest neighbors."""
+"""The paper's Figures 3 and 4, drawn: kernels, predictions and nearest neighbors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.runs.first_layer import FirstLayer
-from alexnet.study.charts.canvas import LIGHT, Canvas, drawing, tiles
-from alexnet.study.paper.fitting import Network
+from alexnet.study.charts.canvas import Canvas, drawing, tiles
 from alexnet.study.selectivity import column_contrast, mean_selectivity
 from alexnet.study.wording import shown_p, signed
 
-DASHES = {"relu": "-", "tanh": "--", "sigmoid": ":", "abs_tanh": "-."}
-"""As in the paper's Figure 1: ReLU solid, tanh dashed."""
 MARGIN = 28
 
 
@@ -31,34 +26,6 @@ class PredictedImage:
     """The true class if it is known; written below the image, and its bar has another color."""
     caption: str = ""
     """Written there otherwise."""
-
-
-@drawing()
-def draw_training_curves(nets: Sequence[Network], target: float) -> str:
-    """Draw Figure 1: each network's mean over seeds, its seeds faintly behind it, and the target as a line."""
-    from matplotlib.ticker import MaxNLocator
-
-    canvas = Canvas(640, 400)
-    axes = canvas.axes(60, 16, 564, 336)
-    curves = [run.errors for net in nets for run in net.runs]
-    top = 10 * ceil(max(max(errors) for errors in curves) / 10) or 10
-    axes.set(xlim=(0, max(map(len, curves))), ylim=(0, top), yticks=range(0, top + 1, 10))
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    axes.spines[["left", "bottom"]].set_visible(True)
-    axes.axhline(target, color=LIGHT["muted"], linewidth=1)
-    axes.set_xlabel("Epochs", size=13)
-    axes.set_ylabel("Training error, %", size=13)
-    for net in nets:
-        style: dict[str, Any] = {"color": LIGHT["ink"], "linestyle": DASHES[net.activation], "clip_on": False}
-        seeds = [run.errors for run in net.runs]
-        for errors in seeds if len(seeds) > 1 else []:
-            axes.plot(range(1, len(errors) + 1), errors, alpha=0.25, linewidth=1, **style)
-        # As far as every seed reaches: beyond, the mean would jump where a seed ends.
-        mean = [sum(errors) / len(errors) for errors in zip(*seeds, strict=False)]
-        label = f"{net.activation}, lr {net.lr:g}"
-        axes.plot(range(1, len(mean) + 1), mean, linewidth=2, label=label, **style)
-    axes.legend(loc="upper right", frameon=False, handlelength=3)
-    return canvas.svg("Training error against epochs")
 
 
 @drawing()

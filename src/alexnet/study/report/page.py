@@ -19,8 +19,7 @@ from alexnet.runs.wording import plural
 from alexnet.study import wording
 from alexnet.study.assessment import MORE_SEEDS
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
-from alexnet.study.charts.curves import RunCurve, error_chart
-from alexnet.study.charts.deltas import delta_chart
+from alexnet.study.charts.errors import RunCurve, delta_chart, error_chart
 from alexnet.study.classes import class_changes
 from alexnet.study.columns import SHOWN_COLUMNS
 from alexnet.study.comparison import ComparisonTable

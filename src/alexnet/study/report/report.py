@@ -17,7 +17,7 @@ from alexnet.errors import UserError, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Collection, Run, collect
 from alexnet.runs.wandb_names import destination
-from alexnet.study.charts.deltas import CHART_FILE, comparison_figure, printed_comparison
+from alexnet.study.charts.errors import CHART_FILE, comparison_figure, printed_comparison
 from alexnet.study.columns import (
     SHOWN_COLUMNS,
     comparison_csv,
