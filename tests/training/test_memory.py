@@ -1,5 +1,7 @@
 """Too little memory is one line, and what it proposes is the same training."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -15,22 +17,23 @@ GIB = 2**30
 
 
 @pytest.mark.parametrize(
-    ("hook", "remedy"),
+    ("hook", "at_a_time", "remedy"),
     [
-        ("training_step", r"with 16 images at a time; about 8 would fit: add hardware\.accumulate_grad_batches=2"),
-        ("validation_step", r"in evaluation: add hardware\.eval_batch_size=16"),
-        ("test_step", r"in evaluation: add hardware\.eval_batch_size=16"),
+        ("training_step", 64, r"with 16 images at a time; about 8 would fit: add hardware\.accumulate_grad_batches=2"),
+        ("validation_step", 64, r"in evaluation: add hardware\.eval_batch_size=16"),
+        ("validation_step", 1, r"in evaluation: not even one image fits: choose a smaller scale"),
+        ("test_step", 64, r"in evaluation: add hardware\.eval_batch_size=16"),
     ],
 )
 def test_run_without_enough_memory_ends_in_one_line(
-    tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, hook: str, remedy: str
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hook: str, at_a_time: int, remedy: str
 ) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has ...")
 
     monkeypatch.setattr(AlexNetModule, hook, full)
     with pytest.raises(UserError, match=f"^out of memory on cpu {remedy}"):
-        execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), tmp_path_factory.mktemp("full") / "run")
+        execute(tiny("schedule.epochs=1", "schedule.milestones=[]", f"hardware.eval_batch_size={at_a_time}"), tmp_path)
 
 
 def test_allocation_that_a_machine_refuses_is_out_of_memory() -> None:

@@ -116,8 +116,9 @@ def test_a_run_starts_two_processes_for_each_copy(
 
 def test_one_gpu_does_not_hold_two_columns(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UserError, match="takes 2 GPUs, and there is 1"):
-        check_gpus(tiny(TWO, "hardware.accelerator=auto").config)
+    for replicas in ("1", "null"):
+        with pytest.raises(UserError, match=r"devices\.replicas=1, 2 for each: this takes 2 GPUs, and there is 1"):
+            check_gpus(tiny(TWO, f"devices.replicas={replicas}", "hardware.accelerator=auto").config)
     check_gpus(tiny(TWO).config)  # on the CPU
     check_gpus(tiny("hardware.accelerator=auto").config)
 

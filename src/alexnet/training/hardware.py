@@ -173,6 +173,8 @@ def one_line_if_out_of_memory(trainer: L.Trainer, module: AlexNetModule) -> Iter
         hardware = config.hardware
         if not module.training:
             remedy = f"add hardware.eval_batch_size={max(1, hardware.eval_batch_size // 4)}"
+            if hardware.eval_batch_size == 1:
+                remedy = "not even one image fits: choose a smaller scale or another device"
             raise UserError(f"out of memory on {device} in evaluation: {remedy}") from error
         replicas = trainer.world_size // config.devices.per_replica
         held = Replica(count=replicas).part(config.optimizer.batch_size, turns=hardware.accumulate_grad_batches).count

@@ -64,8 +64,10 @@ SINGLE_PROCESS = DistributedContext()
 
 def requested_world_size(config: Config) -> int:
     """Count the processes that the configuration asks for; by default one per GPU, or two copies on a CPU."""
-    devices, replicas = config.devices.per_replica, config.devices.replicas
-    return devices * (replicas if replicas is not None else _gpus(config) // devices or REPLICAS_ON_CPU)
+    devices, replicas, gpus = config.devices.per_replica, config.devices.replicas, _gpus(config)
+    if replicas is None:
+        replicas = max(1, gpus // devices) if gpus else REPLICAS_ON_CPU
+    return devices * replicas
 
 
 def check_gpus(config: Config) -> None:
@@ -78,10 +80,10 @@ def check_gpus(config: Config) -> None:
     if not gpus and wanted > (most := REPLICAS_PER_CPU * available_cpus()):
         raise UserError(f"devices.replicas={config.devices.replicas}: this machine's CPUs can hold {most} at most")
     if 0 < gpus < wanted:
-        found = "is 1" if gpus == 1 else f"are {gpus}"
+        found, devices = "is 1" if gpus == 1 else f"are {gpus}", config.devices.per_replica
         raise UserError(
-            f"devices.replicas={config.devices.replicas}, {config.devices.per_replica} for each: this takes {wanted}"
-            f" GPUs, and there {found}: choose devices=single, fewer devices.replicas, or hardware.accelerator=cpu"
+            f"devices.replicas={wanted // devices}, {devices} for each: this takes {wanted} GPUs, and there {found}:"
+            " choose devices=single, fewer devices.replicas, or hardware.accelerator=cpu"
         )
 
 
