@@ -19,13 +19,12 @@ from rich.console import Console
 from alexnet.config.compose import register
 from alexnet.config.job import Job, check
 from alexnet.data.pack.pack import Pack
-from alexnet.training.callbacks import LrSchedule
 from alexnet.training.checkpoints import WholeCheckpoints, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.display import RunDisplay
 from alexnet.training.fit import preflight, silence_lightning
 from alexnet.training.hardware import trainer_options
-from alexnet.training.history import History
+from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule
 from alexnet.training.preemption import Preemption
 from alexnet.training.world import SINGLE_PROCESS
@@ -70,7 +69,7 @@ def plain_loop(job: Job, pack: Pack) -> Parts:
         for _ in range(EPOCHS):
             for batch_idx, batch in enumerate(data.train_dataloader()):
                 optimizer.zero_grad()
-                module.loss(batch, batch_idx).backward()  # type: ignore[no-untyped-call]
+                module.training_step(batch, batch_idx).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
     data.close()
     return watch.parts

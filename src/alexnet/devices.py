@@ -17,11 +17,7 @@ TENSOR_CORES = (8, 0)
 
 
 def choose_device(accelerator: str = "auto") -> torch.device:
-    """Return the device for `hardware.accelerator`, a GPU if there is one.
-
-    Raises:
-        UserError: a GPU is asked for, and there is none.
-    """
+    """Return the device for `hardware.accelerator`, a GPU if there is one; UserError if one is asked for in vain."""
     if accelerator == "cpu":
         return CPU
     if torch.cuda.is_available():
@@ -34,11 +30,7 @@ def choose_device(accelerator: str = "auto") -> torch.device:
 
 
 def check_device(device: torch.device) -> None:
-    """Compute something on the device: a driver may be broken, or this torch be built for other GPUs.
-
-    Raises:
-        UserError: it fails.
-    """
+    """Compute something, or raise a UserError: a driver may be broken, or this torch be built for other GPUs."""
     try:
         (torch.ones(2, device=device) * 2).sum().item()
     except Exception as error:  # torch, CUDA and the driver raise their own

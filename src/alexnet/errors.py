@@ -86,11 +86,8 @@ def print_line(text: str, *, file: TextIO | None = None) -> None:
 
 def printable(text: str, *, lines: bool = False) -> str:
     """Show control characters and marks of direction escaped, as `\\x1b`; `lines` leaves line breaks and tabs alone."""
-    return _CONTROL.sub(lambda found: found[0] if lines and found[0] in "\n\t" else _escaped(found[0]), text)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    kept = "\n\t" if lines else ""
+    return _CONTROL.sub(lambda found: found[0] if found[0] in kept else str(ascii(found[0])[1:-1]), text)
 
 
 def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:

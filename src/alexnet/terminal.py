@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from errno import EPIPE
 from os import strerror
 from shutil import get_terminal_size
@@ -14,7 +15,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
 from rich.segment import Segment
-from rich.table import Column, Table
+from rich.table import Table
 
 from alexnet.errors import printable
 
@@ -66,23 +67,22 @@ def fitted(table: Table, console: Console, leave_out: Sequence[str] = ()) -> Tab
     def is_wide(one: Table) -> bool:
         return Measurement.get(console, options, one).maximum > console.width
 
-    columns, gone = list(table.columns), list[str]()
-    order = [*leave_out, *(str(column.header) for column in reversed(columns[1:]))]
+    headings = [str(column.header) for column in table.columns[1:]]
+    order = [heading for heading in dict.fromkeys([*leave_out, *reversed(headings)]) if heading in headings]
     made = table
-    while is_wide(made):
-        made = _narrow(table, columns, gone)
-        if len(columns) == 1 or not is_wide(made):
+    for count in range(len(order) + 1):
+        if not is_wide(made):
             break
-        left = [str(column.header) for column in columns[1:]]
-        gone.append(next(heading for heading in order if heading in left))
-        columns = [columns[0], *(column for column in columns[1:] if str(column.header) != gone[-1])]
+        made = _narrow(table, order[:count])
     return made
 
 
-def _narrow(table: Table, columns: Sequence[Column], gone: Sequence[str]) -> Table:
-    """Return some columns of a table without a frame; a line below it names those that are left out."""
+def _narrow(table: Table, gone: Sequence[str]) -> Table:
+    """Return a table without a frame and some columns; a line below it names those that are left out."""
+    columns = [table.columns[0], *(column for column in table.columns[1:] if str(column.header) not in gone)]
     captions = [str(table.caption)] * bool(table.caption) + [f"no room for: {', '.join(gone)}"] * bool(gone)
     made = Table(
+        *(replace(column.copy(), header=str(column.header).replace(" ", "\n")) for column in columns),
         box=SIMPLE_HEAD,
         padding=0,
         pad_edge=False,
@@ -93,16 +93,6 @@ def _narrow(table: Table, columns: Sequence[Column], gone: Sequence[str]) -> Tab
         caption="; ".join(captions) or None,
         caption_justify="left",
     )
-    for column in columns:
-        heading = str(column.header).replace(" ", "\n")
-        made.add_column(
-            heading,
-            column.footer,
-            justify=column.justify,
-            no_wrap=column.no_wrap,
-            overflow=column.overflow,
-            max_width=column.max_width,
-        )
     for cells in zip(*(column.cells for column in columns), strict=True):
         made.add_row(*cells)
     return made

@@ -21,5 +21,5 @@ def test_export_loads_the_net_onto_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_
 
     monkeypatch.setattr(network, "load_trained", load)
     with pytest.raises(SeenError):
-        export.run(tmp_path, tmp_path / "net.onnx", layout="grouped")
+        export.export(tmp_path, tmp_path / "net.onnx", layout="grouped")
     assert devices == [torch.device("cpu")]

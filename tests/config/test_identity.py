@@ -79,6 +79,15 @@ def test_one_run_has_one_name_however_it_is_asked_for(tmp_path: Path, monkeypatc
     assert elsewhere.pairing_key == job("data=folder", "data.root=images").pairing_key
 
 
+def test_a_relative_folder_of_images_is_another_one_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one process, such as a notebook's, that changes its folder."""
+    names = set()
+    for folder in (tmp_path, tmp_path.parent):
+        monkeypatch.chdir(folder)
+        names.add(checked("data=folder", "data.root=pictures").name)
+    assert len(names) == 2
+
+
 def test_other_numerics_make_another_run_and_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("alexnet.config.job.NUMERICS", 10**6)
     other = job("hardware.threads=7")

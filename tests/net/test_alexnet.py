@@ -6,8 +6,8 @@ from rich.console import Console
 
 from alexnet.commands.describe import layer_table
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.plan import PAPER_SCALE, ConvSpec, LinearSpec, LRNSpec, PoolSpec, layer_specs
-from alexnet.net.specs import multiply_adds, parameters, total_parameters
+from alexnet.net.plan import PAPER_SCALE, layer_specs
+from alexnet.net.specs import ConvSpec, LinearSpec, LRNSpec, PoolSpec, multiply_adds, parameters, total_parameters
 from tests.conftest import Compose
 
 # Totals of layers-145, 145-half, 150 and 146-2012 (the record of the authors' source, and its derived counts).

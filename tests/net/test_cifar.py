@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import ConvSpec, LinearSpec, LocalSpec, Parametric, PoolSpec, parameters, total_parameters
@@ -102,6 +103,13 @@ def test_an_average_is_that_of_the_pixels_inside_the_maps(compose: Compose) -> N
         for row in range(8)
     ]
     np.testing.assert_allclose(pooled, expected, rtol=1e-12)
+
+
+def test_windows_larger_than_the_maps_are_refused(compose: Compose) -> None:
+    """Torch would end in an error of its own where no window begins on the maps."""
+    config = compose(*overrides("cifar_19pct"), "pooling.size=11")
+    with pytest.raises(UserError, match=r"pooling.size=11 is larger than the 2 x 2 map of conv3 .*: use smaller"):
+        layer_specs(config, 10)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ from alexnet.parts import shard_of
 SEED = 0x0123456789ABCDEF
 
 
-def layer(probability: float = 0.5, *, step: int = 3, place: int = 0, name: str = "fc6") -> NonInvertedDropout:
-    made = NonInvertedDropout(probability, seed=SEED, layer=name)
+def layer(
+    probability: float = 0.5, *, step: int = 3, place: int = 0, name: str = "fc6", first_unit: int = 0
+) -> NonInvertedDropout:
+    made = NonInvertedDropout(probability, seed=SEED, layer=name, first_unit=first_unit)
     set_position(made, step, place)
     return made
 
@@ -67,9 +69,9 @@ def test_parts_of_a_batch_and_of_a_layer_have_the_parts_of_the_mask(compiled: bo
         for row in range(3):
             images, halves = shard_of(7, index=row, parts=3), []
             for column in range(2):  # of 5 units: the second half starts within a block of four words
-                half = layer(place=images.first)
-                half.units = shard_of(10, index=column, parts=2)
-                halves.append(half(torch.ones(images.count, half.units.count)))
+                units = shard_of(10, index=column, parts=2)
+                half = layer(place=images.first, first_unit=units.first)
+                halves.append(half(torch.ones(images.count, units.count)))
             rows.append(torch.cat(halves, dim=1))
     assert torch.equal(torch.cat(rows).bool(), whole)
 

@@ -7,6 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet.net.layers import ACTIVATIONS, CeilModeConv2d, GroupedLinear, LocallyConnected2d
+from alexnet.net.specs import ConvSpec
+
+
+def conv(*, pad_before: int = 0, **sizes: int) -> CeilModeConv2d:
+    return CeilModeConv2d(ConvSpec(name="conv1", std=0.01, pad_before=pad_before, **sizes))
 
 
 @settings(max_examples=30, deadline=None)
@@ -21,10 +26,8 @@ def test_convolution_rounds_up_and_reads_zeros(
     size: int, kernel: int, stride: int, pad_before: int, groups: int
 ) -> None:
     out = 1 + -(-(2 * pad_before + size - kernel) // stride)
-    pad_after = (out - 1) * stride + kernel - size - pad_before
-    layer = CeilModeConv2d(
-        4, 6, kernel=kernel, stride=stride, pad_before=pad_before, pad_after=pad_after, groups=groups
-    ).double()
+    shape = {"in_channels": 4, "channels": 6, "in_size": size, "size": out, "groups": groups}
+    layer = conv(kernel=kernel, stride=stride, pad_before=pad_before, **shape).double()
     x = torch.randn(2, 4, size, size, dtype=torch.float64)
     y = layer(x).detach().numpy()
     assert y.shape == (2, 6, out, out)
@@ -42,7 +45,7 @@ def test_convolution_rounds_up_and_reads_zeros(
 
 
 def test_conv1_hangs_three_pixels_over_the_right_and_bottom_edge_only() -> None:
-    layer = CeilModeConv2d(3, 1, kernel=11, stride=4, pad_before=0, pad_after=3, groups=1)
+    layer = conv(in_channels=3, channels=1, in_size=224, size=55, kernel=11, stride=4)
     torch.nn.init.ones_(layer.weight)
     torch.nn.init.zeros_(layer.bias)
     y = layer(torch.ones(1, 3, 224, 224))[0, 0]
@@ -87,7 +90,7 @@ def test_a_local_layer_has_kernels_of_its_own_at_each_position(
     size: int, kernel: int, in_channels: int, channels: int
 ) -> None:
     padding = kernel // 2
-    layer = LocallyConnected2d(in_channels, channels, kernel=kernel, padding=padding, size=size).double()
+    layer = LocallyConnected2d(in_channels, channels, kernel=kernel, size=size).double()
     torch.nn.init.normal_(layer.weight)
     torch.nn.init.normal_(layer.bias)
     x = torch.randn(2, in_channels, size, size, dtype=torch.float64)
@@ -106,7 +109,7 @@ def test_a_local_layer_has_kernels_of_its_own_at_each_position(
 
 
 def test_the_gradient_of_a_local_layer_is_right() -> None:
-    layer = LocallyConnected2d(2, 3, kernel=3, padding=1, size=4).double()
+    layer = LocallyConnected2d(2, 3, kernel=3, size=4).double()
     torch.nn.init.normal_(layer.weight)
     torch.nn.init.normal_(layer.bias)
     x = torch.randn(2, 2, 4, 4, dtype=torch.float64, requires_grad=True)
@@ -121,9 +124,9 @@ def test_the_gradient_of_a_local_layer_is_right() -> None:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_gradients_of_large_batches_of_pixels_are_those_of_small_ones(images: int, layout: torch.memory_format) -> None:
     """Computed in parts where oneDNN is slow; only weights get them, and float64 is never taken apart."""
-    layer = CeilModeConv2d(3, 8, kernel=5, stride=2, pad_before=0, pad_after=2, groups=1).to(memory_format=layout)
+    layer = conv(in_channels=3, channels=8, in_size=15, size=7, kernel=5, stride=2).to(memory_format=layout)
     x = torch.randn(images, 3, 15, 15).contiguous(memory_format=layout)
-    exact = CeilModeConv2d(3, 8, kernel=5, stride=2, pad_before=0, pad_after=2, groups=1).double()
+    exact = conv(in_channels=3, channels=8, in_size=15, size=7, kernel=5, stride=2).double()
     exact.load_state_dict({name: value.double() for name, value in layer.state_dict().items()})
     slope = torch.randn(images, 8, 7, 7).contiguous(memory_format=layout)
     output, expected = layer(x), exact(x.double())
@@ -137,7 +140,7 @@ def test_gradients_of_large_batches_of_pixels_are_those_of_small_ones(images: in
 
 
 def test_pixels_that_need_a_gradient_get_one() -> None:
-    layer = CeilModeConv2d(3, 8, kernel=5, stride=2, pad_before=0, pad_after=2, groups=1)
+    layer = conv(in_channels=3, channels=8, in_size=15, size=7, kernel=5, stride=2)
     x = torch.randn(130, 3, 15, 15, requires_grad=True)
     layer(x).sum().backward()
     assert x.grad is not None and x.grad.abs().sum() > 0

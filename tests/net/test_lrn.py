@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from alexnet.net import compilers, lrn, lrn_numba, threads
+from alexnet.net import compilers, kernels_numba, lrn, threads
 from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
 
 PLANES, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
@@ -107,6 +107,14 @@ def test_threads_change_nothing(dtype: torch.dtype, monkeypatch: pytest.MonkeyPa
     assert all(torch.equal(mine, other) for mine, other in zip(one, both(a, grad), strict=True))
 
 
+def test_loops_of_many_and_of_few_rows_share_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    threads._threads.cache_clear()
+    for rows in (3, 2, 3):
+        threads.share_rows(lambda part: part.fill(1), [np.zeros((rows, threads.SMALLEST_PART))])
+    assert threads._threads.cache_info().misses == 1
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_nan_stays_visible(dtype: torch.dtype, layout: torch.memory_format) -> None:
     a = torch.ones(1, 12, 2, 2, dtype=dtype).contiguous(memory_format=layout)
@@ -133,9 +141,9 @@ def test_without_a_working_numba_there_is_a_warning_and_the_same_result(monkeypa
     a, grad = (torch.randn(3, 48, 9, 9).contiguous(memory_format=CHANNELS_LAST) for _ in range(2))
     expected = both(a, grad)
     compilers._works.cache_clear()
-    monkeypatch.setitem(sys.modules, "alexnet.net.lrn_numba", None)  # importing it fails
+    monkeypatch.setitem(sys.modules, "alexnet.net.kernels_numba", None)  # importing it fails
     try:
-        with pytest.warns(UserWarning, match="without numba.*lrn_numba"):
+        with pytest.warns(UserWarning, match="without numba.*kernels_numba"):
             found = both(a, grad)
     finally:
         compilers._works.cache_clear()
@@ -144,9 +152,9 @@ def test_without_a_working_numba_there_is_a_warning_and_the_same_result(monkeypa
 
 
 def test_disabled_numba_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lrn_numba.numba.config, "DISABLE_JIT", True)
+    monkeypatch.setattr(kernels_numba.numba.config, "DISABLE_JIT", True)
     with pytest.raises(RuntimeError, match="NUMBA_DISABLE_JIT"):
-        lrn_numba.check_compiler()
+        kernels_numba.check_compiler()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.conftest import config
 if os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("Triton compiles for a GPU here", allow_module_level=True)
 pytest.importorskip("triton")
-from alexnet.net import dropout_triton, lrn_triton
+from alexnet.net import kernels_triton
 
 CHANNELS_LAST = torch.channels_last
 
@@ -109,10 +109,10 @@ def test_twenty_networks_compile_each_kernel_once_and_never_leave_it(monkeypatch
     """Forward and backward of a sweep's networks: k, alpha, rates, seeds and sizes of maps compile nothing."""
     on_triton(monkeypatch)
     monkeypatch.setattr(dropout, "triton_available", lambda _: True)
-    monkeypatch.setattr(lrn, "TorchLRN", None)  # the fallback
-    norms, masks = Counting(lrn_triton._normalize, "channels"), Counting(dropout_triton._mask, "blocks")
-    monkeypatch.setattr(lrn_triton, "_normalize", norms)
-    monkeypatch.setattr(dropout_triton, "_mask", masks)
+    monkeypatch.setattr(lrn, "_by_torch", None)  # the fallback
+    norms, masks = Counting(kernels_triton._normalize, "channels"), Counting(kernels_triton._mask, "blocks")
+    monkeypatch.setattr(kernels_triton, "_normalize", norms)
+    monkeypatch.setattr(kernels_triton, "_mask", masks)
     small = replace(config().scale, channels=[8, 8, 16, 16, 8], fc_width=32)
     for number, (pooling, across) in enumerate(product((2, 3), (False, True))):
         for probability in (0.1, 0.3, 0.5, 0.6, 0.7):
@@ -132,7 +132,7 @@ def test_masks_of_the_dropout_kernel_are_those_of_torch(first_unit: int, units: 
     numbers = (torch.tensor(450_000 << 32 | 1000), 0x0123456789ABCDEF, 0xFE593ACD, first_unit)
     for limit in (2**30, 2**31, 2**32):
         x.requires_grad_()
-        masked = dropout_triton.masked(x, *numbers, limit)
+        masked = kernels_triton.masked(x, *numbers, limit)
         mask = draw_by_torch(x, *numbers, limit)
         assert torch.equal(masked, x * mask)
         assert torch.equal(torch.autograd.grad(masked, x, torch.ones_like(x))[0], mask)
@@ -142,7 +142,7 @@ COMPILE = """
 import triton, sys, warnings
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from alexnet.net import dropout_triton, lrn_triton
+from alexnet.net import kernels_triton
 warnings.simplefilter("ignore")
 
 def show(kernel, types, constants):
@@ -158,10 +158,10 @@ def show(kernel, types, constants):
 lrn = {"channels": 48, "reach": 2, "beta": 0.75, "rectify": True, "block": 64, "halo": 0, "parts": 2}
 lrn |= {"height": 16, "turns": 8}
 types = {"x": "*bf16", "y": "*bf16", "grad": "*bf16", "out": "*bf16", "rows": "i64", "k": "fp32", "alpha": "fp32"}
-show(lrn_triton._normalize, types, lrn | {"backward": False})
-show(lrn_triton._normalize, types, lrn | {"backward": True})
-types = types | {"position": "*i64"} | dict.fromkeys(dropout_triton.NUMBERS, "i64")
-show(dropout_triton._mask, types, {"blocks": 256})
+show(kernels_triton._normalize, types, lrn | {"backward": False})
+show(kernels_triton._normalize, types, lrn | {"backward": True})
+types = types | {"position": "*i64"} | dict.fromkeys(kernels_triton.NUMBERS, "i64")
+show(kernels_triton._mask, types, {"blocks": 256})
 """
 
 

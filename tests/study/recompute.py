@@ -1,7 +1,7 @@
 """Recompute a comparison from the prediction files alone, by other means than the program's, and compare every figure.
 
 Imports nothing of the program: plain sums over images, `scipy.stats`, the formulas of `docs/statistics.md`. For studies
-without a plan.
+without a plan, and for those whose plan has one look; the rates that its search chose are chosen again.
 
     python tests/study/recompute.py FOLDER [REPORT_FOLDER]
 
@@ -13,7 +13,7 @@ import csv
 import json
 import sys
 from html.parser import HTMLParser
-from math import isclose, sqrt
+from math import isclose, log, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +22,66 @@ from scipy import stats
 TOP = {"top1": "top1_right", "top5": "top5_right"}
 
 
-def read_runs(folder: Path) -> dict[tuple[str, int], tuple[str, dict, dict]]:
-    """(ablation, seed) -> directory name, measure -> bools, and claim, for every finished run; of copies the first."""
-    runs, seen = {}, set()
-    for path in sorted(folder.rglob("result.json")):
-        result = json.loads(path.read_text())
-        if result["status"] != "finished":
+Runs = dict[tuple[str, int], tuple[str, dict, dict]]
+"""(ablation, seed) -> directory name, measure -> bools, and claim."""
+
+
+def read_results(folder: Path) -> list[tuple[Path, dict]]:
+    """Directory and contents of every result file of a finished run."""
+    found = [(path.parent, json.loads(path.read_text())) for path in sorted(folder.rglob("result.json"))]
+    return [(path, result) for path, result in found if result["status"] == "finished"]
+
+
+def search_of(result: dict) -> dict:
+    """The search for rates of a run's plan; without seeds if there is none."""
+    return (result.get("plan") or {}).get("search") or {"seeds": [], "grid": []}
+
+
+def choose_rates(results: list[tuple[Path, dict]]) -> dict[str, dict]:
+    """By arm, the baseline first: the held-out error in percent by rate, and the rate chosen."""
+    cells: dict[str, dict[float, list[float]]] = {}
+    searches = sorted(
+        (result for _, result in results if result["seed"] in search_of(result)["seeds"]),
+        key=lambda result: (result["ablation"] != "baseline", result["ablation"], result["lr"]),
+    )
+    for result in searches:
+        error_of = 100 * result["errors"]["val"]["ten_crop"]["top1"]
+        cells.setdefault(result["ablation"], {}).setdefault(result["lr"], []).append(error_of)
+    chosen: dict[str, dict] = {}
+    for arm, by_rate in cells.items():
+        means = {rate: sum(errors) / len(errors) for rate, errors in by_rate.items()}
+        lowest = min(means.values())
+        if len(next(iter(by_rate.values()))) == 1:
+            images = searches[0]["errors"]["val"]["ten_crop"]["images"]
+            slack = sqrt(lowest * (100 - lowest) / images)
+        else:
+            spread = sum(np.var(errors, ddof=1) for errors in by_rate.values()) / len(by_rate)
+            slack = sqrt(spread / len(next(iter(by_rate.values()))))
+        grid = search_of(searches[0])["grid"]
+        near = chosen["baseline"]["chosen"] if chosen else sorted(grid)[len(grid) // 2]
+        alike = [rate for rate, mean in means.items() if mean <= lowest + slack]
+        best = min(alike, key=lambda rate: (abs(log(rate) - log(near)), means[rate]))
+        chosen[arm] = {"errors": means, "chosen": best}
+    return chosen
+
+
+def read_runs(results: list[tuple[Path, dict]], rates: dict[str, dict]) -> tuple[Runs, Runs]:
+    """The runs of the study at the rates that are judged, and those at the other rate; of copies the first."""
+    judged: Runs = {}
+    others: Runs = {}
+    seen = set()
+    for folder, result in results:
+        if result["seed"] in search_of(result)["seeds"]:
             continue
+        runs = judged
+        if rates:
+            shared, own = rates["baseline"]["chosen"], rates[result["ablation"]]["chosen"]
+            of_own = any(claim.get("rate") == "own" for claim in result["claims"].values())
+            if result["lr"] not in (shared, own):
+                continue
+            runs = judged if result["lr"] == (own if of_own else shared) else others
         split = "test" if "test" in result["errors"] else "val"
-        with np.load(path.parent / "predictions.npz") as file:
+        with np.load(folder / "predictions.npz") as file:
             labels, best = file[f"{split}/labels"], file[f"{split}/ten_crop/top5_classes"]
         right = {
             "top1": np.array([int(label) == int(five[0]) for label, five in zip(labels, best, strict=True)]),
@@ -41,7 +92,7 @@ def read_runs(folder: Path) -> dict[tuple[str, int], tuple[str, dict, dict]]:
             claim = result["claims"].get(result["ablation"], {})
             runs[result["ablation"], result["seed"]] = (result["run"], right, claim)
         seen.add(key)
-    return runs
+    return judged, others
 
 
 def error(right: np.ndarray) -> float:
@@ -222,7 +273,7 @@ def shown_p(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def check_pairs(folder: Path, runs: dict, check: Checker) -> None:
+def check_pairs(folder: Path, runs: Runs, check: Checker) -> None:
     """Every line of `comparison_runs.csv`."""
     for line in csv.DictReader((folder / "comparison_runs.csv").read_text().splitlines()):
         key = line["ablation"], int(line["seed"])
@@ -237,7 +288,7 @@ def check_pairs(folder: Path, runs: dict, check: Checker) -> None:
                     check.number(f"{key} {measure} {name}", line[f"{measure}_{name}"], value)
 
 
-def check_means(folder: Path, runs: dict, check: Checker) -> dict[tuple[str, str], dict[str, float]]:
+def check_means(folder: Path, runs: Runs, check: Checker) -> dict[tuple[str, str], dict[str, float]]:
     """Every line of `comparison.csv`; returns the recomputed figures of each (ablation, measure)."""
     lines = list(csv.DictReader((folder / "comparison.csv").read_text().splitlines()))
     seeds = {line["ablation"]: [int(seed) for seed in line["seeds"].split()] for line in lines}
@@ -305,11 +356,35 @@ def check_page(folder: Path, recomputed: dict[tuple[str, str], dict[str, float]]
             check.text(f"{where} Holm p", holm_p, shown_p(figures["holm_p"]))
 
 
+def check_rates(folder: Path, rates: dict[str, dict], judged: Runs, others: Runs, check: Checker) -> None:
+    """The notes of `comparison.md` on the search for rates, and on the ablations at the other of two."""
+    notes = (folder / "comparison.md").read_text(encoding="utf-8").replace("\\", "").splitlines()
+    for arm, found in rates.items():
+        errors = ", ".join(f"{rate}: {error:.2f}" for rate, error in sorted(found["errors"].items()))
+        edge = ", at the edge of the grid" if found["chosen"] in (min(found["errors"]), max(found["errors"])) else ""
+        expected = f"- {arm}: held-out error by rate {errors}; chosen {found['chosen']}{edge}."
+        check.text(f"{arm} search", expected if expected in notes else "no such note", expected)
+    baselines = {key: run for key, run in judged.items() if key[0] == "baseline"}
+    for measure in TOP:
+        arms: dict[str, list[np.ndarray]] = {}
+        for (name, _), (_, right, _) in sorted((baselines | others).items()):
+            arms.setdefault(name, []).append(right[measure])
+        for name, figures in family_figures(arms).items() if len(arms) > 1 else ():
+            shown = f"{figures['delta']:+.2f} [{figures['low']:+.2f}, {figures['high']:+.2f}]"
+            found = [
+                note for note in notes if note.startswith(f"- {name}, {measure.replace('top', 'top-')}, at the rate")
+            ]
+            check.text(f"{name} {measure} at the other rate", str([shown in note for note in found]), "[True]")
+
+
 def main(folder: Path, report: Path) -> int:
     check = Checker()
-    runs = read_runs(folder)
+    results = read_results(folder)
+    rates = choose_rates(results)
+    runs, others = read_runs(results, rates)
     check_pairs(report, runs, check)
     check_page(report, check_means(report, runs, check), check)
+    check_rates(report, rates, runs, others, check)
     print(f"{len(runs)} runs: {check.agreed} figures agree, {check.wrong} differ")
     return 1 if check.wrong else 0
 

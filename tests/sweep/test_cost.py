@@ -23,13 +23,13 @@ SECONDS = 0.6
 def test_forecast_does_not_count_a_first_step_that_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = check([*SMALL, f"data.packs={tmp_path}"])
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
-    original, slept = AlexNetModule.loss, []
+    original, slept = AlexNetModule.training_step, []
 
     def slow(module: AlexNetModule, batch: object, batch_idx: int) -> Tensor:
         if not slept:
             slept.append(time.sleep(SECONDS))
         return original(module, batch, batch_idx)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(AlexNetModule, "loss", slow)
+    monkeypatch.setattr(AlexNetModule, "training_step", slow)
     monkeypatch.setattr(cost, "TIMING_SECONDS", SECONDS / 2)  # used up by the first step alone
     assert cost.time_steps(job, pack, 1).seconds_per_image < SECONDS / 16 / 2

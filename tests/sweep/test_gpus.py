@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.sweep.gpus import acquire_gpu_slot, visible_gpus
+from alexnet.sweep.workers import acquire_gpu_slot, visible_gpus
 
 TAKE = """
 import os, sys
 from pathlib import Path
-from alexnet.sweep.gpus import stay_on_one_gpu
+from alexnet.sweep.workers import stay_on_one_gpu
 for _ in range(2):  # two runs of one process
     stay_on_one_gpu(Path(sys.argv[1]))
 print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from alexnet.runs.predictions import ViewPredictions
 from alexnet.runs.result import TrainingFacts
-from alexnet.trained.about import about
+from alexnet.trained.evaluate import about
 from tests.study.made_up import result, save
 
 FACTS = TrainingFacts(epochs=30, steps=1, seconds=1.0, images_per_second=1.0, rate_drops=())

@@ -59,12 +59,17 @@ def test_images_that_are_alike_have_codes_that_are_alike(tmp_path: Path) -> None
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such codes"):
         load_codes(tmp_path / "none.pt", CPU)
+    net = train_codes(clusters(20, 2)[0], bits=8, epochs=1, seed=0, device=CPU)
+    wide = Codes(net=net, layer="fc7", database=np.zeros((20, 2), np.uint8), weights="w", fingerprint="f")
+    wide.save(tmp_path / "wide.pt")
+    other = torch.load(tmp_path / "wide.pt")
+    torch.save(other | {"bits": 8}, tmp_path / "wide.pt")
     (tmp_path / "words.pt").write_text("words")
     torch.save({"version": 3}, tmp_path / "later.pt")
     torch.save({"version": 2, "bits": 8}, tmp_path / "short.pt")
-    for name, said in (("words.pt", "damaged"), ("later.pt", "version 3"), ("short.pt", "damaged")):
-        with pytest.raises(UserError, match=said):
-            load_codes(tmp_path / name, CPU)
+    for name in ("words", "wide", "later", "short"):
+        with pytest.raises(UserError, match="version 3" if name == "later" else "damaged"):
+            load_codes(tmp_path / f"{name}.pt", CPU)
 
 
 @pytest.mark.parametrize(

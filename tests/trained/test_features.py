@@ -74,6 +74,15 @@ def test_split_features_of_fc7_are_what_the_classifier_reads(
     assert (found > 0).any()
 
 
+def test_images_that_cannot_be_read_are_not_taken_for_a_full_disk(trained: TrainedModel, images: Images) -> None:
+    class Damaged(Images):
+        def gather(self, indices: np.ndarray) -> np.ndarray:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        split_features(trained, Damaged(images.images))  # type: ignore[arg-type]
+
+
 def test_truncate_at_a_layer_with_weights_keeps_its_activation_and_dropout(net: AlexNet) -> None:
     ends = {
         layer: next(reversed(list(truncate_at(net, layer).named_children())))[0]

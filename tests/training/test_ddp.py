@@ -17,7 +17,7 @@ from alexnet.config.job import Job
 from alexnet.data.batches.loading import batch_parts
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
-from alexnet.net.dropout import dropouts
+from alexnet.net.dropout import NonInvertedDropout
 from alexnet.parts import Replica
 from alexnet.processes import Preempted
 from alexnet.runs.result import read_result
@@ -123,7 +123,7 @@ def test_loss_of_two_copies_has_the_gradient_of_one_network(tiny: MakeJob) -> No
         found = []
         for index, batch in enumerate(data.train_dataloader()):
             module.zero_grad()
-            module.loss(batch, index).backward()
+            module.training_step(batch, index).backward()
             found.append([weight.grad.clone() for weight in module.net.parameters() if weight.grad is not None])
         return found
 
@@ -139,12 +139,12 @@ def test_loss_of_two_copies_has_the_gradient_of_one_network(tiny: MakeJob) -> No
 def drawn_masks(module: AlexNetModule, data: PackDataModule) -> list[torch.Tensor]:
     """The dropout masks of an epoch of one update, one for each layer, of this process's images."""
     masks: list[list[torch.Tensor]] = []
-    for layer in dropouts(module.net.named_modules()).values():
+    for layer in (one for one in module.net.modules() if isinstance(one, NonInvertedDropout)):
         masks.append([])
         layer.register_forward_pre_hook(lambda _, inputs: torch.ones_like(inputs[0]))
         layer.register_forward_hook(lambda *call, kept=masks[-1]: kept.append(call[-1].detach()))
     for index, batch in enumerate(data.train_dataloader()):
-        module.loss(batch, index)
+        module.training_step(batch, index)
     return [torch.cat(kept) for kept in masks]
 
 
@@ -180,14 +180,14 @@ def test_run_in_two_turns_makes_the_updates_of_one(tiny: MakeJob, tmp_path: Path
     short = (*STEADY, "schedule.epochs=1", "schedule.milestones=[]")
     execute(tiny(*short), tmp_path / "one")
     with pytest.MonkeyPatch.context() as patch:
-        signal_in("loss", 0, 2, signal.SIGTERM, patch)
+        signal_in("training_step", 0, 2, signal.SIGTERM, patch)
         with pytest.raises(Preempted):
             execute(tiny(*short, "hardware.accumulate_grad_batches=2"), tmp_path / "two")
     assert checkpoint(tmp_path / "two")["global_step"] == 2
     execute(tiny(*short, "hardware.accumulate_grad_batches=2"), tmp_path / "two")
     expected, moved = state(tmp_path / "one"), state(tmp_path / "two")
-    for name, value in moved.items():
-        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-7, msg=name)
+    for name, value in moved.items():  # by one thread: elements near 0 of velocities up to 0.4 differ by 4e-7
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_bfloat16_run_trains_like_float32_and_its_final_errors_are_in_float32(
 def test_a_bfloat16_run_goes_on_bit_for_bit(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = tiny("hardware.precision=bf16-mixed")
     execute(job, tmp_path / "undisturbed")
-    stop_in("loss", 1, monkeypatch)
+    stop_in("training_step", 1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         execute(job, tmp_path / "stopped")
     execute(job, tmp_path / "stopped")
@@ -87,7 +87,7 @@ def test_a_truly_compiled_run_stopped_and_continued_is_the_same_run(
     tiny: MakeJob, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = tiny("hardware.compile=true")
-    stop_in("loss", 1, monkeypatch)
+    stop_in("training_step", 1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         execute(job, tmp_path)
     execute(job, tmp_path)
@@ -166,7 +166,7 @@ def test_a_resumed_run_computes_with_the_threads_it_began_with(
     monkeypatch.setattr(hardware, "available_cpus", lambda: 2)
     before = torch.get_num_threads()
     try:
-        stop_in("loss", 1, monkeypatch)
+        stop_in("training_step", 1, monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             execute(tiny(), tmp_path)
         monkeypatch.setattr(hardware, "available_cpus", lambda: 1)  # a smaller quota than before

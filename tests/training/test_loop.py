@@ -91,7 +91,7 @@ def test_batches_other_device_than_cuda_arrive_there(tiny: MakeJob, monkeypatch:
     job = tiny()
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
     seen: list[Tensor] = []
-    monkeypatch.setattr(AlexNetModule, "loss", lambda _module, batch, _batch_idx: seen.extend(batch))
+    monkeypatch.setattr(AlexNetModule, "training_step", lambda _module, batch, _batch_idx: seen.extend(batch))
     monkeypatch.setattr(AlexNetModule, "validation_step", lambda _module, batch, _batch_idx: seen.extend(batch))
     trainer = L.Trainer(
         **{**BARE, "limit_val_batches": 1.0},
@@ -180,7 +180,7 @@ def test_datamodule_training_that_fails_leaves_no_thread(tiny: MakeJob, monkeypa
         if batch_idx == 2:
             raise ArithmeticError
 
-    monkeypatch.setattr(AlexNetModule, "loss", fail)
+    monkeypatch.setattr(AlexNetModule, "training_step", fail)
     before = set(threading.enumerate())
     with pytest.raises(ArithmeticError):
         L.Trainer(**BARE, accelerator="cpu", max_epochs=1).fit(

@@ -6,7 +6,7 @@ import torch
 from alexnet.devices import is_out_of_memory
 from alexnet.errors import UserError
 from alexnet.net.plan import layer_specs
-from alexnet.training.memory import images_that_fit
+from alexnet.training.hardware import images_that_fit
 from alexnet.training.module import AlexNetModule
 from tests.conftest import Compose
 from tests.training.conftest import MakeJob, execute
@@ -17,7 +17,7 @@ GIB = 2**30
 @pytest.mark.parametrize(
     ("hook", "remedy"),
     [
-        ("loss", r"with 16 images at a time; about 8 would fit: add hardware\.accumulate_grad_batches=2"),
+        ("training_step", r"with 16 images at a time; about 8 would fit: add hardware\.accumulate_grad_batches=2"),
         ("validation_step", r"in evaluation: add hardware\.eval_batch_size=16"),
         ("test_step", r"in evaluation: add hardware\.eval_batch_size=16"),
     ],

@@ -47,8 +47,8 @@ def undisturbed(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.mark.parametrize(
     ("hook", "epoch", "batch", "number", "steps"),
     [
-        ("loss", 1, 2, signal.SIGUSR1, 7),
-        ("loss", 0, 1, signal.SIGINT, 2),
+        ("training_step", 1, 2, signal.SIGUSR1, 7),
+        ("training_step", 0, 1, signal.SIGINT, 2),
         ("validation_step", 1, 0, signal.SIGTERM, 8),
         ("test_step", 2, 0, signal.SIGTERM, 12),
     ],
@@ -87,7 +87,7 @@ def test_stopped_at_step_after_step(
 ) -> None:
     """After the last step of an epoch, validation comes first."""
     for step in steps:
-        signal_in("loss", step // 4, step % 4, signal.SIGTERM, monkeypatch)
+        signal_in("training_step", step // 4, step % 4, signal.SIGTERM, monkeypatch)
         if step < 11:
             with pytest.raises(Preempted):
                 execute(tiny(*NOISY), tmp_path)
@@ -111,8 +111,8 @@ def test_who_listened_before_is_told_when_the_checkpoint_is_there(
 
     former = {number: signal.signal(number, listener) for number in (signal.SIGTERM, signal.SIGUSR2)}
     try:
-        signal_in("loss", 1, 1, signal.SIGUSR2, monkeypatch)
-        signal_in("loss", 0, 2, signal.SIGTERM, monkeypatch)
+        signal_in("training_step", 1, 1, signal.SIGUSR2, monkeypatch)
+        signal_in("training_step", 0, 2, signal.SIGTERM, monkeypatch)
         with pytest.raises(SystemExit):
             execute(tiny(*NOISY), tmp_path)
     finally:

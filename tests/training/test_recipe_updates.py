@@ -18,9 +18,8 @@ from alexnet.data.batches.augment import RawBatch
 from alexnet.data.batches.loading import Loader, Reader, batch_parts
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
-from alexnet.training.callbacks import LrSchedule
 from alexnet.training.datamodule import PackDataModule
-from alexnet.training.history import History
+from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule
 from tests.training.conftest import MakeJob
 
@@ -185,7 +184,7 @@ def test_sixty_updates_follow_the_recipe(recipe: str, tiny: MakeJob, pack: Pack,
             masks.clear()
             optimizer.zero_grad()
             trainer.global_step = steps
-            module.loss(batch, index).backward()
+            module.training_step(batch, index).backward()
             optimizer.step()
             reference.update(batch, epoch, (masks[0], masks[1]))
             steps += 1

@@ -51,7 +51,7 @@ def stop_in(hook: str, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def interrupted(module: AlexNetModule, *arguments: object) -> object:
         output = original(module, *arguments)
-        if module.current_epoch == epoch and (hook != "loss" or arguments[1] == 2):
+        if module.current_epoch == epoch and (hook != "training_step" or arguments[1] == 2):
             monkeypatch.setattr(AlexNetModule, hook, original)
             raise KeyboardInterrupt
         return output
@@ -62,11 +62,11 @@ def stop_in(hook: str, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("schedule", "hook", "epoch", "kept"),
     [
-        (FIXED, "loss", 1, 1),
-        (FIXED, "loss", 0, 0),
+        (FIXED, "training_step", 1, 1),
+        (FIXED, "training_step", 0, 0),
         (PLATEAU, "validation_step", 2, 2),
         pytest.param(FIXED, "validation_step", 2, 2, marks=pytest.mark.slow),
-        pytest.param(PLATEAU, "loss", 1, 1, marks=pytest.mark.slow),
+        pytest.param(PLATEAU, "training_step", 1, 1, marks=pytest.mark.slow),
     ],
     ids=["in training", "in the first epoch", "in validation", "before a fixed drop", "before a plateau"],
 )
@@ -131,7 +131,7 @@ def test_the_plateau_schedule_drops_and_ends_by_itself(undisturbed: Callable[...
 def test_other_images_under_a_checkpoint_are_refused(
     tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stop_in("loss", 1, monkeypatch)
+    stop_in("training_step", 1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         execute(tiny(*FIXED), tmp_path)
     before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
@@ -148,7 +148,7 @@ def test_a_directory_of_another_run_is_refused(
     tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     with monkeypatch.context() as patch:
-        stop_in("loss", 1, patch)
+        stop_in("training_step", 1, patch)
         with pytest.raises(KeyboardInterrupt):
             execute(tiny(*FIXED), tmp_path)
     if file != "result.json":
@@ -165,7 +165,7 @@ def test_a_checkpoint_of_other_numerics_is_not_resumed(
     tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        stop_in("loss", 1, patch)
+        stop_in("training_step", 1, patch)
         with pytest.raises(KeyboardInterrupt):
             execute(tiny(*FIXED), tmp_path)
     monkeypatch.setattr("alexnet.training.checkpoints.NUMERICS", NUMERICS + 1)
@@ -213,7 +213,7 @@ def test_the_best_checkpoint_is_that_of_the_lowest_validation_error(
 
     best = tmp_path / "checkpoints" / "best.ckpt"
     monkeypatch.setattr(EpochRecord, "__init__", judged)
-    stop_in("loss", 2, monkeypatch)
+    stop_in("training_step", 2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         execute(tiny("schedule.epochs=4", "schedule.milestones=[]"), tmp_path)
     assert torch.load(best, weights_only=True)["epoch"] == 1
@@ -239,7 +239,7 @@ def _then(
 def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(
     tiny: MakeJob, undisturbed: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stop_in("loss", 2, monkeypatch)
+    stop_in("training_step", 2, monkeypatch)
     job = tiny(*FIXED)
     with pytest.raises(KeyboardInterrupt):
         execute(job, tmp_path)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from alexnet.data.pack.sets import open_data
-from alexnet.training.trial import notes_without_effect
+from alexnet.sweep.cost import notes_without_effect
 from tests.training.conftest import MakeJob
 
 

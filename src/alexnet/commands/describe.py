@@ -69,7 +69,7 @@ def _shape(layer: Layer) -> tuple[str, str, str]:
             output = f"{layer.channels} x {layer.size} x {layer.size}"
             return f"{layer.kernel}/{layer.stride}/{padding}", str(layer.groups), output
         case LocalSpec():
-            return f"{layer.kernel}/1/{layer.padding}", "", f"{layer.channels} x {layer.size} x {layer.size}"
+            return f"{layer.kernel}/1/{layer.kernel // 2}", "", f"{layer.channels} x {layer.size} x {layer.size}"
         case PoolSpec():
             return f"{layer.kernel}/{layer.stride}/0", "", f"{layer.channels} x {layer.size} x {layer.size}"
         case LinearSpec():

@@ -22,9 +22,8 @@ def run(
     images = open_pack(pack)
 
     from alexnet.evaluation.collect import error_rates
-    from alexnet.trained.evaluate import chosen_splits, evaluate_pack
+    from alexnet.trained.evaluate import chosen_splits, evaluate_pack, real_errors
     from alexnet.trained.network import load_trained
-    from alexnet.trained.real import real_errors
 
     trained = load_trained(file)
     splits = chosen_splits(images, split)

@@ -5,7 +5,7 @@ Training is `alexnet train`, or `python train.py` in a checkout.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeAlias
@@ -17,7 +17,33 @@ from alexnet.errors import UserError, did_you_mean, one_line_errors
 from alexnet.runs.directory import PROBABILITIES_FILE, weights_file
 from alexnet.terminal import Terminal
 
+COMMANDS = {
+    "prepare": ("commands.prepare:prepare", "images in class folders or archives -> a pack"),
+    "verify": ("commands.prepare:verify", "compare every file of a pack with its checksum"),
+    "describe": (
+        "commands.describe:run",
+        "layer table of any configuration, at the paper's scale unless scale= or experiment= says otherwise",
+    ),
+    "new-ablation": ("commands.plan:new_ablation", "a file to start an idea of your own from, with its claim"),
+    "plan": ("commands.plan:plan", "write the plan of a study, to be fixed before its first run"),
+    "runs": ("commands.runs:run", "how far the runs in a folder are, and how to continue them"),
+    "report": ("commands.report:report", "compare runs: each ablation with its baseline"),
+    "checklist": ("commands.report:checklist", "the reproducibility checklist of a study, filled from its runs"),
+    "workspace": ("commands.report:workspace", "save a W&B workspace and a W&B report about runs that are online"),
+    "figure1": ("study.paper.figure1:figure1", "how fast networks fit their training images, drawn as Figure 1"),
+    "tables": ("study.paper.tables:report_tables", "the paper's Tables 1 and 2 with our results"),
+    "ensemble": ("study.paper.ensemble:report_ensemble", "errors of the average of several networks"),
+    "evaluate": ("commands.evaluate:run", "errors of a trained network on a pack"),
+    "predict": ("commands.predict:run", "the five most probable classes of image files"),
+    "figures": ("commands.figures:run", "the paper's Figures 3 and 4 for a trained network"),
+    "codes": ("commands.similar:codes", "train short binary codes of features (section 6.1)"),
+    "similar": ("commands.similar:similar", "the training images nearest to an image"),
+    "import": ("commands.export:import_weights", "the weights of torchvision's AlexNet as a network of this program"),
+    "export": ("commands.export:export", "a trained network as .safetensors or .onnx"),
+}
+"""Function of each command, in this package, and its line of help."""
 BITS = 64
+Argument: TypeAlias = Callable[..., argparse.Action]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  typeshed has no public name
 
 
@@ -46,8 +72,8 @@ def parser(first: Sequence[str] = ()) -> argparse.ArgumentParser:
     _add_about_runs(commands)
     _add_about_networks(commands)
     for word in first:
-        if not word.startswith("-") and word not in commands.choices:
-            made.error(f"{word}: no such command{did_you_mean(word, commands.choices)}")
+        if not word.startswith("-") and word not in COMMANDS:
+            made.error(f"{word}: no such command{did_you_mean(word, COMMANDS)}")
     return made
 
 
@@ -60,123 +86,102 @@ def version() -> str:
     return f"alexnet {__version__}, NUMERICS {NUMERICS}{revision}"
 
 
-def _add(
-    commands: Commands, name: str, summary: str, *parents: argparse.ArgumentParser, function: str = "", **constants: Any
-) -> argparse.ArgumentParser:
-    """Add a command that calls a `module:function`, by default `run` of the module that is named like the command.
+def _add(commands: Commands, name: str, *parents: argparse.ArgumentParser, **constants: Any) -> Argument:
+    """Add a command, and return what adds an argument to it.
 
-    The function gets the arguments by their names, and the `constants`. It is imported when the command runs, so that
+    Its function gets the arguments by their names, and the `constants`. It is imported when the command runs, so that
     help and refusals do not wait for torch.
     """
+    function, summary = COMMANDS[name]
     command = commands.add_parser(name, parents=parents, help=summary)
-    command.set_defaults(function=function or f"alexnet.commands.{name}:run", **constants)
-    return command
+    command.set_defaults(function=f"alexnet.{function}", **constants)
+    return command.add_argument
 
 
 def _add_before_training(commands: Commands) -> None:
-    command = _add(commands, "prepare", "images in class folders or archives -> a pack")
-    command.add_argument(
-        "source", type=_path, help="folder of class folders, class tars or ImageNet's archives, or one archive"
-    )
-    command.add_argument("pack", type=_path, help="directory to make")
-    command.add_argument(
+    argument = _add(commands, "prepare")
+    argument("source", type=_path, help="folder of class folders, class tars or ImageNet's archives, or one archive")
+    argument("pack", type=_path, help="directory to make")
+    argument(
         "--split",
         action="append",
         default=[],
         metavar="SPLIT=FOLDER",
         help="which folder is train, val or test, as in val=dev; none=FOLDER leaves one out; may be repeated",
     )
-    command.add_argument(
+    argument(
         "--drop-duplicates",
         action="store_true",
         help="keep one image of the same pixels, a held-out one if there is one",
     )
-    command.add_argument("--size", type=int, default=256, help="side of the square images in pixels (default 256)")
-    command.add_argument("--val-fraction", type=float, default=0.1, help="held out if there is no val (default 0.1)")
-    command.add_argument("--test-fraction", type=float, default=0.0, help="held out for testing (default 0)")
-    command.add_argument("--seed", type=_seed, default=0, help="seed of the held-out choice (default 0)")
-    command.add_argument(
+    argument("--size", type=int, default=256, help="side of the square images in pixels (default 256)")
+    argument("--val-fraction", type=float, default=0.1, help="held out if there is no val (default 0.1)")
+    argument("--test-fraction", type=float, default=0.0, help="held out for testing (default 0)")
+    argument("--seed", type=_seed, default=0, help="seed of the held-out choice (default 0)")
+    argument(
         "--encoding",
         choices=ENCODINGS,
         default="auto",
         help="raw: pixels; jpeg: a tenth of the size, decoded when used; auto: raw up to 4 GiB (default)",
     )
-    command.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 100 (default 90)")
-    command.add_argument("--chroma-subsampling", choices=SUBSAMPLINGS, default="420", help="of JPEG (default 420)")
-    command.add_argument("--workers", type=int, help="threads (default: one per core)")
-    command.add_argument("--md5", action="store_true", help="first compare archives with their published MD5 (minutes)")
+    argument("--quality", type=int, default=90, help="JPEG quality, 1 to 100 (default 90)")
+    argument("--chroma-subsampling", choices=SUBSAMPLINGS, default="420", help="of JPEG (default 420)")
+    argument("--workers", type=int, help="threads (default: one per core)")
+    argument("--md5", action="store_true", help="first compare archives with their published MD5 (minutes)")
 
-    command = _add(commands, "verify", "compare every file of a pack with its checksum")
-    command.add_argument("pack", type=Path, help="directory of the pack")
+    argument = _add(commands, "verify")
+    argument("pack", type=Path, help="directory of the pack")
 
-    command = _add(
-        commands,
-        "describe",
-        "layer table of any configuration, at the paper's scale unless scale= or experiment= says otherwise",
-    )
-    command.add_argument("overrides", nargs="*", help="as for train.py, such as columns=one lrn=none +ablation=conv6")
-    command.add_argument("--classes", type=int, default=1000, help="number of classes (default 1000)")
+    argument = _add(commands, "describe")
+    argument("overrides", nargs="*", help="as for train.py, such as columns=one lrn=none +ablation=conv6")
+    argument("--classes", type=int, default=1000, help="number of classes (default 1000)")
 
-    command = _add(
-        commands,
-        "new-ablation",
-        "a file to start an idea of your own from, with its claim",
-        function="alexnet.commands.new_ablation:run",
-    )
-    command.add_argument("name", help="such as half_dropout")
-    command.add_argument("--folder", type=Path, default=Path("mine"), help="of your own configuration (default mine)")
+    argument = _add(commands, "new-ablation")
+    argument("name", help="such as half_dropout")
+    argument("--folder", type=Path, default=Path("mine"), help="of your own configuration (default mine)")
 
-    command = _add(commands, "plan", "write the plan of a study, to be fixed before its first run")
-    command.add_argument("file", type=Path, help="file to write, such as plan.yaml")
-    command.add_argument("overrides", nargs="*", help="of every run: experiment=tiny_imagenet optimizer.lr=0.005")
-    command.add_argument("--ablations", required=True, help="such as no_lrn,no_dropout,no_lrn+no_dropout")
-    command.add_argument("--seeds", default="5,10", help="seeds of each ablation at each look (default 5,10)")
-    command.add_argument("--levels", default="0.01,0.04", help="level of each look (default 0.01,0.04)")
-    command.add_argument("--baseline-seeds", type=int, default=10, help="seeds of the baseline (default 10)")
-    command.add_argument("--measure", choices=("top1", "top5"), default="top1", help="primary measure (default top1)")
-    command.add_argument("--margin", type=float, help="points that do not matter (default: each claim's)")
-    command.add_argument("--rates", help="search the rate of every arm among these: 0.0025,0.005,0.01")
-    command.add_argument("--search-seeds", default="1000,1001", help="of the search (default 1000,1001)")
-    command.add_argument("--search-epochs", type=int, help="of each of its runs (default: the whole schedule)")
-    command.add_argument("--name", help="of the study (default: that of the file)")
+    argument = _add(commands, "plan")
+    argument("file", type=Path, help="file to write, such as plan.yaml")
+    argument("overrides", nargs="*", help="of every run: experiment=tiny_imagenet optimizer.lr=0.005")
+    argument("--ablations", required=True, help="such as no_lrn,no_dropout,no_lrn+no_dropout")
+    argument("--seeds", default="5,10", help="seeds of each ablation at each look (default 5,10)")
+    argument("--levels", default="0.01,0.04", help="level of each look (default 0.01,0.04)")
+    argument("--baseline-seeds", type=int, default=10, help="seeds of the baseline (default 10)")
+    argument("--measure", choices=("top1", "top5"), default="top1", help="primary measure (default top1)")
+    argument("--margin", type=float, help="points that do not matter (default: each claim's)")
+    argument("--rates", help="search the rate of every arm among these: 0.0025,0.005,0.01")
+    argument("--search-seeds", default="1000,1001", help="of the search (default 1000,1001)")
+    argument("--search-epochs", type=int, help="of each of its runs (default: the whole schedule)")
+    argument("--name", help="of the study (default: that of the file)")
 
 
 def _add_about_runs(commands: Commands) -> None:
     runs = argparse.ArgumentParser(add_help=False)
     runs.add_argument("paths", nargs="+", type=Path, metavar="runs", help="run directories, or folders of them")
 
-    command = _add(commands, "runs", "how far the runs in a folder are, and how to continue them")
-    command.add_argument(
-        "paths", nargs="*", type=Path, default=[Path("runs")], metavar="folder", help="of runs (default: runs)"
-    )
+    argument = _add(commands, "runs")
+    argument("paths", nargs="*", type=Path, default=[Path("runs")], metavar="folder", help="of runs (default: runs)")
 
-    command = _add(commands, "report", "compare runs: each ablation with its baseline", runs)
-    command.add_argument("-o", "--output", type=Path, help="folder for HTML, figure, CSV and Markdown")
-    command.add_argument("--all-formats", action="store_true", help="also JSON, a LaTeX table, PDF and PNG")
-    _add_split(command, "val", "test", default="test if the runs have it")
-    _add_view(command)
-    command.add_argument("--wandb", choices=("offline", "online"), help="also log it as a W&B run")
-    command.add_argument("--project", help="W&B project (default: that of the configuration)")
-    command.add_argument("--entity", help="W&B user or team (default: yours)")
+    argument = _add(commands, "report", runs)
+    argument("-o", "--output", type=Path, help="folder for HTML, figure, CSV and Markdown")
+    argument("--all-formats", action="store_true", help="also JSON, a LaTeX table, PDF and PNG")
+    _add_split(argument, "val", "test", default="test if the runs have it")
+    _add_view(argument)
+    argument("--wandb", choices=("offline", "online"), help="also log it as a W&B run")
+    argument("--project", help="W&B project (default: that of the configuration)")
+    argument("--entity", help="W&B user or team (default: yours)")
 
-    command = _add(commands, "checklist", "the reproducibility checklist of a study, filled from its runs", runs)
-    command.add_argument("-o", "--output", type=Path, help="Markdown file to write (default: print it)")
+    argument = _add(commands, "checklist", runs)
+    argument("-o", "--output", type=Path, help="Markdown file to write (default: print it)")
 
-    command = _add(commands, "workspace", "save a W&B workspace and a W&B report about runs that are online", runs)
-    command.add_argument("--project", required=True, help="W&B project that the runs are in")
-    command.add_argument("--entity", required=True, help="W&B user or team that the project belongs to")
-    _add_split(command, "val", "test", default="test if the runs have it")
-    _add_view(command)
+    argument = _add(commands, "workspace", runs)
+    argument("--project", required=True, help="W&B project that the runs are in")
+    argument("--entity", required=True, help="W&B user or team that the project belongs to")
+    _add_split(argument, "val", "test", default="test if the runs have it")
+    _add_view(argument)
 
-    command = _add(
-        commands,
-        "figure1",
-        "how fast networks fit their training images, drawn as Figure 1",
-        runs,
-        function="alexnet.study.paper.figure1:figure1",
-        console=Terminal(),
-    )
-    command.add_argument(
+    argument = _add(commands, "figure1", runs, console=Terminal())
+    argument(
         "--error",
         dest="target",
         metavar="ERROR",
@@ -184,29 +189,15 @@ def _add_about_runs(commands: Commands) -> None:
         default=25.0,
         help="training error to reach, %% (default 25)",
     )
-    command.add_argument("-o", "--output", type=Path, help="folder for figure1.svg and figure1.csv")
+    argument("-o", "--output", type=Path, help="folder for figure1.svg and figure1.csv")
 
-    command = _add(
-        commands,
-        "tables",
-        "the paper's Tables 1 and 2 with our results",
-        runs,
-        function="alexnet.study.paper.tables:report_tables",
-        console=Terminal(),
-    )
-    command.add_argument("-o", "--output", type=Path, help="folder for tables.md (default: that of the runs)")
+    argument = _add(commands, "tables", runs, console=Terminal())
+    argument("-o", "--output", type=Path, help="folder for tables.md (default: that of the runs)")
 
-    command = _add(
-        commands,
-        "ensemble",
-        "errors of the average of several networks",
-        runs,
-        function="alexnet.study.paper.ensemble:report_ensemble",
-        console=Terminal(),
-    )
-    _add_split(command, "train", "val", "test", default="test if they have it")
-    _add_view(command)
-    command.add_argument("-o", "--output", type=Path, help="folder for ensemble.json and ensemble.md")
+    argument = _add(commands, "ensemble", runs, console=Terminal())
+    _add_split(argument, "train", "val", "test", default="test if they have it")
+    _add_view(argument)
+    argument("-o", "--output", type=Path, help="folder for ensemble.json and ensemble.md")
 
 
 def _add_about_networks(commands: Commands) -> None:
@@ -218,43 +209,42 @@ def _add_about_networks(commands: Commands) -> None:
         help="run directory (its last checkpoint is taken), .ckpt or .safetensors file",
     )
 
-    command = _add(commands, "evaluate", "errors of a trained network on a pack", trained)
-    command.add_argument("pack", type=Path, help="pack with the network's classes")
-    _add_split(command, "train", "val", "test", default="val and test")
-    command.add_argument("--json", dest="as_json", action="store_true", help="print the errors as JSON")
-    command.add_argument(
+    argument = _add(commands, "evaluate", trained)
+    argument("pack", type=Path, help="pack with the network's classes")
+    _add_split(argument, "train", "val", "test", default="val and test")
+    argument("--json", dest="as_json", action="store_true", help="print the errors as JSON")
+    argument(
         "--predictions",
         type=Path,
         metavar="FOLDER",
         help=f"write the probabilities of all classes there, as {PROBABILITIES_FILE}, for alexnet ensemble",
     )
+    argument("--real", type=Path, metavar="real.json", help="count ReaL's labels of ILSVRC-2012's val too")
 
-    command.add_argument("--real", type=Path, metavar="real.json", help="count ReaL's labels of ILSVRC-2012's val too")
+    argument = _add(commands, "predict", trained)
+    argument("images", nargs="+", type=Path, help="image files of any size")
+    _add_view(argument)
+    _add_class_names(argument)
+    argument("--json", dest="as_json", action="store_true", help="print JSON")
+    argument("--picture", type=Path, metavar="OUT.svg", help="draw the images with their classes")
 
-    command = _add(commands, "predict", "the five most probable classes of image files", trained)
-    command.add_argument("images", nargs="+", type=Path, help="image files of any size")
-    _add_view(command)
-    _add_class_names(command)
-    command.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
-    command.add_argument("--picture", type=Path, metavar="OUT.svg", help="draw the images with their classes")
-
-    command = _add(commands, "figures", "the paper's Figures 3 and 4 for a trained network", trained)
-    command.add_argument("--pack", type=Path, help="images for Figure 4; without it only Figure 3 is drawn")
-    _add_split(command, "val", "test", default="test if the pack has it")
-    command.add_argument("--mistakes", action="store_true", help="Figure 4, left: only images that the net gets wrong")
-    command.add_argument("--seed", type=_seed, default=0, help="seed of the choice of images (default 0)")
-    _add_class_names(command)
-    command.add_argument("-o", "--output", type=Path, help="folder (default: figures/ in the run directory)")
+    argument = _add(commands, "figures", trained)
+    argument("--pack", type=Path, help="images for Figure 4; without it only Figure 3 is drawn")
+    _add_split(argument, "val", "test", default="test if the pack has it")
+    argument("--mistakes", action="store_true", help="Figure 4, left: only images that the net gets wrong")
+    argument("--seed", type=_seed, default=0, help="seed of the choice of images (default 0)")
+    _add_class_names(argument)
+    argument("-o", "--output", type=Path, help="folder (default: figures/ in the run directory)")
 
     search = argparse.ArgumentParser(add_help=False)
     search.add_argument("source", metavar="pack", type=Path, help="pack, folder or archive with the training images")
     search.add_argument("--layer", default="fc7", help="layer whose activations are compared (default fc7)")
     search.add_argument("--seed", type=_seed, default=0, help="of the random queries or the autoencoder (default 0)")
-    command = _add(commands, "codes", "train short binary codes of features (section 6.1)", trained, search)
-    command.add_argument("--bits", type=int, default=BITS, help=f"length of a code, a multiple of 8 (default {BITS})")
-    command.add_argument("--epochs", type=int, default=30, help="passes over the training images (default 30)")
-    command = _add(commands, "similar", "the training images nearest to an image", trained, search)
-    command.add_argument(
+    argument = _add(commands, "codes", trained, search)
+    argument("--bits", type=int, default=BITS, help=f"length of a code, a multiple of 8 (default {BITS})")
+    argument("--epochs", type=int, default=30, help="passes over the training images (default 30)")
+    argument = _add(commands, "similar", trained, search)
+    argument(
         "--query",
         dest="queries",
         metavar="QUERY",
@@ -263,7 +253,7 @@ def _add_about_networks(commands: Commands) -> None:
         default=[],
         help="image files (default: five held-out images)",
     )
-    command.add_argument(
+    argument(
         "--codes",
         dest="bits",
         nargs="?",
@@ -272,25 +262,16 @@ def _add_about_networks(commands: Commands) -> None:
         metavar="BITS",
         help=f"search by codes that `alexnet codes` has made (default {BITS} bits)",
     )
-    command.add_argument("-k", type=int, default=6, help="neighbors to list (default 6, as in Figure 4)")
+    argument("-k", type=int, default=6, help="neighbors to list (default 6, as in Figure 4)")
 
-    command = _add(
-        commands,
-        "import",
-        "the weights of torchvision's AlexNet as a network of this program",
-        function="alexnet.commands.import_weights:run",
-    )
-    command.add_argument(
-        "source", type=Path, help="file of torch.save(torchvision.models.alexnet(...).state_dict(), FILE)"
-    )
-    command.add_argument("out", type=Path, help="file to write, .ckpt or .safetensors")
-    command.add_argument(
-        "--pack", type=Path, help="of the same classes, for their names (default: torchvision's words)"
-    )
+    argument = _add(commands, "import")
+    argument("source", type=Path, help="file of torch.save(torchvision.models.alexnet(...).state_dict(), FILE)")
+    argument("out", type=Path, help="file to write, .ckpt or .safetensors")
+    argument("--pack", type=Path, help="of the same classes, for their names (default: torchvision's words)")
 
-    command = _add(commands, "export", "a trained network as .safetensors or .onnx", trained)
-    command.add_argument("out", type=Path, help="file to write, .safetensors or .onnx")
-    command.add_argument(
+    argument = _add(commands, "export", trained)
+    argument("out", type=Path, help="file to write, .safetensors or .onnx")
+    argument(
         "--layout",
         choices=("grouped", "columns"),
         default="grouped",
@@ -311,19 +292,19 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _add_split(command: argparse.ArgumentParser, *splits: str, default: str) -> None:
+def _add_split(argument: Argument, *splits: str, default: str) -> None:
     """Add the choice of images; `default` says in words what None means."""
-    command.add_argument("--split", choices=splits, help=f"default: {default}")
+    argument("--split", choices=splits, help=f"default: {default}")
 
 
-def _add_view(command: argparse.ArgumentParser) -> None:
+def _add_view(argument: Argument) -> None:
     """Add the choice of the test-time view."""
-    command.add_argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
+    argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
 
 
-def _add_class_names(command: argparse.ArgumentParser) -> None:
+def _add_class_names(argument: Argument) -> None:
     """Add names to display for classes that are named by codes, such as ImageNet's."""
-    command.add_argument(
+    argument(
         "--class-names",
         type=Path,
         metavar="FILE",

@@ -1,15 +1,40 @@
-"""`alexnet plan`: write the plan of a study, to be committed before its first run."""
+"""`alexnet plan` and `alexnet new-ablation`: files to begin a study of one's own with."""
 
+import re
 from pathlib import Path
 
+from alexnet.config.compose import ablation_choices
 from alexnet.config.job import check
 from alexnet.errors import UserError
 from alexnet.runs.decode import FieldError
 from alexnet.runs.plan import Look, Plan, RateSearch, write_plan
 from alexnet.sweep.plan import with_choice
 
+TEMPLATE = """\
+# @package _global_
+# What you expect, and the change that tests it. Try it:
+#
+#   alexnet train --config-dir {folder} +ablation={name} --cfg job
+#   alexnet train --config-dir {folder} -m '+ablation=none,{name}' seed=0,1,2
+#
+# The second line trains three seeds of each arm and ends with the comparison (docs/own-claims.md).
+ablations:
+  {name}:
+    title: {title}
+    section: mine                 # of the paper, if it speaks of it
+    statement: What you expect, in a sentence.
+    paper:                        # the rise of the error that is claimed, in percentage points; below 0: it falls
+      top1: null                  # null: no number, only the sign
+      top5: null
+      relation: worse             # or better, equals, about, at_least, no_effect, not_worse
+    margin: {{top1: 0.3, top5: 0.15}}   # points that do not matter
+# Below, every value that the change sets; `alexnet train --cfg job` shows them all. This example halves the dropout.
+dropout:
+  probability: 0.25
+"""
 
-def run(
+
+def plan(
     file: Path,
     overrides: list[str],
     *,
@@ -24,7 +49,7 @@ def run(
     search_epochs: int | None,
     name: str | None,
 ) -> None:
-    """Check every arm of the plan, and write it.
+    """Check every arm of the plan of a study, and write it, to be committed before the first run.
 
     Raises:
         UserError: the plan contradicts itself, one of its arms cannot be run, or the file exists.
@@ -36,7 +61,7 @@ def run(
         if rates:
             grid, search_of = tuple(map(float, rates.split(","))), tuple(map(int, search_seeds.split(",")))
             search = RateSearch(grid=grid, seeds=search_of, epochs=search_epochs)
-        plan = Plan(
+        planned = Plan(
             name=name or file.stem,
             overrides=tuple(overrides),
             ablations=tuple(ablations.split(",")),
@@ -53,16 +78,36 @@ def run(
             "--seeds and --levels need as many numbers each, such as 5,10 and 0.01,0.04; --rates and --search-seeds"
             " are numbers too, such as 0.0025,0.005,0.01 and 1000,1001"
         ) from None
-    for choice in plan.arms:
-        check([*plan.overrides, *with_choice(choice), *(search.overrides(search.grid[0]) if search else [])])
-    write_plan(file, plan)
-    first, most = len(plan.jobs()), len(plan.jobs(len(plan.looks) - 1))
-    print(f"{file}: plan {plan.name} ({plan.hash}), {first} runs to the first look, at most {most}")
+    for choice in planned.arms:
+        check([*planned.overrides, *with_choice(choice), *(search.overrides(search.grid[0]) if search else [])])
+    write_plan(file, planned)
+    first, most = len(planned.jobs()), len(planned.jobs(len(planned.looks) - 1))
+    print(f"{file}: plan {planned.name} ({planned.hash}), {first} runs to the first look, at most {most}")
     if search:
-        budget = len(search.grid) * len(search.seeds)
+        each = len(search.grid) * len(search.seeds)
         print(
-            f"before them {budget * len(plan.arms)} runs that choose the rates, {budget} for every arm, and a rate more"
+            f"before them {each * len(planned.arms)} runs that choose the rates, {each} for every arm, and a rate more"
             " for all on a side where the best of one is at the edge; an arm whose best rate is not the baseline's is"
             " run at both"
         )
     print(f"Commit it, then: alexnet train study.plan={file}")
+
+
+def new_ablation(name: str, folder: Path) -> None:
+    """Write a template as `FOLDER/ablation/NAME.yaml` and say how to use it.
+
+    Raises:
+        UserError: the name is taken or no name of an ablation, or the file exists.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise UserError(f"{name}: a name is of letters, digits and _, and begins with a letter, such as my_idea")
+    if name in ablation_choices():
+        raise UserError(f"{name}: the project has an ablation of this name; choose another")
+    file = folder / "ablation" / f"{name}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(TEMPLATE.format(name=name, folder=folder, title=name.replace("_", " ").capitalize()))
+    except FileExistsError:
+        raise UserError(f"{file} exists; change it, or choose another name") from None
+    print(f"{file}: change it, then\n  alexnet train --config-dir {folder} -m '+ablation=none,{name}' seed=0,1,2")

@@ -36,8 +36,7 @@ def run(
 
     with busy(IMPORTING, Terminal(stderr=True)):
         from alexnet.data.sources.images import convert
-        from alexnet.trained.about import about
-        from alexnet.trained.evaluate import top_predictions
+        from alexnet.trained.evaluate import about, top_predictions
         from alexnet.trained.network import load_trained
 
         trained = load_trained(file)

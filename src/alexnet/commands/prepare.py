@@ -1,24 +1,26 @@
-"""`alexnet prepare`: images in class folders or archives -> a pack."""
+"""`alexnet prepare`: images in class folders or archives -> a pack; `alexnet verify`: a pack against its checksums."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from alexnet.data.jpeg import JpegQuality
-from alexnet.data.pack.prepare import prepare
+from alexnet.data.pack import pack as packs
+from alexnet.data.pack import prepare as preparing
 from alexnet.data.sources.catalog import LEFT_OUT, SPLITS
 from alexnet.data.sources.downloads import check
-from alexnet.errors import UserError
+from alexnet.errors import UserError, print_line
 
 
-def run(
+def prepare(
     source: Path, pack: Path, *, quality: int, chroma_subsampling: str, md5: bool, split: list[str], **options: Any
 ) -> None:
     """Make a pack; the other options are those of `prepare`."""
     splits = _splits(split)
     if md5:
         check(source)
-    prepare(source, pack, jpeg=JpegQuality(quality=quality, subsampling=chroma_subsampling), splits=splits, **options)
+    jpeg = JpegQuality(quality=quality, subsampling=chroma_subsampling)
+    preparing.prepare(source, pack, jpeg=jpeg, splits=splits, **options)
 
 
 def _splits(choices: Iterable[str]) -> dict[str, str]:
@@ -35,3 +37,12 @@ def _splits(choices: Iterable[str]) -> dict[str, str]:
             raise UserError(f"--split {choice}: {split} has a folder already; name one for each split")
         splits[folder] = split
     return splits
+
+
+def verify(pack: Path) -> None:
+    """Compare every file of a pack with its checksum; UserError names the damaged ones."""
+    report = packs.verify(pack)
+    if report.damage:
+        files = "; ".join(f"{name}: {what}" for name, what in report.damage.items())
+        raise UserError(f"{pack}: {len(report.damage):,} of {report.files:,} files are damaged ({files})")
+    print_line(f"{pack}: {report.files:,} files, {report.bytes / 1e9:,.2f} GB, all as they were written")

@@ -5,7 +5,6 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet.config.numerics import NUMERICS
@@ -16,41 +15,30 @@ from alexnet.runs.result import BASELINE, UNFINISHED_MESSAGE
 from alexnet.runs.status import Status, status
 from alexnet.runs.wording import plural, shown_time
 from alexnet.study.rates import choose_rates, missing_searches
-from alexnet.terminal import Terminal
+from alexnet.terminal import UNLIMITED, Terminal
 
-UNLIMITED = 400
-"""Characters of a line where no terminal sets a limit."""
 SHORTEST_NAME = 12
 """Characters that a run's name keeps; a column is left out before it gets shorter."""
 HASH = 5
 """Last characters of a directory's name that tell runs apart where nothing else does."""
 MOST_TOLD = 4
 """Unfinished runs whose message and command are shown; a study's own command continues all."""
-
-
-@dataclass(frozen=True)
-class _Column:
-    heading: str
-    rank: int
-    """On a narrow terminal the columns of the highest ranks are left out first; those of rank 0 stay."""
-    show: Callable[[Status], str]
-
-
-COLUMNS = (
-    _Column("state", 0, lambda one: one.state),
-    _Column("epoch", 1, lambda one: _of(one.epochs_done, one.epochs)),
-    _Column("step", 4, lambda one: _of(one.steps_done, one.steps)),
-    _Column("error", 2, lambda one: "" if one.error is None else f"{one.error:.1f} %"),
-    _Column("of", 6, lambda one: one.split or ""),
-    _Column("images/s", 5, lambda one: "" if one.images_per_second is None else f"{one.images_per_second:,.0f}"),
-    _Column("left", 3, lambda one: "" if one.seconds_left is None else shown_time(one.seconds_left)),
+COLUMNS: tuple[tuple[str, int, Callable[[Status], str]], ...] = (
+    ("state", 0, lambda one: one.state),
+    ("epoch", 1, lambda one: _of(one.epochs_done, one.epochs)),
+    ("step", 4, lambda one: _of(one.steps_done, one.steps)),
+    ("error", 2, lambda one: "" if one.error is None else f"{one.error:.1f} %"),
+    ("of", 6, lambda one: one.split or ""),
+    ("images/s", 5, lambda one: "" if one.images_per_second is None else f"{one.images_per_second:,.0f}"),
+    ("left", 3, lambda one: "" if one.seconds_left is None else shown_time(one.seconds_left)),
 )
+"""Heading, rank and cell; on a narrow terminal the columns of the highest ranks are left out first, never that of 0."""
 
 
 def run(paths: list[Path]) -> None:
     """Print a line for each run, sums, what is missing of plans, and how to continue."""
     found = collect(paths)
-    runs = sorted(found.runs, key=lambda one: (*_group(one), one.result.ablation != BASELINE, *_name(one)))
+    runs = sorted(found.runs, key=_place)
     states = [status(one) for one in runs]
     console = Terminal()
     narrow = console.is_terminal or "COLUMNS" in os.environ
@@ -75,7 +63,7 @@ def run(paths: list[Path]) -> None:
 def table(states: Sequence[Status], width: int) -> list[str]:
     """Return lines of at most `width` characters: names are cut, and columns left out where they do not fit."""
     names = ["run", *_labels(states)]
-    columns = [(column.rank, [column.heading, *map(column.show, states)]) for column in COLUMNS]
+    columns = [(rank, [heading, *map(show, states)]) for heading, rank, show in COLUMNS]
     kept = [(rank, cells) for rank, cells in columns if any(cells[1:])]
 
     def room() -> int:
@@ -115,12 +103,9 @@ def _end(name: str) -> str:
     return f"{space}{end}" or ablation[-5:]
 
 
-def _group(run: Run) -> tuple[str, str]:
-    return run.result.experiment, run.result.recipe
-
-
-def _name(run: Run) -> tuple[str, int, float]:
-    return run.result.ablation, run.result.seed, run.result.lr or 0.0
+def _place(run: Run) -> tuple[str, str, bool, str, int, float]:
+    one = run.result
+    return one.experiment, one.recipe, one.ablation != BASELINE, one.ablation, one.seed, one.lr or 0.0
 
 
 def _labels(states: Sequence[Status]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`alexnet similar`: training images similar to an image, by exact search or by codes."""
+"""`alexnet similar` and `alexnet codes` (section 6.1): images alike, by exact search or by short binary codes."""
 
 from pathlib import Path
 
@@ -12,15 +12,15 @@ from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
 from alexnet.terminal import Terminal
 from alexnet.trained.network import TrainedModel, load_trained
-from alexnet.trained.similar import draw_images, nearest_by_codes, nearest_training_images, read_images
+from alexnet.trained.similar import draw_images, make_codes, nearest_by_codes, nearest_training_images, read_images
 
 FIGURE_4 = 5
 """Query images in the paper's figure."""
 
 
-def run(file: Path, source: Path, *, queries: list[Path], layer: str, bits: int | None, k: int, seed: int) -> None:
+def similar(file: Path, source: Path, *, queries: list[Path], layer: str, bits: int | None, k: int, seed: int) -> None:
     """List the neighbors of each query; without image files, of held-out images drawn by `seed`."""
-    trained, pack = open_net_and_images(file, source)
+    trained, pack = _open(file, source)
     if queries:
         names, images = [str(path) for path in queries], read_images(queries, pack.image_size)
     else:
@@ -42,7 +42,26 @@ def run(file: Path, source: Path, *, queries: list[Path], layer: str, bits: int 
         console.print(table)
 
 
-def open_net_and_images(file: Path, source: Path) -> tuple[TrainedModel, Pack]:
+def codes(file: Path, source: Path, *, bits: int, layer: str, epochs: int, seed: int) -> None:
+    """Train short binary codes of features, save them with the run, and compare them with exact search."""
+    trained, pack = _open(file, source)
+    path, facts = make_codes(trained, pack, bits=bits, layer=layer, epochs=epochs, seed=seed)
+    title = (
+        f"{trained.name}: {facts['queries']:,} queries among {facts['images']:,} training images,"
+        f" {layer} ({facts['dimensions']} units)"
+    )
+    table = Table("search by", title=title, title_justify="left", box=SIMPLE)
+    for heading in (*(f"precision at {k}" for k in facts["exact"]["precision"]), "bytes an image"):
+        table.add_column(heading, justify="right")
+    for name, search in (("Euclidean distance", facts["exact"]), (f"{bits}-bit codes", facts["codes"])):
+        shares = (f"{100 * share:.1f} %" for share in search["precision"].values())
+        table.add_row(name, *shares, f"{search['bytes_per_image']:,}")
+    console = Terminal()
+    console.print(table)
+    console.print(f"-> {path}")
+
+
+def _open(file: Path, source: Path) -> tuple[TrainedModel, Pack]:
     """Open a net, and the images of any source, which must have its size."""
     trained = load_trained(file)
     return trained, open_data(DataConfig(name="folder", root=str(source)), trained.config.scale.image_size)

@@ -213,7 +213,7 @@ def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_stud
         console.print(f"{job.name}: {IMPORTING}")
         print_unreached_milestones([job], console)
     with nullcontext() if in_study else busy(IMPORTING, console):
-        from alexnet.sweep.gpus import stay_on_one_gpu
+        from alexnet.sweep.workers import stay_on_one_gpu
         from alexnet.training.run import run
         from alexnet.training.world import requested_world_size
     if at_once > 1 and requested_world_size(job.config) == 1:

@@ -65,11 +65,7 @@ class Group:
     """A part of the configuration, and the base of its dataclass."""
 
     def check(self, prefix: str = "") -> None:
-        """Check every value of this group and its groups; `prefix` precedes their names in messages.
-
-        Raises:
-            UserError: a value is outside its limits, or contradicts another.
-        """
+        """Check every value of this group and its groups; `prefix` precedes their names in messages."""
         for entry in fields(self):  # type: ignore[arg-type]
             key, value = f"{prefix}{entry.name}", getattr(self, entry.name)
             limits = {name: limit for name, limit in entry.metadata.items() if name not in ADDED_LATER}

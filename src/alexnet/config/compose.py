@@ -106,9 +106,7 @@ def ablation_content(choice: str, search_path: tuple[str, ...]) -> ConfigTree:
     """Return what an ablation sets: one of `ablations/`, or one of the user's own, found where Hydra finds it.
 
     `search_path` is the override of `hydra.searchpath`, if there is one.
-
-    Raises:
-        UserError: the file does not hold its own claim.
+    UserError if the file does not hold its own claim.
     """
     if choice in ablation_choices():
         return ablation_choices()[choice]

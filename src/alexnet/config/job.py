@@ -93,11 +93,15 @@ def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: Weig
     values = plain_values(config)
     checkpoint = values.get("pretrained", {}).get("checkpoint")
     weights = weights_digest(str(checkpoint)) if checkpoint else None
-    return _checked(json.dumps(values), tuple(hydra.overrides.task), tuple(search_path), weights)
+    root = _resolved(values.get("data", {}).get("root"))
+    return _checked(json.dumps(values), tuple(hydra.overrides.task), tuple(search_path), weights, root)
 
 
 @lru_cache(maxsize=1024)  # Hydra asks for the name of a run that has been checked before
-def _checked(values: str, overrides: tuple[str, ...], search_path: tuple[str, ...], weights: str | None) -> Job:
+def _checked(
+    values: str, overrides: tuple[str, ...], search_path: tuple[str, ...], weights: str | None, _root: str | None
+) -> Job:
+    """Check as `check_composed` does; `_root` is where `data.root` is, seen from the present folder."""
     _check_overrides(overrides)
     tree = plain_values(with_schema(json.loads(values)))
     config = validate(tree)
@@ -150,28 +154,23 @@ def _check_overrides(overrides: Iterable[str]) -> None:
 
 
 def _ablations(overrides: Iterable[str], search_path: tuple[str, ...]) -> dict[str, ConfigTree]:
-    """Return what each ablation that a command line chooses sets, by the ablation's name.
-
-    Raises:
-        UserError: none is chosen, or one twice, or one sets what is not for it to set.
-    """
+    """Return what each ablation that a command line chooses sets, by its name; it may not set everything."""
     contents: dict[str, ConfigTree] = {}
     for override in overrides:
-        if named(override) == "ablation":
-            value = _parsed(override)
-            if value == []:
-                raise UserError(f"{override}: no ablation is named; +ablation=none is the baseline")
-            for item in value if isinstance(value, list) else [value]:
-                choice = item.text if isinstance(item, QuotedString) else str(item)
-                name = ablation_name_of(choice)
-                if name in contents:
-                    raise UserError(f"{override}: {name} is chosen twice")
-                contents[name] = ablation_content(choice, search_path)
-                for key in flatten(contents[name]):
-                    if is_part_of(key, UNABLATED_KEYS):
-                        raise UserError(
-                            f"ablation {name} sets {key}, which is not a part of the network or its training"
-                        )
+        if named(override) != "ablation":
+            continue
+        value = _parsed(override)
+        if value == []:
+            raise UserError(f"{override}: no ablation is named; +ablation=none is the baseline")
+        for item in value if isinstance(value, list) else [value]:
+            choice = item.text if isinstance(item, QuotedString) else str(item)
+            name = ablation_name_of(choice)
+            if name in contents:
+                raise UserError(f"{override}: {name} is chosen twice")
+            contents[name] = ablation_content(choice, search_path)
+            for key in flatten(contents[name]):
+                if is_part_of(key, UNABLATED_KEYS):
+                    raise UserError(f"ablation {name} sets {key}, which is not a part of the network or its training")
     return contents
 
 
@@ -257,35 +256,28 @@ def _text(value: object) -> str:
 def unreached_milestones(job: Job) -> str | None:
     """A line about drops of the learning rate after the end of training, or at one epoch; None without any."""
     schedule, given = job.config.schedule, job.tree["schedule"]
-    lost = [drop for drop in schedule.milestones if drop >= schedule.epochs]
-    if schedule.kind != "multistep" or not (lost or _coincide(schedule.milestones)):
+    drops, epochs = schedule.milestones, schedule.epochs
+    lost = [drop for drop in drops if drop >= epochs]
+    if schedule.kind != "multistep" or not (lost or len(set(drops)) < len(drops)):
         return None
-    if given["rescale_to_epochs"] not in (None, given["epochs"]):
-        told = f"schedule.rescale_to_epochs={schedule.epochs}"
-        if lost:
-            told += f" is too short for {len(lost)} of the {len(schedule.milestones)} drops of the learning rate"
-            told += f", which {'are' if len(lost) > 1 else 'is'} never made"
-        else:
-            told += " makes several drops of the learning rate at one epoch"
-        return f"note: {told}{_long_enough(given, schedule.epochs)}"
-    return (
-        f"note: schedule.epochs={schedule.epochs} ends before the learning rate drops at epoch"
-        f" {' and '.join(map(str, lost))}: schedule.rescale_to_epochs={schedule.epochs} in its place moves all drops"
-        " along (schedule.milestones=[] if none is wanted)"
-    )
-
-
-def _coincide(milestones: list[int]) -> bool:
-    return len(set(milestones)) < len(milestones)
-
-
-def _long_enough(given: ConfigTree, epochs: int) -> str:
-    """Say the least length, between `epochs` and that of the schedule as given, in which every drop is made alone."""
+    rescaled = f"schedule.rescale_to_epochs={epochs}"
+    if given["rescale_to_epochs"] in (None, given["epochs"]):
+        return (
+            f"note: schedule.epochs={epochs} ends before the learning rate drops at epoch"
+            f" {' and '.join(map(str, lost))}: {rescaled} in its place moves all drops along (schedule.milestones=[] if"
+            " none is wanted)"
+        )
+    what = "makes several drops of the learning rate at one epoch"
+    if lost:
+        never = f"which {'are' if len(lost) > 1 else 'is'} never made"
+        what = f"is too short for {len(lost)} of the {len(drops)} drops of the learning rate, {never}"
+    enough = ""
     for to in range(epochs, given["epochs"] + 1):
         moved = scaled_milestones(given["milestones"], of=given["epochs"], to=to)
-        if not _coincide(moved) and all(epoch < to for epoch in moved):
-            return f": {to} epochs are enough to make each by itself"
-    return ""
+        if len(set(moved)) == len(moved) and all(epoch < to for epoch in moved):
+            enough = f": {to} epochs are enough to make each by itself"
+            break
+    return f"note: {rescaled} {what}{enough}"
 
 
 def ablation_name(config: ConfigTree) -> str:
@@ -301,13 +293,16 @@ def run_name(tree: ConfigTree, weights: str | None = None) -> str:
 
 def _identity(tree: ConfigTree, weights: str | None) -> dict[str, Any]:
     """Return what a run computes, by dotted key, with pre-trained weights in place of their path."""
-    root = tree["data"]["root"]
     return without(normal_form(flatten(tree)), (*NON_IDENTITY_KEYS, "ablations")) | {
         "ablations": sorted(tree["ablations"]),
-        "data.root": str(Path(root).expanduser().resolve()) if root else None,
+        "data.root": _resolved(tree["data"]["root"]),
         "pretrained.checkpoint": weights,
         "numerics": NUMERICS,
     }
+
+
+def _resolved(root: Any) -> str | None:
+    return str(Path(str(root)).expanduser().resolve()) if root else None
 
 
 def _digest(identity: dict[str, Any]) -> str:

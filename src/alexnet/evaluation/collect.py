@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.specs import ConvSpec, LinearSpec
+from alexnet.net.specs import Parametric
 from alexnet.net.two_devices import ColumnShard
 from alexnet.runs.first_layer import FirstLayer
 from alexnet.runs.predictions import ViewPredictions
@@ -80,7 +80,7 @@ def first_layer(net: AlexNet | ColumnShard) -> FirstLayer:
 
     With one column per process, both processes must call it.
     """
-    layers = [layer for layer in net.specs if isinstance(layer, ConvSpec | LinearSpec)]
+    layers = [layer for layer in net.specs if isinstance(layer, Parametric)]
     name = f"{layers[0].name}.weight"
     weight = net.get_parameter(name).detach()
     if isinstance(net, ColumnShard):

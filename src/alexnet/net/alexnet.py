@@ -9,22 +9,12 @@ from torch import nn
 
 from alexnet import philox
 from alexnet.config.schema import Config
+from alexnet.net import specs
 from alexnet.net.dropout import NonInvertedDropout
 from alexnet.net.layers import ACTIVATIONS, CeilModeConv2d, GroupedLinear, LocallyConnected2d
 from alexnet.net.lrn import LayerStack, LocalResponseNorm, WithinChannelLRN
 from alexnet.net.plan import layer_specs
-from alexnet.net.specs import (
-    ActivationSpec,
-    ConvSpec,
-    DropoutSpec,
-    Layer,
-    LinearSpec,
-    LocalSpec,
-    LRNSpec,
-    Parametric,
-    PoolSpec,
-    WithinChannelLRNSpec,
-)
+from alexnet.net.specs import Layer, Parametric
 from alexnet.net.threads import share_rows
 
 
@@ -41,12 +31,12 @@ class AlexNet(LayerStack):
     """
 
     def __init__(self, config: Config, *, num_classes: int, seed: int | None) -> None:
-        specs = layer_specs(config, num_classes)
-        super().__init__(modules(specs, config))
-        self.specs = specs
-        for layer in specs:
+        layers = layer_specs(config, num_classes)
+        super().__init__(modules(layers, config))
+        self.specs = layers
+        for layer in layers:
             if isinstance(layer, Parametric) and seed is not None:
-                _initialize(self.get_submodule(layer.name), layer, seed)
+                _initialize(self, layer, seed)
         # Convolutions and pooling run faster with the maps of a pixel side by side, on CPUs and on tensor cores.
         self.to(memory_format=torch.channels_last)
 
@@ -54,61 +44,51 @@ class AlexNet(LayerStack):
 def modules(layers: tuple[Layer, ...], config: Config) -> OrderedDict[str, nn.Module]:
     """The layers of a plan by name, ready to be drawn or filled, with a flattening one below the first full layer."""
     modules: OrderedDict[str, nn.Module] = OrderedDict()
-    below = ""  # the parametric layer whose outputs come next
     for layer in layers:
-        if isinstance(layer, LinearSpec) and "flatten" not in modules:
-            modules["flatten"] = nn.Flatten()
-        below = layer.name if isinstance(layer, Parametric) else below
-        modules[layer.name] = _module(layer, config, below)
+        if isinstance(layer, specs.LinearSpec):
+            modules.setdefault("flatten", nn.Flatten())
+        modules[layer.name] = _module(layer, config)
     return modules
 
 
-def _module(layer: Layer, config: Config, below: str) -> nn.Module:
+def _module(layer: Layer, config: Config) -> nn.Module:
     match layer:
-        case ConvSpec():
-            return CeilModeConv2d(
-                layer.in_channels,
-                layer.channels,
-                kernel=layer.kernel,
-                stride=layer.stride,
-                pad_before=layer.pad_before,
-                pad_after=layer.pad_after,
-                groups=layer.groups,
-            )
-        case LocalSpec():
-            return LocallyConnected2d(
-                layer.in_channels, layer.channels, kernel=layer.kernel, padding=layer.padding, size=layer.size
-            )
-        case ActivationSpec():
+        case specs.ConvSpec():
+            return CeilModeConv2d(layer)
+        case specs.LocalSpec():
+            return LocallyConnected2d(layer.in_channels, layer.channels, kernel=layer.kernel, size=layer.size)
+        case specs.ActivationSpec():
             return ACTIVATIONS[layer.function]()
-        case LRNSpec():
+        case specs.LRNSpec():
             lrn = config.lrn
             # The source divides alpha by the window size when it reads its parameter file; the paper does not.
             alpha = lrn.alpha / lrn.size if lrn.divide_alpha else lrn.alpha
             return LocalResponseNorm(columns=layer.columns, size=lrn.size, k=lrn.k, alpha=alpha, beta=lrn.beta)
-        case WithinChannelLRNSpec():
+        case specs.WithinChannelLRNSpec():
             norm = config.within_channel_lrn
             return WithinChannelLRN(size=norm.size, alpha=norm.alpha / norm.size**2, beta=norm.beta)
-        case PoolSpec():
+        case specs.PoolSpec():
             # ceil_mode: the last window is clipped at the border, as in the 2012 source; an average is that of the
             # pixels that are left.
             pooling = nn.MaxPool2d if layer.kind == "max" else nn.AvgPool2d
             return pooling(layer.kernel, layer.stride, ceil_mode=True)
-        case LinearSpec():
-            return GroupedLinear(layer.inputs, layer.channels, groups=layer.groups)
-        case DropoutSpec():
-            return NonInvertedDropout(layer.probability, seed=config.seed, layer=below)
+        case specs.LinearSpec():
+            return GroupedLinear(layer.in_channels, layer.channels, groups=layer.groups)
+        case specs.DropoutSpec():
+            return NonInvertedDropout(
+                layer.probability, seed=config.seed, layer=layer.layer, first_unit=layer.first_unit
+            )
 
 
-def _initialize(module: nn.Module, layer: Parametric, seed: int) -> None:
-    """Normal weights of the planned std and constant biases (section 5)."""
-    assert isinstance(module, CeilModeConv2d | LocallyConnected2d | GroupedLinear) and module.bias is not None
-    count = module.weight.numel()
+def _initialize(net: nn.Module, layer: Parametric, seed: int) -> None:
+    """Draw normal weights of the planned std, and set constant biases (section 5)."""
+    weight, bias = (net.get_parameter(f"{layer.name}.{kind}") for kind in ("weight", "bias"))
+    count = weight.numel()
     drawn = np.empty((-(-count // 4), 4), np.float32)
     share_rows(_draw, [drawn, np.arange(len(drawn))], seed, f"init:{layer.name}.weight")
     with torch.no_grad():
-        module.weight.copy_(torch.from_numpy(drawn.reshape(-1)[:count]).view(module.weight.shape)).mul_(layer.std)
-        module.bias.fill_(layer.bias)
+        weight.copy_(torch.from_numpy(drawn.reshape(-1)[:count]).view(weight.shape)).mul_(layer.std)
+        bias.fill_(layer.bias)
 
 
 def _draw(drawn: NDArray[np.float32], blocks: NDArray[np.int64], seed: int, stream: str) -> None:

@@ -7,10 +7,10 @@ configuration also says which convolutions are normalized, and how: `lrn.layers=
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from alexnet.config.schema import Config
-from alexnet.net.specs import ActivationSpec, ConvSpec, Layer, LinearSpec, LocalSpec, LRNSpec, PoolSpec, pooled_size
+from alexnet.net.specs import ActivationSpec, ConvSpec, Layer, LinearSpec, LocalSpec, LRNSpec, pool_spec
 
 
 class Step(NamedTuple):
@@ -57,37 +57,30 @@ NETS = {
 
 def cifar_layers(config: Config, num_classes: int) -> Iterator[Layer]:
     """Lay out the configured net, from crops of `scale.crop_size` pixels to logits."""
-    inputs, size, number = 3, config.scale.crop_size, 0
+    channels, size, number = 3, config.scale.crop_size, 0
     for step in NETS[config.architecture.name]:
+        number += step.std > 0  # it has weights
+        name = f"{step.kind}{number}"
+        spatial: dict[str, Any] = {"in_channels": channels, "channels": step.channels, "in_size": size, "size": size}
         match step.kind:
-            case "conv" | "local":
-                number += 1
-                yield _spatial(step, number, inputs, size)
-                inputs = step.channels
+            case "conv":
+                yield ConvSpec(name=name, kernel=5, pad_before=2, std=step.std, **spatial)
+                channels = step.channels
+            case "local":
+                yield LocalSpec(name=name, kernel=3, std=step.std, **spatial)
+                channels = step.channels
             case "full" | "classify":
-                number += 1
                 units = step.channels or num_classes
                 # A full layer reads every pixel of the maps below it; its own output is one pixel.
-                yield LinearSpec(name=f"fc{number}", inputs=inputs * size**2, channels=units, std=step.std)
-                inputs, size = units, 1
+                yield LinearSpec(name=f"fc{number}", in_channels=channels * size**2, channels=units, std=step.std)
+                channels, size = units, 1
             case "max" | "average":
-                kernel, stride = config.pooling.size, config.pooling.stride
-                size = pooled_size(size, kernel, stride)
-                yield PoolSpec(
-                    name=f"pool{number}", kind=step.kind, kernel=kernel, stride=stride, size=size, channels=inputs
-                )
+                below = f"conv{number}"
+                pool = pool_spec(config, f"pool{number}", step.kind, below=below, channels=channels, size=size)
+                yield pool
+                size = pool.size
             case "activate":
                 yield ActivationSpec(name=f"act{number}_{config.activation.name}", function=config.activation.name)
             case "normalize":
                 if number in config.lrn.layers:
                     yield LRNSpec(name=f"lrn{number}", columns=1)
-
-
-def _spatial(step: Step, number: int, in_channels: int, size: int) -> ConvSpec | LocalSpec:
-    """A convolution or local layer that keeps the size of its maps."""
-    name, maps, std = f"{step.kind}{number}", step.channels, step.std
-    if step.kind == "local":
-        return LocalSpec(name=name, in_channels=in_channels, channels=maps, kernel=3, padding=1, size=size, std=std)
-    return ConvSpec(
-        name=name, in_channels=in_channels, channels=maps, kernel=5, pad_before=2, in_size=size, size=size, std=std
-    )

@@ -29,7 +29,7 @@ def is_exporting() -> bool:
 @lru_cache
 def _works(compiler: str) -> bool:
     try:
-        import_module(f"alexnet.net.lrn_{compiler}").check_compiler()
+        import_module(f"alexnet.net.kernels_{compiler}").check_compiler()
     except Exception as error:  # compilers, LLVM, drivers, numpy and the file system raise their own
         warnings.warn(f"everything is slower here, without {compiler}: {first_line(error)}", stacklevel=3)
         return False

@@ -4,14 +4,11 @@ On a CPU compiled loops draw them. On a CUDA GPU a Triton kernel applies a mask 
 pass. Elsewhere masks are drawn in torch's operations. `torch.compile` sees one operation.
 """
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
 from alexnet.net.compilers import numba_available, triton_available
 from alexnet.net.layers import ACTIVATIONS
-from alexnet.parts import Shard
 from alexnet.philox import LOW, M0, M1, round_keys, stream_number, threshold
 
 
@@ -23,14 +20,13 @@ class NonInvertedDropout(nn.Module):
     """
 
     position: Tensor
-    units: Shard | None = None
-    """The features of the layer that this process holds; None: all."""
 
-    def __init__(self, probability: float, *, seed: int, layer: str) -> None:
-        """`layer` names the one whose units are dropped."""
+    def __init__(self, probability: float, *, seed: int, layer: str, first_unit: int = 0) -> None:
+        """`layer` names the one whose units are dropped, `first_unit` the first of them that this process holds."""
         super().__init__()
         self.probability = probability
         self.seed = seed
+        self.first_unit = first_unit
         self.stream = stream_number(f"dropout:{layer}")
         # On the device, so that a captured step can be replayed: step * 2^32 + place of the first image in the batch.
         self.register_buffer("position", torch.zeros((), dtype=torch.int64), persistent=False)
@@ -40,10 +36,9 @@ class NonInvertedDropout(nn.Module):
         keep = 1.0 - self.probability
         if not self.training:
             return x * keep
-        first_unit = self.units.first if self.units is not None else 0
-        numbers = (self.position, self.seed, self.stream, first_unit, threshold(keep))
+        numbers = (self.position, self.seed, self.stream, self.first_unit, threshold(keep))
         if triton_available(x.device):
-            from alexnet.net.dropout_triton import masked  # Triton is not installed everywhere
+            from alexnet.net.kernels_triton import masked  # Triton is not installed everywhere
 
             kept: Tensor = masked(x.flatten(1).contiguous(), *numbers)
             return kept.view(x.shape)
@@ -58,21 +53,17 @@ UNITWISE = (*ACTIVATIONS.values(), NonInvertedDropout)
 """The layers that act on every unit by itself."""
 
 
-def dropouts(layers: Iterable[tuple[str, nn.Module]]) -> dict[str, NonInvertedDropout]:
-    """Return the dropout layers among named ones."""
-    return {name: layer for name, layer in layers if isinstance(layer, NonInvertedDropout)}
-
-
 def set_position(net: nn.Module, step: int, place: int) -> None:
     """Set the optimizer's step, and where in the whole batch the images begin that the network sees next."""
-    for dropout in dropouts(net.named_modules()).values():
-        dropout.position.fill_((step & LOW >> 1) << 32 | place)
+    for layer in net.modules():
+        if isinstance(layer, NonInvertedDropout):
+            layer.position.fill_((step & LOW >> 1) << 32 | place)
 
 
 def _draw(x: Tensor, position: Tensor, seed: int, stream: int, first_unit: int, limit: int) -> Tensor:
     """Draw the mask of features [N, units], ones where a unit's word is below `limit`, as numbers like theirs."""
     if x.device.type == "cpu" and numba_available():
-        from alexnet.net.dropout_numba import draw  # numba takes most of a second
+        from alexnet.net.kernels_numba import draw  # numba takes most of a second
 
         return draw(x, int(position), seed, stream, first_unit, limit)
     return draw_by_torch(x, position, seed, stream, first_unit, limit)

@@ -1,32 +1,21 @@
-"""The two halves of a network as data: layers and exchanges of two devices, and weights by column.
+"""The two halves of a network as data: layers and exchanges of two devices.
 
 Section 3.2: "puts half of the kernels (or neurons) on each GPU, with one additional trick: the GPUs communicate only in
 certain layers". Every layer's maps, units or classes are halved. A layer in two blocks (`groups`) reads what its own
 device made; one in a single block reads both halves, which the devices exchange below it. Both read the image, and
 both get all logits, so that each knows the loss.
-
-In files, weights can have a tensor for each column, as the two devices of 2012 held them: `conv2.weight` becomes
-`conv2a.weight` and `conv2b.weight`. A layer that reads both columns has the inputs of column a first in both tensors.
-The classifier, which was on one device, stays whole.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from alexnet.config.schema import Config
 from alexnet.config.values import ALEXNET, TWO_COLUMNS
 from alexnet.errors import UserError
 from alexnet.net.specs import ConvSpec, DropoutSpec, Layer, LinearSpec, LRNSpec, Parametric, PoolSpec
-from alexnet.parts import Shard, shard_of
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from alexnet.parts import shard_of
 
 DEVICES = 2
-COLUMNS = ("a", "b")
-"""Suffixes of the columns' tensors, as in the authors' layer files."""
 LOSS = "loss"
 """Reads all logits as a layer would."""
 
@@ -74,19 +63,14 @@ def exchanges(layers: tuple[Layer, ...]) -> tuple[Exchange, ...]:
     Every parametric layer but the first reads both halves unless it is in two blocks.
     """
     weighted = [layer for layer in layers if isinstance(layer, Parametric)]
-    found = []
-    for layer in weighted[1:]:
-        match layer:
-            case ConvSpec(groups=1):
-                found.append(Exchange(reader=layer.name, numel=layer.in_channels * layer.in_size**2, backward=True))
-            case LinearSpec(groups=1):
-                found.append(Exchange(reader=layer.name, numel=layer.inputs, backward=True))
-    return (*found, Exchange(reader=LOSS, numel=weighted[-1].channels, backward=False))
+    readers = (layer for layer in weighted[1:] if layer.groups == 1)
+    below = [Exchange(reader=layer.name, numel=layer.inputs, backward=True) for layer in readers]
+    return (*below, Exchange(reader=LOSS, numel=weighted[-1].channels, backward=False))
 
 
 def everywhere(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     """Return the layers of a network that would communicate below every one."""
-    return tuple(replace(layer, groups=1) if isinstance(layer, ConvSpec | LinearSpec) else layer for layer in layers)
+    return tuple(replace(layer, groups=1) if isinstance(layer, Parametric) else layer for layer in layers)
 
 
 def half(layer: Layer, *, device: int) -> Layer:
@@ -96,60 +80,15 @@ def half(layer: Layer, *, device: int) -> Layer:
         return shard_of(channels, index=device, parts=DEVICES).count
 
     match layer:
-        case ConvSpec():
+        case ConvSpec() | LinearSpec():
             return replace(layer, channels=own(layer.channels), in_channels=layer.in_channels // layer.groups, groups=1)
-        case LinearSpec():
-            return replace(layer, channels=own(layer.channels), inputs=layer.inputs // layer.groups, groups=1)
         case PoolSpec():
             return replace(layer, channels=own(layer.channels))
         case LRNSpec():
             assert layer.columns == DEVICES, "a window that crosses columns is refused by check_two_devices"
             return replace(layer, columns=1)
+        case DropoutSpec():
+            shard = shard_of(layer.units, index=device, parts=DEVICES)
+            return replace(layer, units=shard.count, first_unit=shard.first)
         case _:
             return layer
-
-
-def dropped_units(layers: tuple[Layer, ...], *, device: int) -> dict[str, Shard]:
-    """Return which of the units below each dropout layer a device masks."""
-    weighted = (layer for layer in layers if isinstance(layer, Parametric | DropoutSpec))
-    return {
-        layer.name: shard_of(below.channels, index=device, parts=DEVICES)
-        for below, layer in pairwise(weighted)
-        if isinstance(layer, DropoutSpec) and isinstance(below, Parametric)
-    }
-
-
-def check_two_columns(config: Config) -> None:
-    """Raise a UserError if a net has one column."""
-    if config.columns.kind not in TWO_COLUMNS:
-        raise UserError("the net has one column: its weights have no two-column layout")
-
-
-def to_columns(tensors: Mapping[str, "Tensor"], layers: Iterable[Layer]) -> dict[str, "Tensor"]:
-    """Divide weights and biases by column; other tensors stay as they are."""
-    divided = _divided(layers)
-    result: dict[str, Tensor] = {}
-    for name, value in tensors.items():
-        layer, _, kind = name.partition(".")
-        if layer in divided:
-            halves = value.chunk(2)  # outputs come first
-            result |= {f"{layer}{column}.{kind}": half for column, half in zip(COLUMNS, halves, strict=True)}
-        else:
-            result[name] = value
-    return result
-
-
-def from_columns(tensors: Mapping[str, "Tensor"], layers: Iterable[Layer]) -> dict[str, "Tensor"]:
-    """Invert `to_columns`; KeyError if a column lacks a tensor."""
-    import torch  # `alexnet describe` needs this module without it
-
-    result = dict(tensors)
-    for layer in _divided(layers):
-        for kind in ("weight", "bias"):
-            result[f"{layer}.{kind}"] = torch.cat([result.pop(f"{layer}{column}.{kind}") for column in COLUMNS])
-    return result
-
-
-def _divided(layers: Iterable[Layer]) -> list[str]:
-    """Name the layers that are divided between the columns: the parametric ones but the classifier."""
-    return [layer.name for layer in layers if isinstance(layer, Parametric)][:-1]

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from alexnet.net.specs import ConvSpec
+
 
 def at_least_float32(x: Tensor) -> Tensor:
     """Convert 16-bit numbers to float32; leave others."""
@@ -37,21 +39,14 @@ class CeilModeConv2d(nn.Conv2d):
     so that on 224 pixels conv1's last 11 x 11 window reads 3 zeros beyond the right and bottom edge: 55 x 55 maps.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        kernel: int,
-        stride: int,
-        pad_before: int,
-        pad_after: int,
-        groups: int,
-    ) -> None:
-        even = pad_before == pad_after
-        super().__init__(in_channels, out_channels, kernel, stride, padding=pad_before if even else 0, groups=groups)
+    def __init__(self, layer: ConvSpec) -> None:
+        before, after = layer.pad_before, layer.pad_after
+        padding = before if before == after else 0
+        super().__init__(
+            layer.in_channels, layer.channels, layer.kernel, layer.stride, padding=padding, groups=layer.groups
+        )
         # A negative `pad_after` drops the last pixels, where a window would start beyond the wanted output size.
-        self.pad = None if even else (pad_before, pad_after, pad_before, pad_after)
+        self.pad = None if before == after else (before, after, before, after)
 
     def forward(self, x: Tensor) -> Tensor:
         """Float maps [N, in_channels, S, S] to [N, out_channels, S', S']."""
@@ -110,23 +105,23 @@ class LocallyConnected2d(nn.Module):
     by row. Source: the local layers of the 2012 release (layer.cu), whose biases are not shared either.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, kernel: int, padding: int, size: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, kernel: int, size: int) -> None:
         """`size` is the side of the input and of the output maps, in pixels."""
         super().__init__()
-        assert 2 * padding == kernel - 1, "the maps keep their size"
-        self.kernel, self.padding, self.size = kernel, padding, size
+        assert kernel % 2 == 1, "the maps keep their size"
+        self.kernel, self.size = kernel, size
         self.weight = nn.Parameter(torch.empty(size**2, in_channels * kernel**2, out_channels))
         self.bias = nn.Parameter(torch.empty(size**2, 1, out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Float maps [N, in_channels, S, S] to [N, out_channels, S, S]."""
-        windows = F.unfold(x, self.kernel, padding=self.padding)  # [N, in_channels * kernel^2, positions]
+        windows = F.unfold(x, self.kernel, padding=self.kernel // 2)  # [N, in_channels * kernel^2, positions]
         outputs = torch.baddbmm(self.bias, windows.permute(2, 0, 1), self.weight)  # [positions, N, maps]
         return outputs.permute(1, 2, 0).reshape(len(x), -1, self.size, self.size)
 
     def extra_repr(self) -> str:
         _, fan_in, channels = self.weight.shape
-        return f"{fan_in // self.kernel**2}, {channels}, kernel={self.kernel}, padding={self.padding}, size={self.size}"
+        return f"{fan_in // self.kernel**2}, {channels}, kernel={self.kernel}, size={self.size}"
 
 
 class GroupedLinear(nn.Module):

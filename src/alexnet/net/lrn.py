@@ -1,14 +1,14 @@
 """Local response normalization: across the channels of a column (section 3.3), and within each channel.
 
-One formula in torch's operations serves every device, `torch.compile` and export. On a CPU compiled loops (`lrn_numba`)
-compute it several times faster, on a CUDA GPU two kernels (`lrn_triton`). Only the input is kept for the backward pass.
+One formula in torch's operations serves every device, `torch.compile` and export. On a CPU compiled loops
+(`kernels_numba`) compute it several times faster, on a CUDA GPU two kernels (`kernels_triton`). Only the input is kept
+for the backward pass.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,42 +21,8 @@ LONGEST_WINDOW = 31
 """Channels in a window of the kernels for GPUs."""
 GPU_BLOCK = 2**22
 """Numbers that the formula takes at a time off the CPU. In float32, with ten temporaries, 160 MiB."""
-
-if TYPE_CHECKING:
-    from alexnet.net.lrn_numba import NumbaLRN
-    from alexnet.net.lrn_triton import TritonLRN
-
-
-@dataclass(frozen=True)
-class TorchLRN:
-    """y = x * d^-beta with d = k + alpha * window(x^2), and its gradient, in torch's operations.
-
-    With a symmetric window, dL/dx = g * d^-beta - 2 * alpha * beta * x * window(g * x * d^(-beta - 1)).
-    """
-
-    window: Callable[[Tensor], Tensor]
-    """Sums each value's window, which never reaches across dimension 0."""
-    k: float
-    alpha: float
-    beta: float
-
-    def normalize(self, x: Tensor) -> Tensor:
-        def compute(x: Tensor) -> Tensor:
-            return _inverse_power(self._denominator(x), self.beta) * x  # not in place: see _in_blocks
-
-        return _in_blocks(compute, x)
-
-    def gradient(self, x: Tensor, grad: Tensor) -> Tensor:
-        def compute(x: Tensor, grad: Tensor) -> Tensor:
-            denominator = self._denominator(x)
-            scaled = _inverse_power(denominator, self.beta).mul_(grad)
-            spread = self.window((scaled * x).div_(denominator)).mul_(x)
-            return scaled.sub_(spread, alpha=2 * self.alpha * self.beta)
-
-        return _in_blocks(compute, x, grad)
-
-    def _denominator(self, x: Tensor) -> Tensor:
-        return self.window(x * x).mul_(self.alpha).add_(self.k)
+Kernel = Callable[[Tensor, Tensor | None], Tensor]
+"""Makes y from x or, given dL/dy too, dL/dx."""
 
 
 class LocalResponseNorm(nn.Module):
@@ -88,28 +54,29 @@ class LocalResponseNorm(nn.Module):
             x = F.relu(x)
         if by_pixel:
             pixels = x.permute(0, 2, 3, 1).reshape(n * h * w, self.columns, c // self.columns)
-            backend = self._triton_backend(rectify) if in_one_kernel else self._pixel_backend(pixels)
-            normalized: Tensor = _Normalize.apply(pixels, backend)
+            kernel = self._triton_kernel(rectify) if in_one_kernel else self._pixel_kernel(pixels)
+            normalized: Tensor = _Normalize.apply(pixels, kernel)
             return normalized.view(n, h, w, c).permute(0, 3, 1, 2)
         by_column = x.reshape(n * self.columns, c // self.columns, h, w)
-        normalized = _Normalize.apply(by_column, self._torch_backend(dim=1))
+        normalized = _Normalize.apply(by_column, self._torch_kernel(dim=1))
         return normalized.reshape(n, c, h, w)
 
-    def _triton_backend(self, rectify: bool) -> "TritonLRN":
-        from alexnet.net.lrn_triton import TritonLRN  # Triton is not installed everywhere
+    def _triton_kernel(self, rectify: bool) -> Kernel:
+        from alexnet.net.kernels_triton import normalize  # Triton is not installed everywhere
 
-        return TritonLRN(self.size, self.k, self.alpha, self.beta, rectify)
+        return partial(normalize, size=self.size, k=self.k, alpha=self.alpha, beta=self.beta, rectify=rectify)
 
-    def _pixel_backend(self, pixels: Tensor) -> "TorchLRN | NumbaLRN":
+    def _pixel_kernel(self, pixels: Tensor) -> Kernel:
         numba_dtype = pixels.dtype in (torch.float32, torch.bfloat16, torch.float64)
         if torch.compiler.is_compiling() or pixels.device.type != "cpu" or not numba_dtype or not numba_available():
-            return self._torch_backend(dim=2)
-        from alexnet.net.lrn_numba import NumbaLRN  # numba takes most of a second
+            return self._torch_kernel(dim=2)
+        from alexnet.net.kernels_numba import normalize  # numba takes most of a second
 
-        return NumbaLRN(self.size, self.k, self.alpha, self.beta)
+        return partial(normalize, size=self.size, k=self.k, alpha=self.alpha, beta=self.beta)
 
-    def _torch_backend(self, dim: int) -> TorchLRN:
-        return TorchLRN(partial(_sum_across_channels, size=self.size, dim=dim), self.k, self.alpha, self.beta)
+    def _torch_kernel(self, dim: int) -> Kernel:
+        window = partial(_sum_across_channels, size=self.size, dim=dim)
+        return partial(_by_torch, window=window, k=self.k, alpha=self.alpha, beta=self.beta)
 
     def extra_repr(self) -> str:
         return f"columns={self.columns}, size={self.size}, k={self.k}, alpha={self.alpha}, beta={self.beta}"
@@ -147,8 +114,9 @@ class WithinChannelLRN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize float [N, C, H, W]."""
-        backend = TorchLRN(partial(_sum_within_channel, size=self.size), 1.0, self.alpha, self.beta)
-        normalized: Tensor = _Normalize.apply(x, backend)
+        window = partial(_sum_within_channel, size=self.size)
+        kernel = partial(_by_torch, window=window, k=1.0, alpha=self.alpha, beta=self.beta)
+        normalized: Tensor = _Normalize.apply(x, kernel)
         return normalized
 
     def extra_repr(self) -> str:
@@ -157,15 +125,36 @@ class WithinChannelLRN(nn.Module):
 
 class _Normalize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, backend: "TorchLRN | NumbaLRN") -> Tensor:
+    def forward(ctx: Any, x: Tensor, kernel: Kernel) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.backend = backend
-        return backend.normalize(x)
+        ctx.kernel = kernel
+        return kernel(x, None)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
-        return ctx.backend.gradient(x, grad), None
+        return ctx.kernel(x, grad), None
+
+
+def _by_torch(
+    x: Tensor, grad: Tensor | None, window: Callable[[Tensor], Tensor], k: float, alpha: float, beta: float
+) -> Tensor:
+    """Return y = x * d^-beta with d = k + alpha * window(x^2) or, given dL/dy, dL/dx.
+
+    `window` sums each value's window, which is symmetric and never reaches across dimension 0:
+    dL/dx = g * d^-beta - 2 * alpha * beta * x * window(g * x * d^(-beta - 1)).
+    """
+
+    def compute(x: Tensor, grad: Tensor | None = None) -> Tensor:
+        denominator = window(x * x).mul_(alpha).add_(k)
+        scale = _inverse_power(denominator, beta)
+        if grad is None:
+            return scale * x  # not in place: see _in_blocks
+        scaled = scale.mul_(grad)
+        spread = window((scaled * x).div_(denominator)).mul_(x)
+        return scaled.sub_(spread, alpha=2 * alpha * beta)
+
+    return _in_blocks(compute, x) if grad is None else _in_blocks(compute, x, grad)
 
 
 def _in_blocks(compute: Callable[..., Tensor], x: Tensor, *others: Tensor) -> Tensor:

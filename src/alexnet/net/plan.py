@@ -12,20 +12,9 @@ from math import sqrt
 from alexnet.config.schema import Config
 from alexnet.config.values import ALEXNET, CONV_LAYERS, POOLED, TWO_COLUMNS, ScaleConfig
 from alexnet.errors import UserError, did_you_mean
+from alexnet.net import specs
 from alexnet.net.cifar import cifar_layers
-from alexnet.net.specs import (
-    ActivationSpec,
-    ConvSpec,
-    DropoutSpec,
-    Layer,
-    LinearSpec,
-    LRNSpec,
-    Parametric,
-    PoolSpec,
-    WithinChannelLRNSpec,
-    convolved_size,
-    pooled_size,
-)
+from alexnet.net.specs import Layer, Parametric, convolved_size, pool_spec, pooled_size
 
 PAPER_SCALE = ScaleConfig(
     image_size=256,
@@ -47,11 +36,7 @@ PAPER_POOL = (3, 2)
 
 
 def layer_specs(config: Config, num_classes: int) -> tuple[Layer, ...]:
-    """Lay out the network of a configuration, from pixels to logits.
-
-    Raises:
-        UserError: the input is too small for the layers, or the configuration names an unknown layer.
-    """
+    """Lay out the network of a configuration, from pixels to logits; UserError if its crops are too small."""
     lay_out = _alexnet if config.architecture.name == ALEXNET else cifar_layers
     layers = tuple(lay_out(config, num_classes))
     _check_layer_names(config, layers)
@@ -81,8 +66,8 @@ def _alexnet(config: Config, num_classes: int) -> Iterator[Layer]:
 
 def _keep_gain(layer: Layer, paper: Layer) -> Layer:
     """Scale a layer's std so that it passes on as much signal as its original at the paper's fan-in."""
-    if isinstance(layer, ConvSpec | LinearSpec):
-        assert isinstance(paper, ConvSpec | LinearSpec)
+    if isinstance(layer, Parametric):
+        assert isinstance(paper, Parametric)
         return replace(layer, std=layer.std * sqrt(paper.fan_in / layer.fan_in))
     return layer
 
@@ -98,24 +83,15 @@ def _layers(config: Config, num_classes: int) -> Iterator[Layer]:
         conv = _conv(config, number, channels, size, is_first=is_first, pools=pools)
         channels, size = conv.channels, conv.size
         yield conv
-        activate = ActivationSpec(name=f"conv{number}_{config.activation.name}", function=config.activation.name)
+        activate = specs.ActivationSpec(name=f"conv{number}_{config.activation.name}", function=config.activation.name)
         if number not in config.relu_position.after_pooling:
             yield activate
         if not config.lrn.after_pooling:
             yield from _norms(config, number)
         for pooled in pools:
-            if config.pooling.size - size >= config.pooling.stride:  # no window would begin on the map
-                window = f"pooling.size={config.pooling.size} is larger than the {size} x {size} map of conv{number}"
-                raise UserError(f"{window} at scale.crop_size={config.scale.crop_size}: use smaller windows")
-            size = pooled_size(size, config.pooling.size, config.pooling.stride)
-            yield PoolSpec(
-                name=f"pool{pooled}",
-                kind="max",
-                kernel=config.pooling.size,
-                stride=config.pooling.stride,
-                size=size,
-                channels=channels,
-            )
+            pool = pool_spec(config, f"pool{pooled}", "max", below=conv.name, channels=channels, size=size)
+            yield pool
+            size = pool.size
         if number in config.relu_position.after_pooling:
             yield activate
         if config.lrn.after_pooling:
@@ -127,12 +103,14 @@ def _norms(config: Config, number: int) -> Iterator[Layer]:
     """Yield the layers that normalize a convolution's output: between maps, then within each."""
     if number in config.lrn.layers:
         in_columns = config.columns.kind in TWO_COLUMNS and not config.lrn.across_columns
-        yield LRNSpec(name=f"lrn{number}", columns=2 if in_columns else 1)
+        yield specs.LRNSpec(name=f"lrn{number}", columns=2 if in_columns else 1)
     if number in config.within_channel_lrn.layers:
-        yield WithinChannelLRNSpec(name=f"within_channel_lrn{number}")
+        yield specs.WithinChannelLRNSpec(name=f"within_channel_lrn{number}")
 
 
-def _conv(config: Config, number: int, in_channels: int, in_size: int, *, is_first: bool, pools: list[int]) -> ConvSpec:
+def _conv(
+    config: Config, number: int, in_channels: int, in_size: int, *, is_first: bool, pools: list[int]
+) -> specs.ConvSpec:
     scale = config.scale
     kernel = scale.conv1_kernel if number == 1 else KERNELS[number]
     stride = scale.conv1_stride if is_first else 1
@@ -143,7 +121,7 @@ def _conv(config: Config, number: int, in_channels: int, in_size: int, *, is_fir
         size = convolved_size(in_size, kernel, stride, pad_before)
     if size < 1:
         raise UserError(f"scale.crop_size={scale.crop_size} leaves no pixels for conv{number}: use larger crops")
-    return ConvSpec(
+    return specs.ConvSpec(
         name=f"conv{number}",
         in_channels=in_channels,
         channels=_channels(config, number),
@@ -206,26 +184,21 @@ def _reference_sizes(scale: ScaleConfig) -> dict[str, int]:
 
 
 def _classifier(config: Config, features: int, num_classes: int) -> Iterator[Layer]:
-    hidden = config.scale.fc_width
+    init, hidden = config.init, config.scale.fc_width
     isolated = config.columns.kind == "isolated"
     # Net 150: each column has an fc6 as wide as the whole layer of the paper's net, and half of fc7.
-    units = {6: 2 * hidden if isolated else hidden, 7: hidden}
-    for number in (6, 7):
-        yield LinearSpec(
-            name=f"fc{number}",
-            inputs=features,
-            channels=units[number],
-            groups=2 if isolated else 1,
-            std=config.init.std,
-            bias=config.init.bias,
+    for number, units in ((6, 2 * hidden if isolated else hidden), (7, hidden)):
+        name, groups = f"fc{number}", 2 if isolated else 1
+        yield specs.LinearSpec(
+            name=name, in_channels=features, channels=units, groups=groups, std=init.std, bias=init.bias
         )
-        yield ActivationSpec(name=f"fc{number}_{config.activation.name}", function=config.activation.name)
+        yield specs.ActivationSpec(name=f"{name}_{config.activation.name}", function=config.activation.name)
         if number in config.dropout.layers:
-            yield DropoutSpec(name=f"dropout{number}", probability=config.dropout.probability)
-        features = units[number]
+            probability = config.dropout.probability
+            yield specs.DropoutSpec(name=f"dropout{number}", probability=probability, layer=name, units=units)
+        features = units
     if config.classifier.bottleneck:
         # Net 146-2011: two layers of 1024, one a column, but each reads both halves of fc7: together one of 2048.
-        units_below = hidden // 2
-        yield LinearSpec(name="bottleneck", inputs=features, channels=units_below, std=config.init.std)
-        features = units_below
-    yield LinearSpec(name="fc8", inputs=features, channels=num_classes, std=config.init.std)
+        yield specs.LinearSpec(name="bottleneck", in_channels=features, channels=hidden // 2, std=init.std)
+        features = hidden // 2
+    yield specs.LinearSpec(name="fc8", in_channels=features, channels=num_classes, std=init.std)

@@ -6,28 +6,29 @@ Sizes follow the 2012 source: maps round up, windows hang over the right and bot
 from dataclasses import dataclass
 from math import ceil
 
+from alexnet.config.schema import Config
+from alexnet.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
-class ConvSpec:
-    """A convolution."""
+class Parametric:
+    """A layer with parameters. Units are maps of a single pixel."""
 
     name: str
     in_channels: int
     channels: int
-    kernel: int
-    stride: int = 1
-    pad_before: int
-    """Zeros on the left and top, in pixels."""
+    in_size: int = 1
+    """Side of the maps that it reads, in pixels."""
+    size: int = 1
+    kernel: int = 1
     groups: int = 1
-    in_size: int
-    size: int
     std: float
     bias: float = 0.0
 
     @property
-    def pad_after(self) -> int:
-        """Zeros that the last window needs on the right and bottom; where negative, pixels that no window needs."""
-        return (self.size - 1) * self.stride + self.kernel - self.in_size - self.pad_before
+    def inputs(self) -> int:
+        """Numbers that it reads of an image."""
+        return self.in_channels * self.in_size**2
 
     @property
     def fan_in(self) -> int:
@@ -35,22 +36,28 @@ class ConvSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalSpec:
-    """A locally connected layer: a convolution at stride 1 with separate kernels and biases at each position."""
+class ConvSpec(Parametric):
+    """A convolution."""
 
-    name: str
-    in_channels: int
-    channels: int
-    kernel: int
-    padding: int
-    """Zeros on each side, in pixels."""
-    size: int
-    std: float
-    bias: float = 0.0
+    stride: int = 1
+    pad_before: int
+    """Zeros on the left and top, in pixels."""
 
     @property
-    def fan_in(self) -> int:
-        return self.in_channels * self.kernel**2
+    def pad_after(self) -> int:
+        """Zeros that the last window needs on the right and bottom; where negative, pixels that no window needs."""
+        return (self.size - 1) * self.stride + self.kernel - self.in_size - self.pad_before
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalSpec(Parametric):
+    """A locally connected layer: a convolution that keeps the size of its maps, with kernels and biases for each
+    position."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearSpec(Parametric):
+    """A fully connected layer; with two groups each column sees its own half of the inputs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,32 +95,17 @@ class PoolSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearSpec:
-    """A fully connected layer; with two groups each column sees its own half of the inputs."""
-
-    name: str
-    inputs: int
-    channels: int
-    """Units: each is a map of a single pixel."""
-    size: int = 1
-    groups: int = 1
-    std: float
-    bias: float = 0.0
-
-    @property
-    def fan_in(self) -> int:
-        return self.inputs // self.groups
-
-
-@dataclass(frozen=True, kw_only=True)
 class DropoutSpec:
     name: str
     probability: float
+    layer: str
+    """The one whose units are dropped."""
+    units: int
+    first_unit: int = 0
+    """Their place among all units of that layer."""
 
 
-Parametric = ConvSpec | LocalSpec | LinearSpec
-"""Layers with parameters."""
-Layer = Parametric | ActivationSpec | LRNSpec | WithinChannelLRNSpec | PoolSpec | DropoutSpec
+Layer = ConvSpec | LocalSpec | LinearSpec | ActivationSpec | LRNSpec | WithinChannelLRNSpec | PoolSpec | DropoutSpec
 
 
 def convolved_size(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -124,6 +116,18 @@ def convolved_size(size: int, kernel: int, stride: int, padding: int) -> int:
 def pooled_size(size: int, kernel: int, stride: int) -> int:
     """Side of the maps of a pooling layer over maps of side `size`."""
     return 1 + ceil((size - kernel) / stride) if size >= kernel else 1
+
+
+def pool_spec(config: Config, name: str, kind: str, *, below: str, channels: int, size: int) -> PoolSpec:
+    """Return the configured pooling of maps of side `size`; UserError if no window would begin on them."""
+    kernel, stride = config.pooling.size, config.pooling.stride
+    if kernel - size >= stride:
+        raise UserError(
+            f"pooling.size={kernel} is larger than the {size} x {size} map of {below} at"
+            f" scale.crop_size={config.scale.crop_size}: use smaller windows"
+        )
+    size = pooled_size(size, kernel, stride)
+    return PoolSpec(name=name, kind=kind, kernel=kernel, stride=stride, size=size, channels=channels)
 
 
 def parameters(layer: Layer) -> int:

@@ -23,7 +23,8 @@ def share_rows(loops: Any, arrays: Sequence[NDArray[Any]], *constants: Any) -> N
     parts = max(1, min(torch.get_num_threads(), arrays[0].size // SMALLEST_PART))
     ends = [rows * part // parts for part in range(parts + 1)]
     first, *others = ([array[start:end] for array in arrays] for start, end in pairwise(ends))
-    waiting = [_threads(parts - 1, os.getpid()).submit(loops, *part, *constants) for part in others]
+    pool = _threads(torch.get_num_threads(), os.getpid())
+    waiting = [pool.submit(loops, *part, *constants) for part in others]
     loops(*first, *constants)
     for other in waiting:
         other.result()

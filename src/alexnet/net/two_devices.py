@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet, modules
-from alexnet.net.dropout import dropouts
-from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, dropped_units, exchanges, half
+from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, exchanges, half
 from alexnet.net.lrn import LayerStack
 from alexnet.net.specs import Parametric
 from alexnet.parts import Shard, shard_of
@@ -99,11 +98,7 @@ class ColumnShard(LayerStack):
     """
 
     def __init__(self, net: AlexNet, config: Config, *, column: int) -> None:
-        """Take half of a network, with its present weights.
-
-        Raises:
-            UserError: the network has one column, or normalizes across columns.
-        """
+        """Take half of a network, with its present weights; UserError if it cannot be halved."""
         check_two_devices(config)
         link = ColumnGroup(column)
         super().__init__(_modules(net, config, link))
@@ -151,14 +146,11 @@ class ColumnShard(LayerStack):
 def _modules(net: AlexNet, config: Config, link: ColumnGroup) -> OrderedDict[str, nn.Module]:
     """The halves of the layers, and an exchange below each that reads both."""
     read = {exchange.reader: exchange for exchange in exchanges(net.specs)}
-    masked = dropped_units(net.specs, device=link.column)
     layers = tuple(half(layer, device=link.column) for layer in net.specs)
     built: OrderedDict[str, nn.Module] = OrderedDict()
     for name, module in modules(layers, config).items():
         if name in read:
             built[f"exchange_{name}"] = AllGatherColumns(link, read[name])
         built[name] = module
-    for name, dropout in dropouts(built.items()).items():
-        dropout.units = masked[name]
     built[f"exchange_{LOSS}"] = AllGatherColumns(link, read[LOSS])
     return built

@@ -254,6 +254,8 @@ def rate_lines(table: ComparisonTable) -> list[str]:
         edge = ", at the edge of the grid" if arm.at_edge else ""
         lines.append(f"{name}: held-out error by rate {errors}; chosen {arm.chosen}{edge}.")
     for row in table.rows:
+        if (judged := row.runs[0].run.result.lr) != rates.shared:
+            lines.append(f"{row.ablation}: judged at its own rate, {judged}, as its claim's file says.")
         for measure, one in row.other_rate.items():
             at = next(rate for rate in rates.of(row.ablation) if rate != row.runs[0].run.result.lr)
             lines.append(

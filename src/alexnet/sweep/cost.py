@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import LambdaCallback
+from lightning.pytorch.callbacks import Callback, LambdaCallback
 from rich.console import Console
+from torch import Tensor
 
+from alexnet.config.compose import validate
 from alexnet.config.job import Job, ablation_name
-from alexnet.config.schema import Config
+from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.pack.pack import Pack
 from alexnet.data.threads import available_cpus
 from alexnet.devices import choose_device, synchronize
@@ -27,13 +30,15 @@ from alexnet.runs.wording import shown_time
 from alexnet.terminal import busy
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning
-from alexnet.training.hardware import configure_process
-from alexnet.training.trial import notes_without_effect, train_steps
+from alexnet.training.hardware import configure_process, trainer_options
+from alexnet.training.module import AlexNetModule
 from alexnet.training.world import SINGLE_PROCESS, requested_world_size
 
 if TYPE_CHECKING:
     from alexnet.sweep.study import PlannedRun
 
+STEPS = 3
+"""Steps after which an ablation's weights are compared with the baseline's."""
 WARM_UP = 2
 """Steps that are not timed: they compile, and set things up."""
 TIMING_SECONDS = 4.0
@@ -49,15 +54,13 @@ def forecast(
 ) -> tuple[dict[Path, float], float | None]:
     """Say what the runs will cost; return the multiply-adds of each, by run directory, and the seconds of them all.
 
-    Opens the data of every run. `at_once` is how many runs share this machine; None if that is not known, nor then
-    the seconds. `import_seconds` is what it takes other processes to load the libraries.
-
-    Raises:
-        UserError: the data, the network or the machine are not fit for one of the runs.
+    Opens the data of every run; UserError as of `preflight`. `at_once` is how many runs share this machine; None if
+    that is not known, nor then the seconds. `import_seconds` is what it takes other processes to load the libraries.
     """
     packs: dict[str, Pack] = {}
-    work, trained = {}, 0
+    work: dict[Path, float] = {}
     new: dict[str, tuple[Job, Pack]] = {}
+    trained = 0
     for run in runs:
         key = json.dumps([run.job.tree["data"], run.job.config.scale.image_size])
         pack = packs[key] = preflight(run.job, pack=packs.get(key))
@@ -82,9 +85,7 @@ def forecast(
             side_by_side = min(at_once, len(runs))
             training = timing.seconds_per_image / first_cost * sum(work.values()) / side_by_side
             seconds = training + timing.setup * ceil(len(runs) / side_by_side) + (import_seconds if at_once > 1 else 0)
-            order = (
-                "one run at a time" if side_by_side == 1 else f"{side_by_side} runs at a time, each as fast as alone"
-            )
+            order = f"{side_by_side} runs at a time, each as fast as alone" if side_by_side > 1 else "one run at a time"
             rate = f"{1 / timing.seconds_per_image:,.0f} images/s in a few steps of the first run timed now"
             line = f"about {shown_time(seconds)}: {order}, {rate}"
         except Exception as error:  # the run itself will say what is wrong with it, and the others continue
@@ -142,14 +143,52 @@ def time_steps(job: Job, pack: Pack, at_once: int) -> Timing:
     configure_process(job.config.hardware, replace(SINGLE_PROCESS, runs=at_once))
     begun = time.perf_counter()
     try:
-        train_steps(job.config, job.tree, pack, LambdaCallback(on_train_start=ended, on_train_batch_end=ended))
+        train_steps(job.tree, pack, LambdaCallback(on_train_start=ended, on_train_batch_end=ended))
     finally:
         torch.set_num_threads(threads)
     steps = [end - start for start, end in pairwise(ends)]
-    step = median(steps[WARM_UP:] or steps[-1:])
-    warm_up = steps[:WARM_UP]
+    step, warm_up = median(steps[WARM_UP:] or steps[-1:]), min(WARM_UP, len(steps))
     images = min(job.config.optimizer.batch_size, len(pack.splits["train"]))
     turns = job.config.hardware.accumulate_grad_batches
-    return Timing(
-        seconds_per_image=turns * step / images, setup=max(0.0, ends[len(warm_up)] - begun - step * len(warm_up))
+    return Timing(turns * step / images, setup=max(0.0, ends[warm_up] - begun - step * warm_up))
+
+
+def train_steps(tree: ConfigTree, pack: Pack, *callbacks: Callback, steps: int = -1) -> dict[str, Tensor]:
+    """Train for some steps, or until a callback ends it, at most an epoch, and return the weights by name."""
+    config = validate(tree)
+    trainer = L.Trainer(
+        **trainer_options(config.hardware),
+        max_epochs=1,
+        max_steps=steps,
+        logger=False,
+        callbacks=list(callbacks),
+        limit_val_batches=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
     )
+    module = AlexNetModule(config, tree, pack)
+    trainer.fit(module, PackDataModule(pack, config))
+    return module.net.state_dict()
+
+
+def notes_without_effect(jobs: Iterable[tuple[Job, Pack]]) -> Iterator[str]:
+    """Name the jobs whose ablations leave the same weights after the first steps as there are without.
+
+    Where the configuration shows that an ablation has no effect, the job was refused before.
+    """
+    baselines: dict[str, dict[str, Tensor]] = {}
+    for job, pack in jobs:
+        if not job.changes or any(key.startswith("pretrained.") for key in job.changes):  # here all weights are drawn
+            continue
+        with suppress(Exception):  # the run itself will say what is wrong with it
+            changed = train_steps(job.tree, pack, steps=STEPS)
+            key = json.dumps([job.baseline, pack.fingerprint])
+            if key not in baselines:
+                baselines[key] = train_steps(job.baseline, pack, steps=STEPS)
+            same = baselines[key]
+            if same.keys() == changed.keys() and all(torch.equal(same[name], changed[name]) for name in same):
+                yield (
+                    f"note: after {STEPS} steps of {ablation_name(job.tree)} the weights are those of the baseline, bit"
+                    " for bit: what it changes comes later, or in testing alone, or not at all"
+                )

@@ -131,11 +131,7 @@ class Codes:
 
 
 def load_codes(path: Path, device: torch.device) -> Codes:
-    """Read what `Codes.save` wrote.
-
-    Raises:
-        UserError: the file is missing, damaged or of another version.
-    """
+    """Read what `Codes.save` wrote; UserError if it is missing, damaged or of another version."""
     if not path.is_file():
         raise UserError(f"{path}: no such codes; make them with alexnet codes RUN PACK --bits ...")
     try:
@@ -143,6 +139,8 @@ def load_codes(path: Path, device: torch.device) -> Codes:
         if saved["version"] != VERSION:
             raise UserError(f"{path} has version {saved['version']}, supported: {VERSION}; run alexnet codes again")
         check_tensors([saved["database"], *saved["net"].values()], path)
+        if saved["database"].dtype != torch.uint8 or 8 * saved["database"].shape[1] != saved["bits"]:
+            raise ValueError("database")
         with torch.device("meta"):  # no memory for sizes that the file only claims
             net = Autoencoder(len(saved["net"]["mean"]), saved["bits"])
         net.load_state_dict(saved["net"], assign=True)

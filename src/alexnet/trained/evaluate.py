@@ -1,4 +1,9 @@
-"""Predictions of a trained network: for every image of a pack, or for single images."""
+"""Predictions of a trained network, for every image of a pack or for single images, and what they are worth."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,9 +21,22 @@ from alexnet.data.pack.pack import Pack
 from alexnet.data.progress import progress
 from alexnet.errors import UserError
 from alexnet.evaluation.collect import PredictionStore
+from alexnet.evaluation.table import VIEW_NAMES
 from alexnet.evaluation.views import probabilities
+from alexnet.runs.collect import Run, load_run
+from alexnet.runs.directory import last_checkpoint
 from alexnet.runs.predictions import ViewPredictions
+from alexnet.runs.result import ErrorRates
 from alexnet.trained.network import TrainedModel, check_size, classes_by_name
+
+SURE = 0.9
+"""Probability from which a prediction counts as sure."""
+FEWEST = 20
+"""Sure predictions without which nothing is said of them."""
+ELSEWHERE = "on pictures unlike those its percentages say little, since it gives all of them to the classes it knows"
+_MOST_BYTES = 2**26
+"""Of a file of ReaL labels."""
+_IMAGE = re.compile(r"(?:.*/)?ILSVRC2012_val_(\d{8})\b.*")
 
 
 def evaluate_pack(
@@ -51,11 +69,7 @@ def evaluate_pack(
 
 
 def chosen_splits(pack: Pack, wanted: str | None) -> list[str]:
-    """Return the split that is asked for, or all held-out ones.
-
-    Raises:
-        UserError: the pack does not have it, or has training images only.
-    """
+    """Return the split that is asked for, or all held-out ones; UserError if the pack does not have them."""
     splits = test_splits(pack) if wanted is None else [wanted]
     if not splits:
         raise UserError(f"{pack.path} has training images only: add --split train to evaluate on them")
@@ -65,15 +79,113 @@ def chosen_splits(pack: Pack, wanted: str | None) -> list[str]:
     return splits
 
 
-def top_predictions(
-    trained: TrainedModel, images: NDArray[np.uint8], *, view: str, most: int = 5
-) -> list[list[tuple[str, float]]]:
-    """Return the most probable classes and their probabilities, in order, of images uint8 [N, S, S, 3]."""
+def top_predictions(trained: TrainedModel, images: NDArray[np.uint8], *, view: str) -> list[list[tuple[str, float]]]:
+    """Return the up to five most probable classes and their probabilities, in order, of images uint8 [N, S, S, 3]."""
     batch = torch.from_numpy(np.ascontiguousarray(images)).to(trained.device)
     with torch.inference_mode():
         scores = probabilities(trained.net, trained.augmenter, batch)[view]
-    top = scores.topk(min(most, scores.shape[1]), dim=1)
+    top = scores.topk(min(5, scores.shape[1]), dim=1)
     return [
         [(trained.class_names[number], value) for number, value in zip(classes, values, strict=True)]
         for classes, values in zip(top.indices.tolist(), top.values.tolist(), strict=True)
     ]
+
+
+def about(trained: TrainedModel, view: str) -> str:
+    """Say in a line what the network was trained on, its error, and what its probabilities are worth."""
+    classes, name = len(trained.class_names), trained.config.data.name
+    run = _finished_run(trained)
+    if run is None:
+        return (
+            f"{trained.name} knows {classes:,} classes of {name}; this file does not say how often it is right"
+            f" (alexnet evaluate); {ELSEWHERE}"
+        )
+    result = run.result
+    split = "test" if "test" in result.errors else "val"
+    rates = result.errors[split][view]
+    epochs = f", in {result.training.epochs:,} epochs" if result.training else ""
+    return (
+        f"{trained.name} was trained on {result.data.images['train']:,} images of {result.data.name}, {classes:,}"
+        f" classes{epochs}; of {rates.images:,} {split} images it gets {100 * rates.top1:.1f} % wrong"
+        f" ({VIEW_NAMES[view]}){_when_sure(run, split, view)}; {ELSEWHERE}"
+    )
+
+
+def _finished_run(trained: TrainedModel) -> Run | None:
+    """Return the run whose errors are those of this very file."""
+    directory = trained.directory
+    if trained.path.resolve() != last_checkpoint(directory).resolve():
+        return None
+    try:
+        run = load_run(directory)
+    except UserError:
+        return None
+    return run if run.finished else None
+
+
+def _when_sure(run: Run, split: str, view: str) -> str:
+    try:
+        seen = run.predictions(split, view)
+    except UserError:
+        return ""
+    sure = seen.top5_probabilities[:, 0] > SURE
+    if (count := int(sure.sum())) < FEWEST:
+        return f", and is seldom surer than {100 * SURE:.0f} %"
+    right = 100 * seen.top1_correct[sure].mean()
+    return f"; of the {count:,} with more than {100 * SURE:.0f} % for one class, {right:.0f} % were right"
+
+
+def real_errors(file: Path, pack: Pack, views: Mapping[str, ViewPredictions], classes: int) -> dict[str, ErrorRates]:
+    """Count top-1 errors by reassessed labels (ReaL, Beyer et al. 2020, arXiv:2006.07159), by view.
+
+    The published `real.json` has a list of classes for each image of ILSVRC-2012's validation set, in the order of the
+    images' numbers, classes by the order of their WordNet IDs. A prediction is right if it is one of them; images with
+    none are not counted. `classes` are the net's.
+
+    Raises:
+        UserError: the file is not such a list, or the pack does not hold those images with their names and classes.
+    """
+    names = pack.path / "val-names.npy"
+    if names.name not in pack.files:
+        raise UserError(f"{pack.path} does not have the names of its validation images; prepare it again")
+    listed = [name.decode(errors="replace") for name in np.load(names, allow_pickle=False).tolist()]
+    numbers = [int(found[1]) if (found := _IMAGE.fullmatch(name)) else 0 for name in listed]
+    labels = _read_real(file)
+    if classes != 1000 or min(numbers) < 1 or max(numbers) > len(labels):
+        raise UserError(
+            f"{file} is about the 1,000 classes and validation images of ILSVRC-2012, and {pack.path} is not"
+        )
+    allowed = [frozenset(labels[number - 1]) for number in numbers]
+    images = sum(map(bool, allowed))
+    errors = {}
+    for view, seen in views.items():
+        # Nine of ten of the original labels are among the reassessed ones; by chance, one of a thousand would be.
+        if 10 * _among(seen.labels, allowed) <= images:
+            must = "it must label these images, and the net's classes must be in the order of WordNet IDs"
+            raise UserError(f"{file} does not fit {pack.path}: {must}")
+        wrong = images - _among(seen.top5_classes[:, 0], allowed)
+        errors[view] = ErrorRates(images=images, top1=wrong / images, top5=None)
+    return errors
+
+
+def _among(classes: NDArray[np.int32], allowed: list[frozenset[int]]) -> int:
+    """Count the images whose class is among those that are allowed."""
+    return sum(number in of_image for number, of_image in zip(classes.tolist(), allowed, strict=True))
+
+
+def _read_real(file: Path) -> list[list[int]]:
+    try:
+        if file.stat().st_size > _MOST_BYTES:
+            raise ValueError("it is too large")
+        labels = json.loads(file.read_bytes())
+        if not isinstance(labels, list) or not all(
+            isinstance(of_image, list) and all(type(label) is int and 0 <= label < 1000 for label in of_image)
+            for of_image in labels
+        ):
+            raise ValueError("it is no list of lists of classes")
+        if not any(labels):
+            raise ValueError("it labels no image")
+    except (OSError, ValueError, RecursionError) as error:
+        what = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{file}: cannot be read as ReaL labels ({what}); give the published real.json") from None
+    return labels

@@ -30,16 +30,15 @@ def split_features(
     Raises:
         UserError: the net has no such layer, or the folder for temporary files is full.
     """
-    with TemporaryFile() as file:
-        try:
-            for start in range(0, len(split), batch_size):
-                indices = np.arange(start, min(start + batch_size, len(split)))
-                part = image_features(trained, split.gather(indices), layer=layer).cpu().numpy()
+    with TemporaryFile(buffering=0) as file:
+        for start in range(0, len(split), batch_size):
+            indices = np.arange(start, min(start + batch_size, len(split)))
+            part = image_features(trained, split.gather(indices), layer=layer).cpu().numpy()
+            try:
                 file.write(part.tobytes())
-            file.flush()
-        except OSError as error:
-            size = len(split) * part[0].nbytes / 1e9
-            raise UserError(f"{gettempdir()}: {error.strerror}; the features need {size:.1f} GB, set TMPDIR") from None
+            except OSError as error:
+                need = f"the features need {len(split) * part[0].nbytes / 1e9:.1f} GB"
+                raise UserError(f"{gettempdir()}: {error.strerror}; {need}, set TMPDIR") from None
         return np.asarray(np.memmap(file, np.float32, "c", shape=(len(split), part.shape[1])))
 
 
@@ -54,10 +53,7 @@ def truncate_at(net: nn.Sequential, layer: str) -> nn.Sequential:
     """Return the backbone that ends with a layer and the activation and dropout directly after it; modules are shared.
 
     In evaluation mode that dropout scales the units by their keep rate, as in the 2012 source (shownet.py, feature
-    mode).
-
-    Raises:
-        UserError: the net has no such layer.
+    mode). UserError without such a layer.
     """
     children = list(net.named_children())
     names = [name for name, _ in children]

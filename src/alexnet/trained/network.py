@@ -58,11 +58,7 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
 
 
 def build(weights: Weights, file: Path, device: torch.device | None = None) -> TrainedModel:
-    """Build the network of some weights, which came from `file`; by default on a GPU if there is one.
-
-    Raises:
-        UserError: they are not of a network of this program.
-    """
+    """Build the network of some weights, which came from `file`; by default on a GPU if there is one."""
     device = device or choose_device()
     use_exact_float32()
     try:
@@ -98,11 +94,7 @@ def build(weights: Weights, file: Path, device: torch.device | None = None) -> T
 
 
 def check_classes(trained: TrainedModel, pack: Pack) -> None:
-    """Refuse a pack whose classes or image size differ from the network's.
-
-    Raises:
-        UserError: names the first difference.
-    """
+    """Refuse a pack whose classes or image size differ from the network's; the UserError names the first difference."""
     ours, theirs = trained.class_names, pack.class_names
     if len(ours) != len(theirs):
         raise UserError(f"{trained.path} has {len(ours):,} classes, but {pack.path} has {len(theirs):,}")
@@ -115,10 +107,7 @@ def check_classes(trained: TrainedModel, pack: Pack) -> None:
 def classes_by_name(trained: TrainedModel, pack: Pack) -> NDArray[np.int64]:
     """Return the network's number of each of a pack's classes, int64 [classes of the pack].
 
-    Classes that are named by numbers, as ImageNetV2's, have those numbers in the network.
-
-    Raises:
-        UserError: the network does not have one of the classes.
+    Classes that are named by numbers, as ImageNetV2's, have those numbers in the network. UserError if it lacks one.
     """
     numbers = {name: number for number, name in enumerate(trained.class_names)}
     names = pack.class_names

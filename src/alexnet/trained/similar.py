@@ -35,9 +35,7 @@ def nearest_neighbors(
     """Return indices and distances, both [Q, k], of the rows of a database [N, D] nearest to each query float32 [Q, D].
 
     Candidates are found by float32 products on the queries' device, and ranked by float64 distances.
-
-    Raises:
-        UserError: the database has fewer than k rows.
+    UserError if there are fewer than k.
     """
     if not 1 <= k <= len(database):
         raise UserError(f"{k} nearest neighbors of {len(database):,} images: choose 1 to {len(database):,}")
@@ -114,16 +112,12 @@ def precision(found: NDArray[np.int64], labels: NDArray[np.int64]) -> dict[int, 
 def nearest_by_codes(
     trained: TrainedModel, images: NDArray[np.uint8], pack: Pack, *, layer: str, bits: int, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the training images whose codes, kept next to the run, are nearest to those of images uint8 [N, S, S, 3].
-
-    Raises:
-        UserError: there are no such codes, or they are of other weights or images.
-    """
+    """Return the training images whose codes, kept next to the run, are nearest to those of images [N, S, S, 3]."""
     path = codes_file(trained.directory, layer, bits)
     codes = load_codes(path, trained.device)
     if codes.weights != weights_digest(str(trained.path)):
         raise UserError(f"{path} was made for other weights than {trained.path}; run alexnet codes again")
-    if codes.fingerprint != pack.fingerprint:
+    if codes.fingerprint != pack.fingerprint or len(codes.database) != len(pack.splits["train"]):
         raise UserError(f"{path} has codes of other images than {pack.path}; run alexnet codes again")
     return nearest_codes(
         codes.net.encode(image_features(trained, images, layer=layer).cpu().numpy()), codes.database, k=k

@@ -39,6 +39,11 @@ LAYERS = {
     "classifier.6": ("fc8", (-1, 4096)),
 }
 """Their names there and here, and the shapes of their weights; -1 is any number of classes."""
+PARAMETERS = {
+    f"{layer}.{kind}": (f"{ours}.{kind}", shape if kind == "weight" else shape[:1])
+    for layer, (ours, shape) in LAYERS.items()
+    for kind in ("weight", "bias")
+}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of red, green and blue from 0 to 1, as torchvision normalizes ImageNet."""
 LARGEST = 2**32
@@ -46,11 +51,7 @@ LARGEST = 2**32
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
-    """Read the tensors of torchvision's AlexNet, without running code from the file.
-
-    Raises:
-        UserError: it cannot be read, or one of its layers differs: the line names it.
-    """
+    """Read the tensors of torchvision's AlexNet, without running code from the file; UserError if it is another net."""
     with damage_named(file), open_regular(file, most=LARGEST) as opened:
         try:
             saved: Any = torch.load(opened, map_location="cpu", weights_only=True)
@@ -60,18 +61,15 @@ def read_state(file: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{file}: no tensors by name, as torch.save(model.state_dict(), FILE) writes them")
     state = {str(name).removeprefix("module."): value for name, value in state.items()}
-    for layer, (ours, shape) in LAYERS.items():
-        for name, wanted in ((f"{layer}.weight", shape), (f"{layer}.bias", shape[:1])):
-            if name not in state:
-                raise UserError(f"{file}: it has no {name}, which is {ours} of torchvision's AlexNet; {_others(state)}")
-            found = tuple(state[name].shape)
-            if len(found) != len(wanted) or any(
-                size not in (-1, here) for size, here in zip(wanted, found, strict=True)
-            ):
-                raise UserError(
-                    f"{file}: {name} is {_shape(found)}; {ours} of torchvision's AlexNet is {_shape(wanted)}"
-                )
-    if extra := sorted(state.keys() - {f"{layer}.{kind}" for layer in LAYERS for kind in ("weight", "bias")}):
+    for name, (ours, wanted) in PARAMETERS.items():
+        of_net = f"{ours.partition('.')[0]} of torchvision's AlexNet"
+        if name not in state:
+            others = f"it has {', '.join(list(state)[:3])}, ..." if state else "it is empty"
+            raise UserError(f"{file}: it has no {name}, which is {of_net}; {others}")
+        found = tuple(state[name].shape)
+        if len(found) != len(wanted) or any(size not in (-1, here) for size, here in zip(wanted, found, strict=True)):
+            raise UserError(f"{file}: {name} is {_shape(found)}; {of_net} is {_shape(wanted)}")
+    if extra := sorted(state.keys() - PARAMETERS.keys()):
         raise UserError(f"{file}: {extra[0]} is no part of torchvision's AlexNet")
     if len(state["classifier.6.weight"]) != len(state["classifier.6.bias"]):
         raise UserError(f"{file}: classifier.6 has weights and biases of different numbers of classes")
@@ -85,9 +83,7 @@ def convert(state: dict[str, Tensor], config: dict[str, Any], class_names: Seque
     `config` is the tree of `OVERRIDES`; `origin` takes the place of the fingerprint of the training images. Zeros
     around the image are the mean color in both.
     """
-    tensors = {
-        f"{ours}.{kind}": state[f"{layer}.{kind}"] for layer, (ours, _) in LAYERS.items() for kind in ("weight", "bias")
-    }
+    tensors = {ours: state[name] for name, (ours, _) in PARAMETERS.items()}
     scale = 1 / (255 * torch.tensor(STD, dtype=torch.float64))
     tensors["conv1.weight"] = F.pad((tensors["conv1.weight"] * scale[:, None, None]).float(), (0, 1, 0, 1))
     size = config["scale"]["image_size"]
@@ -98,7 +94,3 @@ def convert(state: dict[str, Tensor], config: dict[str, Any], class_names: Seque
 
 def _shape(sizes: Sequence[int]) -> str:
     return " x ".join("any" if size < 0 else str(size) for size in sizes)
-
-
-def _others(state: dict[str, Tensor]) -> str:
-    return f"it has {', '.join(list(state)[:3])}, ..." if state else "it is empty"

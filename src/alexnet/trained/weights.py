@@ -2,6 +2,10 @@
 
 Each file is complete: with the weights it holds the configuration, the class names and the mean image, so that one
 file is enough on another machine.
+
+In the layout `columns` weights have a tensor for each column, as the two devices of 2012 held them: `conv2.weight`
+becomes `conv2a.weight` and `conv2b.weight`. A layer that reads both columns has the inputs of column a first in both
+tensors. The classifier, which was on one device, stays whole.
 """
 
 import io
@@ -20,9 +24,10 @@ from torch import Tensor
 
 from alexnet.config.compose import validate
 from alexnet.config.schema import ConfigTree
+from alexnet.config.values import TWO_COLUMNS
 from alexnet.errors import UserError, how_to_install
-from alexnet.net.halves import check_two_columns, from_columns, to_columns
 from alexnet.net.plan import layer_specs
+from alexnet.net.specs import Layer, Parametric
 from alexnet.runs.directory import weights_file
 
 SAFETENSORS = ".safetensors"
@@ -30,12 +35,14 @@ BUFFERS = ("mean_image", "pca_directions")
 """Tensors of `Weights` that belong to the augmentation, not to the net."""
 DESCRIPTION = ("config", "class_names", "data_fingerprint")
 """What a file says about its tensors, by the names of the fields of `Weights`."""
+COLUMNS = ("a", "b")
+"""Suffixes of the columns' tensors, as in the authors' layer files."""
 FORMAT = {"format": "alexnet weights", "version": "1"}
 UNREADABLE = (
     OSError,
     RuntimeError,
     ValueError,
-    KeyError,
+    LookupError,
     AttributeError,
     TypeError,
     EOFError,
@@ -74,11 +81,7 @@ def read_weights(file: Path) -> Weights:
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
-    """Read a checkpoint as Lightning wrote it, without running code from it. Tensors are read when they are used.
-
-    Raises:
-        UserError: it is damaged, or another program's.
-    """
+    """Read a checkpoint as Lightning wrote it, without running code from it. Tensors are read when they are used."""
     try:
         with ZipFile(file) as archive:
             if (torn := archive.testzip()) is not None:  # torch does not compare the checksums
@@ -93,11 +96,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 
 def check_tensors(tensors: Iterable[Tensor], file: Path) -> None:
-    """Refuse numbers that are not finite, and tensors that claim to be larger than their file.
-
-    Raises:
-        UserError: one is.
-    """
+    """Refuse numbers that are not finite, and tensors that claim to be larger than their file."""
     tensors = list(tensors)
     if sum(tensor.nbytes for tensor in tensors) > file.stat().st_size:
         raise UserError(f"{file} is damaged: its tensors claim to be larger than the file")
@@ -152,7 +151,8 @@ def safetensors_bytes(weights: Weights, layout: str) -> bytes:
     tensors = dict(weights.tensors)
     if layout == "columns":
         config = validate(weights.config)
-        check_two_columns(config)
+        if config.columns.kind not in TWO_COLUMNS:
+            raise UserError("the net has one column: its weights have no two-column layout")
         tensors = to_columns(tensors, layer_specs(config, len(weights.class_names)))
     described = {"config": json.dumps(weights.config), "class_names": json.dumps(weights.class_names)}
     metadata = FORMAT | {"layout": layout, **described, "data_fingerprint": weights.data_fingerprint}
@@ -179,3 +179,31 @@ def _read_safetensors(file: Path) -> Weights:
         return Weights(tensors=tensors, **described)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{file}: damaged: {error}") from None
+
+
+def to_columns(tensors: Mapping[str, Tensor], layers: Iterable[Layer]) -> dict[str, Tensor]:
+    """Divide weights and biases by column; other tensors stay as they are."""
+    divided = _divided(layers)
+    result: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        layer, _, kind = name.partition(".")
+        if layer in divided:
+            halves = value.chunk(2)  # outputs come first
+            result |= {f"{layer}{column}.{kind}": half for column, half in zip(COLUMNS, halves, strict=True)}
+        else:
+            result[name] = value
+    return result
+
+
+def from_columns(tensors: Mapping[str, Tensor], layers: Iterable[Layer]) -> dict[str, Tensor]:
+    """Invert `to_columns`; KeyError if a column lacks a tensor."""
+    result = dict(tensors)
+    for layer in _divided(layers):
+        for kind in ("weight", "bias"):
+            result[f"{layer}.{kind}"] = torch.cat([result.pop(f"{layer}{column}.{kind}") for column in COLUMNS])
+    return result
+
+
+def _divided(layers: Iterable[Layer]) -> list[str]:
+    """Name the layers that are divided between the columns: the parametric ones but the classifier."""
+    return [layer.name for layer in layers if isinstance(layer, Parametric)][:-1]

@@ -95,11 +95,7 @@ class BestCheckpoint(Checkpoint):
 
 
 def refuse_links(directory: Path) -> None:
-    """Refuse symbolic links where a run would write or read behind them: a received directory may hold some.
-
-    Raises:
-        UserError: there is one.
-    """
+    """Refuse symbolic links where a run would write or read behind them: a received directory may hold some."""
     for path in (directory / CHECKPOINTS, directory / WANDB, *(directory / CHECKPOINTS).glob("*.ckpt")):
         refuse_link(path)
 
@@ -115,10 +111,8 @@ def discard_unfinished(directory: Path) -> None:
 def checkpoint_to_resume(job: Job, directory: Path, pack: Pack, console: Console) -> tuple[Path | None, int | None]:
     """Return the checkpoint to resume from, if there is one, and the CPU threads that it was computed with.
 
-    It is the one before the last where the last is damaged.
-
-    Raises:
-        UserError: all are damaged; or it is of another run, other images or code of other NUMERICS.
+    It is the one before the last where the last is damaged. UserError: all are damaged; or it is of another run, other
+    images or code of other NUMERICS.
     """
     last, previous = last_checkpoint(directory), previous_checkpoint(directory)
     if not (last.exists() or previous.exists()):

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from alexnet.runs.metrics import EpochRecord
 from alexnet.runs.wording import shown_time
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
@@ -90,33 +89,23 @@ class RunDisplay(L.Callback):
         parts = [
             (0, self._epoch(trainer, record.epoch)),
             (1, f"val error {_errors(record.val_top1_error, record.val_top5_error)}"),
-            *_fitted(record),
             (4, f"train {record.train_top1_error:.1f} %"),
             (3, f"{record.images_per_second:,.0f} images/s"),
             *self._left(trainer, 1.0),
             (5, f"lr {record.rate:g}"),
         ]
+        if (fit := record.train_set_top1_error) is not None:
+            parts.insert(2, (2, f"training images {fit:.1f} %"))
         if record.waiting_percent >= 5:  # a machine that waits for its images wastes money
             parts.append((6, f"waiting for images {record.waiting_percent:.0f} %"))
         self._last = self._clock()
-        self.console.print(fitted(parts, self._width))
+        self.console.print(self._fitted(parts))
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._stop()
-
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._stop()
-
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
+    def on_train_end(self, *_: Any, **__: Any) -> None:
         if self.live is not None:
             self.live.stop()
 
-    @property
-    def _width(self) -> int:
-        return min(WIDEST, self.console.width)
+    on_test_end = on_exception = on_train_end
 
     def _is_time(self) -> bool:
         now = self._clock()
@@ -139,24 +128,18 @@ class RunDisplay(L.Callback):
 
     def _show(self, parts: Sequence[Part]) -> None:
         """Put the line up to date, or print it where there is no terminal."""
-        line = fitted(parts, self._width)
+        line = self._fitted(parts)
         if self.live is not None:
             self.live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
         else:
             self.console.print(line)
 
-
-def fitted(parts: Sequence[Part], width: int) -> str:
-    """Join the parts, without those of the highest rank that do not fit."""
-    kept = list(parts)
-    while len(line := ", ".join(text for _, text in kept)) > width and len(kept) > 1:
-        kept.remove(max(kept))
-    return line[:width]
-
-
-def _fitted(record: EpochRecord) -> list[Part]:
-    fit = record.train_set_top1_error
-    return [] if fit is None else [(2, f"training images {fit:.1f} %")]
+    def _fitted(self, parts: Sequence[Part]) -> str:
+        """Join the parts, without those of the highest rank that do not fit."""
+        kept, width = list(parts), min(WIDEST, self.console.width)
+        while len(line := ", ".join(text for _, text in kept)) > width and len(kept) > 1:
+            kept.remove(max(kept))
+        return line[:width]
 
 
 def _errors(top1: float | None, top5: float | None) -> str:

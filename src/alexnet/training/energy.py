@@ -18,9 +18,10 @@ from alexnet.training.world import DistributedContext
 POWERCAP = Path("/sys/class/powercap")
 SECONDS_BETWEEN_READINGS = 60.0
 """The counter of a processor starts over after some ten minutes at the earliest, and each turn must be seen."""
-RAPL = "processors by RAPL: whole packages, with all that ran on them"
-NVML = "GPUs by NVML: whole ones, with all that ran on them"
-
+SOURCES = {
+    "cpu": "processors by RAPL: whole packages, with all that ran on them",
+    "gpu": "GPUs by NVML: whole ones, with all that ran on them",
+}
 UNREADABLE = (OSError, ValueError, AttributeError)
 """What reading a counter raises where there is none, or it may not be read, or a driver is too old to have it."""
 
@@ -29,15 +30,10 @@ class Counter:
     """A counter of microjoules that rises, and starts over from 0 beyond its largest value."""
 
     def __init__(self, read: Callable[[], int], largest: int = 0) -> None:
-        self._read, self._largest = read, largest
-        self._last = read()
+        self._read, self._largest, self._last = read, largest, read()
 
     def joules(self) -> float:
-        """Return what was counted since the last call.
-
-        Raises:
-            OSError, ValueError: the counter cannot be read.
-        """
+        """Return what was counted since the last call; raises UNREADABLE."""
         before, self._last = self._last, self._read()
         counted = self._last - before
         return (counted if counted >= 0 else counted + self._largest) / 1e6
@@ -46,28 +42,22 @@ class Counter:
 def rapl_counters(powercap: Path = POWERCAP) -> list[Counter]:
     """Return a counter for each processor package; their parts, and the machine as a whole, would count twice.
 
-    Raises:
-        OSError: there are none, or root alone may read them, as on most systems.
+    OSError: there are none, or root alone may read them, as on most systems.
     """
-    zones = [zone for zone in sorted(powercap.glob("intel-rapl:*")) if _text(zone / "name").startswith("package")]
+    zones = sorted(name.parent for name in powercap.glob("intel-rapl:*/name") if name.read_text().startswith("package"))
     if not zones:
         raise OSError(f"no RAPL in {powercap}")
     return [Counter(partial(_number, zone / "energy_uj"), _number(zone / "max_energy_range_uj")) for zone in zones]
 
 
-def _text(file: Path) -> str:
-    return file.read_text(encoding="ascii").strip()
-
-
 def _number(file: Path) -> int:
-    return int(_text(file))
+    return int(file.read_text())
 
 
 def nvml_counters(gpus: Sequence[str]) -> list[Counter]:
     """Return a counter for each NVIDIA GPU of these names, by the library of the driver.
 
-    Raises:
-        OSError: there is no such library, or a GPU does not count, as those before Volta and parts of one.
+    OSError: there is no such library, or a GPU does not count, as those before Volta and parts of one.
     """
     library = ctypes.CDLL("libnvidia-ml.so.1")
     _check(library.nvmlInit_v2())
@@ -147,19 +137,15 @@ class EnergyMeter(L.Callback):
             before = {"device_seconds": 0.0, "cpu": 0.0, "gpu": 0.0} if trainer.global_step == 0 else {}
         self._device_seconds = before.get("device_seconds")
         if trainer.is_global_zero:
-            self._parts["cpu"] = _Part(
-                RAPL, partial(self._open, partial(rapl_counters, self._powercap)), before.get("cpu")
-            )
-            if pl_module.device.type != "cpu":
-                gpus = partial(self._gpu_counters, pl_module.device)
-                self._parts["gpu"] = _Part(NVML, partial(self._open, gpus), before.get("gpu"))
+            for name in ("cpu",) if pl_module.device.type == "cpu" else ("cpu", "gpu"):
+                self._parts[name] = _Part(SOURCES[name], partial(self._open, name, pl_module.device), before.get(name))
         self._last = self._clock()
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        self._take_now_and_then()
+        if self._last is not None and self._clock() - self._last > SECONDS_BETWEEN_READINGS:
+            self._take()
 
-    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
-        self._take_now_and_then()
+    on_validation_batch_end = on_train_batch_end
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._take()
@@ -172,20 +158,15 @@ class EnergyMeter(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._loaded = state_dict
 
-    def _open(self, open_counters: Callable[[], list[Counter]]) -> list[Counter]:
+    def _open(self, name: str, device: torch.device) -> list[Counter]:
         if self._world.size > self._world.local_size:
             raise OSError("the run is on several machines, and one cannot read the others' counters")
-        return open_counters()
-
-    def _gpu_counters(self, device: torch.device) -> list[Counter]:
+        if name == "cpu":
+            return rapl_counters(self._powercap)
         gpus = gpu_names(device, self._world.local_size)
         if len(gpus) < self._world.local_size:
             raise OSError("one process does not see all GPUs of the run, or they are not NVIDIA's")
         return nvml_counters(gpus)
-
-    def _take_now_and_then(self) -> None:
-        if self._last is not None and self._clock() - self._last > SECONDS_BETWEEN_READINGS:
-            self._take()
 
     def _take(self) -> None:
         """Add what was used since the last call, while training."""

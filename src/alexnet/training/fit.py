@@ -23,11 +23,11 @@ from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import layer_specs
 from alexnet.runs.directory import PROFILE, previous_checkpoint
 from alexnet.runs.first_layer import write_first_layer
+from alexnet.runs.metrics import lr_drops
 from alexnet.runs.plan import read_plan
 from alexnet.runs.predictions import write_predictions, write_probabilities
-from alexnet.runs.result import Result
+from alexnet.runs.result import LrDrop, Result, TrainingFacts
 from alexnet.runs.wandb_names import destination
-from alexnet.training.callbacks import LrSchedule
 from alexnet.training.checkpoints import WholeCheckpoints, checkpoint_callbacks, checkpoint_to_resume
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.display import RunDisplay
@@ -37,12 +37,11 @@ from alexnet.training.hardware import (
     check_hardware,
     compile_if_wanted,
     configure_process,
+    one_line_if_out_of_memory,
     trainer_options,
 )
-from alexnet.training.history import History
-from alexnet.training.memory import one_line_if_out_of_memory
+from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule
-from alexnet.training.outcome import training_facts
 from alexnet.training.preemption import Preemption
 from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.provenance import device_name, environment
@@ -61,13 +60,9 @@ EMULATED = (
 
 
 def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
-    """Check all that can be refused before a run directory exists: the data, the network, the machine.
+    """Refuse, by a UserError, all that can be before a run directory exists: the data, the network, the machine.
 
     `pack` is the job's data if they are already open. Otherwise they are opened, and prepared on first use.
-
-    Raises:
-        UserError: the data cannot be used, the network does not fit the images, the pre-trained weights or two
-            devices, there is no such device, decoder or allocator, or W&B's environment has no such mode.
     """
     config = job.config
     if config.devices.per_replica > 1:
@@ -86,27 +81,18 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
             f"data.decoder=nvjpeg: the images of {pack.path} are raw, with nothing to decode; choose cpu, or"
             " a pack prepared with --encoding jpeg"
         )
-    if config.study.plan and read_plan(Path(config.study.plan)).searches(config.seed):
-        check_held_out(pack)
-    classes = len(pack.class_names)
-    layer_specs(config, classes)
-    if (pretrained := open_pretrained(config.pretrained)) is not None:
-        check_fits(config, classes, pretrained)
-    return pack
-
-
-def check_held_out(pack: Pack) -> None:
-    """Refuse to search for rates where the images that judge them would be those that the study reports.
-
-    Raises:
-        UserError: the pack has no validation images, or no test images besides.
-    """
-    if not {"val", "test"} <= pack.splits.keys():
+    held_out = {"val", "test"} <= pack.splits.keys()
+    if config.study.plan and not held_out and read_plan(Path(config.study.plan)).searches(config.seed):
         raise UserError(
             f"the search for rates needs validation images that the study does not report, but {pack.path} has"
             f" {' and '.join(pack.splits)}: prepare it with --test-fraction, or with --split test=FOLDER for the images"
             " to report"
         )
+    classes = len(pack.class_names)
+    layer_specs(config, classes)
+    if (pretrained := open_pretrained(config.pretrained)) is not None:
+        check_fits(config, classes, pretrained)
+    return pack
 
 
 def train_and_test(
@@ -147,7 +133,7 @@ def train_and_test(
         console.print(f"note: the quota of this container is {quota:g} of a processor")
     with one_line_if_out_of_memory(trainer, module):
         trainer.fit(module, data, ckpt_path=checkpoint)
-        result = replace(result, training=training_facts(history, meter))
+        result = replace(result, training=_training_facts(history, meter))
         trainer.test(module, data, verbose=False)
     module.predictions.merge(all_gather_objects(module.predictions.on_host()))
     predictions = module.predictions.collect(data.evaluated)
@@ -162,6 +148,20 @@ def train_and_test(
     return replace(result, status="finished", message=None, errors=error_rates(predictions))
 
 
+def _training_facts(history: History, meter: EnergyMeter) -> TrainingFacts:
+    records = history.records
+    seconds = sum(one.seconds for one in records)
+    return TrainingFacts(
+        epochs=len(records),
+        steps=records[-1].step,
+        seconds=seconds,
+        images_per_second=sum(one.images_per_second * one.seconds for one in records) / seconds,
+        rate_drops=tuple(LrDrop(epoch=first.epoch, rate=first.rate) for first in lr_drops(records)),
+        device_hours=meter.device_hours,
+        energy=meter.energy,
+    )
+
+
 def _trainer(
     job: Job,
     directory: Path,
@@ -172,7 +172,6 @@ def _trainer(
     console: Console,
 ) -> L.Trainer:
     hardware, options = job.config.hardware, job.config.trainer
-    kept = [] if options.fast_dev_run else checkpoint_callbacks(directory, history)
     live = hardware.progress_bar and console.is_terminal and not console.is_dumb_terminal
     return L.Trainer(
         **trainer_options(hardware, world, WholeCheckpoints(directory)),
@@ -186,7 +185,7 @@ def _trainer(
             RunDisplay(console, history, live=live),
             Preemption(directory),
             Watchdog(directory),
-            *kept,
+            *([] if options.fast_dev_run else checkpoint_callbacks(directory, history)),
         ],
         fast_dev_run=options.fast_dev_run,
         max_time=options.max_time,

@@ -1,8 +1,11 @@
 """How a run computes: device, threads, memory, precision and compilation (`hardware.*`, docs/speed.md)."""
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -19,10 +22,16 @@ from alexnet.devices import (
     gpu_count,
     has_deterministic_kernels,
     has_triton,
+    is_out_of_memory,
+    memory_bytes,
     multiplies_bfloat16,
     use_exact_float32,
 )
 from alexnet.errors import UserError
+from alexnet.net.specs import Layer, Parametric, PoolSpec, total_parameters
+from alexnet.parts import Replica
+from alexnet.runs.wording import plural
+from alexnet.training.module import AlexNetModule
 from alexnet.training.two_devices import DDP_OPTIONS, TwoDevicesStrategy
 from alexnet.training.world import SINGLE_PROCESS, DistributedContext
 
@@ -34,23 +43,21 @@ TORCH_THREADS = torch.get_num_threads()
 """Torch's own choice, before anything sets it: the cores of the affinity, or OMP_NUM_THREADS."""
 THREADS_ANYWHERE = 16
 """Threads that may be asked for on any machine, to compute as a larger one does."""
+BYTES_OF_PARAMETER = 16
+"""Float32 of a weight, its gradient and its velocity, and a copy in use."""
+BYTES_OF_OUTPUT = 20
+"""Float32 of a layer's output, of what its activation or norm makes of it, and of their gradients, and a copy."""
 
 
 def check_hardware(hardware: HardwareConfig) -> None:
-    """Refuse what this machine cannot do.
-
-    Raises:
-        UserError: there is no such device, there are far fewer processors than threads, its kernels cannot be
-            deterministic, its allocator cannot be tuned, or oneDNN computes in less than float32.
-    """
+    """Refuse what this machine cannot do; a `UserError`."""
     device = choose_device(hardware.accelerator)
     check_device(device)
     if hardware.matmul == "onednn" and device.type != "cpu":
         raise UserError(f"hardware.matmul=onednn is for a CPU, and this run computes on {device.type}; choose default")
     for name in ("threads", "loader_threads"):
-        if (getattr(hardware, name) or 0) > most_threads():
-            count, cpus = getattr(hardware, name), available_cpus()
-            found = "1 processor" if cpus == 1 else f"{cpus} processors"
+        if (count := getattr(hardware, name) or 0) > most_threads():
+            found = plural(available_cpus(), "processor")
             raise UserError(f"hardware.{name}={count}: this run may use {found}; choose null, which fits them")
     if hardware.deterministic and not has_deterministic_kernels(device):
         raise UserError(f"hardware.deterministic=true: torch has no such kernels for {device.type}; choose false")
@@ -82,7 +89,6 @@ def check_decoder(config: Config) -> None:
 
 
 def most_threads() -> int:
-    """Return how many threads make sense on this machine, at most."""
     return max(THREADS_ANYWHERE, available_cpus())
 
 
@@ -152,9 +158,40 @@ def trainer_options(
 
 
 def compile_if_wanted(net: nn.Module, hardware: HardwareConfig) -> None:
-    """Let torch compile the network at its first batch. Its parameters keep their names."""
+    """Let torch compile the network at its first batch, in place: its parameters keep their names."""
     if hardware.compile:
         net.compile(mode=hardware.compile_mode)
+
+
+@contextmanager
+def one_line_if_out_of_memory(trainer: L.Trainer, module: AlexNetModule) -> Iterator[None]:
+    """Replace an error for lack of memory by a `UserError` that names the remedy."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        device, config = trainer.strategy.root_device, module.config
+        hardware = config.hardware
+        if not module.training:
+            remedy = f"add hardware.eval_batch_size={max(1, hardware.eval_batch_size // 4)}"
+            raise UserError(f"out of memory on {device} in evaluation: {remedy}") from error
+        replicas = trainer.world_size // config.devices.per_replica
+        held = Replica(count=replicas).part(config.optimizer.batch_size, turns=hardware.accumulate_grad_batches).count
+        fitting = min(held // 2, images_that_fit(module.net.specs, memory_bytes(device)))
+        if fitting < 1:
+            remedy = "not even a few images fit: choose a smaller scale or another device"
+        else:
+            turns = -(-config.optimizer.batch_size // (fitting * replicas))
+            remedy = f"about {fitting} would fit: add hardware.accumulate_grad_batches={turns}, which trains the same"
+        raise UserError(f"out of memory on {device} with {held} images at a time; {remedy}") from error
+
+
+def images_that_fit(layers: tuple[Layer, ...], memory: int) -> int:
+    """Estimate how many images a network can train on at a time in so many bytes."""
+    outputs = sum(layer.channels * layer.size**2 for layer in layers if isinstance(layer, Parametric | PoolSpec))
+    left = 0.9 * memory - BYTES_OF_PARAMETER * total_parameters(layers)
+    return max(0, int(left // (BYTES_OF_OUTPUT * outputs)))
 
 
 def _set_matmul(choice: str) -> None:

@@ -1,4 +1,4 @@
-"""What happened in each epoch: kept in the checkpoint, written to `metrics.csv`, sent to the loggers."""
+"""What happened in each epoch, kept in the checkpoint, `metrics.csv` and the loggers; and the learning rate by it."""
 
 import math
 import re
@@ -11,13 +11,14 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.loggers import Logger, WandbLogger
 
+from alexnet.config.schema import Config
 from alexnet.devices import synchronize
 from alexnet.errors import UserError
 from alexnet.evaluation.metrics import TopKErrors
 from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.runs.result import DIVERGED
 from alexnet.training.module import AlexNetModule
-from alexnet.training.schedule import scheduled_lr
+from alexnet.training.schedule import group_lr, progress, scheduled_lr
 
 
 class History(L.Callback):
@@ -46,7 +47,6 @@ class History(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._started = time.perf_counter() - self._training_seconds
-
         self._sent = {id(logger): _epochs_held(logger) for logger in trainer.loggers}
         for record in self.records:  # of the attempts before: each logger holds the whole run
             self._send(record, trainer.loggers)
@@ -71,11 +71,6 @@ class History(L.Callback):
     def images_per_second(self) -> float:
         """Training speed in the current epoch."""
         return self._images / self._training_seconds if self._training_seconds else 0.0
-
-    def data_wait_percent(self, trainer: L.Trainer) -> float:
-        """Return the share of the current epoch in which the network has waited for its images."""
-        waited = float(getattr(trainer.train_dataloader, "data_wait_seconds", 0.0))
-        return min(100.0, 100 * waited / self._training_seconds) if self._training_seconds else 0.0
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, AlexNetModule)
@@ -106,6 +101,7 @@ class History(L.Callback):
 
     def _record(self, trainer: L.Trainer, module: AlexNetModule) -> EpochRecord:
         train, splits = _percent(module.train_errors), module.validated
+        waited = float(getattr(trainer.train_dataloader, "data_wait_seconds", 0.0))
         # By the splits, not by the images seen: of a small set this process may have seen none.
         val = _percent(module.val_errors) if "val" in splits else {}
         return EpochRecord(
@@ -121,7 +117,7 @@ class History(L.Callback):
             train_set_top1_error=_percent(module.train_set_errors)["top1"] if "train" in splits else None,
             seconds=self._training_seconds,
             images_per_second=self.images_per_second,
-            waiting_percent=self.data_wait_percent(trainer),
+            waiting_percent=min(100.0, 100 * waited / self._training_seconds),
         )
 
 
@@ -135,3 +131,31 @@ def _epochs_held(logger: Logger) -> int:
 
 def _percent(errors: TopKErrors) -> dict[str, float]:
     return {name: 100 * float(rate) for name, rate in errors.compute().items()}
+
+
+class LrSchedule(L.Callback):
+    """Sets the learning rate of every epoch and ends training; all of its state is the history."""
+
+    def __init__(self, config: Config, history: History) -> None:
+        self.config, self.history = config, history
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # A run stopped between its last epoch and its result has nothing left to train when it is resumed.
+        self._stop_when_finished(trainer)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        drops = progress(self.config.schedule, self.history.schedule_errors).drops
+        for group in trainer.optimizers[0].param_groups:
+            lr = group_lr(self.config, trainer.current_epoch, drops, is_bias=group["is_bias"], is_late=group["is_late"])
+            group["lr"] = group["rate_factor"] * lr
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._stop_when_finished(trainer)
+
+    def _stop_when_finished(self, trainer: L.Trainer) -> None:
+        schedule, history = self.config.schedule, self.history
+        error = history.records[-1].train_set_top1_error if history.records else None
+        target = schedule.stop_at_train_error
+        fitted = target is not None and error is not None and error <= target
+        if fitted or progress(schedule, history.schedule_errors).finished:
+            trainer.should_stop = True

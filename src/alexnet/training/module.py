@@ -98,9 +98,6 @@ class AlexNetModule(L.LightningModule):
         self.augmenter.color_on = self.config.color_is_on(self.current_epoch)
 
     def training_step(self, batch: RawBatch | AugmentedBatch, batch_idx: int) -> Tensor:
-        return self.loss(batch, batch_idx)
-
-    def loss(self, batch: RawBatch | AugmentedBatch, batch_idx: int) -> Tensor:
         """Return the mean loss over the batch's images, under this step's dropout masks; count it and the errors.
 
         A copy of the network returns its share of the loss, scaled for the mean over all copies and turns.

@@ -25,11 +25,7 @@ class Pretrained:
 
 
 def open_pretrained(config: PretrainedConfig) -> Pretrained | None:
-    """Return the weights that a run starts from; None if all are initialized.
-
-    Raises:
-        UserError: there is no such file, or it is damaged; or layers are to be reinitialized without others to keep.
-    """
+    """Return the weights that a run starts from; None if all are initialized."""
     if config.checkpoint is None:
         if config.reinit:
             raise UserError(f"pretrained.reinit={config.reinit} needs pretrained.checkpoint=RUN, a run or a checkpoint")
@@ -40,12 +36,9 @@ def open_pretrained(config: PretrainedConfig) -> Pretrained | None:
 
 
 def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
-    """Refuse weights that lack a layer of the configured net or have another shape for it, unless it is reinitialized.
+    """Refuse weights that lack a layer of the net, or have another shape for it, which is not reinitialized.
 
-    Layers that the configured net does not have are left behind.
-
-    Raises:
-        UserError: names the layer and both shapes.
+    Layers that the net does not have are left behind.
     """
     with torch.device("meta"):
         net = AlexNet(config, num_classes=classes, seed=config.seed)

@@ -35,7 +35,7 @@ class RankError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class _Launch:
-    """What the parent tells the processes that it starts."""
+    """What the parent tells the processes."""
 
     body: Callable[[Console], None]
     directory: Path
@@ -51,9 +51,7 @@ class _Launch:
 def run_in_ranks(body: Callable[[Console], None], directory: Path, size: int, *, console: Console) -> None:
     """Call `body` in `size` processes of this machine. When one fails or dies, all end.
 
-    Raises:
-        UserError: one of them raised it, or was killed.
-        RankError: one failed otherwise.
+    UserError: one of them raised it, or was killed. RankError: one failed otherwise.
     """
     # The parent holds the store by which they find each other, so that no other program can take its port.
     store = dist.TCPStore(LOCALHOST, 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]

@@ -1,32 +1,41 @@
 """One run: its directory, its lock and its result file."""
 
 import io
+import platform
 import shutil
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from alexnet.config.job import Job
+from alexnet import __version__
+from alexnet.config.job import Job, ablation_name
+from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import first_line
 from alexnet.evaluation.table import result_table, show_again
 from alexnet.files import exclusive, replace_file
+from alexnet.net.plan import layer_specs
+from alexnet.net.specs import Parametric, total_parameters
 from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE, WANDB
-from alexnet.runs.result import Result, finished_run, read_result
+from alexnet.runs.plan import read_plan
+from alexnet.runs.result import UNFINISHED_MESSAGE, DataFacts, GitState, Result, finished_run, read_result
 from alexnet.terminal import busy, fitted
 from alexnet.training import tracking
 from alexnet.training.checkpoints import discard_unfinished, refuse_links
 from alexnet.training.fit import headline, preflight, train_and_test
-from alexnet.training.outcome import initial_result
+from alexnet.training.hardware import precision
 from alexnet.training.preemption import keyboard_interrupt_kept
-from alexnet.training.provenance import git_state, write_provenance
+from alexnet.training.pretrained import pretrained_facts
+from alexnet.training.provenance import environment, git_state, write_provenance
 from alexnet.training.ranks import run_in_ranks
 from alexnet.training.world import DistributedContext, detect, requested_world_size
 
+PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
 TRIED_OUT = "trainer.fast_dev_run: training, validation and testing ran; nothing is kept"
 
 
@@ -34,31 +43,28 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
     """Train and evaluate one job in its run directory, continuing where an earlier attempt stopped.
 
     A finished run is not repeated: its result is read and shown again, unless `restart` is set. `at_once` is the number
-    of runs that share this machine's cores.
-
-    Raises:
-        UserError: the data cannot be used, training diverged, or another process or run uses the directory.
+    of runs that share this machine's cores. UserError: the data cannot be used, training diverged, or another process
+    or run uses the directory.
     """
     world = replace(detect(job.config), runs=at_once)
     if not world.is_rank_zero:
         return _run(job, directory, preflight(job), world, Console(file=io.StringIO()))
-    if (done := _finished(job, directory)) is not None:
-        return show_again(done, directory, precision=job.config.hardware.precision, console=console)
+    if (done := _shown_again(job, directory, console)) is not None:
+        return done
     pack = preflight(job)
     if job.config.trainer.fast_dev_run:
         return _tried_out(job, pack, world, at_once, console)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / LOCK_FILE, str(directory)):
-        done = _finished(job, directory)  # by another process in the meantime
+        if (done := _shown_again(job, directory, console)) is not None:  # of another process in the meantime
+            return done
         if job.config.restart:
             _discard(directory)
-        elif done is not None:
-            return show_again(done, directory, precision=job.config.hardware.precision, console=console)
         refuse_links(directory)
         discard_unfinished(directory)
         if world.size > 1 or (processes := requested_world_size(job.config)) == 1:
             return _run(job, directory, pack, world, console)
-        result = initial_result(job, directory, pack, git_state()[0])
+        result = _initial_result(job, directory, pack, git_state()[0])
         result.write(directory)
         try:
             run_in_ranks(partial(_run_rank, job, directory, at_once), directory, processes, console=console)
@@ -68,22 +74,62 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
         return read_result(directory)
 
 
+def _shown_again(job: Job, directory: Path, console: Console) -> Result | None:
+    """Show and return the result of a run that has finished, unless it is to start over."""
+    done = finished_run(directory, job.name, job.identity, restart=job.config.starts_over)
+    return done and show_again(done, directory, precision=job.config.hardware.precision, console=console)
+
+
+def _initial_result(job: Job, directory: Path, pack: Pack, git: GitState | None) -> Result:
+    """Return the result of a run that has only begun: what its file says if the process is killed."""
+    config = job.config
+    layers = layer_specs(config, len(pack.class_names))
+    return Result(
+        status="interrupted",
+        message=UNFINISHED_MESSAGE,
+        run=directory.name,
+        ablation=ablation_name(job.tree),
+        recipe=config.recipe,
+        experiment=config.experiment,
+        seed=config.seed,
+        pairing_key=job.pairing_key,
+        changes=job.changes,
+        claims=config.ablations,
+        target=config.target,
+        data=DataFacts(
+            name=config.data.name,
+            fingerprint=pack.fingerprint,
+            classes=len(pack.class_names),
+            images={name: len(split) for name, split in pack.splits.items()},
+        ),
+        errors={},
+        training=None,
+        parameters=total_parameters(layers),
+        versions={"python": platform.python_version(), "alexnet": __version__}
+        | {name: version(name) for name in PACKAGES},
+        device="",
+        git=git,
+        environment=environment(),
+        command=job.command,
+        pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
+        precision=precision(config.hardware),
+        plan=read_plan(Path(config.study.plan)) if config.study.plan else None,
+        numerics=NUMERICS,
+        lr=config.optimizer.lr,
+        identity=job.identity,
+    )
+
+
 def _tried_out(job: Job, pack: Pack, world: DistributedContext, at_once: int, console: Console) -> Result:
     """Do some batches of everything, of which nothing is kept; the result says so, and is no finished one."""
     with TemporaryDirectory() as folder:
         directory = Path(folder)
-        result = replace(initial_result(job, directory, pack, git_state()[0]), message=TRIED_OUT)
         if world.size > 1 or (processes := requested_world_size(job.config)) == 1:
-            console.print(headline(result, directory))
-            train_and_test(job, directory, pack, world, result, loggers=[], console=console)
+            _run(job, directory, pack, world, console)
         else:
             run_in_ranks(partial(_run_rank, job, directory, at_once), directory, processes, console=console)
     console.print(TRIED_OUT)
-    return result
-
-
-def _finished(job: Job, directory: Path) -> Result | None:
-    return finished_run(directory, job.name, job.identity, restart=job.config.starts_over)
+    return replace(_initial_result(job, directory, pack, git_state()[0]), message=TRIED_OUT)
 
 
 def _run_rank(job: Job, directory: Path, at_once: int, console: Console) -> None:
@@ -94,7 +140,7 @@ def _run_rank(job: Job, directory: Path, at_once: int, console: Console) -> None
 def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, console: Console) -> Result:
     """Compute the result in every process of a run; the first alone writes."""
     git, patch = git_state()
-    result = initial_result(job, directory, pack, git)
+    result = _initial_result(job, directory, pack, git)
     console.print(headline(result, directory))
     if not world.is_rank_zero or job.config.trainer.fast_dev_run:
         return train_and_test(job, directory, pack, world, result, loggers=[], console=console)

@@ -50,27 +50,19 @@ class Watchdog(L.Callback):
         watch = threading.Thread(target=self._watch, args=(self._ended, trainer.global_rank), daemon=True)
         watch.start()
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+    def teardown(self, *_: Any, **__: Any) -> None:
         self._ended.set()
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        self._ended.set()
+    on_exception = teardown
 
-    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        self.step()
-
-    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
-        self.step()
-
-    def on_test_batch_end(self, *_: Any, **__: Any) -> None:
-        self.step()
-
-    def step(self) -> None:
+    def step(self, *_: Any, **__: Any) -> None:
         """Note that a step has ended."""
         now = time.monotonic()
         if self._started:
             self._slowest = max(self._slowest or 0.0, now - self._last)
         self._last, self._told, self._started = now, False, True
+
+    on_train_batch_end = on_validation_batch_end = on_test_batch_end = step
 
     def _watch(self, ended: threading.Event, rank: int) -> None:
         while not ended.wait(self._at_least / 8):

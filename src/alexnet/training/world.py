@@ -51,7 +51,6 @@ class DistributedContext:
 
     @property
     def replica(self) -> Replica:
-        """The copy of the network that this process trains."""
         return Replica(index=self.rank // self.devices, count=self.size // self.devices)
 
     @property
@@ -70,11 +69,7 @@ def requested_world_size(config: Config) -> int:
 
 
 def check_gpus(config: Config) -> None:
-    """Refuse more processes than there are GPUs, or than CPUs can hold, if the run starts them itself.
-
-    Raises:
-        UserError: there are too few.
-    """
+    """Refuse (`UserError`) more processes than there are GPUs, or than CPUs can hold, if the run starts them itself."""
     gpus, wanted = _gpus(config), requested_world_size(config)
     if wanted > 1 and choose_device(config.hardware.accelerator).type == "mps":
         raise UserError("Apple's GPU trains one network in one process: add devices=single or hardware.accelerator=cpu")
@@ -97,11 +92,9 @@ def _gpus(config: Config) -> int:
 def detect(config: Config) -> DistributedContext:
     """Return this process's place among those of torchrun or srun; `SINGLE_PROCESS` without them.
 
-    Raises:
-        UserError: their number is not what the configuration asks for.
+    UserError: their number is not what the configuration asks for.
     """
-    world = external_launch()
-    if world is None:
+    if (world := external_launch()) is None:
         return SINGLE_PROCESS
     replicas, devices = config.devices.replicas, config.devices.per_replica
     if replicas is not None and replicas * devices != world.size:
@@ -126,8 +119,7 @@ def all_gather_objects(mine: Held) -> list[Held]:
 def external_launch() -> DistributedContext | None:
     """Return this process's place according to torchrun's or srun's variables; None if it is the only one.
 
-    Raises:
-        UserError: they are incomplete, or contradict each other.
+    UserError: they are incomplete, or contradict each other.
     """
     try:
         _translate_slurm()
@@ -149,9 +141,6 @@ def _translate_slurm() -> None:
     """Translate srun's variables to torchrun's.
 
     Only srun sets those of a step: a batch script that asks for several tasks but calls python directly is one process.
-
-    Raises:
-        UserError: the nodes have different numbers of processes.
     """
     tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")
     if tasks == "1" or "RANK" in os.environ:

@@ -12,7 +12,7 @@ from alexnet.config.job import check
 from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
-from alexnet.net.halves import check_two_columns, from_columns, to_columns
+from alexnet.trained.weights import Weights, from_columns, safetensors_bytes, to_columns
 
 SMALL = ("scale=cifar", "scale.channels=[8,16,24,24,16]", "scale.fc_width=32")
 VARIANTS = ((), ("columns=isolated",), ("depth=six",), ("depth.remove=[3]",), ("depth.remove=[1]",))
@@ -74,5 +74,8 @@ def test_column_tensors_compute_the_net_column_by_column(configs: list[Config]) 
 
 
 def test_one_column_has_no_two_column_layout() -> None:
+    pytest.importorskip("safetensors")
+    tree = check([*SMALL, "columns=one"]).tree
+    weights = Weights(tensors={}, config=tree, class_names=["a", "b"], data_fingerprint="")
     with pytest.raises(UserError, match="one column"):
-        check_two_columns(check([*SMALL, "columns=one"]).config)
+        safetensors_bytes(weights, "columns")

@@ -1,13 +1,14 @@
-"""Local response normalization of pixels on a CPU: loops that numba compiles, and how threads share them.
+"""Response normalization and dropout masks on a CPU: compiled loops, shared by as many threads as torch uses.
 
 numba brings its own compiler, so nothing has to be installed for it, and keeps what it compiled for the next process.
-The loops take matrices [rows, channels], a row for each pixel and column, of float32 or float64, or the bits of
-bfloat16 as uint16, which they compute in float32. The types of the constants decide what is compiled: `window` is a
-tuple with an item per channel of a window, over which loops are unrolled; k, alpha and beta have the type of the
-arithmetic, and beta is None for the paper's 3/4.
+Results do not depend on the number of threads.
+
+The loops of normalization take matrices [rows, channels], a row for each pixel and column, of float32 or float64, or
+the bits of bfloat16 as uint16, which they compute in float32. The types of the constants decide what is compiled:
+`window` is a tuple with an item per channel of a window, over which loops are unrolled; k, alpha and beta have the type
+of the arithmetic, and beta is None for the paper's 3/4.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from alexnet.compiled import compiled
 from alexnet.net.threads import share_rows
+from alexnet.philox import LOW, M0, M1, ROUNDS, round_keys
 
 COMPUTED_IN: dict[torch.dtype, type[np.floating[Any]]] = {
     torch.float32: np.float32,
@@ -25,6 +27,13 @@ COMPUTED_IN: dict[torch.dtype, type[np.floating[Any]]] = {
     torch.float64: np.float64,
 }
 """Supported types, and those that the loops compute in."""
+ONES = {
+    torch.float32: (torch.int32, 0x3F800000),
+    torch.float64: (torch.int64, 0x3FF0000000000000),
+    torch.bfloat16: (torch.int16, 0x3F80),
+    torch.float16: (torch.int16, 0x3C00),
+}
+"""Integers as wide as a number, and the one whose bits are those of 1."""
 BLOCK = 32
 """Rows of bfloat16 that are widened at a time: they stay in the first cache."""
 REORDERED = {"contract", "reassoc", "nsz", "arcp"}
@@ -33,34 +42,18 @@ REORDERED = {"contract", "reassoc", "nsz", "arcp"}
 _jit = compiled(error_model="numpy", fastmath=REORDERED)
 
 
-@dataclass(frozen=True)
-class NumbaLRN:
-    """y = x / (k + alpha * window(x^2))^beta of contiguous [pixels, columns, channels], and its gradient.
-
-    As many threads as torch uses share the pixels; the result does not depend on their number.
-    """
-
-    size: int
-    k: float
-    alpha: float
-    beta: float
-
-    def normalize(self, x: Tensor) -> Tensor:
-        y = torch.empty_like(x)
-        self._run(_forward_bfloat16 if x.dtype == torch.bfloat16 else _forward, x, y)
-        return y
-
-    def gradient(self, x: Tensor, grad: Tensor) -> Tensor:
-        x_grad = torch.empty_like(x)
-        self._run(_backward_bfloat16 if x.dtype == torch.bfloat16 else _backward, x, grad.contiguous(), x_grad)
-        return x_grad
-
-    def _run(self, loops: Any, *tensors: Tensor) -> None:
-        number = COMPUTED_IN[tensors[0].dtype]
-        beta = None if self.beta == 0.75 else number(self.beta)
-        constants: Any = ((0,) * self.size, number(self.k), number(self.alpha), beta)
-        matrices = [_array(tensor.flatten(0, 1)) for tensor in tensors]
-        share_rows(loops, matrices, *constants)
+def normalize(x: Tensor, grad: Tensor | None, size: int, k: float, alpha: float, beta: float) -> Tensor:
+    """Return y = x / (k + alpha * window(x^2))^beta or, given dL/dy, dL/dx; contiguous [pixels, columns, channels]."""
+    result, number = torch.empty_like(x), COMPUTED_IN[x.dtype]
+    constants: Any = ((0,) * size, number(k), number(alpha), None if beta == 0.75 else number(beta))
+    loops: Any
+    if grad is None:
+        loops, tensors = (_forward_bfloat16 if x.dtype == torch.bfloat16 else _forward), [x, result]
+    else:
+        loops = _backward_bfloat16 if x.dtype == torch.bfloat16 else _backward
+        tensors = [x, grad.contiguous(), result]
+    share_rows(loops, [_array(tensor.flatten(0, 1)) for tensor in tensors], *constants)
+    return result
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
@@ -170,3 +163,44 @@ def _narrow(bits: Any, halves: Any) -> None:
         for i in range(halves.shape[1]):
             above = bits[row, i] >> 16
             halves[row, i] = (bits[row, i] + np.uint32(0x7FFF) + (above & 1)) >> 16
+
+
+def draw(x: Tensor, position: int, seed: int, stream: int, first_unit: int, limit: int) -> Tensor:
+    """Draw the mask of features [N, units]; the result does not depend on the number of threads."""
+    mask = torch.empty(x.shape, dtype=x.dtype)
+    bits, one = ONES[x.dtype]
+    places = (position & LOW) + np.arange(len(x))
+    constants = (np.array(round_keys(seed), np.uint32), position >> 32, stream, first_unit, limit, one)
+    share_rows(_fill, [mask.view(bits).numpy(), places], *constants)
+    return mask
+
+
+@compiled(error_model="numpy")
+def _fill(mask: Any, places: Any, keys: Any, step: int, stream: int, first_unit: int, limit: int, one: int) -> None:
+    """Indices are unsigned: numba checks signed ones for being negative, which takes several times longer."""
+    rows, units = mask.shape
+    first_block, skipped = first_unit // 4, first_unit % 4
+    blocks = (skipped + units + 3) // 4
+    words = np.empty((4, blocks), np.uint32)
+    four = np.uint64(4)
+    for row in range(rows):
+        for number in range(blocks):
+            block = np.uint64(number)
+            c0, c1 = np.uint32(first_block + number), np.uint32(places[row])
+            c2, c3 = np.uint32(step), np.uint32(stream)
+            for number_of_round in range(ROUNDS):
+                turn = np.uint64(number_of_round)
+                p0, p1 = np.uint64(c0) * np.uint64(M0), np.uint64(c2) * np.uint64(M1)
+                c0 = np.uint32(p1 >> np.uint64(32)) ^ c1 ^ keys[turn, np.uint64(0)]
+                c2 = np.uint32(p0 >> np.uint64(32)) ^ c3 ^ keys[turn, np.uint64(1)]
+                c1, c3 = np.uint32(p1), np.uint32(p0)
+            words[0, block], words[1, block], words[2, block], words[3, block] = c0, c1, c2, c3
+        aligned = units // 4 if skipped == 0 else 0
+        for number in range(aligned):
+            block = np.uint64(number)
+            for number_of_word in range(4):
+                word = np.uint64(number_of_word)
+                mask[row, four * block + word] = one if words[word, block] < limit else 0
+        for unit in range(4 * aligned, units):
+            place = skipped + unit
+            mask[row, unit] = one if words[place % 4, place // 4] < limit else 0
