@@ -54,9 +54,10 @@ def worded_changes(claim: Claim | None, runs: Sequence[Evaluated], baselines: Se
     """Return what the runs say of the measures that a claim in words names, of those that their curves hold."""
     if claim is None or not claim.measures or not runs or not baselines:
         return {}
-    curves = [[one.run.metrics().epochs for one in arm] for arm in (runs, baselines)]
-    if not all(curve for arm in curves for curve in arm):
+    read = [[one.run.metrics() for one in arm] for arm in (runs, baselines)]
+    if any(metrics.problem for arm in read for metrics in arm):  # a curve that breaks off has another end
         return {}
+    curves = [[metrics.epochs for metrics in arm] for arm in read]
     ends = [[_training_error(curve) for curve in arm] for arm in curves]
     reported = [[one.errors["top1"] for one in arm] for arm in (runs, baselines)]
     gaps = [list(np.subtract(*both)) for both in zip(reported, ends, strict=True)]
@@ -87,8 +88,8 @@ def _difference(ablated: Sequence[float], baseline: Sequence[float]) -> Change:
     if runs > 1:
         found = stats.ttest_ind(ablated, baseline, equal_var=False).confidence_interval(CONFIDENCE)
         interval = Interval(float(found.low), float(found.high))
-    means = float(np.mean(ablated)), float(np.mean(baseline))
-    return Change(ablated=means[0], baseline=means[1], value=means[0] - means[1], interval=interval, runs=runs)
+    own, usual = float(np.mean(ablated)), float(np.mean(baseline))
+    return Change(ablated=own, baseline=usual, value=own - usual, interval=interval, runs=runs)
 
 
 def _epochs_to_error(curves: Sequence[Sequence[Curve]], chance: float) -> Change | None:
@@ -109,10 +110,9 @@ def _epochs(curves: Sequence[Sequence[Sequence[float]]], level: float, start: fl
     if len(baseline) < len(times[1]):
         return None
     found = ratio(ablated, baseline, censored=times[0].count(None))
-    means = float(np.mean(ablated)), float(np.mean(baseline))
     return Change(
-        ablated=means[0],
-        baseline=means[1],
+        ablated=float(np.mean(ablated)),
+        baseline=float(np.mean(baseline)),
         value=found.times,
         interval=found.interval,
         runs=min(map(len, curves)),

@@ -17,7 +17,6 @@ from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.family import Estimate, Interval
 from alexnet.study.flags import Flag
 from alexnet.study.verdict import RESOLVED, Direction
-from alexnet.study.worded import Change
 
 Record = dict[str, object]
 """Figures of a line of a table, by column."""
@@ -202,23 +201,22 @@ def remarks(table: ComparisonTable) -> list[str]:
 
 def worded_lines(row: AblationRow) -> list[str]:
     """Return one line for each measure of what a claim says in words."""
-    return [f"{row.ablation}, {_worded(row, measure, change)}" for measure, change in row.worded.items()]
-
-
-def _worded(row: AblationRow, measure: str, change: Change) -> str:
-    word = change.direction(row.claim.measures[measure]) if row.claim else ""
-    interval = f" {shown_ends(change.interval)}" if change.interval else ""
-    sides = f"{change.ablated:.1f}, baseline {change.baseline:.1f}"
-    if change.level is None:
-        name = "test error minus training error" if measure == "gap" else "training error"
-        return (
-            f"{name}, in points: {sides}: {change.value:+.2f}{interval}, {word}; training errors are of the last"
-            " epoch's crops, with dropout where there is any."
-        )
-    level = f"a validation error of {change.level:.1f} %"
-    if measure == "epochs_to_loss":
-        level = f"a training loss of {change.level:.2f}"
-    return f"epochs to {level}: {sides}: {'over ' * change.at_least}{change.value:.2f} times{interval}, {word}."
+    lines = []
+    for measure, change in row.worded.items():
+        word = change.direction(row.claim.measures[measure]) if row.claim else ""
+        interval = f" {shown_ends(change.interval)}" if change.interval else ""
+        sides = f"{change.ablated:.1f}, baseline {change.baseline:.1f}"
+        if change.level is None:
+            name = "test error minus training error" if measure == "gap" else "training error"
+            said = f"{name}, in points: {sides}: {change.value:+.2f}{interval}, {word}; training errors are of the last"
+            said += " epoch's crops, with dropout where there is any."
+        else:
+            of_loss = measure == "epochs_to_loss"
+            level = f"training loss of {change.level:.2f}" if of_loss else f"validation error of {change.level:.1f} %"
+            times = f"{'over ' * change.at_least}{change.value:.2f} times"
+            said = f"epochs to a {level}: {sides}: {times}{interval}, {word}."
+        lines.append(f"{row.ablation}, {said}")
+    return lines
 
 
 def plan_line(table: ComparisonTable) -> str:
@@ -250,7 +248,9 @@ def rate_lines(table: ComparisonTable) -> list[str]:
             " images alone."
         )
     for name, arm in rates.arms.items():
-        errors = ", ".join(f"{rate}: {shown_error(error)}" for rate, error in arm.errors.items())
+        errors = ", ".join(
+            f"{rate}: {'diverged' if math.isinf(error) else f'{error:.2f}'}" for rate, error in arm.errors.items()
+        )
         edge = ", at the edge of the grid" if arm.at_edge else ""
         lines.append(f"{name}: held-out error by rate {errors}; chosen {arm.chosen}{edge}.")
     for row in table.rows:
@@ -263,11 +263,6 @@ def rate_lines(table: ComparisonTable) -> list[str]:
                 f" {one.delta:+.2f} {shown_interval(one.interval)}, {one.direction}; outside of the table's family."
             )
     return lines
-
-
-def shown_error(percent: float) -> str:
-    """Format the error of a rate, infinite if a run diverged."""
-    return "diverged" if math.isinf(percent) else f"{percent:.2f}"
 
 
 def headline(table: ComparisonTable) -> str:

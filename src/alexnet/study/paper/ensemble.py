@@ -268,11 +268,9 @@ def ensemble(name: str, members: Sequence[Member], weights: Sequence[float], lab
 
 
 def _errors(found: NDArray[np.int64], measures: Mapping[str, int]) -> dict[str, Error]:
-    images, errors = len(found), {}
-    for measure, among in measures.items():
-        wrong = int((found >= among).sum())
-        errors[measure] = Error(percent=100 * wrong / images, interval=error_interval(wrong, images))
-    return errors
+    wrong = {measure: int((found >= among).sum()) for measure, among in measures.items()}
+    images = len(found)
+    return {k: Error(percent=100 * n / images, interval=error_interval(n, images)) for k, n in wrong.items()}
 
 
 def _contrast(members_wrong: NDArray[np.bool_], ensemble_wrong: NDArray[np.bool_]) -> Contrast:
