@@ -4,7 +4,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alexnet.api import train as train
+    from alexnet.commands.train import train as train
     from alexnet.data.pack.pack import open_pack as open_pack
     from alexnet.data.pack.prepare import prepare as prepare
     from alexnet.net.alexnet import AlexNet as AlexNet
@@ -23,7 +23,7 @@ _EXPORTS = {
     "load_trained": "trained.network:load_trained",
     "open_pack": "data.pack.pack:open_pack",
     "prepare": "data.pack.prepare:prepare",
-    "train": "api:train",
+    "train": "commands.train:train",
 }
 
 

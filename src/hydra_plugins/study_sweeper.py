@@ -58,7 +58,7 @@ class StudySweeper(Sweeper):
         """Take the parameters of the chosen sweeper, which the configuration holds as well."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from alexnet.config.overrides import expanded, merged
+        from alexnet.config.overrides import expanded, merged, named
         from alexnet.sweep.study import Study
 
         hydra, loader = config.hydra, hydra_context.config_loader
@@ -77,8 +77,7 @@ class StudySweeper(Sweeper):
         study_loader = cast(ConfigLoader, StudyLoader(loader, self.study))
         context = HydraContext(config_loader=study_loader, callbacks=hydra_context.callbacks)
         within = _with(config, sweeper=sweeper, launcher={**launcher, "is_study": bool(listed)})
-        varied = {one.lstrip("+").partition("=")[0] for one in self.arguments}
-        if config.study.plan and not varied & {"seed", "ablation"}:
+        if config.study.plan and not {named(one) for one in self.arguments} & {"seed", "ablation"}:
             self.sweeper: Sweeper = PlanSweeper()
             self.sweeper.setup(hydra_context=context, task_function=task_function, config=within)
         else:
@@ -89,10 +88,11 @@ class StudySweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         existed, written = self.folder.exists(), self.folder / "multirun.yaml"
         was_written = written.exists()
+        returned, failure = None, None
         try:
             returned = self.sweeper.sweep(self.arguments)
-        except Exception:  # where jobs have begun, it is one's own, which has shown it and left it in its result file
-            returned = None
+        except Exception as error:
+            failure = error
             if not self.study.has_begun:
                 # Hydra's own sweeper writes this before its jobs are checked.
                 if not was_written:
@@ -103,6 +103,8 @@ class StudySweeper(Sweeper):
         finally:
             self.study.compare()
         self.study.check_all_finished()
+        if failure is not None and self.study.all_have_errors:  # else it is a run's own, shown and in its result file
+            raise failure
         return returned
 
 
@@ -151,7 +153,7 @@ class StudyLauncher(Launcher):
         )
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from alexnet.sweep.source import note_source
+        from alexnet.sweep.study import note_source
 
         planned = self._planned(job_overrides)
         missing = self.study.begin(planned)

@@ -9,6 +9,7 @@ import pytest
 
 from alexnet.commands.main import main
 from alexnet.data.pack.pack import open_pack
+from alexnet.runs.plan import read_plan
 from tests.data.samples import class_folders
 from tests.offline_runs import records, run_record
 from tests.study.made_up import predictions, result, save
@@ -79,6 +80,14 @@ def test_mistakes_in_describe_are_one_line(capsys: pytest.CaptureFixture[str]) -
     assert "did you mean none" in error_of(capsys, "describe", "lrn=nonne")
     assert "use larger crops" in error_of(capsys, "describe", "scale=small", "scale.crop_size=2")
     assert "+ablation=glob(*)" in error_of(capsys, "describe", "+ablation=glob(*)")
+
+
+def test_plan_refuses_an_arm_that_no_run_would_belong_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "plan.yaml"
+    refused = error_of(capsys, "plan", str(file), "--ablations", "no_lrn,none")
+    assert "--ablations none: its runs are called baseline" in refused and not file.exists()
+    main(["plan", str(file), "--ablations", "no_lrn, no_dropout"])
+    assert read_plan(file).ablations == ("no_lrn", "no_dropout")
 
 
 def test_prepare_makes_a_pack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

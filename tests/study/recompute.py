@@ -70,13 +70,19 @@ def read_runs(results: list[tuple[Path, dict]], rates: dict[str, dict]) -> tuple
     judged: Runs = {}
     others: Runs = {}
     seen = set()
+    own_claims: dict[str, list[bool]] = {}
+    for _, result in results:
+        if result["seed"] not in search_of(result)["seeds"]:
+            says = any(claim.get("rate") == "own" for claim in result["claims"].values())
+            own_claims.setdefault(result["ablation"], []).append(says)
     for folder, result in results:
         if result["seed"] in search_of(result)["seeds"]:
             continue
         runs = judged
         if rates:
             shared, own = rates["baseline"]["chosen"], rates[result["ablation"]]["chosen"]
-            of_own = any(claim.get("rate") == "own" for claim in result["claims"].values())
+            said = own_claims[result["ablation"]]
+            of_own = sum(said) > len(said) / 2
             if result["lr"] not in (shared, own):
                 continue
             runs = judged if result["lr"] == (own if of_own else shared) else others

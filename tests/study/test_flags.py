@@ -122,7 +122,11 @@ def test_mixed_numerics_between_and_within_arms_are_flagged() -> None:
     assert "differs from the baseline" in between.text and "precision bf16-mixed, not 32-true" in between.text
     mixed = [{"precision": "32-true", "device": "cpu"}, {"precision": "32-true", "device": "H100"}]
     (within,) = flags.numerics_flags(mixed, mixed)
-    assert within.text == "runs of an arm differ in device"
+    assert within.text == "runs of an arm differ in device" and not within.doubt  # in both arms alike
+    (between,) = flags.numerics_flags(mixed, same)
+    assert "device H100 and cpu, not cpu" in between.text and between.doubt
+    (within,) = flags.numerics_flags(*[[{"precision": "32-true"}, {"precision": "bf16-mixed"}]] * 2)
+    assert within.doubt
     assert flags.numerics_flags([{"device": "cpu"}], same) == []  # from before the precision was recorded
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.sweep.source import VARIABLE, check_source, note_source
+from alexnet.sweep.study import QUEUED_SOURCE, check_source, note_source
 
 
 def test_queued_job_refuses_choices_that_changed_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,7 +15,7 @@ def test_queued_job_refuses_choices_that_changed_since(tmp_path: Path, monkeypat
     choice = tmp_path / "lrn" / "mine.yaml"
     choice.parent.mkdir()
     choice.write_text("size: 5")
-    monkeypatch.setenv(VARIABLE, "")
+    monkeypatch.setenv(QUEUED_SOURCE, "")
     note_source(hydra)
     check_source(hydra)
     choice.write_text("size: 7")

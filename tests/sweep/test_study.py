@@ -8,6 +8,7 @@ import pytest
 
 from alexnet.errors import UserError
 from alexnet.sweep.study import PlannedRun, Study, max_parallel_jobs, refuse, start_all
+from hydra_plugins.study_sweeper import StudySweeper
 from tests.sweep.test_progress import leave, plan
 
 
@@ -65,6 +66,24 @@ def test_a_study_does_each_missing_run_once(tmp_path: Path, capsys: pytest.Captu
         study.check_all_finished()
 
 
+def test_an_error_between_two_batches_of_a_search_is_not_swallowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of the sweeper's own, or of jobs that are refused: every run that has begun is finished."""
+    runs, sweeper = plan(tmp_path), StudySweeper()
+    sweeper.study, sweeper.folder, sweeper.arguments = Study(hydra()), tmp_path, []
+    monkeypatch.setattr(sweeper.study, "compare", lambda: None)
+
+    def sweep(_: list[str]) -> None:
+        for run in sweeper.study.begin(runs[:2]):
+            leave(run, "finished")
+        raise UserError("no further batch")
+
+    sweeper.sweeper = SimpleNamespace(sweep=sweep)  # type: ignore[assignment]
+    with pytest.raises(UserError, match="no further batch"):
+        sweeper.sweep([])
+
+
 def test_a_study_refuses_to_be_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
@@ -92,7 +111,12 @@ def test_refuse_shows_each_mistake_once(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    ("launcher", "n_jobs", "expected"), [("basic", 0, 1), ("joblib", 3, 3), ("submitit_local", 0, None)]
+    ("launcher", "n_jobs", "expected"),
+    [("basic", 0, 1), ("joblib", 3, 3), ("joblib", -1, 4), ("joblib", -2, 3), ("submitit_local", 0, None)],
 )
-def test_max_parallel_jobs_is_the_launcher_s(launcher: str, n_jobs: int, expected: int | None) -> None:
+def test_max_parallel_jobs_is_the_launcher_s(
+    launcher: str, n_jobs: int, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Joblib counts the processors of the container, not those of the machine around it."""
+    monkeypatch.setattr("alexnet.sweep.study.available_cpus", lambda: 4)
     assert max_parallel_jobs(hydra(launcher, n_jobs=n_jobs)) == expected

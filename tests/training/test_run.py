@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 
 from alexnet.config.compose import validate
 from alexnet.data.batches.augment import Augmenter, CropGeometry
+from alexnet.data.pack.prepare import prepare
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
 from alexnet.evaluation.collect import first_layer
@@ -25,9 +26,20 @@ from alexnet.net.alexnet import AlexNet
 from alexnet.runs.directory import LOCK_FILE
 from alexnet.runs.first_layer import read_first_layer
 from alexnet.runs.result import Result, read_result
-from tests.conftest import Compose
+from tests.conftest import Compose, checked
+from tests.data.samples import class_folders
 from tests.test_files import HOLD
-from tests.training.conftest import Finished, MakeJob, assert_same_training, checkpoint, epochs, execute, state
+from tests.training.conftest import (
+    FEW,
+    NARROW,
+    Finished,
+    MakeJob,
+    assert_same_training,
+    checkpoint,
+    epochs,
+    execute,
+    state,
+)
 
 
 def files(directory: Path) -> dict[str, int]:
@@ -160,6 +172,14 @@ def test_a_result_that_names_another_seed_is_not_shown(finished: Finished, tiny:
     replace(read_result(directory), seed=7).write(directory)
     with pytest.raises(UserError, match=r"result.json is of another run, .*-seed7.* not of .*-seed0-"):
         execute(tiny(), directory)
+
+
+def test_a_pack_of_training_images_alone_is_refused_before_training(tmp_path: Path) -> None:
+    prepare(class_folders(tmp_path / "images", splits=("",)), tmp_path / "pack", size=32, val_fraction=0, workers=1)
+    few = [one for one in (*NARROW, *FEW) if "shapes" not in one]
+    with pytest.raises(UserError, match="none to count errors on: prepare it with --val-fraction"):
+        execute(checked(*few, "data=folder", f"data.root={tmp_path / 'pack'}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_finished_run_is_not_repeated(finished: Finished, tiny: MakeJob) -> None:

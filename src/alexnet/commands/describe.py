@@ -105,11 +105,7 @@ def traffic(layers: tuple[Layer, ...], itemsize: int) -> Traffic:
 
 
 def exchange_tables(config: Config, num_classes: int) -> list[Table]:
-    """Make a table of the configured net's exchanges, and one of totals with nets that exchange at other layers.
-
-    Raises:
-        UserError: the net cannot be divided between two devices.
-    """
+    """Make a table of the configured net's exchanges, and one of totals with nets that exchange at other layers."""
     check_two_devices(config)
     itemsize, batch = ITEMSIZES[config.hardware.precision], config.optimizer.batch_size
     nets = {kind: layer_specs(replace(config, columns=ColumnsConfig(kind=kind)), num_classes) for kind in TWO_COLUMNS}
@@ -118,13 +114,10 @@ def exchange_tables(config: Config, num_classes: int) -> list[Table]:
     each.title = f"exchanged in numbers of {itemsize} bytes, {batch:,} images a step"
     sent = {exchange.reader for exchange in exchanges(layers)}
     for exchange in exchanges(everywhere(layers)):
-        row = (exchange.reader, f"{exchange.numel:,}")
         megabytes = f"{_both_ways(exchange, itemsize) * batch / 1e6:.2f}"
-        if exchange.reader in sent:
-            ways = (exchange.bytes_forward(itemsize), exchange.bytes_backward(itemsize))
-            each.add_row(*row, *(f"{count:,}" for count in ways), megabytes, "")
-        else:
-            each.add_row(*row, "", "", "", megabytes)
+        ways = (f"{exchange.bytes_forward(itemsize):,}", f"{exchange.bytes_backward(itemsize):,}")
+        shown = (*ways, megabytes, "") if exchange.reader in sent else ("", "", "", megabytes)
+        each.add_row(exchange.reader, f"{exchange.numel:,}", *shown)
     totals = _table("columns", "bytes an image", "MB a step", "mult-adds", "bytes per 1,000")
     for name, net in (nets | {"at every layer": everywhere(layers)}).items():
         total = traffic(net, itemsize)

@@ -18,7 +18,6 @@ from alexnet.terminal import Terminal, fitted
 def run(
     file: Path, pack: Path, *, split: str | None, as_json: bool, predictions: Path | None, real: Path | None
 ) -> None:
-    """Evaluate, print, and write probabilities if asked."""
     images = open_pack(pack)
 
     from alexnet.evaluation.collect import error_rates

@@ -35,7 +35,6 @@ def run(
     class_names: Path | None,
     output: Path | None,
 ) -> None:
-    """Draw Figure 3, and Figure 4 if there is a pack."""
     images = None if pack is None else open_pack(pack)
     trained = load_trained(file)
     if output is None:

@@ -298,7 +298,6 @@ def _add_split(argument: Argument, *splits: str, default: str) -> None:
 
 
 def _add_view(argument: Argument) -> None:
-    """Add the choice of the test-time view."""
     argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
 
 

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 from alexnet.config.compose import ablation_choices
-from alexnet.config.job import check
+from alexnet.config.job import ablation_name, check
 from alexnet.errors import UserError
 from alexnet.runs.decode import FieldError
-from alexnet.runs.plan import Look, Plan, RateSearch, write_plan
+from alexnet.runs.plan import Look, Plan, RateSearch, result_name, write_plan
 from alexnet.sweep.plan import with_choice
 
 TEMPLATE = """\
@@ -49,11 +49,7 @@ def plan(
     search_epochs: int | None,
     name: str | None,
 ) -> None:
-    """Check every arm of the plan of a study, and write it, to be committed before the first run.
-
-    Raises:
-        UserError: the plan contradicts itself, one of its arms cannot be run, or the file exists.
-    """
+    """Check every arm of the plan of a study, and write it, to be committed before the first run."""
     try:
         counts, shares = [int(one) for one in seeds.split(",")], [float(one) for one in levels.split(",")]
         looks = tuple(Look(seeds=count, level=share) for count, share in zip(counts, shares, strict=True))
@@ -64,7 +60,7 @@ def plan(
         planned = Plan(
             name=name or file.stem,
             overrides=tuple(overrides),
-            ablations=tuple(ablations.split(",")),
+            ablations=tuple(one.strip() for one in ablations.split(",")),
             baseline_seeds=baseline_seeds,
             looks=looks,
             measure=measure,
@@ -79,7 +75,9 @@ def plan(
             " are numbers too, such as 0.0025,0.005,0.01 and 1000,1001"
         ) from None
     for choice in planned.arms:
-        check([*planned.overrides, *with_choice(choice), *(search.overrides(search.grid[0]) if search else [])])
+        job = check([*planned.overrides, *with_choice(choice), *(search.overrides(search.grid[0]) if search else [])])
+        if (found := ablation_name(job.tree)) != result_name(choice):
+            raise UserError(f"--ablations {choice}: its runs are called {found}; the baseline needs no mention")
     write_plan(file, planned)
     first, most = len(planned.jobs()), len(planned.jobs(len(planned.looks) - 1))
     print(f"{file}: plan {planned.name} ({planned.hash}), {first} runs to the first look, at most {most}")
@@ -94,11 +92,7 @@ def plan(
 
 
 def new_ablation(name: str, folder: Path) -> None:
-    """Write a template as `FOLDER/ablation/NAME.yaml` and say how to use it.
-
-    Raises:
-        UserError: the name is taken or no name of an ablation, or the file exists.
-    """
+    """Write a template as `FOLDER/ablation/NAME.yaml` and say how to use it."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UserError(f"{name}: a name is of letters, digits and _, and begins with a letter, such as my_idea")
     if name in ablation_choices():

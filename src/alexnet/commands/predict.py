@@ -82,11 +82,7 @@ def _missing(path: Path) -> str | None:
 
 
 def display_names(class_names: list[str], file: Path | None) -> list[str]:
-    """Return the names that a file of `--class-names` has for the classes; a class that it lacks keeps its own.
-
-    Raises:
-        UserError: the file cannot be read, or has none of the classes.
-    """
+    """Return the names that a file of `--class-names` has for the classes; a class that it lacks keeps its own."""
     if file is None:
         return class_names
     try:

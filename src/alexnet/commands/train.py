@@ -1,4 +1,4 @@
-"""`python train.py`, and `alexnet train` from any folder: one run, or a study of many."""
+"""`python train.py`, and `alexnet train` from any folder: one run, or a study of many; and `train` for Python."""
 
 import io
 import logging
@@ -18,16 +18,16 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, refuse_broken, register
-from alexnet.config.job import Job, WeightsDigest, check_composed
-from alexnet.config.overrides import explain
+from alexnet.config.job import Job, WeightsDigest, check, check_composed
+from alexnet.config.overrides import explain, named
 from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line
 from alexnet.evaluation.table import show_again
 from alexnet.files import from_here, unlinked
+from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import BASELINE, Result, finished_run
-from alexnet.sweep.source import check_source
-from alexnet.sweep.study import max_parallel_jobs, objective, print_unreached_milestones
+from alexnet.sweep.study import check_source, max_parallel_jobs, objective, print_unreached_milestones
 from alexnet.terminal import IMPORTING, Terminal, busy
 
 HELP = """\
@@ -51,9 +51,22 @@ TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 
 
+def train(*overrides: str) -> Run:
+    """Train and evaluate one network, or return the run if it is finished; an interrupted one is resumed.
+
+    `overrides` are those of the command line: `train("+ablation=no_lrn", "seed=1", "data.root=/packs/mine")`. The run
+    directory is the command's, in `runs/` below the current folder. UserError: a refusal, or training diverged.
+    """
+    from alexnet.trained.weights import weights_digest
+
+    job = check(list(overrides), weights_digest=weights_digest)
+    directory = Path(job.config.runs) / job.name
+    do(job, directory, Terminal())
+    return load_run(directory)
+
+
 @hydra.main(version_base=VERSION_BASE, config_path=str(CONF), config_name="config")
-def train(config: DictConfig) -> float | None:
-    """Do one job of Hydra's."""
+def _hydra_job(config: DictConfig) -> float | None:
     return run_job(config)  # by its name, so that worker processes import this module
 
 
@@ -72,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             register()
             refuse_broken(sys.argv[1:])
-            train()
+            _hydra_job()
         except SystemExit as stop:
             if type(stop).__name__ == "SIGTERMException":  # Lightning's, which may not be imported yet
                 sys.exit(TERMINATED)
@@ -89,9 +102,8 @@ def _with_plan(arguments: list[str]) -> list[str]:
     if not files or not files[-1] or files[-1] == "null":
         return arguments
     plan = read_plan(Path(files[-1]))
-    mine = {one.lstrip("+").partition("=")[0] for one in arguments}
+    is_next_look = not {named(one) for one in arguments} & {"seed", "ablation", *MODES}
     shared = [one for one in plan.overrides if one not in arguments]
-    is_next_look = not mine & {"seed", "ablation", *MODES}
     return [*(["--multirun"] if is_next_look else []), *shared, *arguments]
 
 
@@ -120,7 +132,6 @@ class LoggedConsole(Terminal):
     """A console whose words go into the run's log as well, so that they are there when the window is closed."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print, and log the same as plain text."""
         super().print(*objects, **options)
         plain = Terminal(file=io.StringIO(), width=LOG_WIDTH)
         plain.print(*objects, **options)
@@ -185,11 +196,12 @@ def _as_started(text: str) -> str:
 def _say_what_next(result: Result, directory: Path, console: Console) -> None:
     """Print where the result lies and what to do with it."""
     console.print(f"saved in {from_here(directory)}")
-    if result.ablation == BASELINE:
+    is_baseline = result.ablation == BASELINE
+    if is_baseline:
         console.print("next, the same without an ingredient, to be compared with it:")
         again = re.sub(r" (restart=true|\+?ablation=none)(?=\s|$)", "", _as_started(result.command))
         console.print(f"  {again} +ablation=no_lrn", soft_wrap=True)
-    console.print("next, the comparison:" if result.ablation != BASELINE else "then the comparison:")
+    console.print("then the comparison:" if is_baseline else "next, the comparison:")
     console.print(f"  alexnet report {from_here(directory.parent)}", soft_wrap=True)
 
 

@@ -19,6 +19,8 @@ CHANCE_LEVEL = 0.001
 ONE_CLASS_SHARE = 0.99
 FEW_IMAGES = 25
 """Wrong images of a run, or discordant images of a pair, below which counts say little."""
+MACHINE = ("cpu", "device", "system")
+"""Facts of the environment in which runs on several machines of one kind differ."""
 STILL_FALLING = 0.5
 """Points by which the error falls over the last fifth of training, from which on more epochs would change it."""
 
@@ -122,7 +124,10 @@ def seed_flags(runs: int, baseline_runs: int, *, has_spread: bool) -> list[Flag]
 
 
 def numerics_flags(arm: Sequence[Mapping[str, str]], baseline: Sequence[Mapping[str, str]]) -> list[Flag]:
-    """Flag facts of the environment, such as the precision or the device, that differ between or within arms."""
+    """Flag facts of the environment, such as the precision or the device, that differ between or within arms.
+
+    Several machines that both arms have alike are no doubt: one rounds otherwise than another, as a new seed would.
+    """
     facts = sorted({fact for one in (*arm, *baseline) for fact in one})
     values = {fact: [{one[fact] for one in side if fact in one} for side in (arm, baseline)] for fact in facts}
     between = [fact for fact, (ours, theirs) in values.items() if ours and theirs and ours != theirs]
@@ -134,7 +139,7 @@ def numerics_flags(arm: Sequence[Mapping[str, str]], baseline: Sequence[Mapping[
         flags.append(Flag(name="mixed numerics", text=text))
     if within:
         text = f"runs of an arm differ in {', '.join(within)}"
-        flags.append(Flag(name="mixed numerics", text=text))
+        flags.append(Flag(name="mixed numerics", text=text, doubt=not {*within} <= {*MACHINE}))
     return flags
 
 

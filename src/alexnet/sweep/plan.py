@@ -23,11 +23,7 @@ class OpenPlan:
 
     @classmethod
     def read(cls, path: Path, runs: Path) -> "OpenPlan":
-        """Read a plan, and its runs in their folder.
-
-        Raises:
-            UserError: the plan cannot be read, or was changed after its first run.
-        """
+        """Read a plan, and its runs in their folder; UserError if it was changed after its first run."""
         plan = read_plan(path)
         try:
             found = collect([runs]).runs
@@ -58,11 +54,7 @@ class OpenPlan:
         ]
 
     def next_look(self) -> list[list[str]]:
-        """Return the overrides of every run up to the next look, finished or not.
-
-        Raises:
-            UserError: the search for rates is not finished.
-        """
+        """Return the overrides of every run up to the next look, finished or not, by the rates that were searched."""
         jobs = self.plan.jobs()
         if any(not run.result.is_search for run in self.runs):
             from alexnet.study.comparison import compare  # scipy, which a run does not wait for
@@ -79,11 +71,7 @@ class OpenPlan:
         ]
 
     def check(self, job: Job) -> None:
-        """Refuse a run that is none of the plan's.
-
-        Raises:
-            UserError: its ablation, seed, rate or settings are not the plan's.
-        """
+        """Refuse a run whose ablation, seed, rate or settings are not the plan's; UserError says which."""
         ablation, seed, lr = ablation_name(job.tree), job.config.seed, job.config.optimizer.lr
         if text := self.plan.objection(ablation, seed):
             raise UserError(f"{self.path}: {text}")
@@ -111,7 +99,7 @@ class OpenPlan:
 
 
 def check_in_plan(job: Job) -> None:
-    """Refuse a run with `study.plan` that is none of the plan's; UserError says why."""
+    """Refuse a run with `study.plan` that is none of the plan's."""
     if job.config.study.plan:
         OpenPlan.read(Path(job.config.study.plan), Path(job.config.runs)).check(job)
 

@@ -86,8 +86,7 @@ class Progress:
                 self._seconds_per_work = elapsed / (self._finished_work + sum(self._under_way().values()))
             left = f"; about {shown_time(self.seconds_left)} left" if self.seconds_left else ""
             place = f"[{len(self._settled)} of {len(self.runs)}]"
-            line = f"{place} {run} {outcome.status}; {shown_time(elapsed)} elapsed{left}"
-            self.console.print(line)
+            self.console.print(f"{place} {run} {outcome.status}; {shown_time(elapsed)} elapsed{left}")
             self._last = self._clock()
         now = self._clock()
         if self._status is not None:
@@ -100,8 +99,7 @@ class Progress:
 
     def _shown_under_way(self) -> str:
         """Return a line such as `2 of 18 under way: baseline seed 0, epoch 3 of 20; ...`."""
-        told = []
-        under_way = self._under_way()
+        under_way, told = self._under_way(), list[str]()
         for run in self.runs:
             if run.directory in under_way:
                 epochs = run.job.config.schedule.epochs

@@ -1,18 +1,21 @@
 """Many runs by one command: those that are missing, what they cost, their comparison. Knows no Hydra plugin."""
 
+import os
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from os import cpu_count
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from alexnet.config.compose import ABLATIONS, CONF
 from alexnet.config.job import Job, ablation_name, unreached_milestones
+from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError, first_line, print_line
 from alexnet.files import exclusive
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
@@ -21,7 +24,12 @@ from alexnet.runs.result import Result, finished_run, read_result
 from alexnet.runs.wording import plural
 from alexnet.sweep.plan import OpenPlan
 from alexnet.sweep.progress import Progress
+from alexnet.sweep.workers import run_side_by_side
 from alexnet.terminal import IMPORTING, Terminal, busy
+
+QUEUED_SOURCE = "ALEXNET_QUEUED_SOURCE"
+"""Hands the digest to the jobs: launchers and schedulers pass the environment on."""
+PACKAGE = Path(__file__).parents[1]
 
 
 def _written(directory: Path) -> int | None:
@@ -102,12 +110,12 @@ class Study:
         new = {run.directory: run for run in batch if run.directory not in self.runs}
         self.runs |= new
         self._batch = list(new.values())
-        finished = [(run, done) for run in new.values() if (done := run.finished_before)]
-        missing = [run for run in new.values() if not run.finished_before]
+        finished = {run: done for run in new.values() if (done := run.finished_before)}
+        missing = [run for run in new.values() if run not in finished]
         resumed = sum(run.written_before is not None and not run.job.config.restart for run in missing)
         begun = f" ({resumed} of them begun before)" if resumed else ""
         self.console.print(f"{plural(len(new), 'run')}: {len(finished)} finished before, {len(missing)} to do{begun}")
-        others = [done for run, done in finished if done.has_other_precision(run.job.config.hardware.precision)]
+        others = [done for run, done in finished.items() if done.has_other_precision(run.job.config.hardware.precision)]
         if others:
             count = f"{len(others)} of those finished before are"
             self.console.print(f"note: {count} at precision {others[0].precision}: restart=true runs them again")
@@ -134,12 +142,9 @@ class Study:
         at_once = self.at_once
         if self.launcher == "basic":  # by all runs of the batch, so that a repeated command gives each the same threads
             at_once = runs_at_once([run.job.config for run in self._batch])
-        # The later batches of a search take as long as the first.
-        work, seconds = (
-            ({}, None)
-            if self.has_begun
-            else forecast(runs, self.launcher, at_once, self.console, import_seconds=imported)
-        )
+        work, seconds = None, None
+        if not self.has_begun:  # the later batches of a search take as long as the first
+            work, seconds = forecast(runs, self.launcher, at_once, self.console, import_seconds=imported)
         self.progress = Progress(runs, console=self.console, work=work, seconds=seconds)
         if self.launcher != "basic":
             with self.progress.watched():
@@ -150,8 +155,6 @@ class Study:
             self._run_side_by_side(runs, at_once or 1, body)
 
     def _run_side_by_side(self, runs: Sequence[PlannedRun], at_once: int, body: Body) -> None:
-        from alexnet.sweep.workers import run_side_by_side
-
         with self.progress.displayed():
             codes = run_side_by_side([body(run, at_once) for run in runs], at_once, look=self.progress.look)
         for run, code in zip(runs, codes, strict=True):
@@ -165,22 +168,22 @@ class Study:
             from alexnet.study.report.report import report
 
             settings = self.runs[begun[0]].job.config
-            if settings.study.plan:
-                made = OpenPlan.read(Path(settings.study.plan), Path(settings.runs)).runs
-                begun += [run.directory for run in made]
             output = Path(settings.runs)
+            if settings.study.plan:
+                begun += [run.directory for run in OpenPlan.read(Path(settings.study.plan), output).runs]
             report(begun, output=output, split=None, view="ten_crop", console=self.console, wandb=settings.logger.wandb)
 
     @property
     def has_begun(self) -> bool:
-        """Whether a run of this study has begun."""
         return any(run.outcome for run in self.runs.values())
 
-    def check_all_finished(self) -> None:
-        """Raise a UserError that names the runs that have not finished, and what became of them.
+    @property
+    def all_have_errors(self) -> bool:
+        """Whether every run has a final error: none has failed, or diverged in a search for rates."""
+        return all(run.objective is not None for run in self.runs.values())
 
-        In a search for rates, a run that diverged is an answer.
-        """
+    def check_all_finished(self) -> None:
+        """Raise a UserError that names the runs that have not finished; one that rules out its rate is an answer."""
         left = [run for run in self.runs.values() if run.objective is None and not run.rules_out_its_rate]
         if left:
             told = [f"{run} ({run.outcome.status if run.outcome else 'not begun'})" for run in left]
@@ -212,7 +215,7 @@ def max_parallel_jobs(hydra: Any) -> int | None:
     if launcher != "joblib":
         return None
     jobs = int(hydra.launcher.n_jobs)
-    return jobs if jobs > 0 else max(1, (cpu_count() or 1) + 1 + jobs)  # joblib counts down from all cores: -1, -2
+    return jobs if jobs > 0 else max(1, available_cpus() + 1 + jobs)  # as joblib counts: -1 are all, -2 all but one
 
 
 def start_all(start: Start, runs: Sequence[PlannedRun]) -> None:
@@ -238,6 +241,28 @@ def start_all(start: Start, runs: Sequence[PlannedRun]) -> None:
                 start([run])
             except Exception as again:
                 print_line(f"error: {run}: its process died: {first_line(again)}", file=sys.stderr)
+
+
+def _source_digest(hydra: Any) -> str:
+    """Hash the package's code, its choices, and those in the user's own folders."""
+    own = sorted(Path(one.path) for one in hydra.runtime.config_sources if one.schema == "file")
+    digest = sha256()
+    for folder in dict.fromkeys((PACKAGE, CONF, ABLATIONS, *own)):
+        for file in sorted([*folder.rglob("*.py"), *folder.rglob("*.yaml")]):
+            digest.update(f"{file} ".encode() + sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def note_source(hydra: Any) -> None:
+    """Note the code and choices for the jobs that are about to be queued."""
+    os.environ[QUEUED_SOURCE] = _source_digest(hydra)
+
+
+def check_source(hydra: Any) -> None:
+    """Refuse a queued job whose code or choices have changed since; a `UserError`."""
+    noted = os.environ.get(QUEUED_SOURCE)
+    if noted is not None and noted != _source_digest(hydra):
+        raise UserError("the code or the choices in conf/ changed after this job was queued: give the command again")
 
 
 def objective(result: Result) -> float:

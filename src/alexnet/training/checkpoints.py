@@ -59,10 +59,8 @@ def checkpoint_callbacks(directory: Path, history: History) -> list[L.Callback]:
 class BestCheckpoint(Checkpoint):
     """Keeps the last checkpoint as the best one if it is: the same file under a second name, at no cost.
 
-    Nothing writes into a checkpoint: the next one is another file, renamed over the last.
-
-    Must come after the callback that saves the last. All of its state is the history, so that a run killed between the
-    two makes up for it when it is resumed.
+    Nothing writes into a checkpoint: the next one is another file, renamed over the last. Must come after the callback
+    that saves the last. All of its state is the history: a run killed between the two makes up for it when resumed.
     """
 
     def __init__(self, folder: Path, history: History) -> None:

@@ -125,17 +125,13 @@ class PackDataModule(L.LightningDataModule):
         self._loaders[use] = loader
         return loader
 
-    def close(self) -> None:
+    def close(self, *_: Any, **__: Any) -> None:
         """Stop the threads of all loaders; those of an unfinished epoch would otherwise outlive it."""
         for loader in self._loaders.values():
             loader.close()
         self._loaders.clear()
 
-    def teardown(self, stage: str) -> None:
-        self.close()
-
-    def on_exception(self, exception: BaseException) -> None:
-        self.close()
+    teardown = on_exception = close
 
     @property
     def _device(self) -> torch.device:

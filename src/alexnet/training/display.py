@@ -4,7 +4,7 @@ Epochs count from 1. No line is wider than 80 columns or the terminal: what matt
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -30,15 +30,14 @@ Part = tuple[int, str]
 class RunDisplay(L.Callback):
     """Tells where the run stands, how good it is so far and when it will end. Must come after the history."""
 
-    def __init__(self, console: Console, history: History, *, live: bool, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, console: Console, history: History, *, live: bool) -> None:
         self.console, self.history = console, history
         self.live = Live(console=console, auto_refresh=False, transient=True) if live else None
-        self._clock = clock
-        self._started = self._last = clock()
+        self._started = self._last = time.monotonic()
         self._done_before = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._started = self._last = self._clock()
+        self._started = self._last = time.monotonic()
         self._done_before = float(trainer.current_epoch)
         if self.live is not None:
             self.live.start()
@@ -52,7 +51,7 @@ class RunDisplay(L.Callback):
             return
         assert isinstance(pl_module, AlexNetModule)
         done = (batch_idx + 1) / max(1, int(trainer.num_training_batches))
-        parts = [(0, self._epoch(trainer, trainer.current_epoch)), (4, f"{100 * done:.0f} %")]
+        parts = [(0, f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"), (4, f"{100 * done:.0f} %")]
         if int(pl_module.train_errors.images):
             parts.append((1, f"error so far {100 * float(pl_module.train_errors.local_rates()['top1']):.1f} %"))
         if self.history.records and (best := self.history.records[-1].val_top1_error) is not None:
@@ -65,7 +64,7 @@ class RunDisplay(L.Callback):
             self._show([(0, "validating")])
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._last = self._clock()
+        self._last = time.monotonic()
         if self.live is not None:
             self.live.start()
         self._show([(0, "testing"), (1, "the center crop and the ten patches of every image")])
@@ -87,7 +86,7 @@ class RunDisplay(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         record = self.history.records[-1]
         parts = [
-            (0, self._epoch(trainer, record.epoch)),
+            (0, f"epoch {record.epoch + 1} of {trainer.max_epochs}"),
             (1, f"val error {_errors(record.val_top1_error, record.val_top5_error)}"),
             (4, f"train {record.train_top1_error:.1f} %"),
             (3, f"{record.images_per_second:,.0f} images/s"),
@@ -98,7 +97,7 @@ class RunDisplay(L.Callback):
             parts.insert(2, (2, f"training images {fit:.1f} %"))
         if record.waiting_percent >= 5:  # a machine that waits for its images wastes money
             parts.append((6, f"waiting for images {record.waiting_percent:.0f} %"))
-        self._last = self._clock()
+        self._last = time.monotonic()
         self.console.print(self._fitted(parts))
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
@@ -108,15 +107,12 @@ class RunDisplay(L.Callback):
     on_test_end = on_exception = on_train_end
 
     def _is_time(self) -> bool:
-        now = self._clock()
+        now = time.monotonic()
         pause = UPDATE_SECONDS if self.live is not None else max(QUIET_SECONDS * 0.8, (now - self._started) / 50)
         if now - self._last < pause:
             return False
         self._last = now
         return True
-
-    def _epoch(self, trainer: L.Trainer, epoch: int) -> str:
-        return f"epoch {epoch + 1} of {trainer.max_epochs}"
 
     def _left(self, trainer: L.Trainer, done: float) -> list[Part]:
         """Estimate the time to the end of training by that of this attempt so far."""
@@ -124,7 +120,7 @@ class RunDisplay(L.Callback):
         passed, ahead = now - self._done_before, (trainer.max_epochs or 0) - now
         if passed <= 0 or ahead <= 0:
             return []
-        return [(2, f"{shown_time((self._clock() - self._started) * ahead / passed)} left")]
+        return [(2, f"{shown_time((time.monotonic() - self._started) * ahead / passed)} left")]
 
     def _show(self, parts: Sequence[Part]) -> None:
         """Put the line up to date, or print it where there is no terminal."""

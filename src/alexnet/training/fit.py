@@ -12,6 +12,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from rich.console import Console
 
 from alexnet.config.job import Job
+from alexnet.data.batches.loading import test_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.sets import open_data
 from alexnet.data.threads import cpu_quota
@@ -74,6 +75,11 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
     destination(config.logger.wandb)
     if pack is None:
         pack = open_data(config.data, config.scale.image_size)
+    if not test_splits(pack):
+        raise UserError(
+            f"{pack.path} has images to train on alone, and none to count errors on: prepare it with --val-fraction"
+            " or --test-fraction"
+        )
     if config.schedule.kind == "plateau" and "val" not in pack.splits:
         raise UserError(f"schedule=plateau judges validation images, but {pack.path} has none; use schedule=log_2012")
     if config.data.decoder == "nvjpeg" and pack.encoding != "jpeg":

@@ -135,8 +135,9 @@ def trainer_options(
     hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS, *plugins: CheckpointIO
 ) -> dict[str, Any]:
     """Return options for Lightning's trainer."""
+    device = choose_device(hardware.accelerator)
     options: dict[str, Any] = {
-        "accelerator": choose_device(hardware.accelerator).type,
+        "accelerator": device.type,
         "precision": precision(hardware),
         "deterministic": hardware.deterministic,  # cuBLAS's workspace, cuDNN's and torch's own kernels
         "accumulate_grad_batches": hardware.accumulate_grad_batches,
@@ -145,13 +146,10 @@ def trainer_options(
         # Named explicitly: on Slurm, Lightning would otherwise requeue jobs itself.
         return options | {"devices": 1, "plugins": [LightningEnvironment(), *plugins]}
     # srun --gpus-per-task=1 shows each process its own GPU, as number 0.
-    own_gpu = choose_device(hardware.accelerator).type == "cuda" and gpu_count() == 1
+    own_gpu = device.type == "cuda" and gpu_count() == 1
     environment = OwnDeviceEnvironment() if own_gpu else TorchElasticEnvironment()
-    strategy = (
-        TwoDevicesStrategy(cluster_environment=environment)
-        if world.devices > 1
-        else DDPStrategy(cluster_environment=environment, **DDP_OPTIONS)
-    )
+    kind = TwoDevicesStrategy if world.devices > 1 else DDPStrategy
+    strategy = kind(cluster_environment=environment, **DDP_OPTIONS)
     local_size = 1 if own_gpu else world.local_size
     nodes = {"devices": local_size, "num_nodes": world.size // local_size}
     return options | nodes | {"strategy": strategy, "plugins": [*plugins]}

@@ -74,10 +74,10 @@ class Preemption(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if (batch_idx + 1) % trainer.accumulate_grad_batches:
-            return  # gradients are not saved
-        if trainer.is_last_batch or not self._any_rank_signaled(trainer):
-            return  # after the last batch the epoch's own checkpoint is near
+        # Gradients are not saved, and after the last batch the epoch's own checkpoint is near.
+        in_between = (batch_idx + 1) % trainer.accumulate_grad_batches or trainer.is_last_batch
+        if in_between or not self._any_rank_signaled(trainer):
+            return
         assert isinstance(pl_module, AlexNetModule)
         counted = {name: metric.metric_state for name, metric in pl_module.epoch_metrics.items()}
         self._partial_epoch = all_gather_objects(move_data_to_device(counted, "cpu"))

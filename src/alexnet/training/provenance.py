@@ -113,14 +113,8 @@ def write_provenance(directory: Path, patch: str) -> None:
 
 def device_name(device: torch.device, *, processes: int = 1) -> str:
     """Describe the device, as in `cpu: AMD EPYC 7B13, 2 threads`, and the number of processes if each has one."""
-    match device.type:
-        case "cuda":
-            chip = torch.cuda.get_device_name(device)
-        case "cpu":
-            chip = f"{processor()}, {torch.get_num_threads()} threads"
-        case _:
-            chip = processor()
-    name = f"{device.type}: {chip}"
+    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    name = f"{device.type}: {chip}" + (f", {torch.get_num_threads()} threads" if device.type == "cpu" else "")
     return name if processes == 1 else f"{processes} processes, each on {name}"
 
 

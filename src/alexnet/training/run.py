@@ -53,7 +53,7 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
         return done
     pack = preflight(job)
     if job.config.trainer.fast_dev_run:
-        return _tried_out(job, pack, world, at_once, console)
+        return _tried_out(job, pack, world, console)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / LOCK_FILE, str(directory)):
         if (done := _shown_again(job, directory, console)) is not None:  # of another process in the meantime
@@ -67,7 +67,7 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
         result = _initial_result(job, directory, pack, git_state()[0])
         result.write(directory)
         try:
-            run_in_ranks(partial(_run_rank, job, directory, at_once), directory, processes, console=console)
+            run_in_ranks(partial(_run_rank, job, directory, world.runs), directory, processes, console=console)
         except BaseException as error:  # the first process may not have lived to say so, or not know the cause
             _aborted(result, error).write(directory)
             raise
@@ -120,14 +120,14 @@ def _initial_result(job: Job, directory: Path, pack: Pack, git: GitState | None)
     )
 
 
-def _tried_out(job: Job, pack: Pack, world: DistributedContext, at_once: int, console: Console) -> Result:
+def _tried_out(job: Job, pack: Pack, world: DistributedContext, console: Console) -> Result:
     """Do some batches of everything, of which nothing is kept; the result says so, and is no finished one."""
     with TemporaryDirectory() as folder:
         directory = Path(folder)
         if world.size > 1 or (processes := requested_world_size(job.config)) == 1:
             _run(job, directory, pack, world, console)
         else:
-            run_in_ranks(partial(_run_rank, job, directory, at_once), directory, processes, console=console)
+            run_in_ranks(partial(_run_rank, job, directory, world.runs), directory, processes, console=console)
     console.print(TRIED_OUT)
     return replace(_initial_result(job, directory, pack, git_state()[0]), message=TRIED_OUT)
 

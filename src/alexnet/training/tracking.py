@@ -40,9 +40,9 @@ def start(job: Job, directory: Path, console: Console) -> list[Logger]:
         try:
             loggers.append(TensorBoardLogger(directory, name="", version=TENSORBOARD))
         except ModuleNotFoundError:
-            _say(
-                f"logger=tensorboard is not installed, the run continues without it: {how_to_install('tensorboard')}",
-                console,
+            remedy = how_to_install("tensorboard")
+            console.print(
+                f"logger=tensorboard is not installed, the run continues without it: {remedy}", style="yellow"
             )
     to = destination(chosen.wandb)
     if to.mode == "online":
@@ -53,7 +53,8 @@ def start(job: Job, directory: Path, console: Console) -> list[Logger]:
         try:
             loggers.append(_wandb(job, directory, to, console))
         except Exception as error:  # a full disk, a settings file of W&B's: of many libraries
-            _say(f"W&B: the run goes on without: {type(error).__name__}: {first_line(error)}", console)
+            why = f"{type(error).__name__}: {first_line(error)}"
+            console.print(f"W&B: the run goes on without: {why}", style="yellow")
     return loggers
 
 
@@ -66,9 +67,8 @@ def _wandb(job: Job, directory: Path, to: WandbConfig, console: Console) -> Wand
         if to.mode != "online":
             raise
         wandb.teardown()  # its process still holds the run's id
-        run = _init(
-            job, directory, _offline(to, f"the server does not take it ({first_line(error)})", directory, console)
-        )
+        why = f"the server does not take it ({first_line(error)})"
+        run = _init(job, directory, _offline(to, why, directory, console))
     for metric in ("train/*", "train_set/*", "val/*", "rate", "seconds", "images_per_second", "waiting_percent"):
         run.define_metric(metric, step_metric="epoch")
     for metric in ("val/top1_error", "val/top5_error", "val/loss", "train/loss"):
@@ -148,7 +148,7 @@ def finish(
                     raise UserError("the server does not show the end of the run")
         except Exception as error:
             text = f"{type(logger).__name__}: not everything was sent ({type(error).__name__}: {first_line(error)})"
-            _say(f"{text}; wandb sync {directory / WANDB}/run-* sends it", console)
+            console.print(f"{text}; wandb sync {directory / WANDB}/run-* sends it", style="yellow")
 
 
 def _has_arrived(path: str, status: str) -> bool:
@@ -171,9 +171,5 @@ def _evaluation(run: Run) -> Any:
 
 def _offline(to: WandbConfig, reason: str, directory: Path, console: Console) -> WandbConfig:
     sync = f"wandb sync {directory / WANDB}/offline-run-*"
-    _say(f"W&B: {reason}; this run is offline, to be sent later: {sync}", console)
+    console.print(f"W&B: {reason}; this run is offline, to be sent later: {sync}", style="yellow")
     return replace(to, mode="offline")
-
-
-def _say(line: str, console: Console) -> None:
-    console.print(line, style="yellow")

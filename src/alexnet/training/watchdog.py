@@ -47,8 +47,7 @@ class Watchdog(L.Callback):
         self._last, self._told, self._started = time.monotonic(), False, False
         self._ended.set()
         self._ended = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(self._ended, trainer.global_rank), daemon=True)
-        watch.start()
+        threading.Thread(target=self._watch, args=(self._ended, trainer.global_rank), daemon=True).start()
 
     def teardown(self, *_: Any, **__: Any) -> None:
         self._ended.set()

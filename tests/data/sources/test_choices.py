@@ -1,6 +1,7 @@
 """What a source could be meant to be: splits by other names, links, copies; refused with the remedy, or said."""
 
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -106,12 +107,13 @@ def test_links_count_an_image_once(tmp_path: Path) -> None:
     (root / "train" / "a" / "again.png").symlink_to("0.png")
     (root / "train" / "a" / "up").symlink_to("..")
     (root / "train" / "b" / "gone.png").symlink_to("nowhere.png")
+    (root / "train" / "b" / "self.png").symlink_to("self.png")
     with open_source(root) as source:
         assert source.catalog.counts() == {"train": 16, "val": 15}
         assert source.notes == ("1 links lead out of the source, such as train/a/outside.png",)
     assert unused(root) == {
         "further names of an image in the same class": 1,
-        "links that lead nowhere or in a circle": 1,
+        "links that lead nowhere or in a circle": 2,
         "links to a folder that they lie in": 1,
     }
     (root / "val" / "b" / "leak.png").symlink_to(root / "train" / "b" / "0.png")
@@ -163,6 +165,29 @@ def test_duplicates_are_counted_listed_and_dropped_from_training(
     (root / "train" / "c" / "copy.png").unlink()
     assert prepare(root, tmp_path / "without", size=16, encoding="raw").fingerprint == clean.fingerprint
     assert open_pack(tmp_path / "clean").fingerprint == clean.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("folder", "copy", "lost"),
+    [("val", "test", "images for val"), ("val/b", "train/b", "training images of class 'b'")],
+)
+def test_a_split_or_class_of_nothing_but_duplicates_is_refused(
+    tmp_path: Path, folder: str, copy: str, lost: str
+) -> None:
+    root = class_folders(tmp_path / "src")
+    shutil.rmtree(root / copy, ignore_errors=True)
+    shutil.copytree(root / folder, root / copy)
+    with pytest.raises(UserError, match=f"none of the {lost} is left without duplicates"):
+        prepare(root, tmp_path / "pack", size=16, encoding="raw", drop_duplicates=True)
+
+
+def test_a_text_with_a_long_line_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for number in range(4):
+        noise(number).save(tmp_path / "images" / f"{number}.png")
+    (tmp_path / "labels.csv").write_text("image,class\n" + "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(4)))
+    (tmp_path / "info.txt").write_text("x" * 200_000)
+    assert len(splits(tmp_path)["train"]) == 4
 
 
 def test_a_page_and_a_sheet_lie_with_the_pack(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,12 @@ def test_archive_and_folder_give_one_pack(published: Path, tmp_path: Path) -> No
     first = prepare(packed, tmp_path / "one", size=32, show_progress=False)
     second = prepare(published.parent, tmp_path / "two", size=32, show_progress=False)
     assert first.fingerprint == second.fingerprint
+
+
+def test_two_copies_are_refused(published: Path, tmp_path: Path) -> None:
+    shutil.copytree(published, published.parent / "copy")
+    with pytest.raises(UserError, match=r"has cifar-10-batches-bin/.* and copy/.*; keep one of the two"):
+        prepare(published.parent, tmp_path / "pack", size=32, show_progress=False)
 
 
 @pytest.mark.parametrize("file", ["data_batch_3.bin", "batches.meta.txt"])

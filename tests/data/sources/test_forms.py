@@ -135,6 +135,35 @@ def test_every_form_of_the_same_images_is_the_same_pack(tmp_path: Path, form) ->
         assert pack.fingerprint == published.fingerprint
 
 
+@pytest.mark.parametrize("label", [2, -2])
+def test_a_label_that_the_metadata_do_not_name_is_refused(tmp_path: Path, label: int) -> None:
+    with pytest.raises(UserError, match=rf"train\.parquet has the label {label}, and its metadata name 2 classes"):
+        splits(parquet_of([0, 1, label], ["a", "b"], tmp_path))
+
+
+def test_two_classes_of_one_name_stay_two(tmp_path: Path) -> None:
+    with open_source(parquet_of([0, 1, 2, 2], ["crane", "dog", "crane"], tmp_path)) as source:
+        assert source.class_names == ["crane (0)", "dog", "crane (2)"]
+        assert source.catalog.labels("train").tolist() == [0, 1, 2, 2]
+
+
+def parquet_of(labels: list[int], names: list[str], root: Path) -> Path:
+    pytest.importorskip("pyarrow")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"image": [{"bytes": b"?"}] * len(labels), "label": labels})
+    metadata = {"info": {"features": {"label": {"names": names}}}}
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(metadata)}), root / "train.parquet")
+    return root
+
+
+def test_samples_beside_the_shards_are_in_no_split(tmp_path: Path) -> None:
+    before = splits(shards(tmp_path))
+    unpack(tmp_path, [("loose.jpg", TRAIN[0][2]), ("loose.cls", b"1")])
+    assert splits(tmp_path) == before
+
+
 def python2_batch(labels: list[int], pixels: np.ndarray) -> bytes:
     """A pickle as Python 2 and the numpy of its time write it: texts are byte strings."""
     rows, columns = (struct.pack("<cH", b"M", length) for length in pixels.shape)

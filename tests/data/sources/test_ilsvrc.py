@@ -220,6 +220,7 @@ def test_a_missing_validation_image_is_refused(tmp_path: Path) -> None:
     [
         ([("data/meta.mat", b"MATLAB 5.0"), ("data/ILSVRC2012_validation_ground_truth.txt", b"1\n")], "meta.mat"),
         ([("data/meta.mat", meta_mat(2012)), ("data/ILSVRC2012_validation_ground_truth.txt", b"1\none\n")], "'one'"),
+        ([("data/meta.mat", meta_mat(2012)), ("data/ILSVRC2012_validation_ground_truth.txt", b"9" * 30)], "one number"),
         ([("data/meta.mat", meta_mat(2012)), ("data/ILSVRC2010_validation_ground_truth.txt", b"1\n")], "is missing"),
     ],
 )

@@ -3,8 +3,6 @@
 Bit for bit what `Augmenter` computes in several passes, each of which takes as long as this one.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -65,9 +63,10 @@ def _augment(
     """Fill `out[places[k]]` from image `rows[k]`: float32 [N, crop, crop, 3] from uint8 [M * size * size * 3].
 
     `means` is the mean image as it is and flipped, float32 [2 * size * size * 3]; with `center` >= 0 it is cropped
-    there, unflipped. Lines are passed as the places of their first values: slices take longer in numba.
+    there, unflipped. Lines are read by the places of their first values: slices take longer in numba. Places are
+    unsigned: signed ones are checked for being negative, which takes several times longer.
     """
-    crop = out.shape[1]
+    crop, three = out.shape[1], np.uint64(3)
     width, image = 3 * crop, size * size * 3
     target = out.reshape(-1)
     shift, line = np.empty(width, np.float32), np.empty(width, np.uint8)
@@ -76,44 +75,20 @@ def _augment(
         top, left, flip = offsets[place, 0], offsets[place, 1], flips[place]
         for x in range(width):
             shift[x] = shifts[place, x % 3]
-        pixel = rows[k] * image + 3 * (top * size + left)
+        first = rows[k] * image + 3 * (top * size + left)
         if center >= 0:
-            mean = 3 * (center * size + center)
+            first_mean = 3 * (center * size + center)
         elif flip:
-            mean = image + 3 * (top * size + size - crop - left)
+            first_mean = image + 3 * (top * size + size - crop - left)
         else:
-            mean = 3 * (top * size + left)
+            first_mean = 3 * (top * size + left)
         for y in range(crop):
-            down, to = 3 * y * size, (place * crop + y) * width
-            if flip:
-                _flip(images, pixel + down, line)
-                _normalize(line, 0, means, mean + down, shift, scale, target, to)
-            else:
-                _normalize(images, pixel + down, means, mean + down, shift, scale, target, to)
-
-
-@compiled()
-def _normalize(
-    pixels: Any, start: int, means: Any, first_mean: int, shift: Any, scale: np.float32, target: Any, first: int
-) -> None:
-    """Fill a line of `target` from the pixels that begin at `start`.
-
-    Places are unsigned, here and below: numba checks signed ones for being negative, which takes several times longer.
-    """
-    pixel, mean, to = np.uint64(start), np.uint64(first_mean), np.uint64(first)
-    for place in range(len(shift)):
-        x = np.uint64(place)
-        target[to + x] = (np.float32(pixels[pixel + x]) - means[mean + x] + shift[x]) * scale
-
-
-@compiled()
-def _flip(pixels: Any, start: int, line: Any) -> None:
-    """Fill `line` with the pixels from `start` on in reverse order."""
-    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
-    width = np.uint64(len(line))
-    for place in range(width // three):
-        before = three * np.uint64(place)
-        source, to = np.uint64(start) + before, width - three - before
-        line[to] = pixels[source]
-        line[to + one] = pixels[source + one]
-        line[to + two] = pixels[source + two]
+            pixel, mean = np.uint64(first + 3 * y * size), np.uint64(first_mean + 3 * y * size)
+            to = np.uint64((place * crop + y) * width)
+            for column in range(crop):
+                at, source = three * np.uint64(column), three * np.uint64(crop - 1 - column if flip else column)
+                for channel in range(3):
+                    line[at + np.uint64(channel)] = images[pixel + source + np.uint64(channel)]
+            for value in range(width):
+                at = np.uint64(value)
+                target[to + at] = (np.float32(line[at]) - means[mean + at] + shift[at]) * scale

@@ -1,15 +1,18 @@
-"""What a pack was made of, for people: sums, lists, a page of text and a sheet of images, kept with the pack."""
+"""What a pack was made of, for people: duplicates, sums, lists, a page of text and a sheet of images, kept with it."""
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from alexnet.data.pack.duplicates import At, Duplicates
+from alexnet.data.pack.shards import Digests
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.sources.catalog import Unused
 from alexnet.data.sources.images import file_bytes
@@ -24,6 +27,64 @@ _ROWS, _PER_CLASS, _SIDE, _TEXT = 100, 8, 48, 140  # classes, images of each, pi
 _LISTED = 20  # names that a page has room for
 
 
+_KEPT_FIRST = ("test", "val", "train")
+"""Of the same images in several splits, the held-out one is kept: training on it would flatter the error."""
+
+At = tuple[str, int]
+"""An image of a source: its split, and its number among all images of the split."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """What is there more than once."""
+
+    pairs: list[tuple[At, At]]
+    """Every image that is there already, and the first one of its pixels."""
+    across: dict[tuple[str, str], int]
+    """How many images of one split, the held-out one, are in another split too."""
+    several_labels: int
+    """How many different images are there under several classes."""
+
+    def superfluous(self) -> dict[str, npt.NDArray[np.int64]]:
+        """All but the first of each, as numbers by split."""
+        slots: dict[str, list[int]] = {}
+        for (split, slot), _ in self.pairs:
+            slots.setdefault(split, []).append(slot)
+        return {split: np.array(of_split, np.int64) for split, of_split in slots.items()}
+
+
+def find_duplicates(digests: Mapping[str, Digests]) -> Duplicates:
+    """Find the images that are there more than once, in some 25 bytes of memory for each other image."""
+    splits = [split for split in _KEPT_FIRST if split in digests]
+    values = np.concatenate([digests[split].values for split in splits])
+    order = np.argsort(values)
+    same = np.flatnonzero(values[order[1:]] == values[order[:-1]])
+    several = np.zeros(len(values), np.bool_)
+    several[order[same]] = several[order[same + 1]] = True
+
+    groups: dict[int, list[At]] = {}
+    pairs: list[tuple[At, At]] = []
+    ends = np.cumsum([len(digests[split].values) for split in splits])
+    for split, chosen in zip(splits, np.split(several, ends[:-1]), strict=True):
+        found = digests[split]
+        for slot, value in zip(found.slots[chosen].tolist(), found.values[chosen].tolist(), strict=True):
+            group = groups.setdefault(value, [])
+            group.append((split, slot))
+            if len(group) > 1:
+                pairs.append((group[-1], group[0]))
+
+    across: Counter[tuple[str, str]] = Counter()
+    for group in groups.values():
+        images = Counter(split for split, _ in group)
+        across.update({pair: images[pair[0]] for pair in combinations(images, 2)})
+    labels = [{digests[split].labels[slot] for split, slot in group} for group in groups.values()]
+    return Duplicates(
+        pairs=pairs,
+        across={pair: across[pair] for pair in combinations(splits, 2) if across[pair]},
+        several_labels=sum(len(of_group) > 1 for of_group in labels),
+    )
+
+
 class Overview:
     """The sums of a pack that is complete but for its header."""
 
@@ -31,21 +92,20 @@ class Overview:
         self._writer, self._same, self._dropped = writer, same, dropped
         self._files = _files(source, {at for pair in same.pairs for at in pair})
         self._copies = [len({self._files[at][1] for at in pair}) == 1 for pair in same.pairs]
-        self.unused = source.catalog.unused()
+        self._unused = source.catalog.unused()
         if dropped and same.pairs:
-            self.unused.append(Unused(_DROPPED, len(same.pairs), self._files[min(same.pairs)[0]][0]))
-        self.images = sum(int(writer.kept_per_class(split).sum()) for split in source.catalog.counts())
-        self.total = source.catalog.total()
+            self._unused.append(Unused(_DROPPED, len(same.pairs), self._files[min(same.pairs)[0]][0]))
+        self._total = source.catalog.total()
         self._kept = {split: writer.kept_per_class(split) for split in source.catalog.counts()}
         self._notes = source.notes
         self._held_out = {split: _names(source, writer, split) for split in self._kept if split != "train"}
 
     def lines(self) -> Iterator[str]:
         """What to say at the end."""
-        left = sum(count for _, count, _ in self.unused)
-        rejected = len(self._writer.rejected)
-        assert self.images + rejected + left == self.total
-        yield f"{self.images:,} images + {rejected:,} rejected + {left:,} not used = {self.total:,} files"
+        images, rejected = sum(int(kept.sum()) for kept in self._kept.values()), len(self._writer.rejected)
+        left = sum(count for _, count, _ in self._unused)
+        assert images + rejected + left == self._total
+        yield f"{images:,} images + {rejected:,} rejected + {left:,} not used = {self._total:,} files"
         where = f"see {DUPLICATES}"
         what = "the training copies are left out" if self._dropped else "--drop-duplicates leaves them out"
         for (held, other), count in self._same.across.items():
@@ -66,7 +126,7 @@ class Overview:
             f"{self._files[image][0]}\t{self._files[first][0]}\tsame {'bytes' if copy else 'pixels'}"
             for (image, first), copy in zip(self._same.pairs, self._copies, strict=True)
         )
-        unused = (f"{kind}\t{count}\t{printable(example)}" for kind, count, example in self.unused)
+        unused = (f"{kind}\t{count}\t{printable(example)}" for kind, count, example in self._unused)
         for file, lines in ((DUPLICATES, same), (UNUSED, unused), (SUMMARY, self._page())):
             text = "".join(f"{line}\n" for line in lines)
             if text:
@@ -92,7 +152,7 @@ class Overview:
             listed = ", ".join(map(_code, few[:_LISTED]))
             yield f"{len(few):,} classes have fewer than {FEW} training images: {listed}{more}.\n"
         yield from _table(
-            ("not used", "files", "such as"), ((kind, f"{count:,}", _code(name)) for kind, count, name in self.unused)
+            ("not used", "files", "such as"), ((kind, f"{count:,}", _code(name)) for kind, count, name in self._unused)
         )
         yield from _table(
             ("unusual", "images"), ((kind, f"{count:,}") for kind, count in writer.unusual_counts.items())
@@ -103,7 +163,7 @@ class Overview:
 
     def _sheet(self) -> bytes:
         """Draw some training images of each class, or of every n-th class, as PNG."""
-        writer = self._writer
+        writer, read = self._writer, self._writer.reader("train")
         labels, slots = writer.kept_slots("train")
         step = -(-len(writer.class_names) // _ROWS)
         shown = range(0, len(writer.class_names), step)
@@ -114,7 +174,7 @@ class Overview:
             draw.text((4, row * _SIDE + _SIDE // 3), name[:22], fill="black")
             first, last = np.searchsorted(labels, [label, label + 1])
             for column, slot in enumerate(slots[first:last][:_PER_CLASS].tolist()):
-                image = Image.fromarray(writer.read("train", slot)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+                image = Image.fromarray(read(slot)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
                 sheet.paste(image, (_TEXT + column * _SIDE, row * _SIDE))
         buffer = io.BytesIO()
         sheet.save(buffer, "PNG")

@@ -25,7 +25,6 @@ import os
 import threading
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +136,6 @@ def open_split(path: Path, entry: dict[str, Any], encoding: str, image_size: int
     Raises:
         ValueError: the files do not fit each other.
     """
-
     forms, shards = Forms(), [path / shard for shard in entry["shards"]]
     labels = map_array(path / entry["labels"], "int64 [N]", forms)
     if encoding == "jpeg":
@@ -156,10 +154,13 @@ def verify(path: Path, *, show_progress: bool = True) -> VerifyReport:
     for_people = header.get("for_people", {})
     files = header["files"] | {name: entry for name, entry in for_people.items() if os.path.lexists(path / name)}
     total, damage = _total_bytes(files), {}
-    check = partial(_file_damage, path, contents=True)
+
+    def check(name: str) -> str | None:
+        return _file_damage(path, name, files[name], contents=True)
+
     with (
         progress(f"verifying {path.name}", total, show=show_progress, in_bytes=True) as advance,
-        closing(ParallelMap(lambda item: check(*item), files.items(), available_cpus())) as checked,
+        closing(ParallelMap(check, files, available_cpus())) as checked,
     ):
         for name, what in zip(files, checked, strict=True):
             advance(files[name]["bytes"])

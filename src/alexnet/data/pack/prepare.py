@@ -14,8 +14,7 @@ import numpy as np
 import alexnet
 from alexnet.config.values import ENCODINGS
 from alexnet.data.jpeg import JpegQuality
-from alexnet.data.pack.duplicates import find_duplicates
-from alexnet.data.pack.overview import Overview
+from alexnet.data.pack.overview import Overview, find_duplicates
 from alexnet.data.pack.pack import Pack, is_pack, open_pack
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.progress import print_status, progress
@@ -108,11 +107,17 @@ def prepare(
                 with writer:
                     _write_images(listed, writer, threads, show_progress)
                     listed.check_unchanged()
-                    _check_kept(source, listed, writer)
+                    if lost := _lost(listed, writer):
+                        name, reason = min(writer.rejected.items())
+                        example = f"{len(writer.rejected)} unreadable in all, such as {name}: {reason}"
+                        raise UserError(f"{source}: {lost} can be read; {example}")
                     same = find_duplicates(writer.digests(threads))
                     if drop_duplicates:
                         writer.drop(same.superfluous())
-                        _check_kept(source, listed, writer)
+                        if lost := _lost(listed, writer):
+                            raise UserError(
+                                f"{source}: {lost} is left without duplicates; do without --drop-duplicates"
+                            )
                     overview = Overview(listed, writer, same, dropped=drop_duplicates)
                     overview.write()
                     with progress("statistics", images.counts()["train"], show=show_progress) as advance:
@@ -179,18 +184,15 @@ def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) 
                 advance(1)
 
 
-def _check_kept(path: Path, source: Source, writer: PackWriter) -> None:
-    """Refuse a class that cannot be learned and a split that is empty."""
+def _lost(source: Source, writer: PackWriter) -> str | None:
+    """A split that is empty, or a class that cannot be learned."""
     for split in source.catalog.counts():
-        kept, what = writer.kept_per_class(split), ""
+        kept = writer.kept_per_class(split)
         if not kept.any():
-            what = f"none of the images for {split}"
-        elif split == "train" and not kept.all():
-            what = f"none of the training images of class {source.class_names[int(kept.argmin())]!r}"
-        if what:
-            name, reason = min(writer.rejected.items())
-            example = f"{len(writer.rejected)} unreadable in all, such as {name}: {reason}"
-            raise UserError(f"{path}: {what} can be read; {example}")
+            return f"none of the images for {split}"
+        if split == "train" and not kept.all():
+            return f"none of the training images of class {source.class_names[int(kept.argmin())]!r}"
+    return None
 
 
 def _report(pack: Pack, writer: PackWriter, overview: Overview, seconds: float, say: Callable[[str], None]) -> None:

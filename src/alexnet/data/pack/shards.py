@@ -2,14 +2,14 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.pack.duplicates import Digests
 from alexnet.data.pack.splits import place_in_shards
 from alexnet.data.threads import ParallelMap
 
@@ -17,12 +17,23 @@ PIECE = 64
 """Images read back at a time."""
 
 
+class Digests(NamedTuple):
+    """The images of a split."""
+
+    slots: npt.NDArray[np.int64]
+    """[n]: their numbers among all images of the split."""
+    labels: npt.NDArray[np.int64]
+    """Of all images of the split, by number."""
+    values: npt.NDArray[np.uint64]
+    """[n]: equal for equal pixels."""
+
+
 class Shards:
     """The files of one split, appended to; a new one begins where an image would not fit into the last."""
 
     def __init__(self, folder: Path, split: str, suffix: str, labels: npt.NDArray[np.int64], shard_bytes: int) -> None:
         self.split, self.labels = split, labels
-        self._byte_ranges = np.full((len(labels), 2), -1, np.int64)
+        self.byte_ranges = np.full((len(labels), 2), -1, np.int64)
         """First byte and length of the image of each slot; -1 where there is none."""
         self._folder, self._suffix, self._shard_bytes = folder, suffix, shard_bytes
         self._sizes: list[int] = []
@@ -33,7 +44,7 @@ class Shards:
         begins = not self._sizes or self._sizes[-1] + length > self._shard_bytes
         if begins:
             self._sizes.append(0)
-        self._byte_ranges[slot] = sum(self._sizes), length
+        self.byte_ranges[slot] = sum(self._sizes), length
         self._sizes[-1] += length
         return begins
 
@@ -67,73 +78,60 @@ class Shards:
             self._file.close()
             self._file = None
 
-    def kept(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Labels [n] and byte ranges [n, 2] of the slots that have an image."""
-        there = self.kept_slots()
-        return self.labels[there], self._byte_ranges[there]
+    def kept(self) -> npt.NDArray[np.int64]:
+        """int64 [n]: the slots that have an image."""
+        return np.flatnonzero(self.byte_ranges[:, 0] >= 0)
 
-    def contents_in_order(self, byte_ranges: npt.NDArray[np.int64]) -> list[str]:
+    def contents_in_order(self) -> list[str]:
         """Compute the checksums that the shards would have if the images had come in the order of their slots."""
-        held = [np.memmap(path, np.uint8, "r") for path in self.paths]
-        starts = self._starts
-        digests, size = [hashlib.sha256()], 0
-        for start, length in zip(*(column.data for column in byte_ranges.T), strict=True):  # no lists of millions
-            if size + length > self._shard_bytes and size:
+        images, digests, size = self.reader(), [hashlib.sha256()], 0
+        for slot in self.kept():
+            image = images(slot)
+            if size + len(image) > self._shard_bytes and size:
                 digests.append(hashlib.sha256())
                 size = 0
-            shard, begin = place_in_shards(starts, start)
-            digests[-1].update(held[shard][begin : begin + length].data)
-            size += length
+            digests[-1].update(image)
+            size += len(image)
         return [digest.hexdigest() for digest in digests]
 
-    def read(self, slot: int) -> bytes:
-        """Read the image of a slot back."""
-        start, length = self._byte_ranges[slot].tolist()
-        shard, begin = place_in_shards(self._starts, start)
-        with self.paths[shard].open("rb") as file:
-            file.seek(begin)
-            return file.read(length)
+    def reader(self) -> Callable[[int], bytes]:
+        """Map the shards, to which nothing is appended any more; return what finds the image of a slot."""
+        held = [np.memmap(path, np.uint8, "r") for path in self.paths]
+        starts = np.concatenate([[0], np.cumsum(self._sizes)]).astype(np.int64)
 
-    def kept_slots(self) -> npt.NDArray[np.int64]:
-        """int64 [n]: the slots that have an image."""
-        return np.flatnonzero(self._byte_ranges[:, 0] >= 0)
+        def image(slot: int) -> bytes:
+            start, length = self.byte_ranges[slot].tolist()
+            shard, begin = place_in_shards(starts, start)
+            return held[shard][begin : begin + length].tobytes()
+
+        return image
 
     def digests(self, threads: int) -> Digests:
         """Hash every image as it is stored, which is equal for equal pixels."""
-        held = [np.memmap(path, np.uint8, "r") for path in self.paths]
-        starts = self._starts
-
-        def hashed(ranges: npt.NDArray[np.int64]) -> bytes:
-            places = ((*place_in_shards(starts, start), length) for start, length in ranges.tolist())
-            images = (held[shard][begin : begin + length].data for shard, begin, length in places)
-            return b"".join(hashlib.blake2b(image, digest_size=8).digest() for image in images)
-
-        slots = self.kept_slots()
+        image, slots = self.reader(), self.kept()
         values = np.empty(len(slots), np.uint64)
-        firsts = range(0, len(slots), PIECE)
-        pieces = (self._byte_ranges[slots[first : first + PIECE]] for first in firsts)
-        with closing(ParallelMap(hashed, pieces, threads)) as found:
-            for first, piece in zip(firsts, found, strict=True):
-                values[first : first + PIECE] = np.frombuffer(piece, np.uint64)
+
+        def hash_piece(first: int) -> None:
+            hashes = (hashlib.blake2b(image(slot), digest_size=8) for slot in slots[first : first + PIECE])
+            values[first : first + PIECE] = np.frombuffer(b"".join(one.digest() for one in hashes), np.uint64)
+
+        with closing(ParallelMap(hash_piece, range(0, len(slots), PIECE), threads)) as pieces:
+            for _ in pieces:
+                pass
         return Digests(slots, self.labels, values)
 
     def drop(self, slots: npt.NDArray[np.int64], spare: Path) -> None:
         """Write the shards again, by way of the folder `spare`, without the images of some slots."""
-        kept = Shards(spare, self.split, self._suffix, self.labels, self._shard_bytes)
-        there = np.setdiff1d(self.kept_slots(), slots)
-        for slot in there[np.argsort(self._byte_ranges[there, 0])].tolist():
-            kept.append(slot, self.read(slot))
+        kept, image = Shards(spare, self.split, self._suffix, self.labels, self._shard_bytes), self.reader()
+        there = np.setdiff1d(self.kept(), slots)
+        for slot in there[np.argsort(self.byte_ranges[there, 0])].tolist():
+            kept.append(slot, image(slot))
         kept.close()
         for path in self.paths:
             path.unlink()
-        self._sizes, self._byte_ranges = kept._sizes, kept._byte_ranges
+        self._sizes, self.byte_ranges = kept._sizes, kept.byte_ranges
         for path, old in zip(self.paths, kept.paths, strict=True):
             old.rename(path)
-
-    @property
-    def _starts(self) -> npt.NDArray[np.int64]:
-        """int64 [shards + 1]: the bytes in the shards before each, and in all."""
-        return np.concatenate([[0], np.cumsum(self._sizes)]).astype(np.int64)
 
     @property
     def paths(self) -> list[Path]:

@@ -110,20 +110,20 @@ class JpegSplit(Split):
         if byte_ranges.min() < 0 or byte_ranges.max() > self._starts[-1] or ends.max() > self._starts[-1]:
             raise ValueError("an image lies outside the shards")
 
-    def gather(self, indices: Indices, out: Images | None = None) -> Images:
-        if out is None:
-            out = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
-        for place, index in enumerate(self._checked(indices).tolist()):
-            self._decode(index, out[place])
-        return out
-
     def blocks(self, indices: Indices) -> Iterator[Block]:
         image = np.empty((1, self.image_size, self.image_size, 3), np.uint8)
         readonly = image.view()
         readonly.flags.writeable = False  # as the maps of raw images are: compiled code sees one type
         row = np.zeros(1, np.int64)
         for place, index in enumerate(self._checked(indices).tolist()):
-            self._decode(index, image[0])
+            shard, file = self._file(index)
+            try:
+                decode_into(file, image[0])
+            except ValueError as error:
+                raise UserError(
+                    f"{shard}: image {index} is damaged ({' '.join(str(error).split())}); "
+                    f"run `alexnet verify {shard.parent}` to find other damage"
+                ) from None
             yield Block(readonly, row, np.array([place]))
 
     def files(self, indices: Indices) -> list[npt.NDArray[np.uint8]]:
@@ -135,17 +135,6 @@ class JpegSplit(Split):
         start, length = self.byte_ranges[index].tolist()
         shard, begin = place_in_shards(self._starts, start)
         return self._paths[shard], self._shards[shard][begin : begin + length]
-
-    def _decode(self, index: int, out: npt.NDArray[np.uint8]) -> None:
-        """Read one image into uint8 [S, S, 3]."""
-        shard, file = self._file(index)
-        try:
-            decode_into(file, out)
-        except ValueError as error:
-            raise UserError(
-                f"{shard}: image {index} is damaged ({' '.join(str(error).split())}); "
-                f"run `alexnet verify {shard.parent}` to find other damage"
-            ) from None
 
 
 def place_in_shards(starts: Indices, place: int) -> tuple[int, int]:

@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.data.jpeg import JpegQuality, decode_into, encode
-from alexnet.data.pack.duplicates import Digests
 from alexnet.data.pack.pack import (
     FOR_PEOPLE,
     FORMAT,
@@ -32,7 +31,7 @@ from alexnet.data.pack.pack import (
     open_pack,
     open_split,
 )
-from alexnet.data.pack.shards import PIECE, Shards
+from alexnet.data.pack.shards import PIECE, Digests, Shards
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
 from alexnet.data.threads import ParallelMap
 from alexnet.errors import UserError, first_line, printable
@@ -135,21 +134,24 @@ class PackWriter:
 
     def kept_per_class(self, split: str) -> npt.NDArray[np.int64]:
         """Count the images kept so far, int64 [classes]."""
-        return np.bincount(self._shards[split].kept()[0], minlength=len(self.class_names))
+        return np.bincount(self.kept_slots(split)[0], minlength=len(self.class_names))
 
     def kept_slots(self, split: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Labels and slots, int64 [n] each, of the images kept so far."""
-        slots = self._shards[split].kept_slots()
+        slots = self._shards[split].kept()
         return self._shards[split].labels[slots], slots
 
-    def read(self, split: str, slot: int) -> npt.NDArray[np.uint8]:
-        """Read an image back, uint8 [S, S, 3]."""
-        data, pixels = self._shards[split].read(slot), np.empty((self.image_size, self.image_size, 3), np.uint8)
-        if self.encoding == "jpeg":
-            decode_into(data, pixels)
-        else:
-            pixels.reshape(-1)[:] = np.frombuffer(data, np.uint8)
-        return pixels
+    def reader(self, split: str) -> Callable[[int], npt.NDArray[np.uint8]]:
+        """Return what reads the image of a slot back, uint8 [S, S, 3]; to be called when all have come."""
+        encoded, shape = self._shards[split].reader(), (self.image_size, self.image_size, 3)
+
+        def image(slot: int) -> npt.NDArray[np.uint8]:
+            if self.jpeg is None:
+                return np.frombuffer(encoded(slot), np.uint8).reshape(shape)
+            decode_into(encoded(slot), pixels := np.empty(shape, np.uint8))
+            return pixels
+
+        return image
 
     def digests(self, threads: int) -> dict[str, Digests]:
         """Hash every image kept, by split; to be called when all have come."""
@@ -231,7 +233,8 @@ class PackWriter:
 
     def _finish_split(self, shards: Shards) -> dict[str, Any]:
         """Write labels and index; returns the split's entry of `pack.json`."""
-        labels, byte_ranges = shards.kept()
+        slots = shards.kept()
+        labels, byte_ranges = shards.labels[slots], shards.byte_ranges[slots]
         in_order = bool((byte_ranges[1:, 0] >= byte_ranges[:-1, 0]).all())
         arrays = {"labels": labels}
         if self.encoding == "jpeg":
@@ -243,7 +246,7 @@ class PackWriter:
             entry[name] = f"{shards.split}-{name}.npy"
             np.save(self._folder / entry[name], array)
         if not in_order:
-            entry["in_order"] = shards.contents_in_order(byte_ranges)
+            entry["in_order"] = shards.contents_in_order()
         return {**entry, "shards": [path.name for path in shards.paths]}
 
     def _measure(self, splits: dict[str, Any], threads: int, advance: Callable[[int], None]) -> PixelStats:

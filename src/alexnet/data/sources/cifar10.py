@@ -41,10 +41,11 @@ def list_images(tree: FileTree, form: tuple[str, ...]) -> list[str]:
     for file, labels, _ in _batches(tree, form):
         split = "test" if file == _BINARY[5] else "train"
         places |= {f"{file}#{number:05d}": (split, str(label)) for number, label in enumerate(labels.tolist())}
-    tree.files.set_aside({name for name in _others(tree) if _file(name) in form}, _READ)
+    members = _members(tree, form)
+    tree.files.set_aside(set(members.values()), _READ)
     tree.files.add(File(name, _RECORD, IN_FOLDER, 0) for name in places)
     numbers = number_classes(tree.path, tree.files, lambda name: places.get(name, "other images"))
-    ((name, contents),) = read_named(tree, lambda name: _file(name) == form[6])
+    ((name, contents),) = read_named(tree, lambda name: name == members[form[6]])
     if form is _BINARY:
         names = contents.decode(errors="replace").split()
     else:
@@ -64,13 +65,8 @@ def _batches(
     tree: FileTree, form: tuple[str, ...]
 ) -> Iterator[tuple[str, npt.NDArray[np.int64], npt.NDArray[np.uint8]]]:
     """Name, labels [n] and pixels, uint8 [n, 3072], of each of the six files."""
-    members = {_file(name): name for name in _others(tree)}
-    missing = [file for file in form if file not in members]
-    if missing:
-        which = "binary" if form is _BINARY else "pickled"
-        raise UserError(f"{tree.path} is CIFAR-10's {which} form without {', '.join(missing)}; download it again")
-    wanted = {members[file] for file in form[:6]}
-    for name, contents in read_named(tree, wanted.__contains__):
+    members = _members(tree, form)
+    for name, contents in read_named(tree, {members[file] for file in form[:6]}.__contains__):
         what = "damaged or cut short" if form is _BINARY else "no pickle of images"
         damaged = UserError(f"{tree.path}: {name} is {what}; download it again")
         if form is _BINARY:
@@ -89,6 +85,18 @@ def _batches(
         if ((labels < 0) | (labels >= _CLASSES)).any():
             raise damaged
         yield f"{_file(name).removesuffix('.bin')}.bin", labels, pixels  # one name in both forms
+
+
+def _members(tree: FileTree, form: tuple[str, ...]) -> dict[str, str]:
+    """Find the files of a form: their paths by name."""
+    members: dict[str, str] = {}
+    for name in (file.name for file in tree.files.others() if _file(file.name) in form):
+        if (other := members.setdefault(_file(name), name)) != name:
+            raise UserError(f"{tree.path} has {other} and {name}; keep one of the two")
+    if missing := [file for file in form if file not in members]:
+        which = "binary" if form is _BINARY else "pickled"
+        raise UserError(f"{tree.path} is CIFAR-10's {which} form without {', '.join(missing)}; download it again")
+    return members
 
 
 class _Array:
@@ -133,10 +141,6 @@ def _unpickled(tree: FileTree, name: str, contents: bytes) -> dict[bytes, Any]:
 
 def _text(word: Any) -> str:
     return word.decode(errors="replace") if isinstance(word, bytes) else str(word)
-
-
-def _others(tree: FileTree) -> Iterator[str]:
-    return (file.name for file in tree.files.others())
 
 
 def _file(name: str) -> str:

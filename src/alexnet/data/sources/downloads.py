@@ -10,7 +10,6 @@ import urllib.error
 import urllib.request
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from alexnet.data.progress import print_status, progress
 from alexnet.errors import UserError
@@ -43,8 +42,7 @@ def check(source: Path, *, show_progress: bool = True) -> None:
     for archive in archives:
         wanted = PUBLISHED[archive.name]
         try:
-            with archive.open("rb") as file:
-                md5 = _md5(file, f"MD5 of {archive.name}", archive.stat().st_size, show_progress)
+            md5 = _md5(archive, archive.name, show_progress)
         except OSError as error:
             raise UserError(f"{archive}: cannot be read: {error.strerror or error}") from None
         if md5 != wanted:
@@ -71,8 +69,7 @@ def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
             if target.exists():
                 return target
             _download(url, part, show_progress)
-            with part.open("rb") as file:
-                found = _md5(file, f"MD5 of {target.name}", part.stat().st_size, show_progress)
+            found = _md5(part, target.name, show_progress)
             if found != md5:
                 part.unlink()
                 raise OSError(f"altered: MD5 {found} instead of {md5}")
@@ -129,10 +126,9 @@ def _append(url: str, part: Path, start: int, show: bool) -> bool:
     return total is None or part.stat().st_size == total
 
 
-def _md5(file: IO[bytes], what: str, size: int, show: bool) -> str:
-    """Read a file to its end, and show `what` is done meanwhile."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with progress(what, size, show=show, in_bytes=True) as advance:
+def _md5(path: Path, name: str, show: bool) -> str:
+    digest, size = hashlib.md5(usedforsecurity=False), path.stat().st_size
+    with path.open("rb") as file, progress(f"MD5 of {name}", size, show=show, in_bytes=True) as advance:
         while chunk := file.read(2**20):
             digest.update(chunk)
             advance(len(chunk))

@@ -1,5 +1,6 @@
 """A folder or an archive as a list of files; archives are read without unpacking them to disk."""
 
+import errno
 import io
 import lzma
 import os
@@ -60,9 +61,8 @@ class FileTree:
         """Links that lead out of the source; only the first is kept by its name."""
         self.archive_folders: set[str] = set()
         """The folders that archives in this folder are listed as."""
-        self._archives: list[Path] = []
-        self._states: list[tuple[int, int]] = []
-        """Size and time of each archive when it was listed."""
+        self._archives: list[tuple[Path, tuple[int, int]]] = []
+        """Each with its size and time when it was listed."""
         try:
             self._add(self._in_folder() if path.is_dir() else self._in_archive(""))
             if self._archives:
@@ -109,7 +109,7 @@ class FileTree:
         if archive == IN_FOLDER:
             yield lambda file, most: tars.FileRange(self.path / file.name, 0, most, whole=most == file.size)
             return
-        path = self._archives[archive]
+        path, _ = self._archives[archive]
         with reading(path):
             if is_zip(path):
                 with zipfile.ZipFile(path) as opened:
@@ -123,7 +123,7 @@ class FileTree:
 
     def check_unchanged(self) -> None:
         """Raise `UserError` if an archive is not the one that was listed."""
-        for path, state in zip(self._archives, self._states, strict=True):
+        for path, state in self._archives:
             if _state(path) != state:
                 raise UserError(f"{path} has changed while it was read; repeat the command when it is complete")
 
@@ -145,8 +145,7 @@ class FileTree:
         prefix = f"{names.without_suffix(name)}/" if name else ""
         if not path.is_file():
             raise UserError(f"{path}: there is no such folder or archive")
-        self._archives.append(path)
-        self._states.append(_state(path))
+        self._archives.append((path, _state(path)))
         if name:
             self.archive_folders.add(prefix[:-1])
             yield File(prefix, 0, number, 0)
@@ -171,27 +170,42 @@ class FileTree:
             return
         with patiently(lambda: os.scandir(self.path / prefix)) as found:
             # In the order in which their whole names would be sorted.
-            entries = sorted(found, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name)
-        if prefix and any(entry.name == "pack.json" for entry in entries):
+            entries = sorted((f"{prefix}{entry.name}{'/' * _is_folder(entry)}", entry) for entry in found)
+        if prefix and any(entry.name == "pack.json" for _, entry in entries):
             unused = names.PACKED
-        for entry in entries:
-            name = prefix + entry.name
+        for name, entry in entries:
             if entry.is_symlink():
                 self._note_link(entry, name)
-            if entry.is_dir():
-                yield File(f"{name}/", 0, IN_FOLDER, 0)
-                yield from self._in_folder(f"{name}/", (*above, here), unused)
-            elif entry.is_file():
-                status = entry.stat()
-                self.several_names |= status.st_nlink > 1
-                yield File(name, status.st_size, IN_FOLDER, _identity(status), unused)
+            if name.endswith("/"):
+                yield File(name, 0, IN_FOLDER, 0)
+                yield from self._in_folder(name, (*above, here), unused)
+            elif (target := _status(entry)) is None:
+                yield File(name, 0, IN_FOLDER, 0, DANGLING)
+            elif stat.S_ISREG(target.st_mode):
+                self.several_names |= target.st_nlink > 1
+                yield File(name, target.st_size, IN_FOLDER, _identity(target), unused)
             else:
-                yield File(name, 0, IN_FOLDER, 0, DANGLING if entry.is_symlink() else tars.SPECIAL)
+                yield File(name, 0, IN_FOLDER, 0, tars.SPECIAL)
 
     def _note_link(self, entry: "os.DirEntry[str]", name: str) -> None:
         self.several_names = True
         if not Path(os.path.realpath(entry.path)).is_relative_to(os.path.realpath(self.path)):
-            self.links_outside.append("" if self.links_outside else name)
+            self.links_outside.append("" if self.links_outside else name.rstrip("/"))
+
+
+def _status(entry: "os.DirEntry[str]") -> os.stat_result | None:
+    """What an entry is or leads to; None for a link that leads nowhere or in a circle."""
+    try:
+        return entry.stat()
+    except OSError as error:
+        if entry.is_symlink() and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    status = _status(entry)
+    return status is not None and stat.S_ISDIR(status.st_mode)
 
 
 def _identity(status: os.stat_result) -> int:

@@ -87,14 +87,15 @@ class Folders:
 
     def place(self, name: str) -> Place:
         """Split and class of an image, or why it is not used. To be called once for each image, in their order."""
-        if self._samples is not None:
-            return self._of_sample(name)
         inside = self.inside(name)
         top = _first(inside or "")
         if top in self.left_out:
             return NAMED_BY_USER
         if inside is None or (self.splits and top not in self.splits):
             return names.LOOSE
+        if self._samples is not None:
+            of_class = self._samples.of(name)
+            return "images without a .cls file" if of_class is None else (self.splits.get(top, "train"), of_class)
         if rule := self._rules.get(top):
             return rule(inside)
         at = self.by_folders(inside)
@@ -264,17 +265,6 @@ class Folders:
         for file, entry in zip(chosen[:_MOST_TABLES], self.tree.read(chosen[:_MOST_TABLES]), strict=True):
             if table := read_table(file.name, contents(entry, self.path / file.name)):
                 yield table
-
-    # ---- WebDataset
-
-    def _of_sample(self, name: str) -> Place:
-        assert self._samples is not None
-        top = _first(self.inside(name) or "")
-        split = self.splits.get(top)
-        if top in self.left_out:
-            return NAMED_BY_USER
-        of_class = self._samples.of(name)
-        return ((split or "train"), of_class) if of_class is not None else "images without a .cls file"
 
     def _note_nested(self, inside: str, below: list[str]) -> None:
         """Count images in subfolders of class folders; refuse splits below classes."""

@@ -70,7 +70,7 @@ def find_kit(tree: FileTree) -> Kit | None:
         try:
             split = "val" if found["split"] == "validation" else "test"
             labels[found["year"], split] = np.array([int(line) for line in data.split()], np.int64)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise UserError(f"{tree.path}: {found[0]} should hold one number a line: {error}") from None
     wordnet_ids, words = _classes(tree.path, metas[0])
     return Kit(wordnet_ids=wordnet_ids, words=words, labels=labels)

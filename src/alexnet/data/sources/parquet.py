@@ -4,6 +4,7 @@ The file's metadata may name the classes. A few rows are in memory at a time. Ne
 """
 
 import json
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -71,10 +72,13 @@ class Tables:
                 for label in _cells(table, _column(table, _LABELS)):
                     if label is None or label == -1:
                         yield "images without labels"
-                    elif classes and isinstance(label, int):
-                        yield split or "train", classes[label] if label < len(classes) else str(label)
-                    else:
+                    elif not (classes and isinstance(label, int)):
                         yield split or "train", str(label)
+                    elif 0 <= label < len(classes):
+                        yield split or "train", classes[label]
+                    else:
+                        what = f"has the label {label}, and its metadata name {len(classes)} classes"
+                        raise UserError(f"{self._tree.path / file.name} {what}; download it again")
 
     @contextmanager
     def _open(self, file: File) -> Iterator[Any]:
@@ -107,9 +111,11 @@ def _column(table: Any, names: tuple[str, ...]) -> str:
 
 
 def _class_names(table: Any, label: str) -> list[str]:
-    """Return the names that the hub's metadata gives the labels; none if there is no such metadata."""
+    """Return the names that the hub's metadata gives the labels, all different; none if there is no such metadata."""
     try:
         features = json.loads(table.schema_arrow.metadata[b"huggingface"])["info"]["features"]
-        return [str(name) for name in features[label]["names"]]
+        found = [str(name) for name in features[label]["names"]]
     except (TypeError, KeyError, ValueError):
         return []
+    times = Counter(found)
+    return [name if times[name] == 1 else f"{name} ({number})" for number, name in enumerate(found)]

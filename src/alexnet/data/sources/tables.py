@@ -61,7 +61,10 @@ def read_table(name: str, data: bytes) -> Table | None:
     if not lines:
         return None
     separator = next((mark for mark in "\t,;" if mark in lines[0]), " ")
-    rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
+    try:
+        rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
+    except csv.Error:  # a field of more than 128 KiB
+        return None
     if all(len(row) == 1 for row in rows):
         return Table(name, lines=[row[0].strip() for row in rows])
     columns = _columns(name, [cell.strip().lower().replace(" ", "_") for cell in rows[0]])
