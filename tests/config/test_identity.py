@@ -152,6 +152,11 @@ def test_a_key_at_its_default_changes_no_name_so_that_new_keys_can_be_added() ->
     assert run_name(older) == run_name(tree)
 
 
+def test_the_place_of_a_norm_within_channels_is_part_of_a_name() -> None:
+    without_lrn = ("within_channel_lrn.layers=[2]", "+ablation=no_lrn")
+    assert job(*without_lrn, "lrn.after_pooling=true").name != job(*without_lrn).name
+
+
 def test_all_images_have_one_name_and_one_batch_is_not_all() -> None:
     names = [job(f"trainer.limit_train_batches={limit}").name for limit in ("null", "1.0", "1", "0.5")]
     assert names[0] == names[1] == job().name and len(set(names)) == 3

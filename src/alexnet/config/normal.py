@@ -39,9 +39,14 @@ def _never_drops(flat: Flat) -> bool:
 
 IDLE = (
     Idle(
-        ("lrn.size", "lrn.k", "lrn.alpha", "lrn.beta", "lrn.divide_alpha", "lrn.across_columns", "lrn.after_pooling"),
+        ("lrn.size", "lrn.k", "lrn.alpha", "lrn.beta", "lrn.divide_alpha", "lrn.across_columns"),
         "lrn.layers=[] normalizes nothing",
         lambda flat: not flat["lrn.layers"],
+    ),
+    Idle(
+        ("lrn.after_pooling",),  # moves both norms
+        "lrn.layers=[] normalizes nothing",
+        lambda flat: not flat["lrn.layers"] and not flat["within_channel_lrn.layers"],
     ),
     Idle(
         ("lrn.across_columns",),

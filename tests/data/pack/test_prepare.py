@@ -111,6 +111,9 @@ def test_a_class_of_one_image_keeps_it_for_training(tmp_path: Path, capsys: pyte
     mixed = prepare(tmp_path / "images", tmp_path / "mixed", size=8)
     assert mixed.splits["val"].labels.tolist() == [1] and len(mixed.splits["train"]) == 5
     assert "4 classes have no validation image" in capsys.readouterr().err
+    prepare(tmp_path / "images", tmp_path / "tested", size=8, test_fraction=0.5)
+    said = capsys.readouterr().err
+    assert "4 classes have no test image" in said and "no validation split is made" in said
 
 
 def break_all(folder: Path) -> None:

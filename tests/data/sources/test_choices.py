@@ -181,6 +181,17 @@ def test_a_split_or_class_of_nothing_but_duplicates_is_refused(
         prepare(root, tmp_path / "pack", size=16, encoding="raw", drop_duplicates=True)
 
 
+def test_a_list_of_classes_for_images_in_an_unclear_order_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for number in range(12):
+        noise(number).save(tmp_path / "images" / f"{number}.png")
+    (tmp_path / "labels.txt").write_text("".join(f"class{number % 2}\n" for number in range(12)))
+    assert "labels.txt has a class a line, but the images have another order" in refusal(tmp_path)
+    for number in range(10):
+        (tmp_path / "images" / f"{number}.png").rename(tmp_path / "images" / f"0{number}.png")
+    assert [label for _, label in splits(tmp_path)["train"]] == [0] * 6 + [1] * 6
+
+
 def test_a_text_with_a_long_line_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for number in range(4):

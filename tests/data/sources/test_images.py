@@ -188,3 +188,11 @@ def test_no_damage_gets_through_as_an_error(data: st.DataObject, form: str) -> N
             damaged[place] ^= data.draw(st.integers(1, 255))
     (result,) = convert([bytes(damaged)], 16)
     assert result if isinstance(result, str) else result.square.shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "JPEG"])
+def test_a_damaged_exif_block_leaves_the_image_as_it_is(form: str) -> None:
+    plain, damaged = (convert_file(encoded(noise(0), form, **exif), 16) for exif in ({}, {"exif": b"Exif\0\0garbage"}))
+    assert isinstance(plain, Converted) and isinstance(damaged, Converted)
+    np.testing.assert_array_equal(plain.square, damaged.square)
+    assert damaged.notes == ()

@@ -49,11 +49,10 @@ def prepare(
     `splits` has the splits that the user names, by folder (`none`: left out). If the source has no test split,
     `test_fraction` of each class is held out of the training images first; if it has no validation split,
     `val_fraction` of those that remain. Both are drawn by `seed`. `drop_duplicates` keeps one of the images of the same
-    pixels, a held-out one if there is one. `encoding` is `raw`, `jpeg`
-    (compressed by `jpeg`) or `auto`: raw if that is small. `workers` threads convert images (None: one per CPU); the
-    pack has the same bytes for any number. Unreadable images are left out and listed in `rejected.txt`, unusual ones in
-    `unusual.txt`. After an interruption the same call resumes; if another process makes the same pack, it waits and
-    opens that.
+    pixels, a held-out one if there is one. `encoding` is `raw`, `jpeg` (compressed by `jpeg`) or `auto`: raw if that is
+    small. `workers` threads convert images (None: one per CPU); the pack has the same bytes for any number. Unreadable
+    images are left out and listed in `rejected.txt`, unusual ones in `unusual.txt`. After an interruption the same call
+    resumes; if another process makes the same pack, it waits and opens that.
 
     Raises:
         UserError: the source or the target cannot be used.
@@ -64,16 +63,16 @@ def prepare(
     say = partial(print_status, show=show_progress)
     with open_source(source, splits) as listed:
         images = listed.catalog
-        if test_fraction:
-            if "test" in images.counts():
-                what = "the source has a test split already; leave test_fraction out"
-                raise UserError(f"test_fraction={test_fraction}: {what}")
-            images.hold_out("test", test_fraction, seed)
-        if "val" not in images.counts() and val_fraction:
-            images.hold_out("val", val_fraction, seed)
-            classes, held = len(listed.class_names), len(np.unique(images.labels("val")))
+        if test_fraction and "test" in images.counts():
+            what = "the source has a test split already; leave test_fraction out"
+            raise UserError(f"test_fraction={test_fraction}: {what}")
+        for split, fraction, word in (("test", test_fraction, "test"), ("val", val_fraction, "validation")):
+            if not fraction or split in images.counts():
+                continue
+            images.hold_out(split, fraction, seed)
+            classes, held = len(listed.class_names), len(np.unique(images.labels(split)))
             if held < classes:
-                what = f"{classes - held} classes have no validation image" if held else "no validation split is made"
+                what = f"{classes - held} classes have no {word} image" if held else f"no {word} split is made"
                 say(f"note: classes with a single training image keep it for training: {what}")
         for note in listed.notes:
             say(f"note: {note}")

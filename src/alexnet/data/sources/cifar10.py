@@ -115,16 +115,12 @@ class _Array:
         return np.frombuffer(data, np.uint8).reshape(shape, order="F" if by_column else "C")
 
 
-def _part(*_: object) -> _Array:
-    return _Array()
-
-
 class _Unpickler(pickle.Unpickler):
     """Makes no objects but `_Array`, whatever a pickle asks for."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module.split(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype"):
-            return _part
+            return lambda *_: _Array()
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 

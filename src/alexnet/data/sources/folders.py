@@ -226,15 +226,23 @@ class Folders:
 
     def _by_table(self, split: str, tops: list[str]) -> Callable[[str], Place] | None:
         """By the one table that labels half of the images or more."""
-        tables, fitting = list(self._tables(tops)), []
+        tables, fitting, unclear = list(self._tables(tops)), [], None
         images = sorted(name for top in tops for name in self.images(top)) if tables else []
         for table in tables:
             if len(table.lines) == len(images) and _is_about(table.name, split):
                 table.label(images)
+                unclear = None if sorted(images, key=_with_numbers) == images else table.name
             if 2 * sum(table.find(name) is not None for name in images) >= len(images):
                 fitting.append(table)
         if not fitting:
             return None
+        if unclear == fitting[0].name:
+            what = (
+                f"{unclear} has a class a line, but the images have another order by their numbers than by their names"
+            )
+            raise UserError(
+                f"{self.path}: {what}; name the images in it (image,class), or pad their numbers with zeros"
+            )
         table = fitting[0]
         for other in fitting[1:]:
             if any(table.find(name) != other.find(name) for name in images):
@@ -303,6 +311,11 @@ def _is_about(table: str, split: str) -> bool:
     """Whether the name of a list of classes says that it is one, or of which split."""
     words = re.findall("[a-z]+", table.rpartition("/")[2].lower())
     return names.split_of_shard(table) in (split, None) and not {"label", "labels", "truth", split}.isdisjoint(words)
+
+
+def _with_numbers(name: str) -> list[str | int]:
+    """Sort `9.jpg` before `10.jpg`."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", name))]
 
 
 def _first(name: str) -> str:

@@ -26,9 +26,10 @@ begin with a signature (TGA) are only read if the name says so.
 import io
 import warnings
 import zlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
         photograph = decode_photograph(data)
         if photograph is not None:
             pixels, gray = photograph
-            notes += [*(["greyscale"] if gray else []), *_orientation(data)]
+            notes += ["greyscale"] * gray + ["EXIF orientation ignored"] * _is_turned(partial(_exif, data))
         else:
             formats = [form for form in _formats() if suffix in _NO_SIGNATURE.get(form, (suffix,))]
             with Image.open(io.BytesIO(data), formats=formats) as image:
@@ -155,18 +156,20 @@ def _not_identified(data: bytes, suffix: str) -> str:
     return "a vector drawing; convert it" if suffix in _VECTOR else "not an image"
 
 
-def _orientation(data: bytes) -> list[str]:
-    """Note a JPEG that asks to be rotated; its EXIF block comes early, and most photographs have none."""
-    start = data.find(b"Exif\0\0", 0, 4096)
-    if start < 0:
-        return []
-    exif = Image.Exif()
-    length = int.from_bytes(data[start - 2 : start], "big") - 2
+def _is_turned(exif: Callable[[], Image.Exif]) -> bool:
+    """Whether an image asks to be rotated."""
     try:
-        exif.load(data[start : start + length])
+        return bool(exif().get(ExifTags.Base.Orientation, 1) != 1)
     except Exception:  # a damaged block says nothing that would be followed
-        return []
-    return ["EXIF orientation ignored"] if exif.get(ExifTags.Base.Orientation, 1) != 1 else []
+        return False
+
+
+def _exif(data: bytes) -> Image.Exif:
+    """Read the EXIF block of a JPEG, which comes early; most photographs have none."""
+    exif, start = Image.Exif(), data.find(b"Exif\0\0", 0, 4096)
+    if start >= 0:
+        exif.load(data[start : start + int.from_bytes(data[start - 2 : start], "big") - 2])
+    return exif
 
 
 def _notes(image: Image.Image, name: str) -> list[str]:
@@ -180,7 +183,7 @@ def _notes(image: Image.Image, name: str) -> list[str]:
         "floating-point": image.mode == "F",
         "alpha dropped": image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info,
         "first of several": getattr(image, "n_frames", 1) > 1,
-        "EXIF orientation ignored": image.getexif().get(ExifTags.Base.Orientation, 1) != 1,
+        "EXIF orientation ignored": _is_turned(image.getexif),
     }
     return [note for note, true in applies.items() if true]
 
