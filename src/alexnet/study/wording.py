@@ -208,8 +208,9 @@ def worded_lines(row: AblationRow) -> list[str]:
         sides = f"{change.ablated:.1f}, baseline {change.baseline:.1f}"
         if change.level is None:
             name = "test error minus training error" if measure == "gap" else "training error"
-            said = f"{name}, in points: {sides}: {change.value:+.2f}{interval}, {word}; training errors are of the last"
-            said += " epoch's crops, with dropout where there is any."
+            said = f"{name}, in points: {sides}: {change.value:+.2f}{interval}, {word}; training errors are of the "
+            crops = "last epoch's crops, with dropout where there is any"
+            said += f"{crops if change.of_crops else 'whole training set, in evaluation mode'}."
         else:
             of_loss = measure == "epochs_to_loss"
             level = f"training loss of {change.level:.2f}" if of_loss else f"validation error of {change.level:.1f} %"
