@@ -86,6 +86,7 @@ def test_plan_refuses_an_arm_that_no_run_would_belong_to(tmp_path: Path, capsys:
     file = tmp_path / "plan.yaml"
     refused = error_of(capsys, "plan", str(file), "--ablations", "no_lrn,none")
     assert "--ablations none: its runs are called baseline" in refused and not file.exists()
+    assert "add --rates" in error_of(capsys, "plan", str(file), "--ablations", "no_lrn", "--search-epochs", "5")
     main(["plan", str(file), "--ablations", "no_lrn, no_dropout"])
     assert read_plan(file).ablations == ("no_lrn", "no_dropout")
 
@@ -130,6 +131,7 @@ def test_mistakes_with_wandb_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, result(), predictions(300, 100))
+    assert "add --wandb" in error_of(capsys, "report", str(tmp_path), "--project", "mine")
     monkeypatch.setattr("alexnet.runs.wandb_names.api_key", lambda _: None)
     assert "wandb login" in error_of(capsys, "report", str(tmp_path), "--wandb", "online")
     workspace = ("workspace", str(tmp_path), "--entity", "lab", "--project", "mine")

@@ -1,5 +1,7 @@
 """Features against the net taken apart by hand."""
 
+from io import FileIO
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -10,6 +12,7 @@ import torch
 from alexnet.data.batches.augment import Augmenter
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
+from alexnet.trained import features
 from alexnet.trained.features import image_features, split_features, truncate_at
 from alexnet.trained.network import TrainedModel
 from tests.conftest import Compose
@@ -81,6 +84,15 @@ def test_images_that_cannot_be_read_are_not_taken_for_a_full_disk(trained: Train
 
     with pytest.raises(OSError, match="Input/output error"):
         split_features(trained, Damaged(images.images))  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_full_disk_is_told_with_what_is_needed(
+    trained: TrainedModel, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "TemporaryFile", lambda **_: FileIO("/dev/full", "r+"))
+    with pytest.raises(UserError, match=r"No space left on device; the features need 0.0 GB, set TMPDIR"):
+        split_features(trained, images)  # type: ignore[arg-type]
 
 
 def test_truncate_at_a_layer_with_weights_keeps_its_activation_and_dropout(net: AlexNet) -> None:

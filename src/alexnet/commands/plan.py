@@ -50,6 +50,8 @@ def plan(
     name: str | None,
 ) -> None:
     """Check every arm of the plan of a study, and write it, to be committed before the first run."""
+    if search_epochs and not rates:
+        raise UserError("--search-epochs is of a search for rates: add --rates, such as 0.0025,0.005,0.01")
     try:
         counts, shares = [int(one) for one in seeds.split(",")], [float(one) for one in levels.split(",")]
         looks = tuple(Look(seeds=count, level=share) for count, share in zip(counts, shares, strict=True))

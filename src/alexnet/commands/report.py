@@ -14,6 +14,8 @@ from alexnet.terminal import Terminal
 
 def report(paths: list[Path], *, wandb: str | None, project: str | None, entity: str | None, **options: Any) -> None:
     """Compare runs, and log the comparison if asked; the other options are those of `reports.report`."""
+    if not wandb and (project or entity):
+        raise UserError("--project and --entity are of W&B: add --wandb offline or --wandb online")
     destination = None
     if wandb:
         check_login(wandb)

@@ -152,14 +152,12 @@ class Study:
         elif at_once == 1:
             start(runs)
         else:
-            self._run_side_by_side(runs, at_once or 1, body)
-
-    def _run_side_by_side(self, runs: Sequence[PlannedRun], at_once: int, body: Body) -> None:
-        with self.progress.displayed():
-            codes = run_side_by_side([body(run, at_once) for run in runs], at_once, look=self.progress.look)
-        for run, code in zip(runs, codes, strict=True):
-            if code < 0:
-                print_line(f"error: {run}: its process was killed ({signal.Signals(-code).name})", file=sys.stderr)
+            at_once = at_once or 1
+            with self.progress.displayed():
+                codes = run_side_by_side([body(run, at_once) for run in runs], at_once, look=self.progress.look)
+            for run, code in zip(runs, codes, strict=True):
+                if code < 0:
+                    print_line(f"error: {run}: its process was killed ({signal.Signals(-code).name})", file=sys.stderr)
 
     def compare(self) -> None:
         """Compare all runs that have a result, with those of the plan that an earlier command has made."""

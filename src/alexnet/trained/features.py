@@ -30,12 +30,14 @@ def split_features(
     Raises:
         UserError: the net has no such layer, or the folder for temporary files is full.
     """
-    with TemporaryFile(buffering=0) as file:
+    with TemporaryFile(buffering=0) as file:  # closing has nothing left to write on a full disk
         for start in range(0, len(split), batch_size):
             indices = np.arange(start, min(start + batch_size, len(split)))
             part = image_features(trained, split.gather(indices), layer=layer).cpu().numpy()
+            rest = part.data.cast("B")
             try:
-                file.write(part.tobytes())
+                while rest:
+                    rest = rest[file.write(rest) :]
             except OSError as error:
                 need = f"the features need {len(split) * part[0].nbytes / 1e9:.1f} GB"
                 raise UserError(f"{gettempdir()}: {error.strerror}; {need}, set TMPDIR") from None

@@ -123,9 +123,7 @@ class History(L.Callback):
 
 def _epochs_held(logger: Logger) -> int:
     """Count the epochs that a logger knows from before: only an online W&B run, continued, has any."""
-    if not isinstance(logger, WandbLogger):
-        return 0
-    last = logger.experiment.summary.get("epoch")
+    last = logger.experiment.summary.get("epoch") if isinstance(logger, WandbLogger) else None
     return 0 if last is None else int(last) + 1
 
 

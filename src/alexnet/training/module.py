@@ -48,14 +48,16 @@ class AlexNetModule(L.LightningModule):
             "data_fingerprint": pack.fingerprint,
             "numerics": NUMERICS,
         }
-        self.net: AlexNet | ColumnShard = AlexNet(config, num_classes=len(pack.class_names), seed=config.seed)
+        classes = len(pack.class_names)
+        self.net: AlexNet | ColumnShard = AlexNet(config, num_classes=classes, seed=config.seed)
         geometry = CropGeometry(image_size=config.scale.image_size, crop_size=config.scale.crop_size)
         self.augmenter = Augmenter(pack.statistics, geometry, crops=config.crops, color=config.color)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
-        classes = len(pack.class_names)
         self.train_errors, self.val_errors, self.train_set_errors = (TopKErrors(classes) for _ in range(3))
+        self.epoch_metrics: dict[str, Metric] = {"loss": self.train_loss, "errors": self.train_errors}
+        """Those over the batches of a training epoch."""
         tested = sum(len(pack.splits[split]) for split in test_splits(pack))
-        few = tested * len(pack.class_names) * len(VIEWS) * torch.float32.itemsize <= KEPT_BYTES
+        few = tested * classes * len(VIEWS) * torch.float32.itemsize <= KEPT_BYTES
         self.predictions = PredictionStore(keep_probabilities=few)
         self.validated = val_splits(pack, config)
 
@@ -72,11 +74,6 @@ class AlexNetModule(L.LightningModule):
         optimizer = self.config.optimizer
         groups = parameter_groups(self.net, optimizer, [f"conv{number}" for number in self.config.late_changes.layers])
         return SGD2012(groups, lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay)
-
-    @property
-    def epoch_metrics(self) -> dict[str, Metric]:
-        """Metrics over the batches of a training epoch."""
-        return {"loss": self.train_loss, "errors": self.train_errors}
 
     def on_fit_start(self) -> None:
         if triton_available(self.device):  # into one kernel, as it is bound by memory
