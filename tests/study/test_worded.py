@@ -67,8 +67,13 @@ def test_every_measure_of_a_claim_in_words_is_judged(tmp_path: Path) -> None:
 
 
 def test_lines_name_numbers_intervals_and_verdicts(tmp_path: Path) -> None:
-    lines = worded_lines(row(tmp_path))
+    found = row(tmp_path)
+    lines = worded_lines(found)
     assert lines[0].startswith("no_dropout, test error minus training error, in points: 36.1, baseline 4.1: +32.00 [")
+    assert "; training errors are of the last epoch's crops, with dropout" in lines[0]
+    whole = replace(found.worded["gap"], of_crops=False)
+    (line,) = worded_lines(replace(found, worded={"gap": whole}))
+    assert line.endswith("; training errors are of the whole training set, in evaluation mode.")
     assert lines[2] == (
         "no_dropout, epochs to a validation error of 35.0 %: 3.0, baseline 6.0: 0.50 times [0.50, 0.50], as claimed."
     )
@@ -77,6 +82,9 @@ def test_lines_name_numbers_intervals_and_verdicts(tmp_path: Path) -> None:
 def test_two_seeds_and_runs_without_curves_give_no_verdict(tmp_path: Path) -> None:
     assert row(tmp_path, seeds=2).worded["gap"].direction("rises").value == "too few seeds"
     assert list(row(tmp_path, seeds=2, classes=0).worded) == ["gap", "training_error"]  # nothing to guess from
-    (tmp_path / "shapes-baseline-seed0-1a2b" / "metrics.csv").unlink()
-    (table,) = compare(collect([tmp_path]).runs, split=None, view="ten_crop")
-    assert table.rows[1].worded == {}
+    file = tmp_path / "shapes-baseline-seed0-1a2b" / "metrics.csv"
+    whole = file.read_text()
+    for change in (lambda: file.write_text(whole[: len(whole) // 2]), file.unlink):
+        change()
+        (table,) = compare(collect([tmp_path]).runs, split=None, view="ten_crop")
+        assert table.rows[1].worded == {}

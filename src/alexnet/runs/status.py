@@ -1,7 +1,7 @@
 """How far a run is: from the files in its directory and its lock, which looking at does not disturb."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Literal
 
@@ -10,7 +10,7 @@ from alexnet.files import is_held
 from alexnet.runs.collect import Run
 from alexnet.runs.directory import LOCK_FILE, METRICS_FILE
 from alexnet.runs.metrics import EpochRecord
-from alexnet.runs.result import UNFINISHED_MESSAGE, Result
+from alexnet.runs.result import UNFINISHED_MESSAGE
 
 State = Literal["running", "running?", "interrupted", "failed", "finished"]
 """`running?` where the lock cannot be looked at, and the run has not said that it ended."""
@@ -23,85 +23,59 @@ class Status:
 
     run: Run
     state: State
-    epochs_done: int | None
-    steps_done: int | None
-    epochs: int | None
+    epochs_done: int | None = None
+    steps_done: int | None = None
+    epochs: int | None = None
     """Of the whole training, at most; as many as were done if the run has finished."""
-    steps: int | None
-    error: float | None
+    steps: int | None = None
+    error: float | None = None
     """Top-1, percent: in the end that of ten crops, before that of the last epoch."""
-    split: str | None
+    split: str | None = None
     """Whose images the error is of."""
-    images_per_second: float | None
-    seconds_left: float | None
+    images_per_second: float | None = None
+    seconds_left: float | None = None
     """Of a running one, without the final test."""
 
 
 def status(run: Run, *, now: float | None = None) -> Status:
     """Look at a run; `now` is the time in seconds since the epoch, by default this machine's."""
-    state = _state(run)
-    if state == "finished":
+    if run.finished:
         return _finished(run)
-    records, result = run.metrics().epochs, run.result
-    last = records[-1] if records else None
-    epochs = _planned_epochs(run)
-    steps = ceil(last.step * epochs / len(records)) if last and epochs else None
-    error, split = _error_so_far(last)
-    left = None
-    if records and epochs and state.startswith("running"):
+    held = is_held(run.directory / LOCK_FILE)
+    state: State = "running" if held else run.result.status
+    if held is None and run.result.message == UNFINISHED_MESSAGE:
+        state = "running?"
+    records, epochs = run.metrics().epochs, _planned_epochs(run)
+    if not records:
+        begun = 0 if run.result.training is None else None
+        return Status(run=run, state=state, epochs_done=begun, steps_done=begun, epochs=epochs)
+    last, left = records[-1], None
+    if epochs and state.startswith("running"):
         left = _seconds_left(run, records, epochs, time.time() if now is None else now)
-    begun = 0 if result.training is None else None
+    is_validated = last.val_top1_error is not None
     return Status(
         run=run,
         state=state,
-        epochs_done=len(records) or begun,
-        steps_done=last.step if last else begun,
+        epochs_done=len(records),
+        steps_done=last.step,
         epochs=epochs,
-        steps=steps,
-        error=error,
-        split=split,
-        images_per_second=last.images_per_second if last else None,
+        steps=ceil(last.step * epochs / len(records)) if epochs else None,
+        error=last.val_top1_error if is_validated else last.train_top1_error,
+        split="val" if is_validated else "train",
+        images_per_second=last.images_per_second,
         seconds_left=left,
     )
 
 
-def _state(run: Run) -> State:
-    if run.result.status == "finished":
-        return "finished"
-    held = is_held(run.directory / LOCK_FILE)
-    if held:
-        return "running"
-    return "running?" if held is None and run.result.message == UNFINISHED_MESSAGE else run.result.status
-
-
 def _finished(run: Run) -> Status:
-    training = run.result.training
-    error, split = _final_error(run.result)
-    return Status(
-        run=run,
-        state="finished",
-        epochs_done=training.epochs if training else None,
-        steps_done=training.steps if training else None,
-        epochs=training.epochs if training else None,
-        steps=training.steps if training else None,
-        error=error,
-        split=split,
-        images_per_second=training.images_per_second if training else None,
-        seconds_left=None,
-    )
-
-
-def _final_error(result: Result) -> tuple[float | None, str | None]:
-    for split in ("test", "val"):
-        if VIEW in result.errors.get(split, {}):
-            return 100 * result.errors[split][VIEW].top1, split
-    return None, None
-
-
-def _error_so_far(last: EpochRecord | None) -> tuple[float | None, str | None]:
-    if last is None:
-        return None, None
-    return (last.train_top1_error, "train") if last.val_top1_error is None else (last.val_top1_error, "val")
+    training, errors = run.result.training, run.result.errors
+    split = next((name for name in ("test", "val") if VIEW in errors.get(name, {})), None)
+    error = 100 * errors[split][VIEW].top1 if split else None
+    found = Status(run=run, state="finished", error=error, split=split)
+    if training is None:
+        return found
+    found = replace(found, epochs_done=training.epochs, epochs=training.epochs, steps_done=training.steps)
+    return replace(found, steps=training.steps, images_per_second=training.images_per_second)
 
 
 def _planned_epochs(run: Run) -> int | None:

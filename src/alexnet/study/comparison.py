@@ -168,8 +168,7 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
     arms, others, unplanned = _by_rate(different, plan, rates)
     measures = tuple(different[0].correct) if different else MEASURES
     few = [] if measures == MEASURES else [Note(FEW_CLASSES)]
-    planning = [*_unplanned_flags(arms, plan), *_search_flags(plan, rates)]
-    flags = [*planning, *_training_flags(arms.get(BASELINE, ()), split)]
+    flags = [*_planning_flags(arms, plan, rates), *_training_flags(arms.get(BASELINE, ()), split)]
     if plan:
         assessments = judge(arms, plan, table_flags=flags).assessments
     else:
@@ -281,23 +280,20 @@ def _plan(runs: Sequence[Run]) -> tuple[Plan | None, list[Note]]:
     return next(iter(plans.values()), None), []
 
 
-def _unplanned_flags(arms: Mapping[str, Sequence[Evaluated]], plan: Plan | None) -> list[Flag]:
-    """Flag seeds that may have been added, or kept, because of what was seen."""
-    if plan:
-        before = [one for members in arms.values() for one in members if one.run.result.plan is None]
-        text = f"runs of the plan that were made without it: {len(before)}"
-        return [Flag(name="unplanned", text=text)] if before else []
+def _planning_flags(arms: Arms, plan: Plan | None, rates: Rates | None) -> list[Flag]:
+    """Flag seeds that may have been added, or kept, because of what was seen, and rates that may not be the chosen."""
+    flags = []
+    before = [one for members in arms.values() for one in members if one.run.result.plan is None]
     counts = {len(members) for name, members in arms.items() if name != BASELINE}
-    text = "seeds were added without a plan, as the ablations have different numbers of them: p may be too small"
-    return [Flag(name="unplanned", text=text)] if len(counts) > 1 else []
-
-
-def _search_flags(plan: Plan | None, rates: Rates | None) -> list[Flag]:
-    """Flag a study whose rates may not be those that its search will choose."""
-    if plan is None or plan.search is None or rates:
-        return []
-    text = "not all runs of the plan's search for rates are here: only runs at the rate of most baselines count"
-    return [Flag(name="rates not searched", text=text)]
+    if plan and before:
+        flags.append(Flag(name="unplanned", text=f"runs of the plan that were made without it: {len(before)}"))
+    if plan is None and len(counts) > 1:
+        text = "seeds were added without a plan, as the ablations have different numbers of them: p may be too small"
+        flags.append(Flag(name="unplanned", text=text))
+    if plan and plan.search and not rates:
+        text = "not all runs of the plan's search for rates are here: only runs at the rate of most baselines count"
+        flags.append(Flag(name="rates not searched", text=text))
+    return flags
 
 
 def _training_flags(baselines: Sequence[Evaluated], split: str) -> list[Flag]:

@@ -39,6 +39,8 @@ class Change:
     """The error in percent, or the loss, to which epochs are counted; None for a difference."""
     at_least: bool = False
     """Whether a run never came to the level."""
+    of_crops: bool = False
+    """Whether training errors are of the last epoch's crops, not of the whole training set."""
 
     def direction(self, claimed: str) -> Direction:
         """Judge whether the measure `rises` or `falls` as claimed."""
@@ -54,10 +56,13 @@ def worded_changes(claim: Claim | None, runs: Sequence[Evaluated], baselines: Se
     """Return what the runs say of the measures that a claim in words names, of those that their curves hold."""
     if claim is None or not claim.measures or not runs or not baselines:
         return {}
-    curves = [[one.run.metrics().epochs for one in arm] for arm in (runs, baselines)]
-    if not all(curve for arm in curves for curve in arm):
+    read = [[one.run.metrics() for one in arm] for arm in (runs, baselines)]
+    if any(metrics.problem for arm in read for metrics in arm):  # a curve that breaks off has another end
         return {}
-    ends = [[_training_error(curve) for curve in arm] for arm in curves]
+    curves = [[metrics.epochs for metrics in arm] for arm in read]
+    of_crops = any(curve[-1].train_set_top1_error is None for arm in curves for curve in arm)
+    error = "train_top1_error" if of_crops else "train_set_top1_error"
+    ends: list[list[float]] = [[getattr(curve[-1], error) for curve in arm] for arm in curves]
     reported = [[one.errors["top1"] for one in arm] for arm in (runs, baselines)]
     gaps = [list(np.subtract(*both)) for both in zip(reported, ends, strict=True)]
     classes = max(runs[0].run.result.data.classes, 1)
@@ -65,9 +70,9 @@ def worded_changes(claim: Claim | None, runs: Sequence[Evaluated], baselines: Se
     for measure in claim.measures:
         match measure:
             case "gap":
-                found[measure] = _difference(*gaps)
+                found[measure] = _difference(*gaps, of_crops=of_crops)
             case "training_error":
-                found[measure] = _difference(*ends)
+                found[measure] = _difference(*ends, of_crops=of_crops)
             case "epochs_to_error":
                 found[measure] = _epochs_to_error(curves, 100 * (1 - 1 / classes))
             case "epochs_to_loss":
@@ -76,19 +81,13 @@ def worded_changes(claim: Claim | None, runs: Sequence[Evaluated], baselines: Se
     return {measure: change for measure, change in found.items() if change is not None}
 
 
-def _training_error(curve: Curve) -> float:
-    """Return the last error over all training images where it is measured, else that of the last epoch's crops."""
-    whole = curve[-1].train_set_top1_error
-    return curve[-1].train_top1_error if whole is None else whole
-
-
-def _difference(ablated: Sequence[float], baseline: Sequence[float]) -> Change:
+def _difference(ablated: Sequence[float], baseline: Sequence[float], *, of_crops: bool) -> Change:
     interval, runs = None, min(len(ablated), len(baseline))
     if runs > 1:
         found = stats.ttest_ind(ablated, baseline, equal_var=False).confidence_interval(CONFIDENCE)
         interval = Interval(float(found.low), float(found.high))
-    means = float(np.mean(ablated)), float(np.mean(baseline))
-    return Change(ablated=means[0], baseline=means[1], value=means[0] - means[1], interval=interval, runs=runs)
+    own, usual = float(np.mean(ablated)), float(np.mean(baseline))
+    return Change(ablated=own, baseline=usual, value=own - usual, interval=interval, runs=runs, of_crops=of_crops)
 
 
 def _epochs_to_error(curves: Sequence[Sequence[Curve]], chance: float) -> Change | None:
@@ -109,10 +108,9 @@ def _epochs(curves: Sequence[Sequence[Sequence[float]]], level: float, start: fl
     if len(baseline) < len(times[1]):
         return None
     found = ratio(ablated, baseline, censored=times[0].count(None))
-    means = float(np.mean(ablated)), float(np.mean(baseline))
     return Change(
-        ablated=means[0],
-        baseline=means[1],
+        ablated=float(np.mean(ablated)),
+        baseline=float(np.mean(baseline)),
         value=found.times,
         interval=found.interval,
         runs=min(map(len, curves)),

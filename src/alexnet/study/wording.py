@@ -17,7 +17,6 @@ from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.family import Estimate, Interval
 from alexnet.study.flags import Flag
 from alexnet.study.verdict import RESOLVED, Direction
-from alexnet.study.worded import Change
 
 Record = dict[str, object]
 """Figures of a line of a table, by column."""
@@ -85,6 +84,11 @@ def shown_points(value: float | None) -> str:
 def shown_interval(interval: Interval) -> str:
     """Format an interval in points."""
     return f"[{interval.low:+.2f}, {interval.high:+.2f}]"
+
+
+def shown_ends(interval: Interval) -> str:
+    """Format an interval of errors or ratios."""
+    return f"[{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def shown_estimate(estimate: Estimate) -> str:
@@ -176,21 +180,19 @@ def remarks(table: ComparisonTable) -> list[str]:
             for flag, named in measures.items()
         ]
         lines += worded_lines(row)
-        lines += [
-            f"{row.ablation}, {MEASURE_NAMES[measure]}: {shown_estimate(one.interaction)} beyond the sum of its parts,"
-            f" Holm p {shown_p(one.interaction_holm_p)}."
-            for measure, one in row.assessments.items()
-            if one.interaction is not None and one.interaction_holm_p is not None
-        ]
-        lines += [
-            f"{row.ablation}, {MEASURE_NAMES[measure]}: {shown_estimate(one.step.change)} from {one.step.before}; one"
-            " step of a path, outside of the table's tests."
-            for measure, one in row.assessments.items()
-            if one.step is not None
-        ]
+        for measure, one in row.assessments.items():
+            of = f"{row.ablation}, {MEASURE_NAMES[measure]}"
+            if one.interaction is not None and one.interaction_holm_p is not None:
+                p = shown_p(one.interaction_holm_p)
+                lines.append(f"{of}: {shown_estimate(one.interaction)} beyond the sum of its parts, Holm p {p}.")
+            if one.step is not None:
+                step = f"{shown_estimate(one.step.change)} from {one.step.before}"
+                lines.append(f"{of}: {step}; one step of a path, outside of the table's tests.")
         if row.ablation == BASELINE and row.gains:
-            ends = {k: (float(gain.value), *gain.interval()) for k, gain in row.gains.items()}
-            gains = [f"{MEASURE_NAMES[k]} {mid:.2f} [{low:.2f}, {high:.2f}]" for k, (mid, low, high) in ends.items()]
+            gains = [
+                f"{MEASURE_NAMES[measure]} {float(gain.value):.2f} {shown_ends(gain.interval())}"
+                for measure, gain in row.gains.items()
+            ]
             lines.append(
                 f"Ten crops lower the baseline's error against the center crop, in points: {', '.join(gains)}."
             )
@@ -199,23 +201,23 @@ def remarks(table: ComparisonTable) -> list[str]:
 
 def worded_lines(row: AblationRow) -> list[str]:
     """Return one line for each measure of what a claim says in words."""
-    return [f"{row.ablation}, {_worded(row, measure, change)}" for measure, change in row.worded.items()]
-
-
-def _worded(row: AblationRow, measure: str, change: Change) -> str:
-    word = change.direction(row.claim.measures[measure]) if row.claim else ""
-    interval = f" [{change.interval.low:.2f}, {change.interval.high:.2f}]" if change.interval else ""
-    sides = f"{change.ablated:.1f}, baseline {change.baseline:.1f}"
-    if change.level is None:
-        name = "test error minus training error" if measure == "gap" else "training error"
-        return (
-            f"{name}, in points: {sides}: {change.value:+.2f}{interval}, {word}; training errors are of the last"
-            " epoch's crops, with dropout where there is any."
-        )
-    level = f"a validation error of {change.level:.1f} %"
-    if measure == "epochs_to_loss":
-        level = f"a training loss of {change.level:.2f}"
-    return f"epochs to {level}: {sides}: {'over ' * change.at_least}{change.value:.2f} times{interval}, {word}."
+    lines = []
+    for measure, change in row.worded.items():
+        word = change.direction(row.claim.measures[measure]) if row.claim else ""
+        interval = f" {shown_ends(change.interval)}" if change.interval else ""
+        sides = f"{change.ablated:.1f}, baseline {change.baseline:.1f}"
+        if change.level is None:
+            name = "test error minus training error" if measure == "gap" else "training error"
+            said = f"{name}, in points: {sides}: {change.value:+.2f}{interval}, {word}; training errors are of the "
+            crops = "last epoch's crops, with dropout where there is any"
+            said += f"{crops if change.of_crops else 'whole training set, in evaluation mode'}."
+        else:
+            of_loss = measure == "epochs_to_loss"
+            level = f"training loss of {change.level:.2f}" if of_loss else f"validation error of {change.level:.1f} %"
+            times = f"{'over ' * change.at_least}{change.value:.2f} times"
+            said = f"epochs to a {level}: {sides}: {times}{interval}, {word}."
+        lines.append(f"{row.ablation}, {said}")
+    return lines
 
 
 def plan_line(table: ComparisonTable) -> str:
@@ -247,7 +249,9 @@ def rate_lines(table: ComparisonTable) -> list[str]:
             " images alone."
         )
     for name, arm in rates.arms.items():
-        errors = ", ".join(f"{rate}: {shown_error(error)}" for rate, error in arm.errors.items())
+        errors = ", ".join(
+            f"{rate}: {'diverged' if math.isinf(error) else f'{error:.2f}'}" for rate, error in arm.errors.items()
+        )
         edge = ", at the edge of the grid" if arm.at_edge else ""
         lines.append(f"{name}: held-out error by rate {errors}; chosen {arm.chosen}{edge}.")
     for row in table.rows:
@@ -262,32 +266,26 @@ def rate_lines(table: ComparisonTable) -> list[str]:
     return lines
 
 
-def shown_error(percent: float) -> str:
-    """Format the error of a rate, infinite if a run diverged."""
-    return "diverged" if math.isinf(percent) else f"{percent:.2f}"
-
-
 def headline(table: ComparisonTable) -> str:
     """Return what the table shows of the top-1 error, in a sentence or two; it never rests on a flagged verdict."""
     judged = {row.ablation: row.assessments["top1"] for row in table.rows if row.assessments}
-    sound = {name: one for name, one in judged.items() if not one.doubts}
-    shown = {name: one for name, one in sound.items() if one.direction in RESOLVED}
-    words = [
-        (plural(len(names), "change"), verb, names)
-        for verb, names in (
-            ("raised the top-1 error", [name for name, one in shown.items() if one.delta > 0]),
-            ("lowered it", [name for name, one in shown.items() if one.delta < 0]),
-            ("had no effect that matters", [n for n, one in sound.items() if one.direction is Direction.NO_EFFECT]),
-        )
-        if names
-    ]
-    parts = [f"{count} {verb} ({', '.join(names)})" for count, verb, names in words]
-    settled = [name for *_, names in words for name in names]
-    for state, names in (
-        ("flagged", [name for name in judged if name not in sound]),
-        ("not resolved", [name for name in sound if name not in settled]),
-    ):
-        parts += [f"{len(names)} {state} ({', '.join(names)})"] if names else []
+    said: dict[str, list[str]] = {
+        verb: []
+        for verb in ("raised the top-1 error", "lowered it", "had no effect that matters", "flagged", "not resolved")
+    }
+    for name, one in judged.items():
+        verb = "not resolved"
+        if one.doubts:
+            verb = "flagged"
+        elif one.direction in RESOLVED:
+            verb = "raised the top-1 error" if one.delta > 0 else "lowered it"
+        elif one.direction is Direction.NO_EFFECT:
+            verb = "had no effect that matters"
+        said[verb].append(name)
+    parts = []
+    for verb, names in said.items():
+        count = len(names) if verb in ("flagged", "not resolved") else plural(len(names), "change")
+        parts += [f"{count} {verb} ({', '.join(names)})"] if names else []
     return f"Of {plural(len(judged), 'ablation')}: {'; '.join(parts)}." if judged else ""
 
 
@@ -302,13 +300,10 @@ def cost_line(runs: Iterable[Run]) -> str | None:
     hours = [one.device_hours for one in made if one.device_hours is not None]
     if not hours:
         return None
-    used = [one.energy for one in made if one.energy]
     parts = [f"{sum(hours):.3g} device-hours ({len(hours)} of {plural(len(made), 'run')})"]
-    for name, joules in (
-        ("GPUs", [one.gpu_joules for one in used if one.gpu_joules is not None]),
-        ("processors, with all that ran on them", [one.cpu_joules for one in used if one.cpu_joules is not None]),
-    ):
-        if joules:
+    for name, counter in (("GPUs", "gpu_joules"), ("processors, with all that ran on them", "cpu_joules")):
+        read = [getattr(one.energy, counter, None) for one in made]
+        if joules := [value for value in read if value is not None]:
             parts.append(f"{sum(joules) / 3.6e6:.3g} kWh of {name} ({len(joules)} of {plural(len(made), 'run')})")
     energy = "" if len(parts) > 1 else "; the energy is not known"
     return f"Training took {', '.join(parts)}{energy}."

@@ -192,6 +192,19 @@ def test_a_list_of_classes_for_images_in_an_unclear_order_is_refused(tmp_path: P
     assert [label for _, label in splits(tmp_path)["train"]] == [0] * 6 + [1] * 6
 
 
+def test_a_table_s_split_of_an_unknown_word_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for number in range(4):
+        noise(number).save(tmp_path / "images" / f"{number}.png")
+    rows = [f"{number}.png,{'ab'[number % 2]}," for number in range(4)]
+    for words, expected in (("0 1 2 3", ["train"]), ("train training test TEST", ["train", "test"])):
+        lines = (f"{row}{word}\n" for row, word in zip(rows, words.split(), strict=True))
+        (tmp_path / "labels.csv").write_text("image,class,fold\n" + "".join(lines))
+        assert list(splits(tmp_path)) == expected
+    (tmp_path / "labels.csv").write_text("image,class,fold\n" + "train\n".join(rows) + "holdout\n")
+    assert "labels.csv has the split holdout, which is none by its name" in refusal(tmp_path)
+
+
 def test_a_text_with_a_long_line_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for number in range(4):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from alexnet.errors import UserError
+from alexnet.runs.plan import Plan, RateSearch
 from alexnet.runs.predictions import ViewPredictions, write_probabilities
 from alexnet.runs.result import DataFacts, ErrorRates, Result
 from alexnet.study.paper.tables import report_tables
-from tests.study.made_up import result, save, unfinished
+from tests.study.made_up import predictions, result, save, unfinished
 
 
 def imagenet(seed: int, *, experiment: str = "ilsvrc2012", name: str = "ilsvrc2012", classes: int = 6) -> Result:
@@ -106,3 +107,14 @@ def test_no_usable_run_is_a_line(tmp_path: Path) -> None:
     save(tmp_path, unfinished(result(), "failed", "diverged"))
     with pytest.raises(UserError, match="no finished run without an ablation"):
         report_tables([tmp_path], output=None, console=Console())
+
+
+def test_runs_of_a_search_for_rates_are_no_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    search = RateSearch(grid=(0.1, 0.2, 0.4), seeds=(1000,))
+    plan = Plan(name="p", overrides=(), ablations=("no_lrn",), search=search)
+    for seed, rate in ((0, 0.2), (1, 0.2), (1000, 0.1), (1000, 0.2), (1000, 0.4)):
+        one = imagenet(seed, experiment="demo", name="shapes")
+        wrong = 500 if seed == 1000 else 300
+        save(tmp_path, replace(one, run=f"{seed}-{rate}", lr=rate, plan=plan), predictions(wrong, 100, first=seed % 7))
+    ((_, rows),) = list(tables(tmp_path, capsys).items())[2:]
+    assert rows["1 CNN"] == ["30.00", "10.00", "seeds 0, 1"] and "2 CNNs" in rows

@@ -248,6 +248,9 @@ class Folders:
             if any(table.find(name) != other.find(name) for name in images):
                 what = f"{table.name} and {other.name} give images different classes"
                 raise UserError(f"{self.path}: {what}; leave one of the two")
+        if not self.splits and table.splits and table.other_splits:
+            what = f"{table.name} has the split {min(table.other_splits)}, which is none by its name"
+            raise UserError(f"{self.path}: {what}; call it train, val or test, or leave its images out")
         self.tree.files.set_aside({one.name for one in fitting}, names.LABELS)
 
         def place(inside: str) -> Place:

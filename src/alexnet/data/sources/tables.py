@@ -34,6 +34,8 @@ class Table:
     name: str
     classes: dict[str, str] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
+    other_splits: set[str] = field(default_factory=set)
+    """Words of the column of splits that name none."""
     lines: list[str] = field(default_factory=list)
     """One class a line, where the table does not name the images."""
 
@@ -76,8 +78,11 @@ def read_table(name: str, data: bytes) -> Table | None:
         key, of_class = _stem(row[image].strip()), row[label].strip()
         if table.classes.setdefault(key, of_class) != of_class:
             raise UserError(f"{name} gives {key} the classes {table.classes[key]} and {of_class}; leave one of the two")
-        if split is not None and (of_split := split_of(row[split].strip())):
-            table.splits[key] = of_split
+        if split is not None and (word := row[split].strip()):
+            if of_split := split_of(word):
+                table.splits[key] = of_split
+            else:
+                table.other_splits.add(word)
     return table if table.classes else None
 
 

@@ -24,7 +24,7 @@ from alexnet.runs.predictions import ProbabilitiesHeader, read_header, read_prob
 from alexnet.runs.result import read_result
 from alexnet.study.family import Interval, PairedDelta, error_interval, mean_interval, paired_delta
 from alexnet.study.pairing import FEW_CLASSES
-from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_interval, shown_p
+from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_ends, shown_interval, shown_p
 
 MEASURES = {"top1": 1, "top5": 5}
 """Measure -> among how many of the most probable classes the label must be; fewer than that many classes have none."""
@@ -193,9 +193,7 @@ def read_members(nets: Nets, split: str, view: str) -> tuple[list[Member], NDArr
 
 
 def _cells(errors: Mapping[str, Error]) -> list[str]:
-    return [
-        text for one in errors.values() for text in (f"{one.percent:.2f}", "[{:.2f}, {:.2f}]".format(*one.interval))
-    ]
+    return [text for one in errors.values() for text in (f"{one.percent:.2f}", shown_ends(one.interval))]
 
 
 def _difference(nets: Sequence[str], one: Ensemble, measure: str) -> str:
@@ -270,11 +268,9 @@ def ensemble(name: str, members: Sequence[Member], weights: Sequence[float], lab
 
 
 def _errors(found: NDArray[np.int64], measures: Mapping[str, int]) -> dict[str, Error]:
-    images, errors = len(found), {}
-    for measure, among in measures.items():
-        wrong = int((found >= among).sum())
-        errors[measure] = Error(percent=100 * wrong / images, interval=error_interval(wrong, images))
-    return errors
+    wrong = {measure: int((found >= among).sum()) for measure, among in measures.items()}
+    images = len(found)
+    return {k: Error(percent=100 * n / images, interval=error_interval(n, images)) for k, n in wrong.items()}
 
 
 def _contrast(members_wrong: NDArray[np.bool_], ensemble_wrong: NDArray[np.bool_]) -> Contrast:

@@ -24,9 +24,8 @@ from alexnet.received import damage_named
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.directory import CONFIG_FILE
 from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
-from alexnet.study.family import Interval
 from alexnet.study.ratios import Ratio, epochs_to, ratio
-from alexnet.study.wording import Record, csv_text, shown_seeds, unreadable_line
+from alexnet.study.wording import Record, csv_text, shown_ends, shown_seeds, unreadable_line
 
 CSV_FILE, SVG_FILE = "figure1.csv", "figure1.svg"
 PAPER = (
@@ -218,14 +217,12 @@ def _table(nets: Sequence[Network], ratios: Sequence[Ratio | None], target: floa
     def epochs(number: float, *, reached: bool) -> str:
         return f"{number:.2f}" if reached else f"over {number:g}"
 
-    def shown(interval: Interval | None) -> str:
-        return "[{:.2f}, {:.2f}]".format(*interval) if interval else ""
-
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
     by_seed = f"Epochs to {target:g} %, by seed"
     for header in ("Network", "Lr", "Seeds", by_seed, "Mean", "Ratio", "95 % interval", "One pair"):
         table.add_column(header, justify="left" if header in ("Network", "Seeds") else "right")
     for net, compared in zip(nets, ratios, strict=True):
+        ends = (compared.interval, compared.published) if compared else (None, None)
         table.add_row(
             net.activation,
             f"{net.lr:g}",
@@ -233,8 +230,7 @@ def _table(nets: Sequence[Network], ratios: Sequence[Ratio | None], target: floa
             ", ".join(epochs(run.epochs, reached=run.reached) for run in net.runs),
             epochs(net.mean_epochs, reached=net.reached),
             f"{'over ' if compared.at_least else ''}{compared.times:.2f}" if compared else "",
-            shown(compared.interval) if compared else "",
-            shown(compared.published) if compared else "",
+            *(shown_ends(one) if one else "" for one in ends),
         )
     return table
 

@@ -74,8 +74,8 @@ def report_tables(paths: Sequence[Path], *, output: Path | None, console: Consol
         UserError: there are no runs, or the file cannot be written.
     """
     found = collect(paths)
-    distinct = [run for group in group_runs(found.runs) for run in drop_duplicates(group)[0]]
-    usable = [run for run in distinct if run.finished and run.is_baseline]
+    counted = (run for run in found.runs if run.is_baseline and not run.result.is_search)
+    usable = [run for group in group_runs(counted) for run in drop_duplicates(group)[0] if run.finished]
     if not usable:
         raise UserError(unreadable_line(found.unreadable) or "no finished run without an ablation")
     text = markdown(sorted(usable, key=_seed))
