@@ -42,6 +42,9 @@ def test_classes_named_by_numbers_have_these_numbers(tmp_path: Path) -> None:
     assert classes_by_name(network(*(f"name {number}" for number in range(11))), pack).tolist() == [0, 2, 10]
     with pytest.raises(UserError, match="such as 10"):
         classes_by_name(network("a", "b", "c"), pack)
+    from_one = packed(tmp_path / "from_one", ("1", "2"))
+    with pytest.raises(UserError, match="such as 1, by that name"):  # perhaps counted from 1
+        classes_by_name(network("a", "b", "c"), from_one)
 
 
 def test_real_labels_count_any_of_an_image_and_skip_images_without(tmp_path: Path) -> None:

@@ -107,11 +107,12 @@ def check_classes(trained: TrainedModel, pack: Pack) -> None:
 def classes_by_name(trained: TrainedModel, pack: Pack) -> NDArray[np.int64]:
     """Return the network's number of each of a pack's classes, int64 [classes of the pack].
 
-    Classes that are named by numbers, as ImageNetV2's, have those numbers in the network. UserError if it lacks one.
+    Classes that are named by numbers from 0 on, as ImageNetV2's, have those numbers in the network; without a 0 they
+    might be counted from 1. UserError if it lacks one.
     """
     numbers = {name: number for number, name in enumerate(trained.class_names)}
     names = pack.class_names
-    if not set(names) <= set(numbers) and all(name.isascii() and name.isdecimal() for name in names):
+    if not set(names) <= set(numbers) and "0" in names and all(name.isascii() and name.isdecimal() for name in names):
         numbers = {str(number): number for number in range(len(trained.class_names))}
     if missing := [name for name in names if name not in numbers]:
         several = f"{len(missing):,} of the {len(names):,} classes of {pack.path}, such as {missing[0]},"

@@ -1,5 +1,6 @@
 """What a source could be meant to be: splits by other names, links, copies; refused with the remedy, or said."""
 
+import itertools
 import os
 import shutil
 import zipfile
@@ -203,6 +204,26 @@ def test_a_table_s_split_of_an_unknown_word_is_refused(tmp_path: Path) -> None:
         assert list(splits(tmp_path)) == expected
     (tmp_path / "labels.csv").write_text("image,class,fold\n" + "train\n".join(rows) + "holdout\n")
     assert "labels.csv has the split holdout, which is none by its name" in refusal(tmp_path)
+
+
+def test_a_table_does_not_label_images_of_the_same_names_in_another_folder(tmp_path: Path) -> None:
+    for number, folder in itertools.product(range(8), ("train", "test")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        noise(number + 8 * (folder == "test")).save(tmp_path / folder / f"{number}.png")
+    table = "image,label\n" + "".join(f"{number}.png,{'ab'[number % 2]}\n" for number in range(8))
+    (tmp_path / "train.csv").write_text(table)
+    assert unused(tmp_path)["test images without labels"] == 8
+    (tmp_path / "test.csv").write_text(table.replace(",b", ",a").replace("0.png,a", "0.png,b"))
+    assert sorted(splits(tmp_path)["test"])[:2] == [("test/0.png", 1), ("test/1.png", 0)]
+    (tmp_path / "test.csv").unlink()
+    (tmp_path / "train.csv").rename(tmp_path / "labels.csv")
+    assert "labels.csv has 0, which may be t" in refusal(tmp_path)
+    for folder, part in (("train", "part1"), ("test", "part2")):
+        (tmp_path / folder).rename(tmp_path / part)
+    assert "labels.csv has 0, which may be part" in refusal(tmp_path)
+    by_path = "".join(f"part1/{number}.png,{'ab'[number % 2]}\n" for number in range(8))
+    (tmp_path / "labels.csv").write_text(f"image,label\n{by_path}")
+    assert unused(tmp_path)["images without a label in labels.csv"] == 8
 
 
 def test_a_text_with_a_long_line_is_no_table(tmp_path: Path) -> None:

@@ -232,7 +232,9 @@ class Folders:
             if len(table.lines) == len(images) and _is_about(table.name, split):
                 table.label(images)
                 unclear = None if sorted(images, key=_with_numbers) == images else table.name
-            if 2 * sum(table.find(name) is not None for name in images) >= len(images):
+            if 2 * sum(table.find(name) is not None for name in images) >= len(images) and self._is_for(
+                table, split, tops
+            ):
                 fitting.append(table)
         if not fitting:
             return None
@@ -260,6 +262,30 @@ class Folders:
             return split if self.splits else table.split_of(inside) or split, names.class_name(of_class)
 
         return place
+
+    def _is_for(self, table: Table, split: str, tops: list[str]) -> bool:
+        """Whether a table names images of a split, and not those of another that have the same names.
+
+        Raises:
+            UserError: images of one name lie in several folders, and nothing says which of them it names.
+        """
+        of_split = names.split_of_shard(table.name.rpartition("/")[2])
+        if _first(self.inside(table.name) or "") in filter(None, tops):
+            of_split = split  # it lies with the images
+        flat = [top for top in self.splits if self._tops[top].is_flat(top)]
+        named: dict[str, str] = {}
+        among = tops if of_split == split else dict.fromkeys((*tops, *flat))
+        for image in (name for top in among for name in self.images(top)):
+            key = table.key_of(image)
+            if key is None:
+                continue
+            other = named.setdefault(key, image)
+            if other.rpartition("/")[0] != image.rpartition("/")[0]:
+                if of_split not in (split, None):
+                    return False
+                what = f"{table.name} has {key}, which may be {other} or {image}"
+                raise UserError(f"{self.path}: {what}; name the images in it by their paths")
+        return True
 
     def _tables(self, tops: list[str]) -> Iterator[Table]:
         """Read the tables of classes in the source's folder, in the wrapping one, and with the images."""

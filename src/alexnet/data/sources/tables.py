@@ -43,9 +43,14 @@ class Table:
         """Take the lines for the classes of images in this order."""
         self.classes = dict(zip(map(_stem, images), self.lines, strict=True))
 
+    def key_of(self, image: str) -> str | None:
+        """Return the name by which the table has an image, of those that it may have; None if it has none of them."""
+        return next((key for key in _keys(image) if key in self.classes), None)
+
     def find(self, image: str) -> str | None:
         """Return the class of an image; None if the table does not have it."""
-        return next((self.classes[key] for key in _keys(image) if key in self.classes), None)
+        key = self.key_of(image)
+        return None if key is None else self.classes[key]
 
     def split_of(self, image: str) -> str | None:
         """Return the split of an image, if the table tells it."""
