@@ -326,8 +326,9 @@ def check_line(
         return
     given = [claim.get(source, {}).get(measure) for source in ("paper", "log")]
     number = next((one for one in given if one is not None), None)
+    in_words = {"worse": 1.0, "better": -1.0}.get(claim.get("paper", {}).get("relation", ""))
     margin = claim.get("margin", {}).get(measure)
-    expected = direction(figures, number, margin, min(counts))
+    expected = direction(figures, in_words if number is None else number, margin, min(counts))
     check.text(f"{where} direction", line[f"{measure}_direction"], expected)
     if "spread" not in figures:
         return
