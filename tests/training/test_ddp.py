@@ -186,8 +186,9 @@ def test_run_in_two_turns_makes_the_updates_of_one(tiny: MakeJob, tmp_path: Path
     assert checkpoint(tmp_path / "two")["global_step"] == 2
     execute(tiny(*short, "hardware.accumulate_grad_batches=2"), tmp_path / "two")
     expected, moved = state(tmp_path / "one"), state(tmp_path / "two")
-    for name, value in moved.items():  # by one thread: elements near 0 of velocities up to 0.4 differ by 4e-7
-        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6, msg=name)
+    for name, value in moved.items():  # rounding is that of the largest terms of the sums: some 1e-6 of them
+        most = 4e-6 * float(expected[name].abs().max())
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=most, msg=name)
 
 
 @pytest.mark.parametrize(
