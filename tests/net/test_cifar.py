@@ -106,7 +106,7 @@ def test_an_average_is_that_of_the_pixels_inside_the_maps(compose: Compose) -> N
 
 
 def test_windows_larger_than_the_maps_are_refused(compose: Compose) -> None:
-    """Torch would end in an error of its own where no window begins on the maps."""
+    """Torch would end in a traceback where no window begins on the maps."""
     config = compose(*overrides("cifar_19pct"), "pooling.size=11")
     with pytest.raises(UserError, match=r"pooling.size=11 is larger than the 2 x 2 map of conv3 .*: use smaller"):
         layer_specs(config, 10)

@@ -1,8 +1,8 @@
 """Train a committed run again, by its own command, and compare it with what is committed.
 
-On the same processor with the same versions every number must be the same, bit for bit. Elsewhere rounding differs and
-grows as training goes on, as between seeds: the loss of the first epoch must agree within 2 %, and each final error
-within what two seeds of the arm may differ by (99.9 %, normal errors; 5 points where the folder has one seed).
+On the same processor with the same versions every number must be the same, bit for bit. Elsewhere rounding differs, and
+the difference grows during training, as between seeds: the loss of the first epoch must agree within 2 %, and each
+final error within what two seeds of the arm may differ by (99.9 %, normal errors; 5 points where there is one seed).
 
     python tests/study/regenerate.py RUN_DIRECTORY [DATA_ROOT]
 

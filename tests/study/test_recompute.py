@@ -39,7 +39,7 @@ def test_every_figure_of_a_report_can_be_recomputed(tmp_path: Path, seeds: int) 
 
 
 def planned_study(folder: Path, search_seeds: tuple[int, ...]) -> Path:
-    """A plan with a search, after which one ablation runs at a rate of its own, and one is judged at it."""
+    """A plan with a search, after which two ablations run at other rates too, and one is judged there."""
     ablations = ("no_lrn", "one_column", "no_dropout")
     plan = Plan(
         name="p",

@@ -232,9 +232,8 @@ class Folders:
             if len(table.lines) == len(images) and _is_about(table.name, split):
                 table.label(images)
                 unclear = None if sorted(images, key=_with_numbers) == images else table.name
-            if 2 * sum(table.find(name) is not None for name in images) >= len(images) and self._is_for(
-                table, split, tops
-            ):
+            labeled = sum(table.find(name) is not None for name in images)
+            if 2 * labeled >= len(images) and self._is_for(table, split, tops):
                 fitting.append(table)
         if not fitting:
             return None
