@@ -135,7 +135,7 @@ def test_claim_that_is_judged_at_its_own_rate_is_of_the_family_there(tmp_path: P
     table = looked(tmp_path, {("baseline", 0.005): 300})
     row = table.rows[1]
     assert row.assessments["top1"].delta == pytest.approx(3.0) and row.other_rate["top1"].delta == pytest.approx(4.0)
-    assert "no_lrn: judged at its own rate, 0.0025, as its claim's file says." in remarks(table)
+    assert "no_lrn, judged at its own rate, 0.0025, as its claim's file says." in remarks(table)
     left_out = [note.text for note in table.notes if "the search has not chosen its rate, 0.01" in note.text]
     assert len(left_out) == 3
 

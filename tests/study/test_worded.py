@@ -12,7 +12,10 @@ from alexnet.config.schema import Claim
 from alexnet.runs.collect import collect
 from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.study.comparison import AblationRow, compare
-from alexnet.study.wording import remarks, worded_lines
+from alexnet.study.family import Interval
+from alexnet.study.flags import Flag
+from alexnet.study.verdict import Direction
+from alexnet.study.wording import finding, remarks, worded_lines
 from tests.study.made_up import epoch_record, predictions, result, save
 
 EPOCHS = 6
@@ -45,7 +48,7 @@ def row(folder: Path, seeds: int = 3, classes: int = 20) -> AblationRow:
                 one = replace(one, claims={ablation: claim})
             write_metrics(save(folder, one, predictions(wrong + seed, 30, first=seed)), records)
     (table,) = compare(collect([folder]).runs, split=None, view="ten_crop")
-    assert all(line in remarks(table) for line in worded_lines(table.rows[1]))
+    assert all(f"no_dropout, {line}" in remarks(table) for line in worded_lines(table.rows[1]))
     return table.rows[1]
 
 
@@ -69,14 +72,30 @@ def test_every_measure_of_a_claim_in_words_is_judged(tmp_path: Path) -> None:
 def test_lines_name_numbers_intervals_and_verdicts(tmp_path: Path) -> None:
     found = row(tmp_path)
     lines = worded_lines(found)
-    assert lines[0].startswith("no_dropout, test error minus training error, in points: 36.1, baseline 4.1: +32.00 [")
+    assert lines[0].startswith("test error minus training error, in points: 36.1, baseline 4.1: +32.00 [")
     assert "; training errors are of the last epoch's crops, with dropout" in lines[0]
     whole = replace(found.worded["gap"], of_crops=False)
     (line,) = worded_lines(replace(found, worded={"gap": whole}))
     assert line.endswith("; training errors are of the whole training set, in evaluation mode.")
-    assert lines[2] == (
-        "no_dropout, epochs to a validation error of 35.0 %: 3.0, baseline 6.0: 0.50 times [0.50, 0.50], as claimed."
-    )
+    assert lines[2] == "epochs to a validation error of 35.0 %: 3.0, baseline 6.0: 0.50 times [0.50, 0.50], as claimed."
+
+
+def test_finding_says_change_certainty_and_doubt(tmp_path: Path) -> None:
+    found = row(tmp_path)
+    judged = {"confidence": 0.95, "holm_p": 0.01, "flags": (), "direction": Direction.AS_CLAIMED}
+
+    def said(delta: float, low: float, high: float, **changed: object) -> str:
+        one = replace(found.assessments["top1"], delta=delta, interval=Interval(low, high), **judged | changed)
+        return finding(replace(found, assessments={"top1": one}))
+
+    certain = "(95 % interval 0.50 to 2.50; Holm p 0.010)"
+    assert said(1.5, 0.5, 2.5) == f"The top-1 error rises by 1.50 points {certain}, as claimed."
+    falls = said(-1.5, -2.5, -0.5, direction=Direction.OPPOSITE)
+    assert falls == f"The top-1 error falls by 1.50 points {certain}, the opposite of the claim."
+    unsure = said(0.5, -1.5, 2.5, direction=Direction.NOT_RESOLVED, holm_p=0.6, flags=(Flag(name="n", text="t"),))
+    change = "changes by +0.50 points (95 % interval \N{MINUS SIGN}1.50 to +2.50; Holm p 0.600)"
+    assert unsure == f"The top-1 error {change}: not resolved, it may be chance. Flagged: the verdict is in doubt."
+    assert all(said(1.5, 0.5, 2.5, direction=one) for one in Direction)
 
 
 def test_two_seeds_and_runs_without_curves_give_no_verdict(tmp_path: Path) -> None:

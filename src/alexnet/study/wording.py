@@ -16,6 +16,7 @@ from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.family import Estimate, Interval
 from alexnet.study.flags import Flag
+from alexnet.study.rates import Rates
 from alexnet.study.verdict import RESOLVED, Direction
 
 Record = dict[str, object]
@@ -26,6 +27,16 @@ VIEWS = {"ten_crop": "ten crops", "center": "center crop"}
 SPLITS = {"test": "test", "val": "validation"}
 UNPRINTED = {"log": "the authors' log", "source": "the authors' source"}
 """Sources of claims that no section of the paper makes."""
+_ENDINGS = {
+    Direction.AS_CLAIMED: ", as claimed",
+    Direction.OPPOSITE: ", the opposite of the claim",
+    Direction.WORSE: "; nothing is claimed of the direction",
+    Direction.BETTER: "; nothing is claimed of the direction",
+    Direction.NO_EFFECT: ": no effect, to within the margin that its claim's file sets",
+    Direction.NOT_RESOLVED: ": not resolved, it may be chance",
+    Direction.TOO_FEW_SEEDS: ": too few seeds for a verdict",
+    Direction.DEPENDS: ": the direction depends on the learning rate",
+}
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|~&$]|^[#+=-]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=www)\.|@")
 """What means something in a line of Markdown, and what makes a link of bare addresses."""
 _LATEX = {char: f"\\{char}" for char in "#$%&_{}"} | {
@@ -166,36 +177,67 @@ def target_line(table: ComparisonTable) -> str | None:
     return f"Errors to compare the baseline with: {', '.join(known)}." if known else None
 
 
+def finding(row: AblationRow) -> str:
+    """Return what an ablation does to the error, and how sure that is, in a sentence; empty without a baseline."""
+    for measure, one in row.assessments.items():
+        low, high = one.interval
+        verb, delta = "changes", one.delta
+        if one.direction in RESOLVED:
+            verb, delta = ("rises", one.delta) if one.delta > 0 else ("falls", -one.delta)
+            low, high = (low, high) if one.delta > 0 else (-high, -low)
+        sign = "+" if verb == "changes" else "-"
+        shown, *ends = (f"{value:{sign}.2f}".replace("-", MINUS) for value in (delta, low, high))
+        return (
+            f"The {MEASURE_NAMES[measure]} error {verb} by {shown} points ({100 * one.confidence:g} % interval"
+            f" {' to '.join(ends)}; Holm p {shown_p(one.holm_p)}){_ENDINGS[one.direction]}."
+            f"{' Flagged: the verdict is in doubt.' if one.doubts else ''}"
+        )
+    return ""
+
+
 def remarks(table: ComparisonTable) -> list[str]:
-    """Return a line for plan, rates, flags, claims in words, combinations, steps, and for the gain of ten crops."""
-    lines = [plan_line(table)] if any(row.assessments for row in table.rows) else []
-    lines += rate_lines(table)
+    """Return the lines on the whole study, on what is flagged, and on single ablations."""
+    lines = study_lines(table) + rate_lines(table)
+    flagged: dict[str, list[str]] = {}
     for row in table.rows:
-        measures: dict[Flag, list[str]] = {}
-        for measure, assessment in row.assessments.items():
-            for flag in assessment.flags:
-                measures.setdefault(flag, []).append(MEASURE_NAMES[measure])
-        lines += [
-            f"{row.ablation}, {' and '.join(named)}{', flagged' * flag.doubt}: {flag.text}."
-            for flag, named in measures.items()
+        for line in flag_lines(row):
+            flagged.setdefault(line, []).append(row.ablation)
+    lines += [f"{', '.join(names)}, {line}" for line, names in flagged.items()]
+    return lines + [f"{row.ablation}, {line}" for row in table.rows for line in row_lines(row)]
+
+
+def study_lines(table: ComparisonTable) -> list[str]:
+    """Return a line on the plan, and one on the gain of ten crops."""
+    lines = [plan_line(table)] if any(row.assessments for row in table.rows) else []
+    for gains in (row.gains for row in table.rows if row.ablation == BASELINE and row.gains):
+        said = [
+            f"{MEASURE_NAMES[measure]} {float(gain.value):.2f} {shown_ends(gain.interval())}"
+            for measure, gain in gains.items()
         ]
-        lines += worded_lines(row)
-        for measure, one in row.assessments.items():
-            of = f"{row.ablation}, {MEASURE_NAMES[measure]}"
-            if one.interaction is not None and one.interaction_holm_p is not None:
-                p = shown_p(one.interaction_holm_p)
-                lines.append(f"{of}: {shown_estimate(one.interaction)} beyond the sum of its parts, Holm p {p}.")
-            if one.step is not None:
-                step = f"{shown_estimate(one.step.change)} from {one.step.before}"
-                lines.append(f"{of}: {step}; one step of a path, outside of the table's tests.")
-        if row.ablation == BASELINE and row.gains:
-            gains = [
-                f"{MEASURE_NAMES[measure]} {float(gain.value):.2f} {shown_ends(gain.interval())}"
-                for measure, gain in row.gains.items()
-            ]
-            lines.append(
-                f"Ten crops lower the baseline's error against the center crop, in points: {', '.join(gains)}."
-            )
+        lines.append(f"Ten crops lower the baseline's error against the center crop, in points: {', '.join(said)}.")
+    return lines
+
+
+def flag_lines(row: AblationRow) -> list[str]:
+    """Return a line for each flag: `top-1 and top-5, flagged: ...`."""
+    measures: dict[Flag, list[str]] = {}
+    for measure, assessment in row.assessments.items():
+        for flag in assessment.flags:
+            measures.setdefault(flag, []).append(MEASURE_NAMES[measure])
+    return [f"{' and '.join(named)}{', flagged' * flag.doubt}: {flag.text}." for flag, named in measures.items()]
+
+
+def row_lines(row: AblationRow) -> list[str]:
+    """Return a line for each measure of what a claim says in words, for a combination, and for a step."""
+    lines = worded_lines(row)
+    for measure, one in row.assessments.items():
+        name = MEASURE_NAMES[measure]
+        if one.interaction is not None and one.interaction_holm_p is not None:
+            p = shown_p(one.interaction_holm_p)
+            lines.append(f"{name}: {shown_estimate(one.interaction)} beyond the sum of its parts, Holm p {p}.")
+        if one.step is not None:
+            step = f"{shown_estimate(one.step.change)} from {one.step.before}"
+            lines.append(f"{name}: {step}; one step of a path, outside of the table's tests.")
     return lines
 
 
@@ -216,7 +258,7 @@ def worded_lines(row: AblationRow) -> list[str]:
             level = f"training loss of {change.level:.2f}" if of_loss else f"validation error of {change.level:.1f} %"
             times = f"{'over ' * change.at_least}{change.value:.2f} times"
             said = f"epochs to a {level}: {sides}: {times}{interval}, {word}."
-        lines.append(f"{row.ablation}, {said}")
+        lines.append(said)
     return lines
 
 
@@ -233,36 +275,48 @@ def rate_lines(table: ComparisonTable) -> list[str]:
     """Say how the learning rates were chosen, and what an ablation does at the other of two; empty without a search."""
     if (rates := table.rates) is None:
         return []
+    lines = [search_line(rates)]
+    for name, arm in rates.arms.items():
+        errors = ", ".join(f"{rate}: {shown_search_error(error)}" for rate, error in arm.errors.items())
+        edge = ", at the edge of the grid" if arm.at_edge else ""
+        lines.append(f"{name}: held-out error by rate {errors}; chosen {arm.chosen}{edge}.")
+    return lines + [f"{row.ablation}, {line}" for row in table.rows for line in own_rate_lines(rates, row)]
+
+
+def search_line(rates: Rates) -> str:
+    """Say which rates were tried, by which images they were judged, and which all arms share."""
     search = rates.search
-    runs = len(rates.grid) * len(search.seeds)
     length = f" of {plural(search.epochs, 'epoch')}" if search.epochs else ""
-    lines = [
-        f"Learning rates: {plural(runs, 'run')}{length} for every arm ({', '.join(map(str, rates.grid))};"
-        f" {named_seeds(search.seeds)}), judged by {rates.images:,} held-out training images, none of which is"
-        f" counted in the table. Shared by all: {rates.shared}, the baseline's best."
-    ]
+    line = (
+        f"Learning rates: {plural(len(rates.grid) * len(search.seeds), 'run')}{length} for every arm"
+        f" ({', '.join(map(str, rates.grid))}; {named_seeds(search.seeds)}), judged by {rates.images:,} held-out"
+        f" training images, none of which is counted in the table. Shared by all: {rates.shared}, the baseline's best."
+    )
     if added := [str(rate) for rate in rates.grid if rate not in search.grid]:
-        lines[0] += f" The plan's grid had no {' and no '.join(added)}: an arm's best was at its edge."
+        line += f" The plan's grid had no {' and no '.join(added)}: an arm's best was at its edge."
     if len(search.seeds) == 1:
-        lines[0] += (
+        line += (
             " With one seed the spread between runs is unknown: rates count as equal within the standard error of the"
             " images alone."
         )
-    for name, arm in rates.arms.items():
-        errors = ", ".join(
-            f"{rate}: {'diverged' if math.isinf(error) else f'{error:.2f}'}" for rate, error in arm.errors.items()
+    return line
+
+
+def shown_search_error(error: float) -> str:
+    """Format the held-out error of a rate, in percent."""
+    return "diverged" if math.isinf(error) else f"{error:.2f}"
+
+
+def own_rate_lines(rates: Rates, row: AblationRow) -> list[str]:
+    """Say at which rate an ablation is judged, if not at the shared one, and what it does at the other of two."""
+    judged = row.runs[0].run.result.lr
+    lines = [] if judged == rates.shared else [f"judged at its own rate, {judged}, as its claim's file says."]
+    for measure, one in row.other_rate.items():
+        at = next(rate for rate in rates.of(row.ablation) if rate != judged)
+        lines.append(
+            f"{MEASURE_NAMES[measure]}, at the rate {at}: {one.delta:+.2f} {shown_interval(one.interval)},"
+            f" {one.direction}; outside of the table's family."
         )
-        edge = ", at the edge of the grid" if arm.at_edge else ""
-        lines.append(f"{name}: held-out error by rate {errors}; chosen {arm.chosen}{edge}.")
-    for row in table.rows:
-        if (judged := row.runs[0].run.result.lr) != rates.shared:
-            lines.append(f"{row.ablation}: judged at its own rate, {judged}, as its claim's file says.")
-        for measure, one in row.other_rate.items():
-            at = next(rate for rate in rates.of(row.ablation) if rate != row.runs[0].run.result.lr)
-            lines.append(
-                f"{row.ablation}, {MEASURE_NAMES[measure]}, at the rate {at}:"
-                f" {one.delta:+.2f} {shown_interval(one.interval)}, {one.direction}; outside of the table's family."
-            )
     return lines
 
 

@@ -19,7 +19,6 @@ from alexnet.study.wording import (
     heading,
     named_seeds,
     row_title,
-    section,
     shown_interval,
     signed,
 )
@@ -34,7 +33,7 @@ CLIPPING = 3.0
 ablation that ruins the net would squeeze all others into a point."""
 
 
-PANEL, LINE = 470, 60
+PANEL, LINE = 400, 60
 """Width of a panel and height of an ablation's line, in pixels."""
 _LEGEND, _HEAD, _FOOT, _FIGURES, _GAP = 70, 34, 48, 70, 34
 """Room above, below and to the right of a panel's plot, and between panels."""
@@ -124,10 +123,10 @@ def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int,
     over_grid = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1}
     for place, row in enumerate(rows):
         line, middle = first + place * LINE, place + 0.68
-        named = ", ".join(part for part in (row.ablation, section(row)) if part)
         _draw_row(axes, row, measure, middle)
-        canvas.text(row_title(row), left, line + 17, size=14, weight="bold", most=29, bbox=over_grid)
-        canvas.text(named, right, line + 17, size=12, color="muted", most=34, ha="right", bbox=over_grid)
+        room = int((PANEL - 6.5 * min(len(row.ablation), 24)) / 8)
+        canvas.text(row_title(row), left, line + 17, size=14, weight="bold", most=room, bbox=over_grid)
+        canvas.text(row.ablation, right, line + 17, size=12, color="muted", most=24, ha="right", bbox=over_grid)
         delta = signed(row.assessments[measure].delta)
         canvas.text(delta, right, first + middle * LINE + 4.5, size=14, weight="bold", ha="right")
     foot: dict[str, Any] = {"y": first + len(rows) * LINE + 34, "size": 12, "color": "muted"}
@@ -171,7 +170,7 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, y: float) -> None:
     baseline = row.errors[measure] - mean.delta
     seeds = [one.errors[measure] - baseline for one in row.runs] if len(row.runs) > 1 else []
     marks = [(seed, y, _SEEDS) for seed in seeds]
-    marks += [(mean.delta, y, _POINT if mean.direction in RESOLVED else _OPEN_POINT)]
+    marks += [(mean.delta, y, _POINT if mean.direction in RESOLVED and not mean.doubts else _OPEN_POINT)]
     marks += [(claim, y + _CLAIMS[name][1], _CLAIMS[name][0]) for name, claim in row.claims[measure].items()]
     marks += [(left, y, _BEYOND | {"marker": 8})] if mean.interval.low < left else []
     marks += [(right, y, _BEYOND | {"marker": 9})] if mean.interval.high > right else []
@@ -185,7 +184,7 @@ _WHISKER: dict[str, Any] = {"label": "interval", "color": LIGHT["ours"], "linewi
 _DOT: dict[str, Any] = {"marker": "o", "color": LIGHT["ours"]}
 _POINT = _DOT | {"label": "measured", "markersize": 11, "markeredgecolor": LIGHT["paper"]}
 _OPEN_POINT = _DOT | {
-    "label": "measured, not resolved", "markersize": 11, "markerfacecolor": LIGHT["paper"],
+    "label": "not resolved, or in doubt", "markersize": 11, "markerfacecolor": LIGHT["paper"],
     "markeredgewidth": 2.5,
 }  # fmt: skip
 _SEEDS = _DOT | {"label": "single seeds", "markersize": 6, "alpha": 0.6, "markeredgewidth": 0.0}

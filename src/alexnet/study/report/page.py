@@ -137,6 +137,7 @@ def templates(*, html: bool) -> "Environment":
         "percent": lambda share: f"{100 * share:g} %",
         "plural": plural,
         "seeds": wording.shown_seeds,
+        "sentence": lambda text: f"{text[:1].upper()}{text[1:]}",
         "signed": wording.signed,
     }
     made.globals |= {
