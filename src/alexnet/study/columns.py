@@ -134,8 +134,8 @@ RUN_COLUMNS = (
     Column("mcnemar_p", "deltas", lambda d: d.p),
 )
 TABLE_FIELDS = ("experiment", "recipe", "data", "fingerprint", "pairing_key", "split", "view", "images")
-ROW_FIELDS = ("ablation", "section", "seeds")
-RUN_FIELDS = ("ablation", "seed", "status", "run")
+ROW_FIELDS = ("ablation", "section", "seeds", "lr")
+RUN_FIELDS = ("ablation", "seed", "lr", "status", "run")
 COMPARISON_COLUMNS = (*TABLE_FIELDS, *ROW_FIELDS, *(f"{k}_{column.key}" for k in MEASURES for column in COLUMNS))
 RUNS_COLUMNS = (
     *(*TABLE_FIELDS, *RUN_FIELDS, "baseline_run"),
@@ -166,8 +166,8 @@ def table_record(table: ComparisonTable) -> Record:
 
 def row_facts(row: AblationRow) -> Record:
     """Return `ROW_FIELDS` of an ablation."""
-    facts = (row.ablation, row.claim.section if row.claim else "", " ".join(map(str, row.seeds)))
-    return dict(zip(ROW_FIELDS, facts, strict=True))
+    section, seeds = row.claim.section if row.claim else "", " ".join(map(str, row.seeds))
+    return dict(zip(ROW_FIELDS, (row.ablation, section, seeds, row.runs[0].run.result.lr), strict=True))
 
 
 def run_records(table: ComparisonTable) -> list[Record]:

@@ -76,7 +76,7 @@ def test_the_deltas_are_those_of_the_csv_file(logged: tuple[Path, list[Record]])
         line, measure = expected[row["ablation"]], row["measure"]
         assert (row["section"], row["seeds"]) == (line["section"], line["seeds"])
         figures = {column.removeprefix("top1_") for column in line if column.startswith("top1_")}
-        assert row.keys() - figures == {"ablation", "section", "seeds", "measure"}
+        assert row.keys() - figures == {"ablation", "section", "seeds", "lr", "measure"}
         for column in figures:
             assert same(line[f"{measure}_{column}"], row[column]), column
 
