@@ -16,16 +16,12 @@ if os.environ.get("GPU_TESTS") != "1":
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1"}
 
 import pytest
-from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from alexnet.config.compose import CONF, compose_config
 from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.schema import Config
-
-# With each composition Hydra copies the store of all choices, a sixth of the time, although it copies what it takes.
-ConfigStore.__deepcopy__ = lambda self, _: self  # type: ignore[attr-defined]
 
 Compose = Callable[..., Config]
 
