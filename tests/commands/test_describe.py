@@ -23,8 +23,11 @@ def sizes(found: tuple[Exchange, ...]) -> dict[str, int]:
     ("overrides", "expected"),
     [
         ((), {"conv3": POOL2, "fc6": POOL5, "fc7": 4096, "fc8": 4096, "loss": 1000}),
-        (("columns=isolated",), {"fc8": 4096, "loss": 1000}),
-        (("depth=six",), {"conv3": POOL2, "conv6": POOL5, "fc6": POOL5, "fc7": 4096, "fc8": 4096, "loss": 1000}),
+        (("columns.kind=isolated",), {"fc8": 4096, "loss": 1000}),
+        (
+            ("depth.sixth_conv=true",),
+            {"conv3": POOL2, "conv6": POOL5, "fc6": POOL5, "fc7": 4096, "fc8": 4096, "loss": 1000},
+        ),
         (("depth.remove=[3]",), {"conv4": POOL2, "fc6": POOL5, "fc7": 4096, "fc8": 4096, "loss": 1000}),
         (
             ("classifier.bottleneck=true",),

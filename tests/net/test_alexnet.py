@@ -36,7 +36,7 @@ def sizes(compose: Compose, *overrides: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("columns", TOTALS)
 def test_parameters_at_paper_scale(compose: Compose, columns: str) -> None:
-    config = compose("scale=paper", f"columns={columns}")
+    config = compose("scale=paper", f"columns.kind={columns}")
     with torch.device("meta"):
         built = sum(p.numel() for p in _undrawn(config).parameters())
     assert built == total_parameters(layer_specs(config, 1000)) == TOTALS[columns]
@@ -49,7 +49,7 @@ def _undrawn(config: object) -> AlexNet:
 
 @pytest.mark.parametrize(("columns", "expected"), [("two", LAYERS_145), ("isolated", LAYERS_150)])
 def test_parameters_layer_by_layer(compose: Compose, columns: str, expected: dict[str, int]) -> None:
-    layers = layer_specs(compose("scale=paper", f"columns={columns}"), 1000)
+    layers = layer_specs(compose("scale=paper", f"columns.kind={columns}"), 1000)
     assert {layer.name: parameters(layer) for layer in layers if isinstance(layer, ConvSpec | LinearSpec)} == expected
 
 
@@ -62,9 +62,9 @@ def test_sixth_convolution(compose: Compose) -> None:
 @pytest.mark.parametrize(
     ("overrides", "classes", "total"),
     [
-        (("depth=six",), 10_184, 99_182_152),  # layers-146-2009
-        (("depth=six", "classifier.bottleneck=true"), 21_843, 110_605_267),  # layers-146-2011
-        (("depth=six",), 1000, 61_555_304),  # layers-146-2012-2011, fine-tuned
+        (("depth.sixth_conv=true",), 10_184, 99_182_152),  # layers-146-2009
+        (("depth.sixth_conv=true", "classifier.bottleneck=true"), 21_843, 110_605_267),  # layers-146-2011
+        (("depth.sixth_conv=true",), 1000, 61_555_304),  # layers-146-2012-2011, fine-tuned
     ],
 )
 def test_the_nets_of_pre_training(compose: Compose, overrides: tuple[str, ...], classes: int, total: int) -> None:
@@ -88,7 +88,7 @@ def test_map_sizes_of_the_paper(compose: Compose) -> None:
 
 
 def test_map_sizes_without_overlap_are_those_of_net_147(compose: Compose) -> None:
-    assert list(sizes(compose, "pooling=non_overlapping").values()) == [55, 28, 26, 13, 13, 13, 11, 6]
+    assert list(sizes(compose, "pooling.size=2").values()) == [55, 28, 26, 13, 13, 13, 11, 6]
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3, 4, 5])
@@ -117,7 +117,7 @@ def test_multiply_adds_and_neurons(compose: Compose) -> None:
 
 def test_normalisation_stays_inside_a_column(compose: Compose) -> None:
     for columns, blocks in (("two", 2), ("isolated", 2), ("one", 1)):
-        layers = layer_specs(compose("scale=paper", f"columns={columns}"), 1000)
+        layers = layer_specs(compose("scale=paper", f"columns.kind={columns}"), 1000)
         assert [layer.columns for layer in layers if isinstance(layer, LRNSpec)] == [blocks, blocks]
 
 
@@ -131,7 +131,7 @@ def test_normalization_after_pooling_changes_the_order_alone(compose: Compose) -
 @pytest.mark.parametrize("columns", ["two", "one", "isolated"])
 def test_gradient_of_a_column_b_logit_path(compose: Compose, columns: str) -> None:
     """Which maps of pool2 a map of conv3's first half listens to: all of them, or its own column's."""
-    net = AlexNet(compose("scale=small", f"columns={columns}"), num_classes=10, seed=0).eval()
+    net = AlexNet(compose("scale=small", f"columns.kind={columns}"), num_classes=10, seed=0).eval()
     maps = net(torch.zeros(1, 3, 56, 56))
     assert maps.shape == (1, 10)
     pool2 = torch.randn(1, net.conv3.in_channels, 6, 6, requires_grad=True)
@@ -182,12 +182,12 @@ def test_variants_start_from_the_same_weights_where_they_share_a_layer(compose: 
 @pytest.mark.parametrize(
     ("scale", "toggle"),
     [
-        ("small", "pooling=non_overlapping"),
-        ("cifar", "pooling=non_overlapping"),
-        ("cifar", "columns=one"),
-        ("cifar", "columns=isolated"),
-        ("cifar", "depth=six"),
-        ("cifar", "lrn=none"),
+        ("small", "pooling.size=2"),
+        ("cifar", "pooling.size=2"),
+        ("cifar", "columns.kind=one"),
+        ("cifar", "columns.kind=isolated"),
+        ("cifar", "depth.sixth_conv=true"),
+        ("cifar", "lrn.layers=[]"),
     ],
 )
 def test_every_toggle_runs_forward_and_backward(compose: Compose, scale: str, toggle: str) -> None:

@@ -25,15 +25,15 @@ from tests.net.pairs import in_two_processes
 NARROW = ("scale=cifar", "scale.channels=[8,16,16,24,8]", "scale.fc_width=34")
 CASES: dict[str, tuple[str, ...]] = {
     "two": (),
-    "two, no LRN": ("lrn=none",),
-    "isolated": ("columns=isolated",),
-    "isolated, no LRN": ("columns=isolated", "lrn=none"),
+    "two, no LRN": ("lrn.layers=[]",),
+    "isolated": ("columns.kind=isolated",),
+    "isolated, no LRN": ("columns.kind=isolated", "lrn.layers=[]"),
     "source": ("recipe=source_2012", "schedule=log_2012"),
-    "six layers": ("depth=six",),
+    "six layers": ("depth.sixth_conv=true",),
     "without conv3, bottleneck": ("depth.remove=[3]", "classifier.bottleneck=true"),
-    "isolated, without conv1": ("columns=isolated", "depth.remove=[1]"),
+    "isolated, without conv1": ("columns.kind=isolated", "depth.remove=[1]"),
 }
-IMAGES, CLASSES, UPDATES = 6, 7, 10
+IMAGES, CLASSES, UPDATES = 6, 7, 4
 """The second half of the classes is the smaller one, as is that of the bottleneck's 17 units."""
 
 

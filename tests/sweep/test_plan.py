@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.config.job import check
 from alexnet.config.numerics import NUMERICS
 from alexnet.errors import UserError
 from alexnet.runs.plan import Look, Plan, RateSearch, write_plan
 from alexnet.sweep.plan import OpenPlan, check_in_plan
+from tests.conftest import checked
 from tests.study.made_up import predictions, result, save, searched, unfinished
 
 PLAN = Plan(
@@ -64,14 +64,14 @@ def test_plan_changed_after_its_first_run_is_refused(file: Path, tmp_path: Path)
 def test_run_that_is_none_of_the_plan_s_is_refused(file: Path, overrides: list[str], message: str) -> None:
     shared = [] if "optimizer.lr=0.1" in overrides else PLAN.overrides
     with pytest.raises(UserError, match=message):
-        check_in_plan(check([*shared, f"study.plan={file}", *overrides]))
+        check_in_plan(checked(*shared, f"study.plan={file}", *overrides))
 
 
 def test_run_of_the_plan_keeps_its_name(file: Path) -> None:
-    with_plan = check([*PLAN.overrides, f"study.plan={file}", "+ablation=no_lrn", "seed=1"])
+    with_plan = checked(*PLAN.overrides, f"study.plan={file}", "+ablation=no_lrn", "seed=1")
     check_in_plan(with_plan)
-    assert with_plan.name == check([*PLAN.overrides, "+ablation=no_lrn", "seed=1"]).name
-    check_in_plan(check([]))
+    assert with_plan.name == checked(*PLAN.overrides, "+ablation=no_lrn", "seed=1").name
+    check_in_plan(checked())
 
 
 SEARCH = replace(
@@ -110,11 +110,11 @@ def test_search_comes_first_and_gives_every_arm_its_rates(tmp_path: Path) -> Non
     ]
     shared = ["experiment=small", f"study.plan={file}", f"runs={runs}"]
     for own in (["seed=9", "optimizer.lr=0.01", "schedule.rescale_to_epochs=10"], ["seed=0", "optimizer.lr=0.005"]):
-        opened.check(check([*shared, *own]))
+        opened.check(checked(*shared, *own))
     with pytest.raises(UserError, match=r"for the rates 0\.005"):
-        opened.check(check([*shared, "seed=0", "optimizer.lr=0.0025"]))
+        opened.check(checked(*shared, "seed=0", "optimizer.lr=0.0025"))
     with pytest.raises(UserError, match="the run has other settings"):
-        opened.check(check([*shared, "seed=9", "optimizer.lr=0.0025"]))
+        opened.check(checked(*shared, "seed=9", "optimizer.lr=0.0025"))
 
 
 def test_run_of_the_search_that_diverged_is_not_waited_for(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.config.job import Job, check
 from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.runs.wording import shown_time
 from alexnet.sweep.progress import Progress
 from alexnet.sweep.study import PlannedRun
 from alexnet.terminal import Terminal
+from tests.conftest import checked
 from tests.study.made_up import predictions, result, save, unfinished
 
 
@@ -25,9 +25,7 @@ class Clock:
         return self.now
 
 
-@cache
-def job(*overrides: str) -> Job:
-    return check(list(overrides))
+job = cache(checked)
 
 
 def plan(folder: Path, *, restart: bool = False) -> list[PlannedRun]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.config.job import check
 from alexnet.config.schema import Config
 from alexnet.sweep import cost, workers
 from alexnet.sweep.workers import run_side_by_side
+from tests.conftest import checked
 from tests.sweep import bodies
 
 
@@ -34,7 +34,7 @@ def four_processors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def on_cpu(*overrides: str) -> Config:
-    return check(["hardware.accelerator=cpu", *overrides]).config
+    return checked("hardware.accelerator=cpu", *overrides).config
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from alexnet.config.job import check
 from alexnet.config.schema import Config
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.trained.weights import Weights, from_columns, safetensors_bytes, to_columns
+from tests.conftest import checked
 
 SMALL = ("scale=cifar", "scale.channels=[8,16,24,24,16]", "scale.fc_width=32")
 VARIANTS = ((), ("columns=isolated",), ("depth=six",), ("depth.remove=[3]",), ("depth.remove=[1]",))
@@ -20,7 +20,7 @@ VARIANTS = ((), ("columns=isolated",), ("depth=six",), ("depth.remove=[3]",), ("
 
 @pytest.fixture(scope="module")
 def configs() -> list[Config]:
-    return [check([*SMALL, *variant]).config for variant in VARIANTS]
+    return [checked(*SMALL, *variant).config for variant in VARIANTS]
 
 
 @settings(max_examples=20, deadline=None)
@@ -75,7 +75,7 @@ def test_column_tensors_compute_the_net_column_by_column(configs: list[Config]) 
 
 def test_one_column_has_no_two_column_layout() -> None:
     pytest.importorskip("safetensors")
-    tree = check([*SMALL, "columns=one"]).tree
+    tree = checked(*SMALL, "columns=one").tree
     weights = Weights(tensors={}, config=tree, class_names=["a", "b"], data_fingerprint="")
     with pytest.raises(UserError, match="one column"):
         safetensors_bytes(weights, "columns")

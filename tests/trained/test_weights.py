@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from alexnet.config.job import check
 from alexnet.errors import UserError
 from alexnet.trained.codes import VERSION, load_codes
 from alexnet.trained.network import load_trained
 from alexnet.trained.weights import read_weights
+from tests.conftest import checked
 
 CPU = torch.device("cpu")
 HUGE = torch.zeros(1).expand(10**12)
@@ -18,7 +18,7 @@ HUGE = torch.zeros(1).expand(10**12)
 
 
 def checkpoint(path: Path, state: Any, *overrides: str) -> Path:
-    facts = {"config": check(list(overrides)).tree, "class_names": ["a", "b"], "data_fingerprint": "f"}
+    facts = {"config": checked(*overrides).tree, "class_names": ["a", "b"], "data_fingerprint": "f"}
     torch.save({"state_dict": state, "alexnet": facts}, path)
     return path
 

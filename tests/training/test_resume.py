@@ -1,6 +1,7 @@
 """A run that was stopped and repeated ends bit for bit where an undisturbed one does."""
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -128,49 +129,49 @@ def test_the_plateau_schedule_drops_and_ends_by_itself(undisturbed: Callable[...
     assert errors[-1] >= min(errors[:-1])
 
 
-def test_other_images_under_a_checkpoint_are_refused(
-    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stop_in("training_step", 1, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        execute(tiny(*FIXED), tmp_path)
-    before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
-    monkeypatch.undo()
+@pytest.fixture(scope="module")
+def interrupted(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run that was stopped in its second epoch. Not to be changed."""
+    directory = tmp_path_factory.mktemp("interrupted")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_in("training_step", 1, patch)
+        execute(tiny(*FIXED), directory)
+    return directory
+
+
+@pytest.fixture
+def stopped(interrupted: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(interrupted, tmp_path / "stopped")
+
+
+def test_other_images_under_a_checkpoint_are_refused(tiny: MakeJob, stopped: Path) -> None:
+    before = (stopped / "checkpoints" / "last.ckpt").read_bytes()
     job = tiny(*FIXED)
     with pytest.raises(UserError, match=r"trained on other images.*restart=true"):
-        execute(replace(job, config=tiny(*FIXED, "data.shapes.seed=1").config), tmp_path)
-    assert (tmp_path / "checkpoints" / "last.ckpt").read_bytes() == before
-    assert read_result(tmp_path).status == "failed"
+        execute(replace(job, config=tiny(*FIXED, "data.shapes.seed=1").config), stopped)
+    assert (stopped / "checkpoints" / "last.ckpt").read_bytes() == before
+    assert read_result(stopped).status == "failed"
 
 
 @pytest.mark.parametrize("file", ["result.json", "checkpoints/last.ckpt"])
-def test_a_directory_of_another_run_is_refused(
-    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
-) -> None:
-    with monkeypatch.context() as patch:
-        stop_in("training_step", 1, patch)
-        with pytest.raises(KeyboardInterrupt):
-            execute(tiny(*FIXED), tmp_path)
+def test_a_directory_of_another_run_is_refused(tiny: MakeJob, stopped: Path, file: str) -> None:
     if file != "result.json":
-        (tmp_path / "result.json").unlink()
-    held = (tmp_path / file).read_bytes()
+        (stopped / "result.json").unlink()
+    held = (stopped / file).read_bytes()
     other = ("restart=true", "restart=false") if file == "result.json" else ("restart=false",)
     for restart in other:
         with pytest.raises(UserError, match=rf"{file} is of another run, .*seed0.*\(identity .*\), not of .*seed1-"):
-            execute(tiny(*FIXED, "seed=1", restart), tmp_path)
-        assert (tmp_path / file).read_bytes() == held
+            execute(tiny(*FIXED, "seed=1", restart), stopped)
+        assert (stopped / file).read_bytes() == held
 
 
 def test_a_checkpoint_of_other_numerics_is_not_resumed(
-    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: MakeJob, stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        stop_in("training_step", 1, patch)
-        with pytest.raises(KeyboardInterrupt):
-            execute(tiny(*FIXED), tmp_path)
     monkeypatch.setattr("alexnet.training.checkpoints.NUMERICS", NUMERICS + 1)
     with pytest.raises(UserError, match=rf"NUMERICS {NUMERICS}, .* NUMERICS {NUMERICS + 1}; .*restart=true"):
-        execute(tiny(*FIXED), tmp_path)
+        execute(tiny(*FIXED), stopped)
 
 
 def test_a_damaged_checkpoint_is_one_line(tiny: MakeJob, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from alexnet.net.alexnet import AlexNet
 from alexnet.runs.directory import LOCK_FILE
 from alexnet.runs.first_layer import read_first_layer
 from alexnet.runs.result import Result, read_result
+from alexnet.training.module import AlexNetModule
 from tests.conftest import Compose, checked
 from tests.data.samples import class_folders
 from tests.test_files import HOLD
@@ -67,14 +68,17 @@ def test_it_leaves_what_it_promises(finished: Finished, tiny: MakeJob) -> None:
     assert "Traceback" not in screen and screen.count("val error") == 2
 
 
-@pytest.mark.parametrize(("spare", "written"), [(0, True), (-1, False)])
 def test_probabilities_of_all_classes_are_kept_where_they_are_small(
-    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spare: int, written: bool
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """20 classes for 20 validation and 40 test images, two views, 4 bytes each."""
-    monkeypatch.setattr("alexnet.training.module.KEPT_BYTES", 20 * (20 + 40) * 2 * 4 + spare)
-    execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), tmp_path)
-    assert (tmp_path / "probabilities.npz").is_file() == written
+    """20 classes for 20 validation and 40 test images, two views, 4 bytes each; `finished` has written them."""
+    job, needed = tiny("schedule.epochs=1", "schedule.milestones=[]"), 20 * (20 + 40) * 2 * 4
+    pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
+    monkeypatch.setattr("alexnet.training.module.KEPT_BYTES", needed)
+    assert AlexNetModule(job.config, job.tree, pack).predictions.keep_probabilities
+    monkeypatch.setattr("alexnet.training.module.KEPT_BYTES", needed - 1)
+    execute(job, tmp_path)
+    assert not (tmp_path / "probabilities.npz").exists()
 
 
 def test_the_result_says_what_ran(finished: Finished, tiny: MakeJob) -> None:
@@ -237,20 +241,7 @@ def test_a_run_that_diverges_says_so(tiny: MakeJob, tmp_path: Path) -> None:
     assert result.errors == {} and not (tmp_path / "predictions.npz").exists()
 
 
-def test_a_failure_of_the_program_is_written_down(
-    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise OSError("disk full\nand more")
-
-    monkeypatch.setattr("alexnet.training.fit.write_predictions", fail)
-    with pytest.raises(OSError, match="disk full"):
-        execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), tmp_path)
-    result = read_result(tmp_path)
-    assert (result.status, result.message) == ("failed", "OSError: disk full")
-
-
-def test_while_it_runs_the_result_says_that_it_is_unfinished(
+def test_the_result_says_that_a_run_is_unfinished_until_a_failure_of_the_program_is_written_down(
     tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Result] = []
@@ -258,10 +249,17 @@ def test_while_it_runs_the_result_says_that_it_is_unfinished(
     def look(*_: object) -> None:
         seen.append(read_result(tmp_path))
 
+    def fail(*_: object) -> None:
+        raise OSError("disk full\nand more")
+
     monkeypatch.setattr(Callback, "on_fit_start", look)
-    execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), tmp_path)
+    monkeypatch.setattr("alexnet.training.fit.write_predictions", fail)
+    with pytest.raises(OSError, match="disk full"):
+        execute(tiny("schedule.epochs=1", "schedule.milestones=[]"), tmp_path)
     assert seen and {result.status for result in seen} == {"interrupted"}
     assert all(result.message and "repeat the command" in result.message for result in seen)
+    result = read_result(tmp_path)
+    assert (result.status, result.message) == ("failed", "OSError: disk full")
 
 
 def test_plateau_needs_validation_images(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from alexnet.config.compose import (
     CONF,
@@ -24,7 +24,6 @@ from alexnet.config.compose import (
     compose_tree,
     default_choices,
     plain_values,
-    validate,
     with_schema,
 )
 from alexnet.config.normal import normal_form, why_idle
@@ -103,8 +102,8 @@ def _checked(
 ) -> Job:
     """Check as `check_composed` does; `_root` is where `data.root` is, seen from the present folder."""
     _check_overrides(overrides)
-    tree = plain_values(with_schema(json.loads(values)))
-    config = validate(tree)
+    merged = with_schema(json.loads(values))
+    tree, config = plain_values(merged), cast(Config, OmegaConf.to_object(merged))
     contents = _ablations(overrides, search_path)
     for name in config.ablations:
         if name not in contents:
