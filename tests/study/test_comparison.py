@@ -102,7 +102,10 @@ def test_an_edited_claim_is_told_and_that_of_most_runs_judges(tmp_path: Path) ->
         save(tmp_path, replace(run, claims={"no_lrn": claim}), predictions(320 + seed, 110))
     (table,) = groups(tmp_path)
     assert table.rows[1].claims["top1"]["paper"] == 1.4
-    assert "no_lrn: judged by the claim that most of its runs hold; another is in no_lrn seed 0" in notes(table)
+    assert (
+        "no_lrn: its claim was edited between its runs; that of most of them holds, not that in no_lrn seed 0"
+        in notes(table)
+    )
 
 
 @pytest.mark.parametrize(

@@ -72,12 +72,15 @@ def test_every_measure_of_a_claim_in_words_is_judged(tmp_path: Path) -> None:
 def test_lines_name_numbers_intervals_and_verdicts(tmp_path: Path) -> None:
     found = row(tmp_path)
     lines = worded_lines(found)
-    assert lines[0].startswith("test error minus training error, in points: 36.1, baseline 4.1: +32.00 [")
+    assert lines[0].startswith("test error minus training error, in points: 36.1, the baseline 4.1: +32.00 [")
     assert "; training errors are of the last epoch's crops, with dropout" in lines[0]
     whole = replace(found.worded["gap"], of_crops=False)
     (line,) = worded_lines(replace(found, worded={"gap": whole}))
     assert line.endswith("; training errors are of the whole training set, in evaluation mode.")
-    assert lines[2] == "epochs to a validation error of 35.0 %: 3.0, baseline 6.0: 0.50 times [0.50, 0.50], as claimed."
+    assert (
+        lines[2]
+        == "epochs to a validation error of 35.0 %: 3.0, the baseline 6.0: 0.50 times [0.50, 0.50], as claimed."
+    )
 
 
 def test_finding_says_change_certainty_and_doubt(tmp_path: Path) -> None:
@@ -89,9 +92,9 @@ def test_finding_says_change_certainty_and_doubt(tmp_path: Path) -> None:
         return finding(replace(found, assessments={"top1": one}))
 
     certain = "(95 % interval 0.50 to 2.50; Holm p 0.010)"
-    assert said(1.5, 0.5, 2.5) == f"The top-1 error rises by 1.50 points {certain}, as claimed."
+    assert said(1.5, 0.5, 2.5) == f"The top-1 error rises by 1.50 points {certain}, in the claimed direction."
     falls = said(-1.5, -2.5, -0.5, direction=Direction.OPPOSITE)
-    assert falls == f"The top-1 error falls by 1.50 points {certain}, the opposite of the claim."
+    assert falls == f"The top-1 error falls by 1.50 points {certain}, against the claimed direction."
     unsure = said(0.5, -1.5, 2.5, direction=Direction.NOT_RESOLVED, holm_p=0.6, flags=(Flag(name="n", text="t"),))
     change = "changes by +0.50 points (95 % interval \N{MINUS SIGN}1.50 to +2.50; Holm p 0.600)"
     assert unsure == f"The top-1 error {change}: not resolved, it may be chance. Flagged: the verdict is in doubt."

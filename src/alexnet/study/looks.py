@@ -41,7 +41,7 @@ def judge(arms: Arms, plan: Plan, *, table_flags: Sequence[Flag] = ()) -> Judged
         missing = [name for name in (BASELINE, *waiting) if len(taken.get(name, ())) < len(plan.seeds(name, number))]
         if not waiting or (number and missing):
             return Judged(assessments=assessments, settled=settled, next_look=number if waiting else len(plan.looks))
-        text = "not all runs of the plan's first look are finished"
+        text = f"not all runs of the plan's first look, {look.seeds} seeds of each ablation, are finished"
         flags = [*table_flags, *([Flag(name="look incomplete", text=text)] if missing else [])]
         entering = {
             name: 1.0 if assessments[deciding][name].direction is Direction.NO_EFFECT else 0.0 for name in settled

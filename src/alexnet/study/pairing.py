@@ -222,7 +222,8 @@ def agree_on_claims(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], li
         kept = max(claims, key=claims.count)
         others = [str(one.run) for one in members if one.run.result.claims != kept]
         if others:
-            text = f"{arm}: judged by the claim that most of its runs hold; another is in {', '.join(others)}."
+            text = f"{arm}: its claim was edited between its runs; that of most of them holds, not that in "
+            text += f"{', '.join(others)}."
             notes.append(Note(text))
         agreed += [replace(one, run=replace(one.run, result=replace(one.run.result, claims=kept))) for one in members]
     return agreed, notes
@@ -336,5 +337,5 @@ def values_by_fact(runs: Iterable[Run]) -> dict[str, dict[str, list[Run]]]:
 def mixed_environment(runs: Iterable[Run]) -> list[Note]:
     """Name the facts of the environment, such as the revision or the device, that are not the same for all runs."""
     mixed = [fact for fact, values in values_by_fact(runs).items() if len(values) > 1]
-    text = f"The runs differ in {', '.join(mixed)}: see the environment of each in the HTML report."
+    text = f"The runs differ in {', '.join(mixed)}: the HTML report says which, under “What differs between the runs”."
     return [Note(text)] if mixed else []

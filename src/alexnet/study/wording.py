@@ -28,8 +28,8 @@ SPLITS = {"test": "test", "val": "validation"}
 UNPRINTED = {"log": "the authors' log", "source": "the authors' source"}
 """Sources of claims that no section of the paper makes."""
 _ENDINGS = {
-    Direction.AS_CLAIMED: ", as claimed",
-    Direction.OPPOSITE: ", the opposite of the claim",
+    Direction.AS_CLAIMED: ", in the claimed direction",
+    Direction.OPPOSITE: ", against the claimed direction",
     Direction.WORSE: "; nothing is claimed of the direction",
     Direction.BETTER: "; nothing is claimed of the direction",
     Direction.NO_EFFECT: ": no effect, to within the margin that its claim's file sets",
@@ -245,9 +245,11 @@ def worded_lines(row: AblationRow) -> list[str]:
     """Return one line for each measure of what a claim says in words."""
     lines = []
     for measure, change in row.worded.items():
-        word = change.direction(row.claim.measures[measure]) if row.claim else ""
+        claimed = row.claim.measures[measure] if row.claim else ""
+        word = str(change.direction(claimed)) if claimed else ""
+        word += f", as the claim is that it {claimed}" if word == Direction.OPPOSITE else ""
         interval = f" {shown_ends(change.interval)}" if change.interval else ""
-        sides = f"{change.ablated:.1f}, baseline {change.baseline:.1f}"
+        sides = f"{change.ablated:.1f}, the baseline {change.baseline:.1f}"
         if change.level is None:
             name = "test error minus training error" if measure == "gap" else "training error"
             said = f"{name}, in points: {sides}: {change.value:+.2f}{interval}, {word}; training errors are of the "
@@ -293,7 +295,7 @@ def search_line(rates: Rates) -> str:
         f" training images, none of which is counted in the table. Shared by all: {rates.shared}, the baseline's best."
     )
     if added := [str(rate) for rate in rates.grid if rate not in search.grid]:
-        line += f" The plan's grid had no {' and no '.join(added)}: an arm's best was at its edge."
+        line += f" The plan's grid had no {' and no '.join(added)}: an arm's best was at its edge, and all went beyond."
     if len(search.seeds) == 1:
         line += (
             " With one seed the spread between runs is unknown: rates count as equal within the standard error of the"
@@ -307,22 +309,24 @@ def shown_search_error(error: float) -> str:
     return "diverged" if math.isinf(error) else f"{error:.2f}"
 
 
-def own_rate_lines(rates: Rates, row: AblationRow) -> list[str]:
+def own_rate_lines(rates: Rates | None, row: AblationRow) -> list[str]:
     """Say at which rate an ablation is judged, if not at the shared one, and what it does at the other of two."""
+    if rates is None:
+        return []
     judged = row.runs[0].run.result.lr
     lines = [] if judged == rates.shared else [f"judged at its own rate, {judged}, as its claim's file says."]
     for measure, one in row.other_rate.items():
         at = next(rate for rate in rates.of(row.ablation) if rate != judged)
         lines.append(
             f"{MEASURE_NAMES[measure]}, at the rate {at}: {one.delta:+.2f} {shown_interval(one.interval)},"
-            f" {one.direction}; outside of the table's family."
+            f" {one.direction}; not counted in Holm p."
         )
     return lines
 
 
 def headline(table: ComparisonTable) -> str:
     """Return what the table shows of the top-1 error, in a sentence or two; it never rests on a flagged verdict."""
-    judged = {row.ablation: row.assessments["top1"] for row in table.rows if row.assessments}
+    judged = {_at_rates(row): row.assessments["top1"] for row in table.rows if row.assessments}
     said: dict[str, list[str]] = {
         verb: []
         for verb in ("raised the top-1 error", "lowered it", "had no effect that matters", "flagged", "not resolved")
@@ -343,6 +347,19 @@ def headline(table: ComparisonTable) -> str:
     return f"Of {plural(len(judged), 'ablation')}: {'; '.join(parts)}." if judged else ""
 
 
+def _at_rates(row: AblationRow) -> str:
+    """Return the ablation's name, with a word where the verdict is that of one of two rates alone."""
+    other = row.other_rate.get("top1")
+    alike = other is None or other.direction == row.assessments["top1"].direction
+    return row.ablation if alike else f"{row.ablation} at one of two learning rates alone"
+
+
+def shared_flags(table: ComparisonTable) -> list[str]:
+    """Return the lines of flags that all of several ablations have."""
+    first, *others = [flag_lines(row) for row in table.rows if row.assessments] or [[]]
+    return [line for line in first if others and all(line in other for other in others)]
+
+
 def describe_command(result: Result) -> str:
     """Return the command that prints the layers of a run's network."""
     return shlex.join(["alexnet", "describe", *result.overrides, f"--classes={result.data.classes}"])
@@ -354,7 +371,7 @@ def cost_line(runs: Iterable[Run]) -> str | None:
     hours = [one.device_hours for one in made if one.device_hours is not None]
     if not hours:
         return None
-    parts = [f"{sum(hours):.3g} device-hours ({len(hours)} of {plural(len(made), 'run')})"]
+    parts = [f"{sum(hours):.3g} device-hours (known for {len(hours)} of {plural(len(made), 'run')})"]
     for name, counter in (("GPUs", "gpu_joules"), ("processors, with all that ran on them", "cpu_joules")):
         read = [getattr(one.energy, counter, None) for one in made]
         if joules := [value for value in read if value is not None]:

@@ -44,7 +44,7 @@ def test_it_has_the_figures_of_the_study_and_asks_for_the_rest(
         "No search is recorded: one learning rate, 0.01, in all arms",
         "6 training runs, of which 6 finished",
         "| baseline | top-1 | 3 | 30.10 ± 0.10 |  |  |  |",
-        "1.5 minutes of training a run, on average. Training took 0.15 device-hours (6 of 6 runs)",
+        "1.5 minutes of training a run, on average. Training took 0.15 device-hours (known for 6 of 6 runs)",
         "| 7. Experiment statistical significance | Yes",
     ):
         assert said.replace("\\_", "_") in text.replace("\\_", "_"), said

@@ -170,7 +170,9 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, y: float) -> None:
     baseline = row.errors[measure] - mean.delta
     seeds = [one.errors[measure] - baseline for one in row.runs] if len(row.runs) > 1 else []
     marks = [(seed, y, _SEEDS) for seed in seeds]
-    marks += [(mean.delta, y, _POINT if mean.direction in RESOLVED and not mean.doubts else _OPEN_POINT)]
+    marks += [
+        (mean.delta, y, _OPEN_POINT if mean.direction not in RESOLVED else _DOUBTFUL_POINT if mean.doubts else _POINT)
+    ]
     marks += [(claim, y + _CLAIMS[name][1], _CLAIMS[name][0]) for name, claim in row.claims[measure].items()]
     marks += [(left, y, _BEYOND | {"marker": 8})] if mean.interval.low < left else []
     marks += [(right, y, _BEYOND | {"marker": 9})] if mean.interval.high > right else []
@@ -184,9 +186,10 @@ _WHISKER: dict[str, Any] = {"label": "interval", "color": LIGHT["ours"], "linewi
 _DOT: dict[str, Any] = {"marker": "o", "color": LIGHT["ours"]}
 _POINT = _DOT | {"label": "measured", "markersize": 11, "markeredgecolor": LIGHT["paper"]}
 _OPEN_POINT = _DOT | {
-    "label": "not resolved, or in doubt", "markersize": 11, "markerfacecolor": LIGHT["paper"],
+    "label": "measured, not resolved", "markersize": 11, "markerfacecolor": LIGHT["paper"],
     "markeredgewidth": 2.5,
 }  # fmt: skip
+_DOUBTFUL_POINT = _POINT | {"label": "measured, in doubt", "color": LIGHT["muted"]}
 _SEEDS = _DOT | {"label": "single seeds", "markersize": 6, "alpha": 0.6, "markeredgewidth": 0.0}
 _BEYOND = _DOT | {"markersize": 11}
 _CLAIMS: dict[str, tuple[dict[str, Any], float]] = {

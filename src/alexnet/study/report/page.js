@@ -9,7 +9,7 @@
   function store(scheme) { try { localStorage.setItem("scheme", scheme); } catch { /* for this visit only */ } }
 
   function isDark() { return (root.dataset.scheme || (system.matches ? "dark" : "light")) === "dark"; }
-  function show() { button.setAttribute("aria-pressed", String(isDark())); }
+  function show() { button.textContent = isDark() ? "Light" : "Dark"; }
 
   if (stored()) root.dataset.scheme = stored();
   button.hidden = false;
