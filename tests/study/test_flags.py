@@ -130,15 +130,27 @@ def test_mixed_numerics_between_and_within_arms_are_flagged() -> None:
     assert flags.numerics_flags([{"device": "cpu"}], same) == []  # from before the precision was recorded
 
 
-def curves(slope: float) -> list[list[float]]:
+def curves(slope: float, drop: float = 0.0, since: float = 0.0) -> list[list[tuple[float, float]]]:
+    """Three runs of 30 epochs; the last four, at a tenth of the rate, are `drop` lower and fall by `since`."""
+    late = np.maximum(np.arange(30) - 25, 0)
+    mean = 40 - slope * np.arange(30) - drop * (late > 0) - since * late
     noise = np.random.default_rng(3).standard_normal((3, 30)) * 0.1
-    return [[40 - slope * epoch + jitter for epoch, jitter in enumerate(run)] for run in noise]
+    return [list(zip(np.where(late > 0, 0.1, 1.0), mean + run, strict=True)) for run in noise]
 
 
 def test_baseline_that_still_falls_is_flagged() -> None:
     assert names(flags.training_flags(curves(0.5), plateau=False, split="test")) == ["still falling"]
     assert flags.training_flags(curves(0.0), plateau=False, split="test") == []
-    assert flags.training_flags([[50.0, 40.0]], plateau=False, split="test") == []  # too short to tell
+    assert flags.training_flags([[(1.0, 50.0), (1.0, 40.0)]], plateau=False, split="test") == []  # too short to tell
+
+
+def test_fall_that_the_last_drop_of_the_rate_brought_is_a_note() -> None:
+    (flat,) = flags.training_flags(curves(0.0, drop=2.0), plateau=False, split="test")
+    assert flat.name == "fell with the rate" and not flat.doubt
+    falling = curves(0.0, drop=2.0, since=0.5)
+    assert names(flags.training_flags(falling, plateau=False, split="test")) == ["still falling"]
+    every = [[(1.0 / (epoch + 1), 40 - epoch) for epoch in range(30)]]  # a rate of its own for each epoch
+    assert names(flags.training_flags(every, plateau=False, split="test")) == ["still falling"]
 
 
 def test_plateau_schedule_that_saw_the_reported_images_is_flagged() -> None:

@@ -301,7 +301,7 @@ def _training_flags(baselines: Sequence[Evaluated], split: str) -> list[Flag]:
     curves, plateau = [], False
     for one in baselines:
         metrics = one.run.metrics()
-        curves.append([epoch.val_top1_error for epoch in metrics.epochs if epoch.val_top1_error is not None])
+        curves.append([(epoch.rate, val) for epoch in metrics.epochs if (val := epoch.val_top1_error) is not None])
         try:
             plateau |= one.run.config()["schedule"]["kind"] == "plateau"
         except (UserError, LookupError, TypeError):

@@ -147,26 +147,42 @@ def _listed(values: set[str]) -> str:
     return " and ".join(sorted(values))
 
 
-def training_flags(curves: Sequence[Sequence[float]], *, plateau: bool, split: str) -> list[Flag]:
+def training_flags(curves: Sequence[Sequence[tuple[float, float]]], *, plateau: bool, split: str) -> list[Flag]:
     """Flag a baseline that would have gone on to improve, and a schedule that saw the reported images.
 
-    `curves` are the baseline's validation errors by epoch, in percent.
+    `curves` are the baseline's learning rates and validation errors, in percent, by epoch. What the last drop of the
+    rate brought is no sign that more epochs would bring more, so that the epochs since then decide.
     """
     flags = []
-    falls = np.array([fall for curve in curves if (fall := _fall_at_end(curve)) is not None])
-    sure = len(falls) < 2 or not falls.std() or stats.ttest_1samp(falls, 0, alternative="greater").pvalue < 0.05
-    if len(falls) and falls.mean() > STILL_FALLING and sure:
-        text = f"the baseline's validation error still fell by {falls.mean():.1f} points in the last fifth of training"
+    if (fall := _sure_fall(curves, since_drop=True)) is not None:
+        text = f"the baseline's validation error still fell by {fall:.1f} points in the last fifth of training"
         flags.append(Flag(name="still falling", text=text))
+    elif (fall := _sure_fall(curves, since_drop=False)) is not None:
+        text = (
+            f"the baseline's validation error fell by {fall:.1f} points in the last fifth of training, but not since "
+        )
+        flags.append(Flag(name="fell with the rate", text=f"{text}the last drop of the learning rate", doubt=False))
     if plateau and split == "val":
         text = "the plateau schedule judged by the images reported here: the errors of all arms are optimistic"
         flags.append(Flag(name="reported images used", text=text))
     return flags
 
 
-def _fall_at_end(curve: Sequence[float]) -> float | None:
-    """Return the fall of a straight line through the last fifth of a curve, at least three points; None if shorter."""
-    end = np.asarray(curve[-max(len(curve) // 5, 3) :], dtype=np.float64)
+def _sure_fall(curves: Sequence[Sequence[tuple[float, float]]], *, since_drop: bool) -> float | None:
+    """Return the mean fall over the last fifth of the curves, in points; None if it is small or may be chance."""
+    falls = np.array([fall for curve in curves if (fall := _fall_at_end(curve, since_drop=since_drop)) is not None])
+    sure = len(falls) < 2 or not falls.std() or stats.ttest_1samp(falls, 0, alternative="greater").pvalue < 0.05
+    return float(falls.mean()) if len(falls) and falls.mean() > STILL_FALLING and sure else None
+
+
+def _fall_at_end(curve: Sequence[tuple[float, float]], *, since_drop: bool) -> float | None:
+    """Return the fall of a straight line over the last fifth of a curve, at least three points; None if it is shorter.
+
+    With `since_drop` the line is that of the points at the last rate, if the last fifth has three of them.
+    """
+    end = curve[-max(len(curve) // 5, 3) :]
     if len(end) < 3:
         return None
-    return float(-np.polyfit(np.arange(len(end)), end, 1)[0] * (len(end) - 1))
+    at_last = [point for point in end if point[0] == end[-1][0]]
+    errors = [error for _, error in (at_last if since_drop and len(at_last) >= 3 else end)]
+    return float(-np.polyfit(np.arange(len(errors)), errors, 1)[0] * (len(end) - 1))

@@ -139,7 +139,8 @@ def test_what_training_took_is_added_up_over_the_runs_that_tell(tmp_path: Path) 
     told = (facts, replace(facts, device_hours=1.5), replace(facts, device_hours=2.0, energy=energy))
     for seed, one in enumerate(told):
         save(tmp_path / "told", replace(result(seed=seed), training=one), predictions(300, 100, first=seed))
-    cost = "Training took 3.5 device-hours (known for 2 of 3 runs), 0.5 kWh of processors, with all that ran on them (1 of 3 runs)."
+    cost = "Training took 3.5 device-hours (known for 2 of 3 runs), 0.5 kWh of processors, with all that ran on them "
+    cost += "(1 of 3 runs)."
     assert cost in " ".join(printed(tmp_path / "told").split())
     for name in ("comparison.md", "comparison.html"):
         assert cost in (tmp_path / "told" / name).read_text()
