@@ -337,5 +337,5 @@ def values_by_fact(runs: Iterable[Run]) -> dict[str, dict[str, list[Run]]]:
 def mixed_environment(runs: Iterable[Run]) -> list[Note]:
     """Name the facts of the environment, such as the revision or the device, that are not the same for all runs."""
     mixed = [fact for fact, values in values_by_fact(runs).items() if len(values) > 1]
-    text = f"The runs differ in {', '.join(mixed)}: the HTML report says which, under “What differs between the runs”."
+    text = f"The runs differ in {', '.join(mixed)}: the HTML report lists them under What differs between the runs."
     return [Note(text)] if mixed else []
