@@ -253,7 +253,7 @@ def worded_lines(row: AblationRow) -> list[str]:
         if change.level is None:
             name = "test error minus training error" if measure == "gap" else "training error"
             said = f"{name}, in points: {sides}: {change.value:+.2f}{interval}, {word}; training errors are of the "
-            crops = "last epoch's crops, with dropout where there is any"
+            crops = "last epoch's crops, with dropout where there is any, which raises them"
             said += f"{crops if change.of_crops else 'whole training set, in evaluation mode'}."
         else:
             of_loss = measure == "epochs_to_loss"
@@ -298,8 +298,8 @@ def search_line(rates: Rates) -> str:
         line += f" The plan's grid had no {' and no '.join(added)}: an arm's best was at its edge, and all went beyond."
     if len(search.seeds) == 1:
         line += (
-            " With one seed the spread between runs is unknown: rates count as equal within the standard error of the"
-            " images alone."
+            " With one seed the spread between runs is unknown: rates as good as the best, to within the standard error of"
+            " the images, count as equal, and of them the nearest to the shared one is chosen."
         )
     return line
 
@@ -351,7 +351,7 @@ def _at_rates(row: AblationRow) -> str:
     """Return the ablation's name, with a word where the verdict is that of one of two rates alone."""
     other = row.other_rate.get("top1")
     alike = other is None or other.direction == row.assessments["top1"].direction
-    return row.ablation if alike else f"{row.ablation} at one of two learning rates alone"
+    return row.ablation if alike else f"{row.ablation} at the learning rate {row.runs[0].run.result.lr} alone"
 
 
 def shared_flags(table: ComparisonTable) -> list[str]:
