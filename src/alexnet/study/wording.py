@@ -298,8 +298,8 @@ def search_line(rates: Rates) -> str:
         line += f" The plan's grid had no {' and no '.join(added)}: an arm's best was at its edge, and all went beyond."
     if len(search.seeds) == 1:
         line += (
-            " With one seed the spread between runs is unknown: rates as good as the best, to within the standard error of"
-            " the images, count as equal, and of them the nearest to the shared one is chosen."
+            " With one seed the spread between runs is unknown: rates as good as the best, to within the standard error"
+            " of the images, count as equal, and of them the nearest to the shared one is chosen."
         )
     return line
 
