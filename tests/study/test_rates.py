@@ -99,12 +99,12 @@ def test_table_is_at_the_shared_rate_and_shows_the_own_one_outside_of_its_family
         "the best rate of no_lrn is at the edge of the grid: a better one may lie beyond"
     ]
     assert table.pairing_key == "0.005" and len(table.others) == 3 + 24
-    assert (
-        markdown([table], []).count("\n# shapes-") == page([table], [], folder=tmp_path).count('id="run-') == 9 + 3 + 24
-    )
+    html = page([table], [], folder=tmp_path)
+    assert markdown([table], []).count("\n# shapes-") == 9 + 3 + 24 and html.count('id="run-') == 9
+    assert all(html.count(f"<bdi>{run.result.run}</bdi>") == 1 for run in table.others)
     said = "\n".join(remarks(table))
     assert "8 runs for every arm (0.00125, 0.0025, 0.005, 0.01; seeds 7, 8), judged by 1,000 held-out training" in said
-    assert "The plan's grid had no 0.00125: an arm's best was at its edge." in said
+    assert "The plan's grid had no 0.00125: an arm's best was at its edge, and all went beyond." in said
     assert "no_lrn: held-out error by rate 0.00125: 25.50, 0.0025: 30.50, 0.005: 35.50, 0.01: 35.50; chosen" in said
     assert "chosen 0.00125, at the edge" in said
     assert "no_lrn, top-1, at the rate 0.00125: -4.00 [" in said
