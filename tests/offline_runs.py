@@ -37,6 +37,8 @@ def _read(file: Path) -> list[Record]:
             at += BLOCK - at % BLOCK
             continue
         length, kind = struct.unpack_from("<HB", content, at + 4)
+        if at + 7 + length > len(content):  # is being written
+            break
         record += content[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):
