@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from alexnet.config.compose import (
     CONF,
@@ -24,6 +24,7 @@ from alexnet.config.compose import (
     compose_tree,
     default_choices,
     plain_values,
+    typed,
     with_schema,
 )
 from alexnet.config.normal import normal_form, why_idle
@@ -103,7 +104,7 @@ def _checked(
     """Check as `check_composed` does; `_root` is where `data.root` is, seen from the present folder."""
     _check_overrides(overrides)
     merged = with_schema(json.loads(values))
-    tree, config = plain_values(merged), cast(Config, OmegaConf.to_object(merged))
+    tree, config = plain_values(merged), typed(merged)
     contents = _ablations(overrides, search_path)
     for name in config.ablations:
         if name not in contents:

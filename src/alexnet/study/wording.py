@@ -178,21 +178,18 @@ def target_line(table: ComparisonTable) -> str | None:
 
 
 def finding(row: AblationRow) -> str:
-    """Return what an ablation does to the error, and how sure that is, in a sentence; empty without a baseline."""
-    for measure, one in row.assessments.items():
-        low, high = one.interval
-        verb, delta = "changes", one.delta
-        if one.direction in RESOLVED:
-            verb, delta = ("rises", one.delta) if one.delta > 0 else ("falls", -one.delta)
-            low, high = (low, high) if one.delta > 0 else (-high, -low)
-        sign = "+" if verb == "changes" else "-"
-        shown, *ends = (f"{value:{sign}.2f}".replace("-", MINUS) for value in (delta, low, high))
-        return (
-            f"The {MEASURE_NAMES[measure]} error {verb} by {shown} points ({100 * one.confidence:g} % interval"
-            f" {' to '.join(ends)}; Holm p {shown_p(one.holm_p)}){_ENDINGS[one.direction]}."
-            f"{' Flagged: the verdict is in doubt.' if one.doubts else ''}"
-        )
-    return ""
+    """Return what an ablation with assessments does to the error, and how sure that is, in a sentence."""
+    measure, one = next(iter(row.assessments.items()))
+    (low, high), delta, verb, sign = one.interval, one.delta, "changes", "+"
+    if one.direction in RESOLVED:
+        verb, sign = ("rises" if delta > 0 else "falls"), "-"
+        low, delta, high = (low, delta, high) if delta > 0 else (-high, -delta, -low)
+    shown, *ends = (f"{value:{sign}.2f}".replace("-", MINUS) for value in (delta, low, high))
+    return (
+        f"The {MEASURE_NAMES[measure]} error {verb} by {shown} points ({100 * one.confidence:g} % interval"
+        f" {' to '.join(ends)}; Holm p {shown_p(one.holm_p)}){_ENDINGS[one.direction]}."
+        f"{' Flagged: the verdict is in doubt.' if one.doubts else ''}"
+    )
 
 
 def remarks(table: ComparisonTable) -> list[str]:

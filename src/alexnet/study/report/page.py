@@ -42,7 +42,7 @@ KERNEL_BYTES = 1_000_000
 def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder: Path) -> str:
     """Write the HTML report, to be stored in `folder`; `unreadable` says which runs could not be read, and why."""
     files = resources.files("alexnet.study.report")
-    style, script = (_flush(files.joinpath(name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    style, script = (_unindented(files.joinpath(name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     runs = [run for table in tables for run in table.made]
     html = templates(html=True).get_template("page.html.j2").render(
@@ -59,10 +59,10 @@ def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder
         # Nothing but the page itself: no network, no other script. Charts have inline styles.
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
     )  # fmt: skip
-    return _flush(html)
+    return _unindented(html)
 
 
-def _flush(text: str) -> str:
+def _unindented(text: str) -> str:
     """Remove empty lines and indentation, a sixth of a page."""
     return re.sub(r"\n\s+", "\n", text)
 
