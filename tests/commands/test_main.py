@@ -119,6 +119,35 @@ def test_mistakes_in_report_are_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert "result.json" in error_of(capsys, "report", str(tmp_path / "run"))
 
 
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        (["--run-sd", "top1=0.25"], "go together"),
+        (["--run-sd-source", "a friend"], "go together"),
+        (["--run-sd", "top1=0.25", "--run-sd-source", " "], "go together"),
+        *(
+            (["--run-sd", wrong, "--run-sd-source", "a friend"], f"--run-sd {wrong}: not points by measure")
+            for wrong in (
+                "0.25",
+                "top2=1",
+                "top1=",
+                "top1=0",
+                "top1=-1",
+                "top1=nan",
+                "top1=51",
+                "top1=0.3;top5=0.2",
+                "top1=1,top1=2",
+            )
+        ),
+        (["--run-sd", "top1=0.25,top5=.2", "--run-sd-source", "a friend"], "no result.json"),
+    ],
+)
+def test_a_stated_spread_has_numbers_and_a_source(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, stated: list[str], said: str
+) -> None:
+    assert said in error_of(capsys, "report", str(tmp_path), *stated)
+
+
 def test_report_logs_to_wandb_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path, result(), predictions(300, 100))
     main(["report", str(tmp_path), "--wandb", "offline", "--project", "mine", "--entity", "lab"])

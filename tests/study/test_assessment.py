@@ -1,5 +1,6 @@
 """What is said of an ablation: sizes where a claim was made, flags, combinations and ten crops."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 
 from alexnet.config.schema import Claim, Effect, Errors
+from alexnet.errors import UserError
 from alexnet.runs.collect import collect
 from alexnet.runs.metrics import write_metrics
 from alexnet.runs.predictions import write_predictions
 from alexnet.runs.result import Result
-from alexnet.study.assessment import Assessment
+from alexnet.study.assessment import Assessment, StatedSpread
+from alexnet.study.columns import comparison_records
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.wording import remarks
 from tests.study.made_up import IMAGES, epoch_record, predictions, result, save
@@ -72,6 +75,36 @@ def test_size_is_not_judged_from_two_seeds_or_at_chance(tmp_path: Path) -> None:
     assert (few.direction, few.sizes["paper"].reason) == ("too few seeds", "two seeds")
     assert chance.sizes["paper"].reason == "at chance" and chance.doubts
     assert chance.direction == "as claimed"
+
+
+def test_one_run_of_each_arm_is_judged_by_a_stated_spread(tmp_path: Path) -> None:
+    run(tmp_path, "baseline", 0, 300)
+    run(tmp_path, "x", 0, 350, claim(5.0, "demo"))
+    runs = collect([tmp_path]).runs
+    stated = StatedSpread(run_sd={"top1": 0.8}, source="ten runs of a friend")
+    (found,) = compare(runs, split=None, view="ten_crop", stated=stated)
+    one = found.rows[1].assessments["top1"]
+    pair = found.rows[1].runs[0].deltas["top1"]
+    discordant, difference = (pair.only_run_wrong + pair.only_baseline_wrong) / IMAGES, pair.delta / 100
+    of_images = 100**2 * (discordant - difference**2) / (IMAGES - 1)
+    half = 1.959964 * np.sqrt(2 * 0.8**2 + of_images)
+    assert one.interval == pytest.approx((pair.delta - half, pair.delta + half), abs=1e-5)
+    size = one.sizes["paper"]
+    assert size.size == "agrees" and size.prediction
+    assert size.prediction.half == pytest.approx(1.959964 * np.sqrt(4 * 0.8**2), abs=1e-5)
+    assert math.isnan(one.p) and math.isnan(one.holm_p) and one.direction == "too few seeds"
+    assert "x, top-1, flagged: one seed, run sd assumed: 0.8 points (ten runs of a friend)." in remarks(found)
+    assert found.rows[1].assessments["top5"].sizes == {} and found.rows[1].assessments["top5"].p == 1.0  # none stated
+    assert comparison_records([found])[1]["top1_holm_p"] is None
+
+
+def test_a_spread_is_not_stated_where_it_is_seen(tmp_path: Path) -> None:
+    for seed in range(2):
+        run(tmp_path, "baseline", seed, 300)
+    run(tmp_path, "x", 0, 350)
+    stated = StatedSpread(run_sd={"top1": 0.8}, source="a friend")
+    with pytest.raises(UserError, match="these show their own spread"):
+        compare(collect([tmp_path]).runs, split=None, view="ten_crop", stated=stated)
 
 
 def test_combination_beyond_its_parts_is_one_more_test(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`alexnet report`, `checklist` and `workspace`: runs compared, each ablation with its baseline."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,26 @@ from alexnet.config.values import WandbConfig
 from alexnet.errors import UserError, how_to_install, printable
 from alexnet.files import write_file
 from alexnet.runs.wandb_names import check_login
+from alexnet.study.assessment import StatedSpread
+from alexnet.study.pairing import MEASURES
 from alexnet.study.report import checklist as checklists
 from alexnet.study.report import report as reports
 from alexnet.terminal import Terminal
 
+MOST_RUN_SD = 50.0
+"""Points; no percentage between 0 and 100 varies by more."""
 
-def report(paths: list[Path], *, wandb: str | None, project: str | None, entity: str | None, **options: Any) -> None:
+
+def report(
+    paths: list[Path],
+    *,
+    wandb: str | None,
+    project: str | None,
+    entity: str | None,
+    run_sd: str | None,
+    run_sd_source: str | None,
+    **options: Any,
+) -> None:
     """Compare runs, and log the comparison if asked; the other options are those of `reports.report`."""
     if not wandb and (project or entity):
         raise UserError("--project and --entity are of W&B: add --wandb offline or --wandb online")
@@ -20,7 +35,24 @@ def report(paths: list[Path], *, wandb: str | None, project: str | None, entity:
     if wandb:
         check_login(wandb)
         destination = WandbConfig(mode=wandb, project=project, entity=entity)
-    reports.report(paths, console=Terminal(), wandb=destination, **options)
+    stated = _stated_spread(run_sd, run_sd_source)
+    reports.report(paths, console=Terminal(), wandb=destination, stated=stated, **options)
+
+
+def _stated_spread(run_sd: str | None, source: str | None) -> StatedSpread | None:
+    """Return the spread that `top1=0.25,top5=0.2` states; None without one."""
+    if bool(run_sd) != bool(source and source.strip()):
+        raise UserError("--run-sd and --run-sd-source go together: a spread from elsewhere, and where it is from")
+    if not run_sd or not source:
+        return None
+    found: dict[str, float] = {}
+    for part in run_sd.split(","):
+        measure, _, number = (piece.strip() for piece in part.partition("="))
+        value = float(number) if re.fullmatch(r"\d*\.?\d+", number) else 0.0
+        if measure not in MEASURES or measure in found or not 0 < value <= MOST_RUN_SD:
+            raise UserError(f"--run-sd {run_sd}: not points by measure above 0 and up to {MOST_RUN_SD:g}, as top1=0.25")
+        found[measure] = value
+    return StatedSpread(run_sd=found, source=source.strip())
 
 
 def checklist(paths: list[Path], *, output: Path | None) -> None:

@@ -1,5 +1,6 @@
 """What a table says of each ablation by one measure: delta, interval, p, verdicts, flags, and the seeds needed."""
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from alexnet.runs.result import BASELINE, Result
 from alexnet.study.family import CONFIDENCE, Arm, Estimate, Family, Interval, PairedDelta, holm, paired_delta
 from alexnet.study.flags import (
     Flag,
+    assumed_flag,
     chance_accuracy,
     discordance_flags,
     learned,
@@ -43,6 +45,16 @@ GUESSES = {"top1": 1, "top5": 5}
 
 Arms = Mapping[str, Sequence[Evaluated]]
 """The runs of each arm of a table, by ablation, the baseline first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatedSpread:
+    """A spread between runs from elsewhere, for studies of one run of each arm, with the same recipe and test set."""
+
+    run_sd: Mapping[str, float]
+    """In points, by measure."""
+    source: str
+    """Where it is from, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +106,7 @@ class Assessment:
     level: float
     """Of the tests: 5 %, or that of the look."""
     p: float
-    """Two-sided, of no difference."""
+    """Two-sided, of no difference; NaN if the spread between runs is stated, not seen."""
     holm_p: float
     """Adjusted for all contrasts of the table."""
     run_sd: float | None
@@ -124,6 +136,7 @@ def assess(
     margin: float | None = None,
     settled: Mapping[str, float] = MappingProxyType({}),
     table_flags: Sequence[Flag] = (),
+    stated: StatedSpread | None = None,
 ) -> dict[str, Assessment]:
     """Assess every ablation of a table; none without a baseline.
 
@@ -132,17 +145,23 @@ def assess(
     """
     if not arms.get(BASELINE) or len(arms) < 2:
         return {}
-    family = Family.of_correct([np.stack([one.correct[measure] for one in runs]) for runs in arms.values()])
+    tables = [np.stack([one.correct[measure] for one in runs]) for runs in arms.values()]
+    family = Family.of_correct(tables, stated.run_sd.get(measure) if stated else None)
+    assumed = stated.source if stated and family.spread_is_assumed else None
     places = {name: place for place, name in enumerate(arms)}
     estimates = {name: family.delta(place) for name, place in places.items() if place}
     pairs = {name: _pairs(arms[name], arms[BASELINE], measure) for name in estimates}
     p = {name: float(one.p) if one else pairs[name][0].p for name, one in estimates.items()}
+    if assumed:
+        p = dict.fromkeys(p, math.nan)
     left = outliers([arm.by_run for arm in family.arms])
-    flags_of = {name: [*_flags(arms, name, measure, family, pairs[name], left), *table_flags] for name in estimates}
+    flags_of = {
+        name: [*_flags(arms, name, measure, family, pairs[name], left, assumed), *table_flags] for name in estimates
+    }
     limited = {name for name, flags in flags_of.items() if any(flag.no_equivalence for flag in flags)}
     interactions = _interactions(family, places, limited)
     tested = {name: settled.get(name, one) for name, one in p.items()}
-    tested |= {f"{name} beyond its parts": float(one.p) for name, one in interactions.items()}
+    tested |= {f"{name} beyond its parts": math.nan if assumed else float(one.p) for name, one in interactions.items()}
     holm_p = dict(zip(tested, map(float, holm([*tested.values()])), strict=True))
     found = {}
     for name, estimate in estimates.items():
@@ -171,7 +190,7 @@ def assess(
             holm_p=holm_p[name],
             run_sd=float(np.sqrt(spread.variance[place])) if spread else None,
             direction=word,
-            sizes=_sizes(family, place, None if few else estimate, result, measure, flags),
+            sizes=_sizes(family, place, None if few and not assumed else estimate, result, measure, flags),
             outlook=_outlook(family, place, estimate, claim, measure),
             interaction=interactions.get(name),
             interaction_holm_p=holm_p.get(f"{name} beyond its parts"),
@@ -232,8 +251,12 @@ def _flags(
     family: Family,
     pairs: Sequence[PairedDelta],
     left: Sequence[NDArray[np.bool_]],
+    assumed: str | None,
 ) -> list[Flag]:
-    """Return the flags of one arm; `left` says which runs of each arm are far from their siblings."""
+    """Return the flags of one arm.
+
+    `left` says which runs of each arm are far from their siblings, `assumed` where a stated spread is from.
+    """
     place, sides = [*arms].index(name), (arms[name], arms[BASELINE])
     claim = arms[name][0].run.result.claims.get(name)
     by_run = family.arms[place].by_run, family.arms[0].by_run
@@ -249,8 +272,9 @@ def _flags(
     ]
     allowed = [region(claim, source, measure) for source in SOURCES] if claim else []
     wrong = [int(count) for table in correct for count in (~table).sum(1)]
+    seeds = seed_flags(*map(len, sides), has_spread=family.spread is not None)
     flags = [
-        *seed_flags(*map(len, sides), has_spread=family.spread is not None),
+        *([assumed_flag(family.stated_run_sd, assumed)] if family.stated_run_sd and assumed else seeds),
         *learning_flags(did, baseline_did, *by_run),
         *limit_flags(wrong, float(family.errors[0]), 100 * (1 - chance), next(filter(None, allowed), None)),
         *numerics_flags(*numerics),
@@ -317,7 +341,7 @@ def _sizes(
 def _outlook(family: Family, place: int, estimate: Estimate | None, claim: Claim | None, measure: str) -> Outlook:
     numbers = [getattr(getattr(claim, source), measure) for source in SOURCES] if claim else []
     wanted = next((number for number in numbers if number is not None), None)
-    if family.spread is None or estimate is None:
+    if family.spread is None or estimate is None or family.spread_is_assumed:
         return Outlook(reason="the spread between runs is unknown")
     spread = family.spread
     own = np.maximum(np.where(spread.stands_out, spread.variance, spread.pooled), family.floor)

@@ -3,6 +3,7 @@
 Errors are in percent, differences in points, in files at full precision. `docs/result-files.md` lists the columns.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,10 @@ def _size(assessment: Assessment, source: str) -> str:
     return _flagged(assessment, f"{verdict.size}: {verdict.seeds} seeds" if verdict.seeds else verdict.size)
 
 
+def _computed(p: float) -> float | None:
+    return None if math.isnan(p) else p
+
+
 def _half(assessment: Assessment, source: str) -> float | None:
     verdict = assessment.sizes.get(source)
     return float(verdict.prediction.half) if verdict and verdict.prediction else None
@@ -82,8 +87,8 @@ COLUMNS = (
     Column("low", "assessments", lambda a: a.interval.low, "Interval", lambda a: shown_interval(a.interval)),
     Column("high", "assessments", lambda a: a.interval.high),
     Column("confidence", "assessments", lambda a: a.confidence),
-    Column("p", "assessments", lambda a: a.p, "p", lambda a: shown_p(a.p)),
-    Column("holm_p", "assessments", lambda a: a.holm_p, "Holm p", lambda a: shown_p(a.holm_p)),
+    Column("p", "assessments", lambda a: _computed(a.p), "p", lambda a: shown_p(a.p)),
+    Column("holm_p", "assessments", lambda a: _computed(a.holm_p), "Holm p", lambda a: shown_p(a.holm_p)),
     Column("run_sd", "assessments", lambda a: a.run_sd),
     Column("paper", "claims", lambda c: c.get("paper"), "Paper", lambda c: shown_points(c.get("paper"))),
     Column("log", "claims", lambda c: c.get("log"), "Log", lambda c: shown_points(c.get("log"))),
@@ -112,7 +117,7 @@ COLUMNS = (
     Column("interaction", "assessments", lambda a: a.interaction and float(a.interaction.value)),
     Column("interaction_low", "assessments", lambda a: a.interaction and a.interaction.interval().low),
     Column("interaction_high", "assessments", lambda a: a.interaction and a.interaction.interval().high),
-    Column("interaction_holm_p", "assessments", lambda a: a.interaction_holm_p),
+    Column("interaction_holm_p", "assessments", lambda a: a.interaction and _computed(a.interaction_holm_p)),
     Column("step_from", "assessments", lambda a: a.step and a.step.before),
     Column("step", "assessments", lambda a: a.step and float(a.step.change.value)),
     Column("step_low", "assessments", lambda a: a.step and a.step.change.interval().low),

@@ -13,7 +13,7 @@ from alexnet.errors import UserError
 from alexnet.runs.collect import Run
 from alexnet.runs.plan import Plan
 from alexnet.runs.result import BASELINE
-from alexnet.study.assessment import SOURCES, Arms, Assessment, assess, ten_crop_gains
+from alexnet.study.assessment import SOURCES, Arms, Assessment, StatedSpread, assess, ten_crop_gains
 from alexnet.study.family import Estimate
 from alexnet.study.flags import Flag, training_flags
 from alexnet.study.looks import judge
@@ -136,13 +136,15 @@ class ComparisonTable:
         return tuple(self.rows[0].errors) if self.rows else MEASURES
 
 
-def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[ComparisonTable]:
+def compare(
+    runs: Sequence[Run], *, split: str | None, view: str, stated: StatedSpread | None = None
+) -> list[ComparisonTable]:
     """Pair, count and average the runs.
 
-    `split` None takes `test` for tables that have it, else `val`.
+    `split` None takes `test` for tables that have it, else `val`. `stated` is for tables of one run of each arm.
 
     Raises:
-        UserError: no finished run has the split and view.
+        UserError: no finished run has the split and view, or no table is one that `stated` is for.
     """
     groups = group_runs(runs)
     splits = [split or ("test" if any("test" in run.result.errors for run in group) else "val") for group in groups]
@@ -153,10 +155,15 @@ def compare(runs: Sequence[Run], *, split: str | None, view: str) -> list[Compar
         }
         raise UserError(f"no run has errors for {splits[0]}/{view}; there are: {', '.join(sorted(present))}")
     told_apart = zip(groups, splits, distinguishing_overrides(groups), strict=True)
-    return [_table(group, runs, name, view, overrides) for group, name, overrides in told_apart]
+    tables = [_table(group, runs, name, view, overrides, stated) for group, name, overrides in told_apart]
+    if stated and all(any(len(row.runs) > 1 for row in table.rows) or table.plan for table in tables):
+        raise UserError("a run sd is stated only for unplanned runs, one of each arm: these show their own spread")
+    return tables
 
 
-def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, overrides: str) -> ComparisonTable:
+def _table(
+    members: Sequence[Run], runs: Sequence[Run], split: str, view: str, overrides: str, stated: StatedSpread | None
+) -> ComparisonTable:
     distinct, duplicates = drop_duplicates(run for run in members if not run.result.is_search)
     usable, left_out = evaluate((run for run in distinct if run.finished), split, view)
     counted = [Note(f"{len(left_out)} of {len(distinct)} runs are left out.")] if left_out else []
@@ -172,7 +179,7 @@ def _table(members: Sequence[Run], runs: Sequence[Run], split: str, view: str, o
     if plan:
         assessments = judge(arms, plan, table_flags=flags).assessments
     else:
-        assessments = {name: assess(arms, name, table_flags=flags) for name in measures}
+        assessments = {name: assess(arms, name, table_flags=flags, stated=stated) for name in measures}
     other_rate = {name: assess(others, name, table_flags=flags) for name in measures}
     if rates:
         assessments = {name: _at_both_rates(found, other_rate[name], rates) for name, found in assessments.items()}

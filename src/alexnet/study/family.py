@@ -84,6 +84,13 @@ def moderate(
     )
 
 
+def known_spread(run_sd: float, arms: int) -> Spread:
+    """Return the spread of a run sd, in points, that is taken as known: as many degrees of freedom as can be."""
+    variance, endless = np.full(arms, run_sd**2), np.full(arms, np.inf)
+    none = np.zeros(arms, dtype=bool)
+    return Spread(variance=variance, dof=endless, stands_out=none, pooled=variance[0], pooled_dof=endless[0])
+
+
 def _others(values: Floats) -> Floats:
     return np.asarray(values.sum(-1, keepdims=True) - values)
 
@@ -124,7 +131,8 @@ class Estimate:
 def satterthwaite(parts: Floats, dof: Floats, limit: Floats, known: ArrayLike = 0.0) -> Floats:
     """Return the degrees of freedom of a sum of parts [..., P] with `dof` each, at most `limit`, and a `known` part."""
     total = parts.sum(-1)
-    of_parts = np.minimum(total**2 / (parts**2 / dof).sum(-1), limit)
+    with np.errstate(divide="ignore"):  # endless degrees of freedom
+        of_parts = np.minimum(total**2 / (parts**2 / dof).sum(-1), limit)
     return np.asarray(of_parts * ((total + known) / total) ** 2)
 
 
@@ -190,11 +198,18 @@ class Family:
     """All arms of a table by one measure, the baseline first."""
 
     arms: tuple[Arm, ...]
+    stated_run_sd: float | None = None
+    """Standard deviation of a run, in points, from elsewhere: taken where no arm has two runs to show it."""
 
     @classmethod
-    def of_correct(cls, tables: Sequence[Correct]) -> "Family":
+    def of_correct(cls, tables: Sequence[Correct], stated_run_sd: float | None = None) -> "Family":
         """Take tables [S, N] of what each run of an arm got right; the numbers of runs may differ."""
-        return cls(tuple(Arm(values=np.where(table, 0.0, 100.0)) for table in tables))
+        return cls(tuple(Arm(values=np.where(table, 0.0, 100.0)) for table in tables), stated_run_sd)
+
+    @property
+    def spread_is_assumed(self) -> bool:
+        """Whether the spread between runs is the stated one."""
+        return self.stated_run_sd is not None and int(self.runs.max()) == 1
 
     @property
     def runs(self) -> NDArray[np.int64]:
@@ -208,8 +223,8 @@ class Family:
 
     @cached_property
     def residuals(self) -> Floats:
-        """[A]; an arm of one run has the mean of the others."""
-        known = [arm.residual for arm in self.arms if arm.residual is not None]
+        """[A]; an arm of one run has the mean of the others, 0 if all have one."""
+        known = [arm.residual for arm in self.arms if arm.residual is not None] or [0.0]
         return np.array([np.mean(known) if arm.residual is None else arm.residual for arm in self.arms])
 
     @property
@@ -219,7 +234,9 @@ class Family:
 
     @cached_property
     def spread(self) -> Spread | None:
-        """None if no arm has two runs."""
+        """None if no arm has two runs, and none is stated."""
+        if self.stated_run_sd is not None and self.spread_is_assumed:
+            return known_spread(self.stated_run_sd, len(self.arms))
         if self.runs.max() == 1:
             return None
         variances = [arm.by_run.var(ddof=1) if arm.runs > 1 else 0.0 for arm in self.arms]

@@ -123,6 +123,11 @@ def seed_flags(runs: int, baseline_runs: int, *, has_spread: bool) -> list[Flag]
     return [Flag(name=name, text=text, doubt=False, no_size=True)]
 
 
+def assumed_flag(run_sd: float, source: str) -> Flag:
+    """Flag arms of one run each, judged by a spread between runs from elsewhere."""
+    return Flag(name="run sd assumed", text=f"one seed, run sd assumed: {run_sd:g} points ({source})")
+
+
 def numerics_flags(arm: Sequence[Mapping[str, str]], baseline: Sequence[Mapping[str, str]]) -> list[Flag]:
     """Flag facts of the environment, such as the precision or the device, that differ between or within arms.
 

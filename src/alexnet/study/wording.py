@@ -108,7 +108,9 @@ def shown_estimate(estimate: Estimate) -> str:
 
 
 def shown_p(p: float) -> str:
-    """Format a p-value with three decimals."""
+    """Format a p-value with three decimals; `none` if it is NaN, as none is computed."""
+    if math.isnan(p):
+        return "none"
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 

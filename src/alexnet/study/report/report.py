@@ -17,6 +17,7 @@ from alexnet.errors import UserError, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Collection, Run, collect
 from alexnet.runs.wandb_names import destination
+from alexnet.study.assessment import StatedSpread
 from alexnet.study.charts.errors import CHART_FILE, comparison_figure, printed_comparison
 from alexnet.study.columns import (
     SHOWN_COLUMNS,
@@ -91,18 +92,20 @@ class Comparison:
         return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
 
-def compare_runs(*runs: Run | str | Path, split: str | None = None, view: str = "ten_crop") -> Comparison:
+def compare_runs(
+    *runs: Run | str | Path, split: str | None = None, view: str = "ten_crop", stated: StatedSpread | None = None
+) -> Comparison:
     """Compare runs, each ablation with its baseline; paths are run directories, or folders of them.
 
-    `split` None is `test` if the runs have it, else `val`.
+    `split` None is `test` if the runs have it, else `val`. `stated` is the spread between runs where each arm has one.
 
     Raises:
-        UserError: no run can be read, or none has the split and view.
+        UserError: no run can be read, none has the split and view, or their own spread is seen where one is stated.
     """
     paths = [one for one in runs if not isinstance(one, Run)]
     read = load_runs(*paths) if paths else Collection((), ())
     found = replace(read, runs=(*(one for one in runs if isinstance(one, Run)), *read.runs))
-    return Comparison(tuple(compare(found.runs, split=split, view=view)), found)
+    return Comparison(tuple(compare(found.runs, split=split, view=view, stated=stated)), found)
 
 
 def report(
@@ -114,6 +117,7 @@ def report(
     console: Console,
     wandb: WandbConfig | None = None,
     all_formats: bool = False,
+    stated: StatedSpread | None = None,
 ) -> None:
     """Compare the runs at or below `paths`: write the files, print the tables, and log them to `wandb`.
 
@@ -121,10 +125,10 @@ def report(
     `all_formats` adds JSON, a table in LaTeX, and the figure as PDF and PNG. Trouble with W&B is a warning.
 
     Raises:
-        UserError: no run can be read, none has the split and view, or `output` is not writable.
+        UserError: as in `compare_runs`, or `output` is not writable.
     """
     with busy("comparing runs", console):
-        comparison = compare_runs(*paths, split=split, view=view)
+        comparison = compare_runs(*paths, split=split, view=view, stated=stated)
         tables, found = comparison.tables, comparison.found
         folder = output or Path(os.path.commonpath([run.directory.parent for run in found.runs]))
         contents: dict[str, str | bytes] = {
