@@ -321,7 +321,9 @@ def environment(result: Result) -> dict[str, str]:
     code = f"{git.revision}{' with uncommitted changes' if git.dirty else ''}" if git else "no git checkout"
     code = "unknown, as git refused to say" if git and git.problem else code
     numbers = {"NUMERICS": str(result.numerics), "precision": result.precision}
-    facts = {"code": code, **result.versions, **result.environment, **numbers, "device": result.device}
+    # Of a processor, the device repeats what the facts `cpu` and `threads` say.
+    device = "cpu" if result.device.startswith("cpu:") and "cpu" in result.environment else result.device
+    facts = {"code": code, **result.versions, **result.environment, **numbers, "device": device}
     return {fact: value for fact, value in facts.items() if value}
 
 

@@ -146,8 +146,8 @@ def section(row: AblationRow) -> str:
 
 
 def heading(table: ComparisonTable) -> str:
-    """Return `cifar10, recipe paper`, with the data unless they are named like the experiment."""
-    data = "" if table.data == table.experiment else f" on {table.data}"
+    """Return `cifar10, recipe paper`, with the data unless they are a folder or named like the experiment."""
+    data = "" if table.data in (table.experiment, "folder") else f" on {table.data}"
     overrides = f", {table.distinguished_by}" if table.distinguished_by else ""
     return f"{table.experiment}{data}, recipe {table.recipe}{overrides}"
 
