@@ -8,6 +8,7 @@ import pytest
 from alexnet.runs.collect import collect
 from alexnet.runs.result import GitState
 from alexnet.study.comparison import ComparisonTable, compare
+from alexnet.study.pairing import environment
 from alexnet.study.wording import heading, title
 from tests.study.made_up import predictions, result, save
 
@@ -65,3 +66,17 @@ def test_mixed_revisions_and_devices_are_said_beside_the_table(tmp_path: Path) -
     save(tmp_path, other, predictions(320, 110))
     (table,) = compare(collect([tmp_path]).runs, split=None, view="ten_crop")
     assert [note.text for note in table.notes if "differ in code, device:" in note.text]
+
+
+@pytest.mark.parametrize(
+    ("device", "fact"),
+    [
+        ("cpu: Made up, 2 threads", "cpu"),
+        ("2 processes, each on cpu: Made up, 2 threads", "2 processes, each on cpu: Made up, 2 threads"),
+        ("cuda: Made up", "cuda: Made up"),
+    ],
+)
+def test_a_processor_is_one_fact(device: str, fact: str) -> None:
+    made = replace(result(), device=device, environment={"cpu": "Made up", "threads": "2"})
+    assert environment(made)["device"] == fact
+    assert environment(replace(made, environment={}))["device"] == device
