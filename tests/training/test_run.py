@@ -203,7 +203,12 @@ def test_fresh_starts_over_and_one_seed_is_one_result(finished: Finished, tiny: 
     (other / "checkpoints").mkdir(parents=True)
     (other / "checkpoints" / "last.ckpt").write_bytes(b"of another attempt")
     (other / "result.json").write_text(json.dumps(asdict(result)))
+    leftovers = [other / name for name in ("csv/metrics.csv", "profile/fit.txt", "stacks.txt", "1.stacks.txt")]
+    for file in leftovers:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("of another attempt")
     again, screen = execute(tiny("restart=true"), other)
+    assert not any(file.exists() for file in leftovers)
     assert screen.count("val error") == 2
     assert_same_training(directory, other)
     # What may differ between two runs of one seed: their names, commands and times.

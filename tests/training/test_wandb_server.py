@@ -71,7 +71,7 @@ def test_a_resumed_run_stays_one_run_online(tiny: MakeJob, tmp_path: Path, monke
         stop_after_the_first_epoch(job, tmp_path / "run", monkeypatch)
         assert epochs_of(list(server.history["run"].values())) == [0]
         _, screen = execute(job, tmp_path / "run")
-        assert "not everything was sent" not in screen
+        assert "not everything was kept" not in screen
         assert list(server.history) == ["run"]
         assert epochs_of(list(server.history["run"].values())) == [0, 1]
     whole = {one["type"]: sorted(one["files"]) for one in server.artifacts.values() if one["is_whole"]}

@@ -50,7 +50,7 @@ def plan(
     name: str | None,
 ) -> None:
     """Check every arm of the plan of a study, and write it, to be committed before the first run."""
-    if search_epochs and not rates:
+    if search_epochs is not None and not rates:
         raise UserError("--search-epochs is of a search for rates: add --rates, such as 0.0025,0.005,0.01")
     try:
         counts, shares = [int(one) for one in seeds.split(",")], [float(one) for one in levels.split(",")]

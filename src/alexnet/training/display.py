@@ -34,15 +34,20 @@ class RunDisplay(L.Callback):
         self.console, self.history = console, history
         self.live = Live(console=console, auto_refresh=False, transient=True) if live else None
         self._started = self._last = time.monotonic()
-        self._done_before = 0.0
+        self._done_before: float | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._started = self._last = time.monotonic()
-        self._done_before = float(trainer.current_epoch)
         if self.live is not None:
             self.live.start()
         if trainer.max_epochs is not None and trainer.current_epoch < trainer.max_epochs:
             self._show([(0, "the first batches are being made")])
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._done_before is None:  # an attempt may start in the middle of an epoch
+            self._done_before = trainer.current_epoch + batch_idx / max(1, int(trainer.num_training_batches))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -117,7 +122,7 @@ class RunDisplay(L.Callback):
     def _left(self, trainer: L.Trainer, done: float) -> list[Part]:
         """Estimate the time to the end of training by that of this attempt so far."""
         now = trainer.current_epoch + done
-        passed, ahead = now - self._done_before, (trainer.max_epochs or 0) - now
+        passed, ahead = now - (self._done_before or 0.0), (trainer.max_epochs or 0) - now
         if passed <= 0 or ahead <= 0:
             return []
         return [(2, f"{shown_time((time.monotonic() - self._started) * ahead / passed)} left")]

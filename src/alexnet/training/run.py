@@ -21,7 +21,17 @@ from alexnet.evaluation.table import result_table, show_again
 from alexnet.files import exclusive, replace_file
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
-from alexnet.runs.directory import CHECKPOINTS, COMPUTED, CONFIG_FILE, LOCK_FILE, WANDB
+from alexnet.runs.directory import (
+    CHECKPOINTS,
+    COMPUTED,
+    CONFIG_FILE,
+    CSV_LOG,
+    LOCK_FILE,
+    PROFILE,
+    STACKS_FILE,
+    TENSORBOARD,
+    WANDB,
+)
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import UNFINISHED_MESSAGE, DataFacts, GitState, Result, finished_run, read_result
 from alexnet.terminal import busy, fitted
@@ -170,9 +180,9 @@ def _aborted(result: Result, error: BaseException) -> Result:
 
 def _discard(directory: Path) -> None:
     """Remove what an earlier attempt computed, so that none of it can be taken for this one's."""
-    for folder in (directory / CHECKPOINTS, directory / WANDB):
+    for folder in (directory / name for name in (CHECKPOINTS, WANDB, TENSORBOARD, CSV_LOG, PROFILE)):
         if folder.is_symlink():
             folder.unlink()
         shutil.rmtree(folder, ignore_errors=True)
-    for file in COMPUTED:
-        (directory / file).unlink(missing_ok=True)
+    for file in (*(directory / name for name in COMPUTED), *directory.glob(f"*.{STACKS_FILE}")):
+        file.unlink(missing_ok=True)

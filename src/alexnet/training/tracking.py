@@ -147,8 +147,9 @@ def finish(
                 if not run.offline and not _has_arrived(run.path, result.status):
                     raise UserError("the server does not show the end of the run")
         except Exception as error:
-            text = f"{type(logger).__name__}: not everything was sent ({type(error).__name__}: {first_line(error)})"
-            console.print(f"{text}; wandb sync {directory / WANDB}/run-* sends it", style="yellow")
+            text = f"{type(logger).__name__}: not everything was kept ({type(error).__name__}: {first_line(error)})"
+            remedy = f"; wandb sync {directory / WANDB}/*run-* sends it" if isinstance(logger, WandbLogger) else ""
+            console.print(f"{text}{remedy}", style="yellow")
 
 
 def _has_arrived(path: str, status: str) -> bool:
