@@ -115,7 +115,7 @@ class FileTree:
                 with zipfile.ZipFile(path) as opened:
                     members = opened.infolist()
                     yield lambda file, most: _from_zip(opened, members[file.place], most)
-            elif tars.is_compressed(path):
+            elif tars.opener_of(path):
                 listed = tars.members(path)
                 yield lambda file, most: next(read for member, read in listed if member.place == file.place)(most)
             else:

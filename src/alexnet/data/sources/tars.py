@@ -10,7 +10,6 @@ import lzma
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -89,22 +88,8 @@ def patiently(attempt: Callable[[], _T]) -> _T:
     return attempt()
 
 
-def is_tar(name: str) -> bool:
-    """Whether a file of this name is looked into as a tar in a tar, where compressed ones are not."""
-    return name.lower().endswith(".tar")
-
-
-def folder_of(tar: str) -> str:
-    """Return the folder that a tar in a tar is listed as: `train/n01440764/` for `train/n01440764.tar`."""
-    return f"{tar[:-4]}/"
-
-
-def is_compressed(path: Path) -> bool:
-    """Whether a file is compressed, by its first bytes rather than its name."""
-    return _opener(path) is not None
-
-
-def _opener(path: Path) -> Callable[[Path], Any] | None:
+def opener_of(path: Path) -> Callable[[Path], Any] | None:
+    """Return what reads a compressed file, by its first bytes rather than its name; None if it is not compressed."""
     first = first_bytes(path)
     return next((opener for magic, opener in _OPENERS.items() if first.startswith(magic)), None)
 
@@ -119,7 +104,7 @@ def members(path: Path) -> Iterator[tuple[File, Callable[[int], bytes]]]:
     Raises:
         tarfile.TarError, or what the decompressor raises: the tar is damaged or truncated.
     """
-    opener, size = _opener(path), path.stat().st_size
+    opener, size = opener_of(path), path.stat().st_size
     if opener is None:
         with path.open("rb") as stream:
             yield from _walk(stream, "r:", "", size)
@@ -145,15 +130,18 @@ def _walk(
                 raise tarfile.ReadError(f"unexpected end of data in {listed.name}")
             if member.issparse() and mode == "r:":
                 raise tarfile.ReadError(f"{member.name} is a sparse file, which is not supported")
-            if not (member.isfile() and is_tar(listed.name)):
+            if not (member.isfile() and listed.name.lower().endswith(".tar")):  # compressed ones are not looked into
                 yield listed, partial(_contents, archive, member)
             else:
-                yield listed._replace(name=folder_of(listed.name)), lambda _: b""
+                folder = f"{listed.name[:-4]}/"
+                yield listed._replace(name=folder), lambda _: b""
                 inner = archive.extractfile(member)
                 assert inner is not None  # a plain file
                 if member.size:
-                    with _inside(listed.name):
-                        yield from _walk(inner, mode, folder_of(listed.name), member.size, listed.place)
+                    try:
+                        yield from _walk(inner, mode, folder, member.size, listed.place)
+                    except tarfile.TarError as error:
+                        raise tarfile.ReadError(f"{listed.name}: {error}") from None
             if prefix and archive.offset == end:
                 return  # one in another tar may lack the zeros at its end, as for GNU tar
 
@@ -192,15 +180,6 @@ class StrictHeader(tarfile.TarInfo):
         if member.type in _NAMES and member.size > _LONGEST_NAME:  # tarfile reads all of it
             raise tarfile.ReadError(f"a name of {member.size:,} bytes, and at most {_LONGEST_NAME:,} are read")
         return member
-
-
-@contextmanager
-def _inside(tar: str) -> Iterator[None]:
-    """Name the inner tar that is damaged."""
-    try:
-        yield
-    except tarfile.TarError as error:
-        raise tarfile.ReadError(f"{tar}: {error}") from None
 
 
 def normal(name: str) -> str:
