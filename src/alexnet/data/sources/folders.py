@@ -69,7 +69,10 @@ class Folders:
             if len(top.parents) < 2:
                 top.parents.add(folder)
         chosen = {folder.strip("/").removeprefix(self.prefix): split for folder, split in chosen.items()}
-        self._check_chosen(chosen)
+        for folder, split in chosen.items():
+            if folder not in self._tops:
+                found = ", ".join(filter(None, sorted(self._tops))) or "none"
+                raise UserError(f"--split {split}={folder}: {self.path} has no such folder; with images: {found}")
         self.left_out = {folder for folder, split in chosen.items() if split == LEFT_OUT}
         self.splits = self._find_splits(chosen)
         """Folders and the splits they hold; empty if all images are for training."""
@@ -132,12 +135,6 @@ class Folders:
 
     # ---- What is a split
 
-    def _check_chosen(self, chosen: Mapping[str, str]) -> None:
-        for folder, split in chosen.items():
-            if folder not in self._tops:
-                found = ", ".join(filter(None, sorted(self._tops))) or "none"
-                raise UserError(f"--split {split}={folder}: {self.path} has no such folder; with images: {found}")
-
     def _find_splits(self, chosen: Mapping[str, str]) -> dict[str, str]:
         tops = [top for top in sorted(self._tops) if top and top not in self.left_out]
         splits = {top: split for top in tops if (split := chosen.get(top) or self._named(top))}
@@ -167,10 +164,8 @@ class Folders:
 
     def _named(self, top: str) -> str | None:
         """The split that a folder, or an archive that is listed as one, holds by its name."""
-        if published := ilsvrc.IMAGES.fullmatch(top):
-            return published["split"] or "test"
         in_archive = f"{self.prefix}{top}" in self.tree.archive_folders
-        return names.split_of(top) or (names.split_of_shard(top) if in_archive else None)
+        return ilsvrc.split_of(top) or (names.split_of_shard(top) if in_archive else None)
 
     # ---- Images without class folders
 
@@ -362,6 +357,6 @@ def _wrapping(images: Iterable[str], chosen: Mapping[str, str]) -> str:
     named = {folder.strip("/").rpartition("/")[2] for folder in chosen}
 
     def wraps(folder: str) -> bool:
-        return not (names.split_of(folder) or ilsvrc.IMAGES.fullmatch(folder) or folder in named)
+        return not (ilsvrc.split_of(folder) or folder in named)
 
     return "".join(f"{folder}/" for folder in takewhile(wraps, shared if deepest > len(shared) else shared[:-1]))

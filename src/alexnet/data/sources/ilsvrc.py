@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
+from alexnet.data.sources import names
 from alexnet.data.sources.file_tree import FileTree, read_named, tar_contents
 from alexnet.errors import UserError
 
@@ -74,6 +75,12 @@ def find_kit(tree: FileTree) -> Kit | None:
             raise UserError(f"{tree.path}: {found[0]} should hold one number a line: {error}") from None
     wordnet_ids, words = _classes(tree.path, metas[0])
     return Kit(wordnet_ids=wordnet_ids, words=words, labels=labels)
+
+
+def split_of(folder: str) -> str | None:
+    """Return the split that a folder or an archive holds by its name, also by one of the published archives' names."""
+    published = IMAGES.fullmatch(folder)
+    return (published["split"] or "test") if published else names.split_of(folder)
 
 
 def is_kit_file(name: str) -> bool:

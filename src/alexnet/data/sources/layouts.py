@@ -74,12 +74,14 @@ def open_source(path: Path, splits: Mapping[str, str] | None = None) -> Iterator
         notes: list[str] = []
         read: Callable[[Iterator[File]], Generator[Blob, None, None]] = tree.read
         form = cifar10.form_of(file.name for file in tree.files.others())
+        rows = any(True for _ in tree.files.files(parquet.FILES)) and not any(True for _ in tree.files.names())
+        if splits and (form or rows):
+            what = f"this source is {'CIFAR-10' if form else 'parquet files'}, which says itself what is which"
+            raise UserError(f"--split names folders, but {what}; leave it out")
         if form is not None:
-            _refuse_mapping(splits, "CIFAR-10")
             class_names = cifar10.list_images(tree, form)
             read = lambda _: cifar10.images(tree, form)  # noqa: E731
-        elif any(True for _ in tree.files.files(parquet.FILES)) and not any(True for _ in tree.files.names()):
-            _refuse_mapping(splits, "parquet files")
+        elif rows:
             tables = parquet.Tables(tree)
             class_names, read = tables.list_images(), tables.read
         else:
@@ -87,7 +89,10 @@ def open_source(path: Path, splits: Mapping[str, str] | None = None) -> Iterator
             tree.recognize_images()
             found = Folders(tree, splits or {})
             classes = number_classes(path, tree.files, found.place, prefix=found.prefix)
-            _check_names(tree)
+            # An image that has several names counts once.
+            if tree.several_names and (names_of_one := tree.files.set_aside_same(TWICE)):
+                what = f"{' and '.join(names_of_one)} are one file by a link, with two splits or classes"
+                raise UserError(f"{path}: {what}; remove one of the two")
             class_names = _readable(found, classes)
             notes += [*found.notes(), *_empty_class_folders(found)]
         if not class_names:
@@ -106,13 +111,6 @@ def open_source(path: Path, splits: Mapping[str, str] | None = None) -> Iterator
         )
 
 
-def _refuse_mapping(splits: Mapping[str, str] | None, what: str) -> None:
-    if splits:
-        raise UserError(
-            f"--split names folders, but this source is {what}, which says itself what is which; leave it out"
-        )
-
-
 def _add_archives(tree: FileTree) -> None:
     """List those archives in a folder that take the place of folders of images; tars in a tar are listed with it."""
     if not tree.path.is_dir():
@@ -122,28 +120,14 @@ def _add_archives(tree: FileTree) -> None:
     if not stems:
         return
     folders = {name.rpartition("/")[0] for name in tree.files.names()}
-    there = {_split(part) for folder in folders for part in folder.split("/")}
-    splits = {name: split for name, stem in stems.items() if (split := _split(stem))}
+    there = {ilsvrc.split_of(part) for folder in folders for part in folder.split("/")}
+    splits = {name: split for name, stem in stems.items() if (split := ilsvrc.split_of(stem))}
     wanted = [name for name, split in splits.items() if split not in there]
     of_classes = [name for name, stem in stems.items() if not (folders or splits) or names.is_wordnet_id(stem)]
     doubled = {name.rpartition("/")[0] for name in of_classes} & {folder.rpartition("/")[0] for folder in folders}
     if doubled:
         raise UserError(f"{tree.path / min(doubled)} holds class folders as well as class tars; keep one of the two")
     tree.add_archives(sorted({*wanted, *of_classes}))
-
-
-def _split(folder: str) -> str | None:
-    """The split that a folder or an archive holds by its name."""
-    published = ilsvrc.IMAGES.fullmatch(folder)
-    return (published["split"] or "test") if published else names.split_of(folder)
-
-
-def _check_names(tree: FileTree) -> None:
-    """Count an image once that has several names; refuse one that has several splits or classes by them."""
-    if tree.several_names and (names_of_one := tree.files.set_aside_same(TWICE)):
-        one, other = names_of_one
-        what = f"{one} and {other} are one file by a link, with two splits or classes"
-        raise UserError(f"{tree.path}: {what}; remove one of the two")
 
 
 def _empty_class_folders(found: Folders) -> Iterator[str]:
