@@ -143,7 +143,7 @@ class Folders:
             return {}  # no splits, or classes of which one is called train
         for split, what in (("train", "training"), ("val", "validation"), ("test", "test")):
             folders = [folder for folder, held in splits.items() if held == split]
-            if len({names.shard_series(folder) for folder in folders}) > 1:
+            if len({re.sub(r"\d+", "0", folder) for folder in folders}) > 1:  # shards differ by their numbers alone
                 remedy = f"keep one, or leave one out with --split {LEFT_OUT}=FOLDER"
                 raise UserError(f"{self.path} has several {what} folders: {', '.join(folders)}; {remedy}")
         if unknown:

@@ -115,7 +115,7 @@ def _add_archives(tree: FileTree) -> None:
     """List those archives in a folder that take the place of folders of images; tars in a tar are listed with it."""
     if not tree.path.is_dir():
         return
-    listed = (file.name for file in tree.files.files(names.ARCHIVES) if names.is_archive(file.name))
+    listed = (file.name for file in tree.files.files(names.ARCHIVES) if names.ARCHIVE.search(file.name))
     stems = {name: names.without_suffix(name).rpartition("/")[2] for name in listed if not ilsvrc.is_kit_file(name)}
     if not stems:
         return
@@ -133,7 +133,7 @@ def _add_archives(tree: FileTree) -> None:
 def _empty_class_folders(found: Folders) -> Iterator[str]:
     """A note of class folders without images."""
     prefix = found.prefix
-    named = (name for name in found.tree.folders if name.startswith(prefix) and not names.is_around(f"{name}/"))
+    named = (name for name in found.tree.folders if name.startswith(prefix) and not names.AROUND.search(f"{name}/"))
     inside = (name.removeprefix(prefix) for name in named)
     empty = set(filter(None, (found.by_folders(f"{name}/") for name in inside if name)))
     if empty:  # most archives name no folders, and looking through all images takes its time

@@ -20,7 +20,8 @@ _OTHERS = """
     .idx .tfrecord .tfrecords .mp4 .avi .mov .mkv .webm .mp3 .wav .url .lnk .webloc .exe .sha256 .md5 .sum"""
 _OTHER_SUFFIXES = frozenset(_OTHERS.split())
 """Files whose contents need no look: they claim to be something else."""
-_ARCHIVE = re.compile(r"\.(?:zip|tar|tgz|tbz2?|txz|tar\.(?:gz|bz2|xz|zst))$", re.IGNORECASE)
+ARCHIVE = re.compile(r"\.(?:zip|tar|tgz|tbz2?|txz|tar\.(?:gz|bz2|xz|zst))$", re.IGNORECASE)
+"""Suffixes of archives that can be looked into."""
 _OTHER_ARCHIVE = re.compile(
     r"\.(?:7z|rar|gz|bz2|xz|zst|lz4|z\d\d|(?:zip|tar|7z|rar|gz)\.?(?:\d{2,3}|part\w*))$", re.IGNORECASE
 )
@@ -42,7 +43,7 @@ _LEFTOVER_FOLDERS = (
     "#recycle", "#snapshot", "@tmp", "@Recycle", "@Recently-Snapshot", "@sharebin", "@Transcode",  # Synology, QNAP
     "__pycache__",
 )  # fmt: skip
-_AROUND = re.compile(
+AROUND = re.compile(
     rf"""(?:^|/)(?:
     (?P<thumbnails>@eaDir/|\.@__thumb/|\.thumbnails/|\.?_?thumbs?\.db|ehthumbs\w*\.db|SYNOPHOTO_THUMB|SYNOFILE_THUMB)
     |(?P<leftovers>(?:{"|".join(map(re.escape, _LEFTOVER_FOLDERS))})/
@@ -53,6 +54,7 @@ _AROUND = re.compile(
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
+"""Files and folders that are none of the set's own."""
 _KINDS = {
     "thumbnails": THUMBNAILS, "leftovers": LEFTOVERS, "hidden": HIDDEN, "unfinished": UNFINISHED, "copies": COPIES
 }  # fmt: skip
@@ -62,19 +64,14 @@ THUMBNAIL_FOLDERS = frozenset(("thumbs", "thumb", "_thumbs", "thumbnails", "_thu
 
 def kind_of(name: str) -> str | None:
     """Return the kind of "not used" of a file, or a folder that ends with '/', by its path; None for an image."""
-    if around := _AROUND.search(name):
+    if around := AROUND.search(name):
         return _KINDS[str(around.lastgroup)]
     suffix = suffix_of(name)
     if suffix in IMAGE_SUFFIXES:
         return None
     if suffix in _OTHER_SUFFIXES:
         return f"{suffix} files"
-    return ARCHIVES if _ARCHIVE.search(name) or _OTHER_ARCHIVE.search(name) else UNKNOWN
-
-
-def is_around(name: str) -> bool:
-    """Whether a file or folder is none of the set's own."""
-    return _AROUND.search(name) is not None
+    return ARCHIVES if ARCHIVE.search(name) or _OTHER_ARCHIVE.search(name) else UNKNOWN
 
 
 def suffix_of(name: str) -> str:
@@ -83,19 +80,14 @@ def suffix_of(name: str) -> str:
     return name[dot:].lower() if dot > name.rfind("/") else ""
 
 
-def is_archive(name: str) -> bool:
-    """Whether a file of this name is an archive that can be looked into."""
-    return _ARCHIVE.search(name) is not None
-
-
 def is_part(name: str) -> bool:
     """Whether a file of this name is a part of an archive, or an archive of a kind that is not read."""
-    return _ARCHIVE.search(name) is None and _OTHER_ARCHIVE.search(name) is not None
+    return ARCHIVE.search(name) is None and _OTHER_ARCHIVE.search(name) is not None
 
 
 def without_suffix(archive: str) -> str:
     """Return the folder that an archive is listed as: `train/n01440764` for `train/n01440764.tar.gz`."""
-    return _ARCHIVE.sub("", archive)
+    return ARCHIVE.sub("", archive)
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -131,11 +123,6 @@ def split_of_shard(name: str) -> str | None:
     """Return the split of a file of many images: the one word for a split that its name has, as in `set-val-000000`."""
     words = {_SPLIT_OF.get(word) for word in re.split(r"[^a-z]+", name.lower())} - {None}
     return words.pop() if len(words) == 1 else None
-
-
-def shard_series(name: str) -> str:
-    """Return a name without its numbers: shards of one set share it."""
-    return re.sub(r"\d+", "0", name)
 
 
 def is_wordnet_id(name: str) -> bool:
