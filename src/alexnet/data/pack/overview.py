@@ -45,13 +45,6 @@ class Duplicates:
     several_labels: int
     """How many different images are there under several classes."""
 
-    def superfluous(self) -> dict[str, npt.NDArray[np.int64]]:
-        """All but the first of each, as numbers by split."""
-        slots: dict[str, list[int]] = {}
-        for (split, slot), _ in self.pairs:
-            slots.setdefault(split, []).append(slot)
-        return {split: np.array(of_split, np.int64) for split, of_split in slots.items()}
-
 
 def find_duplicates(digests: Mapping[str, Digests]) -> Duplicates:
     """Find the images that are there more than once, in some 25 bytes of memory for each other image."""
@@ -163,8 +156,7 @@ class Overview:
 
     def _sheet(self) -> bytes:
         """Draw some training images of each class, or of every n-th class, as PNG."""
-        writer, read = self._writer, self._writer.reader("train")
-        labels, slots = writer.kept_slots("train")
+        writer, split = self._writer, self._writer.opened("train")
         step = -(-len(writer.class_names) // _ROWS)
         shown = range(0, len(writer.class_names), step)
         sheet = Image.new("RGB", (_TEXT + _PER_CLASS * _SIDE, len(shown) * _SIDE), "white")
@@ -172,9 +164,9 @@ class Overview:
         for row, label in enumerate(shown):
             name = printable(writer.class_names[label]).encode("ascii", "replace").decode()
             draw.text((4, row * _SIDE + _SIDE // 3), name[:22], fill="black")
-            first, last = np.searchsorted(labels, [label, label + 1])
-            for column, slot in enumerate(slots[first:last][:_PER_CLASS].tolist()):
-                image = Image.fromarray(read(slot)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+            of_class = np.arange(*np.searchsorted(split.labels, [label, label + 1]))
+            for column, pixels in enumerate(split.gather(of_class[:_PER_CLASS])):
+                image = Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.BOX)
                 sheet.paste(image, (_TEXT + column * _SIDE, row * _SIDE))
         buffer = io.BytesIO()
         sheet.save(buffer, "PNG")

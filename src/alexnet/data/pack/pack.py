@@ -102,7 +102,7 @@ def open_pack(path: Path) -> Pack:
         size, class_names = header["image_size"], header["class_names"]
         splits = {}
         for name, entry in header["splits"].items():
-            splits[name] = split = open_split(path, entry, header["encoding"], header["image_size"])
+            splits[name] = split = _open_split(path, entry, header["encoding"], header["image_size"])
             if len(split) != entry["images"]:
                 raise ValueError(f"{name} has {entry['images']} images and {len(split)} labels")
             if split.labels.min() < 0 or split.labels.max() >= len(class_names):
@@ -130,7 +130,7 @@ def open_pack(path: Path) -> Pack:
         raise _damaged(path / "pack.json", f"it has an unusable entry ({type(error).__name__}: {error})") from None
 
 
-def open_split(path: Path, entry: dict[str, Any], encoding: str, image_size: int) -> Split:
+def _open_split(path: Path, entry: dict[str, Any], encoding: str, image_size: int) -> Split:
     """Open a split from the files that its entry of `pack.json` names.
 
     Raises:

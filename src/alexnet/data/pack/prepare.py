@@ -112,7 +112,7 @@ def prepare(
                         raise UserError(f"{source}: {lost} can be read; {example}")
                     same = find_duplicates(writer.digests(threads))
                     if drop_duplicates:
-                        writer.drop(same.superfluous())
+                        writer.drop(image for image, _ in same.pairs)
                         if lost := _lost(listed, writer):
                             raise UserError(
                                 f"{source}: {lost} is left without duplicates; do without --drop-duplicates"

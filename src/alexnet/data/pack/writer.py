@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -20,18 +20,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.jpeg import JpegQuality, decode_into, encode
-from alexnet.data.pack.pack import (
-    FOR_PEOPLE,
-    FORMAT,
-    VERSION,
-    Pack,
-    file_sha256,
-    header_checksum,
-    open_pack,
-    open_split,
-)
+from alexnet.data.jpeg import JpegQuality, encode
+from alexnet.data.pack.pack import FOR_PEOPLE, FORMAT, VERSION, Pack, file_sha256, header_checksum, open_pack
 from alexnet.data.pack.shards import PIECE, Digests, Shards
+from alexnet.data.pack.splits import JpegSplit, RawSplit, Split
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
 from alexnet.data.threads import ParallelMap
 from alexnet.errors import UserError, first_line, printable
@@ -141,31 +133,30 @@ class PackWriter:
         slots = self._shards[split].kept()
         return self._shards[split].labels[slots], slots
 
-    def reader(self, split: str) -> Callable[[int], npt.NDArray[np.uint8]]:
-        """Return what reads the image of a slot back, uint8 [S, S, 3]; to be called when all have come."""
-        encoded, shape = self._shards[split].reader(), (self.image_size, self.image_size, 3)
-
-        def image(slot: int) -> npt.NDArray[np.uint8]:
-            if self.jpeg is None:
-                return np.frombuffer(encoded(slot), np.uint8).reshape(shape)
-            decode_into(encoded(slot), pixels := np.empty(shape, np.uint8))
-            return pixels
-
-        return image
+    def opened(self, split: str) -> Split:
+        """Open the images kept, by class; to be called when all have come."""
+        labels, slots = self.kept_slots(split)
+        shards, byte_ranges = self._shards[split].paths, self._shards[split].byte_ranges[slots]
+        if self.jpeg is not None:
+            return JpegSplit(shards, self.image_size, labels, byte_ranges)
+        return RawSplit(shards, self.image_size, labels, byte_ranges[:, 0] // (self.image_size**2 * 3))
 
     def digests(self, threads: int) -> dict[str, Digests]:
         """Hash every image kept, by split; to be called when all have come."""
         self._close(write=True)
         return {split: shards.digests(threads) for split, shards in self._shards.items()}
 
-    def drop(self, slots: dict[str, npt.NDArray[np.int64]]) -> None:
+    def drop(self, images: Iterable[tuple[str, int]]) -> None:
         """Leave out images that have come already, by split and slot. After an interruption all images come again."""
         (self._partial / _JOURNAL).unlink(missing_ok=True)
         spare = self._partial / "spare"
         shutil.rmtree(spare, ignore_errors=True)
         spare.mkdir()
+        slots: dict[str, list[int]] = {}
+        for split, slot in images:
+            slots.setdefault(split, []).append(slot)
         for split, of_split in slots.items():
-            self._shards[split].drop(of_split, spare)
+            self._shards[split].drop(np.array(of_split, np.int64), spare)
 
     def finish(
         self, made: dict[str, Any], *, threads: int = 1, advance: Callable[[int], None] = lambda _: None
@@ -176,7 +167,7 @@ class PackWriter:
         """
         self._close(write=True)
         splits = {split: self._finish_split(shards) for split, shards in self._shards.items()}
-        statistics = self._measure(splits, threads, advance)
+        statistics = self._measure(threads, advance)
         np.save(self._folder / "mean.npy", statistics.mean_image)
         self._write_header(splits, statistics, made, threads)
         self._folder.rename(self.path)  # never replaces a directory that holds something
@@ -249,9 +240,9 @@ class PackWriter:
             entry["in_order"] = shards.contents_in_order()
         return {**entry, "shards": [path.name for path in shards.paths]}
 
-    def _measure(self, splits: dict[str, Any], threads: int, advance: Callable[[int], None]) -> PixelStats:
+    def _measure(self, threads: int, advance: Callable[[int], None]) -> PixelStats:
         """Take the statistics of the training images as the pack holds them."""
-        split = open_split(self._folder, splits["train"], self.encoding, self.image_size)
+        split = self.opened("train")
 
         def sums_of(first: int) -> RunningPixelStats:
             sums = RunningPixelStats(self.image_size)
