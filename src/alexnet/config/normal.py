@@ -4,8 +4,7 @@ A run's identity is a hash of it, so two ways of asking for the same computation
 has no part in it, and is refused on a command line.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from alexnet.config.schema import is_part_of, schema_defaults, without
@@ -15,119 +14,62 @@ Flat = dict[str, Any]
 """A configuration by dotted keys."""
 
 
-@dataclass(frozen=True)
-class Idle:
-    """Keys without an effect while a condition holds."""
-
-    keys: tuple[str, ...]
-    reason: str
-    holds: Callable[[Flat], bool]
-
-
-def _late_epochs(flat: Flat) -> bool:
-    late = (flat["late_changes.layers"], flat["late_changes.bias_milestones"])
-    return any(late) or flat["late_changes.color_off_epoch"] is not None
-
-
-def _never_drops(flat: Flat) -> bool:
-    if flat["schedule.kind"] == "cosine":
-        return True
-    if flat["schedule.kind"] == "plateau":
-        return not flat["schedule.max_lr_drops"]
-    return not (flat["schedule.milestones"] or flat["late_changes.layers"] or flat["late_changes.bias_milestones"])
-
-
-IDLE = (
-    Idle(
-        ("lrn.size", "lrn.k", "lrn.alpha", "lrn.beta", "lrn.divide_alpha", "lrn.across_columns"),
-        "lrn.layers=[] normalizes nothing",
-        lambda flat: not flat["lrn.layers"],
-    ),
-    Idle(
-        ("lrn.after_pooling",),  # moves both norms
-        "lrn.layers=[] normalizes nothing",
-        lambda flat: not flat["lrn.layers"] and not flat["within_channel_lrn.layers"],
-    ),
-    Idle(
-        ("lrn.across_columns",),
-        "one column has nothing to cross",
-        lambda flat: flat["columns.kind"] not in TWO_COLUMNS,
-    ),
-    Idle(("lrn.divide_alpha",), "lrn.size=1 divides by 1", lambda flat: flat["lrn.size"] == 1),
-    Idle(
-        ("within_channel_lrn.size", "within_channel_lrn.alpha", "within_channel_lrn.beta"),
-        "within_channel_lrn.layers=[] normalizes nothing",
-        lambda flat: not flat["within_channel_lrn.layers"],
-    ),
-    Idle(("dropout.probability",), "dropout.layers=[] drops nothing", lambda flat: not flat["dropout.layers"]),
-    Idle(
-        ("color.magnitude", "color.rescale", "late_changes.color_off_epoch"),
-        "color.std=0 adds no noise",
-        lambda flat: flat["color.std"] == 0,
-    ),
-    Idle(("crops.include_last_offset",), "crops.random=false takes the center", lambda flat: not flat["crops.random"]),
-    Idle(
-        ("crops.images_per_crop",),
-        "crops.random=false and crops.flip=false leave nothing to share",
-        lambda flat: not flat["crops.random"] and not flat["crops.flip"],
-    ),
-    Idle(
-        ("schedule.patience", "schedule.max_lr_drops"),
-        "schedule.kind=plateau alone waits for plateaus",
-        lambda flat: flat["schedule.kind"] != "plateau",
-    ),
-    Idle(
-        ("schedule.milestones",),
-        "schedule.kind=multistep alone drops the learning rate at given epochs",
-        lambda flat: flat["schedule.kind"] != "multistep",
-    ),
-    Idle(("schedule.factor",), "the learning rate is never divided", _never_drops),
-    Idle(
-        ("late_changes.lr_drop_epoch", "late_changes.freeze_epoch"),
-        "late_changes.layers=[] freezes nothing",
-        lambda flat: not flat["late_changes.layers"],
-    ),
-    Idle(("late_changes.of_epochs",), "late_changes changes nothing", lambda flat: not _late_epochs(flat)),
-    Idle(
-        ("pretrained.reinit",),
-        "every layer is initialized without pretrained.checkpoint",
-        lambda flat: flat["pretrained.checkpoint"] is None,
-    ),
-    Idle(
-        ("optimizer.decay_biases", "optimizer.weight_decay_multipliers"),
-        "optimizer.weight_decay=0 decays nothing",
-        lambda flat: flat["optimizer.weight_decay"] == 0,
-    ),
-    Idle(("data.shapes",), "the images are not the drawn ones", lambda flat: not _draws(flat)),
-    Idle(("data.val_fraction", "data.test_fraction"), "the drawn images have all splits", lambda flat: _draws(flat)),
-    Idle(
-        ("data.quality", "data.chroma_subsampling"),
-        "data.encoding=raw compresses nothing",
-        lambda flat: flat["data.encoding"] == "raw",
-    ),
-    Idle(
-        ("trainer.gradient_clip_algorithm",),
-        "trainer.gradient_clip_val=null clips nothing",
-        lambda flat: flat["trainer.gradient_clip_val"] is None,
-    ),
-    Idle(("hardware.compile_mode",), "hardware.compile=false", lambda flat: not flat.get("hardware.compile")),
-)
-
-
-def _draws(flat: Flat) -> bool:
-    return flat["data.name"] == "shapes" and flat["data.root"] is None
-
-
-def _idle(flat: Flat) -> Iterator[tuple[str, str]]:
-    """Yield the keys without an effect, each with its reason."""
-    for idle in IDLE:
-        if idle.holds(flat):
-            yield from ((key, idle.reason) for key in idle.keys)
+def _idle(flat: Flat) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each reason why some keys have no effect, and those keys."""
+    late_layers, kind = flat["late_changes.layers"], flat["schedule.kind"]
+    drops_late = bool(late_layers or flat["late_changes.bias_milestones"])
+    draws = flat["data.name"] == "shapes" and flat["data.root"] is None
+    if not flat["lrn.layers"]:
+        names = ["size", "k", "alpha", "beta", "divide_alpha", "across_columns"]
+        yield "lrn.layers=[] normalizes nothing", tuple(f"lrn.{name}" for name in names)
+        if not flat["within_channel_lrn.layers"]:  # it moves both norms
+            yield "lrn.layers=[] normalizes nothing", ("lrn.after_pooling",)
+    if flat["columns.kind"] not in TWO_COLUMNS:
+        yield "one column has nothing to cross", ("lrn.across_columns",)
+    if flat["lrn.size"] == 1:
+        yield "lrn.size=1 divides by 1", ("lrn.divide_alpha",)
+    if not flat["within_channel_lrn.layers"]:
+        names = ["size", "alpha", "beta"]
+        yield "within_channel_lrn.layers=[] normalizes nothing", tuple(f"within_channel_lrn.{name}" for name in names)
+    if not flat["dropout.layers"]:
+        yield "dropout.layers=[] drops nothing", ("dropout.probability",)
+    if flat["color.std"] == 0:
+        yield "color.std=0 adds no noise", ("color.magnitude", "color.rescale", "late_changes.color_off_epoch")
+    if not flat["crops.random"]:
+        yield "crops.random=false takes the center", ("crops.include_last_offset",)
+        if not flat["crops.flip"]:
+            yield "crops.random=false and crops.flip=false leave nothing to share", ("crops.images_per_crop",)
+    if kind != "plateau":
+        yield "schedule.kind=plateau alone waits for plateaus", ("schedule.patience", "schedule.max_lr_drops")
+    if kind != "multistep":
+        yield "schedule.kind=multistep alone drops the learning rate at given epochs", ("schedule.milestones",)
+    drops = {"multistep": flat["schedule.milestones"] or drops_late, "plateau": flat["schedule.max_lr_drops"]}
+    if not drops.get(kind):
+        yield "the learning rate is never divided", ("schedule.factor",)
+    if not late_layers:
+        yield "late_changes.layers=[] freezes nothing", ("late_changes.lr_drop_epoch", "late_changes.freeze_epoch")
+    if not drops_late and flat["late_changes.color_off_epoch"] is None:
+        yield "late_changes changes nothing", ("late_changes.of_epochs",)
+    if flat["pretrained.checkpoint"] is None:
+        yield "every layer is initialized without pretrained.checkpoint", ("pretrained.reinit",)
+    if flat["optimizer.weight_decay"] == 0:
+        decay = ("optimizer.decay_biases", "optimizer.weight_decay_multipliers")
+        yield "optimizer.weight_decay=0 decays nothing", decay
+    if draws:
+        yield "the drawn images have all splits", ("data.val_fraction", "data.test_fraction")
+    else:
+        yield "the images are not the drawn ones", ("data.shapes",)
+    if flat["data.encoding"] == "raw":
+        yield "data.encoding=raw compresses nothing", ("data.quality", "data.chroma_subsampling")
+    if flat["trainer.gradient_clip_val"] is None:
+        yield "trainer.gradient_clip_val=null clips nothing", ("trainer.gradient_clip_algorithm",)
+    if not flat.get("hardware.compile"):
+        yield "hardware.compile=false", ("hardware.compile_mode",)
 
 
 def why_idle(key: str, flat: Flat) -> str | None:
     """Say why a key, or all that lies below it, has no effect; None if it has one."""
-    return next((reason for idle, reason in _idle(_full(flat)) if is_part_of(key, [idle])), None)
+    return next((reason for reason, keys in _idle(_full(flat)) if is_part_of(key, keys)), None)
 
 
 def normal_form(flat: Flat) -> Flat:
@@ -149,7 +91,7 @@ def normal_form(flat: Flat) -> Flat:
         moved = scaled_milestones(flat["schedule.milestones"], of=epochs, to=to)
         reached = [epoch for epoch in moved if epoch < to]
         flat |= {"schedule.epochs": to, "schedule.milestones": reached, "schedule.rescale_to_epochs": None}
-    return without(flat, [key for key, _ in _idle(flat)])
+    return without(flat, [key for _, keys in _idle(flat) for key in keys])
 
 
 def _full(flat: Flat) -> Flat:
