@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet.runs.arrays import read_predictions
 from alexnet.runs.collect import Run, collect
-from alexnet.runs.predictions import read_predictions
 from alexnet.study.family import Family
 from measuring import computes_bfloat16, print_table, save
 

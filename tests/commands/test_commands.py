@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 import alexnet
 from alexnet.commands.main import main
 from alexnet.data.pack.pack import open_pack
-from alexnet.runs.predictions import read_predictions, read_probabilities
+from alexnet.runs.arrays import read_predictions, read_probabilities
 from alexnet.runs.result import read_result
 from alexnet.trained.network import load_trained
 from alexnet.trained.weights import read_weights

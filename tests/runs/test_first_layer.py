@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from alexnet.errors import UserError
+from alexnet.runs.arrays import FirstLayer, read_first_layer, write_first_layer
 from alexnet.runs.directory import FIRST_LAYER_FILE
-from alexnet.runs.first_layer import FirstLayer, read_first_layer, write_first_layer
 
 
 def kernels(maps: int = 6) -> NDArray[np.float32]:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from alexnet.config.schema import RELATIONS, Claim, Effect, Errors, Target
 from alexnet.errors import UserError
+from alexnet.runs.arrays import ViewPredictions, read_predictions, write_predictions
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.plan import Plan
-from alexnet.runs.predictions import ViewPredictions, read_predictions, write_predictions
 from alexnet.runs.result import (
     DataFacts,
     Energy,

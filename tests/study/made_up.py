@@ -9,9 +9,9 @@ import yaml
 
 from alexnet.config.numerics import NUMERICS
 from alexnet.config.schema import Claim, Effect, Errors, Target
+from alexnet.runs.arrays import ViewPredictions, write_predictions
 from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.runs.plan import Plan
-from alexnet.runs.predictions import ViewPredictions, write_predictions
 from alexnet.runs.result import DataFacts, ErrorRates, Result
 
 IMAGES = 1000

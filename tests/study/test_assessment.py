@@ -9,9 +9,9 @@ import pytest
 
 from alexnet.config.schema import Claim, Effect, Errors
 from alexnet.errors import UserError
+from alexnet.runs.arrays import write_predictions
 from alexnet.runs.collect import collect
 from alexnet.runs.metrics import write_metrics
-from alexnet.runs.predictions import write_predictions
 from alexnet.runs.result import Result
 from alexnet.study.assessment import Assessment, StatedSpread
 from alexnet.study.columns import comparison_records

@@ -9,9 +9,9 @@ import pytest
 
 from alexnet.config.schema import Effect
 from alexnet.errors import UserError
+from alexnet.runs.arrays import ViewPredictions, write_predictions
 from alexnet.runs.collect import collect
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
-from alexnet.runs.predictions import ViewPredictions, write_predictions
 from alexnet.runs.result import read_result
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.pairing import baseline_command

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.runs.predictions import ViewPredictions
+from alexnet.runs.arrays import ViewPredictions
 from alexnet.runs.result import TrainingFacts
 from alexnet.trained.evaluate import about
 from tests.study.made_up import result, save

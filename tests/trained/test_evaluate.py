@@ -11,7 +11,7 @@ import pytest
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.errors import UserError
-from alexnet.runs.predictions import ViewPredictions
+from alexnet.runs.arrays import ViewPredictions
 from alexnet.runs.result import ErrorRates
 from alexnet.trained.evaluate import real_errors
 from alexnet.trained.network import classes_by_name

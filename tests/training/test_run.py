@@ -23,8 +23,8 @@ from alexnet.errors import UserError
 from alexnet.evaluation.collect import first_layer
 from alexnet.evaluation.views import probabilities
 from alexnet.net.alexnet import AlexNet
+from alexnet.runs.arrays import read_first_layer
 from alexnet.runs.directory import LOCK_FILE
-from alexnet.runs.first_layer import read_first_layer
 from alexnet.runs.result import Result, read_result
 from alexnet.training.module import AlexNetModule
 from tests.conftest import Compose, checked

@@ -9,8 +9,8 @@ from rich.text import Text
 from alexnet.data.pack.pack import open_pack
 from alexnet.errors import UserError
 from alexnet.evaluation.table import errors_table
+from alexnet.runs.arrays import read_header, write_probabilities
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
-from alexnet.runs.predictions import read_header, write_probabilities
 from alexnet.runs.result import read_result
 from alexnet.terminal import Terminal, fitted
 

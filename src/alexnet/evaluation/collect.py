@@ -9,8 +9,7 @@ from torch import Tensor
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.specs import Parametric
 from alexnet.net.two_devices import ColumnShard
-from alexnet.runs.first_layer import FirstLayer
-from alexnet.runs.predictions import ViewPredictions
+from alexnet.runs.arrays import FirstLayer, ViewPredictions
 from alexnet.runs.result import ErrorRates
 
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from alexnet.config.schema import NON_IDENTITY_KEYS
 from alexnet.errors import UserError
+from alexnet.runs.arrays import ViewPredictions
 from alexnet.runs.collect import Run
 from alexnet.runs.directory import CONFIG_FILE, RESULT_FILE
-from alexnet.runs.predictions import ViewPredictions
 from alexnet.runs.result import BASELINE, Result
 from alexnet.study.family import PairedDelta, paired_delta
 

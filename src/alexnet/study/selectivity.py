@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.runs.first_layer import FirstLayer
+from alexnet.runs.arrays import FirstLayer
 
 EXACT_SPLITS = 20_000
 """Up to this many ways to split the kernels into two columns, all are counted; beyond, this many are drawn."""

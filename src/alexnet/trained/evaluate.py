@@ -16,9 +16,9 @@ from alexnet.errors import UserError
 from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.table import VIEW_NAMES
 from alexnet.evaluation.views import probabilities
+from alexnet.runs.arrays import ViewPredictions
 from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import last_checkpoint
-from alexnet.runs.predictions import ViewPredictions
 from alexnet.runs.result import ErrorRates
 from alexnet.trained.network import TrainedModel, check_size, classes_by_name
 

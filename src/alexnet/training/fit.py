@@ -22,11 +22,10 @@ from alexnet.evaluation.collect import error_rates, first_layer
 from alexnet.files import from_here
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import layer_specs
+from alexnet.runs.arrays import write_first_layer, write_predictions, write_probabilities
 from alexnet.runs.directory import PROFILE, previous_checkpoint
-from alexnet.runs.first_layer import write_first_layer
 from alexnet.runs.metrics import lr_drops
 from alexnet.runs.plan import read_plan
-from alexnet.runs.predictions import write_predictions, write_probabilities
 from alexnet.runs.result import LrDrop, Result, TrainingFacts
 from alexnet.runs.wandb_names import destination
 from alexnet.training.checkpoints import WholeCheckpoints, checkpoint_callbacks, checkpoint_to_resume

@@ -14,7 +14,7 @@ from rich.console import Console
 from scipy import stats
 
 from alexnet.errors import UserError
-from alexnet.runs.predictions import ViewPredictions, read_probabilities, write_probabilities
+from alexnet.runs.arrays import ViewPredictions, read_probabilities, write_probabilities
 from alexnet.study.family import error_interval, mean_interval
 from alexnet.study.paper.ensemble import (
     START,

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from alexnet.runs.first_layer import FirstLayer
+from alexnet.runs.arrays import FirstLayer
 from alexnet.study.charts.canvas import LIGHT
 from alexnet.study.paper.figures import PredictedImage, draw_kernels, draw_neighbors, draw_predictions
 

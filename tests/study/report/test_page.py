@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from alexnet.config.schema import Claim, Effect, Errors, Target
+from alexnet.runs.arrays import FirstLayer, write_first_layer
 from alexnet.runs.collect import collect
-from alexnet.runs.first_layer import FirstLayer, write_first_layer
 from alexnet.runs.result import GitState
 from alexnet.study.charts.canvas import LIGHT
 from alexnet.study.charts.errors import comparison_figure

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from alexnet.errors import UserError
+from alexnet.runs.arrays import FirstLayer, write_first_layer
 from alexnet.runs.collect import collect
 from alexnet.runs.directory import CONFIG_FILE, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
-from alexnet.runs.first_layer import FirstLayer, write_first_layer
 from alexnet.runs.metrics import write_metrics
 from alexnet.runs.result import read_result
 from alexnet.study.report.report import FILES, report

@@ -18,9 +18,9 @@ from rich.text import Text
 
 from alexnet.errors import UserError, printable
 from alexnet.files import write_file
+from alexnet.runs.arrays import ProbabilitiesHeader, read_header, read_probabilities
 from alexnet.runs.collect import directories_with
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
-from alexnet.runs.predictions import ProbabilitiesHeader, read_header, read_probabilities
 from alexnet.runs.result import read_result
 from alexnet.study.family import Interval, PairedDelta, error_interval, mean_interval, paired_delta
 from alexnet.study.pairing import FEW_CLASSES

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet.runs.first_layer import FirstLayer
+from alexnet.runs.arrays import FirstLayer
 from alexnet.study.charts.canvas import Canvas, drawing, tiles
 from alexnet.study.selectivity import column_contrast, mean_selectivity
 from alexnet.study.wording import shown_p, signed
