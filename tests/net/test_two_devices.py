@@ -33,7 +33,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "without conv3, bottleneck": ("depth.remove=[3]", "classifier.bottleneck=true"),
     "isolated, without conv1": ("columns.kind=isolated", "depth.remove=[1]"),
 }
-IMAGES, CLASSES, UPDATES = 6, 7, 4
+IMAGES, CLASSES, UPDATES = 6, 7, 2
 """The second half of the classes is the smaller one, as is that of the bottleneck's 17 units."""
 
 
