@@ -30,8 +30,7 @@ def _begin(_: int, work: Work, arguments: tuple[Any, ...], folder: Path) -> None
 
 
 def _part(rank: int, work: Work, arguments: tuple[Any, ...], folder: Path) -> Any:
-    store, patience = f"file://{folder}/store", timedelta(minutes=2)
-    dist.init_process_group("gloo", init_method=store, timeout=patience, rank=rank, world_size=2)
+    dist.init_process_group("gloo", f"file://{folder}/store", timedelta(minutes=2), world_size=2, rank=rank)
     try:
         return work(rank, *arguments)
     finally:
