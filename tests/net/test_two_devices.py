@@ -152,7 +152,7 @@ def test_odd_numbers_are_halved_as_torch_halves_them(compose: Compose) -> None:
 @pytest.mark.parametrize(
     ("overrides", "wrong"),
     [
-        (("columns=one",), r"columns=one has one: choose columns=two"),
+        (("columns.kind=one",), r"columns=one has one: choose columns=two"),
         (("experiment=figure1",), r"architecture=cifar_\w+ has one column: add devices=single"),
         (("lrn.across_columns=true",), r"lrn\.across_columns=true needs devices=single"),
     ],
