@@ -98,14 +98,12 @@ def test_an_experiment_s_drops_are_made(experiment: str) -> None:
             ["schedule.epochs=10"],
             ["schedule.epochs=10 ends before", "at epoch 20 and 26:", "rescale_to_epochs=10 in its"],
         ),
-        (
-            ["schedule.epochs=26"],
-            ["epoch 26:", "schedule.rescale_to_epochs=26 in its"],
-        ),  # epochs count from 0: the last is 25
+        # Epochs count from 0: the last is 25. 26 x 3 / 30 is 3.
+        (["schedule.epochs=26"], ["epoch 26:", "schedule.rescale_to_epochs=26 in its"]),
         (
             ["schedule.rescale_to_epochs=3"],
             ["schedule.rescale_to_epochs=3 is too short for 1 of the 2 drops", ": 5 epochs are enough"],
-        ),  # 26 x 3 / 30 is 3
+        ),
         (["schedule.rescale_to_epochs=4"], ["rescale_to_epochs=4 makes several drops", ": 5 epochs are enough"]),
         (["schedule.rescale_to_epochs=10"], []),
         (["schedule.epochs=10", "schedule.kind=plateau"], []),  # of no effect there
