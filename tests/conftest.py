@@ -16,6 +16,7 @@ if os.environ.get("GPU_TESTS") != "1":
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1"}
 
 import pytest
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -38,7 +39,7 @@ def checked(*overrides: str, weights_digest: WeightsDigest = str) -> Job:
     try:
         values = OmegaConf.from_dotlist([one for one in overrides if one not in choices])
         config = OmegaConf.merge(_with_choices(*choices), values)
-    except OmegaConfBaseException:
+    except (HydraException, OmegaConfBaseException):
         return check(list(overrides), weights_digest=weights_digest)  # refuses it in its own words
     hydra = SimpleNamespace(overrides=SimpleNamespace(hydra=[], task=list(overrides)))
     return check_composed(config, hydra, weights_digest=weights_digest)  # type: ignore[arg-type]

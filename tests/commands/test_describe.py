@@ -70,4 +70,4 @@ def test_the_table_shows_every_exchange_and_the_choices(precision: str, megabyte
 
 def test_a_net_of_one_column_has_no_exchanges_to_show(compose: Compose) -> None:
     with pytest.raises(UserError, match="columns=one has one"):
-        exchange_tables(compose("columns=one"), 10)
+        exchange_tables(compose("columns.kind=one"), 10)

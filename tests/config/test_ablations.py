@@ -1,13 +1,15 @@
 """Every file of ablations/: it composes, changes exactly what it says, and holds the paper's numbers."""
 
+import shlex
 from typing import Any
 
 import pytest
 import yaml
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
-from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE
+from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, compose_config
 from alexnet.config.job import ablation_name
 from alexnet.config.overrides import expanded
 from alexnet.errors import UserError
@@ -47,19 +49,6 @@ def changed(tree: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in after.items() if value != before[key]}
 
 
-@pytest.mark.parametrize("name", CHANGING)
-def test_it_changes_exactly_what_its_file_declares(name: str) -> None:
-    one = job(f"+ablation={name}")
-    before = without_claims(job().tree)
-    assert without_claims(one.tree) == before | declared(name)
-    # some declare a whole choice, such as a pooling stride that is the baseline's too
-    differing = {key: value for key, value in declared(name).items() if value != before[key]}
-    assert differing and changed(one.tree, job().tree) == differing
-    assert one.changes == {key: (before[key], value) for key, value in differing.items()}
-    assert one.tree["ablations"].keys() == {name}
-    assert one.command == f"python train.py +ablation={name}"
-
-
 def test_they_change_the_same_in_the_paper_s_own_experiment() -> None:
     arguments, names = ["experiment=ilsvrc2012", "data.root=/data/pack"], ["no_lrn", "one_column", "no_conv3"]
     expected = {key: value for name in names for key, value in declared(name).items()}
@@ -80,27 +69,29 @@ def test_it_says_what_is_claimed_and_where(name: str) -> None:
     assert claim["section"] in sections
 
 
+@pytest.fixture(scope="module")
+def claims() -> DictConfig:
+    """All claims, composed together, as they hold whatever else changes."""
+    return compose_config([f"+ablation=[{','.join(CHANGING)}]"]).ablations
+
+
 @pytest.mark.parametrize("name", CHANGING)
-def test_its_numbers_are_the_paper_s_and_the_log_s(name: str) -> None:
-    claim = job(f"+ablation={name}").config.ablations[name]
+def test_its_numbers_are_the_paper_s_and_the_log_s_and_say_of_what(claims: DictConfig, name: str) -> None:
+    claim = claims[name]
     assert (claim.paper.top1, claim.paper.top5) == PAPER.get(name, (None, None))
     assert (claim.log.top1, claim.log.top5) == LOG.get(name, (None, None))
 
-
-@pytest.mark.parametrize("name", CHANGING)
-def test_every_number_says_what_it_is_a_difference_of(name: str) -> None:
-    claim = job(f"+ablation={name}").config.ablations[name]
     for effect in (claim.paper, claim.log):
         assert effect.top1 is None or effect.of
     assert claim.log.top1 is None or "145" in str(claim.log.of)
     assert claim.margin.top1 is not None
 
 
-def test_claims_in_words_are_relations() -> None:
+def test_claims_in_words_are_relations(claims: DictConfig) -> None:
     expected = {"no_color": ("at_least", 0.1), "no_conv3": ("about", 1.0), "no_lrn": ("equals", 0.1)}
-    found = {name: job(f"+ablation={name}").config.ablations[name].paper for name in expected}
+    found = {name: claims[name].paper for name in expected}
     assert {name: (effect.relation, effect.unit) for name, effect in found.items()} == expected
-    assert job("+ablation=no_dropout").config.ablations["no_dropout"].paper.relation == "worse"
+    assert claims.no_dropout.paper.relation == "worse"
 
 
 @pytest.mark.parametrize(
@@ -135,14 +126,13 @@ def test_a_pattern_may_name_a_folder_and_be_in_a_list() -> None:
     """`*` stays in its folder: those that belong to other experiments are asked for by theirs."""
     source = {f"source/{file.stem}" for file in ABLATIONS.glob("source/*.yaml")}
     some = {name for name in FILES if name.startswith("no_") and not name.startswith("no_c")}
+    some |= {name for name in source if not name.startswith("source/c")}
     expected = {
         "glob(*)": set(FILES),
-        "glob(no_*,exclude=no_c*)": some,
+        "glob(no_*,exclude=no_c*),glob(source/*,exclude=source/c*)": some,
         "glob(source/*)": source,
-        "none,glob(source/*)": source | {"none"},
-        "glob(source/l*),[no_lrn,no_dropout]": {"source/lrn_alpha", "[no_lrn", "no_dropout]"},
+        "none,glob(source/l*),[no_lrn,no_dropout]": {"none", "source/lrn_alpha", "[no_lrn", "no_dropout]"},
         "glob([*,source/*])": source | FILES.keys(),
-        "glob(source/*,exclude=source/c*)": {name for name in source if not name.startswith("source/c")},
     }
     found = expansions(*(f"+ablation={value}" for value in expected))
     assert "none" in FILES and len(source) > 8
@@ -154,27 +144,29 @@ def test_a_pattern_may_name_a_folder_and_be_in_a_list() -> None:
 
 
 EXPERIMENTS = {
+    "": [],
     "cifar10": ["experiment=cifar10_normalization"],
     "figure1": ["experiment=figure1"],
     "record": ["experiment=net_145_2012", "data.root=/data/pack"],
     "source": ["experiment=ilsvrc2012", "data.root=/data/pack", "schedule=log_2012"],
 }
 """Folder of ablations -> the command line that they belong to."""
-NESTED = {
+ALL = {
     file.relative_to(ABLATIONS).with_suffix("").as_posix(): yaml.safe_load(file.read_text())
     for folder in EXPERIMENTS
     for file in sorted((ABLATIONS / folder).glob("*.yaml"))
+    if file.stem != "none"
 }
 
 
 def together() -> list[list[str]]:
-    """All of `NESTED`; those of one folder that change other groups of keys are composed together."""
+    """All of them; those of one folder that change other groups of keys are composed together."""
     found: list[list[str]] = []
-    for choice, tree in NESTED.items():
-        folder, groups = choice.partition("/")[0], tree.keys() - {"ablations"}
+    for choice, tree in ALL.items():
+        folder, groups = choice.rpartition("/")[0], tree.keys() - {"ablations"}
         for others in found:
-            taken = {group for other in others for group in NESTED[other]} - {"ablations"}
-            if others[0].startswith(f"{folder}/") and not groups & taken:
+            taken = {group for other in others for group in ALL[other]} - {"ablations"}
+            if others[0].rpartition("/")[0] == folder and not groups & taken:
                 others.append(choice)
                 break
         else:
@@ -183,20 +175,26 @@ def together() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("choices", together(), ids=",".join)
-def test_ablations_in_a_subfolder_change_what_they_declare_in_their_experiment(choices: list[str]) -> None:
-    experiment = EXPERIMENTS[choices[0].partition("/")[0]]
-    one, baseline = job(*experiment, f"+ablation=[{','.join(choices)}]"), job(*experiment)
+def test_they_change_exactly_what_their_files_declare_in_their_experiment(choices: list[str]) -> None:
+    experiment = EXPERIMENTS[choices[0].rpartition("/")[0]]
+    arguments = [*experiment, f"+ablation=[{','.join(choices)}]"]
+    one, baseline = job(*arguments), job(*experiment)
+    assert one.command == f"python train.py {shlex.join(arguments)}"
     names = sorted(choice.replace("/", "_") for choice in choices)
+    assert one.tree["ablations"].keys() == set(names)
     assert ablation_name(one.tree) == "+".join(names) and "/" not in one.name
     assert one.pairing_key == baseline.pairing_key
     expected, before = dict[str, Any](), without_claims(baseline.tree)
     for choice in choices:
-        ((name, claim),) = NESTED[choice]["ablations"].items()
-        assert name == choice.replace("/", "_") and claim["section"] in ("3.1", "3.3", "log", "source")
-        differing = {key: value for key, value in without_claims(NESTED[choice]).items() if value != before[key]}
+        ((name, claim),) = ALL[choice]["ablations"].items()
+        assert name == choice.replace("/", "_")
+        assert "/" not in choice or claim["section"] in ("3.1", "3.3", "log", "source")
+        # some declare a whole choice, such as a pooling stride that is the baseline's too
+        differing = {key: value for key, value in without_claims(ALL[choice]).items() if value != before[key]}
         assert differing
         expected |= differing
     assert changed(one.tree, baseline.tree) == expected
+    assert one.changes == {key: (before[key], value) for key, value in expected.items()}
 
 
 def test_the_normalisation_pairs_are_the_released_nets() -> None:

@@ -9,6 +9,7 @@ import yaml
 from alexnet.config.compose import CONF
 from alexnet.config.job import unreached_milestones
 from tests.config.conftest import job, leaves
+from tests.conftest import checked
 
 FILES = sorted(
     file for file in CONF.rglob("*.yaml") if file.parent != CONF and not file.stem.startswith("study_")
@@ -52,12 +53,12 @@ def values_of(file: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("file", FILES, ids=name)
 def test_a_choice_composes_and_its_values_arrive(file: Path) -> None:
-    tree = chosen(file)
+    found = leaves(chosen(file))
     text, values = file.read_text(), values_of(file)
     package = "" if "@package _global_" in text else f"{file.parent.name}."
     of_experiment = {} if file.parent.name == "experiment" else leaves(values_of(CONF / "experiment" / "demo.yaml"))
     for key, value in (leaves(values) if values else {}).items():
-        assert leaves(tree)[f"{package}{key}"] == of_experiment.get(f"{package}{key}", value), key
+        assert found[f"{package}{key}"] == of_experiment.get(f"{package}{key}", value), key
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -97,21 +98,19 @@ def test_an_experiment_s_drops_are_made(experiment: str) -> None:
             ["schedule.epochs=10"],
             ["schedule.epochs=10 ends before", "at epoch 20 and 26:", "rescale_to_epochs=10 in its"],
         ),
-        (
-            ["schedule.epochs=26"],
-            ["epoch 26:", "schedule.rescale_to_epochs=26 in its"],
-        ),  # epochs count from 0: the last is 25
+        # Epochs count from 0: the last is 25. 26 x 3 / 30 is 3.
+        (["schedule.epochs=26"], ["epoch 26:", "schedule.rescale_to_epochs=26 in its"]),
         (
             ["schedule.rescale_to_epochs=3"],
             ["schedule.rescale_to_epochs=3 is too short for 1 of the 2 drops", ": 5 epochs are enough"],
-        ),  # 26 x 3 / 30 is 3
+        ),
         (["schedule.rescale_to_epochs=4"], ["rescale_to_epochs=4 makes several drops", ": 5 epochs are enough"]),
         (["schedule.rescale_to_epochs=10"], []),
         (["schedule.epochs=10", "schedule.kind=plateau"], []),  # of no effect there
     ],
 )
 def test_drops_after_the_end_of_training_are_said(shorter: list[str], said: list[str]) -> None:
-    line = unreached_milestones(job("schedule=epochs_30", *shorter))
+    line = unreached_milestones(checked("schedule=epochs_30", *shorter))
     assert (line is not None) == bool(said)
     for words in said:
         assert line is not None and words in line

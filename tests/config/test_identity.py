@@ -122,14 +122,7 @@ def test_runs_that_differ_so_are_compared() -> None:
         assert job(*arguments).pairing_key == job().pairing_key
 
 
-@pytest.mark.parametrize(
-    "argument",
-    [
-        "scale=cifar",
-        "lrn.k=1",
-        "optimizer.batch_size=64",
-    ],
-)
+@pytest.mark.parametrize("argument", ["scale=cifar", "lrn.k=1", "optimizer.batch_size=64"])
 def test_runs_that_differ_otherwise_are_not_compared(argument: str) -> None:
     assert job(argument).pairing_key != job().pairing_key
 

@@ -54,7 +54,7 @@ def test_parameters_layer_by_layer(compose: Compose, columns: str, expected: dic
 
 
 def test_sixth_convolution(compose: Compose) -> None:
-    layers = layer_specs(compose("scale=paper", "+ablation=conv6"), 1000)
+    layers = layer_specs(compose("scale=paper", "depth.sixth_conv=true"), 1000)
     assert total_parameters(layers) == 61_555_304
     assert {layer.name: layer.size for layer in layers if isinstance(layer, ConvSpec)}["conv6"] == 6
 
@@ -93,7 +93,7 @@ def test_map_sizes_without_overlap_are_those_of_net_147(compose: Compose) -> Non
 
 @pytest.mark.parametrize("missing", [1, 2, 3, 4, 5])
 def test_leaving_a_convolution_out_keeps_the_maps_below_fc6(compose: Compose, missing: int) -> None:
-    found = sizes(compose, f"+ablation=no_conv{missing}")
+    found = sizes(compose, f"depth.remove=[{missing}]")
     assert f"conv{missing}" not in found
     assert [found[f"pool{n}"] for n in (1, 2, 5)] == [27, 13, 6]
 
@@ -101,7 +101,7 @@ def test_leaving_a_convolution_out_keeps_the_maps_below_fc6(compose: Compose, mi
 def test_columns_still_meet_without_conv3(compose: Compose) -> None:
     groups = {
         layer.name: layer.groups
-        for layer in layer_specs(compose("scale=paper", "+ablation=no_conv3"), 1000)
+        for layer in layer_specs(compose("scale=paper", "depth.remove=[3]"), 1000)
         if isinstance(layer, ConvSpec)
     }
     assert groups == {"conv1": 1, "conv2": 2, "conv4": 1, "conv5": 2}
@@ -171,7 +171,7 @@ def test_paper_scale_stands_in_one_form(compose: Compose) -> None:
 
 def test_variants_start_from_the_same_weights_where_they_share_a_layer(compose: Compose) -> None:
     base = AlexNet(compose("scale=small"), num_classes=10, seed=3).state_dict()
-    without = AlexNet(compose("scale=small", "+ablation=no_conv4"), num_classes=10, seed=3).state_dict()
+    without = AlexNet(compose("scale=small", "depth.remove=[4]"), num_classes=10, seed=3).state_dict()
     assert without.keys() == {name for name in base if not name.startswith("conv4")}
     for name, tensor in without.items():
         assert torch.equal(tensor, base[name])

@@ -33,7 +33,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "without conv3, bottleneck": ("depth.remove=[3]", "classifier.bottleneck=true"),
     "isolated, without conv1": ("columns.kind=isolated", "depth.remove=[1]"),
 }
-IMAGES, CLASSES, UPDATES = 6, 7, 4
+IMAGES, CLASSES, UPDATES = 6, 7, 2
 """The second half of the classes is the smaller one, as is that of the bottleneck's 17 units."""
 
 
@@ -152,7 +152,7 @@ def test_odd_numbers_are_halved_as_torch_halves_them(compose: Compose) -> None:
 @pytest.mark.parametrize(
     ("overrides", "wrong"),
     [
-        (("columns=one",), r"columns=one has one: choose columns=two"),
+        (("columns.kind=one",), r"columns=one has one: choose columns=two"),
         (("experiment=figure1",), r"architecture=cifar_\w+ has one column: add devices=single"),
         (("lrn.across_columns=true",), r"lrn\.across_columns=true needs devices=single"),
     ],

@@ -75,7 +75,7 @@ def test_column_tensors_compute_the_net_column_by_column(configs: list[Config]) 
 
 def test_one_column_has_no_two_column_layout() -> None:
     pytest.importorskip("safetensors")
-    tree = checked(*SMALL, "columns=one").tree
+    tree = checked(*SMALL, "columns.kind=one").tree
     weights = Weights(tensors={}, config=tree, class_names=["a", "b"], data_fingerprint="")
     with pytest.raises(UserError, match="one column"):
         safetensors_bytes(weights, "columns")

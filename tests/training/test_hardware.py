@@ -34,11 +34,15 @@ def losses(directory: Path) -> list[float]:
 
 
 def test_bfloat16_run_trains_like_float32_and_its_final_errors_are_in_float32(
-    tiny: MakeJob, plain: Path, tmp_path: Path
+    tiny: MakeJob, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its weights are float32, and so is the arithmetic of its test, as that of `alexnet evaluate`."""
+    monkeypatch.setattr(running, "multiplies_bfloat16", lambda _: False)
+    monkeypatch.setattr(running, "cpu_quota", lambda: 0.5)
     job = tiny("hardware.precision=bf16-mixed")
-    execute(job, tmp_path)
+    result, screen = execute(job, tmp_path)
+    assert result.precision == "bf16-mixed" and "this device emulates bfloat16" in screen
+    assert "note: the quota of this container is 0.5 of a processor\n" in screen
     ours, theirs = state(tmp_path), state(plain)
     assert {value.dtype for value in ours.values()} == {value.dtype for value in theirs.values()}
     assert losses(tmp_path) == pytest.approx(losses(plain), rel=0.01) and losses(tmp_path) != losses(plain)
@@ -251,18 +255,11 @@ def test_process_that_sees_one_gpu_of_several_takes_number_0(monkeypatch: pytest
 
 @pytest.mark.parametrize(("computes", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
 def test_precision_auto_is_bfloat16_where_the_device_computes_it(
-    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, computes: bool, expected: str
+    monkeypatch: pytest.MonkeyPatch, computes: bool, expected: str
 ) -> None:
-    for module in (hardware, running):
-        monkeypatch.setattr(module, "multiplies_bfloat16", lambda _: computes)
-    monkeypatch.setattr(running, "cpu_quota", lambda: 0.5)
+    monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda _: computes)
     options = hardware.trainer_options(HardwareConfig(precision="auto", accelerator="cpu"))
     assert (options["precision"], options["accelerator"]) == (expected, "cpu")
-    if not computes:
-        short = ("schedule.epochs=1", "schedule.milestones=[]", "hardware.precision=bf16-mixed")
-        result, screen = execute(tiny(*short), tmp_path)
-        assert result.precision == "bf16-mixed" and "this device emulates bfloat16" in screen
-        assert "note: the quota of this container is 0.5 of a processor\n" in screen
 
 
 class AnyNet(torch.nn.Module):

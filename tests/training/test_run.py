@@ -162,9 +162,11 @@ def test_the_first_layer_is_the_one_in_the_checkpoint(finished: Finished) -> Non
     np.testing.assert_array_equal(layer.kernels, checkpoint(directory)["state_dict"]["net.conv1.weight"].numpy())
 
 
-@pytest.mark.parametrize(("ablation", "first", "columns"), [("one_column", "conv1", 1), ("no_conv1", "conv2", 2)])
-def test_the_first_layer_of_other_nets(compose: Compose, ablation: str, first: str, columns: int) -> None:
-    net = AlexNet(compose(f"+ablation={ablation}"), num_classes=20, seed=0)
+@pytest.mark.parametrize(
+    ("change", "first", "columns"), [("columns.kind=one", "conv1", 1), ("depth.remove=[1]", "conv2", 2)]
+)
+def test_the_first_layer_of_other_nets(compose: Compose, change: str, first: str, columns: int) -> None:
+    net = AlexNet(compose(change), num_classes=20, seed=0)
     layer = first_layer(net)
     assert layer.columns == columns
     np.testing.assert_array_equal(layer.kernels, net.get_parameter(f"{first}.weight").detach().numpy())

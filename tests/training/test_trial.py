@@ -10,8 +10,8 @@ from tests.training.conftest import MakeJob
 
 
 @pytest.mark.parametrize("ablation", ["no_lrn", "no_weight_decay"])
-def test_ablation_that_no_step_shows_is_said(few_images: MakeJob, ablation: str) -> None:
-    job = few_images(f"+ablation={ablation}", "hardware.threads=1")
+def test_ablation_that_no_step_shows_is_said(tiny: MakeJob, ablation: str) -> None:
+    job = tiny(f"+ablation={ablation}", "hardware.threads=1")
     pack = open_data(job.config.data, job.config.scale.image_size)
     assert list(notes_without_effect([(job, pack)])) == []
     late = {**job.tree, "schedule": {**job.tree["schedule"], "milestones": [9]}}  # differs long after the first steps

@@ -94,7 +94,7 @@ def on_two_and_on_one(tiny: MakeJob, folder: Path, overrides: tuple[str, ...]) -
 
 def test_a_net_with_one_column_is_refused(tiny: MakeJob) -> None:
     with pytest.raises(UserError, match="columns=one has one: choose columns=two"):
-        preflight(tiny(TWO, "columns=one"))
+        preflight(tiny(TWO, "columns.kind=one"))
 
 
 @pytest.mark.parametrize(
