@@ -15,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 from yaml import MarkedYAMLError
 
-from alexnet.config.schema import Config, ConfigTree
+from alexnet.config.checks import MISSING
+from alexnet.config.schema import Config, ConfigTree, flatten
 from alexnet.errors import UserError, did_you_mean, first_line
 from alexnet.files import from_here
 
@@ -142,7 +143,8 @@ def compose_tree(overrides: tuple[str, ...]) -> ConfigTree:
 
 def plain_values(composed: DictConfig) -> ConfigTree:
     """Return a composed configuration as nested dicts, with interpolations resolved and without Hydra's own part."""
-    task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    parts = [str(key) for key in composed if key != "hydra"]
+    task = OmegaConf.masked_copy(composed, parts) if "hydra" in composed else composed
     return cast(ConfigTree, OmegaConf.to_container(task, resolve=True))
 
 
@@ -155,13 +157,19 @@ def with_schema(values: ConfigTree) -> DictConfig:
         UserError: a key is unknown or missing, or a value has the wrong type.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Config), values)
+        merged = OmegaConf.merge(_schema(), values)
     except OmegaConfBaseException as error:
         raise UserError(schema_mistake(error) or first_line(error)) from error
-    missing = OmegaConf.missing_keys(merged) | OmegaConf.missing_keys(values)
+    missing = OmegaConf.missing_keys(merged) | {key for key, value in flatten(values).items() if value == MISSING}
     if missing:
         raise UserError(f"no value for {', '.join(sorted(missing))}: choose a file of its group or give the value")
     return cast(DictConfig, merged)
+
+
+@cache
+def _schema() -> DictConfig:
+    """Return the schema with its defaults; merging copies it."""
+    return cast(DictConfig, OmegaConf.structured(Config))
 
 
 def validate(tree: ConfigTree) -> Config:

@@ -6,6 +6,7 @@ import shlex
 import traceback
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
+from functools import cache, partial
 from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
@@ -139,11 +140,12 @@ def expanded(arguments: list[str], loader: ConfigLoader, search_path: list[str])
     Hydra itself knows a pattern only alone and for one folder: `glob(*)`, but not `none,glob(source/*)`.
     """
     lines = []
+    choices_of = cache(partial(_choices, loader=loader, search_path=search_path))
     for override in OverridesParser.create(loader).parse_overrides(arguments):
         line, value = str(override.input_line), override.value()
         items = [value] if isinstance(value, Glob) else list(getattr(value, "list", []))
         if any(isinstance(item, Glob) for item in items):
-            choices = _choices(override.key_or_group, loader, search_path)
+            choices = choices_of(override.key_or_group)
             found = [_matching(one, choices) if isinstance(one, Glob) else [Transformer.encode(one)] for one in items]
             if not all(found):
                 raise UserError(f"{line}: nothing matches this pattern")
