@@ -71,6 +71,8 @@ def run(
         print(json.dumps(entries, indent=2))
     if picture is not None and drawn:
         write_file(picture, draw_predictions(drawn, f"The five most probable classes, {trained.name}"))
+        if (count := sum("predictions" in entry for entry in entries)) > len(drawn):
+            print_line(f"note: {picture} shows the first {len(drawn)} of {count} images", file=sys.stderr)
     if any("error" in entry for entry in entries):
         sys.exit(1)
 
