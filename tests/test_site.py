@@ -91,4 +91,4 @@ def test_files_that_pages_link_to_come_along() -> None:
 
     found = {hooks.site_uri(path) for path in hooks.linked_files([ROOT / "README.md"])}
     assert {"index.md", "data.md", "results/README.md", "results/tiny_imagenet_planned/comparison.svg"} <= found
-    assert "results/tiny_imagenet_25/comparison.html" in found  # by way of the study's own page
+    assert "results/recipes/comparison.html" in found  # by way of the study's own page
