@@ -256,7 +256,8 @@ def worded_lines(row: AblationRow) -> list[str]:
             said += f"{crops if change.of_crops else 'whole training set, in evaluation mode'}."
         else:
             of_loss = measure == "epochs_to_loss"
-            level = f"training loss of {change.level:.2f}" if of_loss else f"validation error of {change.level:.1f} %"
+            level = f"validation error of {change.level:.1f} % (the lowest that every run reaches)"
+            level = f"training loss of {change.level:.2f} (0.9 of that of guessing)" if of_loss else level
             times = f"{'over ' * change.at_least}{change.value:.2f} times"
             said = f"epochs to a {level}: {sides}: {times}{interval}, {word}."
         lines.append(said)
