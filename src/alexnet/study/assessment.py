@@ -358,5 +358,5 @@ def _outlook(family: Family, place: int, estimate: Estimate | None, claim: Claim
         return found
     needed = seeds_needed(design, wanted)
     if needed is None:
-        return replace(found, reason="the test set is too small for it, whatever the number of seeds")
+        return replace(found, reason=f"the test set is too small for {wanted:g} points, whatever the number of seeds")
     return replace(found, seeds_needed=needed, seeds_range=seeds_needed_range(design, wanted), reason=None)
