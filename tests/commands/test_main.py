@@ -124,6 +124,7 @@ def test_mistakes_in_report_are_one_line(tmp_path: Path, capsys: pytest.CaptureF
     [
         (["--run-sd", "top1=0.25"], "go together"),
         (["--run-sd-source", "a friend"], "go together"),
+        (["--run-sd", "top1=1", "--run-sd", "top1=2", "--run-sd-source", "a friend"], "--run-sd top1=1,top1=2: not"),
         (["--run-sd", "top1=0.25", "--run-sd-source", " "], "go together"),
         *(
             (["--run-sd", wrong, "--run-sd-source", "a friend"], f"--run-sd {wrong}: not points by measure")

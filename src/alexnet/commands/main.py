@@ -167,7 +167,11 @@ def _add_about_runs(commands: Commands) -> None:
     argument("--all-formats", action="store_true", help="also JSON, a LaTeX table, PDF and PNG")
     _add_split(argument, "val", "test", default="test if the runs have it")
     _add_view(argument)
-    argument("--run-sd", help="of arms of one run: top1=0.25,top5=0.2 points, from the same recipe and test set")
+    argument(
+        "--run-sd",
+        action="append",
+        help="of arms of one run: top1=0.25,top5=0.2 points, from the same recipe and test set",
+    )
     argument("--run-sd-source", help="where it is from, in words that the report repeats")
     argument("--wandb", choices=("offline", "online"), help="also log it as a W&B run")
     argument("--project", help="W&B project (default: that of the configuration)")

@@ -24,7 +24,7 @@ def report(
     wandb: str | None,
     project: str | None,
     entity: str | None,
-    run_sd: str | None,
+    run_sd: list[str] | None,
     run_sd_source: str | None,
     **options: Any,
 ) -> None:
@@ -35,11 +35,11 @@ def report(
     if wandb:
         check_login(wandb)
         destination = WandbConfig(mode=wandb, project=project, entity=entity)
-    stated = _stated_spread(run_sd, run_sd_source)
+    stated = _stated_spread(",".join(run_sd or ()), run_sd_source)
     reports.report(paths, console=Terminal(), wandb=destination, stated=stated, **options)
 
 
-def _stated_spread(run_sd: str | None, source: str | None) -> StatedSpread | None:
+def _stated_spread(run_sd: str, source: str | None) -> StatedSpread | None:
     """Return the spread that `top1=0.25,top5=0.2` states; None without one."""
     if bool(run_sd) != bool(source and source.strip()):
         raise UserError("--run-sd and --run-sd-source go together: a spread from elsewhere, and where it is from")
