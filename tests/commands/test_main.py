@@ -86,7 +86,8 @@ def test_plan_refuses_an_arm_that_no_run_would_belong_to(tmp_path: Path, capsys:
     file = tmp_path / "plan.yaml"
     refused = error_of(capsys, "plan", str(file), "--ablations", "no_lrn,none")
     assert "--ablations none: its runs are called baseline" in refused and not file.exists()
-    assert "add --rates" in error_of(capsys, "plan", str(file), "--ablations", "no_lrn", "--search-epochs", "0")
+    for epochs in ("0", "5"):
+        assert "add --rates" in error_of(capsys, "plan", str(file), "--ablations", "no_lrn", "--search-epochs", epochs)
     main(["plan", str(file), "--ablations", "no_lrn, no_dropout"])
     assert read_plan(file).ablations == ("no_lrn", "no_dropout")
 

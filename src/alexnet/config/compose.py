@@ -143,9 +143,9 @@ def compose_tree(overrides: tuple[str, ...]) -> ConfigTree:
 
 def plain_values(composed: DictConfig) -> ConfigTree:
     """Return a composed configuration as nested dicts, with interpolations resolved and without Hydra's own part."""
-    parts = [str(key) for key in composed if key != "hydra"]
-    task = OmegaConf.masked_copy(composed, parts) if "hydra" in composed else composed
-    return cast(ConfigTree, OmegaConf.to_container(task, resolve=True))
+    if "hydra" in composed:
+        composed = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    return cast(ConfigTree, OmegaConf.to_container(composed, resolve=True))
 
 
 def with_schema(values: ConfigTree) -> DictConfig:

@@ -141,13 +141,14 @@ def assess(
     """Assess every ablation of a table; none without a baseline.
 
     `margin` takes the place of those of the claims. `settled` are p-values with which ablations that an earlier look
-    has settled enter Holm's adjustment.
+    has settled enter Holm's adjustment. `stated` counts where every arm has one run.
     """
     if not arms.get(BASELINE) or len(arms) < 2:
         return {}
     tables = [np.stack([one.correct[measure] for one in runs]) for runs in arms.values()]
-    family = Family.of_correct(tables, stated.run_sd.get(measure) if stated else None)
-    assumed = stated.source if stated and family.spread_is_assumed else None
+    run_sd = stated.run_sd.get(measure) if stated else None
+    family = Family.of_correct(tables, run_sd)
+    assumed = [assumed_flag(run_sd, stated.source)] if stated and run_sd and family.spread_is_assumed else []
     places = {name: place for place, name in enumerate(arms)}
     estimates = {name: family.delta(place) for name, place in places.items() if place}
     pairs = {name: _pairs(arms[name], arms[BASELINE], measure) for name in estimates}
@@ -251,11 +252,11 @@ def _flags(
     family: Family,
     pairs: Sequence[PairedDelta],
     left: Sequence[NDArray[np.bool_]],
-    assumed: str | None,
+    assumed: Sequence[Flag],
 ) -> list[Flag]:
     """Return the flags of one arm.
 
-    `left` says which runs of each arm are far from their siblings, `assumed` where a stated spread is from.
+    `left` says which runs of each arm are far from their siblings; `assumed` takes the place of the flags of few seeds.
     """
     place, sides = [*arms].index(name), (arms[name], arms[BASELINE])
     claim = arms[name][0].run.result.claims.get(name)
@@ -272,9 +273,8 @@ def _flags(
     ]
     allowed = [region(claim, source, measure) for source in SOURCES] if claim else []
     wrong = [int(count) for table in correct for count in (~table).sum(1)]
-    seeds = seed_flags(*map(len, sides), has_spread=family.spread is not None)
     flags = [
-        *([assumed_flag(family.stated_run_sd, assumed)] if family.stated_run_sd and assumed else seeds),
+        *(assumed or seed_flags(*map(len, sides), has_spread=family.spread is not None)),
         *learning_flags(did, baseline_did, *by_run),
         *limit_flags(wrong, float(family.errors[0]), 100 * (1 - chance), next(filter(None, allowed), None)),
         *numerics_flags(*numerics),

@@ -235,10 +235,8 @@ class Family:
     @cached_property
     def spread(self) -> Spread | None:
         """None if no arm has two runs, and none is stated."""
-        if self.stated_run_sd is not None and self.spread_is_assumed:
-            return known_spread(self.stated_run_sd, len(self.arms))
         if self.runs.max() == 1:
-            return None
+            return None if self.stated_run_sd is None else known_spread(self.stated_run_sd, len(self.arms))
         variances = [arm.by_run.var(ddof=1) if arm.runs > 1 else 0.0 for arm in self.arms]
         return moderate(variances, self.runs, self.floor)
 

@@ -18,6 +18,7 @@ from alexnet.study.family import Estimate, Interval
 from alexnet.study.flags import Flag
 from alexnet.study.rates import Rates
 from alexnet.study.verdict import RESOLVED, Direction
+from alexnet.study.worded import EARLY
 
 Record = dict[str, object]
 """Figures of a line of a table, by column."""
@@ -255,9 +256,9 @@ def worded_lines(row: AblationRow) -> list[str]:
             crops = "last epoch's crops, with dropout where there is any, which raises them"
             said += f"{crops if change.of_crops else 'whole training set, in evaluation mode'}."
         else:
-            of_loss = measure == "epochs_to_loss"
             level = f"validation error of {change.level:.1f} % (the lowest that every run reaches)"
-            level = f"training loss of {change.level:.2f} (0.9 of that of guessing)" if of_loss else level
+            if measure == "epochs_to_loss":
+                level = f"training loss of {change.level:.2f} ({EARLY:g} of that of guessing)"
             times = f"{'over ' * change.at_least}{change.value:.2f} times"
             said = f"epochs to a {level}: {sides}: {times}{interval}, {word}."
         lines.append(said)

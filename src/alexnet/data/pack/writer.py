@@ -139,7 +139,11 @@ class PackWriter:
         shards, byte_ranges = self._shards[split].paths, self._shards[split].byte_ranges[slots]
         if self.jpeg is not None:
             return JpegSplit(shards, self.image_size, labels, byte_ranges)
-        return RawSplit(shards, self.image_size, labels, byte_ranges[:, 0] // (self.image_size**2 * 3))
+        return RawSplit(shards, self.image_size, labels, self._order(byte_ranges))
+
+    def _order(self, byte_ranges: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the place of each raw image in the shards, of where its bytes begin."""
+        return np.asarray(byte_ranges[:, 0] // (self.image_size**2 * 3))
 
     def digests(self, threads: int) -> dict[str, Digests]:
         """Hash every image kept, by split; to be called when all have come."""
@@ -231,7 +235,7 @@ class PackWriter:
         if self.encoding == "jpeg":
             arrays["spans"] = byte_ranges
         elif not in_order:
-            arrays["order"] = byte_ranges[:, 0] // (self.image_size**2 * 3)
+            arrays["order"] = self._order(byte_ranges)
         entry: dict[str, Any] = {"images": len(labels)}
         for name, array in arrays.items():
             entry[name] = f"{shards.split}-{name}.npy"
