@@ -12,6 +12,7 @@ figure that differs and ends with exit code 1 if there is one.
 import csv
 import json
 import sys
+from collections.abc import Collection
 from html.parser import HTMLParser
 from math import isclose, log, sqrt
 from pathlib import Path
@@ -114,16 +115,19 @@ def pair_figures(baseline: np.ndarray, ablated: np.ndarray) -> dict[str, float]:
     half = stats.norm.ppf(0.975) * sqrt((p + q - (p - q) ** 2) / (n + 2))
     return {
         "delta": 100 * (worse - better) / n,
-        "low": 100 * (p - q - half),
-        "high": 100 * (p - q + half),
+        "low": max(100 * (p - q - half), -100),
+        "high": min(100 * (p - q + half), 100),
         "only_run_wrong": worse,
         "only_baseline_wrong": better,
         "mcnemar_p": stats.binomtest(worse, worse + better, 0.5).pvalue if worse + better else 1.0,
     }
 
 
-def family_figures(arms: dict[str, list[np.ndarray]]) -> dict[str, dict[str, float]]:
-    """Of every ablation of one measure: delta, interval, p, Holm p, and what its power follows from."""
+def family_figures(
+    arms: dict[str, list[np.ndarray]], combinations: Collection[str] = ()
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """Of every ablation of one measure: delta, interval, p, and what its power follows from; and of `combinations` of
+    two the same beyond the sum of their deltas."""
     wrong = {name: np.array([[100.0 * (not one) for one in run] for run in runs]) for name, runs in arms.items()}
     n = wrong["baseline"].shape[1]
     df = {name: len(table) - 1 for name, table in wrong.items()}
@@ -135,7 +139,7 @@ def family_figures(arms: dict[str, list[np.ndarray]]) -> dict[str, dict[str, flo
             left = sum(((table[i] - rows[i] - columns + table.mean()) ** 2).sum() for i in range(len(table)))
             rest[name] = left / (df[name] * (n - 1))
     if not own:
-        return {name: one_pair(arms["baseline"][0], runs[0]) for name, runs in arms.items() if name != "baseline"}
+        return {name: one_pair(arms["baseline"][0], runs[0]) for name, runs in arms.items() if name != "baseline"}, {}
     usual = sum(rest.values()) / len(rest)
     rest = {name: rest.get(name, usual) for name in wrong}
 
@@ -147,7 +151,7 @@ def family_figures(arms: dict[str, list[np.ndarray]]) -> dict[str, dict[str, flo
     for name in own:
         spread, dof = pooled(set(own) - {name})
         least = sum(df[b] * rest[b] / n for b in own if b != name) / dof if dof else 0.0
-        if max(spread, least) > 0 and stats.f.sf(own[name] / max(spread, least), df[name], dof) < 0.01:
+        if max(spread, least) > 1e-18 and stats.f.sf(own[name] / max(spread, least), df[name], dof) < 0.01:
             out.add(name)
     out = set() if out == set(own) else out
     spread, whole = pooled(set(own) - out)
@@ -156,36 +160,47 @@ def family_figures(arms: dict[str, list[np.ndarray]]) -> dict[str, dict[str, flo
     moderated = {
         name: max((df[name] * own.get(name, 0.0) + prior[name] * spread) / dof[name], rest[name] / n) for name in wrong
     }
-    figures = {}
-    for name, table in wrong.items():
-        if name == "baseline":
-            continue
-        sides = {side: moderated[side] / len(wrong[side]) for side in (name, "baseline")}
+
+    def weigh(weights: dict[str, int]) -> dict[str, float]:
+        """A weighted sum of arms; without a spread nothing."""
+        sides = {side: moderated[side] / len(wrong[side]) for side in weights}
         noise = sum(rest[side] / len(wrong[side]) for side in sides)
-        shift = table.mean(axis=0) - wrong["baseline"].mean(axis=0)
+        shift = sum(weight * wrong[side].mean(axis=0) for side, weight in weights.items())
         of_images = max(sum((shift - shift.mean()) ** 2) / (n - 1) - noise, 0.0) / n
         of_seeds = sum(sides.values())
-        if of_seeds == 0:
-            figures[name] = one_pair(arms["baseline"][0], arms[name][0])
-            continue
+        if of_seeds < 1e-18:
+            return {}
         limit = sum(dof[side] for side in sides if side in out) + (0 if set(sides) <= out else whole)
         nu = min(of_seeds**2 / sum(part**2 / dof[side] for side, part in sides.items()), limit)
         nu *= ((of_seeds + of_images) / of_seeds) ** 2
-        delta, se = shift.mean(), sqrt(of_seeds + of_images)
+        delta, se, most = shift.mean(), sqrt(of_seeds + of_images), 100 * len(weights) / 2
         half = stats.t.ppf(0.975, nu) * se
-        figures[name] = {
+        return {
             "delta": delta,
-            "low": max(delta - half, -100),
-            "high": min(delta + half, 100),
+            "low": max(delta - half, -most),
+            "high": min(delta + half, most),
             "p": 2 * stats.t.sf(abs(delta) / se, nu),
-            "run_sd": sqrt(moderated[name]),
             "narrow": stats.t.ppf(0.95, nu) * se,
             "of_images": of_images,
-            "spread": [max(moderated[s] if s in out else spread, rest[s] / n) for s in sides],
+        }
+
+    figures = {}
+    for name in wrong:
+        if name == "baseline":
+            continue
+        found = weigh({name: 1, "baseline": -1})
+        design = {
+            "run_sd": sqrt(moderated[name]),
+            "spread": [max(moderated[s] if s in out else spread, rest[s] / n) for s in (name, "baseline")],
             "whole": whole,
             "arms": len(wrong),
         }
-    return figures
+        figures[name] = found | design if found else one_pair(arms["baseline"][0], arms[name][0])
+    beyond = {}
+    for name in combinations:
+        first, second = name.split("+")
+        beyond[name] = weigh({name: 1, first: -1, second: -1, "baseline": 1})
+    return figures, beyond
 
 
 def one_pair(baseline: np.ndarray, ablated: np.ndarray) -> dict[str, float]:
@@ -301,11 +316,16 @@ def check_means(folder: Path, runs: Runs, check: Checker) -> dict[tuple[str, str
     recomputed: dict[tuple[str, str], dict[str, float]] = {}
     for measure in TOP:
         arms = {name: [runs[name, seed][1][measure] for seed in found] for name, found in seeds.items()}
-        figures = family_figures(arms)
-        adjusted = holm({name: one["p"] for name, one in figures.items()})
+        combined = [line["ablation"] for line in lines if line[f"{measure}_interaction"]]
+        figures, beyond = family_figures(arms, combined)
+        tests = {name: one["p"] for name, one in figures.items()}
+        adjusted = holm(tests | {f"{name} beyond": one["p"] for name, one in beyond.items()})
         for name, runs_of in arms.items():
             mean = sum(map(error, runs_of)) / len(runs_of)
             known = {"holm_p": adjusted[name]} if name in adjusted else {}
+            if name in beyond:
+                known |= {f"interaction_{key}": beyond[name][key] for key in ("low", "high")}
+                known |= {"interaction": beyond[name]["delta"], "interaction_holm_p": adjusted[f"{name} beyond"]}
             recomputed[name, measure] = {"error": mean} | figures.get(name, {}) | known
     for line in lines:
         claim = runs[line["ablation"], seeds[line["ablation"]][0]][2]
@@ -332,11 +352,11 @@ def check_line(
     check.text(f"{where} direction", line[f"{measure}_direction"], expected)
     if "spread" not in figures:
         return
-    reached = power(figures, counts, float(line[f"{measure}_resolvable"]), figures["whole"])
-    check.text(f"{where} power at the resolvable delta", f"{reached:.4f}", "0.8", abs(reached - 0.8) < 0.005)
-    more = (counts[0] + 5, counts[1] + 5)
-    later = power(figures, more, float(line[f"{measure}_resolvable_with_more"]), figures["whole"] + 5 * figures["arms"])
-    check.text(f"{where} power with five more seeds", f"{later:.4f}", "0.8", abs(later - 0.8) < 0.005)
+    for column, added in (("resolvable", 0), ("resolvable_with_more", 5)):
+        least, seeds = line[f"{measure}_{column}"], (counts[0] + added, counts[1] + added)
+        reached = power(figures, seeds, float(least or 100), figures["whole"] + added * figures["arms"])
+        fits = abs(reached - 0.8) < 0.005 if least else reached < 0.8
+        check.text(f"{where} power at {column}", f"{least}: {reached:.4f}", "0.8", fits)
     if needed := line[f"{measure}_seeds_needed"]:
         chances = [
             power(figures, (count, count), abs(number), figures["arms"] * (count - 1))
@@ -376,7 +396,7 @@ def check_rates(folder: Path, rates: dict[str, dict], judged: Runs, others: Runs
         arms: dict[str, list[np.ndarray]] = {}
         for (name, _), (_, right, _) in sorted((baselines | others).items()):
             arms.setdefault(name, []).append(right[measure])
-        for name, figures in family_figures(arms).items() if len(arms) > 1 else ():
+        for name, figures in family_figures(arms)[0].items() if len(arms) > 1 else ():
             shown = f"{figures['delta']:+.2f} [{figures['low']:+.2f}, {figures['high']:+.2f}]"
             found = [
                 note for note in notes if note.startswith(f"- {name}, {measure.replace('top', 'top-')}, at the rate")

@@ -147,6 +147,8 @@ def test_interval_of_an_interaction_reaches_as_far_as_one_can() -> None:
 def test_runs_that_are_all_alike_have_no_spread() -> None:
     right = np.tile(np.random.default_rng(0).random(500) < 0.7, (3, 1))
     assert Family.of_correct([right, right]).delta(1) is None
+    third = np.tile([True, False, False], (3, 1))  # whose mean is not that of its mean and itself, to the last bit
+    assert Family.of_correct([third, ~third]).delta(1) is None
     assert Family.of_correct([right[:1], right[:1]]).spread is None
 
 

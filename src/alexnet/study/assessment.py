@@ -75,7 +75,8 @@ class Outlook:
     """What the spread between runs says of other deltas and numbers of seeds."""
 
     min_detectable_effect: float | None = None
-    """The smallest delta, in points, that these seeds find with 80 % power; None if the spread is unknown."""
+    """The smallest delta, in points, that these seeds find with 80 % power; None if the spread is unknown, or there is
+    no such delta."""
     with_more_seeds: float | None = None
     """The same after `MORE_SEEDS` more in every arm."""
     seeds_needed: int | None = None

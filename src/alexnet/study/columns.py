@@ -78,7 +78,7 @@ def _seeds(outlook: Outlook) -> str:
 
 
 def _least(delta: float | None) -> str:
-    return "unknown" if delta is None else f"{delta:.2f}"
+    return "none" if delta is None else f"{delta:.2f}"
 
 
 COLUMNS = (

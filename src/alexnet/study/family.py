@@ -20,6 +20,8 @@ CONFIDENCE = 0.95
 _Z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 PRIOR_DOF = 4.0
 """Degrees of freedom for which the variance common to all arms counts in each arm."""
+ROUNDING = 1e-18
+"""What is left of a variance of 0, in points squared: the mean of equal numbers may differ from them in the last bit."""
 SEEDS = range(3, 1001)
 """Numbers of seeds that are asked for: a verdict takes three, and no study has more than a thousand."""
 STANDS_OUT_LEVEL = 0.01
@@ -69,7 +71,7 @@ def moderate(
     others_dof = dof.sum(-1, keepdims=True) - dof
     others = np.maximum(_others(squares), _others(least))
     with np.errstate(divide="ignore", invalid="ignore"):
-        stands_out = (others > 0) & (stats.f.sf(own * others_dof / others, dof, others_dof) < level)
+        stands_out = (others > ROUNDING) & (stats.f.sf(own * others_dof / others, dof, others_dof) < level)
     stands_out &= ~stands_out[..., dof > 0].all(-1, keepdims=True)
     kept = np.where(stands_out, 0.0, dof)
     pooled_dof = kept.sum(-1, keepdims=True)
@@ -253,7 +255,7 @@ class Family:
         noise = (weights**2 * self.residuals / self.runs).sum()
         of_images = max(float(np.var(mixed, ddof=1)) - noise, 0.0) / images if images > 1 else 0.0
         used = np.flatnonzero(weights)
-        if not self.spread.variance[used].any():
+        if not (self.spread.variance[used] > ROUNDING).any():
             return None
         return contrast(weights, self.errors, self.runs, self.spread, of_images)
 

@@ -146,9 +146,9 @@ def test_the_table_holds_the_figures_of_the_group(whole: Path, written: str) -> 
                 ", flagged" if judged.doubts and "few" not in judged.direction else ""
             )
             effect = judged.outlook.min_detectable_effect
-            assert figures[9] == ("unknown" if effect is None else f"{effect:.2f}")
+            assert figures[9] == ("none" if effect is None else f"{effect:.2f}")
             more = judged.outlook.with_more_seeds
-            assert figures[10] == ("unknown" if more is None else f"{more:.2f}")
+            assert figures[10] == ("none" if more is None else f"{more:.2f}")
 
 
 def marks(root: ElementTree.Element, color: str) -> list[float]:
