@@ -61,7 +61,7 @@ def choose_rates(results: list[tuple[Path, dict]]) -> dict[str, dict]:
         grid = search_of(searches[0])["grid"]
         near = chosen["baseline"]["chosen"] if chosen else sorted(grid)[len(grid) // 2]
         alike = [rate for rate, mean in means.items() if mean <= lowest + slack]
-        best = min(alike, key=lambda rate: (abs(log(rate) - log(near)), means[rate]))
+        best = min(alike, key=lambda rate: (round(abs(log(rate) - log(near)), 6), means[rate]))
         chosen[arm] = {"errors": means, "chosen": best}
     return chosen
 

@@ -41,8 +41,9 @@ def search(folder: Path, wrong: Wrong, plan: Plan = PLAN, *, beyond: Mapping[str
             for (arm, rate), count in counts.items():
                 save(folder, searched(plan, arm, rate, seed), predictions(count + 10 * place, 30), split="val")
 
-    save_all({(arm, rate): count for arm, counts in wrong.items() for rate, count in zip(GRID, counts, strict=True)})
-    further = {*searched_rates(plan, collect([folder]).runs)} - {*GRID}
+    grid = plan.search.grid if plan.search else ()
+    save_all({(arm, rate): count for arm, counts in wrong.items() for rate, count in zip(grid, counts, strict=True)})
+    further = {*searched_rates(plan, collect([folder]).runs)} - {*grid}
     save_all({(arm, rate): beyond.get(arm, 400) for arm in wrong for rate in further})
     found = choose_rates(plan, collect([folder]).runs)
     assert found
@@ -57,6 +58,15 @@ def test_of_rates_within_a_standard_error_the_nearest_to_the_shared_one_is_taken
     assert found.arms["baseline"].standard_error == pytest.approx(0.5)
     assert found.of("no_lrn") == [0.01, 0.005] and found.of("no_dropout") == [0.01]
     assert found.images == 1000
+
+
+def test_of_rates_equally_near_the_better_one_is_taken(tmp_path: Path) -> None:
+    # a tenth and ten times the shared rate, whose logarithms differ from each other's opposite in the last bit
+    plan = replace(PLAN, search=RateSearch(grid=(0.001, 0.01, 0.1), seeds=(7, 8)))
+    found = search(
+        tmp_path, {"baseline": (400, 300, 400), "no_lrn": (303, 400, 300), "no_dropout": (300, 400, 303)}, plan
+    )
+    assert found.of("no_lrn") == [0.01, 0.1] and found.of("no_dropout") == [0.01, 0.001]
 
 
 def test_with_one_seed_the_standard_error_is_that_of_the_images(tmp_path: Path) -> None:
