@@ -96,6 +96,7 @@ def test_one_run_of_each_arm_is_judged_by_a_stated_spread(tmp_path: Path) -> Non
     assert "x, top-1, flagged: one seed, run sd assumed: 0.8 points (ten runs of a friend)." in remarks(found)
     assert found.rows[1].assessments["top5"].sizes == {} and found.rows[1].assessments["top5"].p == 1.0  # none stated
     assert comparison_records([found])[1]["top1_holm_p"] is None
+    assert one.outlook.reason == "unknown from one run of each arm"
 
 
 def test_a_spread_is_not_stated_where_it_is_seen(tmp_path: Path) -> None:

@@ -123,6 +123,11 @@ class Assessment:
     flags: tuple[Flag, ...]
 
     @property
+    def spread(self) -> str:
+        """How it is known how much runs vary: `seen` in runs of several seeds, `stated`, or `unknown`."""
+        return "unknown" if self.run_sd is None else "stated" if math.isnan(self.p) else "seen"
+
+    @property
     def doubts(self) -> tuple[Flag, ...]:
         """The flags because of which the verdict is worded as flagged."""
         return tuple(flag for flag in self.flags if flag.doubt)
@@ -295,7 +300,8 @@ def _flags(
         if len(own) and len(baseline):
             text += f"; without it the delta is {own.mean() - baseline.mean():+.2f} points"
         flags.append(Flag(name="run left its siblings", text=text))
-    return flags + discordance_flags([(one.only_run_wrong, one.only_baseline_wrong) for one in pairs])
+    discordant = [(one.only_run_wrong, one.only_baseline_wrong) for one in pairs]
+    return flags + discordance_flags(discordant, with_p=not assumed)
 
 
 def _sizes(
@@ -341,7 +347,9 @@ def _sizes(
 def _outlook(family: Family, place: int, estimate: Estimate | None, claim: Claim | None, measure: str) -> Outlook:
     numbers = [getattr(getattr(claim, source), measure) for source in SOURCES] if claim else []
     wanted = next((number for number in numbers if number is not None), None)
-    if family.spread is None or estimate is None or family.spread_is_assumed:
+    if family.spread_is_assumed:  # `of_images` holds a part that shrinks with the seeds, and nobody knows how large
+        return Outlook(reason="unknown from one run of each arm")
+    if family.spread is None or estimate is None:
         return Outlook(reason="the spread between runs is unknown")
     spread = family.spread
     own = np.maximum(np.where(spread.stands_out, spread.variance, spread.pooled), family.floor)

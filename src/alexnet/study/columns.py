@@ -78,7 +78,7 @@ def _seeds(outlook: Outlook) -> str:
 
 
 def _least(delta: float | None) -> str:
-    return "unknown" if delta is None else f"{delta:.2f}"
+    return "" if delta is None else f"{delta:.2f}"
 
 
 COLUMNS = (
@@ -128,6 +128,14 @@ COLUMNS = (
     Column("flags", "assessments", lambda a: "; ".join(flag.text for flag in a.flags) or None),
 )  # fmt: skip
 SHOWN_COLUMNS = {column.key: column for column in COLUMNS if column.heading}
+
+
+def shown_columns(table: ComparisonTable, keys: Iterable[str] = SHOWN_COLUMNS) -> list[Column]:
+    """Return the columns of these keys in which any row has something to say."""
+    columns = [SHOWN_COLUMNS[key] for key in keys]
+    return [one for one in columns if any(one.show(row, measure) for row in table.rows for measure in table.measures)]
+
+
 RUN_COLUMNS = (
     Column("error", "errors", lambda error: error),
     Column("baseline_error", "baseline_errors", lambda error: error),

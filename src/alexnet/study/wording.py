@@ -35,7 +35,7 @@ _ENDINGS = {
     Direction.BETTER: "; nothing is claimed of the direction",
     Direction.NO_EFFECT: ": no effect, to within the margin that its claim's file sets",
     Direction.NOT_RESOLVED: ": not resolved, it may be chance",
-    Direction.TOO_FEW_SEEDS: ": too few seeds for a verdict",
+    Direction.TOO_FEW_SEEDS: ": too few seeds for a verdict on the direction",
     Direction.DEPENDS: ": the direction depends on the learning rate",
 }
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|~&$]|^[#+=-]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=www)\.|@")
@@ -109,9 +109,9 @@ def shown_estimate(estimate: Estimate) -> str:
 
 
 def shown_p(p: float) -> str:
-    """Format a p-value with three decimals; `none` if it is NaN, as none is computed."""
+    """Format a p-value with three decimals; empty if it is NaN, as none is computed."""
     if math.isnan(p):
-        return "none"
+        return ""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -188,10 +188,12 @@ def finding(row: AblationRow) -> str:
         verb, sign = ("rises" if delta > 0 else "falls"), "-"
         low, delta, high = (low, delta, high) if delta > 0 else (-high, -delta, -low)
     shown, *ends = (f"{value:{sign}.2f}".replace("-", MINUS) for value in (delta, low, high))
+    basis = f"; Holm p {p}" if (p := shown_p(one.holm_p)) else ", run sd assumed"
+    doubtful = one.doubts and one.direction is not Direction.TOO_FEW_SEEDS
     return (
         f"The {MEASURE_NAMES[measure]} error {verb} by {shown} points ({100 * one.confidence:g} % interval"
-        f" {' to '.join(ends)}; Holm p {shown_p(one.holm_p)}){_ENDINGS[one.direction]}."
-        f"{' Flagged: the verdict is in doubt.' if one.doubts else ''}"
+        f" {' to '.join(ends)}{basis}){_ENDINGS[one.direction]}."
+        f"{' Flagged: the verdict is in doubt.' if doubtful else ''}"
     )
 
 
@@ -233,8 +235,8 @@ def row_lines(row: AblationRow) -> list[str]:
     for measure, one in row.assessments.items():
         name = MEASURE_NAMES[measure]
         if one.interaction is not None and one.interaction_holm_p is not None:
-            p = shown_p(one.interaction_holm_p)
-            lines.append(f"{name}: {shown_estimate(one.interaction)} beyond the sum of its parts, Holm p {p}.")
+            basis = f"Holm p {p}" if (p := shown_p(one.interaction_holm_p)) else "run sd assumed"
+            lines.append(f"{name}: {shown_estimate(one.interaction)} beyond the sum of its parts, {basis}.")
         if one.step is not None:
             step = f"{shown_estimate(one.step.change)} from {one.step.before}"
             lines.append(f"{name}: {step}; one step of a path, outside of the table's tests.")
@@ -328,13 +330,16 @@ def own_rate_lines(rates: Rates | None, row: AblationRow) -> list[str]:
 def headline(table: ComparisonTable) -> str:
     """Return what the table shows of the top-1 error, in a sentence or two; it never rests on a flagged verdict."""
     judged = {_at_rates(row): row.assessments["top1"] for row in table.rows if row.assessments}
+    few = "with too few seeds for a verdict"
+    uncounted = ("flagged", "not resolved", few)
     said: dict[str, list[str]] = {
-        verb: []
-        for verb in ("raised the top-1 error", "lowered it", "had no effect that matters", "flagged", "not resolved")
+        verb: [] for verb in ("raised the top-1 error", "lowered it", "had no effect that matters", *uncounted)
     }
     for name, one in judged.items():
         verb = "not resolved"
-        if one.doubts:
+        if one.direction is Direction.TOO_FEW_SEEDS:
+            verb = few
+        elif one.doubts:
             verb = "flagged"
         elif one.direction in RESOLVED:
             verb = "raised the top-1 error" if one.delta > 0 else "lowered it"
@@ -343,7 +348,7 @@ def headline(table: ComparisonTable) -> str:
         said[verb].append(name)
     parts = []
     for verb, names in said.items():
-        count = len(names) if verb in ("flagged", "not resolved") else plural(len(names), "change")
+        count = len(names) if verb in uncounted else plural(len(names), "change")
         parts += [f"{count} {verb} ({', '.join(names)})"] if names else []
     return f"Of {plural(len(judged), 'ablation')}: {'; '.join(parts)}." if judged else ""
 

@@ -14,10 +14,12 @@ from alexnet.config.schema import Claim, Effect, Errors, Target
 from alexnet.runs.arrays import FirstLayer, write_first_layer
 from alexnet.runs.collect import collect
 from alexnet.runs.result import GitState
+from alexnet.study.assessment import StatedSpread
 from alexnet.study.charts.canvas import LIGHT
 from alexnet.study.charts.errors import comparison_figure
 from alexnet.study.comparison import ComparisonTable, compare
-from alexnet.study.report.page import markdown, page
+from alexnet.study.report.page import latex, markdown, page
+from alexnet.study.report.report import compare_runs
 from tests.study.made_up import predictions, result, save, study, unfinished
 
 VOID = {"br", "img", "meta"}
@@ -212,6 +214,27 @@ def test_one_seed_is_said(tmp_path: Path) -> None:
     save(tmp_path, result("no_lrn"), predictions(314, 112))
     text = Page(source(tmp_path)).text
     assert "too few seeds" in text and "the spread between runs is unknown" in text
+    assert "the delta of these very networks may lie" in " ".join(text.split())
+    assert "trained several times" not in text and "judged from all arms" not in text and "Detectable" not in text
+
+
+def test_a_stated_run_sd_has_its_own_words(tmp_path: Path) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    for ablation, wrong in (("no_lrn", 314), ("no_dropout", 390), ("no_dropout+no_lrn", 410)):
+        save(tmp_path, result(ablation), predictions(wrong, 112))
+    stated = StatedSpread(run_sd={"top1": 0.8, "top5": 0.5}, source="ten runs of a friend")
+    comparison = compare_runs(tmp_path, stated=stated)
+    written = page(comparison.tables, [], folder=tmp_path)
+    for text in (Page(written).text, markdown(comparison.tables, []), str(comparison), latex(comparison.tables)):
+        said = " ".join(text.split())
+        assert not re.search("judged from all arms|several times|Holm|exact McNemar|spread between runs", said)
+        assert "too few seeds" in said and not {"p", "none", "Detectable"} & {
+            cell for row in Page(written).rows for cell in row
+        }
+    for text in (Page(written).text, markdown(comparison.tables, []), str(comparison)):
+        assert "how much runs vary is taken from the run sd that was stated" in " ".join(text.split())
+    assert "run sd assumed): too few seeds for a verdict on the direction." in written
+    assert "Of 3 ablations: 3 with too few seeds for a verdict (no_lrn, no_dropout, no_dropout+no_lrn)." in written
 
 
 def test_targets_are_named(tmp_path: Path) -> None:

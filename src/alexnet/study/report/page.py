@@ -21,7 +21,7 @@ from alexnet.study.assessment import MORE_SEEDS
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
 from alexnet.study.charts.errors import RunCurve, delta_chart, error_chart
 from alexnet.study.classes import class_changes
-from alexnet.study.columns import SHOWN_COLUMNS
+from alexnet.study.columns import SHOWN_COLUMNS, shown_columns
 from alexnet.study.comparison import ComparisonTable
 from alexnet.study.pairing import environment, values_by_fact
 from alexnet.study.selectivity import column_contrast, mean_selectivity
@@ -156,7 +156,9 @@ def templates(*, html: bool) -> "Environment":
         "more_seeds": MORE_SEEDS,
         "page_columns": PAGE_COLUMNS,
         "run_files": (RESULT_FILE, PREDICTIONS_FILE, METRICS_FILE, FIRST_LAYER_FILE),
+        "shown_columns": shown_columns,
         "values_by_fact": values_by_fact,
+        "verdicts": ("direction", "size", "log_size"),
         "words": wording,
     }
     return made
