@@ -355,9 +355,16 @@ def headline(table: ComparisonTable) -> str:
 
 def _at_rates(row: AblationRow) -> str:
     """Return the ablation's name, with a word where the verdict is that of one of two rates alone."""
-    other = row.other_rate.get("top1")
-    alike = other is None or other.direction == row.assessments["top1"].direction
-    return row.ablation if alike else f"{row.ablation} at the learning rate {row.runs[0].run.result.lr} alone"
+    at = at_rate(row, "top1")
+    return f"{row.ablation} {at}" if at.endswith("alone") else row.ablation
+
+
+def at_rate(row: AblationRow, measure: str) -> str:
+    """Say at which of two learning rates the verdict is, and whether it is that of this rate alone; empty with one."""
+    if (other := row.other_rate.get(measure)) is None:
+        return ""
+    alike = other.direction == row.assessments[measure].direction
+    return f"at the learning rate {row.runs[0].run.result.lr}{'' if alike else ' alone'}"
 
 
 def shared_flags(table: ComparisonTable) -> list[str]:

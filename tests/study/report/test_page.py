@@ -22,7 +22,7 @@ from alexnet.study.report.page import latex, markdown, page
 from alexnet.study.report.report import compare_runs
 from tests.study.made_up import predictions, result, save, study, unfinished
 
-VOID = {"br", "img", "meta"}
+VOID = {"br", "img", "meta", "wbr"}
 HEADER = (
     "epoch,step,rate,train_loss,train_top1_error,train_top5_error,val_loss,val_top1_error,val_top5_error,"
     "seconds,images_per_second"
@@ -237,6 +237,10 @@ def test_a_stated_run_sd_has_its_own_words(tmp_path: Path) -> None:
     assert "Of 3 ablations: 3 with too few seeds for a verdict (no_lrn, no_dropout, no_dropout+no_lrn)." in written
 
 
+def test_names_may_be_broken_at_their_underscores(written: str) -> None:
+    assert "<code><bdi>no_<wbr>dropout+<wbr>no_<wbr>lrn</bdi></code></th>" in written
+
+
 def test_targets_are_named(tmp_path: Path) -> None:
     target = Target(paper=Errors(top1=37.5, top5=17.0), log=Errors())
     save(tmp_path, replace(result(), target=target), predictions(300, 100))
@@ -321,6 +325,7 @@ def test_differences_between_runs_are_flagged(tmp_path: Path) -> None:
     text = Page(source(tmp_path)).text
     assert "These runs do not differ by ablation and seed alone" in text
     assert "torch: 2.11 (baseline seed 0); 2.12 (no_lrn seed 0)" in text
+    assert "this page lists them under What differs" in text and "the HTML report" not in text
     assert "precision: 32-true (baseline seed 0); bf16-mixed (no_lrn seed 0)" in text
     assert "device: cpu (baseline seed 0); gpu (no_lrn seed 0)" in text
     assert "code: abc (baseline seed 0); abc with uncommitted changes (no_lrn seed 0)" in text
