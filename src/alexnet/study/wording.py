@@ -4,13 +4,12 @@ import csv
 import io
 import math
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from alexnet.errors import printable
 from alexnet.runs.collect import Run
-from alexnet.runs.result import BASELINE, Result
+from alexnet.runs.result import BASELINE
 from alexnet.runs.wording import plural
 from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
@@ -371,11 +370,6 @@ def shared_flags(table: ComparisonTable) -> list[str]:
     """Return the lines of flags that all of several ablations have."""
     first, *others = [flag_lines(row) for row in table.rows if row.assessments] or [[]]
     return [line for line in first if others and all(line in other for other in others)]
-
-
-def describe_command(result: Result) -> str:
-    """Return the command that prints the layers of a run's network."""
-    return shlex.join(["alexnet", "describe", *result.overrides, f"--classes={result.data.classes}"])
 
 
 def cost_line(runs: Iterable[Run]) -> str | None:

@@ -1,6 +1,7 @@
 """The page of made-up studies: whole HTML, the figures of the comparison, nothing unescaped, nothing from elsewhere."""
 
 import re
+import shlex
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from alexnet.commands.main import main
 from alexnet.config.schema import Claim, Effect, Errors, Target
 from alexnet.runs.arrays import FirstLayer, write_first_layer
 from alexnet.runs.collect import collect
@@ -235,6 +237,21 @@ def test_a_stated_run_sd_has_its_own_words(tmp_path: Path) -> None:
         assert "how much runs vary is taken from the run sd that was stated" in " ".join(text.split())
     assert "run sd assumed): too few seeds for a verdict on the direction." in written
     assert "Of 3 ablations: 3 with too few seeds for a verdict (no_lrn, no_dropout, no_dropout+no_lrn)." in written
+
+
+def test_commands_work_where_the_report_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(Path("runs"), result("no_lrn"), predictions(314, 112))
+    text = Page(page(tables(Path("runs")), [], folder=tmp_path / "runs")).text
+    assert "alexnet figures runs/shapes-no_lrn-seed0-1a2b --pack PACK" in text
+    (described,) = re.findall(r"alexnet (describe .*--classes=20)", text)
+    printed = []
+    for arguments in (described, "describe scale=small --classes=20"):
+        main(shlex.split(arguments))
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
 
 
 def test_names_may_be_broken_at_their_underscores(written: str) -> None:

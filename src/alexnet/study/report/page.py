@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from alexnet.errors import UserError
 from alexnet.received import open_regular
 from alexnet.runs.arrays import LARGEST_FILE
+from alexnet.runs.collect import Run
 from alexnet.runs.directory import FIGURES, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.result import Result
 from alexnet.runs.wording import plural
 from alexnet.study import wording
 from alexnet.study.assessment import MORE_SEEDS
@@ -23,7 +26,7 @@ from alexnet.study.charts.errors import RunCurve, delta_chart, error_chart
 from alexnet.study.classes import class_changes
 from alexnet.study.columns import SHOWN_COLUMNS, shown_columns
 from alexnet.study.comparison import ComparisonTable
-from alexnet.study.pairing import environment, values_by_fact
+from alexnet.study.pairing import baseline_command, environment, values_by_fact
 from alexnet.study.selectivity import column_contrast, mean_selectivity
 
 if TYPE_CHECKING:
@@ -150,8 +153,10 @@ def templates(*, html: bool) -> "Environment":
         "class_changes": class_changes,
         "columns": SHOWN_COLUMNS,
         "delta_chart": delta_chart,
+        "describe_command": _describe_command,
         "environment": environment,
         "error_chart": error_chart,
+        "figures_command": _figures_command,
         "measures": wording.MEASURE_NAMES,
         "more_seeds": MORE_SEEDS,
         "page_columns": PAGE_COLUMNS,
@@ -162,6 +167,19 @@ def templates(*, html: bool) -> "Environment":
         "words": wording,
     }
     return made
+
+
+def _describe_command(result: Result) -> str:
+    """Return the command that prints the layers of the network that a run, or its ablation, began with."""
+    chosen = [word for word in shlex.split(baseline_command(result.command)) if "=" in word]
+    if not any(word.startswith("experiment=") for word in chosen):  # `alexnet describe` takes the paper's scale
+        chosen = [f"experiment={result.experiment}", *chosen]
+    return shlex.join(["alexnet", "describe", *chosen, f"--classes={result.data.classes}"])
+
+
+def _figures_command(run: Run) -> str:
+    """Return the command that draws a run's figures, for the folder in which the report is called."""
+    return shlex.join(["alexnet", "figures", os.path.relpath(run.directory), "--pack", "PACK"])
 
 
 def _one_line(text: str) -> str:
