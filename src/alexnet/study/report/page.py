@@ -170,7 +170,7 @@ def templates(*, html: bool) -> "Environment":
 
 
 def _describe_command(result: Result) -> str:
-    """Return the command that prints the layers of the network that a run, or its ablation, began with."""
+    """Return the command that prints the layers of the network of a run's baseline."""
     chosen = [word for word in shlex.split(baseline_command(result.command)) if "=" in word]
     if not any(word.startswith("experiment=") for word in chosen):  # `alexnet describe` takes the paper's scale
         chosen = [f"experiment={result.experiment}", *chosen]
