@@ -125,7 +125,7 @@ def test_mistakes_in_report_are_one_line(tmp_path: Path, capsys: pytest.CaptureF
     [
         (["--run-sd", "top1=0.25"], "go together"),
         (["--run-sd-source", "a friend"], "go together"),
-        (["--run-sd", "top1=1", "--run-sd", "top1=2", "--run-sd-source", "a friend"], "--run-sd top1=1,top1=2: not"),
+        (["--run-sd", "top1=1", "--run-sd", "top1=2", "--run-sd-source", "a friend"], "--run-sd top1=2: not"),
         (["--run-sd", "top1=0.25", "--run-sd-source", " "], "go together"),
         *(
             (["--run-sd", wrong, "--run-sd-source", "a friend"], f"--run-sd {wrong}: not points by measure")
@@ -138,9 +138,12 @@ def test_mistakes_in_report_are_one_line(tmp_path: Path, capsys: pytest.CaptureF
                 "top1=nan",
                 "top1=51",
                 "top1=0.3;top5=0.2",
-                "top1=1,top1=2",
             )
         ),
+        (["--run-sd", "top1=1,top1=2", "--run-sd-source", "a friend"], "--run-sd top1=2: not points by measure"),
+        (["--run-sd", "top1=1,top2=2", "--run-sd-source", "a friend"], "--run-sd top2=2: not points by measure"),
+        (["--run-sd", "top2=1", "--run-sd-source", "a friend"], "give top1, top5 or both"),
+        (["--run-sd", "", "--run-sd-source", "a friend"], "--run-sd (empty): not points by measure"),
         (["--run-sd", "top1=0.25,top5=.2", "--run-sd-source", "a friend"], "no result.json"),
     ],
 )

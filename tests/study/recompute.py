@@ -238,7 +238,7 @@ def power(figures: dict, seeds: tuple[int, int], delta: float, whole: float) -> 
 
 
 class HeadlineTable(HTMLParser):
-    """The cells of the page's table, a row of texts for each ablation and measure."""
+    """The cells of the page's table: a row of headings, then a row of texts for each ablation and measure."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -250,14 +250,14 @@ class HeadlineTable(HTMLParser):
             self.inside = ("class", "headline") in attrs
         elif self.inside and tag == "tr":
             self.rows.append([])
-        elif self.inside and tag == "td" and ("rowspan", "2") not in attrs:
+        elif self.inside and (("scope", "col") in attrs or (tag == "td" and ("rowspan", "2") not in attrs)):
             self.rows[-1].append("")
             self.cell = True
         elif self.inside and tag == "code":
             self.ablation, self.code = "", True
 
     def handle_endtag(self, tag: str) -> None:
-        if tag == "td":
+        if tag in ("td", "th"):
             self.cell = False
         elif tag == "code":
             self.code = False
@@ -370,17 +370,17 @@ def check_page(folder: Path, recomputed: dict[tuple[str, str], dict[str, float]]
     """The headline table of `comparison.html`, as text."""
     table = HeadlineTable()
     table.feed((folder / "comparison.html").read_text(encoding="utf-8"))
-    rows = [[cell.replace("\u2212", "-") for cell in row] for row in table.rows if row]
+    (_, *headings), *rows = [[cell.replace("\u2212", "-") for cell in row] for row in table.rows if row]
     check.text("rows of the page", str(len(rows)), str(len(recomputed)))
-    for name, measure, change, *_, shown_error, holm_p, p, _, _, _ in rows:
-        figures = recomputed[name, measure.replace("-", "")]
+    for name, measure, *cells in rows:
+        figures, seen = recomputed[name, measure.replace("-", "")], dict(zip(headings[2:], cells, strict=False))
         where = f"page {name} {measure}"
-        check.text(f"{where} error", shown_error, f"{figures['error']:.2f}")
+        check.text(f"{where} error", seen["Error"], f"{figures['error']:.2f}")
         if "p" in figures:
             shown = f"{figures['delta']:+.2f} [{figures['low']:+.2f}, {figures['high']:+.2f}]"
-            check.text(f"{where} delta and interval", change, shown)
-            check.text(f"{where} p", p, shown_p(figures["p"]))
-            check.text(f"{where} Holm p", holm_p, shown_p(figures["holm_p"]))
+            check.text(f"{where} delta and interval", seen["Delta and interval"], shown)
+            check.text(f"{where} p", seen["p"], shown_p(figures["p"]))
+            check.text(f"{where} Holm p", seen["Holm p"], shown_p(figures["holm_p"]))
 
 
 def check_rates(folder: Path, rates: dict[str, dict], judged: Runs, others: Runs, check: Checker) -> None:

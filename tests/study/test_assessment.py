@@ -96,6 +96,7 @@ def test_one_run_of_each_arm_is_judged_by_a_stated_spread(tmp_path: Path) -> Non
     assert "x, top-1, flagged: one seed, run sd assumed: 0.8 points (ten runs of a friend)." in remarks(found)
     assert found.rows[1].assessments["top5"].sizes == {} and found.rows[1].assessments["top5"].p == 1.0  # none stated
     assert comparison_records([found])[1]["top1_holm_p"] is None
+    assert one.outlook.reason == "unknown from one run of each arm"
 
 
 def test_a_spread_is_not_stated_where_it_is_seen(tmp_path: Path) -> None:
@@ -105,6 +106,30 @@ def test_a_spread_is_not_stated_where_it_is_seen(tmp_path: Path) -> None:
     stated = StatedSpread(run_sd={"top1": 0.8}, source="a friend")
     with pytest.raises(UserError, match="these show their own spread"):
         compare(collect([tmp_path]).runs, split=None, view="ten_crop", stated=stated)
+    with pytest.raises(UserError, match=r"demo, recipe paper: there is more than one run of baseline, .* Leave it out"):
+        compare(collect([tmp_path]).runs, split=None, view="ten_crop", stated=stated)
+
+
+def test_a_table_says_that_it_does_not_take_a_stated_spread(tmp_path: Path) -> None:
+    run(tmp_path / "one", "baseline", 0, 300)
+    with pytest.raises(UserError, match="baseline alone can be compared with nothing"):
+        compare(
+            collect([tmp_path]).runs, split=None, view="ten_crop", stated=StatedSpread(run_sd={"top1": 1}, source="x")
+        )
+    run(tmp_path / "one", "x", 0, 350)
+    for folder, seeds in (("several", 2), ("alone", 1)):
+        for seed in range(seeds):
+            other = replace(result("baseline", seed), pairing_key=folder)
+            save(tmp_path / folder, other, predictions(300 + seed, 100))
+    with_both = compare(
+        collect([tmp_path]).runs, split=None, view="ten_crop", stated=StatedSpread(run_sd={"top1": 1}, source="x")
+    )
+    said = [note.text for table in with_both for note in table.notes if "run sd" in note.text]
+    assert sorted(said) == [
+        "The run sd that was stated is not used here: baseline alone can be compared with nothing.",
+        "The run sd that was stated is not used here: there is more than one run of baseline, and these show their own"
+        " spread.",
+    ]
 
 
 def test_combination_beyond_its_parts_is_one_more_test(tmp_path: Path) -> None:

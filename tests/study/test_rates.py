@@ -112,6 +112,7 @@ def test_table_is_at_the_shared_rate_and_shows_the_own_one_outside_of_its_family
     html = page([table], [], folder=tmp_path)
     assert markdown([table], []).count("\n# shapes-") == 9 + 3 + 24 and html.count('id="run-') == 9
     assert all(html.count(f"<bdi>{run.result.run}</bdi>") == 1 for run in table.others)
+    assert html.count('depends on the rate, flagged</span> <span class="reason">at the learning rate 0.005 alone<') == 1
     said = "\n".join(remarks(table))
     assert "8 runs for every arm (0.00125, 0.0025, 0.005, 0.01; seeds 7, 8), judged by 1,000 held-out training" in said
     assert "The plan's grid had no 0.00125: an arm's best was at its edge, and all went beyond." in said

@@ -35,22 +35,25 @@ def report(
     if wandb:
         check_login(wandb)
         destination = WandbConfig(mode=wandb, project=project, entity=entity)
-    stated = _stated_spread(",".join(run_sd or ()), run_sd_source)
+    stated = _stated_spread(run_sd, run_sd_source)
     reports.report(paths, console=Terminal(), wandb=destination, stated=stated, **options)
 
 
-def _stated_spread(run_sd: str, source: str | None) -> StatedSpread | None:
+def _stated_spread(run_sd: list[str] | None, source: str | None) -> StatedSpread | None:
     """Return the spread that `top1=0.25,top5=0.2` states; None without one."""
-    if bool(run_sd) != bool(source and source.strip()):
-        raise UserError("--run-sd and --run-sd-source go together: a spread from elsewhere, and where it is from")
-    if not run_sd or not source:
+    if run_sd is None and source is None:
         return None
+    if run_sd is None or source is None or not source.strip():
+        raise UserError("--run-sd and --run-sd-source go together: a spread from elsewhere, and where it is from")
     found: dict[str, float] = {}
-    for part in run_sd.split(","):
+    for part in ",".join(run_sd).split(","):
         measure, _, number = (piece.strip() for piece in part.partition("="))
         value = float(number) if re.fullmatch(r"\d*\.?\d+", number) else 0.0
         if measure not in MEASURES or measure in found or not 0 < value <= MOST_RUN_SD:
-            raise UserError(f"--run-sd {run_sd}: not points by measure above 0 and up to {MOST_RUN_SD:g}, as top1=0.25")
+            raise UserError(
+                f"--run-sd {part or '(empty)'}: not points by measure; give top1, top5 or both, each once, above 0 and"
+                f" up to {MOST_RUN_SD:g}, as top1=0.25,top5=0.2"
+            )
         found[measure] = value
     return StatedSpread(run_sd=found, source=source.strip())
 

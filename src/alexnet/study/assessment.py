@@ -75,8 +75,8 @@ class Outlook:
     """What the spread between runs says of other deltas and numbers of seeds."""
 
     min_detectable_effect: float | None = None
-    """The smallest delta, in points, that these seeds find with 80 % power; None if the spread is unknown, or there is
-    no such delta."""
+    """The smallest delta, in points, that these seeds find with 80 % power; None if the spread is unknown,
+    infinity if they would miss even 100."""
     with_more_seeds: float | None = None
     """The same after `MORE_SEEDS` more in every arm."""
     seeds_needed: int | None = None
@@ -122,6 +122,11 @@ class Assessment:
     step: Step | None
     """Of a combination, if the table has one arm with all of its parts but one."""
     flags: tuple[Flag, ...]
+
+    @property
+    def spread(self) -> str:
+        """How it is known how much runs vary: `seen` in runs of several seeds, `stated`, or `unknown`."""
+        return "unknown" if self.run_sd is None else "stated" if math.isnan(self.p) else "seen"
 
     @property
     def doubts(self) -> tuple[Flag, ...]:
@@ -296,7 +301,8 @@ def _flags(
         if len(own) and len(baseline):
             text += f"; without it the delta is {own.mean() - baseline.mean():+.2f} points"
         flags.append(Flag(name="run left its siblings", text=text))
-    return flags + discordance_flags([(one.only_run_wrong, one.only_baseline_wrong) for one in pairs])
+    discordant = [(one.only_run_wrong, one.only_baseline_wrong) for one in pairs]
+    return flags + discordance_flags(discordant, with_p=not assumed)
 
 
 def _sizes(
@@ -342,7 +348,9 @@ def _sizes(
 def _outlook(family: Family, place: int, estimate: Estimate | None, claim: Claim | None, measure: str) -> Outlook:
     numbers = [getattr(getattr(claim, source), measure) for source in SOURCES] if claim else []
     wanted = next((number for number in numbers if number is not None), None)
-    if family.spread is None or estimate is None or family.spread_is_assumed:
+    if family.spread_is_assumed:  # `of_images` holds a part that shrinks with the seeds, and nobody knows how large
+        return Outlook(reason="unknown from one run of each arm")
+    if family.spread is None or estimate is None:
         return Outlook(reason="the spread between runs is unknown")
     spread = family.spread
     own = np.maximum(np.where(spread.stands_out, spread.variance, spread.pooled), family.floor)

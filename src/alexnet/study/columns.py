@@ -60,8 +60,8 @@ def _size(assessment: Assessment, source: str) -> str:
     return _flagged(assessment, f"{verdict.size}: {verdict.seeds} seeds" if verdict.seeds else verdict.size)
 
 
-def _computed(p: float) -> float | None:
-    return None if math.isnan(p) else p
+def _computed(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _half(assessment: Assessment, source: str) -> float | None:
@@ -78,7 +78,7 @@ def _seeds(outlook: Outlook) -> str:
 
 
 def _least(delta: float | None) -> str:
-    return "none" if delta is None else f"{delta:.2f}"
+    return "" if delta is None else "none" if math.isinf(delta) else f"{delta:.2f}"
 
 
 COLUMNS = (
@@ -107,11 +107,11 @@ COLUMNS = (
     Column("seeds_needed_high", "assessments", lambda a: a.outlook.seeds_range[1]),
     Column("no_seeds", "assessments", lambda a: a.outlook.reason),
     Column(
-        "resolvable", "assessments", lambda a: a.outlook.min_detectable_effect, "Detectable",
+        "resolvable", "assessments", lambda a: _computed(a.outlook.min_detectable_effect), "Detectable",
         lambda a: _least(a.outlook.min_detectable_effect),
     ),
     Column(
-        "resolvable_with_more", "assessments", lambda a: a.outlook.with_more_seeds,
+        "resolvable_with_more", "assessments", lambda a: _computed(a.outlook.with_more_seeds),
         f"With {MORE_SEEDS} more", lambda a: _least(a.outlook.with_more_seeds),
     ),
     Column("interaction", "assessments", lambda a: a.interaction and float(a.interaction.value)),
@@ -128,6 +128,14 @@ COLUMNS = (
     Column("flags", "assessments", lambda a: "; ".join(flag.text for flag in a.flags) or None),
 )  # fmt: skip
 SHOWN_COLUMNS = {column.key: column for column in COLUMNS if column.heading}
+
+
+def shown_columns(table: ComparisonTable, keys: Iterable[str] = SHOWN_COLUMNS) -> list[Column]:
+    """Return the columns of these keys in which any row has something to say."""
+    columns = [SHOWN_COLUMNS[key] for key in keys]
+    return [one for one in columns if any(one.show(row, measure) for row in table.rows for measure in table.measures)]
+
+
 RUN_COLUMNS = (
     Column("error", "errors", lambda error: error),
     Column("baseline_error", "baseline_errors", lambda error: error),

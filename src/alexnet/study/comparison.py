@@ -131,6 +131,11 @@ class ComparisonTable:
         return any(one.size is not None for one in found)
 
     @property
+    def spreads(self) -> set[str]:
+        """How it is known how much runs vary, in `Assessment.spread`'s words."""
+        return {one.spread for row in self.rows for one in row.assessments.values()}
+
+    @property
     def measures(self) -> tuple[str, ...]:
         """Those of `MEASURES` that the runs have."""
         return tuple(self.rows[0].errors) if self.rows else MEASURES
@@ -156,9 +161,27 @@ def compare(
         raise UserError(f"no run has errors for {splits[0]}/{view}; there are: {', '.join(sorted(present))}")
     told_apart = zip(groups, splits, distinguishing_overrides(groups), strict=True)
     tables = [_table(group, runs, name, view, overrides, stated) for group, name, overrides in told_apart]
-    if stated and all(any(len(row.runs) > 1 for row in table.rows) or table.plan for table in tables):
-        raise UserError("a run sd is stated only for unplanned runs, one of each arm: these show their own spread")
-    return tables
+    unused = [_why_unused(table, stated) if stated else "" for table in tables]
+    if stated and all(unused):
+        whys = "; ".join(
+            f"{one.experiment}, recipe {one.recipe}: {why}" for one, why in zip(tables, unused, strict=True)
+        )
+        raise UserError(f"no table takes the run sd: {whys}. Leave it out, or give one run of each arm")
+    noted = [(Note(f"The run sd that was stated is not used here: {why}."),) if why else () for why in unused]
+    return [replace(table, notes=table.notes + note) for table, note in zip(tables, noted, strict=True)]
+
+
+def _why_unused(table: ComparisonTable, stated: StatedSpread) -> str:
+    """Say why a table does not take a stated spread; empty if it does."""
+    if several := [row.ablation for row in table.rows if len(row.runs) > 1]:
+        return f"there is more than one run of {', '.join(several)}, and these show their own spread"
+    if table.plan:
+        return f"the plan {table.plan.name} asks for several runs of each arm"
+    if not any(row.assessments for row in table.rows):
+        return f"{' and '.join(row.ablation for row in table.rows) or 'no run'} alone can be compared with nothing"
+    if stated.run_sd.keys().isdisjoint(table.measures):
+        return f"it is of {' and '.join(stated.run_sd)}, which these runs do not have"
+    return ""
 
 
 def _table(

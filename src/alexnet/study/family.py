@@ -21,7 +21,7 @@ _Z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 PRIOR_DOF = 4.0
 """Degrees of freedom for which the variance common to all arms counts in each arm."""
 ROUNDING = 1e-18
-"""What is left of a variance of 0, in points squared: the mean of equal numbers may differ from them in the last bit."""
+"""What may be left of a variance of 0, in points squared, as the mean of equal numbers can be a last bit off."""
 SEEDS = range(3, 1001)
 """Numbers of seeds that are asked for: a verdict takes three, and no study has more than a thousand."""
 STANDS_OUT_LEVEL = 0.01

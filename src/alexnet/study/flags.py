@@ -101,13 +101,14 @@ def limit_flags(wrong: Sequence[int], baseline_error: float, chance_error: float
     return flags
 
 
-def discordance_flags(pairs: Sequence[tuple[int, int]]) -> list[Flag]:
+def discordance_flags(pairs: Sequence[tuple[int, int]], *, with_p: bool = True) -> list[Flag]:
     """Flag too few discordant images; each pair of runs has those that only one or only the other gets wrong."""
     if not pairs or np.median([sum(pair) for pair in pairs]) >= FEW_IMAGES:
         return []
-    exact = ", ".join(f"{mcnemar_p(*pair):.3f}" for pair in pairs)
     text = f"few discordant images ({', '.join(str(sum(pair)) for pair in pairs)}): the interval is wider than need be"
-    return [Flag(name="few discordant images", text=f"{text}; exact McNemar p by seed: {exact}", doubt=False)]
+    if with_p:
+        text += f"; exact McNemar p by seed: {', '.join(f'{mcnemar_p(*pair):.3f}' for pair in pairs)}"
+    return [Flag(name="few discordant images", text=text, doubt=False)]
 
 
 def seed_flags(runs: int, baseline_runs: int, *, has_spread: bool) -> list[Flag]:

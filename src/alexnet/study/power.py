@@ -59,10 +59,10 @@ def power(design: Design, delta: float, level: float | None = None) -> float:
     return float(stats.nct.sf(wanted, dof, abs(delta) / math.sqrt(parts.sum() + design.of_images)))
 
 
-def min_detectable_effect(design: Design) -> float | None:
-    """Return the smallest delta, in points, that is found with a probability of 80 %; None if even 100 is not."""
+def min_detectable_effect(design: Design) -> float:
+    """Return the smallest delta, in points, that is found with a probability of 80 %; infinity if even 100 is not."""
     if power(design, 100.0) < POWER:
-        return None
+        return math.inf
     return float(optimize.brentq(lambda delta: power(design, delta) - POWER, 0.0, 100.0, xtol=1e-6))
 
 

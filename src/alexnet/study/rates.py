@@ -129,7 +129,8 @@ def _choose(by_rate: Mapping[float, list[float]], *, near: float, images: int) -
     else:  # one seed does not show how runs vary: the images alone
         error = math.sqrt(lowest * (100 - lowest) / images) if math.isfinite(lowest) else 0.0
     alike = [rate for rate, mean in means.items() if mean <= lowest + error]
-    chosen = min(alike, key=lambda rate: (round(abs(math.log(rate / near)), 9), means[rate]))  # equally near, to the last bit
+    # Rounded: a tenth and ten times a rate are equally far from it, if not to the last bit.
+    chosen = min(alike, key=lambda rate: (round(abs(math.log(rate / near)), 9), means[rate]))
     return ArmRates(errors=means, standard_error=error, chosen=chosen)
 
 

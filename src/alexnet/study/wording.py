@@ -4,13 +4,12 @@ import csv
 import io
 import math
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from alexnet.errors import printable
 from alexnet.runs.collect import Run
-from alexnet.runs.result import BASELINE, Result
+from alexnet.runs.result import BASELINE
 from alexnet.runs.wording import plural
 from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
@@ -35,7 +34,7 @@ _ENDINGS = {
     Direction.BETTER: "; nothing is claimed of the direction",
     Direction.NO_EFFECT: ": no effect, to within the margin that its claim's file sets",
     Direction.NOT_RESOLVED: ": not resolved, it may be chance",
-    Direction.TOO_FEW_SEEDS: ": too few seeds for a verdict",
+    Direction.TOO_FEW_SEEDS: ": too few seeds for a verdict on the direction",
     Direction.DEPENDS: ": the direction depends on the learning rate",
 }
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|~&$]|^[#+=-]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=www)\.|@")
@@ -109,9 +108,9 @@ def shown_estimate(estimate: Estimate) -> str:
 
 
 def shown_p(p: float) -> str:
-    """Format a p-value with three decimals; `none` if it is NaN, as none is computed."""
+    """Format a p-value with three decimals; empty if it is NaN, as none is computed."""
     if math.isnan(p):
-        return "none"
+        return ""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -188,10 +187,12 @@ def finding(row: AblationRow) -> str:
         verb, sign = ("rises" if delta > 0 else "falls"), "-"
         low, delta, high = (low, delta, high) if delta > 0 else (-high, -delta, -low)
     shown, *ends = (f"{value:{sign}.2f}".replace("-", MINUS) for value in (delta, low, high))
+    basis = f"; Holm p {p}" if (p := shown_p(one.holm_p)) else ", run sd assumed"
+    doubtful = one.doubts and one.direction is not Direction.TOO_FEW_SEEDS
     return (
         f"The {MEASURE_NAMES[measure]} error {verb} by {shown} points ({100 * one.confidence:g} % interval"
-        f" {' to '.join(ends)}; Holm p {shown_p(one.holm_p)}){_ENDINGS[one.direction]}."
-        f"{' Flagged: the verdict is in doubt.' if one.doubts else ''}"
+        f" {' to '.join(ends)}{basis}){_ENDINGS[one.direction]}."
+        f"{' Flagged: the verdict is in doubt.' if doubtful else ''}"
     )
 
 
@@ -233,8 +234,8 @@ def row_lines(row: AblationRow) -> list[str]:
     for measure, one in row.assessments.items():
         name = MEASURE_NAMES[measure]
         if one.interaction is not None and one.interaction_holm_p is not None:
-            p = shown_p(one.interaction_holm_p)
-            lines.append(f"{name}: {shown_estimate(one.interaction)} beyond the sum of its parts, Holm p {p}.")
+            basis = f"Holm p {p}" if (p := shown_p(one.interaction_holm_p)) else "run sd assumed"
+            lines.append(f"{name}: {shown_estimate(one.interaction)} beyond the sum of its parts, {basis}.")
         if one.step is not None:
             step = f"{shown_estimate(one.step.change)} from {one.step.before}"
             lines.append(f"{name}: {step}; one step of a path, outside of the table's tests.")
@@ -328,13 +329,16 @@ def own_rate_lines(rates: Rates | None, row: AblationRow) -> list[str]:
 def headline(table: ComparisonTable) -> str:
     """Return what the table shows of the top-1 error, in a sentence or two; it never rests on a flagged verdict."""
     judged = {_at_rates(row): row.assessments["top1"] for row in table.rows if row.assessments}
+    few = "with too few seeds for a verdict"
+    uncounted = ("flagged", "not resolved", few)
     said: dict[str, list[str]] = {
-        verb: []
-        for verb in ("raised the top-1 error", "lowered it", "had no effect that matters", "flagged", "not resolved")
+        verb: [] for verb in ("raised the top-1 error", "lowered it", "had no effect that matters", *uncounted)
     }
     for name, one in judged.items():
         verb = "not resolved"
-        if one.doubts:
+        if one.direction is Direction.TOO_FEW_SEEDS:
+            verb = few
+        elif one.doubts:
             verb = "flagged"
         elif one.direction in RESOLVED:
             verb = "raised the top-1 error" if one.delta > 0 else "lowered it"
@@ -343,27 +347,29 @@ def headline(table: ComparisonTable) -> str:
         said[verb].append(name)
     parts = []
     for verb, names in said.items():
-        count = len(names) if verb in ("flagged", "not resolved") else plural(len(names), "change")
+        count = len(names) if verb in uncounted else plural(len(names), "change")
         parts += [f"{count} {verb} ({', '.join(names)})"] if names else []
     return f"Of {plural(len(judged), 'ablation')}: {'; '.join(parts)}." if judged else ""
 
 
 def _at_rates(row: AblationRow) -> str:
     """Return the ablation's name, with a word where the verdict is that of one of two rates alone."""
-    other = row.other_rate.get("top1")
-    alike = other is None or other.direction == row.assessments["top1"].direction
-    return row.ablation if alike else f"{row.ablation} at the learning rate {row.runs[0].run.result.lr} alone"
+    at = at_rate(row, "top1")
+    return f"{row.ablation} {at}" if at.endswith("alone") else row.ablation
+
+
+def at_rate(row: AblationRow, measure: str) -> str:
+    """Say at which of two learning rates the verdict is, and whether it is that of this rate alone; empty with one."""
+    if (other := row.other_rate.get(measure)) is None:
+        return ""
+    alike = other.direction == row.assessments[measure].direction
+    return f"at the learning rate {row.runs[0].run.result.lr}{'' if alike else ' alone'}"
 
 
 def shared_flags(table: ComparisonTable) -> list[str]:
     """Return the lines of flags that all of several ablations have."""
     first, *others = [flag_lines(row) for row in table.rows if row.assessments] or [[]]
     return [line for line in first if others and all(line in other for other in others)]
-
-
-def describe_command(result: Result) -> str:
-    """Return the command that prints the layers of a run's network."""
-    return shlex.join(["alexnet", "describe", *result.overrides, f"--classes={result.data.classes}"])
 
 
 def cost_line(runs: Iterable[Run]) -> str | None:

@@ -1,6 +1,7 @@
 """The page of made-up studies: whole HTML, the figures of the comparison, nothing unescaped, nothing from elsewhere."""
 
 import re
+import shlex
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,17 +11,20 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from alexnet.commands.main import main
 from alexnet.config.schema import Claim, Effect, Errors, Target
 from alexnet.runs.arrays import FirstLayer, write_first_layer
 from alexnet.runs.collect import collect
 from alexnet.runs.result import GitState
+from alexnet.study.assessment import StatedSpread
 from alexnet.study.charts.canvas import LIGHT
 from alexnet.study.charts.errors import comparison_figure
 from alexnet.study.comparison import ComparisonTable, compare
-from alexnet.study.report.page import markdown, page
+from alexnet.study.report.page import latex, markdown, page
+from alexnet.study.report.report import compare_runs
 from tests.study.made_up import predictions, result, save, study, unfinished
 
-VOID = {"br", "img", "meta"}
+VOID = {"br", "img", "meta", "wbr"}
 HEADER = (
     "epoch,step,rate,train_loss,train_top1_error,train_top5_error,val_loss,val_top1_error,val_top5_error,"
     "seconds,images_per_second"
@@ -146,9 +150,9 @@ def test_the_table_holds_the_figures_of_the_group(whole: Path, written: str) -> 
                 ", flagged" if judged.doubts and "few" not in judged.direction else ""
             )
             effect = judged.outlook.min_detectable_effect
-            assert figures[9] == ("none" if effect is None else f"{effect:.2f}")
+            assert figures[9] == ("" if effect is None else f"{effect:.2f}")
             more = judged.outlook.with_more_seeds
-            assert figures[10] == ("none" if more is None else f"{more:.2f}")
+            assert figures[10] == ("" if more is None else f"{more:.2f}")
 
 
 def marks(root: ElementTree.Element, color: str) -> list[float]:
@@ -212,6 +216,45 @@ def test_one_seed_is_said(tmp_path: Path) -> None:
     save(tmp_path, result("no_lrn"), predictions(314, 112))
     text = Page(source(tmp_path)).text
     assert "too few seeds" in text and "the spread between runs is unknown" in text
+    assert "the delta of these very networks may lie" in " ".join(text.split())
+    assert "trained several times" not in text and "judged from all arms" not in text and "Detectable" not in text
+
+
+def test_a_stated_run_sd_has_its_own_words(tmp_path: Path) -> None:
+    save(tmp_path, result(), predictions(300, 100))
+    for ablation, wrong in (("no_lrn", 314), ("no_dropout", 390), ("no_dropout+no_lrn", 410)):
+        save(tmp_path, result(ablation), predictions(wrong, 112))
+    stated = StatedSpread(run_sd={"top1": 0.8, "top5": 0.5}, source="ten runs of a friend")
+    comparison = compare_runs(tmp_path, stated=stated)
+    written = page(comparison.tables, [], folder=tmp_path)
+    for text in (Page(written).text, markdown(comparison.tables, []), str(comparison), latex(comparison.tables)):
+        said = " ".join(text.split())
+        assert not re.search("judged from all arms|several times|Holm|exact McNemar|spread between runs", said)
+        assert "too few seeds" in said and not {"p", "none", "Detectable"} & {
+            cell for row in Page(written).rows for cell in row
+        }
+    for text in (Page(written).text, markdown(comparison.tables, []), str(comparison)):
+        assert "how much runs vary is taken from the run sd that was stated" in " ".join(text.split())
+    assert "run sd assumed): too few seeds for a verdict on the direction." in written
+    assert "Of 3 ablations: 3 with too few seeds for a verdict (no_lrn, no_dropout, no_dropout+no_lrn)." in written
+
+
+def test_commands_are_for_the_folder_of_the_page_and_for_the_network_of_its_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path, result("no_lrn"), predictions(314, 112))
+    text = " ".join(Page(page(tables(tmp_path), [], folder=tmp_path)).text.split())
+    assert "alexnet figures shapes-no_lrn-seed0-1a2b --pack PACK, called in the folder of this page" in text
+    (described,) = re.findall(r"alexnet (describe .*--classes=20)", text)
+    printed = []
+    for arguments in (described, "describe scale=small --classes=20"):
+        main(shlex.split(arguments))
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+
+
+def test_names_may_be_broken_at_their_underscores(written: str) -> None:
+    assert "<code><bdi>no_<wbr>dropout+<wbr>no_<wbr>lrn</bdi></code></th>" in written
 
 
 def test_targets_are_named(tmp_path: Path) -> None:
@@ -298,6 +341,7 @@ def test_differences_between_runs_are_flagged(tmp_path: Path) -> None:
     text = Page(source(tmp_path)).text
     assert "These runs do not differ by ablation and seed alone" in text
     assert "torch: 2.11 (baseline seed 0); 2.12 (no_lrn seed 0)" in text
+    assert "this page lists them under What differs" in text and "the HTML report" not in text
     assert "precision: 32-true (baseline seed 0); bf16-mixed (no_lrn seed 0)" in text
     assert "device: cpu (baseline seed 0); gpu (no_lrn seed 0)" in text
     assert "code: abc (baseline seed 0); abc with uncommitted changes (no_lrn seed 0)" in text

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
@@ -15,15 +16,16 @@ from alexnet.errors import UserError
 from alexnet.received import open_regular
 from alexnet.runs.arrays import LARGEST_FILE
 from alexnet.runs.directory import FIGURES, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.result import Result
 from alexnet.runs.wording import plural
 from alexnet.study import wording
 from alexnet.study.assessment import MORE_SEEDS
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
 from alexnet.study.charts.errors import RunCurve, delta_chart, error_chart
 from alexnet.study.classes import class_changes
-from alexnet.study.columns import SHOWN_COLUMNS
+from alexnet.study.columns import SHOWN_COLUMNS, shown_columns
 from alexnet.study.comparison import ComparisonTable
-from alexnet.study.pairing import environment, values_by_fact
+from alexnet.study.pairing import baseline_command, environment, values_by_fact
 from alexnet.study.selectivity import column_contrast, mean_selectivity
 
 if TYPE_CHECKING:
@@ -150,16 +152,27 @@ def templates(*, html: bool) -> "Environment":
         "class_changes": class_changes,
         "columns": SHOWN_COLUMNS,
         "delta_chart": delta_chart,
+        "describe_command": _describe_command,
         "environment": environment,
         "error_chart": error_chart,
         "measures": wording.MEASURE_NAMES,
         "more_seeds": MORE_SEEDS,
         "page_columns": PAGE_COLUMNS,
         "run_files": (RESULT_FILE, PREDICTIONS_FILE, METRICS_FILE, FIRST_LAYER_FILE),
+        "shown_columns": shown_columns,
         "values_by_fact": values_by_fact,
+        "verdicts": ("direction", "size", "log_size"),
         "words": wording,
     }
     return made
+
+
+def _describe_command(result: Result) -> str:
+    """Return the command that prints the layers of the network of a run's baseline."""
+    chosen = [word for word in shlex.split(baseline_command(result.command)) if "=" in word]
+    if not any(word.startswith("experiment=") for word in chosen):  # `alexnet describe` takes the paper's scale
+        chosen = [f"experiment={result.experiment}", *chosen]
+    return shlex.join(["alexnet", "describe", *chosen, f"--classes={result.data.classes}"])
 
 
 def _one_line(text: str) -> str:

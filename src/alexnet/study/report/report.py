@@ -20,11 +20,11 @@ from alexnet.runs.wandb_names import destination
 from alexnet.study.assessment import StatedSpread
 from alexnet.study.charts.errors import CHART_FILE, comparison_figure, printed_comparison
 from alexnet.study.columns import (
-    SHOWN_COLUMNS,
     comparison_csv,
     comparison_records,
     run_records,
     runs_csv,
+    shown_columns,
     table_record,
 )
 from alexnet.study.comparison import ComparisonTable, compare
@@ -208,8 +208,7 @@ def _rich_table(table: ComparisonTable, width: int) -> Table:
     """Build the table; the row of an ablation is two lines high, top-1 over top-5."""
     wide = width >= WIDE
     left_out = {"paper": not wide, "size": not table.judges_sizes}
-    columns = [SHOWN_COLUMNS[key] for key in SHOWN if not left_out.get(key)]
-    shown = [one for one in columns if any(one.show(row, measure) for row in table.rows for measure in table.measures)]
+    shown = shown_columns(table, [key for key in SHOWN if not left_out.get(key)])
     printed = Table(box=box.SIMPLE_HEAD, padding=(0, 1 if wide else 0, 0, 0), show_edge=False)
     # Seeds that all rows share are in the title; their column's room lets long names stay whole.
     with_seeds = len({tuple(row.seeds) for row in table.rows}) > 1
