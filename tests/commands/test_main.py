@@ -82,6 +82,35 @@ def test_mistakes_in_describe_are_one_line(capsys: pytest.CaptureFixture[str]) -
     assert "+ablation=glob(*)" in error_of(capsys, "describe", "+ablation=glob(*)")
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("describe --classes 0", "--classes 0: must be at least 1"),
+        ("describe --classes -5", "--classes -5: must be at least 1"),
+        ("describe --classes many", "--classes many: a whole number is needed"),
+        ("describe --classes 9999999", "--classes 9999999: must be at most 1,000,000"),
+        ("prepare images pack --val-fraction nan", "--val-fraction nan: a finite number is needed"),
+        ("prepare images pack --test-fraction 1", "--test-fraction 1: must be below 1"),
+        ("prepare images pack --size 99999", "--size 99999: must be at most 10,000"),
+        ("prepare images pack --quality 0", "--quality 0: must be at least 1"),
+        ("prepare images pack --seed -1", "--seed -1: must be at least 0"),
+        ("plan plan.yaml --ablations no_lrn --margin inf", "--margin inf: a finite number is needed"),
+        ("plan plan.yaml --ablations no_lrn --margin=-1", "margin: -1.0 is not between 0 and 100"),
+        ("plan plan.yaml --ablations no_lrn --seeds 5,9999999", "looks: an arm has 1,000 seeds at most"),
+        ("plan plan.yaml --ablations no_lrn --baseline-seeds 9999999", "looks: an arm has 1,000 seeds at most"),
+        ("figure1 runs --error 0", "--error 0: must be above 0"),
+        ("codes --bits 12 run pack", "--bits 12: must be a multiple of 8"),
+        ("codes --epochs 0 run pack", "--epochs 0: must be at least 1"),
+        ("similar --codes 0 run pack", "--codes 0: must be at least 8"),
+        ("similar -k 0 run pack", "-k 0: must be at least 1"),
+    ],
+)
+def test_a_number_without_meaning_is_refused_at_once(
+    capsys: pytest.CaptureFixture[str], command: str, said: str
+) -> None:
+    assert said in error_of(capsys, *command.split())
+
+
 def test_plan_refuses_an_arm_that_no_run_would_belong_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "plan.yaml"
     refused = error_of(capsys, "plan", str(file), "--ablations", "no_lrn,none")
