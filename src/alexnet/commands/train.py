@@ -3,7 +3,7 @@
 import io
 import logging
 import os
-import re
+import shlex
 import sys
 import textwrap
 from contextlib import nullcontext, suppress
@@ -199,8 +199,8 @@ def _say_what_next(result: Result, directory: Path, console: Console) -> None:
     is_baseline = result.ablation == BASELINE
     if is_baseline:
         console.print("next, the same without an ingredient, to be compared with it:")
-        again = re.sub(r" (restart=true|\+?ablation=none)(?=\s|$)", "", _as_started(result.command))
-        console.print(f"  {again} +ablation=no_lrn", soft_wrap=True)
+        again = shlex.join(one for one in shlex.split(result.command) if named(one) not in ("restart", "ablation"))
+        console.print(f"  {_as_started(again)} +ablation=no_lrn", soft_wrap=True)
     console.print("then the comparison:" if is_baseline else "next, the comparison:")
     console.print(f"  alexnet report {from_here(directory.parent)}", soft_wrap=True)
 
