@@ -75,6 +75,24 @@ def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
         assert f"alexnet: error: {mistyped}: no such command{hint}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("report --splt", "--splt: there is no such option: did you mean --split?"),
+        ("report --splt=test runs", "--splt: there is no such option: did you mean --split?"),
+        ("evaluate run pack --predict out", None),  # shortened
+        ("checklist runs --ouptut x", "--ouptut: there is no such option: did you mean --output?"),
+        ("runs --frobnicate", "--frobnicate: there is no such option; choose from: --help"),
+        ("train --cgf job", "--cgf: there is no such option: did you mean --cfg?"),
+    ],
+)
+def test_a_mistyped_option_is_answered_with_the_nearest(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, said: str | None
+) -> None:
+    monkeypatch.setattr("sys.argv", ["alexnet"])
+    assert (said or "run: no such run directory") in error_of(capsys, *command.split())
+
+
 def test_mistakes_in_describe_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean columns" in error_of(capsys, "describe", "colums=one")
     assert "did you mean none" in error_of(capsys, "describe", "lrn=nonne")

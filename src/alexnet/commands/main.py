@@ -4,6 +4,7 @@ Training is `alexnet train`, or `python train.py` in a checkout.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from alexnet import __version__
 from alexnet.config.checks import BOUNDS, problem
 from alexnet.config.numerics import NUMERICS
 from alexnet.config.values import ENCODINGS, SUBSAMPLINGS
-from alexnet.errors import UserError, did_you_mean, one_line_errors
+from alexnet.errors import UserError, did_you_mean, one_line_errors, refuse_unknown_options
 from alexnet.runs.directory import PROBABILITIES_FILE, weights_file
 from alexnet.terminal import Terminal
 
@@ -62,20 +63,22 @@ def main(arguments: list[str] | None = None) -> None:
         print(version())
         return
     with one_line_errors():
-        options = vars(parser(given[:1]).parse_args(given))
+        options = vars(parser(given).parse_args(given))
         resolve_name(options.pop("function"))(**options)
 
 
-def parser(first: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Return the parser of all commands but `train`; it refuses a `first` word that is none of them."""
+def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of all commands but `train`; unknown commands and options that are `given` are refused."""
     made = argparse.ArgumentParser(prog="alexnet", description=__doc__)
     made.add_argument("--version", action="version", help="print version, NUMERICS and revision")
     commands = made.add_subparsers(required=True, metavar="command")
     _add_before_training(commands)
     _add_about_runs(commands)
     _add_about_networks(commands)
-    for word in first:
-        if not word.startswith("-") and word not in COMMANDS:
+    for word in given[:1]:
+        if word in COMMANDS:
+            refuse_unknown_options(given, re.findall(r"--[a-z][\w-]*", commands.choices[word].format_help()))
+        elif not word.startswith("-"):
             made.error(f"{word}: no such command{did_you_mean(word, COMMANDS)}")
     return made
 

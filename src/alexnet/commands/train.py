@@ -20,7 +20,7 @@ from rich.console import Console
 from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, refuse_broken, register
 from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.overrides import explain, named
-from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line
+from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line, refuse_unknown_options
 from alexnet.evaluation.table import show_again
 from alexnet.files import from_here, unlinked
 from alexnet.runs.collect import Run, load_run
@@ -47,6 +47,10 @@ PLAN = "study.plan="
 LOG_WIDTH, SCREEN_WIDTH = 100, 80
 MODES = ("-m", "--multirun", "-r", "--run", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
 """Hydra's options that say themselves what is to be done."""
+OTHER_OPTIONS = (
+    "--config-dir", "--config-name", "--config-path", "--experimental-rerun", "--package", "--resolve", "--version",
+)  # fmt: skip
+"""The rest of Hydra's."""
 TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 
@@ -81,6 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand its exceptions on instead of printing them
     with one_line_errors():
+        refuse_unknown_options(sys.argv[1:], (*MODES, *OTHER_OPTIONS))
         sys.argv = [sys.argv[0], *_with_plan(sys.argv[1:])]
         try:
             register()
