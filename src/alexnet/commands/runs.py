@@ -141,8 +141,8 @@ def _labels(states: Sequence[Status]) -> list[str]:
 
 def _missing(plan: Plan, runs: Sequence[Run]) -> str:
     """Say which runs a plan still wants, as far as that needs no verdicts; empty if none."""
-    if missing := missing_searches(plan, runs):
-        return f"{missing} runs of its search for rates are missing"
+    if count := missing_searches(plan, runs):
+        return f"{plural(count, 'run')} of its search for rates {'is' if count == 1 else 'are'} missing"
     rates = choose_rates(plan, runs)
     done = Counter((one.result.ablation, one.result.seed) for one in runs if one.finished and not one.result.is_search)
     for number, look in enumerate(plan.looks):
@@ -150,10 +150,11 @@ def _missing(plan: Plan, runs: Sequence[Run]) -> str:
         for choice, seed in plan.jobs(number):
             arm = result_name(choice)
             missing_of[arm] += max(0, (len(rates.of(arm)) if rates else 1) - done[arm, seed])
-        if missing := missing_of.total():
+        if missing_of.total():
+            missing = plural(missing_of.total(), "run is", "runs are")
             told = ", ".join(f"{count} of {arm}" for arm, count in missing_of.items() if count)
             later = ", fewer if the look before has settled an ablation" if number else ""
-            return f"{missing} runs are missing for look {number + 1} ({look.seeds} seeds{later}): {told}"
+            return f"{missing} missing for look {number + 1} ({look.seeds} seeds{later}): {told}"
     return ""
 
 

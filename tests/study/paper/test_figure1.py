@@ -107,7 +107,7 @@ def test_mistakes_are_one_line(runs: Path, tmp_path: Path, capsys: pytest.Captur
     (bare / "metrics.csv").unlink()
     (fitted(empty, "relu", 0.003, seed=1, errors=[80]) / "metrics.csv").unlink()
     for arguments, part in (
-        ([str(empty)], "experiment=figure1 does; 2 runs left out, such as "),
+        ([str(empty)], "experiment=figure1 does; the first of 2 runs: "),
         ([str(tmp_path / "no")], "no"),
     ):
         with pytest.raises(SystemExit) as caught:

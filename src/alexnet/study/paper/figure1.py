@@ -179,7 +179,7 @@ def figure1(paths: Sequence[Path], *, target: float, output: Path | None, consol
     if not fits:
         reasons = [*found.unreadable, *notes]
         nothing = "no finished run that measured its training error, as experiment=figure1 does"
-        raise UserError(f"{nothing}; {plural(len(reasons), 'run')} left out, such as {reasons[0].rstrip('.')}")
+        raise UserError(f"{nothing}; the first of {plural(len(reasons), 'run')}: {reasons[0].rstrip('.')}")
     check_comparable(fits)
     nets = networks(fits)
     compared = [None, *(time_ratio(net, nets[0]) for net in nets[1:])]
