@@ -4,11 +4,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from alexnet.commands.main import main
 from alexnet.data.pack.pack import open_pack
+from alexnet.errors import CLOSED_OUTPUT
 from alexnet.runs.plan import read_plan
 from tests.data.samples import class_folders
 from tests.offline_runs import records, run_record
@@ -225,6 +227,18 @@ def test_an_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> N
             main(arguments)
         assert caught.value.code == 2
         assert "usage: alexnet" in capsys.readouterr().err
+
+
+def test_help_that_nobody_reads_any_more_needs_no_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(_: str) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("sys.argv", ["alexnet"])
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(write=write))
+    for arguments in (["train", "--help"], ["--version"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == CLOSED_OUTPUT
 
 
 def test_train_names_the_program_that_was_started(

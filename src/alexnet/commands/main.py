@@ -59,10 +59,10 @@ def main(arguments: list[str] | None = None) -> None:
 
         train(given[given[0] == "train" :])
         return
-    if given[:1] == ["--version"]:
-        print(version())
-        return
     with one_line_errors():
+        if given[:1] == ["--version"]:
+            print(version())
+            return
         options = vars(parser(given).parse_args(given))
         resolve_name(options.pop("function"))(**options)
 

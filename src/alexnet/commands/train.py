@@ -79,13 +79,13 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments is not None:  # Hydra reads sys.argv, and COMP_LINE to complete words
         sys.argv = [sys.argv[0], *arguments]
         os.environ.update({k: v.replace(" train ", " ", 1) for k, v in os.environ.items() if k == "COMP_LINE"})
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(_help())
-        return
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand its exceptions on instead of printing them
     with one_line_errors():
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            print(_help())
+            return
         refuse_unknown_options(sys.argv[1:], (*MODES, *OTHER_OPTIONS))
+        wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand its exceptions on instead of printing them
         sys.argv = [sys.argv[0], *_with_plan(sys.argv[1:])]
         try:
             register()
