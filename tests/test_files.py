@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.files import exclusive, replace_file
+from alexnet.files import exclusive, replace_file, write_file
 
 HOLD = """
 import sys, time
@@ -18,6 +18,13 @@ with exclusive(Path(sys.argv[1]), "the run"):
     print("held", flush=True)
     time.sleep(100)
 """
+
+
+def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    for name in ("out/table.md", "out/deeper/table.md"):
+        with pytest.raises(UserError, match=f"{name}: cannot be written: a file is where its folder should be"):
+            write_file(tmp_path / name, "")
 
 
 def test_exclusive_held_by_another_process_names_it_and_waits_for_its_death(tmp_path: Path) -> None:

@@ -9,15 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from alexnet.commands.train import main
+from alexnet.commands.train import _say_what_next, main
 from alexnet.study.report.report import COMPARISON_FILE
+from alexnet.terminal import Terminal
 from tests.data.samples import class_folders, noise
 from tests.offline_runs import config, records, run_record, summary
+from tests.study.made_up import result
 from tests.training.conftest import FEW, NARROW, assert_same_training
 
 TRAIN = Path(__file__).parents[1] / "train.py"
@@ -96,6 +99,15 @@ def test_a_misspelling_is_one_line_without_torch_and_nothing_is_written(tmp_path
 def test_a_study_beside_other_experiments_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     line = refused(tmp_path, "-m", "experiment=study_small,demo", "+ablation=none")
     assert "experiment=study_small is a study: give it alone" in line and "nothing was started" in line
+
+
+@pytest.mark.parametrize("restart", ["restart=true", "restart=1", "restart=yes", "+restart=True"])
+def test_the_next_command_neither_restarts_nor_says_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], restart: str
+) -> None:
+    command = f"python train.py {restart} +ablation=none 'data.root=/my images' seed=1"
+    _say_what_next(replace(result(), command=command), tmp_path / "run", Terminal())
+    assert "  python train.py 'data.root=/my images' seed=1 +ablation=no_lrn\n" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("hydra_restore_singletons")

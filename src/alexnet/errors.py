@@ -5,9 +5,10 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+from itertools import takewhile
 from typing import NoReturn, TextIO
 
 INTERRUPTED = 130
@@ -103,9 +104,22 @@ def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:
     return f"; choose from: {', '.join(shown)}" if shown else ""
 
 
+def refuse_unknown_options(words: Iterable[str], known: Collection[str]) -> None:
+    """Raise a UserError at the first word that is an option, whole or shortened, and none of the known ones."""
+    for word in takewhile("--".__ne__, words):
+        name = word.partition("=")[0]
+        if re.fullmatch(r"--[a-z][\w-]*", name) and not any(one.startswith(name) for one in known):
+            raise UserError(f"{name}: there is no such option{did_you_mean(name, known)}")
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's message, or the exception's type if it has no message."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def plural(count: int, singular: str, several: str | None = None) -> str:
+    """Format a count: `1 run`, `2 runs`; `several` is an irregular plural."""
+    return f"{count:,} {singular if count == 1 else several or f'{singular}s'}"
 
 
 def how_to_install(extra: str) -> str:

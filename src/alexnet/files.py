@@ -87,6 +87,8 @@ def write_file(path: Path, content: str | bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content.encode() if isinstance(content, str) else content)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{path}: cannot be written: a file is where its folder should be") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
 

@@ -4,11 +4,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from alexnet.commands.main import main
 from alexnet.data.pack.pack import open_pack
+from alexnet.errors import CLOSED_OUTPUT
 from alexnet.runs.plan import read_plan
 from tests.data.samples import class_folders
 from tests.offline_runs import records, run_record
@@ -75,11 +77,58 @@ def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
         assert f"alexnet: error: {mistyped}: no such command{hint}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("report --splt", "--splt: there is no such option: did you mean --split?"),
+        ("report --splt=test runs", "--splt: there is no such option: did you mean --split?"),
+        ("evaluate run pack --predict out", None),  # shortened
+        ("checklist runs --ouptut x", "--ouptut: there is no such option: did you mean --output?"),
+        ("runs --frobnicate", "--frobnicate: there is no such option; choose from: --help"),
+        ("train --cgf job", "--cgf: there is no such option: did you mean --cfg?"),
+    ],
+)
+def test_a_mistyped_option_is_answered_with_the_nearest(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, said: str | None
+) -> None:
+    monkeypatch.setattr("sys.argv", ["alexnet"])
+    assert (said or "run: no such run directory") in error_of(capsys, *command.split())
+
+
 def test_mistakes_in_describe_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean columns" in error_of(capsys, "describe", "colums=one")
     assert "did you mean none" in error_of(capsys, "describe", "lrn=nonne")
     assert "use larger crops" in error_of(capsys, "describe", "scale=small", "scale.crop_size=2")
     assert "+ablation=glob(*)" in error_of(capsys, "describe", "+ablation=glob(*)")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("describe --classes 0", "--classes 0: must be at least 1"),
+        ("describe --classes -5", "--classes -5: must be at least 1"),
+        ("describe --classes many", "--classes many: a whole number is needed"),
+        ("describe --classes 9999999", "--classes 9999999: must be at most 1,000,000"),
+        ("prepare images pack --val-fraction nan", "--val-fraction nan: a finite number is needed"),
+        ("prepare images pack --test-fraction 1", "--test-fraction 1: must be below 1"),
+        ("prepare images pack --size 99999", "--size 99999: must be at most 10,000"),
+        ("prepare images pack --quality 0", "--quality 0: must be at least 1"),
+        ("prepare images pack --seed -1", "--seed -1: must be at least 0"),
+        ("plan plan.yaml --ablations no_lrn --margin inf", "--margin inf: a finite number is needed"),
+        ("plan plan.yaml --ablations no_lrn --margin=-1", "margin: -1.0 is not between 0 and 100"),
+        ("plan plan.yaml --ablations no_lrn --seeds 5,9999999", "looks: an arm has 1,000 seeds at most"),
+        ("plan plan.yaml --ablations no_lrn --baseline-seeds 9999999", "looks: an arm has 1,000 seeds at most"),
+        ("figure1 runs --error 0", "--error 0: must be above 0"),
+        ("codes --bits 12 run pack", "--bits 12: must be a multiple of 8"),
+        ("codes --epochs 0 run pack", "--epochs 0: must be at least 1"),
+        ("similar --codes 0 run pack", "--codes 0: must be at least 8"),
+        ("similar -k 0 run pack", "-k 0: must be at least 1"),
+    ],
+)
+def test_a_number_without_meaning_is_refused_at_once(
+    capsys: pytest.CaptureFixture[str], command: str, said: str
+) -> None:
+    assert said in error_of(capsys, *command.split())
 
 
 def test_plan_refuses_an_arm_that_no_run_would_belong_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,6 +230,18 @@ def test_an_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> N
             main(arguments)
         assert caught.value.code == 2
         assert "usage: alexnet" in capsys.readouterr().err
+
+
+def test_help_that_nobody_reads_any_more_needs_no_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(_: str) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("sys.argv", ["alexnet"])
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(write=write))
+    for arguments in (["train", "--help"], ["--version"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == CLOSED_OUTPUT
 
 
 def test_train_names_the_program_that_was_started(

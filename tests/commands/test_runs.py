@@ -76,5 +76,11 @@ def test_runs_of_one_ablation_and_seed_keep_the_seed_and_what_tells_them_apart(f
     first = states[0].run
     other = replace(first, directory=first.directory.with_name("demo-baseline-seed0-0b941a38"))
     assert any(" 0 41a38" in line for line in table([states[0], replace(states[0], run=other)], width))
+    command = "python train.py optimizer.momentum=0.8 seed=0"
+    tuned = replace(other, result=replace(other.result, command=command))
+    names = [line.partition("  ")[0] for line in table([states[0], replace(states[0], run=tuned), states[1]], 200)]
+    assert names[1:] == ["baseline 0", "baseline 0, optimizer.momentum=0.8", "baseline 1"]
+    copies = [replace(states[0], run=replace(first, directory=Path(place, first.directory.name))) for place in "ab"]
+    assert [line[:9] for line in table(copies, 200)[1:]] == ["a/shapes-", "b/shapes-"]
     longer = replace(states[0], epochs=40)
     assert any(", 40 epochs" in line and " 0," in line for line in table([states[0], longer], width))

@@ -100,6 +100,8 @@ def test_an_experiment_s_drops_are_made(experiment: str) -> None:
         ),
         # Epochs count from 0: the last is 25. 26 x 3 / 30 is 3.
         (["schedule.epochs=26"], ["epoch 26:", "schedule.rescale_to_epochs=26 in its"]),
+        (["schedule.epochs=3"], ["schedule.epochs=3 ends before", ": schedule.rescale_to_epochs=5 in its"]),
+        (["schedule.epochs=3", "schedule.milestones=[1,4]"], ["epoch 4:", "rescale_to_epochs=12 in its"]),
         (
             ["schedule.rescale_to_epochs=3"],
             ["schedule.rescale_to_epochs=3 is too short for 1 of the 2 drops", ": 5 epochs are enough"],

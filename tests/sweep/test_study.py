@@ -66,6 +66,24 @@ def test_a_study_does_each_missing_run_once(tmp_path: Path, capsys: pytest.Captu
         study.check_all_finished()
 
 
+def test_a_comparison_says_how_many_runs_of_the_folder_it_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compared: list[Path] = []
+    monkeypatch.setattr("alexnet.study.report.report.report", lambda paths, **_: compared.extend(paths))
+    runs, study = plan(tmp_path), Study(hydra())
+    for run in runs:
+        leave(run, "finished")
+    study.begin(runs[:1])
+    study.compare()
+    assert compared == [runs[0].directory]
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert f"note: 2 other runs in {tmp_path} are left out; to compare all:   alexnet report {tmp_path}" in said
+    study.begin(runs)
+    study.compare()
+    assert "left out" not in capsys.readouterr().out
+
+
 def test_an_error_between_two_batches_of_a_search_is_not_swallowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,14 +72,6 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
             load_codes(tmp_path / f"{name}.pt", CPU)
 
 
-@pytest.mark.parametrize(
-    ("bits", "epochs", "said"), [(12, 1, "multiple of 8"), (0, 1, "--bits 0"), (8, 0, "--epochs 0")]
-)
-def test_numbers_without_meaning_are_refused(bits: int, epochs: int, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        train_codes(np.zeros((4, 3), np.float32), bits=bits, epochs=epochs, seed=0, device=CPU)
-
-
 def test_equal_features_are_refused() -> None:
     with pytest.raises(UserError, match="are equal"):
         train_codes(np.ones((4, 3), np.float32), bits=8, epochs=1, seed=0, device=CPU)

@@ -4,6 +4,7 @@ Training is `alexnet train`, or `python train.py` in a checkout.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,9 +12,10 @@ from pkgutil import resolve_name
 from typing import Any, TypeAlias
 
 from alexnet import __version__
+from alexnet.config.checks import BOUNDS, problem
 from alexnet.config.numerics import NUMERICS
 from alexnet.config.values import ENCODINGS, SUBSAMPLINGS
-from alexnet.errors import UserError, did_you_mean, one_line_errors
+from alexnet.errors import UserError, did_you_mean, one_line_errors, refuse_unknown_options
 from alexnet.runs.directory import PROBABILITIES_FILE, weights_file
 from alexnet.terminal import Terminal
 
@@ -42,7 +44,9 @@ COMMANDS = {
     "export": ("commands.export:export", "a trained network as .safetensors or .onnx"),
 }
 """Function of each command, in this package, and its line of help."""
-BITS = 64
+BITS, MOST_EPOCHS = 64, 100_000
+LENGTHS: dict[str, Any] = {"ge": 8, "le": 4096, "multiple": 8}
+SEEDS: dict[str, Any] = {"default": 0, "ge": 0, "lt": 2**31}
 Argument: TypeAlias = Callable[..., argparse.Action]
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  typeshed has no public name
 
@@ -55,24 +59,26 @@ def main(arguments: list[str] | None = None) -> None:
 
         train(given[given[0] == "train" :])
         return
-    if given[:1] == ["--version"]:
-        print(version())
-        return
     with one_line_errors():
-        options = vars(parser(given[:1]).parse_args(given))
+        if given[:1] == ["--version"]:
+            print(version())
+            return
+        options = vars(parser(given).parse_args(given))
         resolve_name(options.pop("function"))(**options)
 
 
-def parser(first: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Return the parser of all commands but `train`; it refuses a `first` word that is none of them."""
+def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of all commands but `train`; unknown commands and options that are `given` are refused."""
     made = argparse.ArgumentParser(prog="alexnet", description=__doc__)
     made.add_argument("--version", action="version", help="print version, NUMERICS and revision")
     commands = made.add_subparsers(required=True, metavar="command")
     _add_before_training(commands)
     _add_about_runs(commands)
     _add_about_networks(commands)
-    for word in first:
-        if not word.startswith("-") and word not in COMMANDS:
+    for word in given[:1]:
+        if word in COMMANDS:
+            refuse_unknown_options(given, re.findall(r"--[a-z][\w-]*", commands.choices[word].format_help()))
+        elif not word.startswith("-"):
             made.error(f"{word}: no such command{did_you_mean(word, COMMANDS)}")
     return made
 
@@ -114,19 +120,20 @@ def _add_before_training(commands: Commands) -> None:
         action="store_true",
         help="keep one image of the same pixels, a held-out one if there is one",
     )
-    argument("--size", type=int, default=256, help="side of the square images in pixels (default 256)")
-    argument("--val-fraction", type=float, default=0.1, help="held out if there is no val (default 0.1)")
-    argument("--test-fraction", type=float, default=0.0, help="held out for testing (default 0)")
-    argument("--seed", type=_seed, default=0, help="seed of the held-out choice (default 0)")
+    _number(argument, "--size", help="side of the square images in pixels (default 256)", default=256, ge=1, le=10_000)
+    share: dict[str, Any] = {"kind": float, "ge": 0, "lt": 1}
+    _number(argument, "--val-fraction", help="held out if there is no val (default 0.1)", default=0.1, **share)
+    _number(argument, "--test-fraction", help="held out for testing (default 0)", default=0.0, **share)
+    _number(argument, "--seed", help="seed of the held-out choice (default 0)", **SEEDS)
     argument(
         "--encoding",
         choices=ENCODINGS,
         default="auto",
         help="raw: pixels; jpeg: a tenth of the size, decoded when used; auto: raw up to 4 GiB (default)",
     )
-    argument("--quality", type=int, default=90, help="JPEG quality, 1 to 100 (default 90)")
+    _number(argument, "--quality", help="JPEG quality, 1 to 100 (default 90)", default=90, ge=1, le=100)
     argument("--chroma-subsampling", choices=SUBSAMPLINGS, default="420", help="of JPEG (default 420)")
-    argument("--workers", type=int, help="threads (default: one per core)")
+    _number(argument, "--workers", help="threads (default: one per core)", ge=1, le=10_000)
     argument("--md5", action="store_true", help="first compare archives with their published MD5 (minutes)")
 
     argument = _add(commands, "verify")
@@ -134,7 +141,7 @@ def _add_before_training(commands: Commands) -> None:
 
     argument = _add(commands, "describe")
     argument("overrides", nargs="*", help="as for train.py, such as columns=one lrn=none +ablation=conv6")
-    argument("--classes", type=int, default=1000, help="number of classes (default 1000)")
+    _number(argument, "--classes", help="number of classes (default 1000)", default=1000, ge=1, le=1_000_000)
 
     argument = _add(commands, "new-ablation")
     argument("name", help="such as half_dropout")
@@ -146,12 +153,12 @@ def _add_before_training(commands: Commands) -> None:
     argument("--ablations", required=True, help="such as no_lrn,no_dropout,no_lrn+no_dropout")
     argument("--seeds", default="5,10", help="seeds of each ablation at each look (default 5,10)")
     argument("--levels", default="0.01,0.04", help="level of each look (default 0.01,0.04)")
-    argument("--baseline-seeds", type=int, default=10, help="seeds of the baseline (default 10)")
+    _number(argument, "--baseline-seeds", help="seeds of the baseline (default 10)", default=10)
     argument("--measure", choices=("top1", "top5"), default="top1", help="primary measure (default top1)")
-    argument("--margin", type=float, help="points that do not matter (default: each claim's)")
+    _number(argument, "--margin", float, help="points that do not matter (default: each claim's)")
     argument("--rates", help="search the rate of every arm among these: 0.0025,0.005,0.01")
     argument("--search-seeds", default="1000,1001", help="of the search (default 1000,1001)")
-    argument("--search-epochs", type=int, help="of each of its runs (default: the whole schedule)")
+    _number(argument, "--search-epochs", help="of each of its runs (default: the whole schedule)", le=MOST_EPOCHS)
     argument("--name", help="of the study (default: that of the file)")
 
 
@@ -187,14 +194,8 @@ def _add_about_runs(commands: Commands) -> None:
     _add_view(argument)
 
     argument = _add(commands, "figure1", runs, console=Terminal())
-    argument(
-        "--error",
-        dest="target",
-        metavar="ERROR",
-        type=float,
-        default=25.0,
-        help="training error to reach, %% (default 25)",
-    )
+    error: dict[str, Any] = {"kind": float, "dest": "target", "metavar": "ERROR", "gt": 0, "lt": 100}
+    _number(argument, "--error", help="training error to reach, %% (default 25)", default=25.0, **error)
     argument("-o", "--output", type=Path, help="folder for figure1.svg and figure1.csv")
 
     argument = _add(commands, "tables", runs, console=Terminal())
@@ -238,17 +239,17 @@ def _add_about_networks(commands: Commands) -> None:
     argument("--pack", type=Path, help="images for Figure 4; without it only Figure 3 is drawn")
     _add_split(argument, "val", "test", default="test if the pack has it")
     argument("--mistakes", action="store_true", help="Figure 4, left: only images that the net gets wrong")
-    argument("--seed", type=_seed, default=0, help="seed of the choice of images (default 0)")
+    _number(argument, "--seed", help="seed of the choice of images (default 0)", **SEEDS)
     _add_class_names(argument)
     argument("-o", "--output", type=Path, help="folder (default: figures/ in the run directory)")
 
     search = argparse.ArgumentParser(add_help=False)
     search.add_argument("source", metavar="pack", type=Path, help="pack, folder or archive with the training images")
     search.add_argument("--layer", default="fc7", help="layer whose activations are compared (default fc7)")
-    search.add_argument("--seed", type=_seed, default=0, help="of the random queries or the autoencoder (default 0)")
+    _number(search.add_argument, "--seed", help="of the random queries or the autoencoder (default 0)", **SEEDS)
     argument = _add(commands, "codes", trained, search)
-    argument("--bits", type=int, default=BITS, help=f"length of a code, a multiple of 8 (default {BITS})")
-    argument("--epochs", type=int, default=30, help="passes over the training images (default 30)")
+    _number(argument, "--bits", help=f"length of a code, a multiple of 8 (default {BITS})", default=BITS, **LENGTHS)
+    _number(argument, "--epochs", help="passes over the training images (default 30)", default=30, ge=1, le=MOST_EPOCHS)
     argument = _add(commands, "similar", trained, search)
     argument(
         "--query",
@@ -259,16 +260,9 @@ def _add_about_networks(commands: Commands) -> None:
         default=[],
         help="image files (default: five held-out images)",
     )
-    argument(
-        "--codes",
-        dest="bits",
-        nargs="?",
-        type=int,
-        const=BITS,
-        metavar="BITS",
-        help=f"search by codes that `alexnet codes` has made (default {BITS} bits)",
-    )
-    argument("-k", type=int, default=6, help="neighbors to list (default 6, as in Figure 4)")
+    made = f"search by codes that `alexnet codes` has made (default {BITS} bits)"
+    _number(argument, "--codes", help=made, dest="bits", nargs="?", const=BITS, metavar="BITS", **LENGTHS)
+    _number(argument, "-k", help="neighbors to list (default 6, as in Figure 4)", default=6, ge=1)
 
     argument = _add(commands, "import")
     argument("source", type=Path, help="file of torch.save(torchvision.models.alexnet(...).state_dict(), FILE)")
@@ -292,10 +286,20 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _seed(text: str) -> int:
-    if int(text) < 0:
-        raise UserError(f"--seed {text} is negative")
-    return int(text)
+def _number(argument: Argument, name: str, kind: type[float] = int, **options: Any) -> None:
+    """Add an option that takes a number; limits among the `options` of argparse are named as in `BOUNDS`."""
+    limits = {bound: options.pop(bound) for bound in BOUNDS if bound in options}
+
+    def number(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise UserError(f"{name} {text}: a {'whole ' if kind is int else ''}number is needed") from None
+        if wrong := problem(value, **limits):
+            raise UserError(f"{name} {text}: {wrong}")
+        return value
+
+    argument(name, type=number, **options)
 
 
 def _add_split(argument: Argument, *splits: str, default: str) -> None:

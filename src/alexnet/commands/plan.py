@@ -76,8 +76,9 @@ def plan(
             "--seeds and --levels need as many numbers each, such as 5,10 and 0.01,0.04; --rates and --search-seeds"
             " are numbers too, such as 0.0025,0.005,0.01 and 1000,1001"
         ) from None
+    of_search = [f"seed={max(search.seeds)}", *search.overrides(search.grid[0])] if search else []
     for choice in planned.arms:
-        job = check([*planned.overrides, *with_choice(choice), *(search.overrides(search.grid[0]) if search else [])])
+        job = check([*planned.overrides, *with_choice(choice), *of_search])
         if (found := ablation_name(job.tree)) != result_name(choice):
             raise UserError(f"--ablations {choice}: its runs are called {found}; the baseline needs no mention")
     write_plan(file, planned)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.config.values import WandbConfig
-from alexnet.errors import UserError, how_to_install, printable
+from alexnet.errors import UserError, how_to_install, plural, printable
 from alexnet.files import write_file
 from alexnet.runs.wandb_names import check_login
 from alexnet.study.assessment import StatedSpread
@@ -66,8 +66,8 @@ def checklist(paths: list[Path], *, output: Path | None) -> None:
         print(printable(text, lines=True), end="")
         return
     write_file(output, text)
-    count = text.count("**To answer")
-    print(f"Written to {output}: {count} questions are left for the authors, marked **To answer**")
+    left = plural(text.count("**To answer"), "question is", "questions are")
+    print(f"Written to {output}: {left} left for the authors, marked **To answer**")
 
 
 def workspace(paths: list[Path], *, project: str, entity: str, split: str | None, view: str) -> None:

@@ -19,6 +19,8 @@ from alexnet.terminal import UNLIMITED, Terminal
 
 SHORTEST_NAME = 12
 """Characters that a run's name keeps; a column is left out before it gets shorter."""
+LONGEST_END = 40
+"""Characters after ablation and seed."""
 HASH = 5
 """Last characters of a directory's name that tell runs apart where nothing else does."""
 MOST_TOLD = 4
@@ -109,27 +111,38 @@ def _place(run: Run) -> tuple[str, str, bool, str, int, float]:
 
 
 def _labels(states: Sequence[Status]) -> list[str]:
-    """Name runs by ablation, seed and, if need be, what tells them apart: at worst the end of the directory's name."""
+    """Name runs by ablation and seed, and those of one name by what tells them apart: at worst the directory."""
     runs = [one.run for one in states]
-    hashes = [one.directory.name.rpartition("-")[2][-HASH:] for one in runs]
+    plain = [f"{one.result.ablation} {one.result.seed}" for one in runs]
+    if len(set(plain)) == len(plain):
+        return plain
+
+    from alexnet.study.pairing import distinguishing_overrides  # scipy
+
+    same = {name: [run for run, other in zip(runs, plain, strict=True) if other == name] for name in plain}
+    settings: dict[Path, str] = {}
+    for of_name in same.values():
+        own = distinguishing_overrides([[one] for one in of_name])
+        settings |= {one.directory: f", {words}" if words else "" for one, words in zip(of_name, own, strict=True)}
     further = (
-        ["" for _ in runs],
         [f", lr {one.result.lr}" for one in runs],
         [f", {one.epochs} epochs" for one in states],
         [f", {one.result.experiment}" for one in runs],
-        [f" {one}" for one in hashes],
+        [settings[one.directory] for one in runs],
+        [f" {one.directory.name.rpartition('-')[2][-HASH:]}" for one in runs],
     )
     for ends in further:
-        names = [f"{one.result.ablation} {one.result.seed}{end}" for one, end in zip(runs, ends, strict=True)]
-        if len(set(names)) == len(names):
+        names = [name + end * (len(same[name]) > 1) for name, end in zip(plain, ends, strict=True)]
+        if len(set(names)) == len(names) and max(map(len, ends)) <= LONGEST_END:
             return names
-    return [one.directory.name for one in runs]
+    folder = os.path.commonpath([one.directory for one in runs])
+    return [os.path.relpath(one.directory, folder) for one in runs]
 
 
 def _missing(plan: Plan, runs: Sequence[Run]) -> str:
     """Say which runs a plan still wants, as far as that needs no verdicts; empty if none."""
-    if missing := missing_searches(plan, runs):
-        return f"{missing} runs of its search for rates are missing"
+    if count := missing_searches(plan, runs):
+        return f"{plural(count, 'run')} of its search for rates {'is' if count == 1 else 'are'} missing"
     rates = choose_rates(plan, runs)
     done = Counter((one.result.ablation, one.result.seed) for one in runs if one.finished and not one.result.is_search)
     for number, look in enumerate(plan.looks):
@@ -137,10 +150,11 @@ def _missing(plan: Plan, runs: Sequence[Run]) -> str:
         for choice, seed in plan.jobs(number):
             arm = result_name(choice)
             missing_of[arm] += max(0, (len(rates.of(arm)) if rates else 1) - done[arm, seed])
-        if missing := missing_of.total():
+        if missing_of.total():
+            missing = plural(missing_of.total(), "run is", "runs are")
             told = ", ".join(f"{count} of {arm}" for arm, count in missing_of.items() if count)
             later = ", fewer if the look before has settled an ablation" if number else ""
-            return f"{missing} runs are missing for look {number + 1} ({look.seeds} seeds{later}): {told}"
+            return f"{missing} missing for look {number + 1} ({look.seeds} seeds{later}): {told}"
     return ""
 
 

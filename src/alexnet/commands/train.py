@@ -3,7 +3,7 @@
 import io
 import logging
 import os
-import re
+import shlex
 import sys
 import textwrap
 from contextlib import nullcontext, suppress
@@ -20,7 +20,7 @@ from rich.console import Console
 from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, refuse_broken, register
 from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.overrides import explain, named
-from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line
+from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line, refuse_unknown_options
 from alexnet.evaluation.table import show_again
 from alexnet.files import from_here, unlinked
 from alexnet.runs.collect import Run, load_run
@@ -47,6 +47,10 @@ PLAN = "study.plan="
 LOG_WIDTH, SCREEN_WIDTH = 100, 80
 MODES = ("-m", "--multirun", "-r", "--run", "-c", "--cfg", "-i", "--info", "-sc", "--shell-completion", "--hydra-help")
 """Hydra's options that say themselves what is to be done."""
+OTHER_OPTIONS = (
+    "--config-dir", "--config-name", "--config-path", "--experimental-rerun", "--package", "--resolve", "--version",
+)  # fmt: skip
+"""The rest of Hydra's."""
 TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 
@@ -75,12 +79,13 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments is not None:  # Hydra reads sys.argv, and COMP_LINE to complete words
         sys.argv = [sys.argv[0], *arguments]
         os.environ.update({k: v.replace(" train ", " ", 1) for k, v in os.environ.items() if k == "COMP_LINE"})
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(_help())
-        return
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand its exceptions on instead of printing them
     with one_line_errors():
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            print(_help())
+            return
+        refuse_unknown_options(sys.argv[1:], (*MODES, *OTHER_OPTIONS))
+        wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand its exceptions on instead of printing them
         sys.argv = [sys.argv[0], *_with_plan(sys.argv[1:])]
         try:
             register()
@@ -199,8 +204,8 @@ def _say_what_next(result: Result, directory: Path, console: Console) -> None:
     is_baseline = result.ablation == BASELINE
     if is_baseline:
         console.print("next, the same without an ingredient, to be compared with it:")
-        again = re.sub(r" (restart=true|\+?ablation=none)(?=\s|$)", "", _as_started(result.command))
-        console.print(f"  {again} +ablation=no_lrn", soft_wrap=True)
+        again = shlex.join(one for one in shlex.split(result.command) if named(one) not in ("restart", "ablation"))
+        console.print(f"  {_as_started(again)} +ablation=no_lrn", soft_wrap=True)
     console.print("then the comparison:" if is_baseline else "next, the comparison:")
     console.print(f"  alexnet report {from_here(directory.parent)}", soft_wrap=True)
 

@@ -16,6 +16,7 @@ BOUNDS = {
     "gt": (operator.gt, "above"),
     "le": (operator.le, "at most"),
     "lt": (operator.lt, "below"),
+    "multiple": (lambda value, step: value % step == 0, "a multiple of"),
 }
 
 
@@ -51,7 +52,7 @@ def problem(
     for name, bound in bounds.items():
         holds, words = BOUNDS[name]
         if not holds(value, bound):
-            return f"must be {words} {bound:g}"
+            return f"must be {words} {bound:,.10g}"
     return "must be odd: the window is centered" if odd and value % 2 == 0 else None
 
 

@@ -260,24 +260,38 @@ def unreached_milestones(job: Job) -> str | None:
     lost = [drop for drop in drops if drop >= epochs]
     if schedule.kind != "multistep" or not (lost or len(set(drops)) < len(drops)):
         return None
-    rescaled = f"schedule.rescale_to_epochs={epochs}"
-    if given["rescale_to_epochs"] in (None, given["epochs"]):
+    is_whole = given["rescale_to_epochs"] in (None, given["epochs"])
+    enough = _enough_for_drops(given["milestones"], epochs, _usual_epochs(job) if is_whole else given["epochs"])
+    if is_whole:
+        when = " and ".join(map(str, lost))
+        how = f"schedule.rescale_to_epochs={enough} in its place moves all drops along" if enough else "train longer"
         return (
-            f"note: schedule.epochs={epochs} ends before the learning rate drops at epoch"
-            f" {' and '.join(map(str, lost))}: {rescaled} in its place moves all drops along (schedule.milestones=[] if"
-            " none is wanted)"
+            f"note: schedule.epochs={epochs} ends before the learning rate drops at epoch {when}: {how}"
+            " (schedule.milestones=[] if none is wanted)"
         )
     what = "makes several drops of the learning rate at one epoch"
     if lost:
         never = f"which {'are' if len(lost) > 1 else 'is'} never made"
         what = f"is too short for {len(lost)} of the {len(drops)} drops of the learning rate, {never}"
-    enough = ""
-    for to in range(epochs, given["epochs"] + 1):
-        moved = scaled_milestones(given["milestones"], of=given["epochs"], to=to)
+    advice = f": {enough} epochs are enough to make each by itself" if enough else ""
+    return f"note: schedule.rescale_to_epochs={epochs} {what}{advice}"
+
+
+def _usual_epochs(job: Job) -> int:
+    """Return how long training would be without `schedule.epochs` on the command line."""
+    with suppress(UserError):  # an own experiment, whose folder the command does not tell
+        overrides = [one for one in shlex.split(job.command)[2:] if named(one) not in ("schedule.epochs", "ablation")]
+        return check(overrides).config.schedule.epochs
+    return job.config.schedule.epochs
+
+
+def _enough_for_drops(milestones: list[int], epochs: int, of: int) -> int | None:
+    """Return the fewest epochs, at least `epochs`, to which all drops can be moved; None if there are none."""
+    for to in range(epochs, of + 1):
+        moved = scaled_milestones(milestones, of=of, to=to)
         if len(set(moved)) == len(moved) and all(epoch < to for epoch in moved):
-            enough = f": {to} epochs are enough to make each by itself"
-            break
-    return f"note: {rescaled} {what}{enough}"
+            return to
+    return None
 
 
 def ablation_name(config: ConfigTree) -> str:

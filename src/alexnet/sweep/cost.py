@@ -87,7 +87,7 @@ def forecast(
             seconds = training + timing.setup * ceil(len(runs) / side_by_side) + (import_seconds if at_once > 1 else 0)
             order = f"{side_by_side} runs at a time, each as fast as alone" if side_by_side > 1 else "one run at a time"
             rate = f"{1 / timing.seconds_per_image:,.0f} images/s in a few steps of the first run timed now"
-            line = f"about {shown_time(seconds)}: {order}, {rate}"
+            line = f"about {shown_time(seconds)} of computing: {order}, {rate}"
         except Exception as error:  # the run itself will say what is wrong with it, and the others continue
             line = f"no forecast of the time: {first_line(error)}"
     console.print(line)

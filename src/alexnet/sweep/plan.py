@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alexnet.config.job import Job, ablation_name, check
 from alexnet.config.numerics import NUMERICS
-from alexnet.errors import UserError
+from alexnet.errors import UserError, plural
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.plan import Plan, lr_override, read_plan, result_name
 from alexnet.study.rates import Rates, choose_rates, missing_searches, searched_rates
@@ -92,8 +92,8 @@ class OpenPlan:
         """What the search has chosen; None without one."""
         if missing := missing_searches(self.plan, self.runs):
             raise UserError(
-                f"{self.path}: {missing} runs of the search for rates have not finished as runs of this plan:"
-                f" alexnet train study.plan={self.path} does them"
+                f"{self.path}: {plural(missing, 'run')} of the search for rates {'has' if missing == 1 else 'have'} not"
+                f" finished as runs of this plan: alexnet train study.plan={self.path} does them"
             )
         return choose_rates(self.plan, self.runs)
 

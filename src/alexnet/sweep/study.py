@@ -1,6 +1,7 @@
 """Many runs by one command: those that are missing, what they cost, their comparison. Knows no Hydra plugin."""
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -117,7 +118,7 @@ class Study:
         self.console.print(f"{plural(len(new), 'run')}: {len(finished)} finished before, {len(missing)} to do{begun}")
         others = [done for run, done in finished.items() if done.has_other_precision(run.job.config.hardware.precision)]
         if others:
-            count = f"{len(others)} of those finished before are"
+            count = f"{len(others)} of those finished before {'is' if len(others) == 1 else 'are'}"
             self.console.print(f"note: {count} at precision {others[0].precision}: restart=true runs them again")
         print_unreached_milestones([run.job for run in new.values()], self.console)
         return missing
@@ -170,6 +171,11 @@ class Study:
             if settings.study.plan:
                 begun += [run.directory for run in OpenPlan.read(Path(settings.study.plan), output).runs]
             report(begun, output=output, split=None, view="ten_crop", console=self.console, wandb=settings.logger.wandb)
+            known = {directory.resolve() for directory in begun}
+            if others := {file.parent.resolve() for file in output.glob(f"*/{RESULT_FILE}")} - known:
+                left = f"{plural(len(others), 'other run')} in {output} {'is' if len(others) == 1 else 'are'} left out"
+                self.console.print(f"note: {left}; to compare all:")
+                self.console.print(f"  alexnet report {shlex.quote(str(output))}", soft_wrap=True)
 
     @property
     def has_begun(self) -> bool:

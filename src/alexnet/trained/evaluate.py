@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from alexnet.data.batches.loading import Loader, Reader, batch_parts, loader_threads, test_batch_size, test_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.data.progress import progress
-from alexnet.errors import UserError
+from alexnet.errors import UserError, plural
 from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.table import VIEW_NAMES
 from alexnet.evaluation.views import probabilities
@@ -96,7 +96,7 @@ def about(trained: TrainedModel, view: str) -> str:
     result = run.result
     split = "test" if "test" in result.errors else "val"
     rates = result.errors[split][view]
-    epochs = f", in {result.training.epochs:,} epochs" if result.training else ""
+    epochs = f", in {plural(result.training.epochs, 'epoch')}" if result.training else ""
     return (
         f"{trained.name} was trained on {result.data.images['train']:,} images of {result.data.name}, {classes:,}"
         f" classes{epochs}; of {rates.images:,} {split} images it gets {100 * rates.top1:.1f} % wrong"

@@ -152,7 +152,7 @@ def test_duplicates_are_counted_listed_and_dropped_from_training(
     whole = prepare(root, tmp_path / "whole", size=16, encoding="raw")
     said = capsys.readouterr().err
     assert "2 images of val are in train too" in said and "--drop-duplicates" in said
-    assert "1 images have the same pixels as another one of their split" in said
+    assert "1 image has the same pixels as another one of the split" in said
     assert "1 of 3 such images are copies, byte for byte" in said
     lines = set((tmp_path / "whole" / "duplicates.txt").read_text().splitlines())
     assert lines == {f"train/{name}/copy.bmp\tval/{name}/0.png\tsame pixels" for name in "ab"} | {

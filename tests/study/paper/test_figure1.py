@@ -105,7 +105,11 @@ def test_mistakes_are_one_line(runs: Path, tmp_path: Path, capsys: pytest.Captur
     empty = tmp_path / "other"
     bare = fitted(empty, "relu", 0.003, seed=0, errors=[80])
     (bare / "metrics.csv").unlink()
-    for arguments, part in (([str(empty)], "experiment=figure1"), ([str(tmp_path / "no")], "no")):
+    (fitted(empty, "relu", 0.003, seed=1, errors=[80]) / "metrics.csv").unlink()
+    for arguments, part in (
+        ([str(empty)], "experiment=figure1 does; the first of 2 runs: "),
+        ([str(tmp_path / "no")], "no"),
+    ):
         with pytest.raises(SystemExit) as caught:
             main(["figure1", *arguments])
         error = capsys.readouterr().err

@@ -17,7 +17,7 @@ from alexnet.data.pack.writer import PackWriter
 from alexnet.data.sources.catalog import Unused
 from alexnet.data.sources.images import file_bytes
 from alexnet.data.sources.layouts import Source, SourceImage
-from alexnet.errors import UserError, printable
+from alexnet.errors import UserError, plural, printable
 
 SUMMARY, SHEET, DUPLICATES, UNUSED = "summary.md", "contact.png", "duplicates.txt", "unused.txt"
 FEW = 10
@@ -98,19 +98,21 @@ class Overview:
         images, rejected = sum(int(kept.sum()) for kept in self._kept.values()), len(self._writer.rejected)
         left = sum(count for _, count, _ in self._unused)
         assert images + rejected + left == self._total
-        yield f"{images:,} images + {rejected:,} rejected + {left:,} not used = {self._total:,} files"
+        yield f"{plural(images, 'image')} + {rejected:,} rejected + {left:,} not used = {plural(self._total, 'file')}"
         where = f"see {DUPLICATES}"
         what = "the training copies are left out" if self._dropped else "--drop-duplicates leaves them out"
         for (held, other), count in self._same.across.items():
-            yield f"{count:,} images of {held} are in {other} too, with the same pixels: {where}; {what}"
+            found = plural(count, f"image of {held} is", f"images of {held} are")
+            yield f"{found} in {other} too, with the same pixels: {where}; {what}"
         within = sum(image[0] == first[0] for image, first in self._same.pairs)
         if within:
-            yield f"{within:,} images have the same pixels as another one of their split: {where}"
+            found = plural(within, "image has", "images have")
+            yield f"{found} the same pixels as another one of the split: {where}"
         if self._copies:
             copies, other = sum(self._copies), "the others decode and scale to the same"
             yield f"{copies:,} of {len(self._copies):,} such images are copies, byte for byte; {other}"
         if self._same.several_labels:
-            yield f"{self._same.several_labels:,} images have several classes by such copies"
+            yield f"{plural(self._same.several_labels, 'image has', 'images have')} several classes by such copies"
 
     def write(self) -> None:
         """Write the lists, the page and the sheet."""
@@ -130,7 +132,7 @@ class Overview:
 
     def _page(self) -> Iterator[str]:
         writer, names = self._writer, self._writer.class_names
-        yield f"# {len(names):,} classes, images of {writer.image_size} x {writer.image_size}\n"
+        yield f"# {plural(len(names), 'class', 'classes')}, images of {writer.image_size} x {writer.image_size}\n"
         yield from _table(
             ("split", "images", "classes", "fewest and most of a class"),
             (
@@ -143,7 +145,7 @@ class Overview:
         if few:
             more = f" and {len(few) - _LISTED:,} more" if len(few) > _LISTED else ""
             listed = ", ".join(map(_code, few[:_LISTED]))
-            yield f"{len(few):,} classes have fewer than {FEW} training images: {listed}{more}.\n"
+            yield f"{plural(len(few), 'class has', 'classes have')} fewer than {FEW} training images: {listed}{more}.\n"
         yield from _table(
             ("not used", "files", "such as"), ((kind, f"{count:,}", _code(name)) for kind, count, name in self._unused)
         )

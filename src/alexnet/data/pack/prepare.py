@@ -21,7 +21,7 @@ from alexnet.data.progress import print_status, progress
 from alexnet.data.sources.images import RESIZE, convert_file, suppress_pil_warnings
 from alexnet.data.sources.layouts import Source, SourceImage, open_source
 from alexnet.data.threads import ParallelMap, available_cpus
-from alexnet.errors import UserError
+from alexnet.errors import UserError, plural
 from alexnet.files import exclusive
 
 RAW_BYTES = 2**32
@@ -72,7 +72,8 @@ def prepare(
             images.hold_out(split, fraction, seed)
             classes, held = len(listed.class_names), len(np.unique(images.labels(split)))
             if held < classes:
-                what = f"{classes - held} classes have no {word} image" if held else f"no {word} split is made"
+                none = plural(classes - held, "class has", "classes have")
+                what = f"{none} no {word} image" if held else f"no {word} split is made"
                 say(f"note: classes with a single training image keep it for training: {what}")
         for note in listed.notes:
             say(f"note: {note}")
@@ -122,7 +123,7 @@ def prepare(
                     with progress("statistics", images.counts()["train"], show=show_progress) as advance:
                         done = writer.finish(made, threads=threads, advance=advance)
             except KeyboardInterrupt:
-                say(f"interrupted: {writer.done:,} images are done; repeat the command to resume")
+                say(f"interrupted: {plural(writer.done, 'image is', 'images are')} done; repeat the command to resume")
                 raise
             _report(done, writer, overview, time.perf_counter() - start, say)
     return done
@@ -196,12 +197,13 @@ def _lost(source: Source, writer: PackWriter) -> str | None:
 
 def _report(pack: Pack, writer: PackWriter, overview: Overview, seconds: float, say: Callable[[str], None]) -> None:
     counts = ", ".join(f"{name} {len(split):,}" for name, split in pack.splits.items())
-    form = f"{pack.image_size} x {pack.image_size}, {len(pack.class_names)} classes"
+    form = f"{pack.image_size} x {pack.image_size}, {plural(len(pack.class_names), 'class', 'classes')}"
     say(f"{pack.path}: {counts} images of {form}, {pack.encoding}, in {seconds:.1f} s")
     for line in overview.lines():
         say(line)
     if writer.unusual:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in writer.unusual_counts.items())
-        say(f"{len(writer.unusual):,} images were unusual ({kinds}): see {pack.path / 'unusual.txt'}")
+        count = plural(len(writer.unusual), "image was", "images were")
+        say(f"{count} unusual ({kinds}): see {pack.path / 'unusual.txt'}")
     if writer.rejected:
-        say(f"{len(writer.rejected):,} images could not be read: see {pack.path / 'rejected.txt'}")
+        say(f"{plural(len(writer.rejected), 'image')} could not be read: see {pack.path / 'rejected.txt'}")

@@ -26,7 +26,7 @@ from alexnet.data.pack.shards import PIECE, Digests, Shards
 from alexnet.data.pack.splits import JpegSplit, RawSplit, Split
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
 from alexnet.data.threads import ParallelMap
-from alexnet.errors import UserError, first_line, printable
+from alexnet.errors import UserError, first_line, plural, printable
 from alexnet.files import replace_file
 
 SHARD_BYTES = 2**30
@@ -296,5 +296,6 @@ class PackWriter:
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def _unwritable(self, error: OSError) -> UserError:
-        kept = f"; {self.done:,} images are done: make room and repeat the command to resume" if self.done else ""
+        done = plural(self.done, "image is", "images are")
+        kept = f"; {done} done: make room and repeat the command to resume" if self.done else ""
         return UserError(f"the pack {self.path} cannot be written: {error.strerror or error}{kept}")

@@ -12,7 +12,7 @@ from alexnet.data.sources import ilsvrc, names
 from alexnet.data.sources.catalog import LEFT_OUT, Place
 from alexnet.data.sources.file_tree import FileTree, contents, read_named
 from alexnet.data.sources.tables import SUFFIXES, Table, read_table
-from alexnet.errors import UserError
+from alexnet.errors import UserError, plural
 
 CLASS_FILES = ".cls files"
 """The kind of files that hold the class of a WebDataset sample."""
@@ -123,7 +123,8 @@ class Folders:
     def notes(self) -> Iterator[str]:
         """What should be said of how images were placed."""
         if self._nested:
-            what = f"{self._nested:,} images lie in subfolders of class folders, such as {self._nested_example}"
+            found = plural(self._nested, "image lies", "images lie")
+            what = f"{found} in subfolders of class folders, such as {self._nested_example}"
             yield f"{what}: the upper folder is taken for the class"
 
     def text(self, name: str) -> str | None:

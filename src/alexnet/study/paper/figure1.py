@@ -23,6 +23,7 @@ from alexnet.files import write_file
 from alexnet.received import damage_named
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.directory import CONFIG_FILE
+from alexnet.runs.wording import plural
 from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
 from alexnet.study.ratios import Ratio, epochs_to, ratio
 from alexnet.study.wording import Record, csv_text, shown_ends, shown_seeds, unreadable_line
@@ -176,9 +177,9 @@ def figure1(paths: Sequence[Path], *, target: float, output: Path | None, consol
     found = collect(paths)
     fits, notes = _fits(found.runs, target)
     if not fits:
-        reasons = "; ".join([*found.unreadable, *notes])
-        nothing = "no finished run that measured its training error: experiment=figure1 does"
-        raise UserError(f"{nothing} ({reasons})" if reasons else nothing)
+        reasons = [*found.unreadable, *notes]
+        nothing = "no finished run that measured its training error, as experiment=figure1 does"
+        raise UserError(f"{nothing}; the first of {plural(len(reasons), 'run')}: {reasons[0].rstrip('.')}")
     check_comparable(fits)
     nets = networks(fits)
     compared = [None, *(time_ratio(net, nets[0]) for net in nets[1:])]
