@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from alexnet.errors import shown_time
 from alexnet.runs.metrics import EpochRecord, write_metrics
-from alexnet.runs.wording import shown_time
 from alexnet.sweep.progress import Progress
 from alexnet.sweep.study import PlannedRun
 from alexnet.terminal import Terminal

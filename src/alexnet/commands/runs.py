@@ -8,12 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from alexnet.config.numerics import NUMERICS
-from alexnet.errors import UserError
+from alexnet.errors import UserError, plural, shown_time
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.plan import Plan, result_name
 from alexnet.runs.result import BASELINE, UNFINISHED_MESSAGE
 from alexnet.runs.status import Status, status
-from alexnet.runs.wording import plural, shown_time
 from alexnet.study.rates import choose_rates, missing_searches
 from alexnet.terminal import UNLIMITED, Terminal
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from alexnet.runs.wording import plural
+from alexnet.errors import plural
 from alexnet.study.family import Correct, Floats, mcnemar_p
 from alexnet.study.verdict import Region
 

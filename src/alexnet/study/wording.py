@@ -7,10 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from alexnet.errors import printable
+from alexnet.errors import plural, printable
 from alexnet.runs.collect import Run
 from alexnet.runs.result import BASELINE
-from alexnet.runs.wording import plural
 from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.family import Estimate, Interval

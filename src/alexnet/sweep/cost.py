@@ -23,10 +23,9 @@ from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.pack.pack import Pack
 from alexnet.data.threads import available_cpus
 from alexnet.devices import choose_device, synchronize
-from alexnet.errors import first_line
+from alexnet.errors import first_line, shown_time
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
-from alexnet.runs.wording import shown_time
 from alexnet.terminal import busy
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from alexnet.runs.wording import shown_time
+from alexnet.errors import shown_time
 from alexnet.terminal import QUIET_SECONDS
 
 if TYPE_CHECKING:

@@ -17,12 +17,11 @@ from rich.console import Console
 from alexnet.config.compose import ABLATIONS, CONF
 from alexnet.config.job import Job, ablation_name, unreached_milestones
 from alexnet.data.threads import available_cpus
-from alexnet.errors import UserError, first_line, print_line
+from alexnet.errors import UserError, first_line, plural, print_line
 from alexnet.files import exclusive
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
 from alexnet.runs.metrics import read_metrics
 from alexnet.runs.result import Result, finished_run, read_result
-from alexnet.runs.wording import plural
 from alexnet.sweep.plan import OpenPlan
 from alexnet.sweep.progress import Progress
 from alexnet.sweep.workers import run_side_by_side

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from alexnet.runs.wording import shown_time
+from alexnet.errors import shown_time
 from alexnet.training.history import History
 from alexnet.training.module import AlexNetModule
 

@@ -27,10 +27,9 @@ from alexnet.devices import (
     multiplies_bfloat16,
     use_exact_float32,
 )
-from alexnet.errors import UserError
+from alexnet.errors import UserError, plural
 from alexnet.net.specs import Layer, Parametric, PoolSpec, total_parameters
 from alexnet.parts import Replica
-from alexnet.runs.wording import plural
 from alexnet.training.module import AlexNetModule
 from alexnet.training.two_devices import DDP_OPTIONS, TwoDevicesStrategy
 from alexnet.training.world import SINGLE_PROCESS, DistributedContext

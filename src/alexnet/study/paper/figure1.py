@@ -18,12 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults, without
-from alexnet.errors import UserError, printable
+from alexnet.errors import UserError, plural, printable
 from alexnet.files import write_file
 from alexnet.received import damage_named
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.directory import CONFIG_FILE
-from alexnet.runs.wording import plural
 from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
 from alexnet.study.ratios import Ratio, epochs_to, ratio
 from alexnet.study.wording import Record, csv_text, shown_ends, shown_seeds, unreadable_line

@@ -12,12 +12,11 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, plural
 from alexnet.received import open_regular
 from alexnet.runs.arrays import LARGEST_FILE
 from alexnet.runs.directory import FIGURES, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.result import Result
-from alexnet.runs.wording import plural
 from alexnet.study import wording
 from alexnet.study.assessment import MORE_SEEDS
 from alexnet.study.charts.canvas import COLORS, data_url, kernel_sheet
