@@ -119,6 +119,22 @@ def _interrupt(_: AlexNetModule) -> None:
     raise KeyboardInterrupt
 
 
+def test_a_run_with_no_epoch_left_keeps_its_curves_and_its_best_checkpoint(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tiny("schedule.epochs=1", "schedule.milestones=[]", "logger=csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(AlexNetModule, "on_test_start", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            execute(job, tmp_path)
+    curves, best = tmp_path / "csv" / "metrics.csv", tmp_path / "checkpoints" / "best.ckpt"
+    before = curves.read_text()
+    best.unlink()  # as if killed before it was written
+    execute(job, tmp_path)
+    assert curves.read_text() == before
+    assert best.samefile(tmp_path / "checkpoints" / "last.ckpt")
+
+
 def test_the_plateau_schedule_drops_and_ends_by_itself(undisturbed: Callable[..., Path]) -> None:
     directory = undisturbed(*PLATEAU)
     rows = epochs(directory)[1:]

@@ -76,6 +76,9 @@ class BestCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._keep(trainer, self.last)
 
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._keep(trainer, self.last)  # without a last epoch to train: no training has started
+
     def _keep(self, trainer: L.Trainer, checkpoint: Path) -> None:
         errors = [record.val_top1_error for record in self.history.records if record.val_top1_error is not None]
         if not (trainer.is_global_zero and errors and errors.index(min(errors)) == len(errors) - 1):
