@@ -47,6 +47,8 @@ class History(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Not when training starts: a run that was stopped after its last epoch has none left.
+        if self.records and trainer.is_global_zero:
+            write_metrics(self.directory, self.records)  # by the checkpoint: the file may hold more, or be damaged
         self._sent = {id(logger): _epochs_held(logger) for logger in trainer.loggers}
         for record in self.records:  # of the attempts before: each logger holds the whole run
             self._send(record, trainer.loggers)
