@@ -84,6 +84,11 @@ def test_a_value_that_cannot_be_is_refused(argument: str, part: str) -> None:
     assert part in refusal(*argument.split())
 
 
+def test_a_new_name_in_a_mapping_without_a_plus_is_told_of_it() -> None:
+    with pytest.raises(UserError, match=r"lr_multipliers\.fc8: .* \+optimizer\.lr_multipliers\.fc8=\.\.\.$"):
+        job("optimizer.lr_multipliers={fc8:2}")
+
+
 @pytest.mark.parametrize(
     ("argument", "expected"),
     [

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from alexnet.errors import UserError
 from alexnet.evaluation.collect import PredictionStore
 from alexnet.parts import Replica
 
@@ -50,6 +51,15 @@ def test_a_cleared_store_forgets() -> None:
     store.add(0, "center", 0, torch.zeros(2, dtype=torch.int64), probabilities(0, 2))
     store.clear()
     assert store.collect(["val"]) == {"val": {}}
+
+
+def test_outputs_that_are_not_finite_have_no_order() -> None:
+    store = PredictionStore()
+    store.add(0, "center", 0, torch.zeros(3, dtype=torch.int64), probabilities(0, 3))
+    wild = probabilities(0, 3).index_fill(0, torch.tensor(1), torch.nan)
+    store.add(0, "ten_crop", 0, torch.zeros(3, dtype=torch.int64), wild)
+    with pytest.raises(UserError, match=r"training diverged: the outputs for 1 of 3 val images are not finite"):
+        store.collect(["val"])
 
 
 @pytest.mark.parametrize("replicas", [2, 3])

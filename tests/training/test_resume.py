@@ -119,6 +119,23 @@ def _interrupt(_: AlexNetModule) -> None:
     raise KeyboardInterrupt
 
 
+def test_a_run_with_no_epoch_left_keeps_its_curves_and_its_best_checkpoint(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = tiny("schedule.epochs=1", "schedule.milestones=[]", "logger=csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(AlexNetModule, "on_test_start", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            execute(job, tmp_path)
+    curves, best = (tmp_path / "metrics.csv", tmp_path / "csv" / "metrics.csv"), tmp_path / "checkpoints" / "best.ckpt"
+    before = [file.read_text() for file in curves]
+    best.unlink()  # as if killed before it was written
+    curves[0].write_text("damaged")
+    execute(job, tmp_path)
+    assert [file.read_text() for file in curves] == before
+    assert best.samefile(tmp_path / "checkpoints" / "last.ckpt")
+
+
 def test_the_plateau_schedule_drops_and_ends_by_itself(undisturbed: Callable[..., Path]) -> None:
     directory = undisturbed(*PLATEAU)
     rows = epochs(directory)[1:]
@@ -171,6 +188,21 @@ def test_a_checkpoint_of_other_numerics_is_not_resumed(
 ) -> None:
     monkeypatch.setattr("alexnet.training.checkpoints.NUMERICS", NUMERICS + 1)
     with pytest.raises(UserError, match=rf"NUMERICS {NUMERICS}, .* NUMERICS {NUMERICS + 1}; .*restart=true"):
+        execute(tiny(*FIXED), stopped)
+
+
+@pytest.mark.parametrize("change", ["more", "less", "none"])
+def test_a_checkpoint_of_a_version_that_keeps_something_else_is_not_resumed(
+    tiny: MakeJob, stopped: Path, change: str
+) -> None:
+    saved = checkpoint(stopped)
+    history = saved["callbacks"].pop("History")
+    for record in history["records"]:
+        record |= {"newer": 1.0} if change == "more" else {}
+        record.pop("rate" if change == "less" else "older", None)
+    saved["callbacks"] |= {"History": history} if change != "none" else {}
+    torch.save(saved, stopped / "checkpoints" / "last.ckpt")
+    with pytest.raises(UserError, match=r"last\.ckpt is of another version .*; start over with restart=true"):
         execute(tiny(*FIXED), stopped)
 
 

@@ -206,6 +206,8 @@ def schema_mistake(error: BaseException) -> str | None:
 
 def _unknown_key(key: str, name: str, owner: Any) -> str:
     """Say that a part of the schema has no such key, and which one was probably meant."""
+    if owner is dict:
+        return f"unknown key {key}: a name is added to a mapping with a + in front, +{key}=..."
     known = [field.name for field in fields(owner)] if is_dataclass(owner) else []
     groups = {group: kind for group, kind in get_type_hints(Config).items() if is_dataclass(kind)}
     if nested := [f"{group}.{name}" for group, kind in groups.items() if name in get_type_hints(kind)]:

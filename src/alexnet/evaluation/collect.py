@@ -3,14 +3,16 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.specs import Parametric
 from alexnet.net.two_devices import ColumnShard
 from alexnet.runs.arrays import FirstLayer, ViewPredictions
-from alexnet.runs.result import ErrorRates
+from alexnet.runs.result import DIVERGED, ErrorRates
 
 
 class _Batch(NamedTuple):
@@ -59,11 +61,17 @@ class PredictionStore:
         self._batches = {key: sorted(batches, key=lambda batch: batch.number) for key, batches in merged.items()}
 
     def collect(self, splits: list[str]) -> dict[str, dict[str, ViewPredictions]]:
-        """Return predictions by split and view; `splits` names the data sets by their numbers."""
+        """Return predictions by split and view; `splits` names the data sets by their numbers.
+
+        UserError: outputs are not finite; their order, and so the errors, would be chance.
+        """
         collected: dict[str, dict[str, ViewPredictions]] = {split: {} for split in splits}
         for (dataset, view), batches in self._batches.items():
             _, *arrays = zip(*batches, strict=True)
             labels, classes, top, probabilities = (torch.cat(parts).cpu().numpy() for parts in arrays)
+            if wild := len(top) - int(np.isfinite(top).all(axis=1).sum()):
+                where = f"the outputs for {wild:,} of {len(top):,} {splits[dataset]} images are not finite"
+                raise UserError(f"{DIVERGED}: {where}; try a lower optimizer.lr")
             kept = probabilities if self.keep_probabilities else None
             collected[splits[dataset]][view] = ViewPredictions.from_top(labels, classes, top, kept)
         return collected

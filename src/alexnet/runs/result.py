@@ -31,7 +31,7 @@ CHECKED_FILES = (CONFIG_FILE, METRICS_FILE, PREDICTIONS_FILE, FIRST_LAYER_FILE)
 """Files that a report shows, and that do not change once the run is finished."""
 LARGEST_COUNT = 10**15
 DIVERGED = "training diverged"
-"""In the message of a run whose loss was no longer finite."""
+"""In the message of a run whose loss or outputs were no longer finite."""
 UNFINISHED_MESSAGE = "still running, or stopped without a word; repeat the command to continue"
 Status = Literal["finished", "failed", "interrupted"]
 
@@ -210,7 +210,7 @@ class Result:
 
     @property
     def diverged(self) -> bool:
-        """Whether it ended because its loss was no longer finite."""
+        """Whether it ended because its loss or its outputs were no longer finite."""
         return self.status == "failed" and DIVERGED in (self.message or "")
 
     def has_other_precision(self, wanted: str) -> bool:

@@ -13,10 +13,11 @@ from rich.console import Console
 from alexnet.config.job import Job
 from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.pack import Pack
-from alexnet.errors import UserError
+from alexnet.errors import UserError, first_line
 from alexnet.files import replace_file, sync_folder
 from alexnet.received import refuse_link
 from alexnet.runs.directory import BEST, CHECKPOINTS, LAST, WANDB, last_checkpoint, previous_checkpoint
+from alexnet.runs.metrics import EpochRecord
 from alexnet.runs.result import refuse_other
 from alexnet.trained.weights import read_checkpoint
 from alexnet.training.hardware import most_threads
@@ -76,6 +77,9 @@ class BestCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._keep(trainer, self.last)
 
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._keep(trainer, self.last)  # without a last epoch to train: no training has started
+
     def _keep(self, trainer: L.Trainer, checkpoint: Path) -> None:
         errors = [record.val_top1_error for record in self.history.records if record.val_top1_error is not None]
         if not (trainer.is_global_zero and errors and errors.index(min(errors)) == len(errors) - 1):
@@ -110,28 +114,36 @@ def checkpoint_to_resume(job: Job, directory: Path, pack: Pack, console: Console
     """Return the checkpoint to resume from, if there is one, and the CPU threads that it was computed with.
 
     It is the one before the last where the last is damaged. UserError: all are damaged; or it is of another run, other
-    images or code of other NUMERICS.
+    images, code of other NUMERICS, or a version that keeps something else.
     """
     last, previous = last_checkpoint(directory), previous_checkpoint(directory)
     if not (last.exists() or previous.exists()):
         return None, None
     path = last
     try:
-        trained = read_checkpoint(last)["alexnet"]
+        saved = read_checkpoint(last)
     except UserError as error:
         if not previous.exists():
             raise UserError(f"{error}; {START_OVER}") from error
         path, fault = previous, str(error) if last.exists() else f"{last} is missing"
         try:
-            trained = read_checkpoint(previous)["alexnet"]
+            saved = read_checkpoint(previous)
         except UserError:
             raise UserError(f"{fault}, and {previous.name} is damaged too; {START_OVER}") from error
         console.print(f"{fault}; continuing from {previous.name}")
+    trained = saved["alexnet"]
     if (numerics := trained.get("numerics", 0)) != NUMERICS:
         text = f"{path} is of NUMERICS {numerics}, and this code computes other numbers, NUMERICS {NUMERICS}"
         raise UserError(f"{text}; {START_OVER}")
     refuse_other(path, job.name, job.identity, trained.get("run", "unnamed"), trained.get("identity"))
     if trained["data_fingerprint"] != pack.fingerprint:
         raise UserError(f"{path} was trained on other images than {pack.path} holds now; {START_OVER}")
+    try:  # Lightning would leave out what is missing, without a word
+        callbacks = saved["callbacks"]
+        _ = [EpochRecord(**record) for record in callbacks["History"]["records"]]
+        _ = callbacks["History"]["under_way"], callbacks["Preemption"]["under_way"]
+        _ = saved["loops"], saved["optimizer_states"]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is of another version of this program ({first_line(error)}); {START_OVER}") from error
     threads = trained.get("threads")  # those of earlier versions do not say
     return path, threads if isinstance(threads, int) and 0 < threads <= most_threads() else None

@@ -45,11 +45,16 @@ class History(L.Callback):
         self.records = [EpochRecord(**record) for record in state_dict["records"]]
         self._images, self._training_seconds = state_dict["under_way"]["images"], state_dict["under_way"]["seconds"]
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._started = time.perf_counter() - self._training_seconds
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Not when training starts: a run that was stopped after its last epoch has none left.
+        if self.records and trainer.is_global_zero:
+            write_metrics(self.directory, self.records)  # by the checkpoint: the file may hold more, or be damaged
         self._sent = {id(logger): _epochs_held(logger) for logger in trainer.loggers}
         for record in self.records:  # of the attempts before: each logger holds the whole run
             self._send(record, trainer.loggers)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._started = time.perf_counter() - self._training_seconds
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._started, self._images, self._training_seconds = time.perf_counter(), 0, 0.0
