@@ -139,7 +139,8 @@ class Folders:
         tops = [top for top in sorted(self._tops) if top and top not in self.left_out]
         splits = {top: split for top in tops if (split := chosen.get(top) or self._named(top))}
         unknown = [top for top in tops if top not in splits]
-        if unknown and all(self._tops[top].parents == {top} and top not in chosen for top in splits):
+        flat = all(self._tops[top].parents == {top} and top not in chosen for top in splits)
+        if unknown and flat and len(set(splits.values())) < 2:
             return {}  # no splits, or classes of which one is called train
         for split, what in (("train", "training"), ("val", "validation"), ("test", "test")):
             folders = [folder for folder, held in splits.items() if held == split]
@@ -247,6 +248,10 @@ class Folders:
         if not self.splits and table.splits and table.other_splits:
             what = f"{table.name} has the split {min(table.other_splits)}, which is none by its name"
             raise UserError(f"{self.path}: {what}; call it train, val or test, or leave its images out")
+        for name in images if self.splits else ():
+            if (of_table := table.split_of(name) or split) != split:
+                what = f"{table.name} has {of_table} for {name}, which lies in a folder of {split} images"
+                raise UserError(f"{self.path}: {what}; leave out the column, or the folders")
         self.tree.files.set_aside({one.name for one in fitting}, names.LABELS)
 
         def place(inside: str) -> Place:
