@@ -4,6 +4,7 @@ import json
 import pickle
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,14 +148,34 @@ def test_two_classes_of_one_name_stay_two(tmp_path: Path) -> None:
         assert source.catalog.labels("train").tolist() == [0, 1, 2, 2]
 
 
-def parquet_of(labels: list[int], names: list[str], root: Path) -> Path:
+def test_a_folder_names_the_split_where_the_file_does_not(tmp_path: Path) -> None:
+    for split in ("train", "partial-validation"):
+        parquet_of([0, 1], ["a", "b"], tmp_path, f"default/{split}/0000.parquet")
+    assert {split: len(images) for split, images in splits(tmp_path).items()} == {"train": 2, "val": 2}
+
+
+def test_files_that_number_their_classes_differently_are_refused(tmp_path: Path) -> None:
+    parquet_of([0, 1], ["a", "b"], tmp_path)
+    parquet_of([0, 1], ["b", "a"], tmp_path, "val.parquet")
+    with pytest.raises(UserError, match=r"train\.parquet and val\.parquet name their classes differently"):
+        splits(tmp_path)
+
+
+def test_several_labels_of_an_image_are_refused_and_an_empty_one_is_none(tmp_path: Path) -> None:
+    assert len(splits(parquet_of(["x", "", "y"], [], tmp_path))["train"]) == 2
+    with pytest.raises(UserError, match=r"train\.parquet has several labels for an image: \[0, 1\]"):
+        splits(parquet_of([[0, 1], [1]], [], tmp_path))
+
+
+def parquet_of(labels: list[Any], names: list[str], root: Path, file: str = "train.parquet") -> Path:
     pytest.importorskip("pyarrow")
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pa.table({"image": [{"bytes": b"?"}] * len(labels), "label": labels})
     metadata = {"info": {"features": {"label": {"names": names}}}}
-    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(metadata)}), root / "train.parquet")
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(metadata)}), root / file)
     return root
 
 

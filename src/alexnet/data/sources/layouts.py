@@ -94,7 +94,7 @@ def open_source(path: Path, splits: Mapping[str, str] | None = None) -> Iterator
                 what = f"{' and '.join(names_of_one)} are one file by a link, with two splits or classes"
                 raise UserError(f"{path}: {what}; remove one of the two")
             class_names = _readable(found, classes)
-            notes += [*found.notes(), *_empty_class_folders(found)]
+            notes += [*found.notes(), *_empty_folders(found)]
         if not class_names:
             raise UserError(_no_images(path, tree.files.unused()))
         if tree.links_outside:
@@ -130,11 +130,14 @@ def _add_archives(tree: FileTree) -> None:
     tree.add_archives(sorted({*wanted, *of_classes}))
 
 
-def _empty_class_folders(found: Folders) -> Iterator[str]:
-    """A note of class folders without images."""
+def _empty_folders(found: Folders) -> Iterator[str]:
+    """Notes of splits and class folders without images."""
     prefix = found.prefix
     named = (name for name in found.tree.folders if name.startswith(prefix) and not names.AROUND.search(f"{name}/"))
-    inside = (name.removeprefix(prefix) for name in named)
+    inside = [name.removeprefix(prefix) for name in named]
+    for top in sorted(set(inside) - found.splits.keys() - found.left_out if found.splits else ()):
+        if ilsvrc.split_of(top):
+            yield f"{prefix}{top} holds no images, so it is no split"
     empty = set(filter(None, (found.by_folders(f"{name}/") for name in inside if name)))
     if empty:  # most archives name no folders, and looking through all images takes its time
         empty.difference_update(filter(None, map(found.by_folders, found.images())))
