@@ -1,13 +1,16 @@
 """The making of a pack: what `alexnet prepare SOURCE PACK` does."""
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,17 +85,16 @@ def prepare(
         versions = {"alexnet": alexnet.__version__, **{name: version(name) for name in ("pillow", "simplejpeg")}}
         made = {"source": source.resolve().name, "resize": RESIZE, **shares, "versions": versions}
         raw = encoding == "raw" or (encoding == "auto" and sum(images.counts().values()) * size**2 * 3 <= RAW_BYTES)
-        names = hashlib.sha256()
-        for split in images.counts():
-            for line in chain([split], images.images(split)):
-                names.update(f"{line}\n".encode(errors="surrogateescape"))
+        listing = hashlib.sha256()  # also of the order, in which unfinished work is taken up
+        for split, place, name, file in images.located():
+            listing.update(f"{split}/{place}/{file.size}/{name}\n".encode(errors="surrogateescape"))
         writer = PackWriter(
             pack,
             image_size=size,
             class_names=listed.class_names,
             labels={split: images.labels(split) for split in images.counts()},
             jpeg=None if raw else jpeg or JpegQuality(),
-            job={**made, "names": names.hexdigest()},
+            job={**made, "names": listing.hexdigest()},
         )
         try:
             pack.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +103,7 @@ def prepare(
         lock = pack.parent / f".{pack.name}.lock"
         with exclusive(lock, str(pack), wait=lambda by: say(f"{pack} is being prepared by {by}; waiting for it")):
             if is_pack(pack):  # another process has made it, while this one waited
-                return open_pack(pack)
+                return _made_meanwhile(pack, writer, made)
             try:
                 with writer:
                     _write_images(listed, writer, threads, show_progress)
@@ -126,6 +128,18 @@ def prepare(
                 raise
             _report(done, writer, overview, time.perf_counter() - start, say)
     return done
+
+
+def _made_meanwhile(path: Path, writer: PackWriter, made: Mapping[str, Any]) -> Pack:
+    """Open the pack that another process has made of the same source with the same options."""
+    pack, header = open_pack(path), json.loads((path / "pack.json").read_bytes())
+    form = asdict(writer.jpeg) if writer.jpeg else None
+    wanted = (writer.encoding, form, writer.image_size, writer.class_names)
+    if wanted != (pack.encoding, header.get("jpeg"), pack.image_size, pack.class_names) or not (
+        made.items() <= header["made"].items()
+    ):
+        raise UserError(f"{path} has been made meanwhile, with other options; delete it or give another target")
+    return pack
 
 
 def _check_arguments(
