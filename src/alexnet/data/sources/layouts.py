@@ -15,7 +15,6 @@ Every file ends as an image, or with a kind of "not used". Classes are numbered 
 numbers where all names are numbers.
 """
 
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -165,6 +164,4 @@ def _readable(found: Folders, classes: list[str]) -> list[str]:
             lines = (line.split("\t" if "\t" in line else None, 1) for line in text.splitlines())
             words = {fields[0]: fields[1].strip() for fields in lines if len(fields) == 2}
     words = words or (found.kit.words if found.kit else {})
-    called = [words.get(folder) or folder for folder in classes]
-    times = Counter(called)
-    return [name if times[name] == 1 else f"{name} ({folder})" for name, folder in zip(called, classes, strict=True)]
+    return names.told_apart([words.get(folder) or folder for folder in classes], classes)

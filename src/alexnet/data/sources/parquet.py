@@ -4,7 +4,6 @@ The file's metadata may name the classes. A few rows are in memory at a time. Ne
 """
 
 import json
-from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -129,5 +128,4 @@ def _class_names(table: Any, label: str) -> list[str]:
         found = [str(name) for name in features[label]["names"]]
     except (TypeError, KeyError, ValueError):
         return []
-    times = Counter(found)
-    return [name if times[name] == 1 else f"{name} ({number})" for number, name in enumerate(found)]
+    return names.told_apart(found, range(len(found)))
