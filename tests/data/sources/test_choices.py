@@ -277,6 +277,21 @@ def test_a_table_s_split_against_that_of_the_folder_is_refused(tmp_path: Path) -
     assert [len(images) for images in splits(tmp_path).values()] == [3, 1]
 
 
+@pytest.mark.parametrize("held_out", [1, 2])
+def test_tables_of_different_images_are_to_be_joined(tmp_path: Path, held_out: int) -> None:
+    flat_images(tmp_path / "images")
+    rows = [f"images/{number}.png {'ab'[number % 2]}\n" for number in range(4)]
+    (tmp_path / "train.txt").write_text("".join(rows[:-held_out]))
+    (tmp_path / "test.txt").write_text("".join(rows[-held_out:]))
+    said = refusal(tmp_path)
+    assert "train.txt and test.txt label different images; join them in one table with a column split" in said.replace(
+        "test.txt and train.txt", "train.txt and test.txt"
+    )
+    (tmp_path / "test.txt").write_text("".join(rows[:1]))  # which says nothing new
+    (tmp_path / "train.txt").write_text("".join(rows))
+    assert len(splits(tmp_path)["train"]) == 4
+
+
 def test_two_splits_of_flat_images_are_no_classes(tmp_path: Path) -> None:
     for folder in ("train", "test", "extra"):
         flat_images(tmp_path / folder)

@@ -185,6 +185,12 @@ def test_samples_beside_the_shards_are_in_no_split(tmp_path: Path) -> None:
     assert splits(tmp_path) == before
 
 
+def test_an_empty_class_of_a_sample_is_none(tmp_path: Path) -> None:
+    for number, of_class in enumerate(("0", "1", "\n")):
+        unpack(tmp_path, [(f"{number}.jpg", TRAIN[number][2]), (f"{number}.cls", of_class.encode())])
+    assert [label for _, label in splits(tmp_path)["train"]] == [0, 1]
+
+
 def python2_batch(labels: list[int], pixels: np.ndarray) -> bytes:
     """A pickle as Python 2 and the numpy of its time write it: texts are byte strings."""
     rows, columns = (struct.pack("<cH", b"M", length) for length in pixels.shape)

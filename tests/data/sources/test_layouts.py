@@ -77,6 +77,13 @@ def test_a_split_without_images_is_told_of(tmp_path: Path) -> None:
     assert notes(tmp_path) == ("src/val holds no images, so it is no split",)
 
 
+def test_a_split_s_folder_in_itself_is_passed_over(tmp_path: Path) -> None:
+    class_folders(tmp_path / "train", ["train"])
+    (tmp_path / "train" / "train" / "empty").mkdir()
+    assert class_names(tmp_path) == list(CLASSES)
+    assert notes(tmp_path) == ("1 class folder without images is left out, such as train/empty",)
+
+
 def test_folders_that_lie_too_deep_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def too_deep(*_: object) -> None:  # such folders themselves, no tool removes
         raise RecursionError

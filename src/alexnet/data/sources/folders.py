@@ -102,7 +102,7 @@ class Folders:
         if rule := self._rules.get(top):
             return rule(inside)
         at = self.by_folders(inside)
-        below = inside.split("/")[1 + bool(self.splits) : -1]
+        below = self._folders(inside)[1 + bool(self.splits) :]
         if at and below:
             if any(folder.lower() in names.THUMBNAIL_FOLDERS for folder in below):
                 return names.THUMBNAILS
@@ -111,14 +111,18 @@ class Folders:
 
     def by_folders(self, inside: str) -> tuple[str, str] | None:
         """Split and class of a name by its folders: the one below the split, or a WordNet ID further below."""
-        *folders, _ = inside.split("/")
+        folders = self._folders(inside)
         if not self.splits or not folders:
             return ("train", names.class_name(folders[0])) if folders and folders[0] not in self.left_out else None
         split, *folders = self.splits.get(folders[0], ""), *folders[1:]
-        if len(folders) > 1 and names.split_of(folders[0]) == split:  # training_set/training_set/cat
-            folders = folders[1:]
         named = (folder for folder in folders[1:] if names.is_wordnet_id(folder))
         return (split, names.class_name(next(named, folders[0]))) if split and folders else None
+
+    def _folders(self, inside: str) -> list[str]:
+        """The folders that a name inside lies in; one that repeats its split, as in `train/train/cat`, is none."""
+        folders = inside.split("/")[:-1]
+        split = self.splits.get(folders[0]) if len(folders) > 2 else None
+        return folders if split is None or names.split_of(folders[1]) != split else [folders[0], *folders[2:]]
 
     def notes(self) -> Iterator[str]:
         """What should be said of how images were placed."""
@@ -241,10 +245,15 @@ class Folders:
                 f"{self.path}: {what}; name the images in it (image,class), or pad their numbers with zeros"
             )
         table = fitting[0]
-        for other in fitting[1:]:
-            if any(table.find(name) != other.find(name) for name in images):
-                what = f"{table.name} and {other.name} give images different classes"
-                raise UserError(f"{self.path}: {what}; leave one of the two")
+        for other in tables:
+            of_split = None if self.splits else names.split_of_shard(other.name.rpartition("/")[2])
+            differ = [pair for name in images if len(set(pair := (table.find(name), other.find(name)))) > 1]
+            # One of another split, of few images, may label what is left over.
+            if differ and (other in fitting or (of_split not in (None, split) and any(label for _, label in differ))):
+                apart = all(None in pair for pair in differ)
+                what = "label different images" if apart else "give images different classes"
+                remedy = "join them in one table with a column split" if apart else "leave one of the two"
+                raise UserError(f"{self.path}: {table.name} and {other.name} {what}; {remedy}")
         if not self.splits and table.splits and table.other_splits:
             what = f"{table.name} has the split {min(table.other_splits)}, which is none by its name"
             raise UserError(f"{self.path}: {what}; call it train, val or test, or leave its images out")
@@ -327,7 +336,7 @@ class _Samples:
         key = _sample(image)
         while key not in self._waiting and (read := next(self._read, None)):
             self._waiting[_sample(read[0].name)] = contents(read[1]).decode(errors="replace").strip()
-        return self._waiting.pop(key, None)
+        return self._waiting.pop(key, "") or None
 
 
 def _sample(name: str) -> str:

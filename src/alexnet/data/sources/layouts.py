@@ -137,7 +137,8 @@ def _empty_folders(found: Folders) -> Iterator[str]:
     for top in sorted(set(inside) - found.splits.keys() - found.left_out if found.splits else ()):
         if ilsvrc.split_of(top):
             yield f"{prefix}{top} holds no images, so it is no split"
-    empty = set(filter(None, (found.by_folders(f"{name}/") for name in inside if name)))
+    classes = filter(None, (found.by_folders(f"{name}/") for name in inside if name))
+    empty = {(split, name) for split, name in classes if not (found.splits and names.split_of(name) == split)}
     if empty:  # most archives name no folders, and looking through all images takes its time
         empty.difference_update(filter(None, map(found.by_folders, found.images())))
     if empty:
