@@ -237,6 +237,7 @@ def flat_images(folder: Path, count: int = 4) -> None:
     [
         ("image_id,healthy,rust,scab", "{0},{1},{1},0"),  # a column a class
         ("file,width,height", "{0}.png,{1},24"),
+        ("file,x,y", "{0}.png,7,{1}"),
         ("picture,width,class", "{0}.png,{1},a"),
         ("picture,width,kind", "{0}.png,{1},a"),
     ],
@@ -251,6 +252,14 @@ def test_the_second_of_several_columns_is_no_class_under_a_header_that_does_not_
     lines = [f"{number}.png,{'xy'[number % 2]},name" for number in range(4)]
     (tmp_path / "labels.csv").write_text("\n".join(lines))
     assert len(splits(tmp_path)["train"]) == 4
+
+
+def test_a_sample_of_a_submission_labels_nothing(tmp_path: Path) -> None:
+    rows = "".join(f"{number},{number % 2}\n" for number in range(4))
+    for folder, table in (("train", "train_labels.csv"), ("test", "sample_submission.csv")):
+        flat_images(tmp_path / folder)
+        (tmp_path / table).write_text(f"id,label\n{rows}")
+    assert list(splits(tmp_path)) == ["train"] and unused(tmp_path)["test images without labels"] == 4
 
 
 def test_an_empty_label_is_none(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ _ALL_CLASSES = re.compile(r"(?:images?|imgs?|jpegs?|jpegimages|pictures|photos|d
 """Folders that hold images of all classes."""
 _PART = re.compile(r".*(?:image|img|part|batch|chunk|shard|data)s?[ _-]*\d+", re.I)
 """Folders over which images are spread by number."""
-_NO_TABLE = re.compile(r"words|class_names|readme|licen[sc]e|requirements|.*synset.*", re.I)
+_NO_TABLE = re.compile(r"words|class_names|readme|licen[sc]e|requirements|.*synset.*|.*submission.*", re.I)
+"""Names of texts that look like tables; a challenge's sample of a submission has labels that mean nothing."""
 _MOST_TABLES, _MOST_BYTES = 20, 2**28
 
 

@@ -106,7 +106,7 @@ def _text(data: bytes) -> str:
 def _is_of_other_things(header: list[str], rows: list[list[str]]) -> bool:
     """Whether a first line that names no class is a header: the second of several columns may be a width, or one class
     of many with 0 or 1."""
-    if len(header) < 3 or suffix_of(header[0]) in IMAGE_SUFFIXES:
+    if len(header) < 3 or header[0].startswith("#") or suffix_of(header[0]) in IMAGE_SUFFIXES:
         return False
     known = not (_IMAGE_COLUMNS | _LABEL_COLUMNS).isdisjoint(header)
     return known or any(suffix_of(row[0].strip()) in IMAGE_SUFFIXES for row in rows[1:2])
@@ -115,7 +115,8 @@ def _is_of_other_things(header: list[str], rows: list[list[str]]) -> bool:
 def _columns(name: str, header: list[str]) -> tuple[int, int, int | None] | None:
     """Return the places of the columns of images, classes and splits; None if the first line is no header."""
     images = [place for place, word in enumerate(header) if word in _IMAGE_COLUMNS]
-    labels = [place for place, word in enumerate(header) if word in _LABEL_COLUMNS and place not in images[:1]]
+    words = _LABEL_COLUMNS - {"y"} if "x" in header else _LABEL_COLUMNS  # a point is no class
+    labels = [place for place, word in enumerate(header) if word in words and place not in images[:1]]
     if len(header) == 2 and len(images) == 1 and not labels:
         labels = [1 - images[0]]
     if not images or not labels:
