@@ -62,6 +62,15 @@ def test_a_table_with_another_label_makes_another_pack(tmp_path: Path) -> None:
         assert np.bincount(pack.splits["train"].labels).tolist() == ([3, 1] if label == "a" else [2, 2])
 
 
+def test_other_images_of_the_same_names_and_sizes_make_another_pack(tmp_path: Path) -> None:
+    packs = []
+    for seed in range(2):
+        (tmp_path / f"{seed}" / "set" / "a").mkdir(parents=True)
+        noise(seed).save(tmp_path / f"{seed}" / "set" / "a" / "0.bmp")
+        packs.append(opened(tmp_path, root=str(tmp_path / f"{seed}" / "set")))
+    assert packs[0].fingerprint != packs[1].fingerprint
+
+
 def test_packs_of_earlier_versions_are_found_at_their_places(tmp_path: Path) -> None:
     """The name is that of all names and sizes in JSON, though they are never all in memory."""
     folder = class_folders(tmp_path / "x")

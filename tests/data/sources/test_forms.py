@@ -191,6 +191,14 @@ def test_an_empty_class_of_a_sample_is_none(tmp_path: Path) -> None:
     assert [label for _, label in splits(tmp_path)["train"]] == [0, 1]
 
 
+def test_a_sample_without_a_class_does_not_take_that_of_the_next(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        unpack(tmp_path, [(f"2020.0{number}.jpg", TRAIN[number][2])])
+        if number != 2:
+            unpack(tmp_path, [(f"2020.0{number}.cls", str(number).encode())])
+    assert ("2020.02.jpg", 1) not in splits(tmp_path)["train"]
+
+
 def python2_batch(labels: list[int], pixels: np.ndarray) -> bytes:
     """A pickle as Python 2 and the numpy of its time write it: texts are byte strings."""
     rows, columns = (struct.pack("<cH", b"M", length) for length in pixels.shape)

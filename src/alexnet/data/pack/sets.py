@@ -22,7 +22,9 @@ from alexnet.data.sources.names import suffix_of
 from alexnet.data.sources.tables import SUFFIXES
 from alexnet.errors import UserError
 
-_TABLES = 100  # whose contents tell whether a source has changed
+_READ = 100
+"""Files whose contents tell whether a source has changed."""
+_UNCOMPRESSED = (".bmp", ".pgm", ".pnm", ".ppm", ".tga", ".tif", ".tiff")
 _REGISTER = "register at https://image-net.org/download.php"
 _BY_HAND = {
     "fall2009": "the tars of the 10,184 synsets of the Fall 2009 release, class folders, or a pack of them",
@@ -89,13 +91,14 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
 def _listing(root: Path) -> Iterator[str]:
     """List names and sizes, of an archive its own, as pieces of JSON: they tell whether a source has changed.
 
-    A table in which a label has changed may be as long as it was: of those nearest to the top the contents count too.
+    A table in which a label has changed may be as long as it was, and uncompressed images of one form always are: of
+    the first of these the contents count too.
     """
     yield "{"
     if root.is_dir():
         with closing(FileTree(root)) as tree:
-            tables = (file for file in tree.files.others() if suffix_of(file.name) in SUFFIXES)
-            near = nsmallest(_TABLES, tables, key=lambda file: file.name.count("/"))
+            telling = (file for file in tree.files.files() if suffix_of(file.name) in (*SUFFIXES, *_UNCOMPRESSED))
+            near = nsmallest(_READ, telling, key=lambda file: (file.unused is None, file.name.count("/")))
             sums = [hashlib.sha256(contents(entry)).hexdigest() for entry in tree.read(near)]
             for place, file in enumerate(tree.files.files()):
                 yield f"{', ' if place else ''}{json.dumps(file.name)}: {file.size}"

@@ -330,14 +330,17 @@ class _Samples:
     def __init__(self, tree: FileTree) -> None:
         files, again = tee(tree.files.files(CLASS_FILES))
         self._read = zip(files, tree.read(again), strict=True)
-        self._waiting: dict[str, str] = {}
+        self._waiting: dict[str, tuple[str, str]] = {}
 
     def of(self, image: str) -> str | None:
         """The class of the next image; None if its sample has none."""
         key = _sample(image)
         while key not in self._waiting and (read := next(self._read, None)):
-            self._waiting[_sample(read[0].name)] = contents(read[1]).decode(errors="replace").strip()
-        return self._waiting.pop(key, "") or None
+            file, of_class = read[0].name, contents(read[1]).decode(errors="replace").strip()
+            self._waiting[_sample(file)] = file.rpartition(".")[0], of_class
+        sample, of_class = self._waiting.pop(key, ("", ""))
+        # The class of 2020.02 is not that of 2020.01.
+        return of_class or None if image.startswith(f"{sample}.") else None
 
 
 def _sample(name: str) -> str:
