@@ -262,6 +262,16 @@ def test_a_sample_of_a_submission_labels_nothing(tmp_path: Path) -> None:
     assert list(splits(tmp_path)) == ["train"] and unused(tmp_path)["test images without labels"] == 4
 
 
+@pytest.mark.parametrize("folder", ["images/part_1", "data/train"])
+def test_a_table_may_name_images_by_their_whole_paths(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).parent.mkdir()
+    flat_images(tmp_path / folder)
+    (tmp_path / "labels.csv").write_text(
+        "".join(f"./{folder}/{number}.png,{'ab'[number % 2]}\n" for number in range(4))
+    )
+    assert [label for _, label in splits(tmp_path)["train"]] == [0, 0, 1, 1]
+
+
 def test_an_empty_label_is_none(tmp_path: Path) -> None:
     flat_images(tmp_path / "images")
     (tmp_path / "labels.csv").write_text("image,label\n0.png,a\n1.png,b\n2.png,\n3.png, \n")

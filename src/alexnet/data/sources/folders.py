@@ -228,7 +228,8 @@ class Folders:
     def _by_table(self, split: str, tops: list[str]) -> Callable[[str], Place] | None:
         """By the one table that labels half of the images or more."""
         tables, fitting, unclear = list(self._tables(tops)), [], None
-        images = sorted(name for top in tops for name in self.images(top)) if tables else []
+        # By their whole paths, of which the table may leave out the upper folders.
+        images = sorted(self.prefix + name for top in tops for name in self.images(top)) if tables else []
         for table in tables:
             if len(table.lines) == len(images) and _is_about(table.name, split):
                 table.label(images)
@@ -265,10 +266,10 @@ class Folders:
         self.tree.files.set_aside({one.name for one in fitting}, names.LABELS)
 
         def place(inside: str) -> Place:
-            of_class = table.find(inside)
+            of_class = table.find(self.prefix + inside)
             if of_class is None:
                 return f"images without a label in {table.name.rpartition('/')[2]}"
-            return split if self.splits else table.split_of(inside) or split, names.class_name(of_class)
+            return split if self.splits else table.split_of(self.prefix + inside) or split, names.class_name(of_class)
 
         return place
 
@@ -285,7 +286,7 @@ class Folders:
         named: dict[str, str] = {}
         among = tops if of_split == split else dict.fromkeys((*tops, *flat))
         for image in (name for top in among for name in self.images(top)):
-            key = table.key_of(image)
+            key = table.key_of(self.prefix + image)
             if key is None:
                 continue
             other = named.setdefault(key, image)
