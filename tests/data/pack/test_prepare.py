@@ -162,7 +162,15 @@ def test_a_target_that_holds_something_is_left_alone(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "options", [{"size": 0}, {"val_fraction": -0.1}, {"val_fraction": 1.0}, {"test_fraction": 1.0}, {"workers": 0}]
+    "options",
+    [
+        {"size": 0},
+        {"size": 16385},
+        {"val_fraction": -0.1},
+        {"val_fraction": 1.0},
+        {"test_fraction": 1.0},
+        {"workers": 0},
+    ],
 )
 def test_numbers_without_meaning_are_refused(folder: Path, tmp_path: Path, options: dict[str, float]) -> None:
     with pytest.raises(UserError, match=f"{next(iter(options))}={next(iter(options.values()))}"):

@@ -18,7 +18,7 @@ import alexnet
 from alexnet.config.values import ENCODINGS
 from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack.overview import Overview, find_duplicates
-from alexnet.data.pack.pack import Pack, is_pack, open_pack
+from alexnet.data.pack.pack import LARGEST_IMAGE, Pack, is_pack, open_pack
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.progress import print_status, progress
 from alexnet.data.sources.images import RESIZE, convert_file, suppress_pil_warnings
@@ -148,7 +148,7 @@ def _check_arguments(
     """Refuse at once what would fail or surprise after hours."""
     in_use = pack.is_dir() and any(pack.iterdir())
     problems = {
-        f"size={size}: the side of the images must be at least 1 pixel": size < 1,
+        f"size={size}: the side of the images must be 1 to {LARGEST_IMAGE:,} pixels": not 1 <= size <= LARGEST_IMAGE,
         f"val_fraction={val_fraction} must lie in [0, 1)": not 0 <= val_fraction < 1,
         f"test_fraction={test_fraction} must lie in [0, 1)": not 0 <= test_fraction < 1,
         f"workers={workers}: at least 1 is needed": workers is not None and workers < 1,
