@@ -147,6 +147,9 @@ def test_classes_are_called_what_a_file_says(
     names.write_text(f"another\tword\n\n{first}\tblue moon, moon\n")
     (spoken,) = json_of(capsys, "predict", trained, image, "--json", "--class-names", names)  # type: ignore[misc]
     assert [guess["class"] for guess in spoken["predictions"][:2]] == ["blue moon, moon", second]
+    names.write_text(f"{first}\tcrane\n{second}\tcrane\n")
+    (spoken,) = json_of(capsys, "predict", trained, image, "--json", "--class-names", names)  # type: ignore[misc]
+    assert [guess["class"] for guess in spoken["predictions"][:2]] == [f"crane ({first})", f"crane ({second})"]
     names.write_text("another\tword\n")
     for wrong in (names, tmp_path / "none.txt"):
         assert f"--class-names {wrong}" in error_of(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.text import Text
 
+from alexnet.data.sources.names import told_apart
 from alexnet.errors import UserError, print_line
 from alexnet.files import write_file
 from alexnet.study.paper.figures import PredictedImage, draw_predictions
@@ -84,7 +85,10 @@ def _missing(path: Path) -> str | None:
 
 
 def display_names(class_names: list[str], file: Path | None) -> list[str]:
-    """Return the names that a file of `--class-names` has for the classes; a class that it lacks keeps its own."""
+    """Return the names that a file of `--class-names` has for the classes; a class that it lacks keeps its own.
+
+    Two classes with the same name have their own behind it: a mistake between them would pass for none.
+    """
     if file is None:
         return class_names
     try:
@@ -94,4 +98,4 @@ def display_names(class_names: list[str], file: Path | None) -> list[str]:
     names = {line[0]: line[1] for line in lines if len(line) == 2}
     if not names.keys() & set(class_names):
         raise UserError(f"--class-names {file}: no line begins with a class of the network, such as {class_names[0]}")
-    return [names.get(name, name) for name in class_names]
+    return told_apart([names.get(name, name) for name in class_names], class_names)

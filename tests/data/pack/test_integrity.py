@@ -58,6 +58,13 @@ def test_verify_names_the_file(pack: Pack, damage: str, capsys: pytest.CaptureFi
         open_pack(pack.path)
 
 
+def test_another_version_in_the_header_is_damage(pack: Pack) -> None:
+    header = pack.path / "pack.json"
+    header.write_text(header.read_text().replace('"version": 2', '"version": 1', 1))
+    with pytest.raises(UserError, match="checksum differs"):
+        verify(pack.path)
+
+
 def test_verify_needs_a_pack(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such pack"):
         verify(tmp_path / "nowhere")

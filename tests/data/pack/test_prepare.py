@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from alexnet.data.jpeg import JpegQuality, encode
+from alexnet.data.pack import prepare as preparing
 from alexnet.data.pack.pack import Pack, open_pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources import images
@@ -160,7 +162,15 @@ def test_a_target_that_holds_something_is_left_alone(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "options", [{"size": 0}, {"val_fraction": -0.1}, {"val_fraction": 1.0}, {"test_fraction": 1.0}, {"workers": 0}]
+    "options",
+    [
+        {"size": 0},
+        {"size": 16385},
+        {"val_fraction": -0.1},
+        {"val_fraction": 1.0},
+        {"test_fraction": 1.0},
+        {"workers": 0},
+    ],
 )
 def test_numbers_without_meaning_are_refused(folder: Path, tmp_path: Path, options: dict[str, float]) -> None:
     with pytest.raises(UserError, match=f"{next(iter(options))}={next(iter(options.values()))}"):
@@ -183,6 +193,7 @@ def test_several_at_once_give_one_sound_pack(folder: Path, tmp_path: Path) -> No
 INTERRUPTED = """
 import signal, sys
 from pathlib import Path
+from typing import Any
 from alexnet.data.pack import writer
 from alexnet.data.pack.prepare import prepare
 
@@ -250,6 +261,42 @@ def test_a_second_process_waits_for_the_first(folder: Path, tmp_path: Path, caps
     assert left(tmp_path) == ["images", "pack"]
 
 
+@pytest.mark.parametrize("options", [{"size": 9}, {"encoding": "jpeg"}, {"val_fraction": 0.2}])
+def test_a_pack_that_was_made_meanwhile_with_other_options_is_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    make(folder, tmp_path / "pack")
+    monkeypatch.setattr(preparing, "_check_arguments", lambda *_: None)  # which looked before the pack was there
+    assert make(folder, tmp_path / "pack").path == tmp_path / "pack"
+    with pytest.raises(UserError, match="made meanwhile, with other options"):
+        make(folder, tmp_path / "pack", **options)
+
+
+def test_unfinished_work_of_an_archive_in_another_order_is_discarded(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names, calls = sorted(file for file in folder.rglob("*") if file.is_file()), iter(range(1000))
+
+    def packed(files: list[Path]) -> Path:
+        with tarfile.open(tmp_path / "x.tar", "w") as tar:
+            for file in files:
+                tar.add(file, file.relative_to(folder))
+        return tmp_path / "x.tar"
+
+    def interrupted(*arguments: object) -> object:
+        if next(calls) == len(names) - 1:
+            raise KeyboardInterrupt
+        return images.convert_file(*arguments)
+
+    monkeypatch.setattr(preparing, "_BATCH", 1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(preparing, "convert_file", interrupted)
+        make(packed(names), tmp_path / "pack", workers=1)
+    prepare(packed(names[::-1]), tmp_path / "pack", size=8)
+    assert "an earlier attempt with other options is discarded" in capsys.readouterr().err
+    assert contents(tmp_path / "pack") == contents(make(tmp_path / "x.tar", tmp_path / "whole").path)
+
+
 def test_jpeg_packs_hold_the_pixels_that_the_decoder_gives(folder: Path, tmp_path: Path) -> None:
     raw = make(folder, tmp_path / "raw", size=16)
     pack = make(folder, tmp_path / "jpeg", size=16, encoding="jpeg", jpeg=JpegQuality(quality=80, subsampling="444"))
@@ -290,6 +337,7 @@ def test_oddities_are_counted_and_listed(folder: Path, tmp_path: Path, capsys: p
 PEAK = """
 import re, sys, threading, time
 from pathlib import Path
+from typing import Any
 from alexnet.data.pack.prepare import prepare
 
 def own_bytes():

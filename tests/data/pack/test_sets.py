@@ -51,6 +51,26 @@ def test_the_form_of_the_images_makes_another_pack(tmp_path: Path) -> None:
     assert json.loads((packs[2].path / "pack.json").read_text())["jpeg"] == {"quality": 75, "subsampling": "420"}
 
 
+def test_a_table_with_another_label_makes_another_pack(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for number in range(4):
+        noise(number).save(tmp_path / "images" / f"{number}.png")
+    table = tmp_path / "images" / "labels.csv"
+    for label in "ab":
+        table.write_text(f"0.png,a\n1.png,b\n2.png,a\n3.png,{label}\n")
+        pack = opened(tmp_path, root=str(table.parent), val_fraction=0.0)
+        assert np.bincount(pack.splits["train"].labels).tolist() == ([3, 1] if label == "a" else [2, 2])
+
+
+def test_other_images_of_the_same_names_and_sizes_make_another_pack(tmp_path: Path) -> None:
+    packs = []
+    for seed in range(2):
+        (tmp_path / f"{seed}" / "set" / "a").mkdir(parents=True)
+        noise(seed).save(tmp_path / f"{seed}" / "set" / "a" / "0.bmp")
+        packs.append(opened(tmp_path, root=str(tmp_path / f"{seed}" / "set")))
+    assert packs[0].fingerprint != packs[1].fingerprint
+
+
 def test_packs_of_earlier_versions_are_found_at_their_places(tmp_path: Path) -> None:
     """The name is that of all names and sizes in JSON, though they are never all in memory."""
     folder = class_folders(tmp_path / "x")

@@ -226,6 +226,100 @@ def test_a_table_does_not_label_images_of_the_same_names_in_another_folder(tmp_p
     assert unused(tmp_path)["images without a label in labels.csv"] == 8
 
 
+def flat_images(folder: Path, count: int = 4) -> None:
+    folder.mkdir()
+    for number in range(count):
+        noise(number).save(folder / f"{number}.png")
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("image_id,healthy,rust,scab", "{0},{1},{1},0"),  # a column a class
+        ("file,width,height", "{0}.png,{1},24"),
+        ("file,x,y", "{0}.png,7,{1}"),
+        ("picture,width,class", "{0}.png,{1},a"),
+        ("picture,width,kind", "{0}.png,{1},a"),
+    ],
+)
+def test_the_second_of_several_columns_is_no_class_under_a_header_that_does_not_say_so(
+    tmp_path: Path, header: str, row: str
+) -> None:
+    flat_images(tmp_path / "images")
+    lines = [header, *(row.format(number, number % 2) for number in range(4))]
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    assert "no file says of which class they are" in refusal(tmp_path)
+    lines = [f"{number}.png,{'xy'[number % 2]},name" for number in range(4)]
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    assert len(splits(tmp_path)["train"]) == 4
+
+
+def test_a_sample_of_a_submission_labels_nothing(tmp_path: Path) -> None:
+    rows = "".join(f"{number},{number % 2}\n" for number in range(4))
+    for folder, table in (("train", "train_labels.csv"), ("test", "sample_submission.csv")):
+        flat_images(tmp_path / folder)
+        (tmp_path / table).write_text(f"id,label\n{rows}")
+    assert list(splits(tmp_path)) == ["train"] and unused(tmp_path)["test images without labels"] == 4
+
+
+@pytest.mark.parametrize("folder", ["images/part_1", "data/train"])
+def test_a_table_may_name_images_by_their_whole_paths(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).parent.mkdir()
+    flat_images(tmp_path / folder)
+    (tmp_path / "labels.csv").write_text(
+        "".join(f"./{folder}/{number}.png,{'ab'[number % 2]}\n" for number in range(4))
+    )
+    assert [label for _, label in splits(tmp_path)["train"]] == [0, 0, 1, 1]
+
+
+def test_an_empty_label_is_none(tmp_path: Path) -> None:
+    flat_images(tmp_path / "images")
+    (tmp_path / "labels.csv").write_text("image,label\n0.png,a\n1.png,b\n2.png,\n3.png, \n")
+    assert [label for _, label in splits(tmp_path)["train"]] == [0, 1]
+    assert unused(tmp_path)["images without a label in labels.csv"] == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_letters_of_a_table_stay_different(tmp_path: Path, encoding: str) -> None:
+    flat_images(tmp_path / "images", 2)
+    (tmp_path / "labels.csv").write_text("image,label\n0.png,p\u00eache\n1.png,p\u00e8che\n", encoding=encoding)
+    with open_source(tmp_path) as source:
+        assert source.class_names == ["p\u00e8che", "p\u00eache"]
+
+
+def test_a_table_s_split_against_that_of_the_folder_is_refused(tmp_path: Path) -> None:
+    flat_images(tmp_path / "train")
+    rows = "".join(f"{number}.png,{'ab'[number % 2]},{'val' if number == 3 else 'train'}\n" for number in range(4))
+    (tmp_path / "labels.csv").write_text(f"image,class,split\n{rows}")
+    assert "labels.csv has val for train/3.png, which lies in a folder of train images" in refusal(tmp_path)
+    (tmp_path / "train").rename(tmp_path / "images")
+    assert [len(images) for images in splits(tmp_path).values()] == [3, 1]
+
+
+@pytest.mark.parametrize("held_out", [1, 2])
+def test_tables_of_different_images_are_to_be_joined(tmp_path: Path, held_out: int) -> None:
+    flat_images(tmp_path / "images")
+    rows = [f"images/{number}.png {'ab'[number % 2]}\n" for number in range(4)]
+    (tmp_path / "train.txt").write_text("".join(rows[:-held_out]))
+    (tmp_path / "test.txt").write_text("".join(rows[-held_out:]))
+    said = refusal(tmp_path)
+    assert "train.txt and test.txt label different images; join them in one table with a column split" in said.replace(
+        "test.txt and train.txt", "train.txt and test.txt"
+    )
+    (tmp_path / "test.txt").write_text("".join(rows[:1]))  # which says nothing new
+    (tmp_path / "train.txt").write_text("".join(rows))
+    assert len(splits(tmp_path)["train"]) == 4
+
+
+def test_two_splits_of_flat_images_are_no_classes(tmp_path: Path) -> None:
+    for folder in ("train", "test", "extra"):
+        flat_images(tmp_path / folder)
+    (tmp_path / "labels.csv").write_text("".join(f"train/{number}.png,{'ab'[number % 2]}\n" for number in range(4)))
+    assert "extra (4 images) beside test, train is no split by its name" in refusal(tmp_path)
+    with open_source(tmp_path, {"extra": "none"}) as source:
+        assert source.catalog.counts() == {"train": 4}
+
+
 def test_a_text_with_a_long_line_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for number in range(4):

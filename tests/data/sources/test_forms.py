@@ -4,6 +4,7 @@ import json
 import pickle
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,14 +148,34 @@ def test_two_classes_of_one_name_stay_two(tmp_path: Path) -> None:
         assert source.catalog.labels("train").tolist() == [0, 1, 2, 2]
 
 
-def parquet_of(labels: list[int], names: list[str], root: Path) -> Path:
+def test_a_folder_names_the_split_where_the_file_does_not(tmp_path: Path) -> None:
+    for split in ("train", "partial-validation"):
+        parquet_of([0, 1], ["a", "b"], tmp_path, f"default/{split}/0000.parquet")
+    assert {split: len(images) for split, images in splits(tmp_path).items()} == {"train": 2, "val": 2}
+
+
+def test_files_that_number_their_classes_differently_are_refused(tmp_path: Path) -> None:
+    parquet_of([0, 1], ["a", "b"], tmp_path)
+    parquet_of([0, 1], ["b", "a"], tmp_path, "val.parquet")
+    with pytest.raises(UserError, match=r"train\.parquet and val\.parquet name their classes differently"):
+        splits(tmp_path)
+
+
+def test_several_labels_of_an_image_are_refused_and_an_empty_one_is_none(tmp_path: Path) -> None:
+    assert len(splits(parquet_of(["x", "", "y"], [], tmp_path))["train"]) == 2
+    with pytest.raises(UserError, match=r"train\.parquet has several labels for an image: \[0, 1\]"):
+        splits(parquet_of([[0, 1], [1]], [], tmp_path))
+
+
+def parquet_of(labels: list[Any], names: list[str], root: Path, file: str = "train.parquet") -> Path:
     pytest.importorskip("pyarrow")
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pa.table({"image": [{"bytes": b"?"}] * len(labels), "label": labels})
     metadata = {"info": {"features": {"label": {"names": names}}}}
-    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(metadata)}), root / "train.parquet")
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(metadata)}), root / file)
     return root
 
 
@@ -162,6 +183,20 @@ def test_samples_beside_the_shards_are_in_no_split(tmp_path: Path) -> None:
     before = splits(shards(tmp_path))
     unpack(tmp_path, [("loose.jpg", TRAIN[0][2]), ("loose.cls", b"1")])
     assert splits(tmp_path) == before
+
+
+def test_an_empty_class_of_a_sample_is_none(tmp_path: Path) -> None:
+    for number, of_class in enumerate(("0", "1", "\n")):
+        unpack(tmp_path, [(f"{number}.jpg", TRAIN[number][2]), (f"{number}.cls", of_class.encode())])
+    assert [label for _, label in splits(tmp_path)["train"]] == [0, 1]
+
+
+def test_a_sample_without_a_class_does_not_take_that_of_the_next(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        unpack(tmp_path, [(f"2020.0{number}.jpg", TRAIN[number][2])])
+        if number != 2:
+            unpack(tmp_path, [(f"2020.0{number}.cls", str(number).encode())])
+    assert ("2020.02.jpg", 1) not in splits(tmp_path)["train"]
 
 
 def python2_batch(labels: list[int], pixels: np.ndarray) -> bytes:

@@ -1,6 +1,7 @@
 import re
 import shutil
 import tarfile
+import zipfile
 from contextlib import closing
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from alexnet.data.sources.file_tree import FileTree
 from alexnet.data.sources.layouts import open_source
 from alexnet.errors import UserError
 from tests.data.replicas import WNIDS, class_tars, tar_of, unpack
-from tests.data.samples import CLASSES, archive, class_folders, images, noise, splits
+from tests.data.samples import CLASSES, archive, class_folders, encoded, images, noise, splits
 
 ARCHIVES = {".tar": "tar", ".tar.gz": "gztar", ".zip": "zip"}
 """What `shutil` calls them; it puts folders in as well."""
@@ -68,6 +69,45 @@ def test_class_folders_without_images_are_told_of(tmp_path: Path, kind: str, top
     first = str(Path(top) / "train/bb")
     assert notes(path) == (f"3 class folders without images are left out, such as {first}",)
     assert len(class_names(path)) == 5 and len(splits(path)["val"]) == 4
+
+
+def test_a_split_without_images_is_told_of(tmp_path: Path) -> None:
+    class_folders(tmp_path / "src", ["train"])
+    (tmp_path / "src" / "val" / "a").mkdir(parents=True)
+    assert notes(tmp_path) == ("src/val holds no images, so it is no split",)
+
+
+def test_a_split_s_folder_in_itself_is_passed_over(tmp_path: Path) -> None:
+    class_folders(tmp_path / "train", ["train"])
+    (tmp_path / "train" / "train" / "empty").mkdir()
+    assert class_names(tmp_path) == list(CLASSES)
+    assert notes(tmp_path) == ("1 class folder without images is left out, such as train/empty",)
+
+
+def test_folders_that_lie_too_deep_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_deep(*_: object) -> None:  # such folders themselves, no tool removes
+        raise RecursionError
+
+    monkeypatch.setattr("alexnet.data.sources.file_tree.os.scandir", too_deep)
+    assert "lie too deep" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("made_on", ["Windows", "macOS"])
+def test_names_in_a_zip_are_those_that_its_maker_meant(tmp_path: Path, made_on: str) -> None:
+    windows, path = made_on == "Windows", tmp_path / "x.zip"
+    name = "train\\{}\\0.png" if windows else "train/{}/0.png"
+    with zipfile.ZipFile(path, "w") as packed:
+        for number, of_class in enumerate(("\u00e9t\u00e9", "hiver")):
+            member = zipfile.ZipInfo()
+            member.filename, member.create_system = name.format(of_class), 0 if windows else 3
+            packed.writestr(member, encoded(noise(number), "PNG"))
+    if not windows:  # macOS does not say that names are UTF-8
+        data = bytearray(path.read_bytes())
+        for magic, flags in ((b"PK\3\4", 7), (b"PK\1\2", 9)):
+            for found in re.finditer(re.escape(magic), bytes(data)):
+                data[found.start() + flags] &= ~8
+        path.write_bytes(data)
+    assert class_names(path) == ["hiver", "\u00e9t\u00e9"]
 
 
 def test_a_class_tar_without_images_is_told_of(tmp_path: Path) -> None:

@@ -199,6 +199,18 @@ def test_an_inner_tar_may_lack_the_zeros_at_its_end(tmp_path: Path) -> None:
         everything(tmp_path / "a.tar")
 
 
+@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize("kind", ["x.tar", "x.tar.gz"])
+def test_an_archive_behind_another_in_one_file_is_refused(tmp_path: Path, kind: str, inner: bool) -> None:
+    one, two = tar_of([("a/1.JPEG", b"1")]), tar_of([("b/2.JPEG", b"2")])
+    data = tar_of([("in.tar", one + two), ("in2.tar", one)]) if inner else one + two
+    (tmp_path / kind).write_bytes(gzip.compress(data) if kind.endswith("gz") else data)
+    with pytest.raises(UserError, match=rf"{kind}.*another archive follows"):
+        everything(tmp_path / kind)
+    (tmp_path / kind).write_bytes(one + bytes(2**20) + b"what a tape held before")
+    assert list(everything(tmp_path / kind)) == ["a/1.JPEG"]
+
+
 def test_the_last_of_a_name_counts_across_kinds(tmp_path: Path) -> None:
     files = [("a", b"old"), ("b", b"b"), ("a", b"newer"), ("c", b"c"), ("b", b"newest")]
     for kind, mode in (("x.tar", "w"), ("x.tar.gz", "w:gz")):

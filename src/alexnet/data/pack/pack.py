@@ -240,7 +240,8 @@ def _read_header(path: Path) -> dict[str, Any]:
         form = f"version {header.get('version')}, encoding {header.get('encoding')!r}"
         readable = f"versions {READABLE[0]} to {READABLE[-1]}, {' or '.join(ENCODINGS)}"
         raise UserError(f"{path} is a pack of {form}; supported: {readable}; run `alexnet prepare` again")
-    if header["version"] > 1 and header.get("checksum") != header_checksum(header):
+    has_checksum = header["version"] > 1 or "checksum" in header
+    if has_checksum and header.get("checksum") != header_checksum(header):
         raise _damaged(file, "its contents have changed since it was written (checksum differs)")
     try:
         _check_header(header)

@@ -1,13 +1,16 @@
 """The making of a pack: what `alexnet prepare SOURCE PACK` does."""
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +18,7 @@ import alexnet
 from alexnet.config.values import ENCODINGS
 from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack.overview import Overview, find_duplicates
-from alexnet.data.pack.pack import Pack, is_pack, open_pack
+from alexnet.data.pack.pack import LARGEST_IMAGE, Pack, is_pack, open_pack
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.progress import print_status, progress
 from alexnet.data.sources.images import RESIZE, convert_file, suppress_pil_warnings
@@ -83,17 +86,16 @@ def prepare(
         versions = {"alexnet": alexnet.__version__, **{name: version(name) for name in ("pillow", "simplejpeg")}}
         made = {"source": source.resolve().name, "resize": RESIZE, **shares, "versions": versions}
         raw = encoding == "raw" or (encoding == "auto" and sum(images.counts().values()) * size**2 * 3 <= RAW_BYTES)
-        names = hashlib.sha256()
-        for split in images.counts():
-            for line in chain([split], images.images(split)):
-                names.update(f"{line}\n".encode(errors="surrogateescape"))
+        listing = hashlib.sha256()  # also of the order, in which unfinished work is taken up
+        for split, place, name, file in images.located():
+            listing.update(f"{split}/{place}/{file.size}/{name}\n".encode(errors="surrogateescape"))
         writer = PackWriter(
             pack,
             image_size=size,
             class_names=listed.class_names,
             labels={split: images.labels(split) for split in images.counts()},
             jpeg=None if raw else jpeg or JpegQuality(),
-            job={**made, "names": names.hexdigest()},
+            job={**made, "names": listing.hexdigest()},
         )
         try:
             pack.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +104,7 @@ def prepare(
         lock = pack.parent / f".{pack.name}.lock"
         with exclusive(lock, str(pack), wait=lambda by: say(f"{pack} is being prepared by {by}; waiting for it")):
             if is_pack(pack):  # another process has made it, while this one waited
-                return open_pack(pack)
+                return _made_meanwhile(pack, writer, made)
             try:
                 with writer:
                     _write_images(listed, writer, threads, show_progress)
@@ -129,13 +131,25 @@ def prepare(
     return done
 
 
+def _made_meanwhile(path: Path, writer: PackWriter, made: Mapping[str, Any]) -> Pack:
+    """Open the pack that another process has made of the same source with the same options."""
+    pack, header = open_pack(path), json.loads((path / "pack.json").read_bytes())
+    form = asdict(writer.jpeg) if writer.jpeg else None
+    wanted = (writer.encoding, form, writer.image_size, writer.class_names)
+    if wanted != (pack.encoding, header.get("jpeg"), pack.image_size, pack.class_names) or not (
+        made.items() <= header["made"].items()
+    ):
+        raise UserError(f"{path} has been made meanwhile, with other options; delete it or give another target")
+    return pack
+
+
 def _check_arguments(
     source: Path, pack: Path, size: int, val_fraction: float, test_fraction: float, encoding: str, workers: int | None
 ) -> None:
     """Refuse at once what would fail or surprise after hours."""
     in_use = pack.is_dir() and any(pack.iterdir())
     problems = {
-        f"size={size}: the side of the images must be at least 1 pixel": size < 1,
+        f"size={size}: the side of the images must be 1 to {LARGEST_IMAGE:,} pixels": not 1 <= size <= LARGEST_IMAGE,
         f"val_fraction={val_fraction} must lie in [0, 1)": not 0 <= val_fraction < 1,
         f"test_fraction={test_fraction} must lie in [0, 1)": not 0 <= test_fraction < 1,
         f"workers={workers}: at least 1 is needed": workers is not None and workers < 1,

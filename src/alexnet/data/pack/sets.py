@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict
+from heapq import nsmallest
 from itertools import chain
 from pathlib import Path
 
@@ -16,9 +17,14 @@ from alexnet.data.pack.pack import VERSION, Pack, is_pack, open_pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources import shapes
 from alexnet.data.sources.downloads import PUBLISHED, fetch
-from alexnet.data.sources.file_tree import FileTree
+from alexnet.data.sources.file_tree import FileTree, contents
+from alexnet.data.sources.names import suffix_of
+from alexnet.data.sources.tables import SUFFIXES
 from alexnet.errors import UserError
 
+_READ = 100
+"""Files whose contents tell whether a source has changed."""
+_UNCOMPRESSED = (".bmp", ".pgm", ".pnm", ".ppm", ".tga", ".tif", ".tiff")
 _REGISTER = "register at https://image-net.org/download.php"
 _BY_HAND = {
     "fall2009": "the tars of the 10,184 synsets of the Fall 2009 release, class folders, or a pack of them",
@@ -83,12 +89,20 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
 
 
 def _listing(root: Path) -> Iterator[str]:
-    """List names and sizes, of an archive its own, as pieces of JSON: they tell whether a source has changed."""
+    """List names and sizes, of an archive its own, as pieces of JSON: they tell whether a source has changed.
+
+    A table in which a label has changed may be as long as it was, and uncompressed images of one form always are: of
+    the first of these the contents count too.
+    """
     yield "{"
     if root.is_dir():
         with closing(FileTree(root)) as tree:
+            telling = (file for file in tree.files.files() if suffix_of(file.name) in (*SUFFIXES, *_UNCOMPRESSED))
+            near = nsmallest(_READ, telling, key=lambda file: (file.unused is None, file.name.count("/")))
+            sums = [hashlib.sha256(contents(entry)).hexdigest() for entry in tree.read(near)]
             for place, file in enumerate(tree.files.files()):
                 yield f"{', ' if place else ''}{json.dumps(file.name)}: {file.size}"
+            yield f", {json.dumps(sums)}" if sums else ""
     else:
         yield f"{json.dumps(root.name)}: {root.stat().st_size}"
     yield "}"

@@ -9,7 +9,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -72,6 +72,8 @@ class FileTree:
             if isinstance(error, OSError):
                 where = error.filename or path
                 raise UserError(f"{where}: the folder cannot be read: {error.strerror}") from None
+            if isinstance(error, RecursionError):
+                raise UserError(f"{path}: its folders lie too deep in one another; move what is needed up") from None
             raise
 
     def close(self) -> None:
@@ -231,7 +233,18 @@ def _in_zip(path: Path) -> Iterator[File]:
             raise RuntimeError(f"{entry.filename} is encrypted; unpack it with its password")
         kind = stat.S_IFMT(entry.external_attr >> 16)
         unused = tars.LINKS if kind == stat.S_IFLNK else tars.SPECIAL if kind not in _USUAL else None
-        yield File(tars.normal(entry.filename) + "/" * entry.is_dir(), entry.file_size, IN_FOLDER, place, unused)
+        name = _zip_name(entry)
+        yield File(tars.normal(name) + "/" * name.endswith("/"), entry.file_size, IN_FOLDER, place, unused)
+
+
+def _zip_name(entry: zipfile.ZipInfo) -> str:
+    """Return a member's name as it is meant: some programs of Windows write a backslash between folders, and macOS
+    writes UTF-8 without saying so."""
+    name = entry.filename.replace("\\", "/") if entry.create_system == 0 else entry.filename
+    if not entry.flag_bits & 0x800:
+        with suppress(UnicodeError):
+            return name.encode("cp437").decode()
+    return name
 
 
 def _from_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes | Unreadable:

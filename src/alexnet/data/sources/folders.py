@@ -22,7 +22,8 @@ _ALL_CLASSES = re.compile(r"(?:images?|imgs?|jpegs?|jpegimages|pictures|photos|d
 """Folders that hold images of all classes."""
 _PART = re.compile(r".*(?:image|img|part|batch|chunk|shard|data)s?[ _-]*\d+", re.I)
 """Folders over which images are spread by number."""
-_NO_TABLE = re.compile(r"words|class_names|readme|licen[sc]e|requirements|.*synset.*", re.I)
+_NO_TABLE = re.compile(r"words|class_names|readme|licen[sc]e|requirements|.*synset.*|.*submission.*", re.I)
+"""Names of texts that look like tables; a challenge's sample of a submission has labels that mean nothing."""
 _MOST_TABLES, _MOST_BYTES = 20, 2**28
 
 
@@ -102,7 +103,7 @@ class Folders:
         if rule := self._rules.get(top):
             return rule(inside)
         at = self.by_folders(inside)
-        below = inside.split("/")[1 + bool(self.splits) : -1]
+        below = self._folders(inside)[1 + bool(self.splits) :]
         if at and below:
             if any(folder.lower() in names.THUMBNAIL_FOLDERS for folder in below):
                 return names.THUMBNAILS
@@ -111,14 +112,18 @@ class Folders:
 
     def by_folders(self, inside: str) -> tuple[str, str] | None:
         """Split and class of a name by its folders: the one below the split, or a WordNet ID further below."""
-        *folders, _ = inside.split("/")
+        folders = self._folders(inside)
         if not self.splits or not folders:
             return ("train", names.class_name(folders[0])) if folders and folders[0] not in self.left_out else None
         split, *folders = self.splits.get(folders[0], ""), *folders[1:]
-        if len(folders) > 1 and names.split_of(folders[0]) == split:  # training_set/training_set/cat
-            folders = folders[1:]
         named = (folder for folder in folders[1:] if names.is_wordnet_id(folder))
         return (split, names.class_name(next(named, folders[0]))) if split and folders else None
+
+    def _folders(self, inside: str) -> list[str]:
+        """The folders that a name inside lies in; one that repeats its split, as in `train/train/cat`, is none."""
+        folders = inside.split("/")[:-1]
+        split = self.splits.get(folders[0]) if len(folders) > 2 else None
+        return folders if split is None or names.split_of(folders[1]) != split else [folders[0], *folders[2:]]
 
     def notes(self) -> Iterator[str]:
         """What should be said of how images were placed."""
@@ -140,7 +145,8 @@ class Folders:
         tops = [top for top in sorted(self._tops) if top and top not in self.left_out]
         splits = {top: split for top in tops if (split := chosen.get(top) or self._named(top))}
         unknown = [top for top in tops if top not in splits]
-        if unknown and all(self._tops[top].parents == {top} and top not in chosen for top in splits):
+        flat = all(self._tops[top].parents == {top} and top not in chosen for top in splits)
+        if unknown and flat and len(set(splits.values())) < 2:
             return {}  # no splits, or classes of which one is called train
         for split, what in (("train", "training"), ("val", "validation"), ("test", "test")):
             folders = [folder for folder, held in splits.items() if held == split]
@@ -223,7 +229,8 @@ class Folders:
     def _by_table(self, split: str, tops: list[str]) -> Callable[[str], Place] | None:
         """By the one table that labels half of the images or more."""
         tables, fitting, unclear = list(self._tables(tops)), [], None
-        images = sorted(name for top in tops for name in self.images(top)) if tables else []
+        # By their whole paths, of which the table may leave out the upper folders.
+        images = sorted(self.prefix + name for top in tops for name in self.images(top)) if tables else []
         for table in tables:
             if len(table.lines) == len(images) and _is_about(table.name, split):
                 table.label(images)
@@ -241,20 +248,29 @@ class Folders:
                 f"{self.path}: {what}; name the images in it (image,class), or pad their numbers with zeros"
             )
         table = fitting[0]
-        for other in fitting[1:]:
-            if any(table.find(name) != other.find(name) for name in images):
-                what = f"{table.name} and {other.name} give images different classes"
-                raise UserError(f"{self.path}: {what}; leave one of the two")
+        for other in tables:
+            of_split = None if self.splits else names.split_of_shard(other.name.rpartition("/")[2])
+            differ = [pair for name in images if len(set(pair := (table.find(name), other.find(name)))) > 1]
+            # One of another split, of few images, may label what is left over.
+            if differ and (other in fitting or (of_split not in (None, split) and any(label for _, label in differ))):
+                apart = all(None in pair for pair in differ)
+                what = "label different images" if apart else "give images different classes"
+                remedy = "join them in one table with a column split" if apart else "leave one of the two"
+                raise UserError(f"{self.path}: {table.name} and {other.name} {what}; {remedy}")
         if not self.splits and table.splits and table.other_splits:
             what = f"{table.name} has the split {min(table.other_splits)}, which is none by its name"
             raise UserError(f"{self.path}: {what}; call it train, val or test, or leave its images out")
+        for name in images if self.splits else ():
+            if (of_table := table.split_of(name) or split) != split:
+                what = f"{table.name} has {of_table} for {name}, which lies in a folder of {split} images"
+                raise UserError(f"{self.path}: {what}; leave out the column, or the folders")
         self.tree.files.set_aside({one.name for one in fitting}, names.LABELS)
 
         def place(inside: str) -> Place:
-            of_class = table.find(inside)
+            of_class = table.find(self.prefix + inside)
             if of_class is None:
                 return f"images without a label in {table.name.rpartition('/')[2]}"
-            return split if self.splits else table.split_of(inside) or split, names.class_name(of_class)
+            return split if self.splits else table.split_of(self.prefix + inside) or split, names.class_name(of_class)
 
         return place
 
@@ -271,7 +287,7 @@ class Folders:
         named: dict[str, str] = {}
         among = tops if of_split == split else dict.fromkeys((*tops, *flat))
         for image in (name for top in among for name in self.images(top)):
-            key = table.key_of(image)
+            key = table.key_of(self.prefix + image)
             if key is None:
                 continue
             other = named.setdefault(key, image)
@@ -316,14 +332,17 @@ class _Samples:
     def __init__(self, tree: FileTree) -> None:
         files, again = tee(tree.files.files(CLASS_FILES))
         self._read = zip(files, tree.read(again), strict=True)
-        self._waiting: dict[str, str] = {}
+        self._waiting: dict[str, tuple[str, str]] = {}
 
     def of(self, image: str) -> str | None:
         """The class of the next image; None if its sample has none."""
         key = _sample(image)
         while key not in self._waiting and (read := next(self._read, None)):
-            self._waiting[_sample(read[0].name)] = contents(read[1]).decode(errors="replace").strip()
-        return self._waiting.pop(key, None)
+            file, of_class = read[0].name, contents(read[1]).decode(errors="replace").strip()
+            self._waiting[_sample(file)] = file.rpartition(".")[0], of_class
+        sample, of_class = self._waiting.pop(key, ("", ""))
+        # The class of 2020.02 is not that of 2020.01.
+        return of_class or None if image.startswith(f"{sample}.") else None
 
 
 def _sample(name: str) -> str:

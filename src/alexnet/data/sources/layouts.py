@@ -15,7 +15,6 @@ Every file ends as an image, or with a kind of "not used". Classes are numbered 
 numbers where all names are numbers.
 """
 
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -94,7 +93,7 @@ def open_source(path: Path, splits: Mapping[str, str] | None = None) -> Iterator
                 what = f"{' and '.join(names_of_one)} are one file by a link, with two splits or classes"
                 raise UserError(f"{path}: {what}; remove one of the two")
             class_names = _readable(found, classes)
-            notes += [*found.notes(), *_empty_class_folders(found)]
+            notes += [*found.notes(), *_empty_folders(found)]
         if not class_names:
             raise UserError(_no_images(path, tree.files.unused()))
         if tree.links_outside:
@@ -130,12 +129,16 @@ def _add_archives(tree: FileTree) -> None:
     tree.add_archives(sorted({*wanted, *of_classes}))
 
 
-def _empty_class_folders(found: Folders) -> Iterator[str]:
-    """A note of class folders without images."""
+def _empty_folders(found: Folders) -> Iterator[str]:
+    """Notes of splits and class folders without images."""
     prefix = found.prefix
     named = (name for name in found.tree.folders if name.startswith(prefix) and not names.AROUND.search(f"{name}/"))
-    inside = (name.removeprefix(prefix) for name in named)
-    empty = set(filter(None, (found.by_folders(f"{name}/") for name in inside if name)))
+    inside = [name.removeprefix(prefix) for name in named]
+    for top in sorted(set(inside) - found.splits.keys() - found.left_out if found.splits else ()):
+        if ilsvrc.split_of(top):
+            yield f"{prefix}{top} holds no images, so it is no split"
+    classes = filter(None, (found.by_folders(f"{name}/") for name in inside if name))
+    empty = {(split, name) for split, name in classes if not (found.splits and names.split_of(name) == split)}
     if empty:  # most archives name no folders, and looking through all images takes its time
         empty.difference_update(filter(None, map(found.by_folders, found.images())))
     if empty:
@@ -162,6 +165,4 @@ def _readable(found: Folders, classes: list[str]) -> list[str]:
             lines = (line.split("\t" if "\t" in line else None, 1) for line in text.splitlines())
             words = {fields[0]: fields[1].strip() for fields in lines if len(fields) == 2}
     words = words or (found.kit.words if found.kit else {})
-    called = [words.get(folder) or folder for folder in classes]
-    times = Counter(called)
-    return [name if times[name] == 1 else f"{name} ({folder})" for name, folder in zip(called, classes, strict=True)]
+    return names.told_apart([words.get(folder) or folder for folder in classes], classes)

@@ -5,6 +5,8 @@ screen and kept with the pack.
 """
 
 import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from unicodedata import normalize
 
 _IMAGES = """
@@ -139,6 +141,12 @@ def class_of_file(name: str) -> str | None:
 def class_name(folder: str) -> str:
     """Return a class folder's name as names are compared: composed, as systems other than macOS write it."""
     return folder if folder.isascii() else normalize("NFC", folder)
+
+
+def told_apart(called: Sequence[str], by: Iterable[object]) -> list[str]:
+    """Put in brackets behind names that are there twice what tells them apart."""
+    times = Counter(called)
+    return [name if times[name] == 1 else f"{name} ({other})" for name, other in zip(called, by, strict=True)]
 
 
 def in_order(classes: set[str]) -> list[str]:

@@ -4,7 +4,6 @@ The file's metadata may name the classes. A few rows are in memory at a time. Ne
 """
 
 import json
-from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -32,7 +31,7 @@ class Tables:
         self._files = list(tree.files.files(FILES))
         if any(file.archive != IN_FOLDER for file in self._files):
             raise UserError(f"{tree.path}: parquet files in an archive are not read; unpack it")
-        self._splits = [names.split_of_shard(file.name.rpartition("/")[2]) for file in self._files]
+        self._splits = [_split_of(file.name) for file in self._files]
         if any(self._splits) and None in self._splits:
             name = self._files[self._splits.index(None)].name
             raise UserError(
@@ -44,7 +43,11 @@ class Tables:
         classes: list[str] = []
         for number, file in enumerate(self._files):
             with self._open(file) as table:
-                classes = classes or _class_names(table, _column(table, _LABELS))
+                found = _class_names(table, _column(table, _LABELS))
+                if classes and found and found != classes:
+                    what = f"{self._files[0].name} and {file.name} name their classes differently"
+                    raise UserError(f"{self._tree.path}: {what}; keep the files of one set")
+                classes = classes or found
                 rows = range(table.metadata.num_rows)
                 self._tree.files.add(File(f"{file.name}#{row:07d}", 0, number, row) for row in rows)
         self._tree.files.set_aside({file.name for file in self._files}, _READ)
@@ -70,8 +73,11 @@ class Tables:
         for file, split in zip(self._files, self._splits, strict=True):
             with self._open(file) as table:
                 for label in _cells(table, _column(table, _LABELS)):
-                    if label is None or label == -1:
+                    if label is None or label in (-1, ""):
                         yield "images without labels"
+                    elif isinstance(label, list | dict):
+                        what = f"has several labels for an image: {label!r:.80}"
+                        raise UserError(f"{self._tree.path / file.name} {what}; one class is needed")
                     elif not (classes and isinstance(label, int)):
                         yield split or "train", str(label)
                     elif 0 <= label < len(classes):
@@ -96,6 +102,11 @@ class Tables:
             raise UserError(f"{self._tree.path / file.name} is no readable parquet file: {what}") from None
 
 
+def _split_of(name: str) -> str | None:
+    """Return the split in a file's name, else in that of its folder, as in the hub's `default/train/0000.parquet`."""
+    return next(filter(None, map(names.split_of_shard, reversed(name.split("/")))), None)
+
+
 def _cells(table: Any, column: str) -> Iterator[Any]:
     for batch in table.iter_batches(batch_size=_ROWS, columns=[column]):
         yield from batch.column(0).to_pylist()
@@ -117,5 +128,4 @@ def _class_names(table: Any, label: str) -> list[str]:
         found = [str(name) for name in features[label]["names"]]
     except (TypeError, KeyError, ValueError):
         return []
-    times = Counter(found)
-    return [name if times[name] == 1 else f"{name} ({number})" for number, name in enumerate(found)]
+    return names.told_apart(found, range(len(found)))

@@ -8,12 +8,13 @@
 An image is named by its path below the table's folder or the split's, or by its file name, with or without suffix.
 """
 
+import codecs
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from alexnet.data.sources.names import split_of, suffix_of
+from alexnet.data.sources.names import IMAGE_SUFFIXES, split_of, suffix_of
 from alexnet.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".txt")
@@ -63,8 +64,7 @@ def read_table(name: str, data: bytes) -> Table | None:
     Raises:
         UserError: it gives an image two classes, or several columns could name the class.
     """
-    text = data.decode("utf-8-sig", errors="replace")
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in _text(data).splitlines() if line.strip()]
     if not lines:
         return None
     separator = next((mark for mark in "\t,;" if mark in lines[0]), " ")
@@ -74,13 +74,16 @@ def read_table(name: str, data: bytes) -> Table | None:
         return None
     if all(len(row) == 1 for row in rows):
         return Table(name, lines=[row[0].strip() for row in rows])
-    columns = _columns(name, [cell.strip().lower().replace(" ", "_") for cell in rows[0]])
+    header = [cell.strip().lower().replace(" ", "_") for cell in rows[0]]
+    columns = _columns(name, header)
+    if columns is None and _is_of_other_things(header, rows):
+        return None
     image, label, split = columns or (0, 1, None)
     table = Table(name)
     for row in rows[1:] if columns else rows:
-        if len(row) <= max(image, label, split or 0):
+        if len(row) <= max(image, label, split or 0) or not (of_class := row[label].strip()):
             continue
-        key, of_class = _stem(row[image].strip()), row[label].strip()
+        key = _stem(row[image].strip())
         if table.classes.setdefault(key, of_class) != of_class:
             raise UserError(f"{name} gives {key} the classes {table.classes[key]} and {of_class}; leave one of the two")
         if split is not None and (word := row[split].strip()):
@@ -91,10 +94,29 @@ def read_table(name: str, data: bytes) -> Table | None:
     return table if table.classes else None
 
 
+def _text(data: bytes) -> str:
+    """Decode a table: UTF-8, or UTF-16 as spreadsheets save it; else byte for byte, so that names stay different."""
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _is_of_other_things(header: list[str], rows: list[list[str]]) -> bool:
+    """Whether a first line that names no class is a header: the second of several columns may be a width, or one class
+    of many with 0 or 1."""
+    if len(header) < 3 or header[0].startswith("#") or suffix_of(header[0]) in IMAGE_SUFFIXES:
+        return False
+    known = not (_IMAGE_COLUMNS | _LABEL_COLUMNS).isdisjoint(header)
+    return known or any(suffix_of(row[0].strip()) in IMAGE_SUFFIXES for row in rows[1:2])
+
+
 def _columns(name: str, header: list[str]) -> tuple[int, int, int | None] | None:
     """Return the places of the columns of images, classes and splits; None if the first line is no header."""
     images = [place for place, word in enumerate(header) if word in _IMAGE_COLUMNS]
-    labels = [place for place, word in enumerate(header) if word in _LABEL_COLUMNS and place not in images[:1]]
+    words = _LABEL_COLUMNS - {"y"} if "x" in header else _LABEL_COLUMNS  # a point is no class
+    labels = [place for place, word in enumerate(header) if word in words and place not in images[:1]]
     if len(header) == 2 and len(images) == 1 and not labels:
         labels = [1 - images[0]]
     if not images or not labels:

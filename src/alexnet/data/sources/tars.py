@@ -144,6 +144,12 @@ def _walk(
                         raise tarfile.ReadError(f"{listed.name}: {error}") from None
             if prefix and archive.offset == end:
                 return  # one in another tar may lack the zeros at its end, as for GNU tar
+        rest = archive.fileobj
+        while rest is not None and (data := rest.read(2**16)):
+            if (data := data.lstrip(b"\0")) and data[257:262] == b"ustar":
+                raise tarfile.ReadError("another archive follows in the same file; unpack both (tar -i), or split it")
+            if data:
+                break
 
 
 def _listed(member: tarfile.TarInfo, prefix: str, start: int) -> File:
