@@ -60,7 +60,7 @@ plans = st.builds(
     name=words,
     overrides=st.just(("lrn=none",)),
     ablations=st.just(("no_lrn", "figure1/tanh")),
-    margin=st.none() | numbers,
+    margin=st.none() | st.floats(0, 100),
 )
 rates = st.builds(ErrorRates, images=st.integers(1, 10**6), top1=st.floats(0, 1), top5=st.floats(0, 1))
 energies = st.builds(Energy, cpu_joules=st.none() | numbers, gpu_joules=st.none() | numbers, source=words)
