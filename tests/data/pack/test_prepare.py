@@ -193,7 +193,6 @@ def test_several_at_once_give_one_sound_pack(folder: Path, tmp_path: Path) -> No
 INTERRUPTED = """
 import signal, sys
 from pathlib import Path
-from typing import Any
 from alexnet.data.pack import writer
 from alexnet.data.pack.prepare import prepare
 
@@ -337,7 +336,6 @@ def test_oddities_are_counted_and_listed(folder: Path, tmp_path: Path, capsys: p
 PEAK = """
 import re, sys, threading, time
 from pathlib import Path
-from typing import Any
 from alexnet.data.pack.prepare import prepare
 
 def own_bytes():

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,13 @@ def test_other_images_of_the_same_names_and_sizes_make_another_pack(tmp_path: Pa
         noise(seed).save(tmp_path / f"{seed}" / "set" / "a" / "0.bmp")
         packs.append(opened(tmp_path, root=str(tmp_path / f"{seed}" / "set")))
     assert packs[0].fingerprint != packs[1].fingerprint
+
+
+def test_links_and_pipes_that_are_called_as_tables_are_not_read(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "x")
+    (root / "labels.csv").symlink_to("nowhere")
+    os.mkfifo(root / "labels.txt")
+    assert opened(tmp_path, root=str(root)).splits
 
 
 def test_packs_of_earlier_versions_are_found_at_their_places(tmp_path: Path) -> None:

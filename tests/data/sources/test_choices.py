@@ -249,9 +249,10 @@ def test_the_second_of_several_columns_is_no_class_under_a_header_that_does_not_
     lines = [header, *(row.format(number, number % 2) for number in range(4))]
     (tmp_path / "labels.csv").write_text("\n".join(lines))
     assert "no file says of which class they are" in refusal(tmp_path)
-    lines = [f"{number}.png,{'xy'[number % 2]},name" for number in range(4)]
-    (tmp_path / "labels.csv").write_text("\n".join(lines))
-    assert len(splits(tmp_path)["train"]) == 4
+    rows = "".join(f"{number}.png,{'xy'[number % 2]},name\n" for number in range(4))
+    for first in ("", "picture,class,width\n"):
+        (tmp_path / "labels.csv").write_text(first + rows)
+        assert len(splits(tmp_path)["train"]) == 4
 
 
 def test_a_sample_of_a_submission_labels_nothing(tmp_path: Path) -> None:
@@ -287,6 +288,13 @@ def test_letters_of_a_table_stay_different(tmp_path: Path, encoding: str) -> Non
         assert source.class_names == ["p\u00e8che", "p\u00eache"]
 
 
+def test_one_damaged_line_of_a_table_leaves_the_others(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    noise(0).save(tmp_path / "images" / "p\u00eache.png")
+    (tmp_path / "labels.csv").write_bytes("p\u00eache.png,a\n".encode() + b"\xff.png,b\n")
+    assert len(splits(tmp_path)["train"]) == 1
+
+
 def test_a_table_s_split_against_that_of_the_folder_is_refused(tmp_path: Path) -> None:
     flat_images(tmp_path / "train")
     rows = "".join(f"{number}.png,{'ab'[number % 2]},{'val' if number == 3 else 'train'}\n" for number in range(4))
@@ -306,6 +314,8 @@ def test_tables_of_different_images_are_to_be_joined(tmp_path: Path, held_out: i
     assert "train.txt and test.txt label different images; join them in one table with a column split" in said.replace(
         "test.txt and train.txt", "train.txt and test.txt"
     )
+    (tmp_path / "test.txt").write_text("3.png 480\n")  # a width
+    assert len(splits(tmp_path)["train"]) == 4 - held_out
     (tmp_path / "test.txt").write_text("".join(rows[:1]))  # which says nothing new
     (tmp_path / "train.txt").write_text("".join(rows))
     assert len(splits(tmp_path)["train"]) == 4

@@ -196,7 +196,12 @@ def test_a_sample_without_a_class_does_not_take_that_of_the_next(tmp_path: Path)
         unpack(tmp_path, [(f"2020.0{number}.jpg", TRAIN[number][2])])
         if number != 2:
             unpack(tmp_path, [(f"2020.0{number}.cls", str(number).encode())])
-    assert ("2020.02.jpg", 1) not in splits(tmp_path)["train"]
+    assert splits(tmp_path)["train"] == [("2020.01.jpg", 0), ("2020.03.jpg", 1)]
+
+
+def test_what_follows_the_first_dot_of_a_sample_may_differ(tmp_path: Path) -> None:
+    unpack(tmp_path, [("0.input.jpg", TRAIN[0][2]), ("0.target.cls", b"1")])
+    assert splits(tmp_path)["train"] == [("0.input.jpg", 0)]
 
 
 def python2_batch(labels: list[int], pixels: np.ndarray) -> bytes:

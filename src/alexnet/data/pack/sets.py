@@ -16,6 +16,7 @@ from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack.pack import VERSION, Pack, is_pack, open_pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources import shapes
+from alexnet.data.sources.catalog import File
 from alexnet.data.sources.downloads import PUBLISHED, fetch
 from alexnet.data.sources.file_tree import FileTree, contents
 from alexnet.data.sources.names import suffix_of
@@ -97,7 +98,7 @@ def _listing(root: Path) -> Iterator[str]:
     yield "{"
     if root.is_dir():
         with closing(FileTree(root)) as tree:
-            telling = (file for file in tree.files.files() if suffix_of(file.name) in (*SUFFIXES, *_UNCOMPRESSED))
+            telling = filter(_tells, tree.files.files())
             near = nsmallest(_READ, telling, key=lambda file: (file.unused is None, file.name.count("/")))
             sums = [hashlib.sha256(contents(entry)).hexdigest() for entry in tree.read(near)]
             for place, file in enumerate(tree.files.files()):
@@ -106,6 +107,12 @@ def _listing(root: Path) -> Iterator[str]:
     else:
         yield f"{json.dumps(root.name)}: {root.stat().st_size}"
     yield "}"
+
+
+def _tells(file: File) -> bool:
+    """Whether a file is an uncompressed image or a text; not a link that leads nowhere, or a pipe, of such a name."""
+    suffix = suffix_of(file.name)
+    return file.unused in (None, f"{suffix} files") and suffix in (*SUFFIXES, *_UNCOMPRESSED)
 
 
 def _place(data: DataConfig, name: str, size: int, identity: Iterable[str]) -> Path:

@@ -251,8 +251,9 @@ class Folders:
         for other in tables:
             of_split = None if self.splits else names.split_of_shard(other.name.rpartition("/")[2])
             differ = [pair for name in images if len(set(pair := (table.find(name), other.find(name)))) > 1]
-            # One of another split, of few images, may label what is left over.
-            if differ and (other in fitting or (of_split not in (None, split) and any(label for _, label in differ))):
+            # One of another split, of few images, may label what this one leaves over.
+            further = {label for known, label in differ if known is None and of_split not in (None, split)}
+            if differ and (other in fitting or not further.isdisjoint(table.classes.values())):
                 apart = all(None in pair for pair in differ)
                 what = "label different images" if apart else "give images different classes"
                 remedy = "join them in one table with a column split" if apart else "leave one of the two"
@@ -332,22 +333,20 @@ class _Samples:
     def __init__(self, tree: FileTree) -> None:
         files, again = tee(tree.files.files(CLASS_FILES))
         self._read = zip(files, tree.read(again), strict=True)
-        self._waiting: dict[str, tuple[str, str]] = {}
+        self._waiting: dict[str, str] = {}
 
     def of(self, image: str) -> str | None:
         """The class of the next image; None if its sample has none."""
         key = _sample(image)
         while key not in self._waiting and (read := next(self._read, None)):
-            file, of_class = read[0].name, contents(read[1]).decode(errors="replace").strip()
-            self._waiting[_sample(file)] = file.rpartition(".")[0], of_class
-        sample, of_class = self._waiting.pop(key, ("", ""))
-        # The class of 2020.02 is not that of 2020.01.
-        return of_class or None if image.startswith(f"{sample}.") else None
+            self._waiting[_sample(read[0].name)] = contents(read[1]).decode(errors="replace").strip()
+        return self._waiting.pop(key, None) or None
 
 
 def _sample(name: str) -> str:
+    """A name up to its first suffix: `000000` of `000000.seg.png`, and `2020.01` of `2020.01.jpg`."""
     folder, slash, file = name.rpartition("/")
-    return folder + slash + file.partition(".")[0]
+    return folder + slash + re.split(r"\.(?!\d)", file, maxsplit=1)[0]
 
 
 def _is_about(table: str, split: str) -> bool:

@@ -64,7 +64,7 @@ def read_table(name: str, data: bytes) -> Table | None:
     Raises:
         UserError: it gives an image two classes, or several columns could name the class.
     """
-    lines = [line for line in _text(data).splitlines() if line.strip()]
+    lines = [line for line in _lines(data) if line.strip()]
     if not lines:
         return None
     separator = next((mark for mark in "\t,;" if mark in lines[0]), " ")
@@ -94,19 +94,28 @@ def read_table(name: str, data: bytes) -> Table | None:
     return table if table.classes else None
 
 
-def _text(data: bytes) -> str:
-    """Decode a table: UTF-8, or UTF-16 as spreadsheets save it; else byte for byte, so that names stay different."""
-    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+def _lines(data: bytes) -> list[str]:
+    """Decode a table: UTF-8, or UTF-16 as spreadsheets save it; other lines byte by byte, to keep names different."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace").splitlines()
+    return [_text(line) for line in data.removeprefix(codecs.BOM_UTF8).splitlines()]
+
+
+def _text(line: bytes) -> str:
     try:
-        return data.decode("utf-16" if utf16 else "utf-8-sig")
+        return line.decode()
     except UnicodeDecodeError:
-        return data.decode("latin-1")
+        return line.decode("latin-1")
 
 
 def _is_of_other_things(header: list[str], rows: list[list[str]]) -> bool:
-    """Whether a first line that names no class is a header: the second of several columns may be a width, or one class
-    of many with 0 or 1."""
+    """Whether a first line that does not call the second column a class is a header nevertheless.
+
+    The second of several columns may then be a width, or one class of many with 0 or 1.
+    """
     if len(header) < 3 or header[0].startswith("#") or suffix_of(header[0]) in IMAGE_SUFFIXES:
+        return False
+    if header[1] in _label_words(header):
         return False
     known = not (_IMAGE_COLUMNS | _LABEL_COLUMNS).isdisjoint(header)
     return known or any(suffix_of(row[0].strip()) in IMAGE_SUFFIXES for row in rows[1:2])
@@ -115,7 +124,7 @@ def _is_of_other_things(header: list[str], rows: list[list[str]]) -> bool:
 def _columns(name: str, header: list[str]) -> tuple[int, int, int | None] | None:
     """Return the places of the columns of images, classes and splits; None if the first line is no header."""
     images = [place for place, word in enumerate(header) if word in _IMAGE_COLUMNS]
-    words = _LABEL_COLUMNS - {"y"} if "x" in header else _LABEL_COLUMNS  # a point is no class
+    words = _label_words(header)
     labels = [place for place, word in enumerate(header) if word in words and place not in images[:1]]
     if len(header) == 2 and len(images) == 1 and not labels:
         labels = [1 - images[0]]
@@ -128,6 +137,10 @@ def _columns(name: str, header: list[str]) -> tuple[int, int, int | None] | None
     paths = [place for place in images if "path" in header[place] or "file" in header[place]]
     splits = [place for place, word in enumerate(header) if word in _SPLIT_COLUMNS]
     return (paths or images)[0], named[0], next(iter(splits), None)
+
+
+def _label_words(header: list[str]) -> frozenset[str]:
+    return _LABEL_COLUMNS - {"y"} if "x" in header else _LABEL_COLUMNS  # a point is no class
 
 
 def _keys(image: str) -> Iterator[str]:
