@@ -81,8 +81,7 @@ class LogFile(logging.FileHandler):
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a file that the user asked for, and its folder, complete or not at all.
 
-    Raises:
-        UserError: it cannot be written.
+    UserError: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,8 +98,7 @@ def exclusive(path: Path, what: str, *, wait: Callable[[str], None] | None = Non
 
     The lock is the operating system's: it ends with the process that holds it. The file stays.
 
-    Raises:
-        UserError: another process holds the lock, and there is no `wait`; or the lock file cannot be made.
+    UserError: another process holds the lock, and there is no `wait`; or the lock file cannot be made.
     """
     lock = FileLock(path)
     try:

@@ -153,8 +153,7 @@ def with_schema(values: ConfigTree) -> DictConfig:
 
     Hydra has checked them as well, but `+` on a command line adds any key.
 
-    Raises:
-        UserError: a key is unknown or missing, or a value has the wrong type.
+    UserError: a key is unknown or missing, or a value has the wrong type.
     """
     try:
         merged = OmegaConf.merge(_schema(), values)
@@ -177,8 +176,7 @@ def validate(tree: ConfigTree) -> Config:
 
     Checkpoints that were saved before there was a group `logger` say `wandb`, which changes no network.
 
-    Raises:
-        UserError: a key is unknown or missing, a value has the wrong type or is outside its limits.
+    UserError: a key is unknown or missing, a value has the wrong type or is outside its limits.
     """
     return typed(with_schema({key: tree[key] for key in tree if key != "wandb"}))
 
@@ -186,8 +184,7 @@ def validate(tree: ConfigTree) -> Config:
 def typed(merged: DictConfig) -> Config:
     """Return what `with_schema` has merged as the schema's classes, which check the limits.
 
-    Raises:
-        UserError: a value is outside its limits.
+    UserError: a value is outside its limits.
     """
     return cast(Config, OmegaConf.to_object(merged))
 

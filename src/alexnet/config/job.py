@@ -72,8 +72,7 @@ class Job:
 def check(overrides: list[str], *, weights_digest: WeightsDigest = str) -> Job:
     """Compose and check one job from its overrides.
 
-    Raises:
-        UserError: anything is misspelt, mistyped or out of range, or the command line contradicts its ablation.
+    UserError: anything is misspelt, mistyped or out of range, or the command line contradicts its ablation.
     """
     try:
         composed = compose_config(overrides)

@@ -26,8 +26,7 @@ class AlexNet(LayerStack):
     there (`alexnet.philox`), so that two variants with one seed start from the same values wherever they have the same
     layer. Without a seed they are left to be loaded.
 
-    Raises:
-        UserError: the input is too small for the layers.
+    UserError: the input is too small for the layers.
     """
 
     def __init__(self, config: Config, *, num_classes: int, seed: int | None) -> None:

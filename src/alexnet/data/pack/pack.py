@@ -89,8 +89,7 @@ def is_pack(path: Path) -> bool:
 def open_pack(path: Path) -> Pack:
     """Open a pack. Small ones are compared with their checksums, of large ones only the sizes and the index.
 
-    Raises:
-        UserError: a file is missing, short, half-written or altered, or the pack is of an unknown version.
+    UserError: a file is missing, short, half-written or altered, or the pack is of an unknown version.
     """
     header = _read_header(path)
     try:
@@ -147,8 +146,7 @@ def _open_split(path: Path, entry: dict[str, Any], encoding: str, image_size: in
 def verify(path: Path, *, show_progress: bool = True) -> VerifyReport:
     """Compare every file of a pack with its checksum, on all CPUs.
 
-    Raises:
-        UserError: there is no pack, its `pack.json` cannot be read, or its parts do not fit each other.
+    UserError: there is no pack, its `pack.json` cannot be read, or its parts do not fit each other.
     """
     header = _read_header(path)
     for_people = header.get("for_people", {})
@@ -192,8 +190,7 @@ class BackgroundVerifier:
     def raise_if_damaged(self, *, wait: bool = False) -> None:
         """Raise if damage has been found; with `wait`, not before every file has been checked.
 
-        Raises:
-            UserError: a file differs from what was written.
+        UserError: a file differs from what was written.
         """
         if wait and self._thread is not None:
             self._thread.join()

@@ -224,8 +224,7 @@ def number_classes(
 
     Classes are numbered by name, or as `order` has them.
 
-    Raises:
-        UserError: a class has no training images.
+    UserError: a class has no training images.
     """
     numbers: dict[str, int] = {}
     pairs: set[tuple[str, str]] = set()

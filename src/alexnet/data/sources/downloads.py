@@ -32,8 +32,7 @@ def check(source: Path, *, show_progress: bool = True) -> None:
 
     Takes a minute or more for every 50 GB.
 
-    Raises:
-        UserError: an archive differs or cannot be read, or there is none to compare.
+    UserError: an archive differs or cannot be read, or there is none to compare.
     """
     inside = [file for name in PUBLISHED for file in (source / name, *sorted(source.glob(f"*/{name}")))]
     archives = [file for file in (source, *inside) if file.name in PUBLISHED and file.is_file()]
@@ -55,8 +54,7 @@ def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
 
     What has come is kept as `.NAME.part`, and the next attempt goes on behind it. Proxies are those of the environment.
 
-    Raises:
-        UserError: the download failed; the message names the two ways without it.
+    UserError: the download failed; the message names the two ways without it.
     """
     target = folder / url.rsplit("/", 1)[-1]
     part = folder / f".{target.name}.part"

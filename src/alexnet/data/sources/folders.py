@@ -50,8 +50,7 @@ class Folders:
     def __init__(self, tree: FileTree, chosen: Mapping[str, str]) -> None:
         """Find the splits; `chosen` has those that the user names, by folder.
 
-        Raises:
-            UserError: it is not clear what is what.
+        UserError: it is not clear what is what.
         """
         self.tree, self.path = tree, tree.path
         self.prefix = _wrapping((name for name in tree.files.names() if "/" in name), chosen)
@@ -278,8 +277,7 @@ class Folders:
     def _is_for(self, table: Table, split: str, tops: list[str]) -> bool:
         """Whether a table names images of a split, and not those of another that have the same names.
 
-        Raises:
-            UserError: images of one name lie in several folders, and nothing says which of them it names.
+        UserError: images of one name lie in several folders, and nothing says which of them it names.
         """
         of_split = names.split_of_shard(table.name.rpartition("/")[2])
         if _first(self.inside(table.name) or "") in filter(None, tops):

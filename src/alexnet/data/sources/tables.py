@@ -61,8 +61,7 @@ class Table:
 def read_table(name: str, data: bytes) -> Table | None:
     """Read a table of classes; None for any other text.
 
-    Raises:
-        UserError: it gives an image two classes, or several columns could name the class.
+    UserError: it gives an image two classes, or several columns could name the class.
     """
     lines = [line for line in _lines(data) if line.strip()]
     if not lines:

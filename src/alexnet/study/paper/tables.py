@@ -70,8 +70,7 @@ TABLES = (
 def report_tables(paths: Sequence[Path], *, output: Path | None, console: Console) -> None:
     """Write the tables to `tables.md` in `output` (None: above the runs) and print them.
 
-    Raises:
-        UserError: there are no runs, or the file cannot be written.
+    UserError: there are no runs, or the file cannot be written.
     """
     found = collect(paths)
     counted = (run for run in found.runs if run.is_baseline and not run.result.is_search)

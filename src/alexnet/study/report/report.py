@@ -99,8 +99,7 @@ def compare_runs(
 
     `split` None is `test` if the runs have it, else `val`. `stated` is the spread between runs where each arm has one.
 
-    Raises:
-        UserError: no run can be read, none has the split and view, or their own spread is seen where one is stated.
+    UserError: no run can be read, none has the split and view, or their own spread is seen where one is stated.
     """
     paths = [one for one in runs if not isinstance(one, Run)]
     read = load_runs(*paths) if paths else Collection((), ())
@@ -124,8 +123,7 @@ def report(
     `output` None is the deepest folder that holds all the runs. `split` None is `test` if the runs have it, else `val`.
     `all_formats` adds JSON, a table in LaTeX, and the figure as PDF and PNG. Trouble with W&B is a warning.
 
-    Raises:
-        UserError: as in `compare_runs`, or `output` is not writable.
+    UserError: as in `compare_runs`, or `output` is not writable.
     """
     with busy("comparing runs", console):
         comparison = compare_runs(*paths, split=split, view=view, stated=stated)
@@ -173,8 +171,7 @@ def _further_formats(tables: Sequence[ComparisonTable]) -> dict[str, str | bytes
 def load_runs(*paths: str | Path) -> Collection:
     """Read the runs at or below `paths`, and list those that cannot be read.
 
-    Raises:
-        UserError: no run can be read.
+    UserError: no run can be read.
     """
     found = collect(map(Path, paths))
     if not found.runs:

@@ -58,8 +58,7 @@ BY_ABLATION: dict[str, Any] = {
 def save(tables: Sequence[ComparisonTable], *, entity: str, project: str, folder: Path) -> dict[str, str]:
     """Save both on the server and return their addresses, which `folder` keeps: the next call edits the same two.
 
-    Raises:
-        UserError: W&B refuses or is not reached.
+    UserError: W&B refuses or is not reached.
     """
     made: dict[str, Any] = {
         "workspace": workspace_of(tables, entity=entity, project=project),
