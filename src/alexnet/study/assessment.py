@@ -306,12 +306,7 @@ def _flags(
 
 
 def _sizes(
-    family: Family,
-    place: int,
-    estimate: Estimate | None,
-    result: Result,
-    measure: str,
-    flags: Sequence[Flag],
+    family: Family, place: int, estimate: Estimate | None, result: Result, measure: str, flags: Sequence[Flag]
 ) -> dict[str, SizeVerdict]:
     """Judge the size by every source that gives a number; `estimate` is None with too few seeds."""
     verdicts: dict[str, SizeVerdict] = {}

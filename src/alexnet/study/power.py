@@ -49,10 +49,7 @@ def power(design: Design, delta: float, level: float | None = None) -> float:
     parts = np.array(design.variances) / seeds
     dof = float(
         satterthwaite(
-            parts,
-            seeds - 1 + min(PRIOR_DOF, design.pooled_dof),
-            np.asarray(design.pooled_dof),
-            design.of_images,
+            parts, seeds - 1 + min(PRIOR_DOF, design.pooled_dof), np.asarray(design.pooled_dof), design.of_images
         )
     )
     wanted = stats.t.isf((design.level if level is None else level) / 2, dof)

@@ -10,18 +10,7 @@ from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.report.page import templates
 from alexnet.study.wording import MEASURE_NAMES, shown_interval, shown_p, signed, unreadable_line
 
-SETTINGS = (
-    "optimizer",
-    "schedule",
-    "init",
-    "dropout",
-    "lrn",
-    "pooling",
-    "activation",
-    "columns",
-    "depth",
-    "scale",
-)
+SETTINGS = ("optimizer", "schedule", "init", "dropout", "lrn", "pooling", "activation", "columns", "depth", "scale")
 PREPROCESSING = ("data", "crops", "color", "shuffle")
 """Groups of the configuration, by the item that asks for them."""
 

@@ -19,14 +19,7 @@ from alexnet.runs.collect import Collection, Run, collect
 from alexnet.runs.wandb_names import destination
 from alexnet.study.assessment import StatedSpread
 from alexnet.study.charts.errors import CHART_FILE, comparison_figure, printed_comparison
-from alexnet.study.columns import (
-    comparison_csv,
-    comparison_records,
-    run_records,
-    runs_csv,
-    shown_columns,
-    table_record,
-)
+from alexnet.study.columns import comparison_csv, comparison_records, run_records, runs_csv, shown_columns, table_record
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.report.dashboard import publish
 from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, explanation, latex, markdown, page
