@@ -115,15 +115,11 @@ def _add_before_training(commands: Commands) -> None:
         metavar="SPLIT=FOLDER",
         help="which folder is train, val or test, as in val=dev; none=FOLDER leaves one out; may be repeated",
     )
-    argument(
-        "--drop-duplicates",
-        action="store_true",
-        help="keep one image of the same pixels, a held-out one if there is one",
-    )
-    _number(argument, "--size", help="side of the square images in pixels (default 256)", default=256, ge=1, le=10_000)
-    share: dict[str, Any] = {"kind": float, "ge": 0, "lt": 1}
-    _number(argument, "--val-fraction", help="held out if there is no val (default 0.1)", default=0.1, **share)
-    _number(argument, "--test-fraction", help="held out for testing (default 0)", default=0.0, **share)
+    kept = "keep one image of the same pixels, a held-out one if there is one"
+    argument("--drop-duplicates", action="store_true", help=kept)
+    _number(argument, "--size", help="side of the square images in pixels (default 256)", default=256)
+    _number(argument, "--val-fraction", float, help="held out if there is no val (default 0.1)", default=0.1)
+    _number(argument, "--test-fraction", float, help="held out for testing (default 0)", default=0.0)
     _number(argument, "--seed", help="seed of the held-out choice (default 0)", **SEEDS)
     argument(
         "--encoding",
@@ -131,7 +127,7 @@ def _add_before_training(commands: Commands) -> None:
         default="auto",
         help="raw: pixels; jpeg: a tenth of the size, decoded when used; auto: raw up to 4 GiB (default)",
     )
-    _number(argument, "--quality", help="JPEG quality, 1 to 100 (default 90)", default=90, ge=1, le=100)
+    _number(argument, "--quality", help="JPEG quality, 1 to 100 (default 90)", default=90)
     argument("--chroma-subsampling", choices=SUBSAMPLINGS, default="420", help="of JPEG (default 420)")
     _number(argument, "--workers", help="threads (default: one per core)", ge=1, le=10_000)
     argument("--md5", action="store_true", help="first compare archives with their published MD5 (minutes)")

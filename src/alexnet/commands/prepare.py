@@ -17,9 +17,9 @@ def prepare(
 ) -> None:
     """Make a pack; the other options are those of `prepare`."""
     splits = _splits(split)
+    jpeg = JpegQuality(quality=quality, subsampling=chroma_subsampling)
     if md5:
         check(source)
-    jpeg = JpegQuality(quality=quality, subsampling=chroma_subsampling)
     preparing.prepare(source, pack, jpeg=jpeg, splits=splits, **options)
 
 

@@ -110,12 +110,10 @@ def _checked(
             known = [*contents, *map(ablation_name_of, ablation_choices())]
             raise UserError(f"ablations.{name}: there is no such ablation{did_you_mean(name, known)}")
     declared = {name: without(flatten(contents[name]), CLAIM_KEYS) for name in config.ablations}
-    if config.architecture.name != ALEXNET:
+    if (net := config.architecture.name) != ALEXNET:
         for key in [*map(named, overrides), *(key for keys in declared.values() for key in keys)]:
             if is_part_of(key, ALEXNET_ONLY_KEYS):
-                raise UserError(
-                    f"{key} has no meaning for architecture={config.architecture.name}: its layers are fixed"
-                )
+                raise UserError(f"{key} has no meaning for architecture={net}: its layers are fixed")
     baseline = tree
     if declared:
         others = [*search_path, *(one for one in overrides if named(one) != "ablation")]
@@ -199,10 +197,8 @@ def _check_ablation(
             who, other = "the command line", before.get(key)
         else:
             continue
-        raise UserError(
-            f"ablation {name} sets {key}={_text(value)}, but {who} sets {key}={_text(other)}: choose one of them, and"
-            " leave the other out"
-        )
+        what = f"ablation {name} sets {key}={_text(value)}, but {who} sets {key}={_text(other)}"
+        raise UserError(f"{what}: choose one of them, and leave the other out")
 
 
 def _check_effects(declared: dict[str, dict[str, Any]], tree: ConfigTree, baseline: ConfigTree) -> None:
@@ -262,12 +258,9 @@ def unreached_milestones(job: Job) -> str | None:
     is_whole = given["rescale_to_epochs"] in (None, given["epochs"])
     enough = _enough_for_drops(given["milestones"], epochs, _usual_epochs(job) if is_whole else given["epochs"])
     if is_whole:
-        when = " and ".join(map(str, lost))
+        what = f"ends before the learning rate drops at epoch {' and '.join(map(str, lost))}"
         how = f"schedule.rescale_to_epochs={enough} in its place moves all drops along" if enough else "train longer"
-        return (
-            f"note: schedule.epochs={epochs} ends before the learning rate drops at epoch {when}: {how}"
-            " (schedule.milestones=[] if none is wanted)"
-        )
+        return f"note: schedule.epochs={epochs} {what}: {how} (schedule.milestones=[] if none is wanted)"
     what = "makes several drops of the learning rate at one epoch"
     if lost:
         never = f"which {'are' if len(lost) > 1 else 'is'} never made"

@@ -69,7 +69,7 @@ class PredictionStore:
         for (dataset, view), batches in self._batches.items():
             _, *arrays = zip(*batches, strict=True)
             labels, classes, top, probabilities = (torch.cat(parts).cpu().numpy() for parts in arrays)
-            if wild := len(top) - int(np.isfinite(top).all(axis=1).sum()):
+            if wild := int((~np.isfinite(top)).any(axis=1).sum()):
                 where = f"the outputs for {wild:,} of {len(top):,} {splits[dataset]} images are not finite"
                 raise UserError(f"{DIVERGED}: {where}; try a lower optimizer.lr")
             kept = probabilities if self.keep_probabilities else None

@@ -93,8 +93,8 @@ class Plan:
         spent = min(levels) > 0 and sum(levels) <= 0.05 + 1e-12
         require(spent, "looks", "the levels must be above 0 and add up to 0.05 at most")
         require(self.baseline_seeds > 1, "baseline_seeds", "a plan needs two at least")
-        few = max(self.baseline_seeds, counts[-1]) <= MOST_SEEDS
-        require(few, "looks", f"an arm has {MOST_SEEDS:,} seeds at most")
+        most = max(self.baseline_seeds, counts[-1])
+        require(most <= MOST_SEEDS, "looks", f"an arm has {MOST_SEEDS:,} seeds at most")
         require(self.margin is None or 0 <= self.margin <= 100, "margin", f"{self.margin} is not between 0 and 100")
         require(self.measure in ("top1", "top5"), "measure", f"{self.measure!r} is not one of: top1, top5")
         owned = ["seed", "ablation", "study.plan"]

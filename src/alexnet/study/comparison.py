@@ -160,14 +160,14 @@ def compare(
         raise UserError(f"no run has errors for {splits[0]}/{view}; there are: {', '.join(sorted(present))}")
     told_apart = zip(groups, splits, distinguishing_overrides(groups), strict=True)
     tables = [_table(group, runs, name, view, overrides, stated) for group, name, overrides in told_apart]
-    unused = [_why_unused(table, stated) if stated else "" for table in tables]
-    if stated and all(unused):
-        whys = "; ".join(
-            f"{one.experiment}, recipe {one.recipe}: {why}" for one, why in zip(tables, unused, strict=True)
-        )
+    if stated is None:
+        return tables
+    unused = [(table, _why_unused(table, stated)) for table in tables]
+    if all(why for _, why in unused):
+        whys = "; ".join(f"{table.experiment}, recipe {table.recipe}: {why}" for table, why in unused)
         raise UserError(f"no table takes the run sd: {whys}. Leave it out, or give one run of each arm")
-    noted = [(Note(f"The run sd that was stated is not used here: {why}."),) if why else () for why in unused]
-    return [replace(table, notes=table.notes + note) for table, note in zip(tables, noted, strict=True)]
+    said = "The run sd that was stated is not used here"
+    return [replace(table, notes=(*table.notes, Note(f"{said}: {why}."))) if why else table for table, why in unused]
 
 
 def _why_unused(table: ComparisonTable, stated: StatedSpread) -> str:

@@ -168,6 +168,7 @@ def test_a_target_that_holds_something_is_left_alone(folder: Path, tmp_path: Pat
         {"size": 16385},
         {"val_fraction": -0.1},
         {"val_fraction": 1.0},
+        {"val_fraction": float("nan")},
         {"test_fraction": 1.0},
         {"workers": 0},
     ],

@@ -116,9 +116,8 @@ def prepare(
                     if drop_duplicates:
                         writer.drop(image for image, _ in same.pairs)
                         if lost := _lost(listed, writer):
-                            raise UserError(
-                                f"{source}: {lost} is left without duplicates; do without --drop-duplicates"
-                            )
+                            what = "is left without duplicates; do without --drop-duplicates"
+                            raise UserError(f"{source}: {lost} {what}")
                     overview = Overview(listed, writer, same, dropped=drop_duplicates)
                     overview.write()
                     with progress("statistics", images.counts()["train"], show=show_progress) as advance:
@@ -135,9 +134,8 @@ def _made_meanwhile(path: Path, writer: PackWriter, made: Mapping[str, Any]) -> 
     pack, header = open_pack(path), json.loads((path / "pack.json").read_bytes())
     form = asdict(writer.jpeg) if writer.jpeg else None
     wanted = (writer.encoding, form, writer.image_size, writer.class_names)
-    if wanted != (pack.encoding, header.get("jpeg"), pack.image_size, pack.class_names) or not (
-        made.items() <= header["made"].items()
-    ):
+    is_wanted = wanted == (pack.encoding, header.get("jpeg"), pack.image_size, pack.class_names)
+    if not (is_wanted and made.items() <= header["made"].items()):
         raise UserError(f"{path} has been made meanwhile, with other options; delete it or give another target")
     return pack
 

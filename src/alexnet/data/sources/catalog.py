@@ -244,13 +244,11 @@ def number_classes(
         count = sum(of == split for of, _ in unknown)
         close = next((name for name in trained if name.casefold() == of_class.casefold()), None)
         remedy = f"rename it to {close!r}" if close else "give both splits the same class folders"
-        raise UserError(
-            f"{path}: {split} has {count} class(es) without training images, such as {of_class!r}; {remedy}"
-        )
+        what = f"{split} has {count} class(es) without training images, such as {of_class!r}"
+        raise UserError(f"{path}: {what}; {remedy}")
     if not trained and pairs:
-        raise UserError(
-            f"{path}: there are no training images, only {', '.join(sorted({of for of, _ in pairs}))}; add them"
-        )
+        there = ", ".join(sorted({split for split, _ in pairs}))
+        raise UserError(f"{path}: there are no training images, only {there}; add them")
     classes = [name for name in order if name in trained] if order else in_order(trained)
     ranks = {of_class: rank for rank, of_class in enumerate(classes)}
     catalog.relabel([ranks[of_class] for of_class in numbers])

@@ -263,9 +263,8 @@ def reading(path: Path) -> Iterator[None]:
     except _DAMAGE as error:
         what = " ".join(str(error).split()) or type(error).__name__
         hint = "; join its parts, or unpack it, first" if names.is_part(path.name) else ""
-        raise UserError(
-            f"{path} is no readable archive ({ARCHIVES}), or is damaged or incomplete: {what}{hint}"
-        ) from None
+        form = f"no readable archive ({ARCHIVES}), or is damaged or incomplete"
+        raise UserError(f"{path} is {form}: {what}{hint}") from None
 
 
 def read_named(tree: FileTree, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:

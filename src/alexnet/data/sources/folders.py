@@ -57,9 +57,8 @@ class Folders:
         """The folder that wraps everything, with a '/' at the end."""
         self.kit = ilsvrc.find_kit(tree)
         if self.kit:
-            tree.files.set_aside(
-                {file.name for file in tree.files.others() if ilsvrc.is_kit_file(file.name)}, names.LABELS
-            )
+            of_kit = {file.name for file in tree.files.others() if ilsvrc.is_kit_file(file.name)}
+            tree.files.set_aside(of_kit, names.LABELS)
         self._samples = _Samples(tree) if any(True for _ in tree.files.files(CLASS_FILES)) else None
         self._tops: dict[str, _Top] = {}
         for name in filter(None, map(self.inside, tree.files.names())):
@@ -162,10 +161,8 @@ class Folders:
         train = next((folder for folder, split in splits.items() if split == "train"), "")
         if "val" not in splits.values() and ilsvrc.IMAGES.fullmatch(train) and self.path.is_dir():
             wanted = f"{train.replace('_train', '_val')}.tar"
-            raise UserError(
-                f"{self.path} has {train} but no validation images: put {wanted} and the development kit next to it, "
-                "or give the training archive itself to hold validation images out of it"
-            )
+            ways = f"put {wanted} and the development kit next to it, or give the training archive itself"
+            raise UserError(f"{self.path} has {train} but no validation images: {ways} to hold some out of it")
         return splits
 
     def _named(self, top: str) -> str | None:
@@ -240,12 +237,9 @@ class Folders:
         if not fitting:
             return None
         if unclear == fitting[0].name:
-            what = (
-                f"{unclear} has a class a line, but the images have another order by their numbers than by their names"
-            )
-            raise UserError(
-                f"{self.path}: {what}; name the images in it (image,class), or pad their numbers with zeros"
-            )
+            what = "has a class a line, but the images have another order by their numbers than by their names"
+            remedy = "name the images in it (image,class), or pad their numbers with zeros"
+            raise UserError(f"{self.path}: {unclear} {what}; {remedy}")
         table = fitting[0]
         for other in tables:
             of_split = None if self.splits else names.split_of_shard(other.name.rpartition("/")[2])
@@ -301,14 +295,12 @@ class Folders:
         """Read the tables of classes in the source's folder, in the wrapping one, and with the images."""
         with_images = {f"{self.prefix}{folder}/".lstrip("/") for top in tops for folder in self._tops[top].parents}
         places = {"", self.prefix, *with_images, *(f"{self.prefix}{top}/".lstrip("/") for top in tops)}
-        near = [
-            file
-            for file in self.tree.files.others()
-            if names.suffix_of(file.name) in SUFFIXES and file.name[: file.name.rfind("/") + 1] in places
-        ]
-        chosen = [
-            file for file in near if file.size < _MOST_BYTES and not _NO_TABLE.match(file.name.rpartition("/")[2])
-        ]
+        chosen = []
+        for file in self.tree.files.others():
+            folder, slash, name = file.name.rpartition("/")
+            is_text = names.suffix_of(name) in SUFFIXES and not _NO_TABLE.match(name)
+            if is_text and folder + slash in places and file.size < _MOST_BYTES:
+                chosen.append(file)
         for file, entry in zip(chosen[:_MOST_TABLES], self.tree.read(chosen[:_MOST_TABLES]), strict=True):
             if table := read_table(file.name, contents(entry, self.path / file.name)):
                 yield table

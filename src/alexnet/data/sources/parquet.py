@@ -34,9 +34,8 @@ class Tables:
         self._splits = [_split_of(file.name) for file in self._files]
         if any(self._splits) and None in self._splits:
             name = self._files[self._splits.index(None)].name
-            raise UserError(
-                f"{tree.path}: {name} does not name a split, as train-00000.parquet does; rename or move it"
-            )
+            what = "does not name a split, as train-00000.parquet does; rename or move it"
+            raise UserError(f"{tree.path}: {name} {what}")
 
     def list_images(self) -> list[str]:
         """Make the rows files of the catalog, `<file>#<row>`, and return the class names."""
