@@ -79,10 +79,7 @@ class LogFile(logging.FileHandler):
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file that the user asked for, and its folder, complete or not at all.
-
-    UserError: it cannot be written.
-    """
+    """Write a file that the user asked for, and its folder, complete or not at all; UserError if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content.encode() if isinstance(content, str) else content)

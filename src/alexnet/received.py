@@ -88,8 +88,7 @@ def damage_named(path: Path) -> Iterator[None]:
 def parse_json(text: bytes) -> Any:
     """Parse JSON as the standard has it: no NaN, no name twice in a record, and no deep nesting.
 
-    Raises:
-        ValueError: it is anything else.
+    ValueError: it is anything else.
     """
     parsed = json.loads(text.decode(), parse_constant=_refuse_constant, object_pairs_hook=_record)
     check_depth(parsed)
@@ -141,8 +140,7 @@ class Forms:
     def check(self, name: str, file: IO[bytes], form: str) -> int:
         """Compare the header of the `.npy` file `name` with a form; return the bytes that the whole must have.
 
-        Raises:
-            ValueError: the array has another form, or holds Python objects.
+        ValueError: the array has another form, or holds Python objects.
         """
         shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
         wanted, *sizes = re.findall(r"\w+", form)

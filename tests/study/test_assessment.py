@@ -112,7 +112,7 @@ def test_a_spread_is_not_stated_where_it_is_seen(tmp_path: Path) -> None:
 
 def test_a_table_says_that_it_does_not_take_a_stated_spread(tmp_path: Path) -> None:
     run(tmp_path / "one", "baseline", 0, 300)
-    with pytest.raises(UserError, match="baseline alone can be compared with nothing"):
+    with pytest.raises(UserError, match="baseline alone has nothing to be compared with"):
         compare(
             collect([tmp_path]).runs, split=None, view="ten_crop", stated=StatedSpread(run_sd={"top1": 1}, source="x")
         )
@@ -126,7 +126,7 @@ def test_a_table_says_that_it_does_not_take_a_stated_spread(tmp_path: Path) -> N
     )
     said = [note.text for table in with_both for note in table.notes if "run sd" in note.text]
     assert sorted(said) == [
-        "The run sd that was stated is not used here: baseline alone can be compared with nothing.",
+        "The run sd that was stated is not used here: baseline alone has nothing to be compared with.",
         "The run sd that was stated is not used here: there is more than one run of baseline, and these show their own"
         " spread.",
     ]

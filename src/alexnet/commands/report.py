@@ -50,10 +50,8 @@ def _stated_spread(run_sd: list[str] | None, source: str | None) -> StatedSpread
         measure, _, number = (piece.strip() for piece in part.partition("="))
         value = float(number) if re.fullmatch(r"\d*\.?\d+", number) else 0.0
         if measure not in MEASURES or measure in found or not 0 < value <= MOST_RUN_SD:
-            raise UserError(
-                f"--run-sd {part or '(empty)'}: not points by measure; give top1, top5 or both, each once, above 0 and"
-                f" up to {MOST_RUN_SD:g}, as top1=0.25,top5=0.2"
-            )
+            wanted = f"top1, top5 or both, each once, above 0 and up to {MOST_RUN_SD:g}, as top1=0.25,top5=0.2"
+            raise UserError(f"--run-sd {part or '(empty)'}: not points by measure; give {wanted}")
         found[measure] = value
     return StatedSpread(run_sd=found, source=source.strip())
 

@@ -19,12 +19,8 @@ def progress(what: str, total: int | None, *, show: bool, in_bytes: bool = False
     with_bar = console.is_terminal and not console.is_dumb_terminal
     count = DownloadColumn() if in_bytes else MofNCompleteColumn()
     wide = console.width >= WIDE
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        *[BarColumn()] * wide,
-        count,
-        *[TimeRemainingColumn()] * wide,
-    )
+    name = TextColumn("{task.description}", markup=False)
+    columns = (name, *[BarColumn()] * wide, count, *[TimeRemainingColumn()] * wide)
     with Progress(*columns, console=console, transient=True, disable=not (show and with_bar)) as bar:
         task, said = bar.add_task(what, total=total), time.monotonic()
 

@@ -41,20 +41,15 @@ class Exchange:
 
 def check_two_devices(config: Config) -> None:
     """Raise a UserError if a net cannot be halved."""
-    if config.architecture.name != ALEXNET:
-        raise UserError(
-            f"devices=model_parallel puts a column on each device, and architecture={config.architecture.name} has one"
-            " column: add devices=single"
-        )
-    if config.columns.kind not in TWO_COLUMNS:
-        raise UserError(
-            f"devices=model_parallel puts a column on each device, and columns={config.columns.kind} has one: choose"
-            " columns=two or columns=isolated, or add devices=single"
-        )
+    places = "devices=model_parallel puts a column on each device, and"
+    if (net := config.architecture.name) != ALEXNET:
+        raise UserError(f"{places} architecture={net} has one column: add devices=single")
+    if (kind := config.columns.kind) not in TWO_COLUMNS:
+        ways = "choose columns=two or columns=isolated, or add devices=single"
+        raise UserError(f"{places} columns={kind} has one: {ways}")
     if config.lrn.across_columns:
-        raise UserError(
-            "devices=model_parallel normalizes each column where it is: lrn.across_columns=true needs devices=single"
-        )
+        what = "devices=model_parallel normalizes each column where it is"
+        raise UserError(f"{what}: lrn.across_columns=true needs devices=single")
 
 
 def exchanges(layers: tuple[Layer, ...]) -> tuple[Exchange, ...]:

@@ -23,12 +23,7 @@ class AbsTanh(nn.Tanh):
         return super().forward(x).abs()
 
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "abs_tanh": AbsTanh,
-}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "abs_tanh": AbsTanh}
 """A neuron's non-linearity, by name (section 3.1)."""
 
 

@@ -268,10 +268,9 @@ def refuse_other(path: Path, name: str, identity: str, found: str, found_identit
     UserError: names both identities and what to do.
     """
     if found_identity != identity:
-        raise UserError(
-            f"{path} is of another run, {found} (identity {found_identity or 'unknown'}), not of {name} (identity"
-            f" {identity}): leave out hydra.run.dir, or give a directory of its own, or move that run away"
-        )
+        what = f"{found} (identity {found_identity or 'unknown'}), not of {name} (identity {identity})"
+        ways = "leave out hydra.run.dir, or give a directory of its own, or move that run away"
+        raise UserError(f"{path} is of another run, {what}: {ways}")
 
 
 def finished_run(directory: Path, name: str, identity: str, *, restart: bool) -> Result | None:

@@ -269,10 +269,8 @@ def _flags(
     by_run = family.arms[place].by_run, family.arms[0].by_run
     chance = chance_accuracy(sides[1][0].labels, GUESSES[measure])
     correct = [np.stack([one.correct[measure] for one in side]) for side in sides]
-    did, baseline_did = (
-        learned(table, chance, np.array([one.most_guessed for one in side]))
-        for table, side in zip(correct, sides, strict=True)
-    )
+    guessed = (np.array([one.most_guessed for one in side]) for side in sides)
+    did, baseline_did = (learned(table, chance, most) for table, most in zip(correct, guessed, strict=True))
     numerics = [
         [{fact: v for fact, v in environment(one.run.result).items() if fact != "code"} for one in side]
         for side in sides

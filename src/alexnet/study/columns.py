@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alexnet.runs.collect import Run
-from alexnet.study.assessment import MORE_SEEDS, Assessment, Outlook
+from alexnet.study.assessment import MORE_SEEDS, Assessment
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.pairing import MEASURES, Evaluated
 from alexnet.study.verdict import Direction
@@ -69,8 +69,9 @@ def _half(assessment: Assessment, source: str) -> float | None:
     return float(verdict.prediction.half) if verdict and verdict.prediction else None
 
 
-def _seeds(outlook: Outlook) -> str:
+def _seeds(assessment: Assessment) -> str:
     """Show the seeds needed with their range, or why there are none."""
+    outlook = assessment.outlook
     if outlook.seeds_needed is None:
         return str(outlook.reason)
     few, many = outlook.seeds_range
@@ -99,10 +100,7 @@ COLUMNS = (
     Column("size", "assessments", lambda a: _size(a, "paper"), "Size", lambda a: _size(a, "paper")),
     Column("log_size", "assessments", lambda a: _size(a, "log"), "Size, log", lambda a: _size(a, "log")),
     Column("one_run", "assessments", lambda a: _half(a, "paper")),
-    Column(
-        "seeds_needed", "assessments", lambda a: a.outlook.seeds_needed,
-        "Seeds needed", lambda a: _seeds(a.outlook),
-    ),
+    Column("seeds_needed", "assessments", lambda a: a.outlook.seeds_needed, "Seeds needed", _seeds),
     Column("seeds_needed_low", "assessments", lambda a: a.outlook.seeds_range[0]),
     Column("seeds_needed_high", "assessments", lambda a: a.outlook.seeds_range[1]),
     Column("no_seeds", "assessments", lambda a: a.outlook.reason),

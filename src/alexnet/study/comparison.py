@@ -177,7 +177,7 @@ def _why_unused(table: ComparisonTable, stated: StatedSpread) -> str:
     if table.plan:
         return f"the plan {table.plan.name} asks for several runs of each arm"
     if not any(row.assessments for row in table.rows):
-        return f"{' and '.join(row.ablation for row in table.rows) or 'no run'} alone can be compared with nothing"
+        return f"{' and '.join(row.ablation for row in table.rows) or 'no run'} alone has nothing to be compared with"
     if stated.run_sd.keys().isdisjoint(table.measures):
         return f"it is of {' and '.join(stated.run_sd)}, which these runs do not have"
     return ""

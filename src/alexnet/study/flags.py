@@ -164,10 +164,9 @@ def training_flags(curves: Sequence[Sequence[tuple[float, float]]], *, plateau: 
         text = f"the baseline's validation error still fell by {fall:.1f} points in the last fifth of training"
         flags.append(Flag(name="still falling", text=text))
     elif (fall := _sure_fall(curves, since_drop=False)) is not None:
-        text = (
-            f"the baseline's validation error fell by {fall:.1f} points in the last fifth of training, but not since "
-        )
-        flags.append(Flag(name="fell with the rate", text=f"{text}the last drop of the learning rate", doubt=False))
+        text = f"the baseline's validation error fell by {fall:.1f} points in the last fifth of training"
+        text += ", but not since the last drop of the learning rate"
+        flags.append(Flag(name="fell with the rate", text=text, doubt=False))
     if plateau and split == "val":
         text = "the plateau schedule judged by the images reported here: the errors of all arms are optimistic"
         flags.append(Flag(name="reported images used", text=text))

@@ -156,9 +156,8 @@ def evaluate(runs: Iterable[Run], split: str, view: str) -> tuple[list[Evaluated
     first = min(evaluated, key=lambda one: (not one.run.is_baseline, one.run.result.seed), default=None)
     for one in evaluated:
         if first and not np.array_equal(one.labels, first.labels):
-            notes.append(
-                Note(f"{one.run}: left out, its labels differ from those of {first.run}: not the same test images.")
-            )
+            text = f"its labels differ from those of {first.run}: not the same test images"
+            notes.append(Note(f"{one.run}: left out, {text}."))
         elif first and one.correct.keys() != first.correct.keys():
             notes.append(Note(f"{one.run}: left out, only one of it and {first.run} has top-5 errors."))
         else:

@@ -71,10 +71,8 @@ def seeds_needed(design: Design, delta: float) -> int | None:
 def seeds_needed_range(design: Design, delta: float) -> tuple[int | None, int | None]:
     """Return the seeds needed at the 5 % and 95 % limits of the pooled variance, which few seeds know badly."""
     factors = [design.pooled_dof / stats.chi2.ppf(share, design.pooled_dof) for share in (0.95, 0.05)]
-    few, many = (
-        seeds_needed(replace(design, variances=tuple(factor * one for one in design.variances)), delta)
-        for factor in factors
-    )
+    variances = (tuple(factor * one for one in design.variances) for factor in factors)
+    few, many = (seeds_needed(replace(design, variances=at_limit), delta) for at_limit in variances)
     return few, many
 
 

@@ -328,21 +328,18 @@ def own_rate_lines(rates: Rates | None, row: AblationRow) -> list[str]:
 def headline(table: ComparisonTable) -> str:
     """Return what the table shows of the top-1 error, in a sentence or two; it never rests on a flagged verdict."""
     judged = {_at_rates(row): row.assessments["top1"] for row in table.rows if row.assessments}
-    few = "with too few seeds for a verdict"
-    uncounted = ("flagged", "not resolved", few)
-    said: dict[str, list[str]] = {
-        verb: [] for verb in ("raised the top-1 error", "lowered it", "had no effect that matters", *uncounted)
-    }
+    raised, lowered, alike = "raised the top-1 error", "lowered it", "had no effect that matters"
+    uncounted = (flagged, unresolved, few) = "flagged", "not resolved", "with too few seeds for a verdict"
+    said: dict[str, list[str]] = {verb: [] for verb in (raised, lowered, alike, *uncounted)}
     for name, one in judged.items():
-        verb = "not resolved"
         if one.direction is Direction.TOO_FEW_SEEDS:
             verb = few
         elif one.doubts:
-            verb = "flagged"
+            verb = flagged
         elif one.direction in RESOLVED:
-            verb = "raised the top-1 error" if one.delta > 0 else "lowered it"
-        elif one.direction is Direction.NO_EFFECT:
-            verb = "had no effect that matters"
+            verb = raised if one.delta > 0 else lowered
+        else:
+            verb = alike if one.direction is Direction.NO_EFFECT else unresolved
         said[verb].append(name)
     parts = []
     for verb, names in said.items():

@@ -89,7 +89,7 @@ def test_folders_that_lie_too_deep_are_refused(tmp_path: Path, monkeypatch: pyte
         raise RecursionError
 
     monkeypatch.setattr("alexnet.data.sources.file_tree.os.scandir", too_deep)
-    assert "lie too deep" in refusal(tmp_path)
+    assert "nested too deeply" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("made_on", ["Windows", "macOS"])

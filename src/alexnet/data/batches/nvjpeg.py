@@ -34,10 +34,8 @@ class NvjpegDecoder:
         try:
             self._decode([np.frombuffer(encode(np.zeros((64, 64, 3), np.uint8), JpegQuality()), np.uint8)], 64)
         except (ImportError, RuntimeError) as error:
-            raise UserError(
-                f"{CHOSEN}: this torchvision decodes nothing on {device} ({first_line(error)});"
-                " install one that is built with nvJPEG, or choose cpu"
-            ) from error
+            what = f"this torchvision decodes nothing on {device} ({first_line(error)})"
+            raise UserError(f"{CHOSEN}: {what}; install one that is built with nvJPEG, or choose cpu") from error
 
     def gather(self, split: Split, indices: Indices) -> Tensor:
         """Return the images at `indices`, int [n] within [0, N), in that order, as uint8 [n, S, S, 3] on the device.
@@ -56,9 +54,8 @@ class NvjpegDecoder:
             raise
         except RuntimeError as error:
             split.gather(indices)  # nvJPEG does not say which image it is; this does
-            raise UserError(
-                f"{CHOSEN}: nvJPEG failed on images that the host decodes ({first_line(error)}); choose cpu"
-            ) from error
+            what = f"nvJPEG failed on images that the host decodes ({first_line(error)})"
+            raise UserError(f"{CHOSEN}: {what}; choose cpu") from error
 
     def _decode(self, files: Sequence[npt.NDArray[np.uint8]], size: int) -> Tensor:
         from torchvision.io import ImageReadMode, decode_jpeg  # deprecated since 0.29: some release will not have it

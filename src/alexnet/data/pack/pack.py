@@ -130,11 +130,7 @@ def open_pack(path: Path) -> Pack:
 
 
 def _open_split(path: Path, entry: dict[str, Any], encoding: str, image_size: int) -> Split:
-    """Open a split from the files that its entry of `pack.json` names.
-
-    Raises:
-        ValueError: the files do not fit each other.
-    """
+    """Open a split from the files that its entry of `pack.json` names; ValueError if they do not fit each other."""
     forms, shards = Forms(), [path / shard for shard in entry["shards"]]
     labels = map_array(path / entry["labels"], "int64 [N]", forms)
     if encoding == "jpeg":

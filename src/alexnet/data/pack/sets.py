@@ -49,10 +49,9 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
         if is_pack(root):
             pack = open_pack(root)
             if pack.image_size != image_size:
-                raise UserError(
-                    f"{root} holds images of {pack.image_size} pixels, but scale.image_size={image_size}; make a pack "
-                    f"of that size from its source: alexnet prepare SOURCE PACK --size {image_size}"
-                )
+                what = f"{root} holds images of {pack.image_size} pixels, but scale.image_size={image_size}"
+                remedy = f"make a pack of that size from its source: alexnet prepare SOURCE PACK --size {image_size}"
+                raise UserError(f"{what}; {remedy}")
             return pack
         if not root.exists():
             raise UserError(f"data.root={root}: there is no such pack, folder or archive")

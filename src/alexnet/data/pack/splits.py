@@ -68,8 +68,7 @@ class RawSplit(Split):
     def __init__(self, shards: list[Path], image_size: int, labels: Indices, order: Indices | None = None) -> None:
         """Take the place of every image in the shards, `order`, int64 [N]; None: the order of the labels.
 
-        Raises:
-            ValueError: the shards do not hold as many images as there are labels.
+        ValueError: the shards do not hold as many images as there are labels.
         """
         self.labels, self.image_size, self.order = labels, image_size, order
         shape = (-1, image_size, image_size, 3)
@@ -95,8 +94,7 @@ class JpegSplit(Split):
     def __init__(self, shards: list[Path], image_size: int, labels: Indices, byte_ranges: Indices) -> None:
         """Take the first byte, counted through all shards, and the length of every image: `byte_ranges`, int64 [N, 2].
 
-        Raises:
-            ValueError: there are not as many images as labels, or one lies beyond the shards.
+        ValueError: there are not as many images as labels, or one lies beyond the shards.
         """
         self.labels, self.image_size, self.byte_ranges = labels, image_size, byte_ranges
         self._paths = shards
@@ -118,10 +116,9 @@ class JpegSplit(Split):
             try:
                 decode_into(file, image[0])
             except ValueError as error:
-                raise UserError(
-                    f"{shard}: image {index} is damaged ({' '.join(str(error).split())}); "
-                    f"run `alexnet verify {shard.parent}` to find other damage"
-                ) from None
+                what = f"image {index} is damaged ({' '.join(str(error).split())})"
+                remedy = f"run `alexnet verify {shard.parent}` to find other damage"
+                raise UserError(f"{shard}: {what}; {remedy}") from None
             yield Block(readonly, row, np.array([place]))
 
     def files(self, indices: Indices) -> list[npt.NDArray[np.uint8]]:

@@ -73,10 +73,8 @@ def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
                 raise OSError(f"altered: MD5 {found} instead of {md5}")
             part.rename(target)
     except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
-        raise UserError(
-            f"{url} could not be downloaded ({error}); try again, put the file at {target} by hand, "
-            "or give images of your own with data.root=..."
-        ) from None
+        ways = f"try again, put the file at {target} by hand, or give images of your own with data.root=..."
+        raise UserError(f"{url} could not be downloaded ({error}); {ways}") from None
     return target
 
 

@@ -73,7 +73,7 @@ class FileTree:
                 where = error.filename or path
                 raise UserError(f"{where}: the folder cannot be read: {error.strerror}") from None
             if isinstance(error, RecursionError):
-                raise UserError(f"{path}: its folders lie too deep in one another; move what is needed up") from None
+                raise UserError(f"{path}: its folders are nested too deeply; move what you need further up") from None
             raise
 
     def close(self) -> None:

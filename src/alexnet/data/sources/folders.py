@@ -48,10 +48,7 @@ class Folders:
     """What is where in a source."""
 
     def __init__(self, tree: FileTree, chosen: Mapping[str, str]) -> None:
-        """Find the splits; `chosen` has those that the user names, by folder.
-
-        UserError: it is not clear what is what.
-        """
+        """Find the splits; `chosen` has the user's, by folder. UserError if it is not clear what is what."""
         self.tree, self.path = tree, tree.path
         self.prefix = _wrapping((name for name in tree.files.names() if "/" in name), chosen)
         """The folder that wraps everything, with a '/' at the end."""

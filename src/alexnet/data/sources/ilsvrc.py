@@ -144,10 +144,9 @@ def labels_by_name(path: Path, split: str, images: Iterable[str], kit: Kit | Non
     file = f"ILSVRC{year}_{'validation' if split == 'val' else split}_ground_truth.txt"
     if kit is None:
         archive = {"2012": "ILSVRC2012_devkit_t12.tar.gz", "2010": "ILSVRC2010_devkit-1.0.tar.gz"}.get(year, "kit")
-        raise UserError(
-            f"{path} has {len(found):,} {split} images without class folders and no development kit to label them: "
-            f"put {archive} {'or LOC_val_solution.csv ' if year == '2012' else ''}next to them"
-        )
+        archive += " or LOC_val_solution.csv" if year == "2012" else ""
+        what = f"{len(found):,} {split} images without class folders and no development kit to label them"
+        raise UserError(f"{path} has {what}: put {archive} next to them")
     if (year, split) not in kit.labels:
         raise UserError(f"{path}: {file} is missing; it belongs to the development kit of {year} or next to it")
     labels = kit.labels[year, split].tolist()
@@ -155,10 +154,8 @@ def labels_by_name(path: Path, split: str, images: Iterable[str], kit: Kit | Non
         if number not in kit.wordnet_ids:
             raise UserError(f"{path}: line {line:,} of {file} is {number}, which is no class of meta.mat")
     if sorted(number for _, number in found) != list(range(1, len(labels) + 1)):
-        raise UserError(
-            f"{path}: {len(found):,} {split} images but {len(labels):,} labels, for the images from 1 on; "
-            "some are missing or doubled: copy or download them again"
-        )
+        what = f"{len(found):,} {split} images but {len(labels):,} labels, for the images from 1 on"
+        raise UserError(f"{path}: {what}; some are missing or doubled: copy or download them again")
 
     def wordnet_id(name: str) -> str:
         match = FLAT.fullmatch(name)

@@ -146,10 +146,8 @@ def read_nets(paths: Sequence[Path]) -> Nets:
     found = (folder.resolve() for path in paths for folder in directories_with(path, RESULT_FILE, PROBABILITIES_FILE))
     for directory in found:
         if not (directory / PROBABILITIES_FILE).is_file():
-            raise UserError(
-                f"{directory} holds the five most probable classes only, and an average needs all: "
-                f"alexnet evaluate {directory} PACK --predictions {directory}"
-            )
+            what = "holds the five most probable classes only, and an average needs all"
+            raise UserError(f"{directory} {what}: alexnet evaluate {directory} PACK --predictions {directory}")
         nets[directory] = read_header(directory)
         if (directory / RESULT_FILE).is_file():
             numerics.setdefault(read_result(directory).numerics, directory)

@@ -162,10 +162,7 @@ def _further_formats(tables: Sequence[ComparisonTable]) -> dict[str, str | bytes
 
 
 def load_runs(*paths: str | Path) -> Collection:
-    """Read the runs at or below `paths`, and list those that cannot be read.
-
-    UserError: no run can be read.
-    """
+    """Read the runs at or below `paths`, and list those that cannot be read; UserError if none can."""
     found = collect(map(Path, paths))
     if not found.runs:
         raise UserError(unreadable_line(found.unreadable) or "no runs")

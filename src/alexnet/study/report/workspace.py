@@ -32,17 +32,11 @@ CURVES = {
         "val/top5_error": "Validation top-5 error, %",
         "val/loss": "Validation loss",
     },
-    "Training": {
-        "train/loss": "Training loss",
-        "train/top1_error": "Training top-1 error, % of augmented crops",
-    },
+    "Training": {"train/loss": "Training loss", "train/top1_error": "Training top-1 error, % of augmented crops"},
     "Rate and speed": {"rate": "Learning rate", "images_per_second": "Training images per second"},
 }
 """Section -> history key -> title of the panel."""
-CONTENT = {
-    ws.Workspace: ("sections", "settings", "runset_settings"),
-    wr.Report: ("blocks", "title", "width"),
-}
+CONTENT = {ws.Workspace: ("sections", "settings", "runset_settings"), wr.Report: ("blocks", "title", "width")}
 ADDRESSES_FILE = "wandb_views.json"
 """In the folder of the runs: where the workspace and the report are."""
 LOG_SCALE = ("rate",)
