@@ -163,6 +163,7 @@ def test_files_that_number_their_classes_differently_are_refused(tmp_path: Path)
 
 def test_several_labels_of_an_image_are_refused_and_an_empty_one_is_none(tmp_path: Path) -> None:
     assert len(splits(parquet_of(["x", "", "y"], [], tmp_path))["train"]) == 2
+    assert len(splits(parquet_of([["x"], ["y"]], [], tmp_path))["train"]) == 2
     with pytest.raises(UserError, match=r"train\.parquet has several labels for an image: \[0, 1\]"):
         splits(parquet_of([[0, 1], [1]], [], tmp_path))
 

@@ -71,7 +71,8 @@ class Tables:
         """Split and class of every row."""
         for file, split in zip(self._files, self._splits, strict=True):
             with self._open(file) as table:
-                for label in _cells(table, _column(table, _LABELS)):
+                for cell in _cells(table, _column(table, _LABELS)):
+                    label = cell[0] if isinstance(cell, list) and len(cell) == 1 else cell
                     if label is None or label in (-1, ""):
                         yield "images without labels"
                     elif isinstance(label, list | dict):
