@@ -153,7 +153,8 @@ def with_schema(values: ConfigTree) -> DictConfig:
 
     Hydra has checked them as well, but `+` on a command line adds any key.
 
-    UserError: a key is unknown or missing, or a value has the wrong type.
+    Raises:
+        UserError: a key is unknown or missing, or a value has the wrong type.
     """
     try:
         merged = OmegaConf.merge(_schema(), values)
@@ -176,7 +177,8 @@ def validate(tree: ConfigTree) -> Config:
 
     Checkpoints that were saved before there was a group `logger` say `wandb`, which changes no network.
 
-    UserError: a key is unknown or missing, a value has the wrong type or is outside its limits.
+    Raises:
+        UserError: a key is unknown or missing, a value has the wrong type or is outside its limits.
     """
     return typed(with_schema({key: tree[key] for key in tree if key != "wandb"}))
 
@@ -184,7 +186,8 @@ def validate(tree: ConfigTree) -> Config:
 def typed(merged: DictConfig) -> Config:
     """Return what `with_schema` has merged as the schema's classes, which check the limits.
 
-    UserError: a value is outside its limits.
+    Raises:
+        UserError: a value is outside its limits.
     """
     return cast(Config, OmegaConf.to_object(merged))
 

@@ -72,7 +72,8 @@ class Job:
 def check(overrides: list[str], *, weights_digest: WeightsDigest = str) -> Job:
     """Compose and check one job from its overrides.
 
-    UserError: anything is misspelt, mistyped or out of range, or the command line contradicts its ablation.
+    Raises:
+        UserError: anything is misspelt, mistyped or out of range, or the command line contradicts its ablation.
     """
     try:
         composed = compose_config(overrides)

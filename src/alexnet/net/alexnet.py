@@ -26,7 +26,8 @@ class AlexNet(LayerStack):
     there (`alexnet.philox`), so that two variants with one seed start from the same values wherever they have the same
     layer. Without a seed they are left to be loaded.
 
-    UserError: the input is too small for the layers.
+    Raises:
+        UserError: the input is too small for the layers.
     """
 
     def __init__(self, config: Config, *, num_classes: int, seed: int | None) -> None:

@@ -71,7 +71,8 @@ def write_arrays(path: Path, arrays: Mapping[str, ArrayLike], *, compress: bool 
 def open_arrays(path: Path, *, version: int | None = None, sha256: str | None = None) -> Iterator[ArrayFile]:
     """Open an `.npz` file; its `version` and its checksum must be the given ones.
 
-    UserError: the file is missing, damaged (also if that shows inside the `with`) or of another version.
+    Raises:
+        UserError: the file is missing, damaged (also if that shows inside the `with`) or of another version.
     """
     with damage_named(path), open_regular(path, most=LARGEST_FILE) as stream:
         check_unchanged(stream, sha256)

@@ -93,7 +93,8 @@ class Collection:
 def load_run(directory: str | Path) -> Run:
     """Read the result of a run; its other files are read when they are asked for.
 
-    UserError: there is no result, or it is damaged.
+    Raises:
+        UserError: there is no result, or it is damaged.
     """
     result, intact = read_checked_result(folder := Path(directory))
     return Run(folder, result, (folder / RESULT_FILE).stat().st_mtime, intact)

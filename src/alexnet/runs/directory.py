@@ -47,7 +47,11 @@ def previous_checkpoint(directory: Path) -> Path:
 
 
 def weights_file(path: Path) -> Path:
-    """Return `path` itself if it is a file, or the last checkpoint of a run directory; UserError if there is none."""
+    """Return `path` itself if it is a file, or the last checkpoint of a run directory.
+
+    Raises:
+        UserError: there is none.
+    """
     for file in (path, last_checkpoint(path), path / f"{LAST}.ckpt"):
         if file.is_file():
             if file != path and (file.is_symlink() or (file.parent.is_symlink() and file.parent != path)):

@@ -265,7 +265,8 @@ def read_checked_result(directory: Path) -> tuple[Result, bool]:
 def refuse_other(path: Path, name: str, identity: str, found: str, found_identity: str | None) -> None:
     """Refuse a file of another run than the one of this name and identity.
 
-    UserError: names both identities and what to do.
+    Raises:
+        UserError: names both identities and what to do.
     """
     if found_identity != identity:
         what = f"{found} (identity {found_identity or 'unknown'}), not of {name} (identity {identity})"
@@ -276,7 +277,8 @@ def refuse_other(path: Path, name: str, identity: str, found: str, found_identit
 def finished_run(directory: Path, name: str, identity: str, *, restart: bool) -> Result | None:
     """Return the result of a run if it has finished and is not to be restarted, and None otherwise.
 
-    UserError: the directory holds the result of another run, or one that cannot be read.
+    Raises:
+        UserError: the directory holds the result of another run, or one that cannot be read.
     """
     if not os.path.lexists(directory / RESULT_FILE):
         return None

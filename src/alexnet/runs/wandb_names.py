@@ -36,7 +36,8 @@ ANSWER_SECONDS = 5.0
 def destination(config: WandbConfig) -> WandbConfig:
     """Return the settings with W&B's environment variables in place of what is None; offline if they are silent too.
 
-    UserError: `WANDB_MODE` is none of W&B's modes.
+    Raises:
+        UserError: `WANDB_MODE` is none of W&B's modes.
     """
     mode = config.mode
     if mode is None and os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes"):
@@ -113,7 +114,8 @@ def why_not_online() -> str | None:
 def check_login(mode: str) -> None:
     """Refuse to start an online run that nobody is logged in for: W&B would stop and ask.
 
-    UserError: online, and no key is known.
+    Raises:
+        UserError: online, and no key is known.
     """
     if mode == "online" and not api_key(str(client().setup().settings.base_url)):
         raise UserError("W&B online: nobody is logged in; run `wandb login`, or choose offline")

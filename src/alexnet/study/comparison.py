@@ -148,7 +148,8 @@ def compare(
 
     `split` None takes `test` for tables that have it, else `val`. `stated` is for tables of one run of each arm.
 
-    UserError: no finished run has the split and view, or no table is one that `stated` is for.
+    Raises:
+        UserError: no finished run has the split and view, or no table is one that `stated` is for.
     """
     groups = group_runs(runs)
     splits = [split or ("test" if any("test" in run.result.errors for run in group) else "val") for group in groups]

@@ -26,7 +26,8 @@ class NvjpegDecoder:
     def __init__(self, device: torch.device) -> None:
         """Check that torchvision can decode on `device`: a GPU or, for tests, the CPU (libjpeg-turbo).
 
-        UserError: torchvision cannot decode there.
+        Raises:
+            UserError: torchvision cannot decode there.
         """
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
@@ -42,7 +43,8 @@ class NvjpegDecoder:
 
         They are complete when this returns, and may be used on the device's default stream.
 
-        UserError: an image is damaged, or nvJPEG fails.
+        Raises:
+            UserError: an image is damaged, or nvJPEG fails.
         """
         assert isinstance(split, JpegSplit), "raw packs are refused before a run"
         files = split.files(indices)

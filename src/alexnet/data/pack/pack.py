@@ -89,7 +89,8 @@ def is_pack(path: Path) -> bool:
 def open_pack(path: Path) -> Pack:
     """Open a pack. Small ones are compared with their checksums, of large ones only the sizes and the index.
 
-    UserError: a file is missing, short, half-written or altered, or the pack is of an unknown version.
+    Raises:
+        UserError: a file is missing, short, half-written or altered, or the pack is of an unknown version.
     """
     header = _read_header(path)
     try:
@@ -142,7 +143,8 @@ def _open_split(path: Path, entry: dict[str, Any], encoding: str, image_size: in
 def verify(path: Path, *, show_progress: bool = True) -> VerifyReport:
     """Compare every file of a pack with its checksum, on all CPUs.
 
-    UserError: there is no pack, its `pack.json` cannot be read, or its parts do not fit each other.
+    Raises:
+        UserError: there is no pack, its `pack.json` cannot be read, or its parts do not fit each other.
     """
     header = _read_header(path)
     for_people = header.get("for_people", {})
@@ -186,7 +188,8 @@ class BackgroundVerifier:
     def raise_if_damaged(self, *, wait: bool = False) -> None:
         """Raise if damage has been found; with `wait`, not before every file has been checked.
 
-        UserError: a file differs from what was written.
+        Raises:
+            UserError: a file differs from what was written.
         """
         if wait and self._thread is not None:
             self._thread.join()

@@ -57,7 +57,8 @@ def prepare(
     images are left out and listed in `rejected.txt`, unusual ones in `unusual.txt`. After an interruption the same call
     resumes; if another process makes the same pack, it waits and opens that.
 
-    UserError: the source or the target cannot be used.
+    Raises:
+        UserError: the source or the target cannot be used.
     """
     source, pack = Path(source), Path(pack)
     _check_arguments(source, pack, size, val_fraction, test_fraction, encoding, workers)

@@ -41,8 +41,9 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
 
     A pack is made on first use under `data.packs`, and found there afterwards.
 
-    UserError: `data.root` is missing, cannot be used, or is a pack of another size; a download fails; or no source is
-    known.
+    Raises:
+        UserError: `data.root` is missing, cannot be used, or is a pack of another size; a download fails; or no source
+            is known.
     """
     if data.root is not None:
         root = Path(data.root).expanduser()

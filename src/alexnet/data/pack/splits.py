@@ -39,7 +39,8 @@ class Split(ABC):
     def gather(self, indices: Indices, out: Images | None = None) -> Images:
         """Read the images at `indices`, int [n] within [0, N), as uint8 [n, S, S, 3], into `out` if given.
 
-        UserError: an image is damaged.
+        Raises:
+            UserError: an image is damaged.
         """
         if out is None:
             out = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
@@ -52,7 +53,8 @@ class Split(ABC):
     def blocks(self, indices: Indices) -> Iterator[Block]:
         """Read the images at `indices`, int [n] within [0, N), without a copy where none is needed.
 
-        UserError: an image is damaged.
+        Raises:
+            UserError: an image is damaged.
         """
 
     def _checked(self, indices: Indices) -> Indices:

@@ -224,7 +224,8 @@ def number_classes(
 
     Classes are numbered by name, or as `order` has them.
 
-    UserError: a class has no training images.
+    Raises:
+        UserError: a class has no training images.
     """
     numbers: dict[str, int] = {}
     pairs: set[tuple[str, str]] = set()

@@ -34,7 +34,8 @@ def form_of(names: Iterable[str]) -> tuple[str, ...] | None:
 def list_images(tree: FileTree, form: tuple[str, ...]) -> list[str]:
     """Fill the catalog with the images of train and test, `<file>#<number in the file>`; return the class names.
 
-    UserError: something is missing or damaged.
+    Raises:
+        UserError: something is missing or damaged.
     """
     places: dict[str, tuple[str, str]] = {}
     for file, labels, _ in _batches(tree, form):

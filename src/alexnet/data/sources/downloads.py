@@ -32,7 +32,8 @@ def check(source: Path, *, show_progress: bool = True) -> None:
 
     Takes a minute or more for every 50 GB.
 
-    UserError: an archive differs or cannot be read, or there is none to compare.
+    Raises:
+        UserError: an archive differs or cannot be read, or there is none to compare.
     """
     inside = [file for name in PUBLISHED for file in (source / name, *sorted(source.glob(f"*/{name}")))]
     archives = [file for file in (source, *inside) if file.name in PUBLISHED and file.is_file()]
@@ -54,7 +55,8 @@ def fetch(url: str, md5: str, folder: Path, *, show_progress: bool) -> Path:
 
     What has come is kept as `.NAME.part`, and the next attempt goes on behind it. Proxies are those of the environment.
 
-    UserError: the download failed; the message names the two ways without it.
+    Raises:
+        UserError: the download failed; the message names the two ways without it.
     """
     target = folder / url.rsplit("/", 1)[-1]
     part = folder / f".{target.name}.part"

@@ -270,7 +270,8 @@ def reading(path: Path) -> Iterator[None]:
 def read_named(tree: FileTree, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     """Names and contents of the few files, none of them images, whose names are wanted.
 
-    UserError: one of them cannot be read.
+    Raises:
+        UserError: one of them cannot be read.
     """
     named = [file for file in tree.files.others() if wanted(file.name)]
     for file, entry in zip(named, tree.read(named), strict=True):

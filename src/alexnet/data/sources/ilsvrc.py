@@ -133,8 +133,9 @@ def _classes(path: Path, meta: bytes) -> tuple[dict[int, str], dict[str, str]]:
 def labels_by_name(path: Path, split: str, images: Iterable[str], kit: Kit | None) -> Callable[[str], str]:
     """Return a function from the names of flat images, which are `images`, to the WordNet IDs of their classes.
 
-    UserError: there is no kit or it lacks the labels, the images are not those that the labels are about, or a label is
-    none of the kit's classes.
+    Raises:
+        UserError: there is no kit or it lacks the labels, the images are not those that the labels are about, or a
+            label is none of the kit's classes.
     """
     found = [(match["year"], int(match["number"])) if (match := FLAT.fullmatch(name)) else ("", 0) for name in images]
     years = {year for year, _ in found} - {""}

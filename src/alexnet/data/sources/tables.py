@@ -61,7 +61,8 @@ class Table:
 def read_table(name: str, data: bytes) -> Table | None:
     """Read a table of classes; None for any other text.
 
-    UserError: it gives an image two classes, or several columns could name the class.
+    Raises:
+        UserError: it gives an image two classes, or several columns could name the class.
     """
     lines = [line for line in _lines(data) if line.strip()]
     if not lines:

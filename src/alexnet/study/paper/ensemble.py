@@ -89,7 +89,8 @@ def report_ensemble(
 
     If all nets have both splits, weights are tuned on `val` and judged on `test`, besides the plain mean.
 
-    UserError: fewer than two nets, nets that do not belong together, or `output` is not writable.
+    Raises:
+        UserError: fewer than two nets, nets that do not belong together, or `output` is not writable.
     """
     nets = read_nets(paths)
     if len(nets) < 2:
@@ -138,8 +139,9 @@ def report_ensemble(
 def read_nets(paths: Sequence[Path]) -> Nets:
     """Find the nets at or below `paths`, each once.
 
-    UserError: a path holds none, a run has kept no probabilities, the nets saw different images, or code of other
-    NUMERICS trained them.
+    Raises:
+        UserError: a path holds none, a run has kept no probabilities, the nets saw different images, or code of other
+            NUMERICS trained them.
     """
     nets = {}
     numerics: dict[int, Path] = {}
@@ -166,7 +168,11 @@ def read_nets(paths: Sequence[Path]) -> Nets:
 
 
 def common_split(nets: Nets, wanted: str | None) -> str:
-    """Return the wanted split, else `test` if all nets have it, else `val`; UserError if a net lacks it."""
+    """Return the wanted split, else `test` if all nets have it, else `val`.
+
+    Raises:
+        UserError: a net lacks it.
+    """
     split = wanted or ("test" if all("test" in header.splits for header in nets.values()) else "val")
     for directory, header in nets.items():
         if split not in header.splits:

@@ -88,7 +88,8 @@ class Network:
 def read_fit(run: Run, target: float) -> FittedRun | None:
     """Read the training curve of a run; None if it has none (another experiment, or stopped in its first epoch).
 
-    UserError: one of its files is missing or damaged, or guessing meets the target.
+    Raises:
+        UserError: one of its files is missing or damaged, or guessing meets the target.
     """
     metrics = run.metrics()
     if metrics.damaged:
@@ -119,7 +120,8 @@ def read_fit(run: Run, target: float) -> FittedRun | None:
 def check_comparable(fits: Sequence[FittedRun]) -> None:
     """Check that the runs differ in nonlinearity, learning rate and seed alone.
 
-    UserError: two runs differ in anything else, or used different images.
+    Raises:
+        UserError: two runs differ in anything else, or used different images.
     """
     first = fits[0]
     here = first.run.directory
@@ -167,8 +169,9 @@ def figure1(paths: Sequence[Path], *, target: float, output: Path | None, consol
 
     `output` None is the deepest folder that holds all the runs.
 
-    UserError: no run measured its training error, the runs differ in more than nonlinearity, learning rate and seed, or
-    `output` is not writable.
+    Raises:
+        UserError: no run measured its training error, the runs differ in more than nonlinearity, learning rate and
+            seed, or `output` is not writable.
     """
     found = collect(paths)
     fits, notes = _fits(found.runs, target)

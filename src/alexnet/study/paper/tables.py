@@ -70,7 +70,8 @@ TABLES = (
 def report_tables(paths: Sequence[Path], *, output: Path | None, console: Console) -> None:
     """Write the tables to `tables.md` in `output` (None: above the runs) and print them.
 
-    UserError: there are no runs, or the file cannot be written.
+    Raises:
+        UserError: there are no runs, or the file cannot be written.
     """
     found = collect(paths)
     counted = (run for run in found.runs if run.is_baseline and not run.result.is_search)

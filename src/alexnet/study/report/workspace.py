@@ -52,7 +52,8 @@ BY_ABLATION: dict[str, Any] = {
 def save(tables: Sequence[ComparisonTable], *, entity: str, project: str, folder: Path) -> dict[str, str]:
     """Save both on the server and return their addresses, which `folder` keeps: the next call edits the same two.
 
-    UserError: W&B refuses or is not reached.
+    Raises:
+        UserError: W&B refuses or is not reached.
     """
     made: dict[str, Any] = {
         "workspace": workspace_of(tables, entity=entity, project=project),
