@@ -74,7 +74,7 @@ def _idle_but_named(flat: Flat) -> Iterator[tuple[str, tuple[str, ...]]]:
         shared = () if flat["crops.flip"] else ("crops.images_per_crop",)
         yield "a crop has one place in its image", ("crops.random", "crops.include_last_offset", *shared)
     if flat["lrn.alpha"] == 0:
-        yield "lrn.alpha=0 sums nothing", tuple(f"lrn.{name}" for name in ("size", "divide_alpha", "across_columns"))
+        yield "lrn.alpha=0 sums nothing", ("lrn.size", "lrn.divide_alpha", "lrn.across_columns")
 
 
 def why_idle(key: str, flat: Flat, *, named: bool = False) -> str | None:
