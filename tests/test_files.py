@@ -81,3 +81,10 @@ def test_replace_file_that_fails_leaves_the_old_one(tmp_path: Path, monkeypatch:
         replace_file(tmp_path / "file", b"new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "old"
+
+
+def test_replace_file_over_a_folder_names_it(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").mkdir()
+    with pytest.raises(OSError) as refused:
+        replace_file(tmp_path / "metrics.csv", b"new")
+    assert refused.value.filename == str(tmp_path / "metrics.csv")

@@ -96,6 +96,10 @@ def test_a_misspelling_is_one_line_without_torch_and_nothing_is_written(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_overrides_may_be_given_around_an_option(tmp_path: Path) -> None:
+    assert "did you mean optimizer.lr?" in refused(tmp_path, "seed=0", "-m", "optimizer.lrr=0.1")
+
+
 def test_a_study_beside_other_experiments_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     line = refused(tmp_path, "-m", "experiment=study_small,demo", "+ablation=none")
     assert "experiment=study_small is a study: give it alone" in line and "nothing was started" in line

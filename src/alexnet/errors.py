@@ -15,7 +15,8 @@ INTERRUPTED = 130
 """Exit code of a process that Ctrl-C stopped (128 + 2)."""
 CLOSED_OUTPUT = 141
 """Exit code of a process whose reader has gone (128 + SIGPIPE): a run that this ends is not finished."""
-
+START_OVER = "start over with restart=true"
+"""What to do about a run that cannot be continued."""
 REFUSED_BY_THE_MACHINE = {
     errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ELOOP, errno.EMFILE, errno.ENAMETOOLONG,
     errno.ENFILE, errno.ENOENT, errno.ENOMEM, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS, errno.ESTALE,

@@ -35,7 +35,7 @@ def replace_file(path: Path, content: bytes | memoryview, *, former: Path | None
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say where
+        error.filename = error.filename2 or str(path)  # a full disk does not say where, others name the temporary one
         raise
     finally:
         temporary.unlink(missing_ok=True)

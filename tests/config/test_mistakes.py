@@ -411,7 +411,10 @@ def own_ablation(folder: Path, text: str) -> None:
         (("+ablation=[no_lrn,no_lrn]",), "no_lrn is chosen twice"),
         (("dropout.probability=0", "+ablation=no_dropout"), "changes nothing here"),
         (("color=none", "+ablation=source/color_rescaled"), "color.std=0 adds no noise"),
+        (("scale=cifar_whole", "+ablation=source/all_offsets"), "a crop has one place in its image"),
+        (("lrn.alpha=0", "+ablation=source/lrn_alpha"), "lrn.alpha=0 sums nothing"),
         (("scale.conv1_stride=100",), "scale.conv1_kernel"),
+        (("data.shapes.seed=99999999999999999999",), "data.shapes.seed"),  # its float would name other images too
     ],
 )
 def test_what_changes_nothing_is_refused_with_the_reason(arguments: tuple[str, ...], said: str) -> None:

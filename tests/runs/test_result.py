@@ -27,6 +27,7 @@ from alexnet.runs.result import (
     PretrainedFacts,
     Result,
     TrainingFacts,
+    finished_run,
     read_result,
 )
 
@@ -428,3 +429,9 @@ def test_contradicting_flags_are_refused(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / PREDICTIONS_FILE, **arrays)
     with pytest.raises(UserError, match="test/center/top1_right: does not follow"):
         read_predictions(tmp_path, "test", "center")
+
+
+def test_an_empty_result_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_bytes(b"")
+    with pytest.raises(UserError, match="remove it to continue from the last checkpoint, or start over with restart"):
+        finished_run(tmp_path, "run", "identity", restart=False)

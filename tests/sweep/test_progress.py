@@ -38,11 +38,11 @@ def plan(folder: Path, *, restart: bool = False) -> list[PlannedRun]:
     return runs
 
 
-def leave(run: PlannedRun, status: str) -> None:
+def leave(run: PlannedRun, status: str, why: str = "why") -> None:
     """What a run leaves in its directory, a second after what stood there before the sweep."""
     made = replace(result(seed=run.job.config.seed), identity=run.job.identity)
     seen = predictions(300, 100) if status == "finished" else None
-    directory = save(run.directory.parent / "made", made if seen else unfinished(made, status, "why"), seen)
+    directory = save(run.directory.parent / "made", made if seen else unfinished(made, status, why), seen)
     run.directory.mkdir(exist_ok=True)
     file = (directory / "result.json").rename(run.directory / "result.json")
     written = (run.written_before or 0) + 10**9

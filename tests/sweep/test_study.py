@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from alexnet.errors import UserError
+from alexnet.runs.result import DIVERGED
 from alexnet.sweep.study import PlannedRun, Study, max_parallel_jobs, refuse, start_all
 from hydra_plugins.study_sweeper import StudySweeper
 from tests.sweep.test_progress import leave, plan
@@ -64,6 +65,21 @@ def test_a_study_does_each_missing_run_once(tmp_path: Path, capsys: pytest.Captu
     leave(runs[2], "failed")
     with pytest.raises(UserError, match=r"2 of 3 runs did not finish: baseline seed 1 \(not begun\), .* \(failed\)"):
         study.check_all_finished()
+
+
+def test_failed_runs_are_told_apart_and_those_that_diverged_are_not_repeated(tmp_path: Path) -> None:
+    runs, study = plan(tmp_path), Study(hydra())
+    for run, rate in zip(runs, (0.1, 1.0, 2.0), strict=True):
+        run.overrides, run.name = ["seed=0", f"optimizer.lr={rate}"], "baseline seed 0"
+    study.begin(runs)
+    leave(runs[0], "finished")
+    for run in runs[1:]:
+        leave(run, "failed", f"UserError: {DIVERGED} in epoch 1")
+    with pytest.raises(
+        UserError, match=r"seed 0 optimizer.lr=1.0 \(diverged\), baseline seed 0 optimizer.lr=2"
+    ) as told:
+        study.check_all_finished()
+    assert "lower its optimizer.lr" in str(told.value) and "does the rest" not in str(told.value)
 
 
 def test_a_comparison_says_how_many_runs_of_the_folder_it_leaves_out(

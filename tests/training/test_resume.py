@@ -206,6 +206,14 @@ def test_a_checkpoint_of_a_version_that_keeps_something_else_is_not_resumed(
         execute(tiny(*FIXED), stopped)
 
 
+def test_a_checkpoint_without_a_weight_is_one_line(tiny: MakeJob, stopped: Path) -> None:
+    saved = checkpoint(stopped)
+    del saved["state_dict"]["net.conv2.weight"]
+    torch.save(saved, stopped / "checkpoints" / "last.ckpt")
+    with pytest.raises(UserError, match=r"last\.ckpt: missing.*: net\.conv2\.weight; start over with restart=true"):
+        execute(tiny(*FIXED), stopped)
+
+
 def test_a_damaged_checkpoint_is_one_line(tiny: MakeJob, tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"half a check")

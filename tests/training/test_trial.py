@@ -9,7 +9,7 @@ from alexnet.sweep.cost import notes_without_effect
 from tests.training.conftest import MakeJob
 
 
-@pytest.mark.parametrize("ablation", ["no_lrn", "no_weight_decay"])
+@pytest.mark.parametrize("ablation", ["no_lrn", "no_weight_decay", "source/bias_lr"])
 def test_ablation_that_no_step_shows_is_said(tiny: MakeJob, ablation: str) -> None:
     job = tiny(f"+ablation={ablation}", "hardware.threads=1")
     pack = open_data(job.config.data, job.config.scale.image_size)

@@ -7,6 +7,7 @@ import shlex
 import sys
 import textwrap
 from contextlib import nullcontext, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ OTHER_OPTIONS = (
     "--config-dir", "--config-name", "--config-path", "--experimental-rerun", "--package", "--resolve", "--version",
 )  # fmt: skip
 """The rest of Hydra's."""
+WITH_PATH = ("-cd", "--config-dir", "-cp", "--config-path", "--experimental-rerun")
+"""Those of them that a path follows, which may have a = in it."""
 TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 
@@ -86,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
         refuse_unknown_options(sys.argv[1:], (*MODES, *OTHER_OPTIONS))
         wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand its exceptions on instead of printing them
-        sys.argv = [sys.argv[0], *_with_plan(sys.argv[1:])]
+        sys.argv = [sys.argv[0], *_overrides_first(_with_plan(sys.argv[1:]))]
         try:
             register()
             refuse_broken(sys.argv[1:])
@@ -99,6 +102,16 @@ def main(arguments: list[str] | None = None) -> None:
             if wants_traceback or (text := explain(error, sys.argv[1:])) is None:
                 raise
             raise UserError(text) from error
+
+
+def _overrides_first(words: list[str]) -> list[str]:
+    """Put all overrides before the options: Hydra's parser takes them in one place alone."""
+
+    def is_other(pair: tuple[str, str]) -> bool:
+        before, word = pair
+        return "=" not in word or word[0] == "-" or before in WITH_PATH
+
+    return [word for _, word in sorted(pairwise(["", *words]), key=is_other)]
 
 
 def _with_plan(arguments: list[str]) -> list[str]:

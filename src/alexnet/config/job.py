@@ -27,7 +27,7 @@ from alexnet.config.compose import (
     typed,
     with_schema,
 )
-from alexnet.config.normal import normal_form, why_idle
+from alexnet.config.normal import normal_form, training_form, why_idle
 from alexnet.config.numerics import NUMERICS
 from alexnet.config.overrides import explain, named
 from alexnet.config.schema import (
@@ -209,14 +209,14 @@ def _check_effects(declared: dict[str, dict[str, Any]], tree: ConfigTree, baseli
         others = {key for other, of_other in declared.items() if other != name for key in of_other}
         undone = flat | {key: before.get(key) for key in keys if key not in others}
         if _training(undone) == _training(flat):
-            reasons = dict.fromkeys(f"{key}: {reason}" for key in keys if (reason := why_idle(key, flat)))
+            reasons = dict.fromkeys(f"{key}: {reason}" for key in keys if (reason := why_idle(key, flat, named=True)))
             why = "; ".join(reasons) or "its network and training are the same without it"
             raise UserError(f"ablation {name} changes nothing here: {why}")
 
 
 def _training(flat: dict[str, Any]) -> dict[str, Any]:
     """Return what a configuration computes, whatever it is called."""
-    return without(normal_form(flat), (*NON_IDENTITY_KEYS, "ablations", "seed", "experiment", "recipe"))
+    return without(training_form(flat), (*NON_IDENTITY_KEYS, "ablations", "seed", "experiment", "recipe"))
 
 
 def _check_read_as_said(overrides: Iterable[str], baseline: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ has no part in it, and is refused on a command line.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from alexnet.config.schema import is_part_of, schema_defaults, without
@@ -67,9 +68,24 @@ def _idle(flat: Flat) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "hardware.compile=false", ("hardware.compile_mode",)
 
 
-def why_idle(key: str, flat: Flat) -> str | None:
-    """Say why a key, or all that lies below it, has no effect; None if it has one."""
-    return next((reason for reason, keys in _idle(_full(flat)) if is_part_of(key, keys)), None)
+def _idle_but_named(flat: Flat) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the same of keys that runs are named after all the same: nothing may move the names that there are."""
+    if flat["scale.image_size"] - flat["scale.crop_size"] + flat["crops.include_last_offset"] <= 1:
+        shared = () if flat["crops.flip"] else ("crops.images_per_crop",)
+        yield "a crop has one place in its image", ("crops.random", "crops.include_last_offset", *shared)
+    if flat["lrn.alpha"] == 0:
+        yield "lrn.alpha=0 sums nothing", ("lrn.size", "lrn.divide_alpha", "lrn.across_columns")
+
+
+def why_idle(key: str, flat: Flat, *, named: bool = False) -> str | None:
+    """Say why a key, or all that lies below it, has no effect; None if it has one. `named` includes those in names."""
+    reasons = chain(_idle(_full(flat)), _idle_but_named(_full(flat)) if named else ())
+    return next((reason for reason, keys in reasons if is_part_of(key, keys)), None)
+
+
+def training_form(flat: Flat) -> Flat:
+    """Return the normal form without what has no effect and is in the names of runs all the same."""
+    return without(normal_form(flat), [key for _, keys in _idle_but_named(_full(flat)) for key in keys])
 
 
 def normal_form(flat: Flat) -> Flat:

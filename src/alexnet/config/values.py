@@ -284,7 +284,7 @@ class ShapesConfig(Group):
     train_per_class: int = limited(150, ge=1)
     val_per_class: int = limited(20, ge=1)
     test_per_class: int = limited(50, ge=1)
-    seed: int = limited(2012, ge=0)  # of the drawing, not of the run: every run sees the same images
+    seed: int = limited(2012, ge=0, lt=2**53)  # of the drawing, not of the run: every run sees the same images
 
 
 @dataclass

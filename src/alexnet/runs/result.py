@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from alexnet.config.checks import ADDED_LATER
 from alexnet.config.schema import RELATIONS, Claim, Target, run_label
-from alexnet.errors import UserError
+from alexnet.errors import START_OVER, UserError
 from alexnet.files import replace_file
 from alexnet.received import MIB, damage_named, open_regular, parse_json, read_regular
 from alexnet.runs.decode import FieldError, decode, require
@@ -284,10 +284,10 @@ def finished_run(directory: Path, name: str, identity: str, *, restart: bool) ->
         return None
     try:
         result = read_result(directory)
-    except UserError:
+    except UserError as error:
         if restart:
             return None
-        raise
+        raise UserError(f"{error}; remove it to continue from the last checkpoint, or {START_OVER}") from error
     label = run_label(result.experiment, result.ablation, result.seed)
     is_told = label == name.rpartition("-")[0]  # a result may have been changed
     found = f"{label}, NUMERICS {result.numerics}"

@@ -30,6 +30,7 @@ from alexnet.terminal import busy
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.fit import preflight, silence_lightning
 from alexnet.training.hardware import configure_process, trainer_options
+from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule
 from alexnet.training.world import SINGLE_PROCESS, requested_world_size
 
@@ -160,7 +161,7 @@ def train_steps(tree: ConfigTree, pack: Pack, *callbacks: Callback, steps: int =
         max_epochs=1,
         max_steps=steps,
         logger=False,
-        callbacks=list(callbacks),
+        callbacks=[LrSchedule(config, History(Path())), *callbacks],  # an empty history: the rates of the first epoch
         limit_val_batches=0,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -45,9 +45,12 @@ class PlannedRun:
         self.overrides, self.job = overrides, job
         self.directory = Path(job.config.runs) / job.name
         self.written_before = _written(self.directory)
+        self.name = f"{ablation_name(self.job.tree)} seed {self.job.config.seed}"
+        self.apart: list[str] = []
+        """Overrides that tell it from others of this name in its study."""
 
     def __str__(self) -> str:
-        return f"{ablation_name(self.job.tree)} seed {self.job.config.seed}"
+        return " ".join([self.name, *self.apart])
 
     @property
     def finished_before(self) -> Result | None:
@@ -109,6 +112,9 @@ class Study:
         """Take up a batch of runs and return those that are to be done: each once, and no finished one."""
         new = {run.directory: run for run in batch if run.directory not in self.runs}
         self.runs |= new
+        for run in new.values():
+            same = [one.overrides for one in self.runs.values() if one.name == run.name]
+            run.apart = [word for word in run.overrides if not all(word in one for one in same)]
         self._batch = list(new.values())
         finished = {run: done for run in new.values() if (done := run.finished_before)}
         missing = [run for run in new.values() if run not in finished]
@@ -189,9 +195,12 @@ class Study:
         """Raise a UserError that names the runs that have not finished; one that rules out its rate is an answer."""
         left = [run for run in self.runs.values() if run.objective is None and not run.rules_out_its_rate]
         if left:
-            told = [f"{run} ({run.outcome.status if run.outcome else 'not begun'})" for run in left]
-            count = f"{len(left)} of {len(self.runs)} runs did not finish"
-            raise UserError(f"{count}: {', '.join(told)}; the same command does the rest")
+            outcomes = [run.outcome for run in left]
+            ends = ["not begun" if one is None else "diverged" if one.diverged else one.status for one in outcomes]
+            told = ", ".join(f"{run} ({end})" for run, end in zip(left, ends, strict=True))
+            what_next = ["the same command does the rest"] * any(end != "diverged" for end in ends)
+            what_next += ["what diverged does so again: lower its optimizer.lr"] * ("diverged" in ends)
+            raise UserError("; ".join([f"{len(left)} of {len(self.runs)} runs did not finish: {told}", *what_next]))
 
 
 def refuse(mistakes: Sequence[str | None]) -> None:

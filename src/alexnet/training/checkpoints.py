@@ -13,7 +13,7 @@ from rich.console import Console
 from alexnet.config.job import Job
 from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.pack import Pack
-from alexnet.errors import UserError, first_line
+from alexnet.errors import START_OVER, UserError, first_line
 from alexnet.files import replace_file, sync_folder
 from alexnet.received import refuse_link
 from alexnet.runs.directory import BEST, CHECKPOINTS, LAST, WANDB, last_checkpoint, previous_checkpoint
@@ -22,8 +22,6 @@ from alexnet.runs.result import refuse_other
 from alexnet.trained.weights import read_checkpoint
 from alexnet.training.hardware import most_threads
 from alexnet.training.history import History
-
-START_OVER = "start over with restart=true"
 
 
 class WholeCheckpoints(TorchCheckpointIO):

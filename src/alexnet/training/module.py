@@ -14,6 +14,7 @@ from alexnet.config.values import limited_images
 from alexnet.data.batches.augment import AugmentedBatch, Augmenter, CropGeometry, RawBatch
 from alexnet.data.batches.loading import test_splits, val_splits
 from alexnet.data.pack.pack import Pack
+from alexnet.errors import START_OVER, UserError
 from alexnet.evaluation.collect import PredictionStore
 from alexnet.evaluation.metrics import MeanLoss, TopKErrors
 from alexnet.evaluation.views import VIEWS, center_logits, probabilities
@@ -82,6 +83,13 @@ class AlexNetModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Plain values only, so that torch loads the file without running code from it.
         checkpoint["alexnet"] = self.description | {"threads": torch.get_num_threads()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own, saved = ({(k, v.shape) for k, v in one.items()} for one in (self.state_dict(), checkpoint["state_dict"]))
+        if own != saved:
+            names = ", ".join(sorted({name for name, _ in own ^ saved}))
+            path = self.trainer.ckpt_path
+            raise UserError(f"{path}: missing, of another size or of another network: {names}; {START_OVER}")
 
     def on_train_start(self) -> None:
         self._switch_color()  # a run resumed in the middle of an epoch does not start one
