@@ -10,6 +10,7 @@ from alexnet.config.values import DataConfig, ShapesConfig
 from alexnet.data.pack import sets
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
+from alexnet.data.sources.file_tree import Entry
 from alexnet.errors import UserError
 from tests.data.samples import archive, class_folders, contents, noise
 
@@ -70,6 +71,19 @@ def test_other_images_of_the_same_names_and_sizes_make_another_pack(tmp_path: Pa
         noise(seed).save(tmp_path / f"{seed}" / "set" / "a" / "0.bmp")
         packs.append(opened(tmp_path, root=str(tmp_path / f"{seed}" / "set")))
     assert packs[0].fingerprint != packs[1].fingerprint
+
+
+def test_a_text_that_may_not_be_read_does_not_matter_where_it_is_not_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = class_folders(tmp_path / "x")
+    (next(root.rglob("*.png")).parent / "notes.txt").write_text("private")
+
+    def refuse(_: Entry) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("alexnet.data.pack.sets.contents", refuse)
+    assert opened(tmp_path, root=str(root)).splits["train"]
 
 
 def test_links_and_pipes_that_are_called_as_tables_are_not_read(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources import shapes
 from alexnet.data.sources.catalog import File
 from alexnet.data.sources.downloads import PUBLISHED, fetch
-from alexnet.data.sources.file_tree import FileTree, contents
+from alexnet.data.sources.file_tree import Entry, FileTree, contents
 from alexnet.data.sources.names import suffix_of
 from alexnet.data.sources.tables import SUFFIXES
 from alexnet.errors import UserError
@@ -99,13 +99,20 @@ def _listing(root: Path) -> Iterator[str]:
         with closing(FileTree(root)) as tree:
             telling = filter(_tells, tree.files.files())
             near = nsmallest(_READ, telling, key=lambda file: (file.unused is None, file.name.count("/")))
-            sums = [hashlib.sha256(contents(entry)).hexdigest() for entry in tree.read(near)]
+            sums = [_checksum(entry) for entry in tree.read(near)]
             for place, file in enumerate(tree.files.files()):
                 yield f"{', ' if place else ''}{json.dumps(file.name)}: {file.size}"
             yield f", {json.dumps(sums)}" if sums else ""
     else:
         yield f"{json.dumps(root.name)}: {root.stat().st_size}"
     yield "}"
+
+
+def _checksum(entry: Entry) -> str:
+    try:
+        return hashlib.sha256(contents(entry)).hexdigest()
+    except OSError:  # preparing says so, if it needs the file
+        return "unreadable"
 
 
 def _tells(file: File) -> bool:
