@@ -71,7 +71,11 @@ def test_help_and_describe_do_not_import_torch() -> None:
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    for mistyped, hint in (("repot", ": did you mean report?"), ("xyz", "; choose from: checklist, codes, ")):
+    for mistyped, hint in (
+        ("repot", ": did you mean report?"),
+        ("trian", ": did you mean train?"),
+        ("xyz", "; choose from: checklist, codes, "),
+    ):
         with pytest.raises(SystemExit):
             main([mistyped, "runs"])
         assert f"alexnet: error: {mistyped}: no such command{hint}" in capsys.readouterr().err

@@ -55,7 +55,7 @@ def test_it_tells_states_what_is_missing_and_how_to_continue(folder: Path, capsy
     said = "\n".join(lines[7:])
     assert "plan mine: 5 runs are missing for look 1 (5 seeds): 5 of no_lrn; to do them:" in said
     assert "\n  alexnet train study.plan='my plan.yaml'\n" in said
-    assert "\n  python train.py '+ablation=[no_lrn]' seed=0" in said and "[no_lrn]' seed=1" not in said
+    assert "\n  alexnet train '+ablation=[no_lrn]' seed=0" in said and "[no_lrn]' seed=1" not in said
     assert f"no_color seed 0: UserError: {DIVERGED} in epoch 1\n" in said
 
 

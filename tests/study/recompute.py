@@ -90,11 +90,12 @@ def read_runs(results: list[tuple[Path, dict]], rates: dict[str, dict]) -> tuple
         split = "test" if "test" in result["errors"] else "val"
         with np.load(folder / "predictions.npz") as file:
             labels, best = file[f"{split}/labels"], file[f"{split}/ten_crop/top5_classes"]
+            answers = best.tobytes(), file[f"{split}/ten_crop/top5_probabilities"].tobytes()
         right = {
             "top1": np.array([int(label) == int(five[0]) for label, five in zip(labels, best, strict=True)]),
             "top5": np.array([int(label) in map(int, five) for label, five in zip(labels, best, strict=True)]),
         }
-        key = result["ablation"], right["top1"].tobytes(), right["top5"].tobytes()
+        key = result["ablation"], *answers
         if key not in seen:
             claim = result["claims"].get(result["ablation"], {})
             runs[result["ablation"], result["seed"]] = (result["run"], right, claim)

@@ -21,7 +21,7 @@ def arm(seed: int, shifts: dict[int, float]) -> list[Evaluated]:
     error = 0.4 + np.array([shifts.get(number, 0.0) for number in labels])
     run = Run(None, result(), 0.0)  # type: ignore[arg-type]
     correct = rng.random((3, len(labels))) >= error
-    one = Evaluated(run=run, labels=labels, correct={"top1": correct[0]}, most_guessed=0.1)
+    one = Evaluated(run=run, labels=labels, correct={"top1": correct[0]}, most_guessed=0.1, checksum=b"")
     return [replace(one, correct={"top1": right}) for right in correct]
 
 

@@ -88,9 +88,12 @@ def test_a_comparison_says_how_many_runs_of_the_folder_it_leaves_out(
     compared: list[Path] = []
     monkeypatch.setattr("alexnet.study.report.report.report", lambda paths, **_: compared.extend(paths))
     runs, study = plan(tmp_path), Study(hydra())
+    leave(runs[0], "interrupted")
+    study.begin(runs[:1])
+    study.compare()
+    assert compared == []  # an earlier comparison is not replaced by one of nothing
     for run in runs:
         leave(run, "finished")
-    study.begin(runs[:1])
     study.compare()
     assert compared == [runs[0].directory]
     said = capsys.readouterr().out.replace("\n", " ")

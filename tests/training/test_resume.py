@@ -95,6 +95,19 @@ def test_interrupt_at_once_and_repeat_ends_as_undisturbed(
     assert read_result(tmp_path).status == "finished"
 
 
+def test_a_run_that_is_stopped_while_it_opens_its_loggers_says_so(
+    tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("alexnet.training.tracking.start", stop)
+    with pytest.raises(KeyboardInterrupt):
+        execute(tiny(*FIXED), tmp_path)
+    assert read_result(tmp_path).status == "interrupted"
+    assert read_result(tmp_path).message == "interrupted (KeyboardInterrupt)"
+
+
 @pytest.mark.parametrize("schedule", [pytest.param(FIXED, marks=pytest.mark.slow), PLATEAU], ids=["epochs", "plateau"])
 def test_a_run_stopped_between_its_last_epoch_and_its_result(
     tiny: MakeJob,

@@ -79,7 +79,7 @@ def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
         if word in COMMANDS:
             refuse_unknown_options(given, re.findall(r"--[a-z][\w-]*", commands.choices[word].format_help()))
         elif not word.startswith("-"):
-            made.error(f"{word}: no such command{did_you_mean(word, COMMANDS)}")
+            made.error(f"{word}: no such command{did_you_mean(word, [*COMMANDS, 'train'])}")
     return made
 
 

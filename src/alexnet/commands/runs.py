@@ -165,7 +165,8 @@ def _say_how_to_continue(states: Sequence[Status], console: Terminal) -> None:
         line = f"{result.ablation} seed {result.seed}: {why}"
         console.print(line if result.diverged else f"{line}; to continue it:")
         if not result.diverged:
-            console.print(f"  {result.command}", soft_wrap=True)
+            command = result.command.replace("python train.py", "alexnet train", 1)  # there may be no checkout
+            console.print(f"  {command}", soft_wrap=True)
     if len(states) > MOST_TOLD:
         console.print(f"and {len(states) - MOST_TOLD} more; the command of the study continues all of them")
 

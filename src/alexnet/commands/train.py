@@ -193,7 +193,7 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
             if not expected:
                 logging.getLogger(__name__).exception(job.command)  # into the run's log file
             text = str(error) if expected else f"{type(error).__name__}: {first_line(error)}"
-            print_line(f"error: {job.command}: {text}", file=sys.stderr)
+            print_line(f"error: {_as_started(job.command)}: {text}", file=sys.stderr)
         elif isinstance(error, UserError):
             exit_with(error)
         raise
@@ -226,9 +226,9 @@ def _say_what_next(result: Result, directory: Path, console: Console) -> None:
 def _interrupted(job: Job, directory: Path) -> str:
     """Say what is saved of a run that Ctrl-C has stopped, and how to go on."""
     begun = last_checkpoint(directory).is_file()
-    kept = "up to its last step" if begun else "but no checkpoint yet: it will start over"
+    kept = "is saved up to its last step" if begun else "has no checkpoint yet and will start over"
     again = f"to go on, give the same command again:\n  {_as_started(job.command)}"
-    return f"interrupted: {from_here(directory)} is saved {kept}; {again}"
+    return f"interrupted: {from_here(directory)} {kept}; {again}"
 
 
 def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_study: bool = False) -> Result:

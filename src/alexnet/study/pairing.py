@@ -1,5 +1,6 @@
 """Which runs may be compared: duplicates, tables, test images, each run's baseline, and what else differs."""
 
+import hashlib
 import re
 import shlex
 from collections import defaultdict
@@ -48,6 +49,8 @@ class Evaluated:
     """[N] each."""
     most_guessed: float
     """Share of the images for which the network guesses its most frequent class."""
+    checksum: bytes
+    """Of its most probable classes and their probabilities: no two networks have the same."""
     gain: Mapping[str, NDArray[np.int8]] | None = None
     """[N] each, 1 where ten crops are right and the center crop is wrong, -1 where it is the other way round; None for
     other views."""
@@ -181,6 +184,7 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
         labels=predictions.labels,
         correct=_correct(predictions),
         most_guessed=float(np.unique(predictions.top5_classes[:, 0], return_counts=True)[1].max() / counted.images),
+        checksum=hashlib.sha256(predictions.top5_classes.tobytes() + predictions.top5_probabilities.tobytes()).digest(),
         gain=_ten_crop_gain(run, split, predictions) if view == "ten_crop" else None,
     )
 
@@ -199,14 +203,14 @@ def _ten_crop_gain(run: Run, split: str, ten_crops: ViewPredictions) -> dict[str
 
 
 def drop_copies(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[Note]]:
-    """Keep one of several runs of an arm that are alike on every image: it is one run, done twice."""
+    """Keep one of several runs of an arm with the same probabilities for every image: it is one run, done twice."""
     kept: dict[tuple[str, bytes], Evaluated] = {}
     notes = []
     for one in evaluated:
-        key = (one.run.result.ablation, b"".join(np.packbits(correct).tobytes() for correct in one.correct.values()))
-        first = kept.setdefault(key, one)
+        first = kept.setdefault((one.run.result.ablation, one.checksum), one)
         if first is not one:
-            notes.append(Note(f"{one.run}: left out, it is alike {first.run} on every image: one run, done twice."))
+            text = f"its probabilities are those of {first.run} on every image: one run, done twice"
+            notes.append(Note(f"{one.run}: left out, {text}."))
     return list(kept.values()), notes
 
 

@@ -19,6 +19,7 @@ from alexnet.config.job import Job, ablation_name, unreached_milestones
 from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError, first_line, plural, print_line
 from alexnet.files import exclusive
+from alexnet.runs.collect import collect
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
 from alexnet.runs.metrics import read_metrics
 from alexnet.runs.result import Result, finished_run, read_result
@@ -166,7 +167,10 @@ class Study:
                     print_line(f"error: {run}: its process was killed ({signal.Signals(-code).name})", file=sys.stderr)
 
     def compare(self) -> None:
-        """Compare all runs that have a result, with those of the plan that an earlier command has made."""
+        """Compare all runs that have a result, with those of the plan that an earlier command has made.
+
+        If none has finished, the comparison that there may be is left as it is.
+        """
         begun = [directory for directory in self.runs if (directory / RESULT_FILE).is_file()]
         if begun:
             from alexnet.study.report.report import report
@@ -175,6 +179,8 @@ class Study:
             output = Path(settings.runs)
             if settings.study.plan:
                 begun += [run.directory for run in OpenPlan.read(Path(settings.study.plan), output).runs]
+            if not any(run.finished for run in collect(begun).runs):
+                return
             report(begun, output=output, split=None, view="ten_crop", console=self.console, wandb=settings.logger.wandb)
             known = {directory.resolve() for directory in begun}
             if others := {file.parent.resolve() for file in output.glob(f"*/{RESULT_FILE}")} - known:

@@ -68,7 +68,8 @@ def _context() -> Context:
 
 def _run(body: Callable[[], object]) -> None:
     follow_parent()
-    body()
+    with signals_unwind():  # also before training begins, so that the run's result says what ended it
+        body()
 
 
 @cache

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 from rich.console import Console
 
@@ -156,10 +157,11 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
         return train_and_test(job, directory, pack, world, result, loggers=[], console=console)
     replace_file(directory / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(job.tree)).encode())
     result.write(directory)
-    write_provenance(directory, patch)
-    with busy("opening the loggers", console):
-        loggers = tracking.start(job, directory, console)
+    loggers: list[Logger] = []
     try:
+        write_provenance(directory, patch)
+        with busy("opening the loggers", console):
+            loggers = tracking.start(job, directory, console)
         with keyboard_interrupt_kept():
             result = train_and_test(job, directory, pack, world, result, loggers=loggers, console=console)
     except BaseException as error:  # also Ctrl-C, and signals, which end in a SystemExit
