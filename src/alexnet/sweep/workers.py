@@ -50,7 +50,7 @@ def run_side_by_side(bodies: Sequence[Callable[[], object]], at_once: int, *, lo
                         codes[number] = running.pop(number).exitcode or 0
                 look()
         except KeyboardInterrupt:
-            print("\nCtrl-C: every run saves the step that it is at; again to stop at once", file=sys.stderr)
+            print("\nCtrl-C: every run that is training saves its step; again to stop at once", file=sys.stderr)
             raise
         finally:
             end_processes(list(running.values()))
