@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from alexnet.config.compose import CONF
-from alexnet.config.job import unreached_milestones
+from alexnet.config.job import misnamed_images, unreached_milestones
 from tests.config.conftest import job, leaves
 from tests.conftest import checked
 
@@ -116,6 +116,12 @@ def test_drops_after_the_end_of_training_are_said(shorter: list[str], said: list
     assert (line is not None) == bool(said)
     for words in said:
         assert line is not None and words in line
+
+
+def test_own_images_under_the_name_of_the_drawn_ones_are_said() -> None:
+    assert "add data=folder" in (misnamed_images(checked("data.root=/images")) or "")
+    assert misnamed_images(checked()) is None
+    assert misnamed_images(checked("data=folder", "data.root=/images")) is None
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

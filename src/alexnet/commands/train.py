@@ -28,7 +28,7 @@ from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import BASELINE, Result, finished_run
-from alexnet.sweep.study import check_source, max_parallel_jobs, objective, print_unreached_milestones
+from alexnet.sweep.study import check_source, max_parallel_jobs, objective, print_notes
 from alexnet.terminal import IMPORTING, Terminal, busy
 
 HELP = """\
@@ -241,7 +241,7 @@ def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_stud
 
             check_in_plan(job)
         console.print(f"{job.name}: {IMPORTING}")
-        print_unreached_milestones([job], console)
+        print_notes([job], console)
     with nullcontext() if in_study else busy(IMPORTING, console):
         from alexnet.sweep.workers import stay_on_one_gpu
         from alexnet.training.run import run

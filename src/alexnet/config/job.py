@@ -249,6 +249,14 @@ def _text(value: object) -> str:
     return json.dumps(value).strip('"')
 
 
+def misnamed_images(job: Job) -> str | None:
+    """A line about images of the user's that results would call drawn ones; None without any."""
+    data = job.config.data
+    if data.name != "shapes" or data.root is None:
+        return None
+    return f"note: data.root={data.root}: results call these images shapes, as the drawn ones; add data=folder"
+
+
 def unreached_milestones(job: Job) -> str | None:
     """A line about drops of the learning rate after the end of training, or at one epoch; None without any."""
     schedule, given = job.config.schedule, job.tree["schedule"]

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from alexnet.config.compose import ABLATIONS, CONF
-from alexnet.config.job import Job, ablation_name, unreached_milestones
+from alexnet.config.job import Job, ablation_name, misnamed_images, unreached_milestones
 from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError, first_line, plural, print_line
 from alexnet.files import exclusive
@@ -126,7 +126,7 @@ class Study:
         if others:
             count = f"{len(others)} of those finished before {'is' if len(others) == 1 else 'are'}"
             self.console.print(f"note: {count} at precision {others[0].precision}: restart=true runs them again")
-        print_unreached_milestones([run.job for run in new.values()], self.console)
+        print_notes([run.job for run in new.values()], self.console)
         return missing
 
     def run(self, runs: Sequence[PlannedRun], start: Start, body: Body) -> None:
@@ -219,10 +219,11 @@ def refuse(mistakes: Sequence[str | None]) -> None:
         raise UserError(f"{lines[-1]}; nothing was started")
 
 
-def print_unreached_milestones(jobs: Sequence[Job], console: Console) -> None:
-    """Say once of each schedule which of its drops training does not reach."""
-    for line in dict.fromkeys(filter(None, map(unreached_milestones, jobs))):
-        console.print(line, style="yellow")
+def print_notes(jobs: Sequence[Job], console: Console) -> None:
+    """Say once each which drops of the learning rate training does not reach, and which images have a wrong name."""
+    for line in dict.fromkeys(note for job in jobs for note in (unreached_milestones(job), misnamed_images(job))):
+        if line:
+            console.print(line, style="yellow")
 
 
 def max_parallel_jobs(hydra: Any) -> int | None:
