@@ -95,7 +95,8 @@ def exclusive(path: Path, what: str, *, wait: Callable[[str], None] | None = Non
 
     The lock is the operating system's: it ends with the process that holds it. The file stays.
 
-    UserError: another process holds the lock, and there is no `wait`; or the lock file cannot be made.
+    Raises:
+        UserError: another process holds the lock, and there is no `wait`; or the lock file cannot be made.
     """
     lock = FileLock(path)
     try:

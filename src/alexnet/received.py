@@ -88,7 +88,8 @@ def damage_named(path: Path) -> Iterator[None]:
 def parse_json(text: bytes) -> Any:
     """Parse JSON as the standard has it: no NaN, no name twice in a record, and no deep nesting.
 
-    ValueError: it is anything else.
+    Raises:
+        ValueError: it is anything else.
     """
     parsed = json.loads(text.decode(), parse_constant=_refuse_constant, object_pairs_hook=_record)
     check_depth(parsed)
@@ -140,7 +141,8 @@ class Forms:
     def check(self, name: str, file: IO[bytes], form: str) -> int:
         """Compare the header of the `.npy` file `name` with a form; return the bytes that the whole must have.
 
-        ValueError: the array has another form, or holds Python objects.
+        Raises:
+            ValueError: the array has another form, or holds Python objects.
         """
         shape, _, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
         wanted, *sizes = re.findall(r"\w+", form)

@@ -43,7 +43,8 @@ def encode(pixels: npt.NDArray[np.uint8], quality: JpegQuality) -> bytes:
 def decode_into(data: npt.NDArray[np.uint8] | bytes, pixels: npt.NDArray[np.uint8]) -> None:
     """Decode a JPEG file of exactly the shape of `pixels`, uint8 [H, W, 3], into it. Releases the GIL.
 
-    ValueError: the file is damaged or has another size.
+    Raises:
+        ValueError: the file is damaged or has another size.
     """
     decoded = simplejpeg.decode_jpeg(data, buffer=pixels)
     if decoded.shape != pixels.shape:

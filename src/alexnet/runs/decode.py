@@ -32,7 +32,8 @@ def decode(kind: Any, value: object, field: str = "") -> Any:
     `kind` is a dataclass, `dict[str, X]`, `tuple[X, ...]`, `tuple[X, Y]`, `X | None`, a `Literal`, a scalar type, or
     `Any`.
 
-    FieldError: the first field that does not fit, with its dotted path.
+    Raises:
+        FieldError: the first field that does not fit, with its dotted path.
     """
     origin, arguments = get_origin(kind), get_args(kind)
     if type(None) in arguments:

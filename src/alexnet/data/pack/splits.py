@@ -70,7 +70,8 @@ class RawSplit(Split):
     def __init__(self, shards: list[Path], image_size: int, labels: Indices, order: Indices | None = None) -> None:
         """Take the place of every image in the shards, `order`, int64 [N]; None: the order of the labels.
 
-        ValueError: the shards do not hold as many images as there are labels.
+        Raises:
+            ValueError: the shards do not hold as many images as there are labels.
         """
         self.labels, self.image_size, self.order = labels, image_size, order
         shape = (-1, image_size, image_size, 3)
@@ -96,7 +97,8 @@ class JpegSplit(Split):
     def __init__(self, shards: list[Path], image_size: int, labels: Indices, byte_ranges: Indices) -> None:
         """Take the first byte, counted through all shards, and the length of every image: `byte_ranges`, int64 [N, 2].
 
-        ValueError: there are not as many images as labels, or one lies beyond the shards.
+        Raises:
+            ValueError: there are not as many images as labels, or one lies beyond the shards.
         """
         self.labels, self.image_size, self.byte_ranges = labels, image_size, byte_ranges
         self._paths = shards

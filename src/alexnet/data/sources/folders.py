@@ -268,7 +268,8 @@ class Folders:
     def _is_for(self, table: Table, split: str, tops: list[str]) -> bool:
         """Whether a table names images of a split, and not those of another that have the same names.
 
-        UserError: images of one name lie in several folders, and nothing says which of them it names.
+        Raises:
+            UserError: images of one name lie in several folders, and nothing says which of them it names.
         """
         of_split = names.split_of_shard(table.name.rpartition("/")[2])
         if _first(self.inside(table.name) or "") in filter(None, tops):

@@ -92,7 +92,8 @@ def compare_runs(
 
     `split` None is `test` if the runs have it, else `val`. `stated` is the spread between runs where each arm has one.
 
-    UserError: no run can be read, none has the split and view, or their own spread is seen where one is stated.
+    Raises:
+        UserError: no run can be read, none has the split and view, or their own spread is seen where one is stated.
     """
     paths = [one for one in runs if not isinstance(one, Run)]
     read = load_runs(*paths) if paths else Collection((), ())
@@ -116,7 +117,8 @@ def report(
     `output` None is the deepest folder that holds all the runs. `split` None is `test` if the runs have it, else `val`.
     `all_formats` adds JSON, a table in LaTeX, and the figure as PDF and PNG. Trouble with W&B is a warning.
 
-    UserError: as in `compare_runs`, or `output` is not writable.
+    Raises:
+        UserError: as in `compare_runs`, or `output` is not writable.
     """
     with busy("comparing runs", console):
         comparison = compare_runs(*paths, split=split, view=view, stated=stated)
