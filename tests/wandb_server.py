@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -40,6 +41,11 @@ class Server(ThreadingHTTPServer):
     def address(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Show an error, unless it is a client that ended before its answer: killed runs do."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def graphql(self, query: str, given: dict[str, Any]) -> dict[str, Any]:
         """Answer what the client asks about a run."""
