@@ -16,7 +16,7 @@ from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.sets import open_data
 from alexnet.errors import UserError
 from alexnet.runs.result import read_result
-from alexnet.training.checkpoints import checkpoint_to_resume
+from alexnet.training.checkpoints import checkpoint_to_resume, sealed
 from alexnet.training.history import EpochRecord, History
 from alexnet.training.module import AlexNetModule
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, epochs, execute
@@ -214,7 +214,7 @@ def test_a_checkpoint_of_a_version_that_keeps_something_else_is_not_resumed(
         record |= {"newer": 1.0} if change == "more" else {}
         record.pop("rate" if change == "less" else "older", None)
     saved["callbacks"] |= {"History": history} if change != "none" else {}
-    torch.save(saved, stopped / "checkpoints" / "last.ckpt")
+    (stopped / "checkpoints" / "last.ckpt").write_bytes(sealed(saved).getvalue())
     with pytest.raises(UserError, match=r"last\.ckpt is of another version .*; start over with restart=true"):
         execute(tiny(*FIXED), stopped)
 
@@ -222,8 +222,17 @@ def test_a_checkpoint_of_a_version_that_keeps_something_else_is_not_resumed(
 def test_a_checkpoint_without_a_weight_is_one_line(tiny: MakeJob, stopped: Path) -> None:
     saved = checkpoint(stopped)
     del saved["state_dict"]["net.conv2.weight"]
-    torch.save(saved, stopped / "checkpoints" / "last.ckpt")
+    (stopped / "checkpoints" / "last.ckpt").write_bytes(sealed(saved).getvalue())
     with pytest.raises(UserError, match=r"last\.ckpt: missing.*: net\.conv2\.weight; start over with restart=true"):
+        execute(tiny(*FIXED), stopped)
+
+
+def test_a_changed_checkpoint_is_not_resumed(tiny: MakeJob, stopped: Path) -> None:
+    """Its weights may be those of the run, and the rest not: no result would say so."""
+    saved = checkpoint(stopped)
+    saved["optimizer_states"][0]["param_groups"][0]["weight_decay"] = 0.0
+    torch.save(saved, stopped / "checkpoints" / "last.ckpt")
+    with pytest.raises(UserError, match=r"last\.ckpt is of another version .* or has been changed; start over with"):
         execute(tiny(*FIXED), stopped)
 
 

@@ -1,10 +1,12 @@
 """The checkpoints of a run: how they are written, and which one it resumes from."""
 
 import io
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
@@ -37,8 +39,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         assert storage_options is None
-        path, buffer = Path(path), io.BytesIO()
-        torch.save(checkpoint, buffer)
+        path, buffer = Path(path), sealed(checkpoint)
         path.parent.mkdir(exist_ok=True)
         replace_file(path, buffer.getbuffer(), former=self._previous if self._sound == path else None)
         self._sound = path
@@ -46,6 +47,27 @@ class WholeCheckpoints(TorchCheckpointIO):
     def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
         self._sound = Path(path)
         return super().load_checkpoint(path, *arguments, **options)
+
+
+def sealed(checkpoint: dict[str, Any]) -> io.BytesIO:
+    """Save a checkpoint as torch does, its SHA-256 as the comment at the end of the archive, which torch passes over.
+
+    A run resumes from what it has written alone: a change of the optimizer's state, say, would be in no result.
+    """
+    torch.save(checkpoint, buffer := io.BytesIO())
+    digest = sha256(buffer.getbuffer()[:-2]).hexdigest().encode()  # the last two bytes are the comment's length
+    buffer.seek(-2, io.SEEK_END)
+    buffer.write(len(digest).to_bytes(2, "little") + digest)
+    return buffer
+
+
+def _read_sealed(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that `sealed` made; UserError if it is damaged, or has been written by anything else."""
+    saved = read_checkpoint(path)
+    content = np.memmap(path, np.uint8, "r")
+    if sha256(content[:-66]).hexdigest().encode() != bytes(content[-64:]):
+        raise UserError(f"{path} is of another version of this program, or has been changed")
+    return saved
 
 
 def checkpoint_callbacks(directory: Path, history: History) -> list[L.Callback]:
@@ -119,15 +141,15 @@ def checkpoint_to_resume(job: Job, directory: Path, pack: Pack, console: Console
         return None, None
     path = last
     try:
-        saved = read_checkpoint(last)
+        saved = _read_sealed(last)
     except UserError as error:
         if not previous.exists():
             raise UserError(f"{error}; {START_OVER}") from error
         path, fault = previous, str(error) if last.exists() else f"{last} is missing"
         try:
-            saved = read_checkpoint(previous)
+            saved = _read_sealed(previous)
         except UserError:
-            raise UserError(f"{fault}, and {previous.name} is damaged too; {START_OVER}") from error
+            raise UserError(f"{fault}, and {previous.name} cannot be used either; {START_OVER}") from error
         console.print(f"{fault}; continuing from {previous.name}")
     trained = saved["alexnet"]
     if (numerics := trained.get("numerics", 0)) != NUMERICS:
