@@ -413,6 +413,9 @@ def own_ablation(folder: Path, text: str) -> None:
         (("color=none", "+ablation=source/color_rescaled"), "color.std=0 adds no noise"),
         (("scale=cifar_whole", "+ablation=source/all_offsets"), "a crop has one place in its image"),
         (("lrn.alpha=0", "+ablation=source/lrn_alpha"), "lrn.alpha=0 sums nothing"),
+        (("lrn.alpha=0", "lrn.k=1", "+ablation=no_lrn"), "the same without it"),
+        (("schedule.milestones=[]", "schedule.epochs=1", "+ablation=source/color_off"), "the same without it"),
+        (("schedule.milestones=[]", "schedule.epochs=1", "+ablation=source/conv1_frozen"), "the same without it"),
         (("scale.conv1_stride=100",), "scale.conv1_kernel"),
         (("data.shapes.seed=99999999999999999999",), "data.shapes.seed"),  # its float would name other images too
     ],

@@ -9,10 +9,11 @@ from itertools import chain
 from typing import Any
 
 from alexnet.config.schema import is_part_of, schema_defaults, without
-from alexnet.config.values import TWO_COLUMNS, scaled_milestones
+from alexnet.config.values import TWO_COLUMNS, scaled_epoch, scaled_milestones
 
 Flat = dict[str, Any]
 """A configuration by dotted keys."""
+LATE_EPOCHS = tuple(f"late_changes.{name}_epoch" for name in ("lr_drop", "freeze", "color_off"))
 
 
 def _idle(flat: Flat) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -85,7 +86,21 @@ def why_idle(key: str, flat: Flat, *, named: bool = False) -> str | None:
 
 def training_form(flat: Flat) -> Flat:
     """Return the normal form without what has no effect and is in the names of runs all the same."""
-    return without(normal_form(flat), [key for _, keys in _idle_but_named(_full(flat)) for key in keys])
+    flat = _full(flat)
+    if (flat["lrn.alpha"], flat["lrn.k"]) == (0, 1):  # divides by 1
+        flat["lrn.layers"] = []
+    if flat["schedule.kind"] == "multistep":
+        to, of = flat["schedule.rescale_to_epochs"] or flat["schedule.epochs"], flat["late_changes.of_epochs"]
+        for key in LATE_EPOCHS:  # None, and what comes after the last epoch, are never reached
+            epoch = to if flat[key] is None else scaled_epoch(flat[key], of=of, to=to)
+            flat[key] = None if epoch >= to else epoch
+        moved = [scaled_epoch(epoch, of=of, to=to) for epoch in flat["late_changes.bias_milestones"] or ()]
+        if moved:
+            flat["late_changes.bias_milestones"] = [epoch for epoch in moved if epoch < to]
+        if flat["late_changes.lr_drop_epoch"] is flat["late_changes.freeze_epoch"] is None:
+            flat["late_changes.layers"] = []
+        flat["late_changes.of_epochs"] = to
+    return without(normal_form(flat), [key for _, keys in _idle_but_named(flat) for key in keys])
 
 
 def normal_form(flat: Flat) -> Flat:
