@@ -23,10 +23,11 @@ def first_image(part: slice) -> int:
 def test_loader_continues_after_the_batches_that_were_handed_out() -> None:
     loader = Loader(first_image, parts=PARTS, threads=2)
     batches = iter(loader)
-    assert [next(batches), next(batches)] == [0, 2] and loader.state_dict() == {"batches": 2}
+    assert [next(batches), next(batches)] == [0, 2] and loader.state_dict()["batches"] == 2
     resumed = Loader(first_image, parts=PARTS)
     resumed.load_state_dict(loader.state_dict())
-    assert list(resumed) == [4, 6, 8, 10] and resumed.state_dict() == {"batches": 0}
+    assert resumed.data_wait_seconds == loader.data_wait_seconds > 0  # of the whole epoch
+    assert list(resumed) == [4, 6, 8, 10] and resumed.state_dict() == {"batches": 0, "data_wait_seconds": 0.0}
     assert list(resumed) == list(loader) == [0, 2, 4, 6, 8, 10]
     loader.close()
 

@@ -89,13 +89,14 @@ class Loader(Generic[Made]):
     def __len__(self) -> int:
         return len(self._parts)
 
-    def state_dict(self) -> dict[str, int]:
-        """Return how many batches of the current epoch were handed out; 0 at its end."""
-        return {"batches": self._done % len(self)}
+    def state_dict(self) -> dict[str, float]:
+        """Return how many batches of the current epoch were handed out, and how long they took; 0 at its end."""
+        done = self._done % len(self)
+        return {"batches": done, "data_wait_seconds": self.data_wait_seconds if done else 0.0}
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
         """Start the next epoch after the batches that were handed out."""
-        self._first = state_dict["batches"]
+        self._first, self.data_wait_seconds = int(state_dict["batches"]), state_dict["data_wait_seconds"]
 
     def __iter__(self) -> Iterator[Made]:
         """Start an epoch, which ends the one before."""
