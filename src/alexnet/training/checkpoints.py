@@ -64,7 +64,7 @@ def sealed(checkpoint: dict[str, Any]) -> io.BytesIO:
 def _read_sealed(path: Path) -> dict[str, Any]:
     """Read a checkpoint that `sealed` made; UserError if it is damaged, or has been written by anything else."""
     saved = read_checkpoint(path)
-    content = np.memmap(path, np.uint8, "r")
+    content = np.memmap(path, np.uint8, "r").data
     if sha256(content[:-66]).hexdigest().encode() != bytes(content[-64:]):
         raise UserError(f"{path} is of another version of this program, or has been changed")
     return saved
