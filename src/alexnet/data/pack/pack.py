@@ -33,6 +33,7 @@ import numpy as np
 from alexnet.data.pack.splits import JpegSplit, RawSplit, Split
 from alexnet.data.pack.statistics import PixelStats
 from alexnet.data.progress import progress
+from alexnet.data.sources.catalog import SPLITS
 from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.errors import UserError
 from alexnet.received import MIB, Forms, damage_named, map_array, open_regular, parse_json, read_regular
@@ -43,7 +44,6 @@ READABLE = (1, VERSION)  # version 1 knew raw images in the order of the labels,
 ENCODINGS = ("raw", "jpeg")
 FOR_PEOPLE = ("rejected.txt", "unusual.txt", "unused.txt", "duplicates.txt", "summary.md", "contact.png")
 """Nothing depends on these files, and they may be deleted; `pack.json` lists them apart."""
-SPLITS = ("train", "val", "test")
 LARGEST_HEADER = 64 * MIB
 LARGEST_FILE = 2**62
 LARGEST_IMAGE = 2**14

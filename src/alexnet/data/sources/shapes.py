@@ -18,9 +18,9 @@ from PIL import Image
 
 from alexnet.config.values import ShapesConfig
 from alexnet.data.progress import progress
+from alexnet.data.sources.catalog import SPLITS
 
 VERSION = 1  # counts up when the drawing changes, so that packs of older drawings are not reused
-_SPLITS = ("train", "val", "test")
 _SIDES = (64, 131)  # width and height of the images, upper end excluded
 _RADII = (0.31, 0.44)  # range of an object's radius, in shorter sides of its image
 _TILT = 0.6  # the most radians that outlines are turned either way; textures are turned freely
@@ -44,7 +44,7 @@ def draw(folder: Path, config: ShapesConfig, *, show_progress: bool = True) -> N
     with progress("drawing shapes", len(CLASSES) * sum(counts), show=show_progress) as advance:
         for split, count in enumerate(counts):
             for label, name in enumerate(CLASSES):
-                directory = folder / _SPLITS[split] / name
+                directory = folder / SPLITS[split] / name
                 directory.mkdir(parents=True)
                 for index in range(count):
                     rng = np.random.default_rng([config.seed, split, label, index])
