@@ -336,7 +336,11 @@ def test_a_text_with_a_long_line_is_no_table(tmp_path: Path) -> None:
         noise(number).save(tmp_path / "images" / f"{number}.png")
     (tmp_path / "labels.csv").write_text("image,class\n" + "".join(f"{n}.png,{'ab'[n % 2]}\n" for n in range(4)))
     (tmp_path / "info.txt").write_text("x" * 200_000)
+    for number in range(20):
+        (tmp_path / "images" / f"{number}.txt").write_text("a note,1\n")  # many short ones do not hide the long one
     assert len(splits(tmp_path)["train"]) == 4
+    noise(9).save(tmp_path / "images" / "0.bmp")
+    assert "labels.csv has 0, which may be images/0.bmp or images/0.png; rename one of them" in refusal(tmp_path)
 
 
 def test_a_page_and_a_sheet_lie_with_the_pack(tmp_path: Path) -> None:

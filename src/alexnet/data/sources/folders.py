@@ -6,7 +6,9 @@ What could be meant in two ways is refused, with the way to say what is meant.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from heapq import nlargest
 from itertools import chain, takewhile, tee
+from operator import attrgetter
 
 from alexnet.data.sources import ilsvrc, names
 from alexnet.data.sources.catalog import LEFT_OUT, Place
@@ -269,7 +271,7 @@ class Folders:
         """Whether a table names images of a split, and not those of another that have the same names.
 
         Raises:
-            UserError: images of one name lie in several folders, and nothing says which of them it names.
+            UserError: several images have one name, but for their folders or suffixes, and nothing says which it names.
         """
         of_split = names.split_of_shard(table.name.rpartition("/")[2])
         if _first(self.inside(table.name) or "") in filter(None, tops):
@@ -282,11 +284,13 @@ class Folders:
             if key is None:
                 continue
             other = named.setdefault(key, image)
-            if other.rpartition("/")[0] != image.rpartition("/")[0]:
+            if other != image:
                 if of_split not in (split, None):
                     return False
                 what = f"{table.name} has {key}, which may be {other} or {image}"
-                raise UserError(f"{self.path}: {what}; name the images in it by their paths")
+                alike = other.rpartition("/")[0] == image.rpartition("/")[0]
+                remedy = "rename one of them" if alike else "name the images in it by their paths"
+                raise UserError(f"{self.path}: {what}; {remedy}")
         return True
 
     def _tables(self, tops: list[str]) -> Iterator[Table]:
@@ -299,7 +303,9 @@ class Folders:
             is_text = names.suffix_of(name) in SUFFIXES and not _NO_TABLE.match(name)
             if is_text and folder + slash in places and file.size < _MOST_BYTES:
                 chosen.append(file)
-        for file, entry in zip(chosen[:_MOST_TABLES], self.tree.read(chosen[:_MOST_TABLES]), strict=True):
+        largest = nlargest(_MOST_TABLES, chosen, key=attrgetter("size"))  # a table of all images is a long text
+        chosen = [file for file in chosen if file in largest]
+        for file, entry in zip(chosen, self.tree.read(chosen), strict=True):
             if table := read_table(file.name, contents(entry, self.path / file.name)):
                 yield table
 
