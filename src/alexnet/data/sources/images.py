@@ -37,6 +37,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from alexnet.data.jpeg import MAX_PIXELS, decode_photograph
+from alexnet.data.sources.names import looks_like_image
 from alexnet.data.sources.resample import center_square
 from alexnet.data.sources.tars import FileRange, Unreadable
 from alexnet.errors import how_to_install
@@ -153,7 +154,9 @@ def _not_identified(data: bytes, suffix: str) -> str:
     for plugin, beginnings in _PLUGINS.items():
         if data.startswith(beginnings) or data[4:12].startswith(beginnings):
             return f"{plugin} does not read it, or is not installed: {how_to_install('formats')}"
-    return "a vector drawing; convert it" if suffix in _VECTOR else "not an image"
+    if suffix in _VECTOR:
+        return "a vector drawing; convert it"
+    return "damaged or truncated" if looks_like_image(data[:32]) else "not an image"
 
 
 def _is_turned(exif: Callable[[], Image.Exif]) -> bool:
