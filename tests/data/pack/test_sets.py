@@ -30,6 +30,20 @@ def test_a_folder_is_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert contents(tmp_path / "packs") == before
 
 
+def test_files_of_the_same_names_and_sizes_that_are_newer_than_the_pack_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = class_folders(tmp_path / "images")
+    for root in (folder, archive(folder, tmp_path / "images.zip")):
+        data = DataConfig(name="folder", packs=str(tmp_path / "packs"), root=str(root))
+        pack = sets.open_data(data, 8)
+        sets.open_data(data, 8)
+        assert "note" not in capsys.readouterr().err
+        os.utime(pack.path / "pack.json", (0, 0))
+        sets.open_data(data, 8)
+        assert f"note: files of {root} have been changed since" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_another_source_size_or_fraction_is_another_pack(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "images", [""], count=8)
     packs = [opened(tmp_path, root=str(folder)), opened(tmp_path, root=str(folder), size=9)]
@@ -100,7 +114,7 @@ def test_packs_of_earlier_versions_are_found_at_their_places(tmp_path: Path) -> 
     sizes = {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
     packed = archive(folder, tmp_path / "x.zip")
     for root, identity in ((folder, sizes), (packed, {"x.zip": packed.stat().st_size})):
-        place = sets._place(DataConfig(name="folder", packs="packs"), "x", 8, sets._listing(root))
+        place = sets._place(DataConfig(name="folder", packs="packs"), "x", 8, sets._listing(root, []))
         digest = hashlib.sha256(json.dumps([2, 0.1, identity], sort_keys=True).encode()).hexdigest()
         assert place == Path("packs") / f"x-8-{digest[:10]}"
 

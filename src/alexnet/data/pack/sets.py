@@ -15,6 +15,7 @@ from alexnet.config.values import DataConfig
 from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack.pack import VERSION, Pack, is_pack, open_pack
 from alexnet.data.pack.prepare import prepare
+from alexnet.data.progress import print_status
 from alexnet.data.sources import shapes
 from alexnet.data.sources.catalog import File
 from alexnet.data.sources.downloads import PUBLISHED, fetch
@@ -45,6 +46,7 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
         UserError: `data.root` is missing, cannot be used, or is a pack of another size; a download fails; or no source
             is known.
     """
+    changed: list[float] = []
     if data.root is not None:
         root = Path(data.root).expanduser()
         if is_pack(root):
@@ -56,7 +58,7 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
             return pack
         if not root.exists():
             raise UserError(f"data.root={root}: there is no such pack, folder or archive")
-        name, identity = root.resolve().name.split(".")[0], _listing(root)
+        name, identity = root.resolve().name.split(".")[0], _listing(root, changed)
     elif data.name == "shapes":
         name, identity = "shapes", iter([json.dumps([shapes.VERSION, asdict(data.shapes)], sort_keys=True)])
     elif data.name in DOWNLOADS:
@@ -67,6 +69,9 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
         raise UserError(f"data={data.name} needs data.root=PATH: {_BY_HAND[data.name]}")
     place = _place(data, name, image_size, identity)
     if is_pack(place):
+        if any(time > (place / "pack.json").stat().st_mtime for time in changed):
+            what = f"note: files of {root} have been changed since {place} was made of it, and are as long as they were"
+            print_status(f"{what}; delete the pack if the images are not the same", show=show_progress)
         return open_pack(place)
     with tempfile.TemporaryDirectory() as temporary:
         if data.root is not None:
@@ -88,8 +93,10 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
         )
 
 
-def _listing(root: Path) -> Iterator[str]:
+def _listing(root: Path, changed: list[float]) -> Iterator[str]:
     """List names and sizes, of an archive its own, as pieces of JSON: they tell whether a source has changed.
+
+    The last time at which it did is appended to `changed`.
 
     A table in which a label has changed may be as long as it was, and uncompressed images of one form always are: of
     the first of these the contents count too.
@@ -103,7 +110,9 @@ def _listing(root: Path) -> Iterator[str]:
             for place, file in enumerate(tree.files.files()):
                 yield f"{', ' if place else ''}{json.dumps(file.name)}: {file.size}"
             yield f", {json.dumps(sums)}" if sums else ""
+            changed.append(tree.changed)
     else:
+        changed.append(root.stat().st_ctime)
         yield f"{json.dumps(root.name)}: {root.stat().st_size}"
     yield "}"
 

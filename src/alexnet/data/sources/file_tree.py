@@ -59,6 +59,8 @@ class FileTree:
         """Whether a file may be there under several names, by links."""
         self.links_outside: list[str] = []
         """Links that lead out of the source; only the first is kept by its name."""
+        self.changed = 0.0
+        """When a file of this folder was last written, moved or renamed, in seconds since 1970."""
         self.archive_folders: set[str] = set()
         """The folders that archives in this folder are listed as."""
         self._archives: list[tuple[Path, tuple[int, int]]] = []
@@ -185,6 +187,7 @@ class FileTree:
                 yield File(name, 0, IN_FOLDER, 0, DANGLING)
             elif stat.S_ISREG(target.st_mode):
                 self.several_names |= target.st_nlink > 1
+                self.changed = max(self.changed, target.st_ctime)
                 yield File(name, target.st_size, IN_FOLDER, _identity(target), unused)
             else:
                 yield File(name, 0, IN_FOLDER, 0, tars.SPECIAL)
