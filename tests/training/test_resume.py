@@ -323,6 +323,13 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(
     assert_same_training(tmp_path, undisturbed(*FIXED))
 
 
+@pytest.mark.parametrize("name", ["checkpoints/previous.ckpt", "predictions.npz"])
+def test_a_folder_in_the_place_of_a_file_is_refused_before_training(tiny: MakeJob, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=rf"{name}: a folder lies in the place of a file; move it away"):
+        execute(tiny(*FIXED), tmp_path)
+
+
 @pytest.mark.parametrize("name", ["checkpoints", "checkpoints/last.ckpt", "wandb"])
 def test_a_link_in_a_run_directory_is_refused(tiny: MakeJob, tmp_path: Path, name: str) -> None:
     elsewhere, place = tmp_path / "elsewhere", tmp_path / "run" / name

@@ -18,7 +18,7 @@ from alexnet.data.pack.pack import Pack
 from alexnet.errors import START_OVER, UserError, first_line
 from alexnet.files import replace_file, sync_folder
 from alexnet.received import refuse_link
-from alexnet.runs.directory import BEST, CHECKPOINTS, LAST, WANDB, last_checkpoint, previous_checkpoint
+from alexnet.runs.directory import BEST, CHECKPOINTS, COMPUTED, LAST, WANDB, last_checkpoint, previous_checkpoint
 from alexnet.runs.metrics import EpochRecord
 from alexnet.runs.result import refuse_other
 from alexnet.trained.weights import read_checkpoint
@@ -117,9 +117,16 @@ class BestCheckpoint(Checkpoint):
 
 
 def refuse_links(directory: Path) -> None:
-    """Refuse symbolic links where a run would write or read behind them: a received directory may hold some."""
-    for path in (directory / CHECKPOINTS, directory / WANDB, *(directory / CHECKPOINTS).glob("*.ckpt")):
+    """Refuse symbolic links where a run would write or read behind them: a received directory may hold some.
+
+    Also a folder in the place of a file, which would be met at the end of training.
+    """
+    checkpoints = list((directory / CHECKPOINTS).glob("*.ckpt"))
+    for path in (directory / CHECKPOINTS, directory / WANDB, *checkpoints):
         refuse_link(path)
+    for path in (*checkpoints, *(directory / name for name in COMPUTED)):
+        if path.is_dir():
+            raise UserError(f"{path}: a folder lies in the place of a file; move it away")
 
 
 def discard_unfinished(directory: Path) -> None:
