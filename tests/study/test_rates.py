@@ -109,8 +109,8 @@ def test_table_is_at_the_shared_rate_and_shows_the_own_one_outside_of_its_family
         "the best rate of no_lrn is at the edge of the grid: a better one may lie beyond"
     ]
     assert table.pairing_key == "0.005" and len(table.others) == 3 + 24
-    html = page([table], [], folder=tmp_path)
-    assert markdown([table], []).count("\n# shapes-") == 9 + 3 + 24 and html.count('id="run-') == 9
+    html = page([table], None, folder=tmp_path)
+    assert markdown([table]).count("\n# shapes-") == 9 + 3 + 24 and html.count('id="run-') == 9
     assert all(html.count(f"<bdi>{run.result.run}</bdi>") == 1 for run in table.others)
     assert html.count('depends on the rate, flagged</span> <span class="reason">at the learning rate 0.005 alone<') == 1
     said = "\n".join(remarks(table))

@@ -59,7 +59,7 @@ def _stated_spread(run_sd: list[str] | None, source: str | None) -> StatedSpread
 def checklist(paths: list[Path], *, output: Path | None) -> None:
     """Print the reproducibility checklist of a study, filled from its result files, or write it to a file."""
     comparison = reports.compare_runs(*paths)
-    text = checklists.checklist(comparison.tables, comparison.found.unreadable)
+    text = checklists.checklist(comparison.tables, comparison.found.warning)
     if output is None:
         print(printable(text, lines=True), end="")
         return

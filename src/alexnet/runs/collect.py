@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.errors import UserError
+from alexnet.errors import UserError, plural
 from alexnet.received import MIB, damage_named, parse_yaml, read_regular
 from alexnet.runs.arrays import FirstLayer, ViewPredictions, read_first_layer, read_predictions
 from alexnet.runs.decode import require
@@ -85,6 +85,12 @@ class Collection:
     runs: tuple[Run, ...]
     unreadable: tuple[str, ...]
 
+    @property
+    def warning(self) -> str | None:
+        """The line about runs that could not be read; None if all could."""
+        counted = plural(len(self.unreadable), "unreadable run was", "unreadable runs were")
+        return f"Warning: {counted} skipped: {'; '.join(self.unreadable)}" if self.unreadable else None
+
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of all runs."""
         return [row for run in self.runs for row in run.rows()]
@@ -117,6 +123,11 @@ def collect(paths: Iterable[Path]) -> Collection:
         except UserError as error:
             unreadable.append(str(error))
     return Collection(tuple(runs), tuple(unreadable))
+
+
+def common_folder(runs: Iterable[Run]) -> Path:
+    """Return the deepest folder that holds all the runs."""
+    return Path(os.path.commonpath([run.directory.parent for run in runs]))
 
 
 def directories_with(path: Path, *names: str) -> list[Path]:

@@ -381,10 +381,3 @@ def cost_line(runs: Iterable[Run]) -> str | None:
             parts.append(f"{sum(joules) / 3.6e6:.3g} kWh of {name} ({len(joules)} of {plural(len(made), 'run')})")
     energy = "" if len(parts) > 1 else "; the energy is not known"
     return f"Training took {', '.join(parts)}{energy}."
-
-
-def unreadable_line(unreadable: Iterable[str]) -> str | None:
-    """Return the warning about runs that could not be read; None if all could."""
-    reasons = list(unreadable)
-    counted = f"{plural(len(reasons), 'unreadable run')} {'was' if len(reasons) == 1 else 'were'}"
-    return f"Warning: {counted} skipped: {'; '.join(reasons)}" if reasons else None

@@ -79,7 +79,7 @@ def tables(folder: Path) -> list[ComparisonTable]:
 
 
 def source(folder: Path) -> str:
-    return page(tables(folder), collect([folder]).unreadable, folder=folder)
+    return page(tables(folder), collect([folder]).warning, folder=folder)
 
 
 def add_curve(directory: Path, *errors: tuple[float, float | str], drop: int = 99) -> None:
@@ -226,14 +226,14 @@ def test_a_stated_run_sd_has_its_own_words(tmp_path: Path) -> None:
         save(tmp_path, result(ablation), predictions(wrong, 112))
     stated = StatedSpread(run_sd={"top1": 0.8, "top5": 0.5}, source="ten runs of a friend")
     comparison = compare_runs(tmp_path, stated=stated)
-    written = page(comparison.tables, [], folder=tmp_path)
-    for text in (Page(written).text, markdown(comparison.tables, []), str(comparison), latex(comparison.tables)):
+    written = page(comparison.tables, None, folder=tmp_path)
+    for text in (Page(written).text, markdown(comparison.tables), str(comparison), latex(comparison.tables)):
         said = " ".join(text.split())
         assert not re.search("judged from all arms|several times|Holm|exact McNemar|spread between runs", said)
         assert "too few seeds" in said and not {"p", "none", "Detectable"} & {
             cell for row in Page(written).rows for cell in row
         }
-    for text in (Page(written).text, markdown(comparison.tables, []), str(comparison)):
+    for text in (Page(written).text, markdown(comparison.tables), str(comparison)):
         assert "how much runs vary is taken from the run sd that was stated" in " ".join(text.split())
     assert "run sd assumed): too few seeds for a verdict on the direction." in written
     assert "Of 3 ablations: 3 with too few seeds for a verdict (no_lrn, no_dropout, no_dropout+no_lrn)." in written
@@ -243,7 +243,7 @@ def test_commands_are_for_the_folder_of_the_page_and_for_the_network_of_its_runs
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save(tmp_path, result("no_lrn"), predictions(314, 112))
-    text = " ".join(Page(page(tables(tmp_path), [], folder=tmp_path)).text.split())
+    text = " ".join(Page(page(tables(tmp_path), None, folder=tmp_path)).text.split())
     assert "alexnet figures shapes-no_lrn-seed0-1a2b --pack PACK, called in the folder of this page" in text
     (described,) = re.findall(r"alexnet (describe .*--classes=20)", text)
     printed = []
@@ -291,7 +291,7 @@ def test_nothing_is_unescaped(tmp_path: Path) -> None:
     assert "python train.py '<script>' \"a b\"" in seen.text
     assert not any(name.startswith("on") for _, attributes in seen.elements for name in attributes)
     ElementTree.fromstring(comparison_figure(tables(tmp_path)))
-    for line in markdown(tables(tmp_path), []).split("The runs and their commands")[0].splitlines():
+    for line in markdown(tables(tmp_path)).split("The runs and their commands")[0].splitlines():
         assert "<script>" not in line.replace("\\<", "")
 
 

@@ -4,7 +4,6 @@ Reads `result.json`, `config.yaml` and `metrics.csv`. Errors are in percent of a
 at the end of each epoch; between two epochs the error is taken to fall in a straight line, from chance at epoch 0.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,11 +20,11 @@ from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults, w
 from alexnet.errors import UserError, plural, printable
 from alexnet.files import write_file
 from alexnet.received import damage_named
-from alexnet.runs.collect import Run, collect
+from alexnet.runs.collect import Run, collect, common_folder
 from alexnet.runs.directory import CONFIG_FILE
 from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
 from alexnet.study.ratios import Ratio, epochs_to, ratio
-from alexnet.study.wording import Record, csv_text, shown_ends, shown_seeds, unreadable_line
+from alexnet.study.wording import Record, csv_text, shown_ends, shown_seeds
 
 CSV_FILE, SVG_FILE = "figure1.csv", "figure1.svg"
 PAPER = (
@@ -182,14 +181,14 @@ def figure1(paths: Sequence[Path], *, target: float, output: Path | None, consol
     check_comparable(fits)
     nets = networks(fits)
     compared = [None, *(time_ratio(net, nets[0]) for net in nets[1:])]
-    folder = output or Path(os.path.commonpath([fit.run.directory.parent for fit in fits]))
+    folder = output or common_folder(fit.run for fit in fits)
     write_file(folder / CSV_FILE, _csv(nets, compared, target))
     write_file(folder / SVG_FILE, draw_training_curves(fastest(nets), target))
     console.print(_table(nets, compared, target))
     for line in [_explanation(nets, target), PAPER, *_verdicts(nets, compared), *notes]:
         console.print(Text(printable(line)), soft_wrap=True)
     console.print(Text(f"Written to {folder}: {CSV_FILE}, {SVG_FILE}"), soft_wrap=True)
-    if warning := unreadable_line(found.unreadable):
+    if warning := found.warning:
         console.print(Text(printable(warning), style="red"))
 
 

@@ -3,7 +3,6 @@
 A row that no run can fill stays empty. Runs on other data have a table each.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,12 +12,12 @@ from rich.text import Text
 
 from alexnet.errors import UserError, printable
 from alexnet.files import write_file
-from alexnet.runs.collect import Run, collect
+from alexnet.runs.collect import Run, collect, common_folder
 from alexnet.runs.directory import PROBABILITIES_FILE
 from alexnet.runs.result import Result
 from alexnet.study.pairing import FEW_CLASSES, drop_duplicates, group_runs
 from alexnet.study.paper.ensemble import MEASURES, plain_mean, read_members, read_nets
-from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_seeds, unreadable_line
+from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_seeds
 
 FILE = "tables.md"
 VIEW = "ten_crop"
@@ -77,13 +76,13 @@ def report_tables(paths: Sequence[Path], *, output: Path | None, console: Consol
     counted = (run for run in found.runs if run.is_baseline and not run.result.is_search)
     usable = [run for group in group_runs(counted) for run in drop_duplicates(group)[0] if run.finished]
     if not usable:
-        raise UserError(unreadable_line(found.unreadable) or "no finished run without an ablation")
+        raise UserError(found.warning or "no finished run without an ablation")
     text = markdown(sorted(usable, key=_seed))
-    folder = output or Path(os.path.commonpath([run.directory.parent for run in found.runs]))
+    folder = output or common_folder(found.runs)
     write_file(folder / FILE, text)
     console.print(Text(printable(text, lines=True)), soft_wrap=True)
     console.print(Text(f"Written to {folder / FILE}"), soft_wrap=True)
-    if warning := unreadable_line(found.unreadable):
+    if warning := found.warning:
         console.print(Text(printable(warning), style="red"))
 
 

@@ -8,14 +8,14 @@ from alexnet.config.schema import DOWNLOADS, flatten
 from alexnet.errors import UserError
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.report.page import templates
-from alexnet.study.wording import MEASURE_NAMES, shown_interval, shown_p, signed, unreadable_line
+from alexnet.study.wording import MEASURE_NAMES, shown_interval, shown_p, signed
 
 SETTINGS = ("optimizer", "schedule", "init", "dropout", "lrn", "pooling", "activation", "columns", "depth", "scale")
 PREPROCESSING = ("data", "crops", "color", "shuffle")
 """Groups of the configuration, by the item that asks for them."""
 
 
-def checklist(tables: Sequence[ComparisonTable], unreadable: Sequence[str]) -> str:
+def checklist(tables: Sequence[ComparisonTable], warning: str | None) -> str:
     """Write the checklist as Markdown."""
     text = templates(html=False).get_template("checklist.md.j2").render(
         tables=[table for table in tables if table.made],
@@ -25,7 +25,7 @@ def checklist(tables: Sequence[ComparisonTable], unreadable: Sequence[str]) -> s
         settings=_settings,
         mean_minutes=_mean_minutes,
         figures=_figures,
-        warning=unreadable_line(unreadable),
+        warning=warning,
     )  # fmt: skip
     return re.sub(r"\n{3,}", "\n\n", "\n".join(_each_once(text))).strip() + "\n"
 

@@ -40,15 +40,15 @@ KERNEL_BYTES = 1_000_000
 """For all images of kernels in a report; its table lists the other runs as well."""
 
 
-def page(tables: Sequence[ComparisonTable], unreadable: Sequence[str], *, folder: Path) -> str:
-    """Write the HTML report, to be stored in `folder`; `unreadable` says which runs could not be read, and why."""
+def page(tables: Sequence[ComparisonTable], warning: str | None, *, folder: Path) -> str:
+    """Write the HTML report, to be stored in `folder`; the `warning` is about runs that could not be read."""
     files = resources.files("alexnet.study.report")
     style, script = (_unindented(files.joinpath(name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     runs = [run for table in tables for run in table.made]
     html = templates(html=True).get_template("page.html.j2").render(
         tables=tables,
-        warning=wording.unreadable_line(unreadable),
+        warning=warning,
         anchors={run.directory: f"run-{n}" for n, run in enumerate(runs, start=1)},
         folders={run.directory: Path(os.path.relpath(run.directory, folder)).as_posix() for run in runs},
         curves=[[RunCurve(run, run.metrics()) for run in table.runs] for table in tables],
@@ -68,10 +68,9 @@ def _unindented(text: str) -> str:
     return re.sub(r"\n\s+", "\n", text)
 
 
-def markdown(tables: Iterable[ComparisonTable], unreadable: Sequence[str]) -> str:
+def markdown(tables: Iterable[ComparisonTable], warning: str | None = None) -> str:
     """Write the tables, and the command of every run, as a Markdown document."""
-    template = templates(html=False).get_template("comparison.md.j2")
-    text = template.render(tables=list(tables), warning=wording.unreadable_line(unreadable))
+    text = templates(html=False).get_template("comparison.md.j2").render(tables=list(tables), warning=warning)
     return f"{text.rstrip()}\n"
 
 

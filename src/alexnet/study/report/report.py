@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.text import Text
 from alexnet.config.values import WandbConfig
 from alexnet.errors import UserError, printable
 from alexnet.files import write_file
-from alexnet.runs.collect import Collection, Run, collect
+from alexnet.runs.collect import Collection, Run, collect, common_folder
 from alexnet.runs.wandb_names import destination
 from alexnet.study.assessment import StatedSpread
 from alexnet.study.charts.errors import CHART_FILE, comparison_figure, printed_comparison
@@ -33,7 +32,6 @@ from alexnet.study.wording import (
     shown_seeds,
     target_line,
     title,
-    unreadable_line,
 )
 from alexnet.terminal import Terminal, busy, fitted
 
@@ -71,7 +69,7 @@ class Comparison:
             if meaning != after:
                 console.print(Text(meaning, style="dim"))
             console.print()
-        if warning := unreadable_line(self.found.unreadable):
+        if warning := self.found.warning:
             console.print(Text(printable(warning), style="red"))
 
     def __str__(self) -> str:
@@ -123,12 +121,12 @@ def report(
     with busy("comparing runs", console):
         comparison = compare_runs(*paths, split=split, view=view, stated=stated)
         tables, found = comparison.tables, comparison.found
-        folder = output or Path(os.path.commonpath([run.directory.parent for run in found.runs]))
+        folder = output or common_folder(found.runs)
         contents: dict[str, str | bytes] = {
             COMPARISON_FILE: comparison_csv(tables),
             RUNS_FILE: runs_csv(tables),
-            MARKDOWN_FILE: markdown(tables, found.unreadable),
-            PAGE_FILE: page(tables, found.unreadable, folder=folder.resolve()),
+            MARKDOWN_FILE: markdown(tables, found.warning),
+            PAGE_FILE: page(tables, found.warning, folder=folder.resolve()),
             CHART_FILE: comparison_figure(tables),
         }
         if all_formats:
@@ -167,7 +165,7 @@ def load_runs(*paths: str | Path) -> Collection:
     """Read the runs at or below `paths`, and list those that cannot be read; UserError if none can."""
     found = collect(map(Path, paths))
     if not found.runs:
-        raise UserError(unreadable_line(found.unreadable) or "no runs")
+        raise UserError(found.warning or "no runs")
     return found
 
 

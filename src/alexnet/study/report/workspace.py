@@ -112,7 +112,7 @@ def report_of(tables: Sequence[ComparisonTable], *, entity: str, project: str) -
             wr.H2(text="Errors and curves by ablation"),
             _grid(table, TRAINING, [panel for name in (FINAL, *CURVES) for panel in panels[name]]),
             wr.H2(text="Table and commands"),
-            wr.MarkdownBlock(text=markdown([table], [])),
+            wr.MarkdownBlock(text=markdown([table])),
         ]
     return wr.Report(entity=entity, project=project, title=NAME, blocks=blocks, width="fluid")
 
