@@ -21,6 +21,8 @@ import numpy as np
 from alexnet.errors import UserError, first_line
 
 MIB = 2**20
+LARGEST_FILE = 2**62
+"""More bytes than any file has."""
 DEEPEST = 32
 """Lists and records within each other, in JSON and YAML."""
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -63,6 +65,12 @@ def check_unchanged(file: BufferedReader, sha256: str | None) -> None:
     if sha256 is not None and hashlib.file_digest(file, "sha256").hexdigest() != sha256:
         raise ValueError("it has changed since the run finished (SHA-256 differs)")
     file.seek(0)
+
+
+def file_sha256(path: Path, *, most: int = LARGEST_FILE) -> str:
+    """Return the SHA-256, hexadecimal, of a file that `open_regular` opens."""
+    with open_regular(path, most=most) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -165,7 +173,7 @@ def map_array(path: Path, form: str, forms: Forms) -> Any:
         OSError, UserError: as of `open_regular`.
         ValueError: it is of another form, short or long, or holds Python objects.
     """
-    with open_regular(path, most=2**62) as file:
+    with open_regular(path, most=LARGEST_FILE) as file:
         size, held = forms.check(path.name, file, form), os.fstat(file.fileno()).st_size
         if size != held:
             raise ValueError(f"{path.name} has {held:,} bytes instead of {size:,}")

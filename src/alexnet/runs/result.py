@@ -17,7 +17,7 @@ from alexnet.config.checks import ADDED_LATER
 from alexnet.config.schema import RELATIONS, Claim, Target, run_label
 from alexnet.errors import START_OVER, UserError
 from alexnet.files import replace_file
-from alexnet.received import MIB, damage_named, open_regular, parse_json, read_regular
+from alexnet.received import MIB, damage_named, file_sha256, parse_json, read_regular
 from alexnet.runs.decode import FieldError, decode, require
 from alexnet.runs.directory import CONFIG_FILE, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.plan import BASELINE as BASELINE
@@ -219,18 +219,10 @@ class Result:
 
     def write(self, directory: Path) -> None:
         """Write `result.json` into `directory`, complete or not at all."""
-        facts = asdict(replace(self, files=_checksums(directory) if self.status == "finished" else {}))
+        kept = [name for name in CHECKED_FILES if self.status == "finished" and (directory / name).is_file()]
+        facts = asdict(replace(self, files={name: file_sha256(directory / name) for name in kept}))
         text = json.dumps({**facts, CHECKSUM: _checksum(facts)}, indent=2, allow_nan=False)
         replace_file(directory / RESULT_FILE, f"{text}\n".encode())
-
-
-def _checksums(directory: Path) -> dict[str, str]:
-    digests = {}
-    for name in CHECKED_FILES:
-        if (directory / name).is_file():
-            with open_regular(directory / name, most=2**62) as file:
-                digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
 
 
 def _checksum(facts: dict[str, Any]) -> str:

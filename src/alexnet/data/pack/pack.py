@@ -36,7 +36,7 @@ from alexnet.data.progress import progress
 from alexnet.data.sources.catalog import SPLITS
 from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.errors import UserError
-from alexnet.received import MIB, Forms, damage_named, map_array, open_regular, parse_json, read_regular
+from alexnet.received import LARGEST_FILE, MIB, Forms, damage_named, map_array, open_regular, parse_json, read_regular
 
 FORMAT = "alexnet pack"
 VERSION = 2
@@ -45,7 +45,6 @@ ENCODINGS = ("raw", "jpeg")
 FOR_PEOPLE = ("rejected.txt", "unusual.txt", "unused.txt", "duplicates.txt", "summary.md", "contact.png")
 """Nothing depends on these files, and they may be deleted; `pack.json` lists them apart."""
 LARGEST_HEADER = 64 * MIB
-LARGEST_FILE = 2**62
 LARGEST_IMAGE = 2**14
 """Pixels a side."""
 FULL_CHECK_BYTES = 2**30
@@ -292,12 +291,6 @@ def _file_damage(path: Path, name: str, entry: dict[str, Any], *, contents: bool
         what = str(error).removeprefix(f"{file}: ")
         return "the file is missing" if what == "missing" else what
     return None
-
-
-def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def header_checksum(header: dict[str, Any]) -> str:

@@ -21,13 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet.data.jpeg import JpegQuality, encode
-from alexnet.data.pack.pack import FOR_PEOPLE, FORMAT, VERSION, Pack, file_sha256, header_checksum, open_pack
+from alexnet.data.pack.pack import FOR_PEOPLE, FORMAT, VERSION, Pack, header_checksum, open_pack
 from alexnet.data.pack.shards import PIECE, Digests, Shards
 from alexnet.data.pack.splits import JpegSplit, RawSplit, Split
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
 from alexnet.data.threads import ParallelMap
 from alexnet.errors import UserError, first_line, plural, printable
 from alexnet.files import replace_file
+from alexnet.received import file_sha256
 
 SHARD_BYTES = 2**30
 JOURNAL_SECONDS = 2.0  # the most work lost when the machine stops

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alexnet.errors import UserError, plural
-from alexnet.received import open_regular
+from alexnet.received import file_sha256
 from alexnet.runs.arrays import LARGEST_FILE
 from alexnet.runs.directory import FIGURES, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.result import Result
@@ -189,8 +189,7 @@ def _code(text: str) -> str:
 
 def _digest(path: Path) -> str:
     try:
-        with open_regular(path, most=LARGEST_FILE) as file:
-            return f"SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+        return f"SHA-256 {file_sha256(path, most=LARGEST_FILE)}"
     except FileNotFoundError:
         return "missing"
     except UserError as error:
