@@ -1,7 +1,7 @@
 """What reaches the terminal: names and messages may be a stranger's, and must not steer it."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from errno import EPIPE
 from os import strerror
@@ -98,15 +98,21 @@ def _narrow(table: Table, gone: Sequence[str]) -> Table:
     return made
 
 
-@contextmanager
-def busy(what: str, console: Console) -> Iterator[None]:
+def busy(what: str, console: Console) -> AbstractContextManager[None]:
     """Say every few seconds what the block does, if it takes so long."""
-    done, begun = Event(), monotonic()
+    begun = monotonic()
+    return every(QUIET_SECONDS, lambda: console.print(f"{what}: {monotonic() - begun:.0f} s"))
+
+
+@contextmanager
+def every(seconds: float, call: Callable[[], object]) -> Iterator[None]:
+    """Call something on a thread now and then while the block runs."""
+    done = Event()
 
     def repeat() -> None:
         with suppress(OSError):  # the reader is gone, as the block itself will find
-            while not done.wait(QUIET_SECONDS):
-                console.print(f"{what}: {monotonic() - begun:.0f} s")
+            while not done.wait(seconds):
+                call()
 
     thread = Thread(target=repeat, daemon=True)
     thread.start()

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,7 +11,7 @@ from rich.status import Status
 from rich.text import Text
 
 from alexnet.errors import shown_time
-from alexnet.terminal import QUIET_SECONDS
+from alexnet.terminal import QUIET_SECONDS, every
 
 if TYPE_CHECKING:
     from alexnet.sweep.study import PlannedRun
@@ -48,20 +47,11 @@ class Progress:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Report runs that other processes end, by looking for their result files now and then."""
-        stop = Event()
-
-        def watch() -> None:
-            while not stop.wait(SECONDS_BETWEEN_LOOKS):
-                self.look()
-
-        thread = Thread(target=watch, daemon=True)
         with self.displayed():
-            thread.start()
             try:
-                yield
+                with every(SECONDS_BETWEEN_LOOKS, self.look):
+                    yield
             finally:
-                stop.set()
-                thread.join()
                 self.look()
 
     @contextmanager
