@@ -32,9 +32,9 @@ import numpy.typing as npt
 import scipy.fft
 import simplejpeg
 
-from alexnet.data.progress import print_status, progress
 from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError, one_line_errors
+from alexnet.terminal import print_status, progress
 
 TEXTURES = 40
 """Textures of 3 MiB each; fewer where there are fewer classes."""

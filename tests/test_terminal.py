@@ -6,7 +6,7 @@ import time
 import pytest
 from rich.table import Table
 
-from alexnet.terminal import Terminal, busy, fitted
+from alexnet.terminal import Terminal, busy, fitted, progress
 
 
 def test_words_are_whole_on_a_terminal_and_lines_in_a_pipe() -> None:
@@ -27,6 +27,16 @@ def test_a_long_silence_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     with busy("waiting", console):
         time.sleep(0.1)
     assert console.file.getvalue().startswith("waiting: 0 s\nwaiting: 0 s\n")  # type: ignore[attr-defined]
+
+
+def test_without_a_terminal_progress_is_a_line_after_a_while(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with progress("reading", 3000, show=True) as advance:
+        advance(1000)
+        monkeypatch.setattr("alexnet.terminal.QUIET_SECONDS", 0.0)
+        advance(1000)
+    assert capsys.readouterr().err == "reading: 2,000 of 3,000\n"
 
 
 def test_a_table_that_is_too_wide_loses_its_frame_and_then_columns() -> None:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.table import Table
 
@@ -22,6 +23,8 @@ from alexnet.errors import printable
 QUIET_SECONDS = 4.0
 """Time between two lines about something that takes long; with a busy machine's delay no silence is over five."""
 IMPORTING = "importing torch"
+WIDE = 64
+"""Characters of a terminal from which there is room for a bar."""
 UNLIMITED = 1000
 """Characters of a line that no terminal has."""
 WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
@@ -121,3 +124,32 @@ def every(seconds: float, call: Callable[[], object]) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+
+
+@contextmanager
+def progress(what: str, total: int | None, *, show: bool, in_bytes: bool = False) -> Iterator[Callable[[int], None]]:
+    """Show a bar on standard error during the block, or lines elsewhere; call the value with the steps just done."""
+    console = Terminal(stderr=True)
+    with_bar = console.is_terminal and not console.is_dumb_terminal
+    count = DownloadColumn() if in_bytes else MofNCompleteColumn()
+    wide = console.width >= WIDE
+    name = TextColumn("{task.description}", markup=False)
+    columns = (name, *[BarColumn()] * wide, count, *[TimeRemainingColumn()] * wide)
+    with Progress(*columns, console=console, transient=True, disable=not (show and with_bar)) as bar:
+        task, said = bar.add_task(what, total=total), monotonic()
+
+        def advance(steps: int) -> None:
+            nonlocal said
+            bar.advance(task, steps)
+            if not with_bar and monotonic() - said >= QUIET_SECONDS:
+                said = monotonic()
+                of_all = f" of {total:,}" if total else ""
+                print_status(f"{what}: {bar.tasks[0].completed:,.0f}{of_all}{' bytes' * in_bytes}", show=show)
+
+        yield advance
+
+
+def print_status(text: str, *, show: bool) -> None:
+    """Print one line on standard error."""
+    if show:
+        Terminal(stderr=True).print(text)

@@ -32,11 +32,11 @@ import numpy as np
 
 from alexnet.data.pack.splits import JpegSplit, RawSplit, Split
 from alexnet.data.pack.statistics import PixelStats
-from alexnet.data.progress import progress
 from alexnet.data.sources.catalog import SPLITS
 from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.errors import UserError
 from alexnet.received import LARGEST_FILE, MIB, Forms, damage_named, map_array, open_regular, parse_json, read_regular
+from alexnet.terminal import progress
 
 FORMAT = "alexnet pack"
 VERSION = 2

@@ -20,12 +20,12 @@ from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack.overview import Overview, find_duplicates
 from alexnet.data.pack.pack import LARGEST_IMAGE, Pack, is_pack, open_pack
 from alexnet.data.pack.writer import PackWriter
-from alexnet.data.progress import print_status, progress
 from alexnet.data.sources.images import RESIZE, convert_file, suppress_pil_warnings
 from alexnet.data.sources.layouts import Source, SourceImage, open_source
 from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.errors import UserError, plural
 from alexnet.files import exclusive
+from alexnet.terminal import print_status, progress
 
 RAW_BYTES = 2**32
 """Up to this size `auto` stores pixels: they stay in the page cache, and reading them costs nothing."""

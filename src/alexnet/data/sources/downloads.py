@@ -11,9 +11,9 @@ import urllib.request
 from functools import partial
 from pathlib import Path
 
-from alexnet.data.progress import print_status, progress
 from alexnet.errors import UserError
 from alexnet.files import exclusive
+from alexnet.terminal import print_status, progress
 
 PUBLISHED = {
     "ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from alexnet.config.values import ShapesConfig
-from alexnet.data.progress import progress
 from alexnet.data.sources.catalog import SPLITS
+from alexnet.terminal import progress
 
 VERSION = 1  # counts up when the drawing changes, so that packs of older drawings are not reused
 _SIDES = (64, 131)  # width and height of the images, upper end excluded
