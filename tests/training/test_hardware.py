@@ -245,7 +245,7 @@ def test_process_that_sees_one_gpu_of_several_takes_number_0(monkeypatch: pytest
     """As under `srun --gpus-per-task=1`."""
     monkeypatch.setattr(hardware, "choose_device", lambda _: torch.device("cuda"))
     monkeypatch.setenv("LOCAL_RANK", "3")
-    world = DistributedContext(rank=7, size=8, local_rank=3, local_size=4)
+    world = DistributedContext(rank=7, size=8, local_size=4)
     for gpus, (devices, nodes, local_rank) in {1: (1, 8, 0), 4: (4, 2, 3)}.items():
         monkeypatch.setattr(hardware, "gpu_count", lambda gpus=gpus: gpus)
         options = hardware.trainer_options(HardwareConfig(), world)

@@ -42,6 +42,7 @@ LEVEL = 0.05
 MORE_SEEDS = 5
 """In every arm: a plan's extension."""
 GUESSES = {"top1": 1, "top5": 5}
+"""Measure -> among how many of the most probable classes the label must be; fewer than that many classes have none."""
 
 Arms = Mapping[str, Sequence[Evaluated]]
 """The runs of each arm of a table, by ablation, the baseline first."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from alexnet.errors import plural, printable
+from alexnet.evaluation.table import VIEW_NAMES
 from alexnet.runs.collect import Run
 from alexnet.runs.result import BASELINE
 from alexnet.study.assessment import SOURCES
@@ -22,7 +23,6 @@ Record = dict[str, object]
 """Figures of a line of a table, by column."""
 MINUS = "\N{MINUS SIGN}"
 MEASURE_NAMES = {"top1": "top-1", "top5": "top-5"}
-VIEWS = {"ten_crop": "ten crops", "center": "center crop"}
 SPLITS = {"test": "test", "val": "validation"}
 UNPRINTED = {"log": "the authors' log", "source": "the authors' source"}
 """Sources of claims that no section of the paper makes."""
@@ -153,7 +153,7 @@ def heading(table: ComparisonTable) -> str:
 
 def counted_images(table: ComparisonTable) -> str:
     """Return `5,000 validation images, ten crops`."""
-    split, view = SPLITS.get(table.split, table.split), VIEWS.get(table.view, table.view)
+    split, view = SPLITS.get(table.split, table.split), VIEW_NAMES.get(table.view, table.view)
     return f"{table.images:,} {split} images, {view}"
 
 

@@ -30,8 +30,6 @@ class DistributedContext:
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0
-    """Rank on this machine."""
     local_size: int = 1
     """Processes on this machine."""
     devices: int = 1
@@ -136,7 +134,7 @@ def external_launch() -> DistributedContext | None:
         raise UserError(f"{given} ({error}): unset SLURM_STEP_NUM_TASKS and RANK to run it as a single one") from None
     if size == 1:
         return None
-    return DistributedContext(rank=rank, size=size, local_rank=local_rank, local_size=local_size)
+    return DistributedContext(rank=rank, size=size, local_size=local_size)
 
 
 def _translate_slurm() -> None:

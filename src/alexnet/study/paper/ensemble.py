@@ -22,12 +22,11 @@ from alexnet.runs.arrays import ProbabilitiesHeader, read_header, read_probabili
 from alexnet.runs.collect import directories_with
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
 from alexnet.runs.result import read_result
+from alexnet.study.assessment import GUESSES
 from alexnet.study.family import Interval, PairedDelta, error_interval, mean_interval, paired_delta
 from alexnet.study.pairing import FEW_CLASSES
 from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_ends, shown_interval, shown_p
 
-MEASURES = {"top1": 1, "top5": 5}
-"""Measure -> among how many of the most probable classes the label must be; fewer than that many classes have none."""
 GRID = np.arange(21) / 20
 """Weights that the search looks at: 0 to 1 in steps of 0.05, as in the authors' tool."""
 START = 0.5
@@ -74,7 +73,7 @@ class Contrast:
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble:
-    """A weighted average. The mappings are over those of `MEASURES` that its classes have."""
+    """A weighted average. The mappings are over those of `GUESSES` that its classes have."""
 
     name: str
     weights: tuple[float, ...]
@@ -112,7 +111,7 @@ def report_ensemble(
         weights = "of all" if one.name == "mean" else ", ".join(f"{weight:g}" for weight in one.weights)
         rows.append((f"{one.name} {weights}", *_cells(one.errors)))
     lines = [_difference(names, one, measure) for one in ensembles for measure in measures]
-    if len(measures) < len(MEASURES):
+    if len(measures) < len(GUESSES):
         lines.append(FEW_CLASSES)
     table = markdown_table(head, [(escape_markdown(name), *cells) for name, *cells in rows])
     differences = "\n".join(f"- {escape_markdown(line)}" for line in lines)
@@ -243,7 +242,7 @@ def tuned_weights(members: Sequence[Member], labels: NDArray[np.int32]) -> tuple
 
 
 def _measures(members: Sequence[Member]) -> dict[str, int]:
-    return {measure: among for measure, among in MEASURES.items() if among <= members[0].shape[1]}
+    return {measure: among for measure, among in GUESSES.items() if among <= members[0].shape[1]}
 
 
 def single_errors(members: Sequence[Member], labels: NDArray[np.int32]) -> list[dict[str, Error]]:

@@ -15,8 +15,9 @@ from alexnet.files import write_file
 from alexnet.runs.collect import Run, collect, common_folder
 from alexnet.runs.directory import PROBABILITIES_FILE
 from alexnet.runs.result import Result
+from alexnet.study.assessment import GUESSES
 from alexnet.study.pairing import FEW_CLASSES, drop_duplicates, group_runs
-from alexnet.study.paper.ensemble import MEASURES, plain_mean, read_members, read_nets
+from alexnet.study.paper.ensemble import plain_mean, read_members, read_nets
 from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_seeds
 
 FILE = "tables.md"
@@ -154,13 +155,13 @@ def _other_block(runs: Sequence[Run]) -> str:
         columns=[
             (split, measure)
             for split, views in result.errors.items()
-            for measure in MEASURES
+            for measure in GUESSES
             if any(getattr(rates, measure) is not None for rates in views.values())
         ],
         rows=dict.fromkeys(models, ()),
     )
     block = _block(table, "", dict.fromkeys(models, runs))
-    return f"{block}\n\n{FEW_CLASSES}" if result.data.classes < max(MEASURES.values()) else block
+    return f"{block}\n\n{FEW_CLASSES}" if result.data.classes < max(GUESSES.values()) else block
 
 
 def _number(runs: Sequence[Run], split: str, measure: str, *, averaged: bool) -> str:
