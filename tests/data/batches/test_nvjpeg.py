@@ -58,7 +58,7 @@ def pack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def split(tmp_path: Path) -> JpegSplit:
     """Its last image lies in a shard that may be damaged."""
     train = write(tmp_path / "blobs", "420").splits["train"]
-    assert isinstance(train, JpegSplit) and len(train._paths) > 1
+    assert isinstance(train, JpegSplit) and len(train._bytes._paths) > 1
     return train
 
 
@@ -145,11 +145,11 @@ def test_the_host_decodes_unless_the_device_is_asked(pack: Pack, compose: Compos
 def overwrite(split: JpegSplit, index: int, data: bytes) -> JpegSplit:
     """The split with other bytes at the beginning of an image's file."""
     start, _ = split.byte_ranges[index].tolist()
-    shard = int(np.searchsorted(split._starts, start, "right")) - 1
-    with split._paths[shard].open("r+b") as file:
-        file.seek(start - int(split._starts[shard]))
+    shard = int(np.searchsorted(split._bytes._starts, start, "right")) - 1
+    with split._bytes._paths[shard].open("r+b") as file:
+        file.seek(start - int(split._bytes._starts[shard]))
         file.write(data)
-    return JpegSplit(split._paths, SIZE, np.asarray(split.labels), np.asarray(split.byte_ranges))
+    return JpegSplit(split._bytes._paths, SIZE, np.asarray(split.labels), np.asarray(split.byte_ranges))
 
 
 def test_one_thread_reads_while_another_decodes(split: JpegSplit) -> None:

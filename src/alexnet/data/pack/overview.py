@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from alexnet.data.pack.shards import Digests
+from alexnet.data.pack.splits import Digests
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.sources.catalog import Unused
 from alexnet.data.sources.images import file_bytes
