@@ -12,9 +12,9 @@ import torch
 from alexnet.data.batches.augment import Augmenter
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
-from alexnet.trained import features
-from alexnet.trained.features import image_features, split_features, truncate_at
+from alexnet.trained import similar
 from alexnet.trained.network import TrainedModel
+from alexnet.trained.similar import image_features, split_features, truncate_at
 from tests.conftest import Compose
 from tests.evaluation.test_views import augmenter
 
@@ -90,7 +90,7 @@ def test_images_that_cannot_be_read_are_not_taken_for_a_full_disk(trained: Train
 def test_a_full_disk_is_told_with_what_is_needed(
     trained: TrainedModel, images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "TemporaryFile", lambda **_: FileIO("/dev/full", "r+"))
+    monkeypatch.setattr(similar, "TemporaryFile", lambda **_: FileIO("/dev/full", "r+"))
     with pytest.raises(UserError, match=r"No space left on device; the features need 0.0 GB, set TMPDIR"):
         split_features(trained, images)  # type: ignore[arg-type]
 
