@@ -15,7 +15,6 @@ from alexnet.config.values import DataConfig
 from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack.pack import VERSION, Pack, is_pack, open_pack
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.progress import print_status
 from alexnet.data.sources import shapes
 from alexnet.data.sources.catalog import File
 from alexnet.data.sources.downloads import PUBLISHED, fetch
@@ -23,6 +22,7 @@ from alexnet.data.sources.file_tree import Entry, FileTree, contents
 from alexnet.data.sources.names import suffix_of
 from alexnet.data.sources.tables import SUFFIXES
 from alexnet.errors import UserError
+from alexnet.terminal import print_status
 
 _READ = 100
 """Files whose contents tell whether a source has changed."""
@@ -71,7 +71,8 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
     if is_pack(place):
         if any(time > (place / "pack.json").stat().st_mtime for time in changed):
             what = f"note: files of {root} have been changed since {place} was made of it, and are as long as they were"
-            print_status(f"{what}; delete the pack if the images are not the same", show=show_progress)
+            remedy = f"delete the pack if the images are others; touch {place}/pack.json if not"
+            print_status(f"{what}; {remedy}", show=show_progress)
         return open_pack(place)
     with tempfile.TemporaryDirectory() as temporary:
         if data.root is not None:
