@@ -174,7 +174,9 @@ class StudyLauncher(Launcher):
             if self.study.launcher != "basic":
                 note_source(self.config.hydra)
             self.study.run(missing, start, body)
-        return [returned.get(run.directory) or _returned(run) for run in planned]
+        # One that another program was at, and has finished since, has not failed.
+        failed = {place: one for place, one in returned.items() if self.study.runs[place].objective is None}
+        return [failed.get(run.directory) or _returned(run) for run in planned]
 
     def _planned(self, jobs: Sequence[Sequence[str]]) -> list["PlannedRun"]:
         """Compose and check all jobs; the mistakes of all are shown, and any one ends the sweep."""

@@ -1,15 +1,19 @@
 """What becomes of a study when a process of its launcher dies, and which of its runs are done."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig
 
 from alexnet.errors import UserError
+from alexnet.files import exclusive
+from alexnet.runs.directory import LOCK_FILE
 from alexnet.runs.result import DIVERGED
 from alexnet.sweep.study import PlannedRun, Study, max_parallel_jobs, refuse, start_all
-from hydra_plugins.study_sweeper import StudySweeper
+from hydra_plugins.study_sweeper import StudyLauncher, StudySweeper
 from tests.sweep.test_progress import leave, plan
 
 
@@ -65,6 +69,29 @@ def test_a_study_does_each_missing_run_once(tmp_path: Path, capsys: pytest.Captu
     leave(runs[2], "failed")
     with pytest.raises(UserError, match=r"2 of 3 runs did not finish: baseline seed 1 \(not begun\), .* \(failed\)"):
         study.check_all_finished()
+    with (
+        exclusive(runs[2].directory / LOCK_FILE, "it"),
+        pytest.raises(UserError, match=r"2 \(running elsewhere\)"),
+    ):
+        study.check_all_finished()
+
+
+def test_a_run_that_another_program_was_at_and_has_finished_has_not_failed(tmp_path: Path) -> None:
+    runs, launcher = plan(tmp_path), StudyLauncher(DictConfig({}), is_study=False)
+    launcher.study = Study(hydra())
+    in_use = JobReturn(status=JobStatus.FAILED)
+    in_use.return_value = UserError("in use")
+
+    def run(missing: Sequence[PlannedRun], start: Callable[[Sequence[PlannedRun]], None], _: object) -> None:
+        start(missing)
+        for one in missing[:2]:
+            leave(one, "finished")
+
+    launcher.study.run = run  # type: ignore[method-assign, assignment]
+    launcher.launcher = SimpleNamespace(launch=lambda jobs, **_: [in_use] * len(jobs))
+    launcher._planned = lambda _: runs  # type: ignore[method-assign]
+    ends = [one.status for one in launcher.launch([], 0)]
+    assert ends == [JobStatus.COMPLETED, JobStatus.COMPLETED, JobStatus.FAILED]
 
 
 def test_failed_runs_are_told_apart_and_those_that_diverged_are_not_repeated(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from alexnet.config.compose import ABLATIONS, CONF
 from alexnet.config.job import Job, ablation_name, misnamed_images, unreached_milestones
 from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError, first_line, plural, print_line
-from alexnet.files import exclusive
+from alexnet.files import exclusive, is_held
 from alexnet.runs.collect import collect
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
 from alexnet.runs.metrics import read_metrics
@@ -77,6 +77,14 @@ class PlannedRun:
     def rules_out_its_rate(self) -> bool:
         """Whether it diverged in a search for rates."""
         return (outcome := self.outcome) is not None and outcome.is_search and outcome.diverged
+
+    @property
+    def end(self) -> str:
+        """What to say of it if it has not finished."""
+        if is_held(self.directory / LOCK_FILE):
+            return "running elsewhere"
+        one = self.outcome
+        return "not begun" if one is None else "diverged" if one.diverged else one.status
 
     @property
     def epochs_done(self) -> int:
@@ -201,8 +209,7 @@ class Study:
         """Raise a UserError that names the runs that have not finished; one that rules out its rate is an answer."""
         left = [run for run in self.runs.values() if run.objective is None and not run.rules_out_its_rate]
         if left:
-            outcomes = [run.outcome for run in left]
-            ends = ["not begun" if one is None else "diverged" if one.diverged else one.status for one in outcomes]
+            ends = [run.end for run in left]
             told = ", ".join(f"{run} ({end})" for run, end in zip(left, ends, strict=True))
             what_next = ["the same command does the rest"] * any(end != "diverged" for end in ends)
             what_next += ["what diverged does so again: lower its optimizer.lr"] * ("diverged" in ends)
