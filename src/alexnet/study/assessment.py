@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from alexnet.config.schema import Claim
 from alexnet.runs.result import BASELINE, Result
+from alexnet.study import power
 from alexnet.study.family import CONFIDENCE, Arm, Estimate, Family, Interval, PairedDelta, holm, paired_delta
 from alexnet.study.flags import (
     Flag,
@@ -24,16 +25,6 @@ from alexnet.study.flags import (
     seed_flags,
 )
 from alexnet.study.pairing import Evaluated, environment
-from alexnet.study.power import (
-    Design,
-    Prediction,
-    min_detectable_effect,
-    predict,
-    published_images,
-    seeds_needed,
-    seeds_needed_range,
-    seeds_to_test,
-)
 from alexnet.study.verdict import Direction, Size, claimed_sign, direction, region, size
 
 SOURCES = ("paper", "log")
@@ -65,7 +56,7 @@ class SizeVerdict:
     size: Size | None
     """None if `reason` says why it is not judged."""
     reason: str | None = None
-    prediction: Prediction | None = None
+    prediction: power.Prediction | None = None
     """How far the delta of published runs may be from ours; None if it is not judged."""
     seeds: int | None = None
     """Of a size that is not resolved: in every arm, from which on the claim is told from no effect; None if unknown."""
@@ -322,8 +313,8 @@ def _sizes(
         if reasons or estimate is None or family.spread is None:
             verdicts[source] = SizeVerdict(size=None, reason=next(iter(reasons), "too few seeds"))
             continue
-        images = published_images(family, estimate.of_images, effect.images)
-        ahead = predict(family.spread, place, family.runs, **images)
+        images = power.published_images(family, estimate.of_images, effect.images)
+        ahead = power.predict(family.spread, place, family.runs, **images)
         word = size(
             allowed,
             float(estimate.value),
@@ -334,7 +325,7 @@ def _sizes(
         )
         needed = None
         if word is Size.NOT_RESOLVED and allowed.one_run:
-            needed = seeds_to_test(family.spread, place, allowed.from_zero, **images)
+            needed = power.seeds_to_test(family.spread, place, allowed.from_zero, **images)
         verdicts[source] = SizeVerdict(size=word, prediction=ahead, seeds=needed)
     return verdicts
 
@@ -348,18 +339,18 @@ def _outlook(family: Family, place: int, estimate: Estimate | None, claim: Claim
         return Outlook(reason="the spread between runs is unknown")
     spread = family.spread
     own = np.maximum(np.where(spread.stands_out, spread.variance, spread.pooled), family.floor)
-    design = Design(
+    design = power.Design(
         variances=(float(own[place]), float(own[0])),
         of_images=float(estimate.of_images),
         seeds=(int(family.runs[place]), int(family.runs[0])),
         arms=len(family.arms),
         pooled_dof=float(spread.pooled_dof),
     )
-    least, after = (min_detectable_effect(one) for one in (design, design.with_more(MORE_SEEDS)))
+    least, after = (power.min_detectable_effect(one) for one in (design, design.with_more(MORE_SEEDS)))
     found = Outlook(min_detectable_effect=least, with_more_seeds=after, reason="no number is claimed")
     if not wanted:
         return found
-    needed = seeds_needed(design, wanted)
+    needed = power.seeds_needed(design, wanted)
     if needed is None:
         return replace(found, reason=f"the test set is too small for {wanted:g} points, whatever the number of seeds")
-    return replace(found, seeds_needed=needed, seeds_range=seeds_needed_range(design, wanted), reason=None)
+    return replace(found, seeds_needed=needed, seeds_range=power.seeds_needed_range(design, wanted), reason=None)

@@ -13,29 +13,12 @@ from alexnet.errors import UserError
 from alexnet.runs.collect import Run
 from alexnet.runs.plan import Plan
 from alexnet.runs.result import BASELINE
+from alexnet.study import pairing
 from alexnet.study.assessment import SOURCES, Arms, Assessment, StatedSpread, assess, ten_crop_gains
 from alexnet.study.family import Estimate
 from alexnet.study.flags import Flag, training_flags
 from alexnet.study.looks import judge
-from alexnet.study.pairing import (
-    FEW_CLASSES,
-    MEASURES,
-    Evaluated,
-    Note,
-    agree_on_claims,
-    altered,
-    damaged_configs,
-    distinguishing_overrides,
-    drop_copies,
-    drop_duplicates,
-    evaluate,
-    group_runs,
-    missing_baseline,
-    mixed_environment,
-    other_numerics,
-    pair,
-    without_effect,
-)
+from alexnet.study.pairing import MEASURES, Evaluated, Note
 from alexnet.study.rates import Rate, Rates, choose_rates, rate_of, usual_rate
 from alexnet.study.verdict import RESOLVED, Direction
 from alexnet.study.worded import Change, worded_changes
@@ -151,7 +134,7 @@ def compare(
     Raises:
         UserError: no finished run has the split and view, or no table is one that `stated` is for.
     """
-    groups = group_runs(runs)
+    groups = pairing.group_runs(runs)
     splits = [split or ("test" if any("test" in run.result.errors for run in group) else "val") for group in groups]
     finished = [(run, name) for group, name in zip(groups, splits, strict=True) for run in group if run.finished]
     if finished and not any(view in run.result.errors.get(name, {}) for run, name in finished):
@@ -159,7 +142,7 @@ def compare(
             f"{name}/{seen}" for run, _ in finished for name, views in run.result.errors.items() for seen in views
         }
         raise UserError(f"no run has errors for {splits[0]}/{view}; there are: {', '.join(sorted(present))}")
-    told_apart = zip(groups, splits, distinguishing_overrides(groups), strict=True)
+    told_apart = zip(groups, splits, pairing.distinguishing_overrides(groups), strict=True)
     tables = [_table(group, runs, name, view, overrides, stated) for group, name, overrides in told_apart]
     if stated is None:
         return tables
@@ -187,17 +170,17 @@ def _why_unused(table: ComparisonTable, stated: StatedSpread) -> str:
 def _table(
     members: Sequence[Run], runs: Sequence[Run], split: str, view: str, overrides: str, stated: StatedSpread | None
 ) -> ComparisonTable:
-    distinct, duplicates = drop_duplicates(run for run in members if not run.result.is_search)
-    usable, left_out = evaluate((run for run in distinct if run.finished), split, view)
+    distinct, duplicates = pairing.drop_duplicates(run for run in members if not run.result.is_search)
+    usable, left_out = pairing.evaluate((run for run in distinct if run.finished), split, view)
     counted = [Note(f"{len(left_out)} of {len(distinct)} runs are left out.")] if left_out else []
-    different, copies = drop_copies(usable)
-    different, claims = agree_on_claims(different)
+    different, copies = pairing.drop_copies(usable)
+    different, claims = pairing.agree_on_claims(different)
     plan, several = _plan(members)
     rates = choose_rates(plan, members) if plan else None
     result = next((run.result for run in distinct if run.is_baseline), (*distinct, *members)[0].result)
     arms, others, unplanned = _by_rate(different, plan, rates)
     measures = tuple(different[0].correct) if different else MEASURES
-    few = [] if measures == MEASURES else [Note(FEW_CLASSES)]
+    few = [] if measures == MEASURES else [Note(pairing.FEW_CLASSES)]
     flags = [*_planning_flags(arms, plan, rates), *_training_flags(arms.get(BASELINE, ()), split)]
     if plan:
         assessments = judge(arms, plan, table_flags=flags).assessments
@@ -240,18 +223,18 @@ def _table(
         notes=(
             *few,
             *counted,
-            *altered(distinct),
-            *damaged_configs(distinct),
-            *without_effect(arms),
+            *pairing.altered(distinct),
+            *pairing.damaged_configs(distinct),
+            *pairing.without_effect(arms),
             *duplicates,
             *left_out,
             *copies,
             *claims,
             *several,
             *unplanned,
-            *other_numerics(result, runs),
-            *mixed_environment(one.run for one in usable),
-            *missing_baseline(arms, runs),
+            *pairing.other_numerics(result, runs),
+            *pairing.mixed_environment(one.run for one in usable),
+            *pairing.missing_baseline(arms, runs),
         ),
     )
 
@@ -275,7 +258,7 @@ def _by_rate(runs: Sequence[Evaluated], plan: Plan | None, rates: Rates | None) 
         else:
             why = "the search has not chosen its rate" if rates else "no search, so far, has chosen its rate"
             left_out.append(Note(f"{one.run}: left out, {why}, {result.lr}."))
-    for one in pair([one for one in runs if one.run.directory in counted]):
+    for one in pairing.pair([one for one in runs if one.run.directory in counted]):
         into = arms if counted[one.run.directory] == "judged" else others
         into.setdefault(one.run.result.ablation, []).append(one)
     return {name: members for name, members in arms.items() if members}, others, left_out

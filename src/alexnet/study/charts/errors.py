@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from alexnet.runs.collect import Run
 from alexnet.runs.metrics import Metrics, lr_drops
+from alexnet.study import wording
 from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.pairing import MEASURES
 from alexnet.study.verdict import RESOLVED
-from alexnet.study.wording import (
-    MEASURE_NAMES,
-    MINUS,
-    counted_images,
-    heading,
-    named_seeds,
-    row_title,
-    shown_interval,
-    signed,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +35,7 @@ def delta_chart(table: ComparisonTable, measure: str, *, inline: str) -> str:
     """Draw one panel as an element of an HTML report; `inline` is unique on it."""
     canvas = Canvas(PANEL, _height(table))
     _draw_panel(canvas, table, measure, 0, 0)
-    title = f"Change of the {MEASURE_NAMES[measure]} error by ablation: {table.experiment}"
+    title = f"Change of the {wording.MEASURE_NAMES[measure]} error by ablation: {table.experiment}"
     return canvas.svg(title, describe_deltas(table, measure), inline=inline)
 
 
@@ -84,18 +75,18 @@ def _all_panels(tables: Sequence[ComparisonTable]) -> Canvas:
 def describe_deltas(table: ComparisonTable, measure: str) -> str:
     """Put a panel into words, for those who do not see it."""
     parts = [
-        f"{row.ablation} {mean.delta:+.2f} ({100 * mean.confidence:g} % interval {shown_interval(mean.interval)})"
+        f"{row.ablation} {one.delta:+.2f} ({100 * one.confidence:g} % interval {wording.shown_interval(one.interval)})"
         for row in _drawn_rows(table)
-        for mean in (row.assessments[measure],)
+        for one in (row.assessments[measure],)
     ]
-    change = f"Change of the {MEASURE_NAMES[measure]} error in percentage points"
+    change = f"Change of the {wording.MEASURE_NAMES[measure]} error in percentage points"
     return f"{_subject(table)}. {change}: {'; '.join(parts)}."
 
 
 def _subject(table: ComparisonTable) -> str:
     """Return `cifar10, recipe paper: 10,000 test images, ten crops, seeds 0-2`."""
-    counted = named_seeds(seed for row in _drawn_rows(table) for seed in row.seeds)
-    return f"{heading(table)}: {counted_images(table)}, {counted}"
+    counted = wording.named_seeds(seed for row in _drawn_rows(table) for seed in row.seeds)
+    return f"{wording.heading(table)}: {wording.counted_images(table)}, {counted}"
 
 
 def _drawn_rows(table: ComparisonTable) -> list[AblationRow]:
@@ -115,19 +106,21 @@ def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int,
     low, high = _reach(rows, measure)
     axes.set(xlim=(low, high), ylim=(len(rows), 0), yticks=range(len(rows) + 1), yticklabels=[])
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:+g}".replace("-", MINUS) if abs(value) > 1e-9 else "0")
+    axes.xaxis.set_major_formatter(
+        lambda value, _: f"{value:+g}".replace("-", wording.MINUS) if abs(value) > 1e-9 else "0"
+    )
     axes.grid()
     axes.axvline(0, color=LIGHT["ink"], lw=1.5)
-    canvas.text(f"{MEASURE_NAMES[measure]} error, change in points", left, first - 14, weight="bold")
+    canvas.text(f"{wording.MEASURE_NAMES[measure]} error, change in points", left, first - 14, weight="bold")
     canvas.text("delta", right, first - 14, size=12, color="muted", ha="right")
     over_grid = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1}
     for place, row in enumerate(rows):
         line, middle = first + place * LINE, place + 0.68
         _draw_row(axes, row, measure, middle)
         room = int((PANEL - 6.5 * min(len(row.ablation), 24)) / 8)
-        canvas.text(row_title(row), left, line + 17, size=14, weight="bold", most=room, bbox=over_grid)
+        canvas.text(wording.row_title(row), left, line + 17, size=14, weight="bold", most=room, bbox=over_grid)
         canvas.text(row.ablation, right, line + 17, size=12, color="muted", most=24, ha="right", bbox=over_grid)
-        delta = signed(row.assessments[measure].delta)
+        delta = wording.signed(row.assessments[measure].delta)
         canvas.text(delta, right, first + middle * LINE + 4.5, size=14, weight="bold", ha="right")
     foot: dict[str, Any] = {"y": first + len(rows) * LINE + 34, "size": 12, "color": "muted"}
     zero = plot * -low / (high - low)

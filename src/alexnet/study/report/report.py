@@ -16,23 +16,13 @@ from alexnet.errors import UserError, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Collection, Run, collect, common_folder
 from alexnet.runs.wandb_names import destination
+from alexnet.study import wording
 from alexnet.study.assessment import StatedSpread
 from alexnet.study.charts.errors import CHART_FILE, comparison_figure, printed_comparison
 from alexnet.study.columns import comparison_csv, comparison_records, run_records, runs_csv, shown_columns, table_record
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.report.dashboard import publish
 from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, explanation, latex, markdown, page
-from alexnet.study.wording import (
-    MEASURE_NAMES,
-    Record,
-    cost_line,
-    headline,
-    remarks,
-    section,
-    shown_seeds,
-    target_line,
-    title,
-)
 from alexnet.terminal import Terminal, busy, fitted
 
 COMPARISON_FILE, RUNS_FILE = "comparison.csv", "comparison_runs.csv"
@@ -57,7 +47,7 @@ class Comparison:
     tables: tuple[ComparisonTable, ...]
     found: Collection
 
-    def rows(self) -> list[Record]:
+    def rows(self) -> list[wording.Record]:
         """Return the lines of `comparison.csv`, one for each ablation: for a pandas.DataFrame, say."""
         return comparison_records(self.tables)
 
@@ -144,10 +134,10 @@ def _further_formats(tables: Sequence[ComparisonTable]) -> dict[str, str | bytes
     records = [
         table_record(table)
         | {
-            "headline": headline(table),
-            "remarks": remarks(table),
+            "headline": wording.headline(table),
+            "remarks": wording.remarks(table),
             "notes": [note.text for note in table.notes],
-            "cost": cost_line(table.made),
+            "cost": wording.cost_line(table.made),
             "rows": comparison_records([table]),
             "runs": run_records(table),
         }
@@ -171,8 +161,8 @@ def load_runs(*paths: str | Path) -> Collection:
 
 def print_table(table: ComparisonTable, console: Console) -> None:
     """Print one table with its title and what it leaves out."""
-    console.print(Text(printable(title(table)), style="bold"))
-    if target := target_line(table):
+    console.print(Text(printable(wording.title(table)), style="bold"))
+    if target := wording.target_line(table):
         console.print(Text(target))
     if table.rows:
         printed = fitted(_rich_table(table, console.width), console, LEAST)
@@ -181,13 +171,13 @@ def print_table(table: ComparisonTable, console: Console) -> None:
         console.print()
     for run in table.unfinished:
         console.print(Text(printable(f"{run}: {run.result.status}: {run.result.message}"), style="red"))
-    for line in remarks(table):
+    for line in wording.remarks(table):
         console.print(Text(printable(line), style="yellow"))
     for note in table.notes:
         console.print(Text(printable(note.text), style="yellow"))
         if note.command:
             console.print(Text(f"    {printable(note.command)}"), soft_wrap=True)  # whole, so that it can be copied
-    if cost := cost_line(table.made):
+    if cost := wording.cost_line(table.made):
         console.print(Text(cost))
 
 
@@ -207,10 +197,9 @@ def _rich_table(table: ComparisonTable, width: int) -> Table:
     for row in table.rows:
         name = Text(printable(row.ablation), style="bold")
         if row.claim:
-            name.append(f"\n{printable(section(row))}", style="dim not bold")
-        seeds = [shown_seeds(row.seeds)] if with_seeds else []
+            name.append(f"\n{printable(wording.section(row))}", style="dim not bold")
+        seeds = [wording.shown_seeds(row.seeds)] if with_seeds else []
         figures = ["\n".join(column.show(row, measure) for measure in table.measures) for column in shown]
-        printed.add_row(
-            name, *map(Text, [*seeds, "\n".join(MEASURE_NAMES[measure] for measure in table.measures), *figures])
-        )
+        measures = "\n".join(wording.MEASURE_NAMES[measure] for measure in table.measures)
+        printed.add_row(name, *map(Text, [*seeds, measures, *figures]))
     return printed
