@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from alexnet import devices
 from alexnet.config.values import HardwareConfig
 from alexnet.data.batches.augment import RawBatch
 from alexnet.data.batches.loading import Reader
@@ -235,21 +236,21 @@ def test_raw_images_have_nothing_to_decode(tiny: MakeJob, tmp_path: Path, monkey
 def test_what_a_device_cannot_do_is_refused(
     monkeypatch: pytest.MonkeyPatch, device: str, switches: dict[str, Any], line: str
 ) -> None:
-    monkeypatch.setattr(hardware, "choose_device", lambda _: torch.device(device))
-    monkeypatch.setattr(hardware, "check_device", lambda _: None)
+    monkeypatch.setattr(devices, "choose_device", lambda _: torch.device(device))
+    monkeypatch.setattr(devices, "check_device", lambda _: None)
     with pytest.raises(UserError, match=line):
         hardware.check_hardware(HardwareConfig(**switches))
 
 
 def test_process_that_sees_one_gpu_of_several_takes_number_0(monkeypatch: pytest.MonkeyPatch) -> None:
     """As under `srun --gpus-per-task=1`."""
-    monkeypatch.setattr(hardware, "choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(devices, "choose_device", lambda _: torch.device("cuda"))
     monkeypatch.setenv("LOCAL_RANK", "3")
     world = DistributedContext(rank=7, size=8, local_size=4)
-    for gpus, (devices, nodes, local_rank) in {1: (1, 8, 0), 4: (4, 2, 3)}.items():
-        monkeypatch.setattr(hardware, "gpu_count", lambda gpus=gpus: gpus)
+    for gpus, (each, nodes, local_rank) in {1: (1, 8, 0), 4: (4, 2, 3)}.items():
+        monkeypatch.setattr(devices, "gpu_count", lambda gpus=gpus: gpus)
         options = hardware.trainer_options(HardwareConfig(), world)
-        assert (options["devices"], options["num_nodes"]) == (devices, nodes)
+        assert (options["devices"], options["num_nodes"]) == (each, nodes)
         assert options["strategy"].cluster_environment.local_rank() == local_rank
 
 
@@ -257,7 +258,7 @@ def test_process_that_sees_one_gpu_of_several_takes_number_0(monkeypatch: pytest
 def test_precision_auto_is_bfloat16_where_the_device_computes_it(
     monkeypatch: pytest.MonkeyPatch, computes: bool, expected: str
 ) -> None:
-    monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda _: computes)
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda _: computes)
     options = hardware.trainer_options(HardwareConfig(precision="auto", accelerator="cpu"))
     assert (options["precision"], options["accelerator"]) == (expected, "cpu")
 

@@ -13,20 +13,10 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
+from alexnet import devices
 from alexnet.config.schema import Config
 from alexnet.config.values import HardwareConfig
 from alexnet.data.threads import available_cpus
-from alexnet.devices import (
-    check_device,
-    choose_device,
-    gpu_count,
-    has_deterministic_kernels,
-    has_triton,
-    is_out_of_memory,
-    memory_bytes,
-    multiplies_bfloat16,
-    use_exact_float32,
-)
 from alexnet.errors import UserError, plural
 from alexnet.net.specs import Layer, Parametric, PoolSpec, total_parameters
 from alexnet.parts import Replica
@@ -50,15 +40,15 @@ BYTES_OF_OUTPUT = 20
 
 def check_hardware(hardware: HardwareConfig) -> None:
     """Refuse what this machine cannot do; a `UserError`."""
-    device = choose_device(hardware.accelerator)
-    check_device(device)
+    device = devices.choose_device(hardware.accelerator)
+    devices.check_device(device)
     if hardware.matmul == "onednn" and device.type != "cpu":
         raise UserError(f"hardware.matmul=onednn is for a CPU, and this run computes on {device.type}; choose default")
     for name in ("threads", "loader_threads"):
         if (count := getattr(hardware, name) or 0) > most_threads():
             found = plural(available_cpus(), "processor")
             raise UserError(f"hardware.{name}={count}: this run may use {found}; choose null, which fits them")
-    if hardware.deterministic and not has_deterministic_kernels(device):
+    if hardware.deterministic and not devices.has_deterministic_kernels(device):
         raise UserError(f"hardware.deterministic=true: torch has no such kernels for {device.type}; choose false")
     if hardware.deterministic and hardware.compile and "max-autotune" in hardware.compile_mode:
         raise UserError(
@@ -78,7 +68,7 @@ def precision(hardware: HardwareConfig) -> str:
     """Return the precision in Lightning's words; `auto` is bfloat16 where the device computes it."""
     if hardware.precision != "auto":
         return hardware.precision
-    return "bf16-mixed" if multiplies_bfloat16(choose_device(hardware.accelerator)) else "32-true"
+    return "bf16-mixed" if devices.multiplies_bfloat16(devices.choose_device(hardware.accelerator)) else "32-true"
 
 
 def check_decoder(config: Config) -> None:
@@ -110,9 +100,9 @@ def configure_process(
     A resumed run computes with the `threads` that it began with, unless it is told otherwise.
     """
     _set_matmul(hardware.matmul)
-    use_exact_float32()
+    devices.use_exact_float32()
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
-    if hardware.compile or has_triton(choose_device(hardware.accelerator)):
+    if hardware.compile or devices.has_triton(devices.choose_device(hardware.accelerator)):
         # Torch keeps eight compiled versions of a function: the ninth network of a sweep would not be compiled.
         torch.compiler.reset()
     torch.set_num_threads(hardware.threads or threads or thread_count(hardware, world))
@@ -134,7 +124,7 @@ def trainer_options(
     hardware: HardwareConfig, world: DistributedContext = SINGLE_PROCESS, *plugins: CheckpointIO
 ) -> dict[str, Any]:
     """Return options for Lightning's trainer."""
-    device = choose_device(hardware.accelerator)
+    device = devices.choose_device(hardware.accelerator)
     options: dict[str, Any] = {
         "accelerator": device.type,
         "precision": precision(hardware),
@@ -145,7 +135,7 @@ def trainer_options(
         # Named explicitly: on Slurm, Lightning would otherwise requeue jobs itself.
         return options | {"devices": 1, "plugins": [LightningEnvironment(), *plugins]}
     # srun --gpus-per-task=1 shows each process its own GPU, as number 0.
-    own_gpu = device.type == "cuda" and gpu_count() == 1
+    own_gpu = device.type == "cuda" and devices.gpu_count() == 1
     environment = OwnDeviceEnvironment() if own_gpu else TorchElasticEnvironment()
     kind = TwoDevicesStrategy if world.devices > 1 else DDPStrategy
     strategy = kind(cluster_environment=environment, **DDP_OPTIONS)
@@ -166,7 +156,7 @@ def one_line_if_out_of_memory(trainer: L.Trainer, module: AlexNetModule) -> Iter
     try:
         yield
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not devices.is_out_of_memory(error):
             raise
         device, config = trainer.strategy.root_device, module.config
         hardware = config.hardware
@@ -177,7 +167,7 @@ def one_line_if_out_of_memory(trainer: L.Trainer, module: AlexNetModule) -> Iter
             raise UserError(f"out of memory on {device} in evaluation: {remedy}") from error
         replicas = trainer.world_size // config.devices.per_replica
         held = Replica(count=replicas).part(config.optimizer.batch_size, turns=hardware.accumulate_grad_batches).count
-        fitting = min(held // 2, images_that_fit(module.net.specs, memory_bytes(device)))
+        fitting = min(held // 2, images_that_fit(module.net.specs, devices.memory_bytes(device)))
         if fitting < 1:
             remedy = "not even a few images fit: choose a smaller scale or another device"
         else:
