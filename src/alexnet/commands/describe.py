@@ -8,21 +8,9 @@ from rich.table import Table
 from alexnet.config.job import check
 from alexnet.config.schema import Config
 from alexnet.config.values import TWO_COLUMNS, ColumnsConfig
+from alexnet.net import specs
 from alexnet.net.halves import Exchange, check_two_devices, everywhere, exchanges
 from alexnet.net.plan import layer_specs
-from alexnet.net.specs import (
-    ActivationSpec,
-    ConvSpec,
-    DropoutSpec,
-    Layer,
-    LinearSpec,
-    LocalSpec,
-    LRNSpec,
-    PoolSpec,
-    multiply_adds,
-    parameters,
-    total_parameters,
-)
 from alexnet.terminal import Terminal, fitted
 
 ITEMSIZES = {"32-true": 4, "bf16-mixed": 2, "auto": 4}
@@ -42,41 +30,41 @@ def run(overrides: list[str], *, classes: int) -> None:
     console.print(*(fitted(table, console, LEAST) for table in tables))
 
 
-def layer_table(layers: tuple[Layer, ...]) -> Table:
+def layer_table(layers: tuple[specs.Layer, ...]) -> Table:
     """Make a table with one row per layer and the totals. An activation is named after the layer that it follows.
 
     A window is kernel/stride/padding: left and top and, if they differ, right and bottom (negative: cut off).
     """
     table = _table("layer", "window", "groups", "output", "parameters", "mult-adds", show_footer=True)
     for layer, follower in zip(layers, (*layers[1:], None), strict=True):
-        if not isinstance(layer, ActivationSpec):
-            average = " (average)" if isinstance(layer, PoolSpec) and layer.kind == "average" else ""
-            activation = f", {follower.function}" if isinstance(follower, ActivationSpec) else ""
-            counts = (f"{count:,}" if count else "" for count in (parameters(layer), multiply_adds(layer)))
+        if not isinstance(layer, specs.ActivationSpec):
+            average = " (average)" if isinstance(layer, specs.PoolSpec) and layer.kind == "average" else ""
+            activation = f", {follower.function}" if isinstance(follower, specs.ActivationSpec) else ""
+            counts = (f"{count:,}" if count else "" for count in (specs.parameters(layer), specs.multiply_adds(layer)))
             table.add_row(f"{layer.name}{average}{activation}", *_shape(layer), *counts)
     table.columns[0].footer = "total"
-    table.columns[4].footer = f"{total_parameters(layers):,}"
-    table.columns[5].footer = f"{sum(multiply_adds(layer) for layer in layers):,}"
+    table.columns[4].footer = f"{specs.total_parameters(layers):,}"
+    table.columns[5].footer = f"{sum(specs.multiply_adds(layer) for layer in layers):,}"
     return table
 
 
-def _shape(layer: Layer) -> tuple[str, str, str]:
+def _shape(layer: specs.Layer) -> tuple[str, str, str]:
     """Return window, groups and output of a layer."""
     match layer:
-        case ConvSpec():
+        case specs.ConvSpec():
             before, after = layer.pad_before, layer.pad_after
             padding = f"{before}" if before == after else f"{before},{after}"
             output = f"{layer.channels} x {layer.size} x {layer.size}"
             return f"{layer.kernel}/{layer.stride}/{padding}", str(layer.groups), output
-        case LocalSpec():
+        case specs.LocalSpec():
             return f"{layer.kernel}/1/{layer.kernel // 2}", "", f"{layer.channels} x {layer.size} x {layer.size}"
-        case PoolSpec():
+        case specs.PoolSpec():
             return f"{layer.kernel}/{layer.stride}/0", "", f"{layer.channels} x {layer.size} x {layer.size}"
-        case LinearSpec():
+        case specs.LinearSpec():
             return "", str(layer.groups), f"{layer.channels}"
-        case LRNSpec():
+        case specs.LRNSpec():
             return "", str(layer.columns), ""
-        case DropoutSpec():
+        case specs.DropoutSpec():
             return f"p = {layer.probability:g}", "", ""
         case _:
             return "", "", ""
@@ -95,12 +83,12 @@ class Traffic:
         return 1000 * self.bytes_sent / self.multiply_adds
 
 
-def traffic(layers: tuple[Layer, ...], itemsize: int) -> Traffic:
+def traffic(layers: tuple[specs.Layer, ...], itemsize: int) -> Traffic:
     """Count what a training step sends and computes per image, in numbers of `itemsize` bytes."""
     return Traffic(
         bytes_sent=sum(_both_ways(exchange, itemsize) for exchange in exchanges(layers)),
         # Backward, each layer costs as much again for its weights, and for its inputs unless they are pixels.
-        multiply_adds=3 * sum(multiply_adds(layer) for layer in layers) - multiply_adds(layers[0]),
+        multiply_adds=3 * sum(specs.multiply_adds(layer) for layer in layers) - specs.multiply_adds(layers[0]),
     )
 
 
