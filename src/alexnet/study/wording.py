@@ -45,11 +45,6 @@ _FORMULA = re.compile(r"(^|;)(\s*)(?=[=+@\-\uff1d\uff0b\uff0d\uff20])")
 """Where a spreadsheet sees the begin of a formula; in some countries cells end at semicolons."""
 
 
-def clean(text: str) -> str:
-    """Escape the characters that must not reach HTML or XML: names and messages may be a stranger's."""
-    return printable(text, lines=True)
-
-
 def escape_markdown(text: str) -> str:
     """Escape a name or message for a line of Markdown."""
     return _MARKDOWN.sub(r"\\\g<0>", printable(" ".join(text.split())))

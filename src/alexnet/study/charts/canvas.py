@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from alexnet.study.wording import clean
+from alexnet.errors import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,7 @@ class Canvas:
 
     def text(self, words: str, x: float, y: float, *, most: int = 1000, color: str = "ink", **style: Any) -> None:
         """Write a line at a baseline, at most so many characters of it, the last then an ellipsis."""
-        words = " ".join(clean(words).split())
+        words = " ".join(printable(words, lines=True).split())
         shown = words if len(words) <= most else f"{words[: most - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}"
         self._page.text(x, y, shown, color=LIGHT[color], va="baseline", **style)
 
@@ -108,7 +108,7 @@ class Canvas:
             drawn = drawn.replace(f": {color}", f": var(--{name})")
         if self._photographs:
             drawn = re.sub(r'data:image/png;base64,([^"]*)', lambda png: _as_jpeg(png[1]), drawn)
-        label, description = escape(clean(title)), escape(clean(description))
+        label, description = (escape(printable(text, lines=True)) for text in (title, description))
         of_file = f'xmlns="http://www.w3.org/2000/svg" width="{self.width:g}" height="{self.height:g}"'
         return (
             f'<svg {"" if inline else of_file} viewBox="0 0 {self.width:g} {self.height:g}" class="chart" role="img" '

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alexnet.errors import UserError, plural
+from alexnet.errors import UserError, plural, printable
 from alexnet.received import file_sha256
 from alexnet.runs.arrays import LARGEST_FILE
 from alexnet.runs.directory import FIGURES, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
@@ -126,7 +126,7 @@ def templates(*, html: bool) -> "Environment":
     made = Environment(
         loader=PackageLoader("alexnet.study.report"),
         autoescape=html,
-        finalize=lambda value: wording.clean(value) if type(value) is str else value,
+        finalize=lambda value: printable(value, lines=True) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
