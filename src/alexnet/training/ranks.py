@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
@@ -33,21 +32,6 @@ class RankError(RuntimeError):
     """One of the processes failed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Launch:
-    """What the parent tells the processes."""
-
-    body: Callable[[Console], None]
-    directory: Path
-    environment: dict[str, str]
-    screen: str | None
-    """File that the first one prints to; None: the terminal."""
-    width: int
-    """Of what it prints there, in characters."""
-    log: str | None
-    """File of log messages."""
-
-
 def run_in_ranks(body: Callable[[Console], None], directory: Path, size: int, *, console: Console) -> None:
     """Call `body` in `size` processes of this machine. When one fails or dies, all end.
 
@@ -56,25 +40,20 @@ def run_in_ranks(body: Callable[[Console], None], directory: Path, size: int, *,
     # The parent holds the store by which they find each other, so that no other program can take its port.
     store = dist.TCPStore(LOCALHOST, 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     logs = [log.baseFilename for log in logging.getLogger().handlers if isinstance(log, logging.FileHandler)]
-    launch = _Launch(
-        body=body,
-        directory=directory,
-        environment={
-            "WORLD_SIZE": str(size),
-            "LOCAL_WORLD_SIZE": str(size),
-            "MASTER_ADDR": LOCALHOST,
-            "MASTER_PORT": str(store.port),
-            "TORCHELASTIC_USE_AGENT_STORE": "True",  # torchrun's way to say that another process holds the store
-            "TORCHELASTIC_RESTART_COUNT": "0",
-        },
-        screen=None if console.file is sys.stdout else getattr(console.file, "name", None),
-        width=console.width,
-        log=logs[0] if logs else None,
-    )
+    environment = {
+        "WORLD_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(size),
+        "MASTER_ADDR": LOCALHOST,
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # torchrun's way to say that another process holds the store
+        "TORCHELASTIC_RESTART_COUNT": "0",
+    }
+    screen = None if console.file is sys.stdout else getattr(console.file, "name", None)
     errors: SimpleQueue[Exception] = mp.get_context("spawn").SimpleQueue()
+    told = (body, directory, environment, screen, console.width, logs[0] if logs else None, errors)
     with signals_unwind():
         logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # reports every process that it ends
-        context = start_processes(_rank, (launch, errors), nprocs=size, join=False)  # type: ignore[no-untyped-call]
+        context = start_processes(_rank, told, nprocs=size, join=False)  # type: ignore[no-untyped-call]
         assert context is not None
         try:
             while not context.join():
@@ -96,24 +75,36 @@ def _first_error(context: ProcessContext, errors: "SimpleQueue[Exception]", erro
     return RankError(" ".join(str(error).split())) if errors.empty() else errors.get()
 
 
-def _rank(rank: int, launch: _Launch, errors: "SimpleQueue[Exception]") -> None:
-    """Set up one process and call its body."""
+def _rank(
+    rank: int,
+    body: Callable[[Console], None],
+    directory: Path,
+    environment: dict[str, str],
+    screen: str | None,
+    width: int,
+    log: str | None,
+    errors: "SimpleQueue[Exception]",
+) -> None:
+    """Set up one process and call its body.
+
+    The first one prints to the file `screen`, lines of `width` characters; None is the terminal. `log` is the file of
+    log messages.
+    """
     follow_parent()
-    os.environ |= {**launch.environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    os.environ |= {**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
-    if launch.log is not None:
+    if log is not None:
         form = f"[%(asctime)s][process {rank}][%(name)s][%(levelname)s] - %(message)s"
-        logging.basicConfig(filename=launch.log, level=logging.INFO, format=form)
+        logging.basicConfig(filename=log, level=logging.INFO, format=form)
     try:
         with ExitStack() as stack:
             console = Console(file=io.StringIO())
             if rank == 0:
                 # A first process of an earlier attempt, whose parent was killed, ends before this one writes.
-                lock = launch.directory / FIRST_LOCK
-                stack.enter_context(exclusive(lock, str(launch.directory), wait=lambda _: None))
-                screen = launch.screen and stack.enter_context(Path(launch.screen).open("a", encoding="utf-8"))
-                console = Terminal(file=screen, width=launch.width) if screen else Terminal()
-            launch.body(console)
+                stack.enter_context(exclusive(directory / FIRST_LOCK, str(directory), wait=lambda _: None))
+                file = screen and stack.enter_context(Path(screen).open("a", encoding="utf-8"))
+                console = Terminal(file=file, width=width) if file else Terminal()
+            body(console)
     except Exception as error:
         message = f"process {rank}: {type(error).__name__}: {' '.join(str(error).split())}"
         errors.put(error if isinstance(error, UserError) else RankError(message))
