@@ -34,6 +34,8 @@ STACKS_FILE = "stacks.txt"
 """What each thread was doing when a run stood still."""
 COMPUTED = (RESULT_FILE, PREDICTIONS_FILE, PROBABILITIES_FILE, FIRST_LAYER_FILE, METRICS_FILE, STACKS_FILE)
 """Files that a restarted run must not inherit."""
+COMPUTED_FOLDERS = (CHECKPOINTS, WANDB, TENSORBOARD, CSV_LOG, PROFILE)
+"""The same of folders."""
 
 
 def last_checkpoint(directory: Path) -> Path:

@@ -22,17 +22,7 @@ from alexnet.evaluation.table import result_table, show_again
 from alexnet.files import exclusive, replace_file
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
-from alexnet.runs.directory import (
-    CHECKPOINTS,
-    COMPUTED,
-    CONFIG_FILE,
-    CSV_LOG,
-    LOCK_FILE,
-    PROFILE,
-    STACKS_FILE,
-    TENSORBOARD,
-    WANDB,
-)
+from alexnet.runs.directory import COMPUTED, COMPUTED_FOLDERS, CONFIG_FILE, LOCK_FILE, STACKS_FILE
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import UNFINISHED_MESSAGE, DataFacts, GitState, Result, finished_run, read_result
 from alexnet.terminal import busy, fitted
@@ -182,7 +172,7 @@ def _aborted(result: Result, error: BaseException) -> Result:
 
 def _discard(directory: Path) -> None:
     """Remove what an earlier attempt computed, so that none of it can be taken for this one's."""
-    for folder in (directory / name for name in (CHECKPOINTS, WANDB, TENSORBOARD, CSV_LOG, PROFILE)):
+    for folder in (directory / name for name in COMPUTED_FOLDERS):
         if folder.is_symlink():
             folder.unlink()
         shutil.rmtree(folder, ignore_errors=True)
