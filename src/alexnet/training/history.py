@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import Logger, WandbLogger
+from torch import Tensor
 
 from alexnet.config.schema import Config
 from alexnet.devices import synchronize
@@ -30,6 +31,7 @@ class History(L.Callback):
         self._started = 0.0
         self._images = 0
         self._training_seconds = 0.0
+        self._step_loss: Tensor | float = 0.0
         self._sent: dict[int, int] = {}  # logger -> epochs that it has
 
     @property
@@ -67,9 +69,13 @@ class History(L.Callback):
         if trainer.is_last_batch:
             synchronize(pl_module.device)  # an epoch is over when its kernels are, not when they are queued
         every = pl_module.config.trainer.log_every_n_steps
-        if every and trainer.global_step % every == 0 and (batch_idx + 1) % pl_module.turns == 0:
-            for logger in trainer.loggers:
-                logger.log_metrics({"step/train_loss": float(outputs["loss"])}, step=trainer.global_step - 1)
+        if every:
+            # Each turn and each process has its share of the loss over the whole batch.
+            self._step_loss = outputs["loss"] + (self._step_loss if batch_idx % pl_module.turns else 0.0)
+            if trainer.global_step % every == 0 and (batch_idx + 1) % pl_module.turns == 0:
+                loss = float(trainer.strategy.reduce(self._step_loss, reduce_op="mean"))
+                for logger in trainer.loggers:
+                    logger.log_metrics({"step/train_loss": loss}, step=trainer.global_step - 1)
         self._training_seconds = time.perf_counter() - self._started
 
     @property
