@@ -138,8 +138,9 @@ def test_plan_refuses_an_arm_that_no_run_would_belong_to(tmp_path: Path, capsys:
     assert "--ablations none: its runs are called baseline" in refused and not file.exists()
     for epochs in ("0", "5"):
         assert "add --rates" in error_of(capsys, "plan", str(file), "--ablations", "no_lrn", "--search-epochs", epochs)
-    main(["plan", str(file), "--ablations", "no_lrn, no_dropout"])
+    main(["plan", str(file), "--ablations", "no_lrn, no_dropout", "schedule.epochs=30"])
     assert read_plan(file).ablations == ("no_lrn", "no_dropout")
+    assert read_plan(file).overrides == ("schedule.epochs=30",)
 
 
 def test_prepare_makes_a_pack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,6 +169,10 @@ def test_mistakes_in_report_are_one_line(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "result.json").write_text("{")
     assert "result.json" in error_of(capsys, "report", str(tmp_path / "run"))
+    one = save(tmp_path, result(), predictions(300, 100))
+    assert "has other runs too: pass it whole, or add -o FOLDER" in error_of(capsys, "report", str(one))
+    main(["report", str(one), "-o", str(tmp_path / "page")])
+    assert (tmp_path / "page" / "comparison.md").is_file() and not (tmp_path / "comparison.md").exists()
 
 
 @pytest.mark.parametrize(

@@ -63,12 +63,14 @@ def main(arguments: list[str] | None = None) -> None:
         if given[:1] == ["--version"]:
             print(version())
             return
-        options = vars(parser(given).parse_args(given))
+        made, is_command = parser(given), given[:1] and given[0] in COMMANDS
+        # Options may come before or after the arguments of a command.
+        options = vars(made.parse_intermixed_args(given[1:]) if is_command else made.parse_args(given))
         resolve_name(options.pop("function"))(**options)
 
 
 def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Return the parser of all commands but `train`; unknown commands and options that are `given` are refused."""
+    """Return the parser of all commands but `train`, or that of the `given` one; what it does not know is refused."""
     made = argparse.ArgumentParser(prog="alexnet", description=__doc__)
     made.add_argument("--version", action="version", help="print version, NUMERICS and revision")
     commands = made.add_subparsers(required=True, metavar="command")
@@ -78,7 +80,8 @@ def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
     for word in given[:1]:
         if word in COMMANDS:
             refuse_unknown_options(given, re.findall(r"--[a-z][\w-]*", commands.choices[word].format_help()))
-        elif not word.startswith("-"):
+            return commands.choices[word]
+        if not word.startswith("-"):
             made.error(f"{word}: no such command{did_you_mean(word, [*COMMANDS, 'train'])}")
     return made
 
@@ -99,7 +102,7 @@ def _add(commands: Commands, name: str, *parents: argparse.ArgumentParser, **con
     help and refusals do not wait for torch.
     """
     function, summary = COMMANDS[name]
-    command = commands.add_parser(name, parents=parents, help=summary)
+    command = commands.add_parser(name, parents=parents, help=summary, description=summary)
     command.set_defaults(function=f"alexnet.{function}", **constants)
     return command.add_argument
 
@@ -128,7 +131,7 @@ def _add_before_training(commands: Commands) -> None:
         help="raw: pixels; jpeg: a tenth of the size, decoded when used; auto: raw up to 4 GiB (default)",
     )
     _number(argument, "--quality", help="JPEG quality, 1 to 100 (default 90)", default=90)
-    argument("--chroma-subsampling", choices=SUBSAMPLINGS, default="420", help="of JPEG (default 420)")
+    argument("--chroma-subsampling", choices=SUBSAMPLINGS, default="420", help="subsampling in JPEG (default 420)")
     _number(argument, "--workers", help="threads (default: one per core)", ge=1, le=10_000)
     argument("--md5", action="store_true", help="first compare archives with their published MD5 (minutes)")
 
@@ -136,26 +139,26 @@ def _add_before_training(commands: Commands) -> None:
     argument("pack", type=Path, help="directory of the pack")
 
     argument = _add(commands, "describe")
-    argument("overrides", nargs="*", help="as for train.py, such as columns=one lrn=none +ablation=conv6")
+    argument("overrides", nargs="*", help="as for alexnet train, such as columns=one lrn=none +ablation=conv6")
     _number(argument, "--classes", help="number of classes (default 1000)", default=1000, ge=1, le=1_000_000)
 
     argument = _add(commands, "new-ablation")
-    argument("name", help="such as half_dropout")
-    argument("--folder", type=Path, default=Path("mine"), help="of your own configuration (default mine)")
+    argument("name", help="of the ablation, such as half_dropout")
+    argument("--folder", type=Path, default=Path("mine"), help="folder of your own configuration (default mine)")
 
     argument = _add(commands, "plan")
     argument("file", type=Path, help="file to write, such as plan.yaml")
-    argument("overrides", nargs="*", help="of every run: experiment=tiny_imagenet optimizer.lr=0.005")
-    argument("--ablations", required=True, help="such as no_lrn,no_dropout,no_lrn+no_dropout")
+    argument("overrides", nargs="*", help="what every run shares, such as experiment=tiny_imagenet optimizer.lr=0.005")
+    argument("--ablations", required=True, help="to test, such as no_lrn,no_dropout,no_lrn+no_dropout")
     argument("--seeds", default="5,10", help="seeds of each ablation at each look (default 5,10)")
     argument("--levels", default="0.01,0.04", help="level of each look (default 0.01,0.04)")
     _number(argument, "--baseline-seeds", help="seeds of the baseline (default 10)", default=10)
     argument("--measure", choices=("top1", "top5"), default="top1", help="primary measure (default top1)")
     _number(argument, "--margin", float, help="points that do not matter (default: each claim's)")
     argument("--rates", help="search the rate of every arm among these: 0.0025,0.005,0.01")
-    argument("--search-seeds", default="1000,1001", help="of the search (default 1000,1001)")
-    _number(argument, "--search-epochs", help="of each of its runs (default: the whole schedule)", le=MOST_EPOCHS)
-    argument("--name", help="of the study (default: that of the file)")
+    argument("--search-seeds", default="1000,1001", help="seeds of the search (default 1000,1001)")
+    _number(argument, "--search-epochs", help="epochs of a search run (default: the whole schedule)", le=MOST_EPOCHS)
+    argument("--name", help="name of the study (default: that of the file)")
 
 
 def _add_about_runs(commands: Commands) -> None:
@@ -166,16 +169,16 @@ def _add_about_runs(commands: Commands) -> None:
     argument("paths", nargs="*", type=Path, default=[Path("runs")], metavar="folder", help="of runs (default: runs)")
 
     argument = _add(commands, "report", runs)
-    argument("-o", "--output", type=Path, help="folder for HTML, figure, CSV and Markdown")
+    argument("-o", "--output", type=Path, help="folder for HTML, figure, CSV and Markdown (default: that of the runs)")
     argument("--all-formats", action="store_true", help="also JSON, a LaTeX table, PDF and PNG")
     _add_split(argument, "val", "test", default="test if the runs have it")
     _add_view(argument)
     argument(
         "--run-sd",
         action="append",
-        help="of arms of one run: top1=0.25,top5=0.2 points, from the same recipe and test set",
+        help="spread of runs of this recipe and test set in points, if each arm has one run: top1=0.25,top5=0.2",
     )
-    argument("--run-sd-source", help="where it is from, in words that the report repeats")
+    argument("--run-sd-source", help="where that spread is from; the report repeats it")
     argument("--wandb", choices=("offline", "online"), help="also log it as a W&B run")
     argument("--project", help="W&B project (default: that of the configuration)")
     argument("--entity", help="W&B user or team (default: yours)")
@@ -192,7 +195,7 @@ def _add_about_runs(commands: Commands) -> None:
     argument = _add(commands, "figure1", runs, console=Terminal())
     error: dict[str, Any] = {"kind": float, "dest": "target", "metavar": "ERROR", "gt": 0, "lt": 100}
     _number(argument, "--error", help="training error to reach, %% (default 25)", default=25.0, **error)
-    argument("-o", "--output", type=Path, help="folder for figure1.svg and figure1.csv")
+    argument("-o", "--output", type=Path, help="folder for figure1.svg and figure1.csv (default: that of the runs)")
 
     argument = _add(commands, "tables", runs, console=Terminal())
     argument("-o", "--output", type=Path, help="folder for tables.md (default: that of the runs)")
@@ -200,7 +203,7 @@ def _add_about_runs(commands: Commands) -> None:
     argument = _add(commands, "ensemble", runs, console=Terminal())
     _add_split(argument, "train", "val", "test", default="test if they have it")
     _add_view(argument)
-    argument("-o", "--output", type=Path, help="folder for ensemble.json and ensemble.md")
+    argument("-o", "--output", type=Path, help="folder for ensemble.json and ensemble.md (default: print only)")
 
 
 def _add_about_networks(commands: Commands) -> None:
@@ -213,7 +216,7 @@ def _add_about_networks(commands: Commands) -> None:
     )
 
     argument = _add(commands, "evaluate", trained)
-    argument("pack", type=Path, help="pack with the network's classes")
+    argument("pack", type=Path, help="pack of images of the network's classes, as alexnet prepare makes")
     _add_split(argument, "train", "val", "test", default="val and test")
     argument("--json", dest="as_json", action="store_true", help="print the errors as JSON")
     argument(
@@ -232,7 +235,7 @@ def _add_about_networks(commands: Commands) -> None:
     argument("--picture", type=Path, metavar="OUT.svg", help="draw the images with their classes")
 
     argument = _add(commands, "figures", trained)
-    argument("--pack", type=Path, help="images for Figure 4; without it only Figure 3 is drawn")
+    argument("--pack", type=Path, help="pack for Figure 4, as alexnet prepare makes; without it only Figure 3")
     _add_split(argument, "val", "test", default="test if the pack has it")
     argument("--mistakes", action="store_true", help="Figure 4, left: only images that the net gets wrong")
     _number(argument, "--seed", help="seed of the choice of images (default 0)", **SEEDS)
@@ -242,7 +245,7 @@ def _add_about_networks(commands: Commands) -> None:
     search = argparse.ArgumentParser(add_help=False)
     search.add_argument("source", metavar="pack", type=Path, help="pack, folder or archive with the training images")
     search.add_argument("--layer", default="fc7", help="layer whose activations are compared (default fc7)")
-    _number(search.add_argument, "--seed", help="of the random queries or the autoencoder (default 0)", **SEEDS)
+    _number(search.add_argument, "--seed", help="seed of the random queries or the autoencoder (default 0)", **SEEDS)
     argument = _add(commands, "codes", trained, search)
     _number(argument, "--bits", help=f"length of a code, a multiple of 8 (default {BITS})", default=BITS, **LENGTHS)
     _number(argument, "--epochs", help="passes over the training images (default 30)", default=30, ge=1, le=MOST_EPOCHS)
@@ -263,7 +266,7 @@ def _add_about_networks(commands: Commands) -> None:
     argument = _add(commands, "import")
     argument("source", type=Path, help="file of torch.save(torchvision.models.alexnet(...).state_dict(), FILE)")
     argument("out", type=Path, help="file to write, .ckpt or .safetensors")
-    argument("--pack", type=Path, help="of the same classes, for their names (default: torchvision's words)")
+    argument("--pack", type=Path, help="pack of the same classes, for their names (default: torchvision's words)")
 
     argument = _add(commands, "export", trained)
     argument("out", type=Path, help="file to write, .safetensors or .onnx")
@@ -300,11 +303,11 @@ def _number(argument: Argument, name: str, kind: type[float] = int, **options: A
 
 def _add_split(argument: Argument, *splits: str, default: str) -> None:
     """Add the choice of images; `default` says in words what None means."""
-    argument("--split", choices=splits, help=f"default: {default}")
+    argument("--split", choices=splits, help=f"images that count (default: {default})")
 
 
 def _add_view(argument: Argument) -> None:
-    argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="default: ten_crop")
+    argument("--view", choices=("center", "ten_crop"), default="ten_crop", help="views of an image (default ten_crop)")
 
 
 def _add_class_names(argument: Argument) -> None:
