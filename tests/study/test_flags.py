@@ -38,6 +38,7 @@ def test_outliers_are_those_of_statsmodels() -> None:
 def test_outlier_among_too_few_runs_is_not_sought() -> None:
     assert not np.concatenate(flags.outliers([np.array([40.0]), np.array([90.0])])).any()
     assert not np.concatenate(flags.outliers([np.array([40.0, 41.0]), np.array([90.0])])).any()
+    assert not np.concatenate(flags.outliers([np.array([40.0, 45.1]), *[np.array([90.0, 90.0])] * 3])).any()
 
 
 def test_chance_is_the_share_of_the_largest_classes() -> None:
@@ -74,6 +75,7 @@ def test_task_that_is_too_easy_is_flagged() -> None:
     (few,) = flags.limit_flags([24, 30], 2.5, 90.0, None)
     assert (few.name, few.no_size, few.no_equivalence) == ("floor", True, True)
     assert flags.limit_flags([1, 30], 2.5, 90.0, None)[0].text == "too easy: a run has 1 wrong image"
+    assert flags.limit_flags([5, 6], 91.0, 90.0, None)[0].text == "too few images: a run has 5 wrong images"
     fall = Region(low=-3.1, high=-2.9, one_run=True)
     assert names(flags.limit_flags([25, 30], 2.5, 90.0, fall)) == ["floor"]
     assert flags.limit_flags([250, 300], 25.0, 90.0, fall) == []

@@ -48,7 +48,7 @@ def outliers(errors: Sequence[Floats]) -> list[NDArray[np.bool_]]:
     leverage = np.concatenate([np.full(len(one), 1 / len(one)) for one in errors])
     dof = len(residuals) - len(errors)
     found = np.zeros(len(residuals), dtype=bool)
-    testable = leverage < 1
+    testable = leverage < 0.5  # of two runs, either is as far from the other
     if dof > 1:
         own = residuals[testable] ** 2 / (1 - leverage[testable])
         others = ((residuals**2).sum() - own) / (dof - 1)
@@ -91,7 +91,8 @@ def limit_flags(wrong: Sequence[int], baseline_error: float, chance_error: float
     flags = []
     asked = claim.from_zero * claim.sign if claim else 0.0
     if min(wrong) < FEW_IMAGES or -asked > baseline_error:
-        text = f"too easy: a run has {plural(min(wrong), 'wrong image')}"
+        why = "too easy" if baseline_error < chance_error / 2 else "too few images"
+        text = f"{why}: a run has {plural(min(wrong), 'wrong image')}"
         if min(wrong) >= FEW_IMAGES:
             text = f"too easy: the claim asks for a fall of {-asked:g} points from {baseline_error:.1f} %"
         flags.append(Flag(name="floor", text=text, no_size=True, no_equivalence=True))
