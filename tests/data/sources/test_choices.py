@@ -93,7 +93,9 @@ def test_unlabeled_validation_images_are_refused_and_test_images_left_out(tmp_pa
     noise(1).save(tmp_path / "test" / "0.png")
     assert unused(tmp_path) == {"test images without labels": 1}
     (tmp_path / "test").rename(tmp_path / "val")
-    assert "the 1 images of val are not in class folders" in refusal(tmp_path)
+    assert "the 1 images of val are not in class folders and no file says" in refusal(tmp_path)
+    (tmp_path / "val" / "labels.csv").write_text("photo,kind,who\n0.png,b,me\n")
+    assert "and val/labels.csv does not name them with their classes; make" in refusal(tmp_path)
     (tmp_path / "val" / "labels.csv").write_text("image,class\n0.png,b\n")
     assert splits(tmp_path)["val"] == [("val/0.png", 1)]
     (tmp_path / "val.csv").write_text("image,class\n0.png,c\n")
@@ -248,7 +250,7 @@ def test_the_second_of_several_columns_is_no_class_under_a_header_that_does_not_
     flat_images(tmp_path / "images")
     lines = [header, *(row.format(number, number % 2) for number in range(4))]
     (tmp_path / "labels.csv").write_text("\n".join(lines))
-    assert "no file says of which class they are" in refusal(tmp_path)
+    assert "does not name them with their classes" in refusal(tmp_path)
     rows = "".join(f"{number}.png,{'xy'[number % 2]},name\n" for number in range(4))
     for first in ("", "picture,class,width\n"):
         (tmp_path / "labels.csv").write_text(first + rows)

@@ -171,6 +171,8 @@ def test_tiny_imagenet_as_published(tiny: Path) -> None:
 
 def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
     assert re.search("no such folder or archive", refusal(tmp_path / "nowhere"))
+    (tmp_path / "labels.csv").write_text("image,class")
+    assert re.search("labels.csv is a file; pass a folder of images, or an archive", refusal(tmp_path / "labels.csv"))
     (tmp_path / "empty").mkdir()
     assert re.search("no images in class folders", refusal(tmp_path / "empty"))
     (tmp_path / "empty" / "words.txt").write_text("words")

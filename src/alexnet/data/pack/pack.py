@@ -222,7 +222,8 @@ def _read_header(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f"{path}: there is no such pack")
     if not is_pack(path):
-        raise UserError(f"{path} is not a pack, or a half-copied one: it has no pack.json. Make one: alexnet prepare")
+        what = f"{path} is not a pack, or a half-copied one: it has no pack.json"
+        raise UserError(f"{what}; to make one of images: alexnet prepare {path} PACK")
     file = path / "pack.json"
     try:
         with damage_named(file):

@@ -81,7 +81,7 @@ def prepare(
         for note in listed.notes:
             say(f"note: {note}")
         for kind, count, example in images.unused():
-            say(f"not used: {kind}: {count:,}, such as {example}")
+            say(f"not used as images: {kind}: {count:,}, such as {example}")
         shares = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed}
         versions = {"alexnet": alexnet.__version__, **{name: version(name) for name in ("pillow", "simplejpeg")}}
         made = {"source": source.resolve().name, "resize": RESIZE, **shares, "versions": versions}

@@ -265,6 +265,8 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except _DAMAGE as error:
         what = " ".join(str(error).split()) or type(error).__name__
+        if names.kind_of(path.name) != names.ARCHIVES:
+            raise UserError(f"{path} is a file; pass a folder of images, or an archive ({ARCHIVES})") from None
         hint = "; join its parts, or unpack it, first" if names.is_part(path.name) else ""
         form = f"no readable archive ({ARCHIVES}), or is damaged or incomplete"
         raise UserError(f"{path} is {form}: {what}{hint}") from None

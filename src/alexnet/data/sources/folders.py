@@ -11,7 +11,7 @@ from itertools import chain, takewhile, tee
 from operator import attrgetter
 
 from alexnet.data.sources import ilsvrc, names
-from alexnet.data.sources.catalog import LEFT_OUT, Place
+from alexnet.data.sources.catalog import LEFT_OUT, File, Place
 from alexnet.data.sources.file_tree import FileTree, contents, read_named
 from alexnet.data.sources.tables import SUFFIXES, Table, read_table
 from alexnet.errors import UserError, plural
@@ -203,7 +203,9 @@ class Folders:
     def _unlabeled(self, top: str) -> str:
         what = f"{self.path}: the {self._tops[top].images:,} images of {top or 'the source'} are not in class folders"
         table = f"{top}/labels.csv" if top else "labels.csv"
-        return f"{what} and no file says of which class they are; make class folders, or a table {table} (image,class)"
+        seen = ", ".join(file.name for file in self._texts([top])[:3])
+        why = f"{seen} does not name them with their classes" if seen else "no file says of which class they are"
+        return f"{what} and {why}; make class folders, or a table {table} whose first line is image,class"
 
     def _by_kit(self, split: str, top: str, year: str) -> Callable[[str], Place]:
         if split == "test" and year not in _TEST_LABELS_ARE_PUBLIC:
@@ -294,7 +296,14 @@ class Folders:
         return True
 
     def _tables(self, tops: list[str]) -> Iterator[Table]:
-        """Read the tables of classes in the source's folder, in the wrapping one, and with the images."""
+        """Read the tables of classes."""
+        chosen = self._texts(tops)
+        for file, entry in zip(chosen, self.tree.read(chosen), strict=True):
+            if table := read_table(file.name, contents(entry, self.path / file.name)):
+                yield table
+
+    def _texts(self, tops: list[str]) -> list[File]:
+        """Return what may be tables of classes: in the source's folder, in the wrapping one, and with the images."""
         with_images = {f"{self.prefix}{folder}/".lstrip("/") for top in tops for folder in self._tops[top].parents}
         places = {"", self.prefix, *with_images, *(f"{self.prefix}{top}/".lstrip("/") for top in tops)}
         chosen = []
@@ -304,10 +313,7 @@ class Folders:
             if is_text and folder + slash in places and file.size < _MOST_BYTES:
                 chosen.append(file)
         largest = nlargest(_MOST_TABLES, chosen, key=attrgetter("size"))  # a table of all images is a long text
-        chosen = [file for file in chosen if file in largest]
-        for file, entry in zip(chosen, self.tree.read(chosen), strict=True):
-            if table := read_table(file.name, contents(entry, self.path / file.name)):
-                yield table
+        return [file for file in chosen if file in largest]
 
     def _note_nested(self, inside: str, below: list[str]) -> None:
         """Count images in subfolders of class folders; refuse splits below classes."""

@@ -151,7 +151,7 @@ def _empty_folders(found: Folders) -> Iterator[str]:
 def _no_images(path: Path, unused: list[Unused]) -> str:
     found = "; ".join(f"{kind}: {count:,}, such as {printable(example)}" for kind, count, example in unused[:5])
     expected = "expected train/<class>/*.jpg or <class>/*.jpg"
-    return f"{path}: no images in class folders; {expected}{f'; not used: {found}' if found else ''}"
+    return f"{path}: no images in class folders; {expected}{f'; not used as images: {found}' if found else ''}"
 
 
 def _readable(found: Folders, classes: list[str]) -> list[str]:
