@@ -39,6 +39,8 @@ def refusal(*arguments: str, by: Callable[..., Job] = job) -> str:
         ("optmizer.lr=1", "optmizer", "optimizer"),
         ("data.shapes.sed=1", "data.shapes.sed", "data.shapes.seed"),
         ("sed=1", "sed", "seed"),
+        ("ablations=no_lrn", "ablations=no_lrn", "+ablation=no_lrn"),
+        ("+ablations=[no_lrn,conv6]", "+ablations=[no_lrn,conv6]", "+ablation=[no_lrn,conv6]"),
     ],
 )
 def test_a_misspelling_is_named_with_what_was_meant(argument: str, wrong: str, meant: str) -> None:
@@ -57,6 +59,8 @@ def test_a_mistake_under_a_debugger_is_told_as_without(monkeypatch: pytest.Monke
     ("argument", "part"),
     [
         ("lrn=null", "lrn"),
+        ("+seed=3", "+seed=3: seed has a value already; leave out the +"),
+        ("+lrn=none", "+lrn=none: lrn has a value already; leave out the +"),
         ("lr=0.1", "did you mean optimizer.lr?"),
         ("lrn=paper lrn=none", "chosen twice"),
         ("seed=???", "no value for seed"),

@@ -28,6 +28,9 @@ LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> str | None:
     """Put a mistake of the user into one line, with the nearest valid name; None if the error is none."""
+    for argument in arguments:
+        if named(argument) == "ablations" and "{" not in argument:
+            return f"{argument}: did you mean +ablation={argument.partition('=')[2]}?"
     chain = [error]
     while (deeper := chain[-1].__cause__ or chain[-1].__context__) and deeper not in chain:  # OmegaConf makes circles
         chain.append(deeper)
@@ -51,6 +54,10 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str | None:
         if text := schema_mistake(one):
             return text
     said, cause = first_line(error), first_line(chain[-1])
+    for argument in arguments:
+        key = named(argument)
+        if argument[0] == "+" and re.match(rf"(Could not append .* '|Multiple values for ){re.escape(key)}\b", said):
+            return f"{argument}: {key} has a value already; leave out the +"
     groups = [argument for argument in arguments if "." not in argument.partition("=")[0]]
     if groups and isinstance(error, TypeError | ValueError) and _raised_by_hydra(error):  # group=null, group=[1]
         return f"cannot read the command line: a group needs the name of a choice, such as none: {' '.join(groups)}"
