@@ -1,10 +1,12 @@
 """Which classes change most, against the family of one class by itself."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from alexnet.runs.arrays import write_probabilities
 from alexnet.runs.collect import Run
 from alexnet.study.classes import MOST, class_changes
 from alexnet.study.family import Family
@@ -19,7 +21,7 @@ def arm(seed: int, shifts: dict[int, float]) -> list[Evaluated]:
     rng = np.random.default_rng(seed)
     labels = np.arange(CLASSES * IMAGES, dtype=np.int32) % CLASSES
     error = 0.4 + np.array([shifts.get(number, 0.0) for number in labels])
-    run = Run(None, result(), 0.0)  # type: ignore[arg-type]
+    run = Run(Path("nowhere"), result(), 0.0)
     correct = rng.random((3, len(labels))) >= error
     one = Evaluated(run=run, labels=labels, correct={"top1": correct[0]}, most_guessed=0.1, checksum=b"")
     return [replace(one, correct={"top1": right}) for right in correct]
@@ -45,6 +47,14 @@ def test_one_run_of_each_arm_has_no_interval_and_equal_runs_no_class() -> None:
     baselines = arm(1, {})
     assert {one.interval for one in class_changes(arm(2, {})[:1], baselines[:1])} == {None}
     assert class_changes(baselines, baselines) == []
+
+
+def test_classes_have_the_names_that_the_baseline_has_kept(tmp_path: Path) -> None:
+    write_probabilities(
+        tmp_path, {"test": {}}, net="", fingerprint="", class_names=[f"c{one}" for one in range(CLASSES)]
+    )
+    baselines = [replace(one, run=replace(one.run, directory=tmp_path)) for one in arm(1, {})]
+    assert class_changes(arm(2, {3: 0.5}), baselines)[0].name == "c3"
 
 
 def test_classes_of_any_number_are_counted() -> None:

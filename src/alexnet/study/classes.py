@@ -1,10 +1,13 @@
 """Which classes an ablation changes most, with intervals that hold for all classes of a test set together."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
+from alexnet.errors import UserError
+from alexnet.runs.arrays import read_header
 from alexnet.study.family import CONFIDENCE, Family, Interval
 from alexnet.study.pairing import Evaluated
 
@@ -18,6 +21,8 @@ class ClassChange:
 
     number: int
     """Of the class, in the order of the pack, from 0."""
+    name: str
+    """Empty if the baseline's run has not kept it."""
     images: int
     delta: float
     interval: Interval | None
@@ -35,12 +40,16 @@ def class_changes(runs: Sequence[Evaluated], baselines: Sequence[Evaluated]) -> 
     order = np.argsort(-rise, kind="stable")
     up, down = order[rise[order] > 0][:MOST], order[rise[order] < 0][::-1][:MOST]
     confidence = 1 - (1 - CONFIDENCE) / len(counts)
+    names: list[str] = []
+    with suppress(UserError):  # probabilities are kept of few classes, and names with them
+        names = read_header(baselines[0].run.directory).class_names
     found = []
     for place in [*up, *down]:
         estimate = Family.of_correct([table[:, labels == place] for table in tables]).delta(1)
         found.append(
             ClassChange(
                 number=int(numbers[place]),
+                name="".join(names[numbers[place] :][:1]),
                 images=int(counts[place]),
                 delta=100 * float(rise[place]),
                 interval=estimate.interval(confidence) if estimate else None,
