@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from itertools import takewhile
+from pathlib import Path
 from typing import NoReturn, TextIO
 
 INTERRUPTED = 130
@@ -90,6 +91,11 @@ def printable(text: str, *, lines: bool = False) -> str:
     """Show control characters and marks of direction escaped, as `\\x1b`; `lines` leaves line breaks and tabs alone."""
     kept = "\n\t" if lines else ""
     return _CONTROL.sub(lambda found: found[0] if found[0] in kept else str(ascii(found[0])[1:-1]), text)
+
+
+def as_started(text: str) -> str:
+    """Name the program as the user can start it: `alexnet train`, unless it was started as train.py."""
+    return text if Path(sys.argv[0]).name == "train.py" else text.replace("python train.py", "alexnet train")
 
 
 def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
         save(tmp_path, done, predictions(300, 100))
     begun(tmp_path, "no_lrn", 0)
     begun(tmp_path, "no_lrn", 1)
-    save(tmp_path, unfinished(result("no_color"), "failed", f"UserError: {DIVERGED} in epoch 1"))
+    save(tmp_path, unfinished(result("no_color"), "failed", f"{DIVERGED} in epoch 1"))
     return tmp_path
 
 
@@ -56,7 +56,7 @@ def test_it_tells_states_what_is_missing_and_how_to_continue(folder: Path, capsy
     assert "plan mine: 5 runs are missing for look 1 (5 seeds): 5 of no_lrn; to do them:" in said
     assert "\n  alexnet train study.plan='my plan.yaml'\n" in said
     assert "\n  alexnet train '+ablation=[no_lrn]' seed=0" in said and "[no_lrn]' seed=1" not in said
-    assert f"no_color seed 0: UserError: {DIVERGED} in epoch 1\n" in said
+    assert f"no_color seed 0: {DIVERGED} in epoch 1\n" in said
 
 
 @pytest.mark.parametrize("width", [80, 40, 20])
@@ -82,5 +82,12 @@ def test_runs_of_one_ablation_and_seed_keep_the_seed_and_what_tells_them_apart(f
     assert names[1:] == ["baseline 0", "baseline 0, optimizer.momentum=0.8", "baseline 1"]
     copies = [replace(states[0], run=replace(first, directory=Path(place, first.directory.name))) for place in "ab"]
     assert [line[:9] for line in table(copies, 200)[1:]] == ["a/shapes-", "b/shapes-"]
+    other_data = replace(first.result.data, fingerprint="0ther1mages", name="mine")
+    mine = replace(states[1], run=replace(states[1].run, result=replace(states[1].run.result, data=other_data)))
+    listed = table([states[0], mine], 200)
+    assert listed[0].endswith("data") and listed[2].endswith("mine") and "data" not in table(states, 200)[0]
+    other_data = replace(other_data, name=first.result.data.name)
+    mine = replace(mine, run=replace(mine.run, result=replace(mine.run.result, data=other_data)))
+    assert table([states[0], mine], 200)[2].endswith("shapes (0ther)")
     longer = replace(states[0], epochs=40)
     assert any(", 40 epochs" in line and " 0," in line for line in table([states[0], longer], width))

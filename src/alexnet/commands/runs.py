@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from alexnet.config.numerics import NUMERICS
-from alexnet.errors import UserError, plural, shown_time
+from alexnet.data.sources.names import told_apart
+from alexnet.errors import UserError, as_started, plural, shown_time
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.plan import Plan, result_name
 from alexnet.runs.result import BASELINE, UNFINISHED_MESSAGE
@@ -65,6 +66,8 @@ def table(states: Sequence[Status], width: int) -> list[str]:
     """Return lines of at most `width` characters: names are cut, and columns left out where they do not fit."""
     names = ["run", *_labels(states)]
     columns = [(rank, [heading, *map(show, states)]) for heading, rank, show in COLUMNS]
+    if len(data := _data_names(states)) > 1:
+        columns.append((1, ["data", *(data[one.run.result.data.fingerprint] for one in states)]))
     kept = [(rank, cells) for rank, cells in columns if any(cells[1:])]
 
     def room() -> int:
@@ -78,9 +81,15 @@ def table(states: Sequence[Status], width: int) -> list[str]:
     columns_of_text = [[name.ljust(max(map(len, names))) for name in names]]
     for _, cells in kept:
         across = max(map(len, cells))
-        is_text = cells[0] in ("state", "of")
+        is_text = cells[0] in ("state", "of", "data")
         columns_of_text.append([cell.ljust(across) if is_text else cell.rjust(across) for cell in cells])
     return ["  ".join(cells).rstrip() for cells in zip(*columns_of_text, strict=True)]
+
+
+def _data_names(states: Sequence[Status]) -> dict[str, str]:
+    """Return the names of the data sets by fingerprint, of which two of one name show a part."""
+    names = {one.run.result.data.fingerprint: one.run.result.data.name for one in states}
+    return dict(zip(names, told_apart([*names.values()], (one[:HASH] for one in names)), strict=True))
 
 
 def _of(done: int | None, planned: int | None) -> str:
@@ -165,8 +174,7 @@ def _say_how_to_continue(states: Sequence[Status], console: Terminal) -> None:
         line = f"{result.ablation} seed {result.seed}: {why}"
         console.print(line if result.diverged else f"{line}; to continue it:")
         if not result.diverged:
-            command = result.command.replace("python train.py", "alexnet train", 1)  # there may be no checkout
-            console.print(f"  {command}", soft_wrap=True)
+            console.print(f"  {as_started(result.command)}", soft_wrap=True)
     if len(states) > MOST_TOLD:
         console.print(f"and {len(states) - MOST_TOLD} more; the command of the study continues all of them")
 

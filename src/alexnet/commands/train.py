@@ -21,7 +21,7 @@ from rich.console import Console
 from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, refuse_broken, register
 from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.overrides import explain, named
-from alexnet.errors import UserError, exit_with, first_line, one_line_errors, print_line, refuse_unknown_options
+from alexnet.errors import UserError, as_started, first_line, one_line_errors, print_line, refuse_unknown_options
 from alexnet.evaluation.table import show_again
 from alexnet.files import from_here, unlinked
 from alexnet.runs.collect import Run, load_run
@@ -33,7 +33,7 @@ from alexnet.terminal import IMPORTING, Terminal, busy
 
 HELP = """\
 python train.py [-m] [--config-dir DIR] [GROUP=CHOICE] [KEY=VALUE] [+ablation=X]
-Train AlexNet, whole or without some ingredients. `alexnet train` does the same.
+Train AlexNet, whole or without some ingredients.
   python train.py                                    the demo, on two cores
   python train.py +ablation=no_lrn                   without one ingredient
   python train.py -m '+ablation=glob(*)' seed=0,1,2  a study, then compared
@@ -131,7 +131,7 @@ def _help() -> str:
     groups = {folder.name.removesuffix("s") if folder is ABLATIONS else folder.name: folder for folder in folders}
     choices = {name: sorted(file.stem for file in place.glob("*.yaml")) for name, place in groups.items()}
     lines = [f"{name}: {', '.join(names)}" for name, names in choices.items() if len(names) > 1]
-    return _as_started(HELP) + "\n".join(textwrap.fill(line, SCREEN_WIDTH, subsequent_indent="    ") for line in lines)
+    return as_started(HELP) + "\n".join(textwrap.fill(line, SCREEN_WIDTH, subsequent_indent="    ") for line in lines)
 
 
 def checked(config: DictConfig, of_hydra: HydraConf) -> Job:
@@ -193,10 +193,9 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
             if not expected:
                 logging.getLogger(__name__).exception(job.command)  # into the run's log file
             text = str(error) if expected else f"{type(error).__name__}: {first_line(error)}"
-            print_line(f"error: {_as_started(job.command)}: {text}", file=sys.stderr)
-        elif isinstance(error, UserError):
-            exit_with(error)
-        raise
+            print_line(f"error: {as_started(job.command)}: {text}", file=sys.stderr)
+        with nullcontext() if in_study else one_line_errors():  # here, before Hydra puts a line above it
+            raise
     finally:
         log = directory / f"{of_hydra.job.name}.log"
         with suppress(OSError):  # Hydra makes the directory also of a run that does not begin
@@ -206,11 +205,6 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
                 directory.parent.rmdir()  # if it is empty
 
 
-def _as_started(text: str) -> str:
-    """Name the program that the user has started: outside of a checkout there is no train.py."""
-    return text.replace("python train.py", "alexnet train") if Path(sys.argv[0]).stem == "alexnet" else text
-
-
 def _say_what_next(result: Result, directory: Path, console: Console) -> None:
     """Print where the result lies and what to do with it."""
     console.print(f"saved in {from_here(directory)}")
@@ -218,7 +212,7 @@ def _say_what_next(result: Result, directory: Path, console: Console) -> None:
     if is_baseline:
         console.print("next, the same without an ingredient, to be compared with it:")
         again = shlex.join(one for one in shlex.split(result.command) if named(one) not in ("restart", "ablation"))
-        console.print(f"  {_as_started(again)} +ablation=no_lrn", soft_wrap=True)
+        console.print(f"  {as_started(again)} +ablation=no_lrn", soft_wrap=True)
     console.print("then the comparison:" if is_baseline else "next, the comparison:")
     console.print(f"  alexnet report {from_here(directory.parent)}", soft_wrap=True)
 
@@ -227,7 +221,7 @@ def _interrupted(job: Job, directory: Path) -> str:
     """Say what is saved of a run that Ctrl-C has stopped, and how to go on."""
     begun = last_checkpoint(directory).is_file()
     kept = "is saved up to its last step" if begun else "has no checkpoint yet and will start over"
-    again = f"to go on, give the same command again:\n  {_as_started(job.command)}"
+    again = f"to go on, give the same command again:\n  {as_started(job.command)}"
     return f"interrupted: {from_here(directory)} {kept}; {again}"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.errors import UserError, plural
+from alexnet.files import from_here
 from alexnet.received import MIB, damage_named, parse_yaml, read_regular
 from alexnet.runs.arrays import FirstLayer, ViewPredictions, read_first_layer, read_predictions
 from alexnet.runs.decode import require
@@ -125,9 +126,17 @@ def collect(paths: Iterable[Path]) -> Collection:
     return Collection(tuple(runs), tuple(unreadable))
 
 
-def common_folder(runs: Iterable[Run]) -> Path:
-    """Return the deepest folder that holds all the runs."""
-    return Path(os.path.commonpath([run.directory.parent for run in runs]))
+def common_folder(runs: Iterable[Run], paths: Iterable[Path]) -> Path:
+    """Return the deepest folder that holds all of the runs, found at or below `paths`.
+
+    Raises:
+        UserError: it holds other runs as well, whose comparison a file about these would replace.
+    """
+    folder, given = Path(os.path.commonpath([run.directory.parent for run in runs])), [one.resolve() for one in paths]
+    for file in folder.glob(f"*/{RESULT_FILE}"):
+        if not any(file.resolve().is_relative_to(one) for one in given):
+            raise UserError(f"{from_here(folder)} has other runs too: pass it whole, or add -o FOLDER for these alone")
+    return folder
 
 
 def directories_with(path: Path, *names: str) -> list[Path]:

@@ -28,7 +28,7 @@ from alexnet.study.paper.ensemble import (
     single_errors,
     tuned_weights,
 )
-from tests.study.made_up import result
+from tests.study.made_up import result, unfinished
 
 Probabilities = NDArray[np.float32]
 
@@ -201,6 +201,9 @@ def test_report_ensemble_refuses_one_net_and_nets_without_probabilities(tmp_path
         report_ensemble([one], split=None, view="ten_crop", output=None, console=Console(file=io.StringIO()))
     bare = tmp_path / "bare"
     bare.mkdir()
-    (bare / "result.json").write_text("{}")
+    unfinished(result(), "failed", "diverged").write(bare)
+    with pytest.raises(UserError, match=r"bare has not finished \(failed\)"):
+        read_nets([one, bare])
+    result().write(bare)
     with pytest.raises(UserError, match="holds the five most probable classes only"):
         read_nets([one, bare])

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from alexnet.errors import UserError, printable
-from alexnet.files import write_file
+from alexnet.files import from_here, write_file
 from alexnet.runs.arrays import ProbabilitiesHeader, read_header, read_probabilities
 from alexnet.runs.collect import directories_with
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
@@ -25,7 +25,15 @@ from alexnet.runs.result import read_result
 from alexnet.study.assessment import GUESSES
 from alexnet.study.family import Interval, PairedDelta, error_interval, mean_interval, paired_delta
 from alexnet.study.pairing import FEW_CLASSES
-from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_ends, shown_interval, shown_p
+from alexnet.study.wording import (
+    MEASURE_NAMES,
+    escape_markdown,
+    markdown_table,
+    shown_ends,
+    shown_interval,
+    shown_p,
+    unescaped,
+)
 
 GRID = np.arange(21) / 20
 """Weights that the search looks at: 0 to 1 in steps of 0.05, as in the authors' tool."""
@@ -128,7 +136,7 @@ def report_ensemble(
         }
         write_file(output / JSON_FILE, json.dumps(facts, indent=2, default=asdict) + "\n")
         write_file(output / MARKDOWN_FILE, text)
-    console.print(Text(printable(text, lines=True)), soft_wrap=True)
+    console.print(Text(printable(unescaped(text), lines=True)), soft_wrap=True)
     if len(ensembles) == 1:
         console.print(Text(NO_WEIGHTS), soft_wrap=True)
     if output is not None:
@@ -147,8 +155,11 @@ def read_nets(paths: Sequence[Path]) -> Nets:
     found = (folder.resolve() for path in paths for folder in directories_with(path, RESULT_FILE, PROBABILITIES_FILE))
     for directory in found:
         if not (directory / PROBABILITIES_FILE).is_file():
+            if (status := read_result(directory).status) != "finished":
+                raise UserError(f"{from_here(directory)} has not finished ({status}); pass finished runs")
             what = "holds the five most probable classes only, and an average needs all"
-            raise UserError(f"{directory} {what}: alexnet evaluate {directory} PACK --predictions {directory}")
+            shown = from_here(directory)
+            raise UserError(f"{shown} {what}: alexnet evaluate {shown} PACK --predictions {shown}")
         nets[directory] = read_header(directory)
         if (directory / RESULT_FILE).is_file():
             numerics.setdefault(read_result(directory).numerics, directory)

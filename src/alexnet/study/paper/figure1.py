@@ -166,7 +166,7 @@ def time_ratio(slow: Network, fast: Network) -> Ratio | None:
 def figure1(paths: Sequence[Path], *, target: float, output: Path | None, console: Console) -> None:
     """Compare how fast the runs at or below `paths` came down to a training error of `target` percent.
 
-    `output` None is the deepest folder that holds all the runs.
+    `output` None is that of `common_folder`.
 
     Raises:
         UserError: no run measured its training error, the runs differ in more than nonlinearity, learning rate and
@@ -181,7 +181,7 @@ def figure1(paths: Sequence[Path], *, target: float, output: Path | None, consol
     check_comparable(fits)
     nets = networks(fits)
     compared = [None, *(time_ratio(net, nets[0]) for net in nets[1:])]
-    folder = output or common_folder(fit.run for fit in fits)
+    folder = output or common_folder([fit.run for fit in fits], paths)
     write_file(folder / CSV_FILE, _csv(nets, compared, target))
     write_file(folder / SVG_FILE, draw_training_curves(fastest(nets), target))
     console.print(_table(nets, compared, target))

@@ -16,9 +16,9 @@ from alexnet.runs.collect import Run, collect, common_folder
 from alexnet.runs.directory import PROBABILITIES_FILE
 from alexnet.runs.result import Result
 from alexnet.study.assessment import GUESSES
-from alexnet.study.pairing import FEW_CLASSES, drop_duplicates, group_runs
+from alexnet.study.pairing import FEW_CLASSES, distinguishing_overrides, drop_duplicates, group_runs
 from alexnet.study.paper.ensemble import plain_mean, read_members, read_nets
-from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_seeds
+from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, named_seeds, unescaped
 
 FILE = "tables.md"
 VIEW = "ten_crop"
@@ -68,7 +68,7 @@ TABLES = (
 
 
 def report_tables(paths: Sequence[Path], *, output: Path | None, console: Console) -> None:
-    """Write the tables to `tables.md` in `output` (None: above the runs) and print them.
+    """Write the tables to `tables.md` in `output` (None: that of `common_folder`) and print them.
 
     Raises:
         UserError: there are no runs, or the file cannot be written.
@@ -79,9 +79,9 @@ def report_tables(paths: Sequence[Path], *, output: Path | None, console: Consol
     if not usable:
         raise UserError(found.warning or "no finished run without an ablation")
     text = markdown(sorted(usable, key=_seed))
-    folder = output or common_folder(found.runs)
+    folder = output or common_folder(found.runs, paths)
     write_file(folder / FILE, text)
-    console.print(Text(printable(text, lines=True)), soft_wrap=True)
+    console.print(Text(printable(unescaped(text), lines=True)), soft_wrap=True)
     console.print(Text(f"Written to {folder / FILE}"), soft_wrap=True)
     if warning := found.warning:
         console.print(Text(printable(warning), style="red"))
@@ -94,7 +94,9 @@ def markdown(runs: Sequence[Run]) -> str:
         of_table = [run for run in runs if run.result.data.name == table.data]
         blocks += [_block(table, about, ours) for about, ours in _models(of_table).items()]
     others = (run for run in runs if run.result.data.name not in {table.data for table in TABLES})
-    blocks += [_other_block(group) for group in group_runs(others)]
+    groups = group_runs(others)
+    apart = distinguishing_overrides(groups)
+    blocks += [_other_block(group, about) for group, about in zip(groups, apart, strict=True)]
     return "\n\n".join([*blocks, READING]) + "\n"
 
 
@@ -139,15 +141,16 @@ def _block(table: PaperTable, about: str, ours: Mapping[str, Sequence[Run]]) -> 
     for model, errors in table.rows.items():
         runs = ours.get(model, [])
         numbers = [_number(runs, split, measure, averaged="CNNs" in model) for split, measure in table.columns]
-        rows.append([model, *errors, *numbers, f"seeds {shown_seeds(map(_seed, runs))}" if runs else ""])
+        rows.append([model, *errors, *numbers, named_seeds(map(_seed, runs)) if runs else ""])
     words = [f"Ours: {escape_markdown(about)}."] if about else []
     return "\n\n".join([f"## {table.title}", *words, markdown_table(header, rows, left=(0, len(header) - 1))])
 
 
-def _other_block(runs: Sequence[Run]) -> str:
+def _other_block(runs: Sequence[Run], apart: str) -> str:
     """Return the same for data that the paper has no table of: one net, and the mean of all."""
     result = runs[0].result
     about = f"{result.data.classes:,} classes: experiment {result.experiment}, {_code(result)}"
+    about += f", {apart}" if apart not in about else ""
     models = ["1 CNN", f"{len(runs)} CNNs"] if len(runs) > 1 else ["1 CNN"]
     table = PaperTable(
         title=escape_markdown(f"{result.data.name}, {about}"),

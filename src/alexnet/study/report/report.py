@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.config.values import WandbConfig
-from alexnet.errors import UserError, printable
+from alexnet.errors import UserError, as_started, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Collection, Run, collect, common_folder
 from alexnet.runs.wandb_names import destination
@@ -102,16 +102,16 @@ def report(
 ) -> None:
     """Compare the runs at or below `paths`: write the files, print the tables, and log them to `wandb`.
 
-    `output` None is the deepest folder that holds all the runs. `split` None is `test` if the runs have it, else `val`.
+    `output` None is that of `common_folder`. `split` None is `test` if the runs have it, else `val`.
     `all_formats` adds JSON, a table in LaTeX, and the figure as PDF and PNG. Trouble with W&B is a warning.
 
     Raises:
-        UserError: as in `compare_runs`, or `output` is not writable.
+        UserError: as in `compare_runs` and `common_folder`, or `output` is not writable.
     """
     with busy("comparing runs", console):
         comparison = compare_runs(*paths, split=split, view=view, stated=stated)
         tables, found = comparison.tables, comparison.found
-        folder = output or common_folder(found.runs)
+        folder = output or common_folder(found.runs, paths)
         contents: dict[str, str | bytes] = {
             COMPARISON_FILE: comparison_csv(tables),
             RUNS_FILE: runs_csv(tables),
@@ -176,8 +176,9 @@ def print_table(table: ComparisonTable, console: Console) -> None:
     for note in table.notes:
         console.print(Text(printable(note.text), style="yellow"))
         if note.command:
-            console.print(Text(f"    {printable(note.command)}"), soft_wrap=True)  # whole, so that it can be copied
-    if cost := wording.cost_line(table.made):
+            command = as_started(note.command)
+            console.print(Text(f"    {printable(command)}"), soft_wrap=True)  # whole, so that it can be copied
+    if cost := cost_line(table.made):
         console.print(Text(cost))
 
 
