@@ -174,7 +174,7 @@ def test_a_sweep_ends_with_its_table_whatever_fails(tmp_path: Path, mine: Path) 
     own = ["-m", "--config-dir", str(mine), "experiment=mine"]
     done = train(tmp_path, *own, "+ablation=none,glob(my_*)", *SHORT)
     assert done.returncode == 1
-    assert "Traceback" not in done.stdout + done.stderr
+    assert not re.search("Traceback|Error executing job", done.stdout + done.stderr)
     assert done.stderr.count("diverged") >= 1 and "error: 1 of 3 runs did not finish: my_mistake" in done.stderr
     assert "3 runs: 0 finished before, 3 to do" in done.stdout and "] my_idea seed 0 finished" in done.stdout
     assert "Interval" in done.stdout and "section 3.3" in done.stdout
@@ -293,7 +293,8 @@ def test_a_sweep_that_is_stopped_saves_the_runs_under_way(
     _, err = process.communicate(timeout=100)
     assert process.returncode == code and "Traceback" not in err and ("Ctrl-C: every run" in err) == (code == 130)
     statuses = [json.loads(file.read_text()) for file in tmp_path.rglob("result.json")]
-    assert [(one["status"], one["message"]) for one in statuses] == [("interrupted", "interrupted (Preempted)")] * 2
+    assert [one["status"] for one in statuses] == ["interrupted"] * 2
+    assert all(one["message"].startswith("interrupted by a signal, such as Ctrl-C of its study") for one in statuses)
 
 
 @pytest.mark.slow

@@ -157,12 +157,9 @@ class StudyLauncher(Launcher):
 
         planned = self._planned(job_overrides)
         missing = self.study.begin(planned)
-        returned: dict[Path, JobReturn] = {}
 
         def start(runs: Sequence["PlannedRun"]) -> None:
-            jobs = [list(run.overrides) for run in runs]
-            results = self.launcher.launch(jobs, initial_job_idx=initial_job_idx)
-            returned.update((run.directory, result) for run, result in zip(runs, results, strict=True))
+            self.launcher.launch([list(run.overrides) for run in runs], initial_job_idx=initial_job_idx)
 
         def body(run: "PlannedRun", at_once: int) -> Callable[[], object]:
             job = self.loader.load_sweep_config(self.config, list(run.overrides))
@@ -174,9 +171,7 @@ class StudyLauncher(Launcher):
             if self.study.launcher != "basic":
                 note_source(self.config.hydra)
             self.study.run(missing, start, body)
-        # One that another program was at, and has finished since, has not failed.
-        failed = {place: one for place, one in returned.items() if self.study.runs[place].objective is None}
-        return [failed.get(run.directory) or _returned(run) for run in planned]
+        return [_returned(run) for run in planned]
 
     def _planned(self, jobs: Sequence[Sequence[str]]) -> list["PlannedRun"]:
         """Compose and check all jobs; the mistakes of all are shown, and any one ends the sweep."""
@@ -228,11 +223,22 @@ def _do_job(job: DictConfig, context: HydraContext, instances: dict[Any, Any], a
 
 
 def _returned(run: "PlannedRun") -> JobReturn:
-    """Tell the sweeper of a run that was not launched, or whose launcher died."""
-    error = run.objective
-    one = JobReturn(overrides=run.overrides, status=JobStatus.FAILED if error is None else JobStatus.COMPLETED)
-    one.return_value = RuntimeError(f"{run} did not finish") if error is None else error
+    """Tell the sweeper how a run ended."""
+    if (error := run.objective) is None:
+        return _Unfinished(overrides=run.overrides, status=JobStatus.FAILED)
+    one = JobReturn(overrides=run.overrides, status=JobStatus.COMPLETED)
+    one.return_value = error
     return one
+
+
+class _Unfinished(JobReturn):
+    """A run that has said itself what is wrong: Hydra's own class would print another line about it."""
+
+    @property  # type: ignore[misc]  # nothing sets it
+    def return_value(self) -> Any:
+        from alexnet.errors import UserError
+
+        raise UserError(f"a run did not finish: {' '.join(self.overrides or ())}")
 
 
 def _with(config: DictConfig, **plugins: Any) -> DictConfig:

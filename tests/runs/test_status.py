@@ -44,7 +44,7 @@ def test_a_running_one_tells_how_far_it_is_and_how_long_it_takes(tmp_path: Path)
 
 
 def test_a_lock_that_cannot_be_looked_at_leaves_it_open(tmp_path: Path) -> None:
-    stopped, open_one = underway(tmp_path / "a", "interrupted (KeyboardInterrupt)"), underway(tmp_path / "b")
+    stopped, open_one = underway(tmp_path / "a", "interrupted by Ctrl-C"), underway(tmp_path / "b")
     for directory in (stopped, open_one):
         (directory / ".lock").symlink_to("elsewhere")
     assert [status(load_run(one)).state for one in (stopped, open_one)] == ["interrupted", "running?"]

@@ -85,7 +85,7 @@ def test_interrupt_at_once_and_repeat_ends_as_undisturbed(
     with pytest.raises(KeyboardInterrupt):
         execute(tiny(*schedule), tmp_path)
     stopped = read_result(tmp_path)
-    assert stopped.status == "interrupted" and stopped.message == "interrupted (KeyboardInterrupt)"
+    assert stopped.status == "interrupted" and stopped.message == "interrupted by Ctrl-C"
     last = tmp_path / "checkpoints" / "last.ckpt"
     assert (checkpoint(tmp_path)["epoch"] + 1 if last.exists() else 0) == kept
     expected = undisturbed(*schedule)
@@ -105,7 +105,7 @@ def test_a_run_that_is_stopped_while_it_opens_its_loggers_says_so(
     with pytest.raises(KeyboardInterrupt):
         execute(tiny(*FIXED), tmp_path)
     assert read_result(tmp_path).status == "interrupted"
-    assert read_result(tmp_path).message == "interrupted (KeyboardInterrupt)"
+    assert read_result(tmp_path).message == "interrupted by Ctrl-C"
 
 
 @pytest.mark.parametrize("schedule", [pytest.param(FIXED, marks=pytest.mark.slow), PLATEAU], ids=["epochs", "plateau"])

@@ -28,7 +28,7 @@ from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
 from alexnet.terminal import busy
 from alexnet.training.datamodule import PackDataModule
-from alexnet.training.fit import preflight, silence_lightning
+from alexnet.training.fit import large_batch_note, preflight, silence_lightning
 from alexnet.training.hardware import configure_process, trainer_options
 from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule
@@ -70,6 +70,8 @@ def forecast(
         trained += images
         if run is runs[0]:
             first_pack, first_cost = pack, cost
+            if note := large_batch_note(run.job, len(pack.splits["train"])):
+                console.print(note)
         if run.written_before is None:
             new[ablation_name(run.job.tree)] = run.job, pack
     console.print(f"at most {trained:,} training images")
@@ -87,7 +89,7 @@ def forecast(
             seconds = training + timing.setup * ceil(len(runs) / side_by_side) + (import_seconds if at_once > 1 else 0)
             order = f"{side_by_side} runs at a time, each as fast as alone" if side_by_side > 1 else "one run at a time"
             rate = f"{1 / timing.seconds_per_image:,.0f} images/s in a few steps of the first run timed now"
-            line = f"about {shown_time(seconds)} of computing: {order}, {rate}"
+            line = f"about {shown_time(seconds)} of training and testing: {order}, {rate}"
         except Exception as error:  # the run itself will say what is wrong with it, and the others continue
             line = f"no forecast of the time: {first_line(error)}"
     console.print(line)

@@ -223,6 +223,13 @@ def headline(result: Result, directory: Path) -> str:
     )
 
 
+def large_batch_note(job: Job, images: int) -> str | None:
+    """Say that a batch holds all of the training images; None if it does not."""
+    size = job.config.optimizer.batch_size
+    more = f"note: optimizer.batch_size={size:,} is more than the {images:,} training images"
+    return f"{more}: an epoch is one step" if size > images else None
+
+
 def silence_lightning() -> None:
     """Send Lightning's messages to the run's log file, and drop its warnings about what is meant to be so.
 

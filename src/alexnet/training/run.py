@@ -17,7 +17,7 @@ from alexnet import __version__
 from alexnet.config.job import Job, ablation_name
 from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.pack import Pack
-from alexnet.errors import first_line
+from alexnet.errors import UserError, first_line
 from alexnet.evaluation.table import result_table, show_again
 from alexnet.files import exclusive, replace_file
 from alexnet.net.plan import layer_specs
@@ -28,7 +28,7 @@ from alexnet.runs.result import UNFINISHED_MESSAGE, DataFacts, GitState, Result,
 from alexnet.terminal import busy, fitted
 from alexnet.training import tracking
 from alexnet.training.checkpoints import discard_unfinished, refuse_links
-from alexnet.training.fit import headline, preflight, train_and_test
+from alexnet.training.fit import headline, large_batch_note, preflight, train_and_test
 from alexnet.training.hardware import precision
 from alexnet.training.preemption import keyboard_interrupt_kept
 from alexnet.training.pretrained import pretrained_facts
@@ -143,6 +143,8 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
     git, patch = git_state()
     result = _initial_result(job, directory, pack, git)
     console.print(headline(result, directory))
+    if note := large_batch_note(job, result.data.images["train"]):
+        console.print(note)
     if not world.is_rank_zero or job.config.trainer.fast_dev_run:
         return train_and_test(job, directory, pack, world, result, loggers=[], console=console)
     replace_file(directory / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(job.tree)).encode())
@@ -166,8 +168,11 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
 
 def _aborted(result: Result, error: BaseException) -> Result:
     if isinstance(error, Exception):
-        return replace(result, status="failed", message=f"{type(error).__name__}: {first_line(error)}")
-    return replace(result, status="interrupted", message=f"interrupted ({type(error).__name__})")
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        return replace(result, status="failed", message=f"{kind}{first_line(error)}")
+    signal = "a signal, such as Ctrl-C of its study or a scheduler's at the time limit"
+    by = "Ctrl-C" if isinstance(error, KeyboardInterrupt) else signal
+    return replace(result, status="interrupted", message=f"interrupted by {by}")
 
 
 def _discard(directory: Path) -> None:
