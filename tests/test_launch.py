@@ -111,7 +111,7 @@ def test_the_next_command_neither_restarts_nor_says_none(
 ) -> None:
     command = f"python train.py {restart} +ablation=none 'data.root=/my images' seed=1"
     _say_what_next(replace(result(), command=command), tmp_path / "run", Terminal())
-    assert "  python train.py 'data.root=/my images' seed=1 +ablation=no_lrn\n" in capsys.readouterr().out
+    assert "  alexnet train 'data.root=/my images' seed=1 +ablation=no_lrn\n" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("hydra_restore_singletons")
@@ -136,7 +136,7 @@ def test_help_is_one_screen_about_this_project_without_torch(tmp_path: Path) -> 
     done = without_torch(tmp_path, "--help")
     assert done.returncode == 0 and done.stdout.endswith("[]\n")
     assert len(lines := done.stdout.splitlines()[:-1]) <= 40 and max(map(len, lines)) <= 80
-    assert "python train.py +ablation=no_lrn" in done.stdout and "study_small" in done.stdout
+    assert "alexnet train +ablation=no_lrn" in done.stdout and "study_small" in done.stdout
 
 
 DIVERGES = """# @package _global_
