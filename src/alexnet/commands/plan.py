@@ -73,8 +73,8 @@ def plan(
         raise UserError(f"{file}: {error}") from None
     except ValueError:
         looks_need = "--seeds and --levels need as many numbers each, such as 5,10 and 0.01,0.04"
-        search_needs = "--rates and --search-seeds are numbers too, such as 0.0025,0.005,0.01 and 1000,1001"
-        raise UserError(f"{looks_need}; {search_needs}") from None
+        search_needs = "; --rates and --search-seeds are numbers too, such as 0.0025,0.005,0.01 and 1000,1001"
+        raise UserError(looks_need + search_needs * bool(rates)) from None
     of_search = [f"seed={max(search.seeds)}", *search.overrides(search.grid[0])] if search else []
     for choice in planned.arms:
         job = check([*planned.overrides, *with_choice(choice), *of_search])

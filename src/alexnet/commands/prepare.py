@@ -45,4 +45,4 @@ def verify(pack: Path) -> None:
     if report.damage:
         files = "; ".join(f"{name}: {what}" for name, what in report.damage.items())
         raise UserError(f"{pack}: {len(report.damage):,} of {report.files:,} files are damaged ({files})")
-    print_line(f"{pack}: {report.files:,} files, {report.bytes / 1e9:,.2f} GB, all as they were written")
+    print_line(f"{pack}: {report.files:,} files, {report.bytes / 1e6:,.1f} MB, all as they were written")
