@@ -221,7 +221,7 @@ def _interrupted(job: Job, directory: Path) -> str:
     """Say what is saved of a run that Ctrl-C has stopped, and how to go on."""
     begun = last_checkpoint(directory).is_file()
     kept = "is saved up to its last step" if begun else "has no checkpoint yet and will start over"
-    again = f"to go on, give the same command again:\n  {as_started(job.command)}"
+    again = f"to resume, repeat the command:\n  {as_started(job.command)}"
     return f"interrupted: {from_here(directory)} {kept}; {again}"
 
 

@@ -50,11 +50,6 @@ def escape_markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\g<0>", printable(" ".join(text.split())))
 
 
-def unescaped(text: str) -> str:
-    """Return Markdown for a terminal, without the backslashes of `escape_markdown`."""
-    return re.sub(r"\\(.)", r"\1", text)
-
-
 def escape_latex(text: str) -> str:
     """Escape a name or message for LaTeX, on one line; a minus sign before a digit becomes a real one."""
     escaped = "".join(_LATEX.get(char, char) for char in printable(" ".join(text.split())))

@@ -288,7 +288,7 @@ def check_source(hydra: Any) -> None:
     """Refuse a queued job whose code or choices have changed since; a `UserError`."""
     noted = os.environ.get(QUEUED_SOURCE)
     if noted is not None and noted != _source_digest(hydra):
-        raise UserError("the code or the choices in conf/ changed after this job was queued: give the command again")
+        raise UserError("the code or the choices in conf/ changed after this job was queued; repeat the command")
 
 
 def objective(result: Result) -> float:

@@ -25,15 +25,7 @@ from alexnet.runs.result import read_result
 from alexnet.study.assessment import GUESSES
 from alexnet.study.family import Interval, PairedDelta, error_interval, mean_interval, paired_delta
 from alexnet.study.pairing import FEW_CLASSES
-from alexnet.study.wording import (
-    MEASURE_NAMES,
-    escape_markdown,
-    markdown_table,
-    shown_ends,
-    shown_interval,
-    shown_p,
-    unescaped,
-)
+from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_ends, shown_interval, shown_p
 
 GRID = np.arange(21) / 20
 """Weights that the search looks at: 0 to 1 in steps of 0.05, as in the authors' tool."""
@@ -136,7 +128,7 @@ def report_ensemble(
         }
         write_file(output / JSON_FILE, json.dumps(facts, indent=2, default=asdict) + "\n")
         write_file(output / MARKDOWN_FILE, text)
-    console.print(Text(printable(unescaped(text), lines=True)), soft_wrap=True)
+    console.print(Text(printable(text.replace("\\", ""), lines=True)), soft_wrap=True)
     if len(ensembles) == 1:
         console.print(Text(NO_WEIGHTS), soft_wrap=True)
     if output is not None:

@@ -18,7 +18,7 @@ from alexnet.runs.result import Result
 from alexnet.study.assessment import GUESSES
 from alexnet.study.pairing import FEW_CLASSES, distinguishing_overrides, drop_duplicates, group_runs
 from alexnet.study.paper.ensemble import plain_mean, read_members, read_nets
-from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, named_seeds, unescaped
+from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, named_seeds
 
 FILE = "tables.md"
 VIEW = "ten_crop"
@@ -81,7 +81,7 @@ def report_tables(paths: Sequence[Path], *, output: Path | None, console: Consol
     text = markdown(sorted(usable, key=_seed))
     folder = output or common_folder(found.runs, paths)
     write_file(folder / FILE, text)
-    console.print(Text(printable(unescaped(text), lines=True)), soft_wrap=True)
+    console.print(Text(printable(text.replace("\\", ""), lines=True)), soft_wrap=True)
     console.print(Text(f"Written to {folder / FILE}"), soft_wrap=True)
     if warning := found.warning:
         console.print(Text(printable(warning), style="red"))

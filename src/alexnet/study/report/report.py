@@ -178,7 +178,7 @@ def print_table(table: ComparisonTable, console: Console) -> None:
         if note.command:
             command = as_started(note.command)
             console.print(Text(f"    {printable(command)}"), soft_wrap=True)  # whole, so that it can be copied
-    if cost := cost_line(table.made):
+    if cost := wording.cost_line(table.made):
         console.print(Text(cost))
 
 
