@@ -38,7 +38,6 @@ def test_outliers_are_those_of_statsmodels() -> None:
 def test_outlier_among_too_few_runs_is_not_sought() -> None:
     assert not np.concatenate(flags.outliers([np.array([40.0]), np.array([90.0])])).any()
     assert not np.concatenate(flags.outliers([np.array([40.0, 41.0]), np.array([90.0])])).any()
-    assert not np.concatenate(flags.outliers([np.array([40.0, 45.1]), *[np.array([90.0, 90.0])] * 3])).any()
 
 
 def test_chance_is_the_share_of_the_largest_classes() -> None:

@@ -286,7 +286,8 @@ def _flags(
         if is_far
     ]
     if far:
-        text = f"far from its siblings: {', '.join(far)}"
+        from_what = "each other" if any(gone.all() for gone in away) else "its siblings"  # of two, either is as far
+        text = f"far from {from_what}: {', '.join(far)}"
         own, baseline = (errors[~gone] for errors, gone in zip(by_run, away, strict=True))
         if len(own) and len(baseline):
             text += f"; without it the delta is {own.mean() - baseline.mean():+.2f} points"

@@ -48,7 +48,7 @@ def outliers(errors: Sequence[Floats]) -> list[NDArray[np.bool_]]:
     leverage = np.concatenate([np.full(len(one), 1 / len(one)) for one in errors])
     dof = len(residuals) - len(errors)
     found = np.zeros(len(residuals), dtype=bool)
-    testable = leverage < 0.5  # of two runs, either is as far from the other
+    testable = leverage < 1
     if dof > 1:
         own = residuals[testable] ** 2 / (1 - leverage[testable])
         others = ((residuals**2).sum() - own) / (dof - 1)
