@@ -145,13 +145,12 @@ def read_nets(paths: Sequence[Path]) -> Nets:
     nets = {}
     numerics: dict[int, Path] = {}
     found = (folder.resolve() for path in paths for folder in directories_with(path, RESULT_FILE, PROBABILITIES_FILE))
-    for directory in found:
+    for directory in map(Path, map(from_here, found)):
         if not (directory / PROBABILITIES_FILE).is_file():
             if (status := read_result(directory).status) != "finished":
-                raise UserError(f"{from_here(directory)} has not finished ({status}); pass finished runs")
+                raise UserError(f"{directory} has not finished ({status}); pass finished runs")
             what = "holds the five most probable classes only, and an average needs all"
-            shown = from_here(directory)
-            raise UserError(f"{shown} {what}: alexnet evaluate {shown} PACK --predictions {shown}")
+            raise UserError(f"{directory} {what}: alexnet evaluate {directory} PACK --predictions {directory}")
         nets[directory] = read_header(directory)
         if (directory / RESULT_FILE).is_file():
             numerics.setdefault(read_result(directory).numerics, directory)
