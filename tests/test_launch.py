@@ -16,6 +16,7 @@ from random import Random
 import pytest
 
 from alexnet.commands.train import _say_what_next, main
+from alexnet.config.compose import register
 from alexnet.study.report.report import COMPARISON_FILE
 from alexnet.terminal import Terminal
 from tests.data.samples import class_folders, noise
@@ -114,7 +115,13 @@ def test_the_next_command_neither_restarts_nor_says_none(
     assert "  alexnet train 'data.root=/my images' seed=1 +ablation=no_lrn\n" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("hydra_restore_singletons")
+@pytest.fixture
+def registered() -> None:
+    """Before Hydra's fixture, which puts the store back to what it was: `register` does its work once."""
+    register()
+
+
+@pytest.mark.usefixtures("registered", "hydra_restore_singletons")
 def test_a_run_that_is_refused_leaves_no_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
