@@ -13,7 +13,7 @@ from alexnet.study.assessment import MORE_SEEDS, Assessment
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.pairing import MEASURES, Evaluated
 from alexnet.study.verdict import Direction
-from alexnet.study.wording import Record, csv_text, shown_interval, shown_p, shown_points
+from alexnet.study.wording import Record, shown_interval, shown_p, shown_points
 
 
 @dataclass(frozen=True)
@@ -155,19 +155,9 @@ RUNS_COLUMNS = (
 )
 
 
-def comparison_csv(tables: Iterable[ComparisonTable]) -> str:
-    """Write one line for each ablation: means over seeds, intervals, p, claims, and the verdicts on them."""
-    return csv_text(COMPARISON_COLUMNS, comparison_records(tables))
-
-
 def comparison_records(tables: Iterable[ComparisonTable]) -> list[Record]:
-    """Return the lines of `comparison.csv`."""
+    """Return the lines of `comparison.csv`, one for each ablation: means over seeds, claims, and the verdicts."""
     return [table_record(t) | row_facts(row) | _figures(row, COLUMNS) for t in tables for row in t.rows]
-
-
-def runs_csv(tables: Iterable[ComparisonTable]) -> str:
-    """Write one line for each ablation and seed: its errors, paired counts and McNemar's p; unfinished runs too."""
-    return csv_text(RUNS_COLUMNS, (table_record(table) | record for table in tables for record in run_records(table)))
 
 
 def table_record(table: ComparisonTable) -> Record:
@@ -182,7 +172,10 @@ def row_facts(row: AblationRow) -> Record:
 
 
 def run_records(table: ComparisonTable) -> list[Record]:
-    """Return the lines of `comparison_runs.csv` for one table; an unfinished run has no figures."""
+    """Return the lines of `comparison_runs.csv` for one table, without what all of them have in common.
+
+    One for each ablation and seed: errors, paired counts and McNemar's p; an unfinished run has no figures.
+    """
     evaluated = [
         _run_facts(one.run, one.baseline) | _figures(one, RUN_COLUMNS) for row in table.rows for one in row.runs
     ]

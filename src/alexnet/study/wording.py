@@ -322,11 +322,11 @@ def own_rate_lines(rates: Rates | None, row: AblationRow) -> list[str]:
 
 def headline(table: ComparisonTable) -> str:
     """Return what the table shows of the top-1 error, in a sentence or two; it never rests on a flagged verdict."""
-    judged = {_at_rates(row): row.assessments["top1"] for row in table.rows if row.assessments}
+    judged = [(row, row.assessments["top1"]) for row in table.rows if row.assessments]
     raised, lowered, alike = "raised the top-1 error", "lowered it", "had no effect that matters"
     uncounted = (flagged, unresolved, few) = "flagged", "not resolved", "with too few seeds for a verdict"
     said: dict[str, list[str]] = {verb: [] for verb in (raised, lowered, alike, *uncounted)}
-    for name, one in judged.items():
+    for row, one in judged:
         if one.direction is Direction.TOO_FEW_SEEDS:
             verb = few
         elif one.doubts:
@@ -335,18 +335,13 @@ def headline(table: ComparisonTable) -> str:
             verb = raised if one.delta > 0 else lowered
         else:
             verb = alike if one.direction is Direction.NO_EFFECT else unresolved
-        said[verb].append(name)
+        at = at_rate(row, "top1")  # with a word where the verdict is that of one of two rates alone
+        said[verb].append(f"{row.ablation} {at}" if at.endswith("alone") else row.ablation)
     parts = []
     for verb, names in said.items():
         count = len(names) if verb in uncounted else plural(len(names), "change")
         parts += [f"{count} {verb} ({', '.join(names)})"] if names else []
     return f"Of {plural(len(judged), 'ablation')}: {'; '.join(parts)}." if judged else ""
-
-
-def _at_rates(row: AblationRow) -> str:
-    """Return the ablation's name, with a word where the verdict is that of one of two rates alone."""
-    at = at_rate(row, "top1")
-    return f"{row.ablation} {at}" if at.endswith("alone") else row.ablation
 
 
 def at_rate(row: AblationRow, measure: str) -> str:

@@ -16,10 +16,9 @@ from alexnet.errors import UserError, as_started, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Collection, Run, collect, common_folder
 from alexnet.runs.wandb_names import destination
-from alexnet.study import wording
+from alexnet.study import columns, wording
 from alexnet.study.assessment import StatedSpread
 from alexnet.study.charts.errors import CHART_FILE, comparison_figure, printed_comparison
-from alexnet.study.columns import comparison_csv, comparison_records, run_records, runs_csv, shown_columns, table_record
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.report.dashboard import publish
 from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, explanation, latex, markdown, page
@@ -49,7 +48,7 @@ class Comparison:
 
     def rows(self) -> list[wording.Record]:
         """Return the lines of `comparison.csv`, one for each ablation: for a pandas.DataFrame, say."""
-        return comparison_records(self.tables)
+        return columns.comparison_records(self.tables)
 
     def print(self, console: Console) -> None:
         """Print the tables with their remarks, and below what their columns mean, once for tables of the same words."""
@@ -112,9 +111,10 @@ def report(
         comparison = compare_runs(*paths, split=split, view=view, stated=stated)
         tables, found = comparison.tables, comparison.found
         folder = output or common_folder(found.runs, paths)
+        runs = (columns.table_record(table) | record for table in tables for record in columns.run_records(table))
         contents: dict[str, str | bytes] = {
-            COMPARISON_FILE: comparison_csv(tables),
-            RUNS_FILE: runs_csv(tables),
+            COMPARISON_FILE: wording.csv_text(columns.COMPARISON_COLUMNS, columns.comparison_records(tables)),
+            RUNS_FILE: wording.csv_text(columns.RUNS_COLUMNS, runs),
             MARKDOWN_FILE: markdown(tables, found.warning),
             PAGE_FILE: page(tables, found.warning, folder=folder.resolve()),
             CHART_FILE: comparison_figure(tables),
@@ -132,14 +132,14 @@ def report(
 def _further_formats(tables: Sequence[ComparisonTable]) -> dict[str, str | bytes]:
     """Return files for programs and for papers, by name."""
     records = [
-        table_record(table)
+        columns.table_record(table)
         | {
             "headline": wording.headline(table),
             "remarks": wording.remarks(table),
             "notes": [note.text for note in table.notes],
             "cost": wording.cost_line(table.made),
-            "rows": comparison_records([table]),
-            "runs": run_records(table),
+            "rows": columns.comparison_records([table]),
+            "runs": columns.run_records(table),
         }
         for table in tables
     ]
@@ -186,7 +186,7 @@ def _rich_table(table: ComparisonTable, width: int) -> Table:
     """Build the table; the row of an ablation is two lines high, top-1 over top-5."""
     wide = width >= WIDE
     left_out = {"paper": not wide, "size": not table.judges_sizes}
-    shown = shown_columns(table, [key for key in SHOWN if not left_out.get(key)])
+    shown = columns.shown_columns(table, [key for key in SHOWN if not left_out.get(key)])
     printed = Table(box=box.SIMPLE_HEAD, padding=(0, 1 if wide else 0, 0, 0), show_edge=False)
     # Seeds that all rows share are in the title; their column's room lets long names stay whole.
     with_seeds = len({tuple(row.seeds) for row in table.rows}) > 1
