@@ -19,7 +19,7 @@ from alexnet.evaluation.metrics import TopKErrors
 from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.runs.result import DIVERGED
 from alexnet.training.module import AlexNetModule
-from alexnet.training.schedule import group_lr, progress, scheduled_lr
+from alexnet.training.schedule import dropped_lr, group_lr, progress
 
 
 class History(L.Callback):
@@ -111,14 +111,14 @@ class History(L.Callback):
                 self._sent[id(logger)] = record.epoch + 1
 
     def _record(self, trainer: L.Trainer, module: AlexNetModule) -> EpochRecord:
-        train, splits = _percent(module.train_errors), module.validated
+        train, splits, schedule = _percent(module.train_errors), module.validated, module.config.schedule
         waited = float(getattr(trainer.train_dataloader, "data_wait_seconds", 0.0))
         # By the splits, not by the images seen: of a small set this process may have seen none.
         val = _percent(module.val_errors) if "val" in splits else {}
         return EpochRecord(
             epoch=trainer.current_epoch,
             step=trainer.global_step,
-            rate=scheduled_lr(module.config, self.schedule_errors),
+            rate=dropped_lr(schedule, module.config.optimizer.lr, progress(schedule, self.schedule_errors).drops),
             train_loss=float(module.train_loss.compute()),
             train_top1_error=train["top1"],
             train_top5_error=train.get("top5"),

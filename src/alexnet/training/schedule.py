@@ -85,8 +85,3 @@ def group_lr(config: Config, epoch: int, drops: float, *, is_bias: bool, is_late
     if is_late and epoch >= config.late_epoch(late.lr_drop_epoch):
         drops += 1
     return dropped_lr(config.schedule, config.optimizer.lr, drops)
-
-
-def scheduled_lr(config: Config, errors: list[float]) -> float:
-    """Return the learning rate of the epoch after those with `errors`, before the multipliers of layers and biases."""
-    return dropped_lr(config.schedule, config.optimizer.lr, progress(config.schedule, errors).drops)
