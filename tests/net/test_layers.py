@@ -114,6 +114,7 @@ def test_the_gradient_of_a_local_layer_is_right() -> None:
     torch.nn.init.normal_(layer.bias)
     x = torch.randn(2, 2, 4, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(layer, (x,))
+    torch.fx.symbolic_trace(layer)  # needs no number of images, which an exported network leaves open
     assert {name: tuple(p.shape) for name, p in layer.named_parameters()} == {
         "weight": (16, 18, 3),
         "bias": (16, 1, 3),

@@ -112,7 +112,7 @@ class LocallyConnected2d(nn.Module):
         """Float maps [N, in_channels, S, S] to [N, out_channels, S, S]."""
         windows = F.unfold(x, self.kernel, padding=self.kernel // 2)  # [N, in_channels * kernel^2, positions]
         outputs = torch.baddbmm(self.bias, windows.permute(2, 0, 1), self.weight)  # [positions, N, maps]
-        return outputs.permute(1, 2, 0).reshape(len(x), -1, self.size, self.size)
+        return outputs.permute(1, 2, 0).reshape(x.shape[0], -1, self.size, self.size)  # len(x) fixes an exported net
 
     def extra_repr(self) -> str:
         _, fan_in, channels = self.weight.shape
