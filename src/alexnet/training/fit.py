@@ -67,13 +67,13 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
     config = job.config
     if config.devices.per_replica > 1:
         check_two_devices(config)
-    detect(config)
+    world = detect(config)
     check_gpus(config)
     check_hardware(config.hardware)
     check_decoder(config)
     destination(config.logger.wandb)
     if pack is None:
-        pack = open_data(config.data, config.scale.image_size)
+        pack = open_data(config.data, config.scale.image_size, show_progress=world.is_rank_zero)
     if not test_splits(pack):
         raise UserError(
             f"{pack.path} has images to train on alone, and none to count errors on: prepare it with --val-fraction"
