@@ -215,7 +215,7 @@ def test_a_device_that_cannot_decode_is_refused(tiny: MakeJob, tmp_path: Path, m
 
 
 def test_raw_images_have_nothing_to_decode(tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "check_decoder", lambda _: None)  # as where there is a GPU
+    monkeypatch.setattr(hardware, "check_decoder", lambda _: None)  # as where there is a GPU
     with pytest.raises(UserError, match=r"data.decoder=nvjpeg: .* are raw, .*; choose cpu, .*--encoding jpeg"):
         execute(tiny("data.decoder=nvjpeg"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -317,7 +317,7 @@ def test_on_a_cpu_the_device_s_decoder_changes_no_number(
     def batches(data: PackDataModule, plan: EpochPlan, *_: object) -> Callable[[slice], RawBatch]:
         return Reader(data.pack.splits["train"], torch.device("cpu"), data._decoder).training(plan)
 
-    monkeypatch.setattr(running, "check_decoder", lambda _: None)  # which refuses it on a CPU
+    monkeypatch.setattr(hardware, "check_decoder", lambda _: None)  # which refuses it on a CPU
     monkeypatch.setattr(PackDataModule, "_augmented", batches)
     for decoder in ("cpu", "nvjpeg"):
         execute(tiny("data.encoding=jpeg", f"data.decoder={decoder}"), tmp_path / decoder)

@@ -28,18 +28,11 @@ from alexnet.runs.metrics import lr_drops
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import LrDrop, Result, TrainingFacts
 from alexnet.runs.wandb_names import destination
+from alexnet.training import hardware
 from alexnet.training.checkpoints import WholeCheckpoints, checkpoint_callbacks, checkpoint_to_resume
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.display import RunDisplay
 from alexnet.training.energy import EnergyMeter
-from alexnet.training.hardware import (
-    check_decoder,
-    check_hardware,
-    compile_if_wanted,
-    configure_process,
-    one_line_if_out_of_memory,
-    trainer_options,
-)
 from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule
 from alexnet.training.preemption import Preemption
@@ -69,8 +62,8 @@ def preflight(job: Job, *, pack: Pack | None = None) -> Pack:
         check_two_devices(config)
     world = detect(config)
     check_gpus(config)
-    check_hardware(config.hardware)
-    check_decoder(config)
+    hardware.check_hardware(config.hardware)
+    hardware.check_decoder(config)
     destination(config.logger.wandb)
     if pack is None:
         pack = open_data(config.data, config.scale.image_size, show_progress=world.is_rank_zero)
@@ -116,7 +109,7 @@ def train_and_test(
     """
     silence_lightning()
     checkpoint, threads = (None, None) if job.config.restart else checkpoint_to_resume(job, directory, pack, console)
-    configure_process(job.config.hardware, world, threads=threads)
+    hardware.configure_process(job.config.hardware, world, threads=threads)
     data = PackDataModule(pack, job.config, world.replica, processes=world.processes_on_host)
     if result.is_search:
         data.evaluated = ["val"]
@@ -126,7 +119,7 @@ def train_and_test(
         start_from(module.net, pretrained, job.config.pretrained.reinit)
     if world.devices > 1:
         module.keep_half(world.column)
-    compile_if_wanted(module.net, job.config.hardware)
+    hardware.compile_if_wanted(module.net, job.config.hardware)
     history, meter = History(directory), EnergyMeter(world)
     trainer = _trainer(job, directory, world, history, meter, loggers, console)
     device = device_name(trainer.strategy.root_device, processes=world.size)
@@ -136,7 +129,7 @@ def train_and_test(
         console.print(EMULATED)
     if (quota := cpu_quota()) < 1:
         console.print(f"note: the quota of this container is {quota:g} of a processor")
-    with one_line_if_out_of_memory(trainer, module):
+    with hardware.one_line_if_out_of_memory(trainer, module):
         trainer.fit(module, data, ckpt_path=checkpoint)
         result = replace(result, training=_training_facts(history, meter))
         trainer.test(module, data, verbose=False)
@@ -176,10 +169,10 @@ def _trainer(
     loggers: Sequence[Logger],
     console: Console,
 ) -> L.Trainer:
-    hardware, options = job.config.hardware, job.config.trainer
-    live = hardware.progress_bar and console.is_terminal and not console.is_dumb_terminal
+    options = job.config.trainer
+    live = job.config.hardware.progress_bar and console.is_terminal and not console.is_dumb_terminal
     return L.Trainer(
-        **trainer_options(hardware, world, WholeCheckpoints(directory)),
+        **hardware.trainer_options(job.config.hardware, world, WholeCheckpoints(directory)),
         max_epochs=job.config.schedule.epochs,
         default_root_dir=directory,
         logger=list(loggers),
