@@ -159,7 +159,7 @@ def title(table: ComparisonTable) -> str:
     if not table.rows:
         return f"{about}: no finished run to compare"
     counted = named_seeds(seed for row in table.rows for seed in row.seeds)
-    return f"{about}: {table.images:,} {table.split} images, {table.view}, {counted}"
+    return f"{about}: {counted_images(table)}, {counted}"
 
 
 def target_line(table: ComparisonTable) -> str | None:

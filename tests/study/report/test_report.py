@@ -78,7 +78,7 @@ def test_a_baseline_alone_has_its_error_on_a_narrow_terminal(tmp_path: Path) -> 
 
 def test_row_of_known_figures(tmp_path: Path) -> None:
     text = printed(small_study(tmp_path, seeds=3))
-    assert "Experiment demo, recipe paper, data shapes: 1,000 test images, ten_crop, seeds 0-2" in text
+    assert "Experiment demo, recipe paper, data shapes: 1,000 test images, ten crops, seeds 0-2" in text
     top1, top5 = (line.split() for line in text.splitlines() if "+" in line and "top-" in line)
     assert top1[:4] == ["no_lrn", "top-1", "32.00", "+2.10"]  # seeds that all rows share stand in the title
     assert top1[-3:] == ["+1.4", "as", "claimed"]
