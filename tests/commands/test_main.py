@@ -103,6 +103,7 @@ def test_mistakes_in_describe_are_one_line(capsys: pytest.CaptureFixture[str]) -
     assert "did you mean columns" in error_of(capsys, "describe", "colums=one")
     assert "did you mean none" in error_of(capsys, "describe", "lrn=nonne")
     assert "use larger crops" in error_of(capsys, "describe", "scale=small", "scale.crop_size=2")
+    assert "choose a smaller scale" in error_of(capsys, "describe", "scale.fc_width=10000000")
     assert "+ablation=glob(*)" in error_of(capsys, "describe", "+ablation=glob(*)")
 
 

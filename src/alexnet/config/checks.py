@@ -11,6 +11,8 @@ MISSING: Any = "???"
 """OmegaConf's mark of a value that `conf/` has to give."""
 ADDED_LATER = {"added_later": True}
 """Metadata of a field that files from before it existed lack: they mean its default."""
+LARGEST = (2 - 2**-23) * 2.0**127
+"""The largest number of 32 bits, in which networks are computed."""
 BOUNDS = {
     "ge": (operator.ge, "at least"),
     "gt": (operator.gt, "above"),
@@ -39,8 +41,8 @@ def problem(
     """Say what is wrong with a value, None if nothing is; `bounds` are named as in `BOUNDS`, layers are unique."""
     if value == "":  # a variable of the shell that is not set, say
         return "empty; give a value, or leave it out"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "a finite number is needed"
+    if isinstance(value, float) and not abs(value) <= LARGEST:
+        return f"a finite number is needed{', of 32 bits' * math.isfinite(value)}"
     if choices and value not in choices:
         return f"there is no such choice{did_you_mean(value, choices)}"
     if layers and (unknown := [layer for layer in value if layer not in layers]):

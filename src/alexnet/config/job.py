@@ -51,6 +51,8 @@ ALEXNET_ONLY_KEYS = ("init", *(f"scale.{one.name}" for one in fields(ScaleConfig
 """Keys without a part in the CIFAR-10 nets, whose layers and initial weights are fixed."""
 TRUE_OR_FALSE = ("true", "yes", "y", "on", "1", "false", "no", "n", "off", "0")
 """OmegaConf also takes any other whole number as true."""
+WITH_SEVERAL = ("ablation", "logger", "devices", "debug")
+"""Groups of which several choices make sense together; of others, the last would rule, under a mixed name."""
 WeightsDigest = Callable[[str], str]
 """From a run or file of pre-trained weights to a digest of them."""
 
@@ -148,6 +150,10 @@ def _check_overrides(overrides: Iterable[str]) -> None:
             raise UserError(f"{override}: write +{group.replace('/', '=', 1)}/..., all in one value")
         if group in seen and (group == "ablation" or (CONF / group).is_dir()):
             raise UserError(f"{group} is chosen twice: {seen[group]} and {override}")
+        if (CONF / group).is_dir() and group not in WITH_SEVERAL:
+            value = _parsed(override)
+            if isinstance(value, dict) or (isinstance(value, list) and len(value) > 1):
+                raise UserError(f"{override}: give the name of one choice, and single values as {group}.KEY=VALUE")
         seen[group] = override
 
 

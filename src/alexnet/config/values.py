@@ -71,7 +71,7 @@ class LrnConfig(Group):
     """Local response normalization (section 3.3)."""
 
     layers: list[int] = limited(layers=CONV_LAYERS)  # convolutions whose output is normalized
-    size: int = limited(ge=1, odd=True)  # neighboring channels in the window, n
+    size: int = limited(ge=1, le=511, odd=True)  # neighboring channels in the window, n; loops are compiled for it
     k: float = limited(gt=0)
     alpha: float = limited(ge=0)
     beta: float = limited(ge=0)
@@ -281,9 +281,9 @@ class LateChangesConfig(Group):
 class ShapesConfig(Group):
     """Size of the drawn dataset; see `alexnet.data.sources.shapes`."""
 
-    train_per_class: int = limited(150, ge=1)
-    val_per_class: int = limited(20, ge=1)
-    test_per_class: int = limited(50, ge=1)
+    train_per_class: int = limited(150, ge=1, le=10**5)
+    val_per_class: int = limited(20, ge=1, le=10**5)
+    test_per_class: int = limited(50, ge=1, le=10**5)
     seed: int = limited(2012, ge=0, lt=2**53)  # of the drawing, not of the run: every run sees the same images
 
 
@@ -360,7 +360,7 @@ class TrainerConfig(Group):
             limit = getattr(self, name := f"limit_{part}_batches")
             whole = not isinstance(limit, float) or limit <= 1
             require(whole, f"trainer.{name}={limit}: give a whole number of batches, or a share of at most 1.0")
-        fits = self.max_time is None or re.fullmatch(r"(?=.*[1-9])\d+:\d\d:\d\d:\d\d", self.max_time)
+        fits = self.max_time is None or re.fullmatch(r"(?=.*[1-9])\d{1,5}:\d\d:\d\d:\d\d", self.max_time)
         require(bool(fits), f"trainer.max_time={self.max_time}: give days:hours:minutes:seconds, such as 00:08:00:00")
 
 

@@ -31,6 +31,7 @@ KERNELS = {2: 5, 3: 3, 4: 3, 5: 3, 6: 3}
 """Kernel sides of conv2 to conv5 (section 3.5) and of the sixth convolution; conv1's depends on the scale."""
 BIASED = (2, 4, 5, 6)
 """Convolutions whose neurons start with a positive bias (section 5; conv6 as in layers-146)."""
+MOST_PARAMETERS = 10**12
 PAPER_POOL = (3, 2)
 """Side and stride of the paper's pooling windows (section 3.4), which fix the map sizes of every variant."""
 
@@ -40,6 +41,8 @@ def layer_specs(config: Config, num_classes: int) -> tuple[Layer, ...]:
     lay_out = _alexnet if config.architecture.name == ALEXNET else cifar_layers
     layers = tuple(lay_out(config, num_classes))
     _check_layer_names(config, layers)
+    if (count := specs.total_parameters(layers)) > MOST_PARAMETERS:
+        raise UserError(f"the network would have {count:,} parameters: choose a smaller scale")
     return layers
 
 
