@@ -184,9 +184,10 @@ def test_other_test_images_are_not_paired(tmp_path: Path) -> None:
 def test_a_baseline_with_damaged_predictions_pairs_with_nothing(tmp_path: Path) -> None:
     directory = save(tmp_path, result(), predictions(300, 100))
     save(tmp_path, result("no_lrn"), predictions(310, 100))
-    (directory / PREDICTIONS_FILE).write_bytes(b"")
+    os.truncate(directory / PREDICTIONS_FILE, 2**40)
     (group,) = groups(tmp_path)
     assert "baseline seed 0 (shapes-baseline-seed0-1a2b): left out" in notes(group)
+    assert "1,099,511,627,776 bytes, and such a file has at most" in notes(group)
     assert "(shapes-baseline-seed0-1a2b was left out)" in notes(group)
 
 
@@ -194,8 +195,10 @@ def test_errors_that_the_predictions_do_not_give_are_refused(tmp_path: Path) -> 
     directory = save(tmp_path, result(), predictions(300, 100))
     write_predictions(directory, {"test": {"ten_crop": predictions(301, 100)}})
     read_result(directory).write(directory)
+    few = result(seed=1)
+    save(tmp_path, replace(few, data=replace(few.data, classes=19)), predictions(300, 100))
     (group,) = groups(tmp_path)
-    assert "result.json and predictions.npz disagree on test/ten_crop" in notes(group)
+    assert notes(group).count("result.json and predictions.npz disagree on test/ten_crop") == 2
     assert (group.rows, group.images) == ((), 0)
 
 

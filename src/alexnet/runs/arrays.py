@@ -24,6 +24,7 @@ from alexnet.runs.directory import FIRST_LAYER_FILE, PREDICTIONS_FILE, PROBABILI
 from alexnet.runs.result import ErrorRates
 
 LARGEST_FILE = 64 * 2**30
+"""With the probabilities of all classes."""
 LARGEST_UNPACKED = 256 * MIB
 """Of one compressed array; the top-5 predictions of six million images."""
 PROBABILITIES_VERSION = 1
@@ -68,13 +69,15 @@ def write_arrays(path: Path, arrays: Mapping[str, ArrayLike], *, compress: bool 
 
 
 @contextmanager
-def open_arrays(path: Path, *, version: int | None = None, sha256: str | None = None) -> Iterator[ArrayFile]:
-    """Open an `.npz` file; its `version` and its checksum must be the given ones.
+def open_arrays(
+    path: Path, *, version: int | None = None, sha256: str | None = None, most: int = 4 * LARGEST_UNPACKED
+) -> Iterator[ArrayFile]:
+    """Open an `.npz` file of at most `most` bytes; its `version` and its checksum must be the given ones.
 
     Raises:
         UserError: the file is missing, damaged (also if that shows inside the `with`) or of another version.
     """
-    with damage_named(path), open_regular(path, most=LARGEST_FILE) as stream:
+    with damage_named(path), open_regular(path, most=most) as stream:
         check_unchanged(stream, sha256)
         held = stream.seek(0, io.SEEK_END)
         with zipfile.ZipFile(stream) as archive:
@@ -200,7 +203,7 @@ def write_probabilities(
 
 def read_header(directory: Path) -> ProbabilitiesHeader:
     """Read the net and its images; UserError if the file is missing, damaged or of an unknown version."""
-    with open_arrays(directory / PROBABILITIES_FILE, version=PROBABILITIES_VERSION) as file:
+    with open_arrays(directory / PROBABILITIES_FILE, version=PROBABILITIES_VERSION, most=LARGEST_FILE) as file:
         return ProbabilitiesHeader(
             net=str(file.read("net", "str []")),
             fingerprint=str(file.read("fingerprint", "str []")),
@@ -212,7 +215,7 @@ def read_header(directory: Path) -> ProbabilitiesHeader:
 def read_probabilities(directory: Path, split: str, view: str) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Read labels [N] and probabilities [N, classes]; UserError if the file is missing, damaged or without them."""
     path = directory / PROBABILITIES_FILE
-    with open_arrays(path, version=PROBABILITIES_VERSION) as file:
+    with open_arrays(path, version=PROBABILITIES_VERSION, most=LARGEST_FILE) as file:
         if f"{split}/{view}" not in file:
             raise UserError(f"{path}: holds no probabilities for {split}/{view}")
         classes = len(file.read("class_names", "str [classes]"))

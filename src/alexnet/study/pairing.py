@@ -177,7 +177,8 @@ def _read(run: Run, split: str, view: str) -> Evaluated:
     # Half an image: a rate that went through 32-bit numbers still means the same count.
     pairs = ((counted.top1, stated.top1), (counted.top5, stated.top5))
     same = all(abs((a or 0) - (b or 0)) * counted.images < 0.5 for a, b in pairs)
-    if stated.images != counted.images or not same:
+    known = predictions.labels.max() < run.result.data.classes
+    if stated.images != counted.images or not same or not known:
         raise UserError(f"{run.directory}: result.json and predictions.npz disagree on {split}/{view}")
     return Evaluated(
         run=run,

@@ -65,7 +65,7 @@ def worded_changes(claim: Claim | None, runs: Sequence[Evaluated], baselines: Se
     ends: list[list[float]] = [[getattr(curve[-1], error) for curve in arm] for arm in curves]
     reported = [[one.errors["top1"] for one in arm] for arm in (runs, baselines)]
     gaps = [list(np.subtract(*both)) for both in zip(reported, ends, strict=True)]
-    classes = max(runs[0].run.result.data.classes, 1)
+    classes = runs[0].run.result.data.classes
     found: dict[str, Change | None] = {}
     for measure in claim.measures:
         match measure:
