@@ -148,6 +148,7 @@ def test_a_damaged_file_is_named(pack: Path, name: str, damage: Callable[[Path],
         ("image_size", 5, "pack.json"),
         ("splits", {}, "pack.json"),
         ("class_names", ["a"], "pack.json"),
+        ("class_names", ["a", *NAMES[:-1]], "a name twice"),
         ("statistics", None, "pack.json"),
     ],
 )

@@ -257,6 +257,8 @@ def _check_header(header: dict[str, Any]) -> None:
         raise ValueError(f"image_size {size!r}")
     if type(names) is not list or not names or any(type(name) is not str for name in names):
         raise ValueError("class_names are not a list of names")
+    if len(set(names)) < len(names):
+        raise ValueError("class_names have a name twice")
     for name, entry in [*files.items(), *header.get("for_people", {}).items()]:
         if name in ("", ".", "..", "pack.json") or set(name) & set("/\\:\0") or not name.isprintable():
             raise ValueError(f"{name!r} is no file inside of the pack")

@@ -34,6 +34,8 @@ SPECIAL = "pipes, sockets and devices"
 _NAMES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 """Headers that give the next member its name."""
 _LONGEST_NAME = 2**16
+_PADDING = 2**24
+"""Bytes after the end of a tar in which another one is looked for: a sparse file has terabytes of zeros."""
 _RATIO, _FREE_BYTES = 200, 2**30
 """A compressed tar of photographs grows by a few percent. One that claims to grow more than 200-fold, the first GiB
 aside, is refused."""
@@ -144,8 +146,9 @@ def _walk(
                         raise tarfile.ReadError(f"{listed.name}: {error}") from None
             if prefix and archive.offset == end:
                 return  # one in another tar may lack the zeros at its end, as for GNU tar
-        rest = archive.fileobj
-        while rest is not None and (data := rest.read(2**16)):
+        rest, left = archive.fileobj, _PADDING
+        while rest is not None and left > 0 and (data := rest.read(2**16)):
+            left -= len(data)
             if (data := data.lstrip(b"\0")) and data[257:262] == b"ustar":
                 raise tarfile.ReadError("another archive follows in the same file; unpack both (tar -i), or split it")
             if data:
