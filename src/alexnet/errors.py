@@ -23,9 +23,11 @@ REFUSED_BY_THE_MACHINE = {
     errno.ENFILE, errno.ENOENT, errno.ENOMEM, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS, errno.ESTALE,
 }  # fmt: skip
 """No room, no permission, no such folder, no more open files, a disk that fails."""
-_OUT_OF_RESOURCES = re.compile(r"can't allocate memory|out of memory|can't start new thread")
-"""In the messages of torch's and Python's RuntimeErrors."""
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+_OUT_OF_RESOURCES = re.compile(r"can't allocate memory|out of memory|can't start new thread|failed to map segment")
+"""In the messages of torch's and Python's RuntimeErrors, and of libraries that are not loaded."""
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
 """Control characters, marks that change the direction of what follows, and what no encoding has."""
 
 
@@ -61,7 +63,7 @@ def one_line_errors() -> Iterator[None]:
         _discard_output()
         place = "" if error.filename is None else f"{error.filename}: "
         exit_with(UserError(f"{place}{error.strerror}; repeat the command once that is mended"))
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ImportError) as error:
         if not isinstance(error, MemoryError) and not _OUT_OF_RESOURCES.search(str(error)):
             raise
         what = first_line(error) if str(error) else "not enough memory"

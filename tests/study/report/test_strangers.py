@@ -25,7 +25,9 @@ MUTATIONS, DRAWN = 2000, 20
 """Of so many reports one draws its charts."""
 RUN_FILES = (RESULT_FILE, CONFIG_FILE, METRICS_FILE, PREDICTIONS_FILE, FIRST_LAYER_FILE)
 FLAG = re.compile("damaged|missing|changed|left out|skipped|cannot be read|not a regular|symbolic", re.IGNORECASE)
-MARK = '=HYPERLINK("x")\x1b]0;OWNED\x07\u202e<img src=x onerror=alert(1)> | [l](javascript:alert(3))\n```\n<script>'
+MARK = (
+    '=HYPERLINK("x")\x1b]0;OWNED\x07\u202e\u200b<img src=x onerror=alert(1)> | [l](javascript:alert(3))\n```\n<script>'
+)
 
 
 def small_study(folder: Path) -> list[Path]:
@@ -169,7 +171,7 @@ def test_hostile_texts_are_inert_everywhere(tmp_path: Path) -> None:
         (directory / CONFIG_FILE).write_text(MARK)
         directory.rename(directory.with_name(MARK + directory.name))
     printed = "\n".join(shown(tmp_path / "runs", tmp_path / "out"))
-    assert "OWNED" in printed and not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", printed)
+    assert "OWNED" in printed and not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e]", printed)
     for name in ("comparison.html", "comparison.svg"):
         text = (tmp_path / "out" / name).read_text(encoding="utf-8")
         assert "<img src=x" not in text and text.count("<script>") == name.endswith("html")
