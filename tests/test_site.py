@@ -42,7 +42,7 @@ def test_every_value_and_choice_is_on_the_page_once_with_its_default() -> None:
         next(line for line in page.splitlines() if line.startswith(f"| `{key}`"))
         for key in ("lrn.size", "optimizer.lr")
     )
-    assert "at least 1, odd | `5` | neighboring channels in the window" in size and "above 0" in lr
+    assert "at least 1, at most 511, odd | `5` | neighboring channels in the window" in size and "above 0" in lr
 
 
 def test_the_head_of_a_choice_and_the_reason_of_a_value_are_those_of_its_file() -> None:

@@ -3,26 +3,28 @@
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 from alexnet.commands.main import main
-from alexnet.config.compose import CONF, VERSION_BASE, register
-from alexnet.config.job import check_composed
+from alexnet.config.compose import searched
+from alexnet.config.job import check
+from alexnet.errors import UserError
 
 
 def test_the_template_is_a_sound_ablation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["new-ablation", "half_dropout", "--folder", str(tmp_path)])
     assert "+ablation=none,half_dropout" in capsys.readouterr().out
-    register()
-    with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
-        found = [f"hydra.searchpath=[file://{tmp_path}]", "+ablation=half_dropout"]
-        config = compose("config", found, return_hydra_config=True)
-        job = check_composed(config, config.hydra)
+    job = check([*searched(tmp_path), "+ablation=half_dropout"])
     assert job.changes == {"dropout.probability": (0.5, 0.25)}
     assert job.config.ablations["half_dropout"].paper.relation == "worse"
+    (tmp_path / "ablation" / "half_dropout.yaml").rename(tmp_path / "ablation" / "baseline.yaml")
+    with pytest.raises(UserError, match="ablation=baseline: other runs are called baseline; rename its file"):
+        check([*searched(tmp_path), "+ablation=baseline"])
 
 
-@pytest.mark.parametrize(("name", "told"), [("no_lrn", "choose another"), ("my-idea", "letters"), ("mine", "exists")])
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [*((name, "choose another") for name in ("no_lrn", "baseline", "null")), ("a-b", "letters"), ("mine", "exists")],
+)
 def test_a_name_that_cannot_be_is_refused(
     name: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,7 +58,7 @@ def test_plan_changed_after_its_first_run_is_refused(file: Path, tmp_path: Path)
     [
         (["seed=2"], "seed 2 of baseline is not in the plan p, which has 0 to 1"),
         (["+ablation=no_color"], "no_color is not in the plan p"),
-        (["optimizer.lr=0.1"], "the run has other settings than the plan"),
+        (["optimizer.lr=0.1"], r"the run has other settings than the plan \(optimizer.lr=0.1\), which says"),
     ],
 )
 def test_run_that_is_none_of_the_plan_s_is_refused(file: Path, overrides: list[str], message: str) -> None:

@@ -1,10 +1,12 @@
 """`alexnet describe`: the layers of any configuration, and what two devices exchange between them."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.table import Table
 
+from alexnet.config.compose import searched
 from alexnet.config.job import check
 from alexnet.config.schema import Config
 from alexnet.config.values import TWO_COLUMNS, ColumnsConfig
@@ -19,10 +21,10 @@ LEAST = ("mult-adds", "groups", "window", "bytes backward", "bytes forward", "if
 """Headings of the columns that a narrow terminal has no room for, the first first."""
 
 
-def run(overrides: list[str], *, classes: int) -> None:
+def run(overrides: list[str], *, classes: int, config_dir: Path | None) -> None:
     """Print the layers of a configuration, and the exchanges if each column has a device."""
     chosen = any(override.startswith(("scale=", "experiment=")) for override in overrides)
-    config = check([*overrides, *([] if chosen else ["scale=paper"])]).config
+    config = check([*searched(config_dir), *overrides, *([] if chosen else ["scale=paper"])]).config
     tables = [layer_table(layer_specs(config, classes))]
     if config.devices.model_parallel:
         tables += exchange_tables(config, classes)

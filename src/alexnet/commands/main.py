@@ -140,6 +140,7 @@ def _add_before_training(commands: Commands) -> None:
 
     argument = _add(commands, "describe")
     argument("overrides", nargs="*", help="as for alexnet train, such as columns=one lrn=none +ablation=conv6")
+    argument("--config-dir", type=Path, metavar="DIR", help="folder of your own configuration")
     _number(argument, "--classes", help="number of classes (default 1000)", default=1000, ge=1, le=1_000_000)
 
     argument = _add(commands, "new-ablation")
@@ -150,6 +151,7 @@ def _add_before_training(commands: Commands) -> None:
     argument("file", type=Path, help="file to write, such as plan.yaml")
     argument("overrides", nargs="*", help="what every run shares, such as experiment=tiny_imagenet optimizer.lr=0.005")
     argument("--ablations", required=True, help="to test, such as no_lrn,no_dropout,no_lrn+no_dropout")
+    argument("--config-dir", type=Path, metavar="DIR", help="folder of your own configuration")
     argument("--seeds", default="5,10", help="seeds of each ablation at each look (default 5,10)")
     argument("--levels", default="0.01,0.04", help="level of each look (default 0.01,0.04)")
     _number(argument, "--baseline-seeds", help="seeds of the baseline (default 10)", default=10)

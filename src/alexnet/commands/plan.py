@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
-from alexnet.config.compose import ablation_choices
+import yaml
+
+from alexnet.config.compose import searched, taken_names
 from alexnet.config.job import ablation_name, check
 from alexnet.errors import UserError
 from alexnet.runs.decode import FieldError
@@ -48,6 +50,7 @@ def plan(
     search_seeds: str,
     search_epochs: int | None,
     name: str | None,
+    config_dir: Path | None,
 ) -> None:
     """Check every arm of the plan of a study, and write it, to be committed before the first run."""
     if search_epochs is not None and not rates:
@@ -77,7 +80,7 @@ def plan(
         raise UserError(looks_need + search_needs * bool(rates)) from None
     of_search = [f"seed={max(search.seeds)}", *search.overrides(search.grid[0])] if search else []
     for choice in planned.arms:
-        job = check([*planned.overrides, *with_choice(choice), *of_search])
+        job = check([*searched(config_dir), *planned.overrides, *with_choice(choice), *of_search])
         if (found := ablation_name(job.tree)) != result_name(choice):
             raise UserError(f"--ablations {choice}: its runs are called {found}; the baseline needs no mention")
     write_plan(file, planned)
@@ -90,15 +93,16 @@ def plan(
             " for all on a side where the best of one is at the edge; an arm whose best rate is not the baseline's is"
             " run at both"
         )
-    print(f"Commit it, then: alexnet train study.plan={file}")
+    own = f"--config-dir {config_dir} " if config_dir else ""
+    print(f"Commit it, then: alexnet train {own}study.plan={file}")
 
 
 def new_ablation(name: str, folder: Path) -> None:
     """Write a template as `FOLDER/ablation/NAME.yaml` and say how to use it."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UserError(f"{name}: a name is of letters, digits and _, and begins with a letter, such as my_idea")
-    if name in ablation_choices():
-        raise UserError(f"{name}: the project has an ablation of this name; choose another")
+    if name in taken_names() or yaml.safe_load(name) != name:  # null, true: no text
+        raise UserError(f"{name}: the project has another use for this name; choose another")
     file = folder / "ablation" / f"{name}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     try:

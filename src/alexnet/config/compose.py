@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import MarkedYAMLError
 
 from alexnet.config.checks import MISSING
-from alexnet.config.schema import Config, ConfigTree, flatten
+from alexnet.config.schema import BASELINE, Config, ConfigTree, flatten
 from alexnet.errors import UserError, did_you_mean, first_line
 from alexnet.files import from_here
 
@@ -107,12 +108,31 @@ def ablation_content(choice: str, search_path: tuple[str, ...]) -> ConfigTree:
     """Return what an ablation sets: one of `ablations/`, or one of the user's own, found where Hydra finds it.
 
     `search_path` is the override of `hydra.searchpath`, if there is one.
-    UserError if the file does not hold its own claim.
+    UserError if the file does not hold its own claim, or runs without it have its name.
     """
     if choice in ablation_choices():
         return ablation_choices()[choice]
-    tree = OmegaConf.to_container(compose(overrides=[*search_path, f"+ablation={choice}"]))
+    if (name := ablation_name_of(choice)) in taken_names():
+        raise UserError(f"ablation={choice}: other runs are called {name}; rename its file")
+    with _in_hydra():
+        tree = OmegaConf.to_container(compose(overrides=[*search_path, f"+ablation={choice}"]))
     return _with_its_claim(tree, choice, f"ablation {choice}")
+
+
+def taken_names() -> set[str]:
+    """Return the names of runs that an ablation of the user's own would share."""
+    return {BASELINE, *map(ablation_name_of, ablation_choices())}
+
+
+def searched(folder: Path | None) -> list[str]:
+    """Return the override by which Hydra also looks for choices in a folder of the user's own.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"--config-dir {folder}: there is no such folder")
+    return [] if folder is None else [f'hydra.searchpath=["file://{folder.resolve()}"]']
 
 
 @cache
@@ -123,16 +143,21 @@ def default_choices() -> dict[str, str]:
 
 
 def compose_config(overrides: list[str]) -> DictConfig:
-    """Compose `conf/config.yaml` with overrides, including Hydra's own configuration.
-
-    Inside a Hydra application this uses its search path, with the user's folders. Raises what Hydra raises.
-    """
+    """Compose `conf/config.yaml` with overrides, including Hydra's own configuration. Raises what Hydra raises."""
     register()
     refuse_broken(overrides)
+    with _in_hydra():
+        return compose("config", overrides, return_hydra_config=True)
+
+
+@contextmanager
+def _in_hydra() -> Iterator[None]:
+    """Use the search path of the Hydra application, with the user's folders, or that of none."""
     if GlobalHydra.instance().is_initialized():
-        return compose("config", overrides, return_hydra_config=True)
-    with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
-        return compose("config", overrides, return_hydra_config=True)
+        yield
+    else:
+        with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
+            yield
 
 
 @lru_cache(maxsize=1024)  # the jobs of a study share their baselines, and composing takes a quarter of a second

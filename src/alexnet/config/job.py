@@ -31,6 +31,7 @@ from alexnet.config.normal import normal_form, training_form, why_idle
 from alexnet.config.numerics import NUMERICS
 from alexnet.config.overrides import explain, named
 from alexnet.config.schema import (
+    BASELINE,
     NON_IDENTITY_KEYS,
     Config,
     ConfigTree,
@@ -303,7 +304,7 @@ def _enough_for_drops(milestones: list[int], epochs: int, of: int) -> int | None
 
 def ablation_name(config: ConfigTree) -> str:
     """`baseline`, or the names of the ablations in alphabetical order, joined by +."""
-    return "+".join(sorted(config["ablations"])) or "baseline"
+    return "+".join(sorted(config["ablations"])) or BASELINE
 
 
 def run_name(tree: ConfigTree, weights: str | None = None) -> str:

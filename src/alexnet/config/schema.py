@@ -199,6 +199,8 @@ def schema_defaults(node: Any = Config, prefix: str = "") -> dict[str, Any]:
 
 LONGEST_ABLATION = 80
 """Characters of a run's ablation that its directory is named after: names of files end at 255, W&B's ids at 128."""
+BASELINE = "baseline"
+"""What runs without an ablation are called."""
 
 
 def run_label(experiment: str, ablation: str, seed: int) -> str:

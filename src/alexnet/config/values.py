@@ -71,7 +71,7 @@ class LrnConfig(Group):
     """Local response normalization (section 3.3)."""
 
     layers: list[int] = limited(layers=CONV_LAYERS)  # convolutions whose output is normalized
-    size: int = limited(ge=1, le=511, odd=True)  # neighboring channels in the window, n; loops are compiled for it
+    size: int = limited(ge=1, le=511, odd=True)  # neighboring channels in the window, n
     k: float = limited(gt=0)
     alpha: float = limited(ge=0)
     beta: float = limited(ge=0)

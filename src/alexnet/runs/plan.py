@@ -11,11 +11,11 @@ from types import MappingProxyType
 import yaml
 
 from alexnet.config.checks import ADDED_LATER
+from alexnet.config.schema import BASELINE as BASELINE
 from alexnet.errors import UserError, first_line
 from alexnet.files import write_file
 from alexnet.runs.decode import FieldError, decode, require
 
-BASELINE = "baseline"
 MOST_SEEDS = 1000
 """Of an arm; the runs of more could not even be listed."""
 

@@ -1,15 +1,20 @@
 """The runs of a planned study: which come next, and whether a run belongs to it."""
 
+import shlex
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 from alexnet.config.job import Job, ablation_name, check
 from alexnet.config.numerics import NUMERICS
+from alexnet.config.overrides import named
 from alexnet.errors import UserError, plural
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.plan import Plan, lr_override, read_plan, result_name
 from alexnet.study.rates import Rates, choose_rates, missing_searches, searched_rates
+
+OWN_KEYS = ("ablation", "seed", "study.plan")
+"""Of the overrides of a run, those that the plan itself gives."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,9 @@ class OpenPlan:
                 rates = " or ".join(map(str, allowed))
                 raise UserError(f"{self.path}: {lr_override(lr)}: seed {seed} of {ablation} is for the rates {rates}")
         if _pairing_key(tuple(settings)) != job.pairing_key:
-            raise UserError(f"{self.path}: the run has other settings than the plan, which says: {' '.join(settings)}")
+            given = [one for one in shlex.split(job.command)[2:] if one not in settings and named(one) not in OWN_KEYS]
+            has = f"has other settings than the plan{f' ({shlex.join(given)})' * bool(given)}"
+            raise UserError(f"{self.path}: the run {has}, which says: {' '.join(settings)}")
 
     @cached_property
     def _rates(self) -> Rates | None:

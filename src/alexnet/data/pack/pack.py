@@ -85,13 +85,13 @@ def is_pack(path: Path) -> bool:
     return (path / "pack.json").is_file()
 
 
-def open_pack(path: Path) -> Pack:
+def open_pack(path: str | Path) -> Pack:
     """Open a pack. Small ones are compared with their checksums, of large ones only the sizes and the index.
 
     Raises:
         UserError: a file is missing, short, half-written or altered, or the pack is of an unknown version.
     """
-    header = _read_header(path)
+    header = _read_header(path := Path(path))
     try:
         in_full = _total_bytes(header["files"]) <= FULL_CHECK_BYTES
         for name, entry in header["files"].items():
