@@ -230,6 +230,10 @@ def test_unequal_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {**step, "SLURM_STEP_TASKS_PER_NODE": "2,1", "SLURM_JOB_ID": "5"})
     with pytest.raises(UserError, match="the same number on each"):
         external_launch()
+    torchrun = dict.fromkeys(("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"), "1")
+    monkeypatch.setattr(os, "environ", {**torchrun, "RANK": "0", "LOCAL_RANK": "0", "MASTER_PORT": "none"})
+    with pytest.raises(UserError, match="incomplete or contradict each other"):
+        external_launch()
 
 
 def test_a_run_for_one_process_started_by_several_is_refused(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def external_launch() -> DistributedContext | None:
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
         if any(name not in os.environ for name in names):
             return None
-        rank, size, local_rank, local_size = (int(os.environ[name]) for name in names)
+        rank, size, local_rank, local_size, _ = (int(os.environ.get(name, 0)) for name in (*names, "MASTER_PORT"))
         if not (0 <= rank < size and 0 <= local_rank < local_size <= size):
             raise ValueError(f"process {rank} of {size}")
     except (KeyError, ValueError) as error:
