@@ -41,7 +41,8 @@ def checked(*overrides: str, weights_digest: WeightsDigest = str) -> Job:
         config = OmegaConf.merge(_with_choices(*choices), values)
     except (HydraException, OmegaConfBaseException):
         return check(list(overrides), weights_digest=weights_digest)  # refuses it in its own words
-    hydra = SimpleNamespace(overrides=SimpleNamespace(hydra=[], task=list(overrides)))
+    made = {"overrides": SimpleNamespace(hydra=[], task=list(overrides)), "runtime": SimpleNamespace(config_sources=[])}
+    hydra = SimpleNamespace(**made)
     return check_composed(config, hydra, weights_digest=weights_digest)  # type: ignore[arg-type]
 
 

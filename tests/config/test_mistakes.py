@@ -10,7 +10,14 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import ConfigCompositionException, MissingConfigException
 
 from alexnet.config import compose as composing
-from alexnet.config.compose import ablation_content, compose_config, refuse_broken, register, validate
+from alexnet.config.compose import (
+    ablation_content,
+    compose_config,
+    refuse_broken,
+    refuse_shadows,
+    register,
+    validate,
+)
 from alexnet.config.job import Job
 from alexnet.config.overrides import explain
 from alexnet.config.schema import ConfigTree
@@ -390,6 +397,16 @@ def test_a_file_in_a_folder_that_is_not_named_is_pointed_at(tmp_path: Path, monk
     assert "must name the folder that holds ablation/" in str(explain(missing.value, too_deep))
     monkeypatch.chdir(tmp_path)
     assert str(explain(missing.value)).endswith("mine/ablation/idea.yaml exists: give --config-dir mine")
+
+
+def test_a_file_of_ones_own_with_the_name_of_one_of_ours_is_refused(tmp_path: Path) -> None:
+    for name in ("ablation/no_lrn", "lrn/paper"):
+        file = tmp_path / f"{name}.yaml"
+        file.parent.mkdir()
+        file.write_text(CLAIM.format(name="no_lrn"))
+        with pytest.raises(UserError, match=f"{name}.yaml: the project has a file of this name"):
+            refuse_shadows([str(tmp_path)])
+    assert "the project has a file of this name" in refusal(f"hydra.searchpath=[file://{tmp_path}]")
 
 
 def own_ablation(folder: Path, text: str) -> None:

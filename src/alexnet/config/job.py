@@ -24,6 +24,7 @@ from alexnet.config.compose import (
     compose_tree,
     default_choices,
     plain_values,
+    refuse_shadows,
     typed,
     with_schema,
 )
@@ -93,6 +94,7 @@ def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: Weig
     `weights_digest` makes pre-trained weights a part of the run's identity, in place of the path to them.
     """
     search_path = [one for one in hydra.overrides.hydra if one.startswith("hydra.searchpath=")]
+    refuse_shadows(one.path for one in hydra.runtime.config_sources if one.schema == "file" and one.path != str(CONF))
     values = plain_values(config)
     checkpoint = values.get("pretrained", {}).get("checkpoint")
     weights = weights_digest(str(checkpoint)) if checkpoint else None
