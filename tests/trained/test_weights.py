@@ -39,7 +39,7 @@ def test_weights_that_are_none_are_refused(tmp_path: Path, state: Any, said: str
 
 
 def test_a_network_larger_than_its_file_takes_no_memory(tmp_path: Path) -> None:
-    sizes = ("scale.fc_width=2000000", "scale.channels=[8,8,16,16,8]")
+    sizes = ("scale.fc_width=900000", "scale.channels=[8,8,16,16,8]")
     file = checkpoint(tmp_path / "last.ckpt", {"net.conv1.weight": torch.zeros(8)}, *sizes)
     with pytest.raises(UserError, match="do not fit its configuration"):
         load_trained(file, CPU)
