@@ -97,8 +97,13 @@ def test_a_misspelling_is_one_line_without_torch_and_nothing_is_written(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_overrides_may_be_given_around_an_option(tmp_path: Path) -> None:
-    assert "did you mean optimizer.lr?" in refused(tmp_path, "seed=0", "-m", "optimizer.lrr=0.1")
+def test_overrides_may_be_given_around_an_option_and_a_mistake_of_each_job_is_shown(tmp_path: Path) -> None:
+    done = train(tmp_path, "optimizer.lr=a,0.1", "-m", "+ablation=no_lrnn,none")
+    assert (done.returncode, [*tmp_path.iterdir()]) == (1, [])
+    assert done.stderr.splitlines() == [
+        "error: ablation=no_lrnn: there is no such choice: did you mean no_lrn? (2 of 4 jobs)",
+        "error: optimizer.lr=a: a number is needed (1 of 4 jobs); nothing was started",
+    ]
 
 
 def test_a_study_beside_other_experiments_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -299,6 +304,7 @@ def test_a_sweep_that_is_stopped_saves_the_runs_under_way(
     process.send_signal(stop)  # a terminal sends Ctrl-C to the runs too, which leave it to the sweep
     _, err = process.communicate(timeout=100)
     assert process.returncode == code and "Traceback" not in err and ("Ctrl-C: every run" in err) == (code == 130)
+    assert err.endswith("interrupted: 0 of 4 runs have finished; to resume, repeat the command\n")
     statuses = [json.loads(file.read_text()) for file in tmp_path.rglob("result.json")]
     assert [one["status"] for one in statuses] == ["interrupted"] * 2
     assert all(one["message"].startswith("interrupted by a signal, such as Ctrl-C of its study") for one in statuses)

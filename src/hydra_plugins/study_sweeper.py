@@ -8,6 +8,7 @@ Hydra imports this module at every start, also of other programs in the environm
 alone and registers nothing.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import cache, partial
@@ -39,6 +40,14 @@ class StudyLoader:
         self.composed: dict[tuple[str, ...], DictConfig] = {}
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        try:
+            return self.compose(master_config, sweep_overrides)
+        except Exception:
+            if self.study is None:  # in a worker process
+                raise
+            return master_config  # the sweeper only tries all jobs; the launcher then says what is wrong with each
+
+    def compose(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         key = tuple(sweep_overrides)
         if key not in self.composed:
             self.composed[key] = self.loader.load_sweep_config(master_config, sweep_overrides)
@@ -102,6 +111,8 @@ class StudySweeper(Sweeper):
                 raise
         finally:
             self.study.compare()
+            if isinstance(sys.exc_info()[1], KeyboardInterrupt | SystemExit):
+                self.study.say_how_to_continue()
         self.study.check_all_finished()
         if failure is not None and self.study.all_have_errors:  # else it is a run's own, shown and in its result file
             raise failure
@@ -162,7 +173,7 @@ class StudyLauncher(Launcher):
             self.launcher.launch([list(run.overrides) for run in runs], initial_job_idx=initial_job_idx)
 
         def body(run: "PlannedRun", at_once: int) -> Callable[[], object]:
-            job = self.loader.load_sweep_config(self.config, list(run.overrides))
+            job = self.loader.compose(self.config, list(run.overrides))
             with open_dict(job):
                 job.hydra.job.id = job.hydra.job.num = initial_job_idx + planned.index(run)
             return partial(_do_job, job, self.context, Singleton.get_state()["instances"], at_once)
@@ -174,7 +185,7 @@ class StudyLauncher(Launcher):
         return [_returned(run) for run in planned]
 
     def _planned(self, jobs: Sequence[Sequence[str]]) -> list["PlannedRun"]:
-        """Compose and check all jobs; the mistakes of all are shown, and any one ends the sweep."""
+        """Compose and check all jobs; a mistake of each is shown, and any one ends the sweep."""
         from alexnet.commands.train import checked
         from alexnet.config.overrides import explain
         from alexnet.errors import UserError
@@ -185,7 +196,7 @@ class StudyLauncher(Launcher):
         planned, mistakes = [], list[str | None]()
         for overrides in jobs:
             try:
-                composed = self.loader.load_sweep_config(self.config, list(overrides))
+                composed = self.loader.compose(self.config, list(overrides))
                 if composed.hydra.sweeper.get("params") and not self.is_study:
                     raise UserError(f"experiment={composed.hydra.runtime.choices.experiment} is a study: give it alone")
                 job = checked(composed, composed.hydra)
@@ -200,7 +211,7 @@ class StudyLauncher(Launcher):
                 planned.append(PlannedRun(overrides, job))
                 mistakes.append(None)
             except Exception as error:
-                if (text := explain(error, overrides)) is None:
+                if (text := explain(error, [*overrides, *sys.argv[1:]])) is None:
                     raise
                 mistakes.append(text)
         refuse(mistakes)

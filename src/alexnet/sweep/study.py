@@ -196,6 +196,14 @@ class Study:
                 self.console.print(f"note: {left}; to compare all:")
                 self.console.print(f"  alexnet report {shlex.quote(str(output))}", soft_wrap=True)
 
+    def say_how_to_continue(self) -> None:
+        """Print the last line of a study that Ctrl-C or a signal has ended."""
+        if total := len(self.runs):
+            done = sum(run.objective is not None for run in self.runs.values())
+            print_line(
+                f"interrupted: {done} of {total} runs have finished; to resume, repeat the command", file=sys.stderr
+            )
+
     @property
     def has_begun(self) -> bool:
         return any(run.outcome for run in self.runs.values())
