@@ -119,6 +119,7 @@ def test_mistakes_in_describe_are_one_line(capsys: pytest.CaptureFixture[str]) -
         ("plan plan.yaml --ablations no_lrn --margin inf", "--margin inf: a finite number is needed"),
         ("plan plan.yaml --ablations no_lrn --margin=-1", "margin: -1.0 is not between 0 and 100"),
         ("plan plan.yaml --ablations no_lrn --seeds 5,9999999", "looks: an arm has 1,000 seeds at most"),
+        ("plan plan.yaml --ablations no_lrn --baseline-seeds 2", "a verdict needs three seeds of both arms"),
         ("plan plan.yaml --ablations no_lrn --baseline-seeds 9999999", "looks: an arm has 1,000 seeds at most"),
         ("figure1 runs --error 0", "--error 0: must be above 0"),
         ("codes --bits 12 run pack", "--bits 12: must be a multiple of 8"),

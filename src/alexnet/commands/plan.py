@@ -78,6 +78,8 @@ def plan(
         looks_need = "--seeds and --levels need as many numbers each, such as 5,10 and 0.01,0.04"
         search_needs = "; --rates and --search-seeds are numbers too, such as 0.0025,0.005,0.01 and 1000,1001"
         raise UserError(looks_need + search_needs * bool(rates)) from None
+    if min(baseline_seeds, counts[-1]) < 3:
+        raise UserError("--seeds, --baseline-seeds: a verdict needs three seeds of both arms, which no look has")
     of_search = [f"seed={max(search.seeds)}", *search.overrides(search.grid[0])] if search else []
     for choice in planned.arms:
         job = check([*searched(config_dir), *planned.overrides, *with_choice(choice), *of_search])

@@ -11,10 +11,9 @@ from alexnet.config.numerics import NUMERICS
 from alexnet.data.sources.names import told_apart
 from alexnet.errors import UserError, as_started, plural, shown_time
 from alexnet.runs.collect import Run, collect
-from alexnet.runs.plan import Plan, result_name
 from alexnet.runs.result import BASELINE, UNFINISHED_MESSAGE
 from alexnet.runs.status import Status, status
-from alexnet.study.rates import choose_rates, missing_searches
+from alexnet.sweep.plan import missing_runs
 from alexnet.terminal import UNLIMITED, Terminal
 
 SHORTEST_NAME = 12
@@ -54,7 +53,7 @@ def run(paths: list[Path]) -> None:
     plans = dict.fromkeys(one.result.plan for one in runs if one.result.plan and one.result.numerics == NUMERICS)
     for plan in plans:
         of_plan = [one for one in runs if one.result.plan == plan]
-        if missing := _missing(plan, of_plan):
+        if missing := missing_runs(plan, of_plan):
             console.print(f"plan {plan.name}: {missing}; to do them:")
             console.print(f"  alexnet train study.plan={_plan_file(of_plan)}", soft_wrap=True)
         else:
@@ -145,25 +144,6 @@ def _labels(states: Sequence[Status]) -> list[str]:
             return names
     folder = os.path.commonpath([one.directory for one in runs])
     return [os.path.relpath(one.directory, folder) for one in runs]
-
-
-def _missing(plan: Plan, runs: Sequence[Run]) -> str:
-    """Say which runs a plan still wants, as far as that needs no verdicts; empty if none."""
-    if count := missing_searches(plan, runs):
-        return f"{plural(count, 'run')} of its search for rates {'is' if count == 1 else 'are'} missing"
-    rates = choose_rates(plan, runs)
-    done = Counter((one.result.ablation, one.result.seed) for one in runs if one.finished and not one.result.is_search)
-    for number, look in enumerate(plan.looks):
-        missing_of: Counter[str] = Counter()
-        for choice, seed in plan.jobs(number):
-            arm = result_name(choice)
-            missing_of[arm] += max(0, (len(rates.of(arm)) if rates else 1) - done[arm, seed])
-        if missing_of.total():
-            missing = plural(missing_of.total(), "run is", "runs are")
-            told = ", ".join(f"{count} of {arm}" for arm, count in missing_of.items() if count)
-            later = ", fewer if the look before has settled an ablation" if number else ""
-            return f"{missing} missing for look {number + 1} ({look.seeds} seeds{later}): {told}"
-    return ""
 
 
 def _say_how_to_continue(states: Sequence[Status], console: Terminal) -> None:

@@ -1,6 +1,8 @@
 """The runs of a planned study: which come next, and whether a run belongs to it."""
 
 import shlex
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -114,6 +116,25 @@ def check_in_plan(job: Job) -> None:
 @lru_cache
 def _pairing_key(overrides: tuple[str, ...]) -> str:
     return check(list(overrides)).pairing_key
+
+
+def missing_runs(plan: Plan, runs: Sequence[Run]) -> str:
+    """Say which runs a plan still wants, as far as that needs no verdicts; empty if none."""
+    if count := missing_searches(plan, runs):
+        return f"{plural(count, 'run')} of its search for rates {'is' if count == 1 else 'are'} missing"
+    rates = choose_rates(plan, runs)
+    done = Counter((one.result.ablation, one.result.seed) for one in runs if one.finished and not one.result.is_search)
+    for number, look in enumerate(plan.looks):
+        missing_of: Counter[str] = Counter()
+        for choice, seed in plan.jobs(number):
+            arm = result_name(choice)
+            missing_of[arm] += max(0, (len(rates.of(arm)) if rates else 1) - done[arm, seed])
+        if missing_of.total():
+            missing = plural(missing_of.total(), "run is", "runs are")
+            told = ", ".join(f"{count} of {arm}" for arm, count in missing_of.items() if count)
+            later = ", fewer if the look before has settled an ablation" if number else ""
+            return f"{missing} missing for look {number + 1} ({look.seeds} seeds{later}): {told}"
+    return ""
 
 
 def with_choice(choice: str | None) -> list[str]:

@@ -23,7 +23,7 @@ from alexnet.runs.collect import collect
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
 from alexnet.runs.metrics import read_metrics
 from alexnet.runs.result import Result, finished_run, read_result
-from alexnet.sweep.plan import OpenPlan
+from alexnet.sweep.plan import OpenPlan, missing_runs
 from alexnet.sweep.progress import Progress
 from alexnet.sweep.workers import run_side_by_side
 from alexnet.terminal import IMPORTING, Terminal, busy
@@ -185,8 +185,8 @@ class Study:
 
             settings = self.runs[begun[0]].job.config
             output = Path(settings.runs)
-            if settings.study.plan:
-                begun += [run.directory for run in OpenPlan.read(Path(settings.study.plan), output).runs]
+            opened = OpenPlan.read(Path(settings.study.plan), output) if settings.study.plan else None
+            begun += [run.directory for run in opened.runs] if opened else []
             if not any(run.finished for run in collect(begun).runs):
                 return
             report(begun, output=output, split=None, view="ten_crop", console=self.console, wandb=settings.logger.wandb)
@@ -195,6 +195,8 @@ class Study:
                 left = f"{plural(len(others), 'other run')} in {output} {'is' if len(others) == 1 else 'are'} left out"
                 self.console.print(f"note: {left}; to compare all:")
                 self.console.print(f"  alexnet report {shlex.quote(str(output))}", soft_wrap=True)
+            if opened and (missing := missing_runs(opened.plan, opened.runs)):
+                self.console.print(f"plan {opened.plan.name}: {missing}; the same command does them")
 
     def say_how_to_continue(self) -> None:
         """Print the last line of a study that Ctrl-C or a signal has ended."""
