@@ -94,10 +94,12 @@ def limit_flags(wrong: Sequence[int], baseline_error: float, chance_error: float
         why = "too easy" if baseline_error < chance_error / 2 else "too few images"
         text = f"{why}: a run has {plural(min(wrong), 'wrong image')}"
         if min(wrong) >= FEW_IMAGES:
-            text = f"too easy: the claim asks for a fall of {-asked:g} points from {baseline_error:.1f} %"
+            text = f"too easy: the claim asks for a fall of at least {-asked:g} points from {baseline_error:.1f} %"
         flags.append(Flag(name="floor", text=text, no_size=True, no_equivalence=True))
     if asked > max(chance_error - baseline_error, 0.0):
-        text = f"too hard: the claim asks for a rise of {asked:g} points from {baseline_error:.1f} %; chance is"
+        text = (
+            f"too hard: the claim asks for a rise of at least {asked:g} points from {baseline_error:.1f} %; chance is"
+        )
         flags.append(Flag(name="ceiling", text=f"{text} {chance_error:.1f} %", no_size=True))
     return flags
 

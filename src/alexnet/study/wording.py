@@ -206,10 +206,11 @@ def study_lines(table: ComparisonTable) -> list[str]:
     lines = [plan_line(table)] if any(row.assessments for row in table.rows) else []
     for gains in (row.gains for row in table.rows if row.ablation == BASELINE and row.gains):
         said = [
-            f"{MEASURE_NAMES[measure]} {float(gain.value):.2f} {shown_ends(gain.interval())}"
-            for measure, gain in gains.items()
+            f"{MEASURE_NAMES[measure]} "
+            + (f"{float(gain.value):.2f} {shown_ends(gain.interval())}" if (gain := gains.get(measure)) else "unknown")
+            for measure in table.measures
         ]
-        lines.append(f"Ten crops lower the baseline's error against the center crop, in points: {', '.join(said)}.")
+        lines.append(f"The baseline's error with the center crop minus that with ten, in points: {', '.join(said)}.")
     return lines
 
 

@@ -60,7 +60,7 @@ def test_no_figure_is_cut_at_any_width(tmp_path: Path) -> None:
         assert max(map(len, rows)) <= width
 
 
-@pytest.mark.parametrize(("width", "left_out"), [(60, "Holm p, Error"), (40, "Holm p, Error, Interval")])
+@pytest.mark.parametrize(("width", "left_out"), [(60, "Paper, Holm p, Error"), (40, "Paper, Holm p, Error, Interval")])
 def test_a_narrow_terminal_has_whole_figures_of_fewer_columns(tmp_path: Path, width: int, left_out: str) -> None:
     (table,) = compare(collect([study(tmp_path)]).runs, split=None, view="ten_crop")
     print_table(table, Terminal(file=(buffer := io.StringIO()), width=width))

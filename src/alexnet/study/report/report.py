@@ -33,7 +33,7 @@ WIDE = 96
 """Characters from which the table has room for `SHOWN`, and for one more space between columns."""
 NOTEBOOK = 120
 """Characters of a line in a notebook."""
-LEAST = ("Size", "Holm p", "Error", "Interval")
+LEAST = ("Paper", "Size", "Holm p", "Error", "Interval")
 """Headings of the columns that a narrow terminal has no room for, the first first."""
 NAME = 14
 """Characters of a name, where it is folded, before a column is left out."""
@@ -170,7 +170,8 @@ def print_table(table: ComparisonTable, console: Console) -> None:
         console.print(printed, crop=False)
         console.print()
     for run in table.unfinished:
-        console.print(Text(printable(f"{run}: {run.result.status}: {run.result.message}"), style="red"))
+        why = (run.result.message or "").removeprefix("interrupted ")
+        console.print(Text(printable(f"{run}: {run.result.status}: {why}"), style="red"))
     for line in wording.remarks(table):
         console.print(Text(printable(line), style="yellow"))
     for note in table.notes:
@@ -185,8 +186,7 @@ def print_table(table: ComparisonTable, console: Console) -> None:
 def _rich_table(table: ComparisonTable, width: int) -> Table:
     """Build the table; the row of an ablation is two lines high, top-1 over top-5."""
     wide = width >= WIDE
-    left_out = {"paper": not wide, "size": not table.judges_sizes}
-    shown = columns.shown_columns(table, [key for key in SHOWN if not left_out.get(key)])
+    shown = columns.shown_columns(table, [key for key in SHOWN if key != "size" or table.judges_sizes])
     printed = Table(box=box.SIMPLE_HEAD, padding=(0, 1 if wide else 0, 0, 0), show_edge=False)
     # Seeds that all rows share are in the title; their column's room lets long names stay whole.
     with_seeds = len({tuple(row.seeds) for row in table.rows}) > 1
