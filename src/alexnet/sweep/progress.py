@@ -84,7 +84,7 @@ class Progress:
             text.truncate(self.console.width - 3, overflow="ellipsis")  # beside the spinner; it would wrap
             self._status.update(text)
         elif now - self._last >= max(QUIET_SECONDS, (now - self._started) / 50):
-            self.console.print(self._shown_under_way())
+            self.console.print(f"{self._shown_under_way()}; {shown_time(now - self._started)} elapsed")
             self._last = now
 
     def _shown_under_way(self) -> str:

@@ -200,8 +200,8 @@ def _difference(nets: Sequence[str], one: Ensemble, measure: str) -> str:
     best = contrast.to_best
     return (
         f"{one.name[:1].upper()}{one.name[1:]}, {MEASURE_NAMES[measure]}: "
-        f"{contrast.to_mean:+.2f} {shown_interval(contrast.to_mean_interval)} to the mean of its nets; "
-        f"{best.delta:+.2f} {shown_interval(best.interval)}, p {shown_p(best.p)} to the best, {nets[contrast.best]}."
+        f"{contrast.to_mean:+z.2f} {shown_interval(contrast.to_mean_interval)} to the mean of its nets; "
+        f"{best.delta:+z.2f} {shown_interval(best.interval)}, p {shown_p(best.p)} to the best, {nets[contrast.best]}."
     )
 
 
