@@ -49,7 +49,7 @@ def test_codes_are_kept_and_search_by_them(
     rows = [line.split() for line in table if line.strip().startswith("#")]
     assert title == str(image) and rows[0][1] == open_pack(pack).class_names[train.labels[7]]
     assert len(rows) == 3 and rows[0][0] == "#7" and float(rows[0][-1]) == pytest.approx(0, abs=1e-4)
-    main(["similar", str(run), str(pack), "--query", str(image), "--codes", "16", "-k", "60"])
+    main(["similar", "--query", str(image), "--codes", "16", str(run), str(pack), "-k", "60"])
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("#")]
     assert len(rows) == 60 and ["#7", "0"] in [[row[0], row[-1]] for row in rows]
 
@@ -63,5 +63,6 @@ def test_mistakes_are_one_line(trained: Path, pack: Path, tmp_path: Path, capsys
     similar = ("similar", str(trained), str(pack))
     assert "cannot be read: not an image" in refusal(capsys, *similar, "--query", str(tmp_path / "words.png"))
     assert "no such image" in refusal(capsys, *similar, "--query", str(tmp_path / "none.png"))
+    assert "it is a folder" in refusal(capsys, *similar, "--query", str(tmp_path))
     assert "did you mean fc7?" in refusal(capsys, *similar, "--layer", "fc77")
     assert "60 training images" in refusal(capsys, *similar, "-k", "61")

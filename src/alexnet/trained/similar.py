@@ -188,7 +188,7 @@ def read_images(files: list[Path], size: int) -> NDArray[np.uint8]:
     squares = []
     for file, result in zip(files, convert(list(files), size), strict=True):
         if not file.is_file():
-            raise UserError(f"{file}: no such image")
+            raise UserError(f"{file}: {'it is a folder; give image files' if file.is_dir() else 'no such image'}")
         if isinstance(result, str):
             raise UserError(f"{file} cannot be read: {result}")
         squares.append(result.square)
