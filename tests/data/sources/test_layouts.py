@@ -52,7 +52,10 @@ def test_splits_and_classes(tmp_path: Path) -> None:
 
 
 def test_classes_at_the_top_are_for_training(tmp_path: Path) -> None:
-    assert {split: len(items) for split, items in splits(class_folders(tmp_path, [""])).items()} == {"train": 15}
+    folder = class_folders(tmp_path / "images", [""])
+    for path in (folder, Path(shutil.make_archive(str(tmp_path / "x"), "tar", folder))):
+        assert {split: len(items) for split, items in splits(path).items()} == {"train": 15}
+        assert not notes(path)  # the archive's root is no class
 
 
 @pytest.mark.parametrize("kind", ["", ".tar", ".tar.gz", ".zip"])

@@ -136,7 +136,9 @@ class FileTree:
 
         def files() -> Iterator[File]:
             for file in listed:
-                if file.name.endswith("/"):
+                if f"/{file.name}".endswith("/./"):
+                    pass  # the root of an archive, as `tar -C folder .` names it
+                elif file.name.endswith("/"):
                     self.folders.append(file.name[:-1])
                 else:
                     yield file if file.unused else file._replace(unused=names.kind_of(file.name))
