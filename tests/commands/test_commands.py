@@ -49,7 +49,12 @@ def test_evaluate_writes_what_the_run_wrote(trained: Path, pack: Path, tmp_path:
 
 
 def test_evaluate_refuses_other_classes_and_other_folders(
-    runs: Path, trained: Path, pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runs: Path,
+    trained: Path,
+    pack: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     main(["prepare", str(class_folders(tmp_path / "other")), str(tmp_path / "pack"), "--size", "32"])
     capsys.readouterr()
@@ -58,6 +63,15 @@ def test_evaluate_refuses_other_classes_and_other_folders(
     assert "is about seed1: choose another folder" in error_of(
         capsys, "evaluate", str(trained), str(pack), "--predictions", other
     )
+    file = tmp_path / "other.txt"
+    file.touch()
+    for options, said in (
+        (("--real", str(file), "--split", "val"), "cannot be read as ReaL labels"),
+        (("--predictions", str(file)), "cannot be written there"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr("alexnet.trained.evaluate.evaluate_pack", None)  # refused before it
+            assert said in error_of(capsys, "evaluate", str(trained), str(pack), *options)
     assert "no checkpoints/last.ckpt" in error_of(capsys, "evaluate", str(tmp_path), str(pack))
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes((trained / "checkpoints" / "last.ckpt").read_bytes()[:5000])

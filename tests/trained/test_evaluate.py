@@ -13,7 +13,7 @@ from alexnet.data.pack.prepare import prepare
 from alexnet.errors import UserError
 from alexnet.runs.arrays import ViewPredictions
 from alexnet.runs.result import ErrorRates
-from alexnet.trained.evaluate import real_errors
+from alexnet.trained.evaluate import real_errors, real_labels
 from alexnet.trained.network import classes_by_name
 from tests.data.samples import noise
 
@@ -52,19 +52,21 @@ def test_real_labels_count_any_of_an_image_and_skip_images_without(tmp_path: Pat
     (tmp_path / "real.json").write_text(json.dumps([[], [], [7, 8], [], [9]]))
     guesses = np.array([[9, 0, 0, 0, 0], [1, 0, 0, 0, 0], [6, 8, 0, 0, 0]])
     seen = ViewPredictions.from_top([9, 1, 8], guesses, np.ones((3, 5)))
-    found = real_errors(tmp_path / "real.json", pack, {"center": seen}, 1000)
+    file = tmp_path / "real.json"
+    found = real_errors(file, pack, real_labels(file, pack, 1000), {"center": seen})
     assert found == {"center": ErrorRates(images=2, top1=0.5, top5=None)}
     with pytest.raises(UserError, match="is about the 1,000 classes"):
-        real_errors(tmp_path / "real.json", pack, {"center": seen}, 20)
+        real_labels(file, pack, 20)
 
 
 def test_real_labels_of_classes_in_another_order_and_of_no_image_are_refused(tmp_path: Path) -> None:
     pack = packed(tmp_path, ("a", "b"))
     seen = ViewPredictions.from_top([0, 1], np.tile([9, 8, 0, 0, 0], (2, 1)), np.ones((2, 5)))
+    file = tmp_path / "real.json"
     for labels in ([[], [], [], [8], [9]], [[1], [], [], [], []]):
-        (tmp_path / "real.json").write_text(json.dumps(labels))
+        file.write_text(json.dumps(labels))
         with pytest.raises(UserError, match="in the order of WordNet IDs"):
-            real_errors(tmp_path / "real.json", pack, {"center": seen}, 1000)
+            real_errors(file, pack, real_labels(file, pack, 1000), {"center": seen})
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[["a"]]', "[[1000]]", "[[]]", "[" * 100_000])
@@ -72,4 +74,4 @@ def test_a_file_that_is_no_list_of_labels_is_refused(tmp_path: Path, text: str) 
     pack = packed(tmp_path, ("a",))
     (tmp_path / "real.json").write_text(text)
     with pytest.raises(UserError, match="cannot be read as ReaL labels"):
-        real_errors(tmp_path / "real.json", pack, {}, 1000)
+        real_labels(tmp_path / "real.json", pack, 1000)

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.text import Text
 
 from alexnet.data.pack.pack import open_pack
-from alexnet.errors import UserError
+from alexnet.errors import UserError, print_line
 from alexnet.evaluation.table import errors_table
 from alexnet.runs.arrays import read_header, write_probabilities
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
@@ -21,23 +21,24 @@ def run(
     images = open_pack(pack)
 
     from alexnet.evaluation.collect import error_rates
-    from alexnet.trained.evaluate import chosen_splits, evaluate_pack, real_errors
+    from alexnet.trained.evaluate import chosen_splits, evaluate_pack, real_errors, real_labels
     from alexnet.trained.network import load_trained
 
     trained = load_trained(file)
     splits = chosen_splits(images, split)
+    if real is not None:
+        if "val" not in splits:
+            raise UserError("--real is about validation images: leave out --split, or give --split val")
+        allowed = real_labels(real, images, len(trained.class_names))
     if predictions is not None:
         _check_folder(predictions, trained.name, images.fingerprint)
     found = evaluate_pack(trained, images, splits, keep_probabilities=predictions is not None)
     errors = error_rates(found)
     if real is not None:
-        if "val" not in found:
-            raise UserError("--real is about validation images: leave out --split, or give --split val")
-        errors["val, ReaL"] = real_errors(real, images, found["val"], len(trained.class_names))
+        errors["val, ReaL"] = real_errors(real, images, allowed, found["val"])
     if predictions is not None:
         facts = {"net": trained.name, "fingerprint": images.fingerprint}
         try:
-            predictions.mkdir(parents=True, exist_ok=True)
             write_probabilities(predictions, found, class_names=trained.class_names, **facts)
         except OSError as error:
             raise UserError(f"{predictions}: the probabilities cannot be written there: {error.strerror}") from None
@@ -49,10 +50,16 @@ def run(
         console = Terminal()
         console.print(Text(f"{trained.name} on {images.path}"), soft_wrap=True)
         console.print(fitted(errors_table(errors), console))
+        if predictions is not None:
+            print_line(f"Written to {predictions}: {PROBABILITIES_FILE}")
 
 
 def _check_folder(folder: Path, name: str, fingerprint: str) -> None:
-    """Refuse a folder with files about another network or other images."""
+    """Make the folder; refuse one with files about another network or other images."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: the probabilities cannot be written there: {error.strerror}") from None
     found = {}
     if (folder / RESULT_FILE).is_file():
         result = read_result(folder)

@@ -72,6 +72,7 @@ def run(
         print(json.dumps(entries, indent=2))
     if picture is not None and drawn:
         write_file(picture, draw_predictions(drawn, f"The five most probable classes, {trained.name}"))
+        console.print(Text(f"Written to {picture}"), soft_wrap=True)
         if (count := sum("predictions" in entry for entry in entries)) > len(drawn):
             print_line(f"note: {picture} shows the first {len(drawn)} of {count} images", file=sys.stderr)
     if any("error" in entry for entry in entries):

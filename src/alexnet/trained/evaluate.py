@@ -128,15 +128,14 @@ def _when_sure(run: Run, split: str, view: str) -> str:
     return f"; of the {count:,} with more than {100 * SURE:.0f} % for one class, {right:.0f} % were right"
 
 
-def real_errors(file: Path, pack: Pack, views: Mapping[str, ViewPredictions], classes: int) -> dict[str, ErrorRates]:
-    """Count top-1 errors by reassessed labels (ReaL, Beyer et al. 2020, arXiv:2006.07159), by view.
+def real_labels(file: Path, pack: Pack, classes: int) -> list[frozenset[int]]:
+    """Return the reassessed labels (ReaL, Beyer et al. 2020, arXiv:2006.07159) of each validation image of a pack.
 
     The published `real.json` has a list of classes for each image of ILSVRC-2012's validation set, in the order of the
-    images' numbers, classes by the order of their WordNet IDs. A prediction is right if it is one of them; images with
-    none are not counted. `classes` are the net's.
+    images' numbers, classes by the order of their WordNet IDs. `classes` are the net's.
 
     Raises:
-        UserError: the file is not such a list, or the pack does not hold those images with their names and classes.
+        UserError: the file is not such a list, or the pack does not hold those images with their names.
     """
     names = pack.path / "val-names.npy"
     if names.name not in pack.files:
@@ -148,7 +147,16 @@ def real_errors(file: Path, pack: Pack, views: Mapping[str, ViewPredictions], cl
         raise UserError(
             f"{file} is about the 1,000 classes and validation images of ILSVRC-2012, and {pack.path} is not"
         )
-    allowed = [frozenset(labels[number - 1]) for number in numbers]
+    return [frozenset(labels[number - 1]) for number in numbers]
+
+
+def real_errors(
+    file: Path, pack: Pack, allowed: list[frozenset[int]], views: Mapping[str, ViewPredictions]
+) -> dict[str, ErrorRates]:
+    """Count top-1 errors by the labels of `real_labels`, by view: a prediction is right if it is one of an image's.
+
+    Images without any are not counted. UserError if the labels do not fit the images of the pack.
+    """
     images = sum(map(bool, allowed))
     errors = {}
     for view, seen in views.items():
