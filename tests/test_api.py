@@ -44,6 +44,8 @@ def test_runs_and_their_comparison_are_rows_and_a_table(tmp_path: Path) -> None:
     assert page.count("<pre>") == 1 and "no_lrn" in page and "as claimed" in page and "<script" not in page
     with pytest.raises(UserError, match="not a folder"):
         alexnet.compare(tmp_path / "none")
+    with pytest.raises(UserError, match="no runs"):
+        alexnet.compare()
 
 
 @pytest.mark.slow  # 10 s

@@ -83,7 +83,7 @@ def compare_runs(
         UserError: no run can be read, none has the split and view, or their own spread is seen where one is stated.
     """
     paths = [one for one in runs if not isinstance(one, Run)]
-    read = load_runs(*paths) if paths else Collection((), ())
+    read = load_runs(*paths) if paths or not runs else Collection((), ())
     found = replace(read, runs=(*(one for one in runs if isinstance(one, Run)), *read.runs))
     return Comparison(tuple(compare(found.runs, split=split, view=view, stated=stated)), found)
 
