@@ -118,7 +118,7 @@ def check_login(mode: str) -> None:
         UserError: online, and no key is known.
     """
     if mode == "online" and not api_key(str(client().setup().settings.base_url)):
-        raise UserError("W&B online: nobody is logged in; run `wandb login`, or choose offline")
+        raise UserError("W&B online: nobody is logged in; run `wandb login`")
 
 
 def group_name(experiment: str, pairing_key: str) -> str:
