@@ -211,7 +211,7 @@ def commands_page() -> str:
     """Write the page of all commands, each with its own help."""
     with mock.patch.dict(os.environ, COLUMNS="88"):  # how wide argparse writes
         overview = parser().format_help()
-        names = re.findall(r"^    ([a-z][\w-]*)", overview, re.MULTILINE)
+        names = re.findall(r"^    (?!train )([a-z][\w-]*)", overview, re.MULTILINE)
         helps = [f"## alexnet {name}\n\n```\n{_help(name)}```\n" for name in names]
     parts = [
         "# Command line\n",

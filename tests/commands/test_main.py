@@ -121,6 +121,8 @@ def test_mistakes_in_describe_are_one_line(capsys: pytest.CaptureFixture[str]) -
         ("plan plan.yaml --ablations no_lrn --seeds 5,9999999", "looks: an arm has 1,000 seeds at most"),
         ("plan plan.yaml --ablations no_lrn --baseline-seeds 2", "a verdict needs three seeds of both arms"),
         ("plan plan.yaml --ablations no_lrn --baseline-seeds 9999999", "looks: an arm has 1,000 seeds at most"),
+        ("plan plan.yaml --ablations no_lrn --seeds six", "--seeds and --levels are numbers"),
+        ("plan plan.yaml --ablations no_lrn --rates 0.01", "error: --rates: an odd number"),
         ("figure1 runs --error 0", "--error 0: must be above 0"),
         ("codes --bits 12 run pack", "--bits 12: must be a multiple of 8"),
         ("codes --epochs 0 run pack", "--epochs 0: must be at least 1"),
@@ -140,6 +142,7 @@ def test_plan_refuses_an_arm_that_no_run_would_belong_to(tmp_path: Path, capsys:
     assert "--ablations none: its runs are called baseline" in refused and not file.exists()
     for epochs in ("0", "5"):
         assert "add --rates" in error_of(capsys, "plan", str(file), "--ablations", "no_lrn", "--search-epochs", epochs)
+    assert "is a folder; name the file" in error_of(capsys, "plan", str(tmp_path), "--ablations", "no_lrn")
     main(["plan", str(file), "--ablations", "no_lrn, no_dropout", "schedule.epochs=30"])
     assert read_plan(file).ablations == ("no_lrn", "no_dropout")
     assert read_plan(file).overrides == ("schedule.epochs=30",)
@@ -238,6 +241,20 @@ def test_an_unknown_command_ends_with_2(capsys: pytest.CaptureFixture[str]) -> N
             main(arguments)
         assert caught.value.code == 2
         assert "usage: alexnet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        ("plan", "file, --ablations\n"),
+        ("plan --ablations no_lrn", "required: file\n"),
+        ("", "name a command: alexnet --help lists them"),
+    ],
+)
+def test_all_that_is_missing_is_named(capsys: pytest.CaptureFixture[str], command: str, missing: str) -> None:
+    with pytest.raises(SystemExit):
+        main(command.split())
+    assert missing in capsys.readouterr().err
 
 
 def test_help_that_nobody_reads_any_more_needs_no_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,26 +63,31 @@ def main(arguments: list[str] | None = None) -> None:
         if given[:1] == ["--version"]:
             print(version())
             return
-        made, is_command = parser(given), given[:1] and given[0] in COMMANDS
-        # Options may come before or after the arguments of a command.
-        options = vars(made.parse_intermixed_args(given[1:]) if is_command else made.parse_args(given))
+        made = parser(given)
+        if not given:
+            made.error("name a command: alexnet --help lists them")
+        words = given[1:] if given[:1] and given[0] in COMMANDS else given
+        found, left = made.parse_known_args(words)  # which names all that is missing, as the next does not
+        # Options may come before or after the arguments of a command, or between them.
+        options = vars(made.parse_intermixed_args(words) if left else found)
         resolve_name(options.pop("function"))(**options)
 
 
 def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Return the parser of all commands but `train`, or that of the `given` one; what it does not know is refused."""
+    """Return the parser of all commands, which only lists `train`, or that of the `given` one; what it does not know is refused."""
     made = argparse.ArgumentParser(prog="alexnet", description=__doc__)
     made.add_argument("--version", action="version", help="print version, NUMERICS and revision")
     commands = made.add_subparsers(required=True, metavar="command")
     _add_before_training(commands)
     _add_about_runs(commands)
     _add_about_networks(commands)
+    commands.add_parser("train", help="train networks: alexnet train --help")
     for word in given[:1]:
         if word in COMMANDS:
             refuse_unknown_options(given, re.findall(r"--[a-z][\w-]*", commands.choices[word].format_help()))
             return commands.choices[word]
         if not word.startswith("-"):
-            made.error(f"{word}: no such command{did_you_mean(word, [*COMMANDS, 'train'])}")
+            made.error(f"{word}: no such command{did_you_mean(word, commands.choices)}")
     return made
 
 
@@ -139,7 +144,9 @@ def _add_before_training(commands: Commands) -> None:
     argument("pack", type=Path, help="directory of the pack")
 
     argument = _add(commands, "describe")
-    argument("overrides", nargs="*", help="as for alexnet train, such as columns=one lrn=none +ablation=conv6")
+    argument(
+        "overrides", nargs="*", default=[], help="as for alexnet train, such as columns=one lrn=none +ablation=conv6"
+    )
     argument("--config-dir", type=Path, metavar="DIR", help="folder of your own configuration")
     _number(argument, "--classes", help="number of classes (default 1000)", default=1000, ge=1, le=1_000_000)
 
@@ -149,7 +156,12 @@ def _add_before_training(commands: Commands) -> None:
 
     argument = _add(commands, "plan")
     argument("file", type=Path, help="file to write, such as plan.yaml")
-    argument("overrides", nargs="*", help="what every run shares, such as experiment=tiny_imagenet optimizer.lr=0.005")
+    argument(
+        "overrides",
+        nargs="*",
+        default=[],
+        help="what every run shares, such as experiment=tiny_imagenet optimizer.lr=0.005",
+    )
     argument("--ablations", required=True, help="to test, such as no_lrn,no_dropout,no_lrn+no_dropout")
     argument("--config-dir", type=Path, metavar="DIR", help="folder of your own configuration")
     argument("--seeds", default="5,10", help="seeds of each ablation at each look (default 5,10)")

@@ -36,6 +36,10 @@ dropout:
 """
 
 
+OF_SEARCH = {"grid": "--rates", "seeds": "--search-seeds", "search.seeds": "--search-seeds"}
+"""Options of the search for rates, by field."""
+
+
 def plan(
     file: Path,
     overrides: list[str],
@@ -73,9 +77,9 @@ def plan(
             search=search,
         )
     except FieldError as error:
-        raise UserError(f"{file}: {error}") from None
+        raise UserError(f"{OF_SEARCH.get(error.field, error.field)}: {error.problem}") from None
     except ValueError:
-        looks_need = "--seeds and --levels need as many numbers each, such as 5,10 and 0.01,0.04"
+        looks_need = "--seeds and --levels are numbers, as many of each, such as 5,10 and 0.01,0.04"
         search_needs = "; --rates and --search-seeds are numbers too, such as 0.0025,0.005,0.01 and 1000,1001"
         raise UserError(looks_need + search_needs * bool(rates)) from None
     if min(baseline_seeds, counts[-1]) < 3:

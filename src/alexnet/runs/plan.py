@@ -174,6 +174,8 @@ def read_plan(path: Path) -> Plan:
 
 def write_plan(path: Path, plan: Plan) -> None:
     """Write a plan; UserError if there is a file of this name, which may belong to runs."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name the file to write, such as {path / 'plan.yaml'}")
     if path.exists():
         raise UserError(f"{path}: exists; a plan is not changed: give another name, or remove it if nothing was run")
     heading = f"# The plan of a study. Commit it, then: alexnet train study.plan={path}\n"
