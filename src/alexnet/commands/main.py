@@ -63,18 +63,21 @@ def main(arguments: list[str] | None = None) -> None:
         if given[:1] == ["--version"]:
             print(version())
             return
-        made = parser(given)
+        made, is_command = parser(given), given[:1] and given[0] in COMMANDS
         if not given:
             made.error("name a command: alexnet --help lists them")
-        words = given[1:] if given[:1] and given[0] in COMMANDS else given
-        found, left = made.parse_known_args(words)  # which names all that is missing, as the next does not
-        # Options may come before or after the arguments of a command, or between them.
-        options = vars(made.parse_intermixed_args(words) if left else found)
+        if is_command:
+            made.parse_known_args(given[1:])  # which names all that is missing, as the next does not
+        # Options may come before or after the arguments of a command.
+        options = vars(made.parse_intermixed_args(given[1:]) if is_command else made.parse_args(given))
         resolve_name(options.pop("function"))(**options)
 
 
 def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """Return the parser of all commands, which only lists `train`, or that of the `given` one; what it does not know is refused."""
+    """Return the parser of all commands, or that of the `given` one; what it does not know is refused.
+
+    `train` is only listed: Hydra reads its words.
+    """
     made = argparse.ArgumentParser(prog="alexnet", description=__doc__)
     made.add_argument("--version", action="version", help="print version, NUMERICS and revision")
     commands = made.add_subparsers(required=True, metavar="command")
