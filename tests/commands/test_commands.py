@@ -117,6 +117,8 @@ def test_predict_names_unreadable_images_and_goes_on(
     assert "%" in printed.out and printed.out.startswith(f"{good}\n")
     assert len(ET.parse(tmp_path / "out.svg").findall(f".//{SVG}image")) == 1
     assert ".svg" in error_of(capsys, "predict", str(trained), str(good), "--picture", "out.bmp")
+    for folder, said in ((trained, "pass it first"), (tmp_path, f"{tmp_path}/*.jpg"), (tmp_path.parent, "/*/*.jpg")):
+        assert said in error_of(capsys, "predict", str(good), str(folder))
     main(["predict", str(trained), *[str(good)] * 65, "--picture", str(tmp_path / "out.svg")])
     assert capsys.readouterr().err == f"note: {tmp_path / 'out.svg'} shows the first 64 of 65 images\n"
     damaged = tmp_path / "damaged.ckpt"

@@ -92,7 +92,7 @@ def test_files_of_other_programs_are_refused_in_one_line(tmp_path: Path, capsys:
         ("caffe.pth", "it has no features.0.weight, which is conv1 of torchvision's AlexNet; it has conv1.weight"),
         ("text.pth", "damaged, or more than tensors"),
         ("link.pth", "a symbolic link"),
-        ("none.pth", "missing"),
+        ("none.pth", "no such file; wanted is one of torch.save("),
     ):
         with pytest.raises(SystemExit):
             main(["import", str(tmp_path / name), str(tmp_path / "out.ckpt")])

@@ -38,6 +38,8 @@ def import_weights(source: Path, out: Path, *, pack: Path | None) -> None:
     from alexnet.trained.torchvision_weights import OVERRIDES, convert, read_state
     from alexnet.trained.weights import checkpoint_bytes, safetensors_bytes
 
+    if not source.exists():
+        raise UserError(f"{source}: no such file; wanted is one of torch.save(torchvision_net.state_dict(), FILE)")
     state = read_state(source)
     names = _class_names(len(state["classifier.6.bias"]), pack)
     weights = convert(state, check(list(OVERRIDES)).tree, names, f"unknown, of {source.name}")

@@ -12,6 +12,7 @@ from rich.text import Text
 from alexnet.data.sources.names import told_apart
 from alexnet.errors import UserError, print_line
 from alexnet.files import write_file
+from alexnet.runs.directory import last_checkpoint
 from alexnet.study.paper.figures import PredictedImage, draw_predictions
 from alexnet.terminal import IMPORTING, Terminal, busy
 
@@ -81,7 +82,10 @@ def run(
 
 def _missing(path: Path) -> str | None:
     if path.is_dir():
-        return f"it is a folder: pass its files, such as {path}/*.jpg"
+        if last_checkpoint(path).exists():
+            return "it is a run directory: pass it first, then the images"
+        below = "" if any(entry.is_file() for entry in path.iterdir()) else "*/"
+        return f"it is a folder: pass its files, such as {path}/{below}*.jpg"
     return None if path.exists() else "no such file"
 
 

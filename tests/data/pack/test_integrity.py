@@ -65,7 +65,9 @@ def test_another_version_in_the_header_is_damage(pack: Pack) -> None:
         verify(pack.path)
 
 
-def test_verify_needs_a_pack(tmp_path: Path) -> None:
+def test_verify_needs_a_pack(pack: Pack, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"give its folder, {pack.path}"):
+        open_pack(pack.path / "pack.json")
     with pytest.raises(UserError, match="no such pack"):
         verify(tmp_path / "nowhere")
 

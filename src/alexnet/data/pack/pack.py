@@ -221,6 +221,8 @@ def _read_header(path: Path) -> dict[str, Any]:
     """Read `pack.json`; a `UserError` if it is missing, unreadable or of another program or version."""
     if not path.exists():
         raise UserError(f"{path}: there is no such pack")
+    if path.name == "pack.json" and path.is_file():
+        raise UserError(f"{path} is a file of a pack; give its folder, {path.parent}")
     if not is_pack(path):
         what = f"{path} is not a pack, or a half-copied one: it has no pack.json"
         raise UserError(f"{what}; to make one of images: alexnet prepare {path} PACK")
