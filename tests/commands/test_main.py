@@ -89,6 +89,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
         ("evaluate run pack --predict out", None),  # shortened
         ("checklist runs --ouptut x", "--ouptut: there is no such option: did you mean --output?"),
         ("runs --frobnicate", "--frobnicate: there is no such option; choose from: --help"),
+        ("train --cfg seed=1", "--cfg: a value is needed"),
         ("train --cgf job", "--cgf: there is no such option: did you mean --cfg?"),
     ],
 )

@@ -54,6 +54,7 @@ OTHER_OPTIONS = (
 """The rest of Hydra's."""
 WITH_PATH = ("-cd", "--config-dir", "-cp", "--config-path", "--experimental-rerun")
 """Those of them that a path follows, which may have a = in it."""
+WITH_VALUE = (*WITH_PATH, "-c", "--cfg", "-cn", "--config-name", "-p", "--package")
 TERMINATED = 143
 """Exit code of a process that obeyed SIGTERM (128 + 15); Lightning 2.6 would leave with 0, which reads as success."""
 
@@ -90,6 +91,8 @@ def main(arguments: list[str] | None = None) -> None:
         wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand its exceptions on instead of printing them
         sys.argv = [sys.argv[0], *_overrides_first(_with_plan(sys.argv[1:]))]
+        if (last := sys.argv[-1]) in WITH_VALUE:
+            raise UserError(f"{last}: a value is needed after it")
         try:
             register()
             refuse_broken(sys.argv[1:])
