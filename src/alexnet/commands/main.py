@@ -267,10 +267,10 @@ def _add_about_networks(commands: Commands) -> None:
     _number(argument, "--bits", help=f"length of a code, a multiple of 8 (default {BITS})", default=BITS, **LENGTHS)
     _number(argument, "--epochs", help="passes over the training images (default 30)", default=30, ge=1, le=MOST_EPOCHS)
     argument = _add(commands, "similar", trained, search)
-    queries = "image file; may be repeated (default: five held-out images)"
-    argument("--query", dest="queries", metavar="IMAGE", action="append", type=Path, default=[], help=queries)
-    made = f"search by codes of that length, which `alexnet codes` has made (there {BITS} by default)"
-    _number(argument, "--codes", help=made, dest="bits", metavar="BITS", **LENGTHS)
+    queries: dict[str, Any] = {"dest": "queries", "metavar": "IMAGE", "nargs": "+", "action": "extend", "default": []}
+    argument("--query", type=Path, help="image files, behind the pack (default: five held-out images)", **queries)
+    made = f"search by codes that `alexnet codes` has made (default {BITS} bits)"
+    _number(argument, "--codes", help=made, dest="bits", nargs="?", const=BITS, metavar="BITS", **LENGTHS)
     _number(argument, "-k", help="neighbors to list (default 6, as in Figure 4)", default=6, ge=1)
 
     argument = _add(commands, "import")
