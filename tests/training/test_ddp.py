@@ -85,12 +85,10 @@ def test_more_processes_than_images_in_the_last_batch(tiny: MakeJob, tmp_path: P
         torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-7, msg=name)
 
 
+@pytest.mark.slow  # 5 and 8 s
 @pytest.mark.parametrize(
     ("body", "message"),
-    [
-        (bodies.fail_in_one, "training diverged"),
-        pytest.param(bodies.die_in_one, r"process 1 of 2 was killed \(SIGKILL\)", marks=pytest.mark.slow),  # 8 s
-    ],
+    [(bodies.fail_in_one, "training diverged"), (bodies.die_in_one, r"process 1 of 2 was killed \(SIGKILL\)")],
 )
 def test_run_one_process_fails_or_dies_is_one_line(
     tiny: MakeJob,

@@ -78,6 +78,7 @@ def compiled_run_agrees(plain: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(value, theirs[key], rtol=1e-3, atol=5e-3 * float(theirs[key].abs().max()))
 
 
+@pytest.mark.slow  # 5 s of a processor
 def test_a_compiled_run_is_the_same_run(
     tiny: MakeJob, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
