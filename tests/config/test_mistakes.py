@@ -405,7 +405,7 @@ def test_a_file_of_ones_own_with_the_name_of_one_of_ours_is_refused(tmp_path: Pa
         file.parent.mkdir()
         file.write_text(CLAIM.format(name="no_lrn"))
         with pytest.raises(UserError, match=f"{name}.yaml: the project has a file of this name"):
-            refuse_shadows([str(tmp_path)])
+            refuse_shadows(str(tmp_path))
     assert "the project has a file of this name" in refusal(f"hydra.searchpath=[file://{tmp_path}]")
 
 

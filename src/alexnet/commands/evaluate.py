@@ -1,6 +1,8 @@
 """`alexnet evaluate`: the errors of a trained network on a pack."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,10 +40,8 @@ def run(
         errors["val, ReaL"] = real_errors(real, images, allowed, found["val"])
     if predictions is not None:
         facts = {"net": trained.name, "fingerprint": images.fingerprint}
-        try:
+        with _writing(predictions):
             write_probabilities(predictions, found, class_names=trained.class_names, **facts)
-        except OSError as error:
-            raise UserError(f"{predictions}: the probabilities cannot be written there: {error.strerror}") from None
     if as_json:
         rates = {split: {view: asdict(rates) for view, rates in views.items()} for split, views in errors.items()}
         facts = {"checkpoint": str(trained.path), "pack": str(images.path), "fingerprint": images.fingerprint}
@@ -54,12 +54,18 @@ def run(
             print_line(f"Written to {predictions}: {PROBABILITIES_FILE}")
 
 
-def _check_folder(folder: Path, name: str, fingerprint: str) -> None:
-    """Make the folder; refuse one with files about another network or other images."""
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise UserError(f"{folder}: the probabilities cannot be written there: {error.strerror}") from None
+
+
+def _check_folder(folder: Path, name: str, fingerprint: str) -> None:
+    """Make the folder; refuse one with files about another network or other images."""
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     found = {}
     if (folder / RESULT_FILE).is_file():
         result = read_result(folder)

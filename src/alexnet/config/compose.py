@@ -64,14 +64,14 @@ def refuse_broken(overrides: Iterable[str]) -> None:
                 raise UserError(text)
 
 
-def refuse_shadows(folders: Iterable[str]) -> None:
+@cache  # every job of a study is checked, and more than once
+def refuse_shadows(folder: str) -> None:
     """Refuse (`UserError`) a file of the user's with the name of another of ours: Hydra ignores it, or mixes them."""
-    for folder in folders:
-        for root, group in ((CONF, ""), (ABLATIONS, "ablation")):
-            for file in root.glob("**/*.yaml"):
-                own = Path(folder, group, file.relative_to(root))
-                if own.is_file() and own.read_bytes() != file.read_bytes():
-                    raise UserError(f"{from_here(own)}: the project has a file of this name: give yours another one")
+    for root, group in ((CONF, ""), (ABLATIONS, "ablation")):
+        for file in root.glob("**/*.yaml"):
+            own = Path(folder, group, file.relative_to(root))
+            if own.is_file() and own.read_bytes() != file.read_bytes():
+                raise UserError(f"{from_here(own)}: the project has a file of this name: give yours another one")
 
 
 @cache

@@ -94,7 +94,9 @@ def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: Weig
     `weights_digest` makes pre-trained weights a part of the run's identity, in place of the path to them.
     """
     search_path = [one for one in hydra.overrides.hydra if one.startswith("hydra.searchpath=")]
-    refuse_shadows(one.path for one in hydra.runtime.config_sources if one.schema == "file" and one.path != str(CONF))
+    for source in hydra.runtime.config_sources:
+        if source.schema == "file" and source.path != str(CONF):
+            refuse_shadows(source.path)
     values = plain_values(config)
     checkpoint = values.get("pretrained", {}).get("checkpoint")
     weights = weights_digest(str(checkpoint)) if checkpoint else None
@@ -147,13 +149,14 @@ def _check_overrides(overrides: Iterable[str]) -> None:
     seen: dict[str, str] = {}
     for override in overrides:
         group = named(override)
+        is_group = (CONF / group).is_dir()
         if override.startswith("~"):
             raise UserError(f"{override}: nothing can be left out; choose another value instead")
         if group.startswith("ablation/"):
             raise UserError(f"{override}: write +{group.replace('/', '=', 1)}/..., all in one value")
-        if group in seen and (group == "ablation" or (CONF / group).is_dir()):
+        if group in seen and (is_group or group == "ablation"):
             raise UserError(f"{group} is chosen twice: {seen[group]} and {override}")
-        if (CONF / group).is_dir() and group not in WITH_SEVERAL:
+        if is_group and group not in WITH_SEVERAL:
             value = _parsed(override)
             if isinstance(value, dict) or (isinstance(value, list) and len(value) > 1):
                 raise UserError(f"{override}: give the name of one choice, and single values as {group}.KEY=VALUE")

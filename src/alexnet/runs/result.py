@@ -209,6 +209,11 @@ class Result:
         return self.plan is not None and self.plan.searches(self.seed)
 
     @property
+    def ending(self) -> str:
+        """How a run that has not finished ended, such as `failed: training diverged`, and its status once."""
+        return f"{self.status}: {(self.message or '').removeprefix(f'{self.status} ')}"
+
+    @property
     def diverged(self) -> bool:
         """Whether it ended because its loss or its outputs were no longer finite."""
         return self.status == "failed" and DIVERGED in (self.message or "")

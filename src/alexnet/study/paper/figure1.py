@@ -194,7 +194,7 @@ def figure1(paths: Sequence[Path], *, target: float, output: Path | None, consol
 
 def _fits(runs: Sequence[Run], target: float) -> tuple[list[FittedRun], list[str]]:
     """Return the finished runs with a training curve, of equal runs the newest, and a line about each of the others."""
-    notes = [f"{run}: {run.result.status}: {run.result.message}" for run in runs if not run.finished]
+    notes = [f"{run}: {run.result.ending}" for run in runs if not run.finished]
     fits: dict[tuple[str, float, int, int], FittedRun] = {}
     for run in sorted((run for run in runs if run.finished), key=lambda run: run.written):
         try:

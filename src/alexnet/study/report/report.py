@@ -170,8 +170,7 @@ def print_table(table: ComparisonTable, console: Console) -> None:
         console.print(printed, crop=False)
         console.print()
     for run in table.unfinished:
-        why = (run.result.message or "").removeprefix("interrupted ")
-        console.print(Text(printable(f"{run}: {run.result.status}: {why}"), style="red"))
+        console.print(Text(printable(f"{run}: {run.result.ending}"), style="red"))
     for line in wording.remarks(table):
         console.print(Text(printable(line), style="yellow"))
     for note in table.notes:
