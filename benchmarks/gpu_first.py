@@ -28,7 +28,7 @@ from alexnet.config.job import check
 from alexnet.errors import UserError, one_line_errors
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.lrn import LocalResponseNorm
-from alexnet.training.momentum import SGD2012, parameter_groups
+from alexnet.training.optimizer import SGD2012, parameter_groups
 from lrn import MAPS
 from measuring import print_table, save
 

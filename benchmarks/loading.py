@@ -31,15 +31,12 @@ from torchvision.datasets import ImageFolder
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from alexnet.config.values import ColorConfig, CropsConfig
-from alexnet.data.batches.augment import CropGeometry
-from alexnet.data.batches.augment_numba import NumbaAugmenter
-from alexnet.data.batches.loading import AugmentedBatches, Loader, Reader, batch_parts
-from alexnet.data.batches.nvjpeg import NvjpegDecoder
-from alexnet.data.batches.plan import draw_epoch
-from alexnet.data.jpeg import JpegQuality, decode_into, encode
+from alexnet.data.batches.augment import CropGeometry, NumbaAugmenter, draw_epoch
+from alexnet.data.batches.loading import AugmentedBatches, Loader, NvjpegDecoder, Reader, batch_parts
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.pack.splits import Split
+from alexnet.data.sources.images import JpegQuality, decode_into, encode
 from alexnet.data.threads import available_cpus
 from alexnet.training.provenance import device_name
 from measuring import Parts, copied, interleaved, one_core, photographs, print_table, save, timed

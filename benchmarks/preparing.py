@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.sources.images import convert_file, suppress_pil_warnings
+from alexnet.data.sources.images import JpegQuality, convert_file, encode, suppress_pil_warnings
 from measuring import Parts, copied, interleaved, one_core, photographs, print_table, save, timed
 
 SIZE = 256

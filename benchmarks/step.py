@@ -32,7 +32,7 @@ from torch.optim import SGD, Optimizer
 from alexnet.config.job import check
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.specs import ConvSpec, Layer, LinearSpec, LRNSpec, PoolSpec, multiply_adds, total_parameters
-from alexnet.training.momentum import SGD2012, parameter_groups
+from alexnet.training.optimizer import SGD2012, parameter_groups
 from measuring import (
     Parts,
     Stopwatch,

@@ -15,7 +15,7 @@ import torch
 from alexnet.config.job import check
 from alexnet.data.batches.augment import Augmenter, CropGeometry
 from alexnet.data.pack.statistics import PixelStats
-from alexnet.evaluation.views import probabilities
+from alexnet.evaluation import probabilities
 from alexnet.net.alexnet import AlexNet
 from measuring import Parts, as_plain, interleaved, one_core, print_table, report, timed
 

@@ -30,7 +30,7 @@ from alexnet.config.job import check
 from alexnet.config.schema import Config
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.two_devices import AllGatherColumns, ColumnShard
-from alexnet.training.momentum import SGD2012, parameter_groups
+from alexnet.training.optimizer import SGD2012, parameter_groups
 from measuring import Parts, Stopwatch, computes_bfloat16, interleaved, print_table, report
 
 CLASSES = 1000

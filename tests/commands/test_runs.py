@@ -8,13 +8,13 @@ import yaml
 
 from alexnet.commands.main import main
 from alexnet.commands.runs import table
-from alexnet.config.numerics import NUMERICS
+from alexnet.config.identity import NUMERICS
 from alexnet.files import exclusive
 from alexnet.runs.collect import load_run
 from alexnet.runs.metrics import write_metrics
 from alexnet.runs.plan import Plan
 from alexnet.runs.result import DIVERGED, UNFINISHED_MESSAGE, TrainingFacts
-from alexnet.runs.status import status
+from alexnet.runs.summary import status
 from tests.study.made_up import epoch_record, predictions, result, save, unfinished
 
 FACTS = TrainingFacts(epochs=20, steps=450_000, seconds=60.0, images_per_second=12345.0, rate_drops=())

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from alexnet.config.identity import why_idle
 from alexnet.config.job import run_name
-from alexnet.config.normal import why_idle
 from alexnet.config.schema import flatten
 from tests.config.conftest import leaves
 from tests.conftest import checked

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from alexnet.errors import UserError
-from alexnet.evaluation.collect import PredictionStore
+from alexnet.evaluation import PredictionStore
 from alexnet.parts import Replica
 
 

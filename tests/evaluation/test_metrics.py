@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet.evaluation.metrics import MeanLoss, TopKErrors
+from alexnet.evaluation import MeanLoss, TopKErrors
 
 
 @settings(max_examples=60, deadline=None)

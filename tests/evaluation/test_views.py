@@ -9,7 +9,7 @@ from torch import nn
 from alexnet.config.values import ColorConfig, CropsConfig
 from alexnet.data.batches.augment import Augmenter, CropGeometry
 from alexnet.data.pack.statistics import PixelStats
-from alexnet.evaluation.views import center_logits, probabilities, view_crops
+from alexnet.evaluation import center_logits, probabilities, view_crops
 
 COLOR = ColorConfig(std=0.1, magnitude="std")
 CROPS = CropsConfig(random=True, flip=True, include_last_offset=False)

@@ -373,7 +373,7 @@ def check(outcome: Outcome) -> tuple[bool, str]:
         return False, f"failed\n{outcome.failed}"
     if (exact := exact_trace(outcome)) is not None:
         changes = differences(outcome.figures, exact)
-        moved = f"different, but NUMERICS is still {exact['numerics']} (src/alexnet/config/numerics.py)"
+        moved = f"different, but NUMERICS is still {exact['numerics']} (src/alexnet/config/identity.py)"
         return not changes, "\n  ".join([moved, *changes]) if changes else "equal"
     if (other := other_trace(outcome)) is None:
         numerics = f"NUMERICS {outcome.figures['numerics']}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from alexnet.net import compilers, kernels_numba, lrn, threads
+from alexnet.net import compilers, kernels_numba, lrn
 from alexnet.net.lrn import LocalResponseNorm, WithinChannelLRN
 
 PLANES, CHANNELS_LAST = torch.contiguous_format, torch.channels_last
@@ -100,7 +100,7 @@ def test_lrn_of_bfloat16_is_float32_rounded_at_the_end(layout: torch.memory_form
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_threads_change_nothing(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "SMALLEST_PART", 100)
+    monkeypatch.setattr(kernels_numba, "SMALLEST_PART", 100)
     a, grad = (torch.randn(3, 12, 7, 5).to(dtype).contiguous(memory_format=CHANNELS_LAST) for _ in range(2))
     one = both(a, grad)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
@@ -109,10 +109,10 @@ def test_threads_change_nothing(dtype: torch.dtype, monkeypatch: pytest.MonkeyPa
 
 def test_loops_of_many_and_of_few_rows_share_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    threads._threads.cache_clear()
+    kernels_numba._threads.cache_clear()
     for rows in (3, 2, 3):
-        threads.share_rows(lambda part: part.fill(1), [np.zeros((rows, threads.SMALLEST_PART))])
-    assert threads._threads.cache_info().misses == 1
+        kernels_numba.share_rows(lambda part: part.fill(1), [np.zeros((rows, kernels_numba.SMALLEST_PART))])
+    assert kernels_numba._threads.cache_info().misses == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -18,7 +18,7 @@ from alexnet.net.layers import at_least_float32
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import LinearSpec
 from alexnet.net.two_devices import ColumnShard
-from alexnet.training.momentum import SGD2012, parameter_groups
+from alexnet.training.optimizer import SGD2012, parameter_groups
 from tests.conftest import Compose
 from tests.net.pairs import in_two_processes
 

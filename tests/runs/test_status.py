@@ -13,7 +13,7 @@ from alexnet.files import exclusive, is_held
 from alexnet.runs.collect import load_run
 from alexnet.runs.metrics import write_metrics
 from alexnet.runs.result import UNFINISHED_MESSAGE, TrainingFacts
-from alexnet.runs.status import status
+from alexnet.runs.summary import status
 from tests.study.made_up import epoch_record, predictions, result, save, unfinished
 
 BEGUN = 1_000_000.0

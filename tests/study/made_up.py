@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from alexnet.config.numerics import NUMERICS
+from alexnet.config.identity import NUMERICS
 from alexnet.config.schema import Claim, Effect, Errors, Target
 from alexnet.runs.arrays import ViewPredictions, write_predictions
 from alexnet.runs.metrics import EpochRecord, write_metrics

@@ -19,8 +19,7 @@ from scipy import special, stats
 from alexnet.config.schema import Claim, Effect
 from alexnet.study.family import Estimate, Family, Floats, Interval, Spread, contrast, holm, moderate
 from alexnet.study.power import Design, power, predict
-from alexnet.study.ratios import ratio
-from alexnet.study.verdict import region, size
+from alexnet.study.verdict import ratio, region, size
 
 STUDIES, TABLES, SEED = 4000, 300, 2012
 RUN_SD, OF_IMAGES = 0.25, 0.002

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from alexnet.study.ratios import ratio
+from alexnet.study.verdict import ratio
 
 RELU, TANH = [5.54, 5.04, 4.94], [38.36, 37.51, 37.70]
 

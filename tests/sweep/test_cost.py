@@ -7,7 +7,7 @@ import pytest
 from torch import Tensor
 
 from alexnet.config.job import check
-from alexnet.data.pack.sets import open_data
+from alexnet.data.pack.prepare import open_data
 from alexnet.sweep import cost
 from alexnet.training.module import AlexNetModule
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.config.numerics import NUMERICS
+from alexnet.config.identity import NUMERICS
 from alexnet.errors import UserError
 from alexnet.runs.plan import Look, Plan, RateSearch, write_plan
 from alexnet.sweep.plan import OpenPlan, check_in_plan

@@ -12,9 +12,9 @@ from alexnet.commands.main import main
 from alexnet.config.job import check
 from alexnet.devices import CPU
 from alexnet.errors import UserError
-from alexnet.evaluation.views import center_logits
+from alexnet.evaluation import center_logits
+from alexnet.trained.exchange import LAYERS, MEAN, OVERRIDES, STD, from_torchvision, read_torchvision
 from alexnet.trained.network import build
-from alexnet.trained.torchvision_weights import LAYERS, MEAN, OVERRIDES, STD, convert, read_state
 from alexnet.trained.weights import Weights, checkpoint_bytes, read_weights
 
 CLASSES = 6
@@ -34,7 +34,7 @@ def model() -> TorchvisionAlexNet:
 
 
 def test_the_logits_are_those_of_torchvision(model: TorchvisionAlexNet) -> None:
-    weights = convert(model.state_dict(), check(list(OVERRIDES)).tree, list("abcdef"), "unknown")
+    weights = from_torchvision(model.state_dict(), check(list(OVERRIDES)).tree, list("abcdef"), "unknown")
     trained = build(weights, Path("owt.ckpt"), CPU)
     pixels = torch.randint(0, 256, (2, 256, 256, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
     crops = pixels[:, 16:240, 16:240].permute(0, 3, 1, 2)
@@ -81,7 +81,7 @@ def test_other_layouts_are_refused_by_their_first_difference(
 ) -> None:
     torch.save(tiny_state(**change), tmp_path / "a.pth")
     with pytest.raises(UserError, match=said):
-        read_state(tmp_path / "a.pth")
+        read_torchvision(tmp_path / "a.pth")
 
 
 def test_files_of_other_programs_are_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from alexnet.config.job import Job
 from alexnet.data.batches.loading import batch_parts
-from alexnet.data.pack.sets import open_data
+from alexnet.data.pack.prepare import open_data
 from alexnet.errors import UserError
 from alexnet.net.dropout import NonInvertedDropout
 from alexnet.parts import Replica

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from alexnet.training.energy import EnergyMeter, rapl_counters
+from alexnet.training.monitors import EnergyMeter, rapl_counters
 from alexnet.training.world import DistributedContext
 
 RANGE = 262_143_328_850  # microjoules, as on many servers

@@ -14,10 +14,9 @@ import torch
 
 from alexnet import devices
 from alexnet.config.values import HardwareConfig
-from alexnet.data.batches.augment import RawBatch
+from alexnet.data.batches.augment import EpochPlan, RawBatch
 from alexnet.data.batches.loading import Reader
-from alexnet.data.batches.plan import EpochPlan
-from alexnet.data.pack.sets import open_data
+from alexnet.data.pack.prepare import open_data
 from alexnet.errors import UserError
 from alexnet.trained.evaluate import evaluate_pack
 from alexnet.trained.network import load_trained

@@ -17,10 +17,10 @@ from torch.utils._pytree import tree_leaves
 
 from alexnet.data.batches import loading
 from alexnet.data.batches.augment import RawBatch
-from alexnet.data.pack.sets import open_data
+from alexnet.data.pack.prepare import open_data
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.module import AlexNetModule
-from alexnet.training.momentum import SGD2012
+from alexnet.training.optimizer import SGD2012
 from tests.training.conftest import MakeJob
 
 BARE = {

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from alexnet.config.values import OptimizerConfig
-from alexnet.training.momentum import SGD2012, parameter_groups
+from alexnet.training.optimizer import SGD2012, parameter_groups
 
 RATES = [0.01] * 20 + [0.001] * 15 + [0.0001] * 15
 DECAY = 0.0005

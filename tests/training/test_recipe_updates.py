@@ -17,7 +17,7 @@ from torch import Tensor
 from alexnet.data.batches.augment import RawBatch
 from alexnet.data.batches.loading import Loader, Reader, batch_parts
 from alexnet.data.pack.pack import Pack
-from alexnet.data.pack.sets import open_data
+from alexnet.data.pack.prepare import open_data
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule

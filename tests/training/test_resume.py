@@ -12,8 +12,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from alexnet.config.numerics import NUMERICS
-from alexnet.data.pack.sets import open_data
+from alexnet.config.identity import NUMERICS
+from alexnet.data.pack.prepare import open_data
 from alexnet.errors import UserError
 from alexnet.runs.result import read_result
 from alexnet.training.checkpoints import checkpoint_to_resume, sealed

@@ -17,11 +17,9 @@ from lightning.pytorch.callbacks import Callback
 
 from alexnet.config.compose import validate
 from alexnet.data.batches.augment import Augmenter, CropGeometry
-from alexnet.data.pack.prepare import prepare
-from alexnet.data.pack.sets import open_data
+from alexnet.data.pack.prepare import open_data, prepare
 from alexnet.errors import UserError
-from alexnet.evaluation.collect import first_layer
-from alexnet.evaluation.views import probabilities
+from alexnet.evaluation import first_layer, probabilities
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.arrays import read_first_layer
 from alexnet.runs.directory import LOCK_FILE

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from alexnet.config.values import ScheduleConfig
 from alexnet.errors import UserError
-from alexnet.training.schedule import count_plateaus, dropped_lr, group_lr, progress
+from alexnet.training.optimizer import count_plateaus, dropped_lr, group_lr, progress
 from tests.conftest import Compose
 
 CURVES = st.lists(st.floats(0, 100, allow_nan=False) | st.integers(40, 44), max_size=40)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from alexnet.data.pack.sets import open_data
+from alexnet.data.pack.prepare import open_data
 from alexnet.sweep.cost import notes_without_effect
 from tests.training.conftest import MakeJob
 

@@ -10,7 +10,7 @@ import pytest
 from alexnet.data import threads
 from alexnet.data.threads import ParallelMap
 from alexnet.errors import UserError
-from alexnet.training.watchdog import AT_LEAST_SECONDS, Watchdog
+from alexnet.training.monitors import AT_LEAST_SECONDS, Watchdog
 from tests.training.conftest import MakeJob, execute
 
 

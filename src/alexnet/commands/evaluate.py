@@ -10,10 +10,10 @@ from rich.text import Text
 
 from alexnet.data.pack.pack import open_pack
 from alexnet.errors import UserError, print_line
-from alexnet.evaluation.table import errors_table
 from alexnet.runs.arrays import read_header, write_probabilities
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
 from alexnet.runs.result import read_result
+from alexnet.runs.summary import errors_table
 from alexnet.terminal import Terminal, fitted
 
 
@@ -22,7 +22,7 @@ def run(
 ) -> None:
     images = open_pack(pack)
 
-    from alexnet.evaluation.collect import error_rates
+    from alexnet.evaluation import error_rates
     from alexnet.trained.evaluate import chosen_splits, evaluate_pack, real_errors, real_labels
     from alexnet.trained.network import load_trained
 

@@ -15,8 +15,8 @@ def export(file: Path, out: Path, *, layout: str) -> None:
         raise UserError("--layout columns is for .safetensors: ONNX runtimes compute grouped convolutions")
 
     from alexnet.devices import CPU
+    from alexnet.trained.exchange import onnx_bytes
     from alexnet.trained.network import load_trained
-    from alexnet.trained.onnx import onnx_bytes
     from alexnet.trained.weights import safetensors_bytes
 
     # On the CPU, which computes in float32 as ONNX runtimes do; for safetensors too, so that no file is passed on that
@@ -35,14 +35,14 @@ def import_weights(source: Path, out: Path, *, pack: Path | None) -> None:
         raise UserError(f"{out}: exists; give another name, or remove it")
 
     from alexnet.config.job import check
-    from alexnet.trained.torchvision_weights import OVERRIDES, convert, read_state
+    from alexnet.trained.exchange import OVERRIDES, from_torchvision, read_torchvision
     from alexnet.trained.weights import checkpoint_bytes, safetensors_bytes
 
     if not source.exists():
         raise UserError(f"{source}: no such file; wanted is one of torch.save(torchvision_net.state_dict(), FILE)")
-    state = read_state(source)
+    state = read_torchvision(source)
     names = _class_names(len(state["classifier.6.bias"]), pack)
-    weights = convert(state, check(list(OVERRIDES)).tree, names, f"unknown, of {source.name}")
+    weights = from_torchvision(state, check(list(OVERRIDES)).tree, names, f"unknown, of {source.name}")
     write_file(out, checkpoint_bytes(weights) if out.suffix == ".ckpt" else safetensors_bytes(weights, "grouped"))
     print_line(f"Written: {out}, {len(names):,} classes, such as {names[0]}")
     print_line(f"next: alexnet predict {out} IMAGE, or alexnet evaluate {out} PACK")

@@ -10,7 +10,7 @@ from alexnet.commands.predict import display_names
 from alexnet.data.pack.pack import open_pack
 from alexnet.data.pack.splits import Split
 from alexnet.errors import UserError, print_line
-from alexnet.evaluation.collect import first_layer
+from alexnet.evaluation import first_layer
 from alexnet.files import write_file
 from alexnet.received import refuse_link
 from alexnet.runs.directory import FIGURES

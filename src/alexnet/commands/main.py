@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from alexnet import __version__
 from alexnet.config.checks import BOUNDS, problem
-from alexnet.config.numerics import NUMERICS
+from alexnet.config.identity import NUMERICS
 from alexnet.config.values import ENCODINGS, SUBSAMPLINGS
 from alexnet.errors import UserError, did_you_mean, one_line_errors, refuse_unknown_options
 from alexnet.runs.directory import PROBABILITIES_FILE, weights_file

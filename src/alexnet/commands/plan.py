@@ -8,7 +8,7 @@ import yaml
 from alexnet.config.compose import searched, taken_names
 from alexnet.config.job import ablation_name, check
 from alexnet.errors import UserError
-from alexnet.runs.decode import FieldError
+from alexnet.received import FieldError
 from alexnet.runs.plan import Look, Plan, RateSearch, result_name, write_plan
 from alexnet.sweep.plan import with_choice
 

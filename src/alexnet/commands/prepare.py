@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack import pack as packs
 from alexnet.data.pack import prepare as preparing
 from alexnet.data.sources.catalog import LEFT_OUT, SPLITS
 from alexnet.data.sources.downloads import check
+from alexnet.data.sources.images import JpegQuality
 from alexnet.errors import UserError, print_line
 
 

@@ -10,7 +10,7 @@ from alexnet.files import write_file
 from alexnet.runs.wandb_names import check_login
 from alexnet.study.assessment import StatedSpread
 from alexnet.study.pairing import MEASURES
-from alexnet.study.report import checklist as checklists
+from alexnet.study.report import page
 from alexnet.study.report import report as reports
 from alexnet.terminal import Terminal
 
@@ -59,7 +59,7 @@ def _stated_spread(run_sd: list[str] | None, source: str | None) -> StatedSpread
 def checklist(paths: list[Path], *, output: Path | None) -> None:
     """Print the reproducibility checklist of a study, filled from its result files, or write it to a file."""
     comparison = reports.compare_runs(*paths)
-    text = checklists.checklist(comparison.tables, comparison.found.warning)
+    text = page.checklist(comparison.tables, comparison.found.warning)
     if output is None:
         print(printable(text, lines=True), end="")
         return

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from alexnet.config.values import DataConfig
 from alexnet.data.pack.pack import Pack
-from alexnet.data.pack.sets import open_data
+from alexnet.data.pack.prepare import open_data
 from alexnet.errors import UserError
 from alexnet.terminal import Terminal
 from alexnet.trained.network import TrainedModel, load_trained

@@ -22,12 +22,12 @@ from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, refuse_broken,
 from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.overrides import explain, named
 from alexnet.errors import UserError, as_started, first_line, one_line_errors, print_line, refuse_unknown_options
-from alexnet.evaluation.table import show_again
 from alexnet.files import from_here, unlinked
 from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import BASELINE, Result, finished_run
+from alexnet.runs.summary import show_again
 from alexnet.sweep.study import check_source, max_parallel_jobs, objective, print_notes
 from alexnet.terminal import IMPORTING, Terminal, busy
 

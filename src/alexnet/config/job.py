@@ -28,8 +28,7 @@ from alexnet.config.compose import (
     typed,
     with_schema,
 )
-from alexnet.config.normal import normal_form, training_form, why_idle
-from alexnet.config.numerics import NUMERICS
+from alexnet.config.identity import NUMERICS, normal_form, training_form, why_idle
 from alexnet.config.overrides import explain, named
 from alexnet.config.schema import (
     BASELINE,

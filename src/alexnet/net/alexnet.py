@@ -11,11 +11,11 @@ from alexnet import philox
 from alexnet.config.schema import Config
 from alexnet.net import specs
 from alexnet.net.dropout import NonInvertedDropout
+from alexnet.net.kernels_numba import share_rows
 from alexnet.net.layers import ACTIVATIONS, CeilModeConv2d, GroupedLinear, LocallyConnected2d
 from alexnet.net.lrn import LayerStack, LocalResponseNorm, WithinChannelLRN
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Layer, Parametric
-from alexnet.net.threads import share_rows
 
 
 class AlexNet(LayerStack):

@@ -9,6 +9,11 @@ the bits of bfloat16 as uint16, which they compute in float32. The types of the 
 of the arithmetic, and beta is None for the paper's 3/4.
 """
 
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -18,7 +23,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.compiled import compiled
-from alexnet.net.threads import share_rows
 from alexnet.philox import LOW, M0, M1, ROUNDS, round_keys
 
 COMPUTED_IN: dict[torch.dtype, type[np.floating[Any]]] = {
@@ -204,3 +208,29 @@ def _fill(mask: Any, places: Any, keys: Any, step: int, stream: int, first_unit:
         for unit in range(4 * aligned, units):
             place = skipped + unit
             mask[row, unit] = one if words[place % 4, place // 4] < limit else 0
+
+
+SMALLEST_PART = 2**16
+"""Numbers that are worth waking a thread for."""
+
+
+def share_rows(loops: Any, arrays: Sequence[NDArray[Any]], *constants: Any) -> None:
+    """Call loops, which release the GIL, on consecutive rows of the arrays, with as many threads as torch uses.
+
+    The first array tells how much there is to do; all have the same number of rows.
+    """
+    rows = len(arrays[0])
+    parts = max(1, min(torch.get_num_threads(), arrays[0].size // SMALLEST_PART))
+    ends = [rows * part // parts for part in range(parts + 1)]
+    first, *others = ([array[start:end] for array in arrays] for start, end in pairwise(ends))
+    pool = _threads(torch.get_num_threads(), os.getpid())
+    waiting = [pool.submit(loops, *part, *constants) for part in others]
+    loops(*first, *constants)
+    for other in waiting:
+        other.result()
+
+
+@lru_cache(maxsize=1)
+def _threads(count: int, _process: int) -> ThreadPoolExecutor:
+    """Return the worker threads; a forked process needs new ones."""
+    return ThreadPoolExecutor(count, thread_name_prefix="loops")

@@ -18,8 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from alexnet.errors import UserError
 from alexnet.files import replace_file
-from alexnet.received import MIB, Forms, check_unchanged, damage_named, open_regular
-from alexnet.runs.decode import require
+from alexnet.received import MIB, Forms, check_unchanged, damage_named, open_regular, require
 from alexnet.runs.directory import FIRST_LAYER_FILE, PREDICTIONS_FILE, PROBABILITIES_FILE
 from alexnet.runs.result import ErrorRates
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from alexnet.config.checks import ADDED_LATER
 from alexnet.errors import UserError
 from alexnet.files import replace_file
-from alexnet.received import MIB, damage_named, read_regular
-from alexnet.runs.decode import decode, require
+from alexnet.received import MIB, damage_named, decode, read_regular, require
 from alexnet.runs.directory import METRICS_FILE
 
 LARGEST = 16 * MIB

@@ -14,7 +14,7 @@ from alexnet.config.checks import ADDED_LATER
 from alexnet.config.schema import BASELINE as BASELINE
 from alexnet.errors import UserError, first_line
 from alexnet.files import write_file
-from alexnet.runs.decode import FieldError, decode, require
+from alexnet.received import FieldError, decode, require
 
 MOST_SEEDS = 1000
 """Of an arm; the runs of more could not even be listed."""

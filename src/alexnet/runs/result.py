@@ -17,8 +17,7 @@ from alexnet.config.checks import ADDED_LATER
 from alexnet.config.schema import RELATIONS, Claim, Target, run_label
 from alexnet.errors import START_OVER, UserError
 from alexnet.files import replace_file
-from alexnet.received import MIB, damage_named, file_sha256, parse_json, read_regular
-from alexnet.runs.decode import FieldError, decode, require
+from alexnet.received import MIB, FieldError, damage_named, decode, file_sha256, parse_json, read_regular, require
 from alexnet.runs.directory import CONFIG_FILE, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.plan import BASELINE as BASELINE
 from alexnet.runs.plan import Plan
@@ -172,7 +171,7 @@ class Result:
     plan: Plan | None = field(default=None, metadata=ADDED_LATER)
     """The plan that the run belongs to; None for a run without one."""
     numerics: int = field(default=0, metadata=ADDED_LATER)
-    """`alexnet.config.numerics.NUMERICS` of the code that computed it."""
+    """`alexnet.config.identity.NUMERICS` of the code that computed it."""
     identity: str | None = field(default=None, metadata=ADDED_LATER)
     """Hash of all that the configuration computes; None where it was not noted yet."""
     lr: float | None = field(default=None, metadata=ADDED_LATER)

@@ -14,8 +14,7 @@ from alexnet.config.schema import Claim
 from alexnet.runs.metrics import EpochRecord
 from alexnet.study.family import CONFIDENCE, Interval
 from alexnet.study.pairing import Evaluated
-from alexnet.study.ratios import epochs_to, ratio
-from alexnet.study.verdict import Direction
+from alexnet.study.verdict import Direction, epochs_to, ratio
 
 EARLY = 0.9
 """Of the loss of guessing: where the early stages of learning end."""

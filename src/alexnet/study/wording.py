@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from alexnet.errors import plural, printable
-from alexnet.evaluation.table import VIEW_NAMES
 from alexnet.runs.collect import Run
 from alexnet.runs.result import BASELINE
+from alexnet.runs.summary import VIEW_NAMES
 from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.family import Estimate, Interval

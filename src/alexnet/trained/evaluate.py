@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from alexnet.data.batches.loading import Loader, Reader, batch_parts, loader_threads, test_batch_size, test_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import UserError, plural
-from alexnet.evaluation.collect import PredictionStore
-from alexnet.evaluation.table import VIEW_NAMES
-from alexnet.evaluation.views import probabilities
+from alexnet.evaluation import PredictionStore, probabilities
 from alexnet.runs.arrays import ViewPredictions
 from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import last_checkpoint
 from alexnet.runs.result import ErrorRates
+from alexnet.runs.summary import VIEW_NAMES
 from alexnet.terminal import progress
 from alexnet.trained.network import TrainedModel, check_size, classes_by_name
 

@@ -16,7 +16,7 @@ from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.splits import Split
 from alexnet.data.sources.images import convert
 from alexnet.errors import UserError, did_you_mean
-from alexnet.evaluation.views import center_logits
+from alexnet.evaluation import center_logits
 from alexnet.files import replace_file
 from alexnet.net.dropout import UNITWISE
 from alexnet.net.specs import LinearSpec

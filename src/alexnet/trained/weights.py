@@ -1,4 +1,4 @@
-"""Weights in files: checkpoints and safetensors, read as plain tensors.
+"""Weights in files: checkpoints and safetensors, read as plain tensors, and fine-tuning from them (section 6).
 
 Each file is complete: with the weights it holds the configuration, the class names and the mean image, so that one
 file is enough on another machine.
@@ -20,15 +20,17 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from alexnet.config.compose import validate
-from alexnet.config.schema import ConfigTree
-from alexnet.config.values import TWO_COLUMNS
+from alexnet.config.schema import Config, ConfigTree
+from alexnet.config.values import TWO_COLUMNS, PretrainedConfig
 from alexnet.errors import UserError, how_to_install
+from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Layer, Parametric
-from alexnet.runs.directory import weights_file
+from alexnet.runs.directory import CHECKPOINTS, weights_file
+from alexnet.runs.result import PretrainedFacts
 
 SAFETENSORS = ".safetensors"
 BUFFERS = ("mean_image", "pca_directions")
@@ -207,3 +209,73 @@ def from_columns(tensors: Mapping[str, Tensor], layers: Iterable[Layer]) -> dict
 def _divided(layers: Iterable[Layer]) -> list[str]:
     """Name the layers that are divided between the columns: the parametric ones but the classifier."""
     return [layer.name for layer in layers if isinstance(layer, Parametric)][:-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """Weights to start from."""
+
+    name: str
+    """Of the run that they come from, or of the file if it is not in a run."""
+    weights: Weights
+
+
+def open_pretrained(config: PretrainedConfig) -> Pretrained | None:
+    """Return the weights that a run starts from; None if all are initialized."""
+    if config.checkpoint is None:
+        if config.reinit:
+            raise UserError(f"pretrained.reinit={config.reinit} needs pretrained.checkpoint=RUN, a run or a checkpoint")
+        return None
+    file = weights_file(Path(config.checkpoint).expanduser())
+    name = file.parent.parent.name if file.parent.name == CHECKPOINTS else file.name
+    return Pretrained(name=name or file.name, weights=read_weights(file))
+
+
+def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
+    """Refuse weights that lack a layer of the net, or have another shape for it, which is not reinitialized.
+
+    Layers that the net does not have are left behind.
+    """
+    with torch.device("meta"):
+        net = AlexNet(config, num_classes=classes, seed=config.seed)
+    given = pretrained.weights.model_state
+    for name, wanted in net.state_dict().items():
+        layer = name.rpartition(".")[0]
+        if layer in config.pretrained.reinit:
+            continue
+        remedy = f"'pretrained.reinit=[{','.join([*config.pretrained.reinit, layer])}]'"
+        if name not in given:
+            raise UserError(f"{pretrained.name} has no layer {layer}; reinitialize it with {remedy}, or choose its net")
+        if given[name].shape != wanted.shape:
+            raise UserError(
+                f"{name} is {_shape(wanted)} here and {_shape(given[name])} in {pretrained.name};"
+                f" reinitialize the layer with {remedy}, or choose its net"
+            )
+
+
+def start_from(net: nn.Module, pretrained: Pretrained, reinit: list[str]) -> None:
+    """Replace the weights of every layer except those in `reinit`; they must fit (`check_fits`)."""
+    given = pretrained.weights.model_state
+    taken = {name: given[name] for name in net.state_dict() if name.rpartition(".")[0] not in reinit}
+    net.load_state_dict(taken, strict=False)
+
+
+def pretrained_facts(config: Config, net_layers: list[str]) -> PretrainedFacts | None:
+    """Describe where the weights come from, for the result file; `net_layers` are those of the configured net."""
+    pretrained = open_pretrained(config.pretrained)
+    if pretrained is None:
+        return None
+    assert config.pretrained.checkpoint is not None
+    theirs = dict.fromkeys(name.rpartition(".")[0] for name in pretrained.weights.model_state)
+    return PretrainedFacts(
+        run=pretrained.name,
+        data_fingerprint=pretrained.weights.data_fingerprint,
+        weights=weights_digest(config.pretrained.checkpoint),
+        taken=tuple(layer for layer in net_layers if layer not in config.pretrained.reinit),
+        fresh=tuple(layer for layer in net_layers if layer in config.pretrained.reinit),
+        left_behind=tuple(layer for layer in theirs if layer not in net_layers),
+    )
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape))

@@ -12,8 +12,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from rich.console import Console
 
+from alexnet.config.identity import NUMERICS
 from alexnet.config.job import Job
-from alexnet.config.numerics import NUMERICS
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import START_OVER, UserError, first_line
 from alexnet.files import replace_file, sync_folder

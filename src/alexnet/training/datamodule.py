@@ -10,12 +10,12 @@ from torch import Tensor
 
 from alexnet.config.schema import Config
 from alexnet.config.values import limited_images
-from alexnet.data.batches.augment import AugmentedBatch, CropGeometry, RawBatch
-from alexnet.data.batches.augment_numba import NumbaAugmenter
+from alexnet.data.batches.augment import AugmentedBatch, CropGeometry, EpochPlan, NumbaAugmenter, RawBatch, draw_epoch
 from alexnet.data.batches.loading import (
     AugmentedBatches,
     Loader,
     Made,
+    NvjpegDecoder,
     Reader,
     Resident,
     batch_parts,
@@ -24,8 +24,6 @@ from alexnet.data.batches.loading import (
     test_splits,
     val_splits,
 )
-from alexnet.data.batches.nvjpeg import NvjpegDecoder
-from alexnet.data.batches.plan import EpochPlan, draw_epoch
 from alexnet.data.pack.pack import BackgroundVerifier, Pack
 from alexnet.parts import Replica
 

@@ -14,11 +14,11 @@ from rich.console import Console
 from alexnet.config.job import Job
 from alexnet.data.batches.loading import test_splits
 from alexnet.data.pack.pack import Pack
-from alexnet.data.pack.sets import open_data
+from alexnet.data.pack.prepare import open_data
 from alexnet.data.threads import cpu_quota
 from alexnet.devices import multiplies_bfloat16
 from alexnet.errors import UserError
-from alexnet.evaluation.collect import error_rates, first_layer
+from alexnet.evaluation import error_rates, first_layer
 from alexnet.files import from_here
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import layer_specs
@@ -28,17 +28,16 @@ from alexnet.runs.metrics import lr_drops
 from alexnet.runs.plan import read_plan
 from alexnet.runs.result import LrDrop, Result, TrainingFacts
 from alexnet.runs.wandb_names import destination
+from alexnet.trained.weights import check_fits, open_pretrained, start_from
 from alexnet.training import hardware
 from alexnet.training.checkpoints import WholeCheckpoints, checkpoint_callbacks, checkpoint_to_resume
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.display import RunDisplay
-from alexnet.training.energy import EnergyMeter
 from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule
+from alexnet.training.monitors import EnergyMeter, Watchdog
 from alexnet.training.preemption import Preemption
-from alexnet.training.pretrained import check_fits, open_pretrained, start_from
 from alexnet.training.provenance import device_name, environment
-from alexnet.training.watchdog import Watchdog
 from alexnet.training.world import DistributedContext, all_gather_objects, check_gpus, detect
 
 PROFILERS: dict[str, type[Profiler]] = {

@@ -15,11 +15,11 @@ from torch import Tensor
 from alexnet.config.schema import Config
 from alexnet.devices import synchronize
 from alexnet.errors import UserError
-from alexnet.evaluation.metrics import TopKErrors
+from alexnet.evaluation import TopKErrors
 from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.runs.result import DIVERGED
 from alexnet.training.module import AlexNetModule
-from alexnet.training.schedule import dropped_lr, group_lr, progress
+from alexnet.training.optimizer import dropped_lr, group_lr, progress
 
 
 class History(L.Callback):

@@ -8,23 +8,21 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
-from alexnet.config.numerics import NUMERICS
+from alexnet.config.identity import NUMERICS
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.config.values import limited_images
 from alexnet.data.batches.augment import AugmentedBatch, Augmenter, CropGeometry, RawBatch
 from alexnet.data.batches.loading import test_splits, val_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import START_OVER, UserError
-from alexnet.evaluation.collect import PredictionStore
-from alexnet.evaluation.metrics import MeanLoss, TopKErrors
-from alexnet.evaluation.views import VIEWS, center_logits, probabilities
+from alexnet.evaluation import VIEWS, MeanLoss, PredictionStore, TopKErrors, center_logits, probabilities
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.compilers import triton_available
 from alexnet.net.dropout import set_position
 from alexnet.net.layers import at_least_float32
 from alexnet.net.two_devices import ColumnShard
 from alexnet.parts import Replica
-from alexnet.training.momentum import SGD2012, parameter_groups
+from alexnet.training.optimizer import SGD2012, parameter_groups
 
 KEPT_BYTES = 2**26
 """Runs keep the probabilities of all classes up to this size; `alexnet evaluate` writes larger ones."""

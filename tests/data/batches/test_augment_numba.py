@@ -7,9 +7,7 @@ import pytest
 import torch
 
 from alexnet.config.values import ColorConfig, CropsConfig
-from alexnet.data.batches.augment import Augmenter, CropGeometry, RawBatch
-from alexnet.data.batches.augment_numba import NumbaAugmenter
-from alexnet.data.batches.plan import draw_epoch
+from alexnet.data.batches.augment import Augmenter, CropGeometry, NumbaAugmenter, RawBatch, draw_epoch
 from alexnet.data.pack.splits import RawSplit
 from alexnet.data.pack.statistics import RunningPixelStats
 

@@ -14,13 +14,12 @@ import torchvision.io
 from PIL import Image
 
 from alexnet.config.schema import Config
-from alexnet.data.batches.loading import Loader, Reader, batch_parts
-from alexnet.data.batches.nvjpeg import NvjpegDecoder
-from alexnet.data.batches.plan import EpochPlan, draw_epoch
-from alexnet.data.jpeg import JpegQuality, encode
+from alexnet.data.batches.augment import EpochPlan, draw_epoch
+from alexnet.data.batches.loading import Loader, NvjpegDecoder, Reader, batch_parts
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.splits import JpegSplit
 from alexnet.data.pack.writer import PackWriter
+from alexnet.data.sources.images import JpegQuality, encode
 from alexnet.errors import UserError
 from alexnet.training.datamodule import PackDataModule
 from tests.conftest import Compose

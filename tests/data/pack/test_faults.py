@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet.data.jpeg import JpegQuality
 from alexnet.data.pack.pack import FOR_PEOPLE, open_pack, verify
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.pack.splits import Split
+from alexnet.data.sources.images import JpegQuality
 from alexnet.errors import UserError
 from tests.data.samples import class_folders, contents
 

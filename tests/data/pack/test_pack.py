@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack.pack import Pack, header_checksum, is_pack, open_pack, verify
 from alexnet.data.pack.splits import JpegSplit
 from alexnet.data.pack.writer import PackWriter
+from alexnet.data.sources.images import JpegQuality, encode
 from alexnet.errors import UserError
 
 SIZE = 4

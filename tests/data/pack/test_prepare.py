@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack import prepare as preparing
 from alexnet.data.pack.pack import Pack, open_pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources import images
+from alexnet.data.sources.images import JpegQuality, encode
 from alexnet.errors import UserError
 from alexnet.files import exclusive
 from tests.data.samples import archive, class_folders, contents, noise

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from alexnet.config.values import DataConfig, ShapesConfig
-from alexnet.data.pack import sets
+from alexnet.data.pack import prepare as preparing
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources.file_tree import Entry
@@ -17,7 +17,7 @@ from tests.data.samples import archive, class_folders, contents, noise
 
 def opened(tmp_path: Path, name: str = "folder", size: int = 8, **options: object) -> Pack:
     data = DataConfig(name=name, packs=str(tmp_path / "packs"), **options)
-    return sets.open_data(data, size, show_progress=False)
+    return preparing.open_data(data, size, show_progress=False)
 
 
 def test_a_folder_is_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +25,7 @@ def test_a_folder_is_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     first = opened(tmp_path, root=str(folder))
     assert first.path.parent == tmp_path / "packs" and first.path.name.startswith("images-8-")
     before = contents(tmp_path / "packs")
-    monkeypatch.setattr(sets, "prepare", None)
+    monkeypatch.setattr(preparing, "prepare", None)
     assert opened(tmp_path, root=str(folder)).fingerprint == first.fingerprint
     assert contents(tmp_path / "packs") == before
 
@@ -36,11 +36,11 @@ def test_files_of_the_same_names_and_sizes_that_are_newer_than_the_pack_are_said
     folder = class_folders(tmp_path / "images")
     for root in (folder, archive(folder, tmp_path / "images.zip")):
         data = DataConfig(name="folder", packs=str(tmp_path / "packs"), root=str(root))
-        pack = sets.open_data(data, 8)
-        sets.open_data(data, 8)
+        pack = preparing.open_data(data, 8)
+        preparing.open_data(data, 8)
         assert "note" not in capsys.readouterr().err
         os.utime(pack.path / "pack.json", (0, 0))
-        sets.open_data(data, 8)
+        preparing.open_data(data, 8)
         assert f"note: files of {root} have been changed since" in capsys.readouterr().err.replace("\n", " ")
 
 
@@ -96,7 +96,7 @@ def test_a_text_that_may_not_be_read_does_not_matter_where_it_is_not_needed(
     def refuse(_: Entry) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("alexnet.data.pack.sets.contents", refuse)
+    monkeypatch.setattr("alexnet.data.pack.prepare.contents", refuse)
     assert opened(tmp_path, root=str(root)).splits["train"]
 
 
@@ -114,7 +114,7 @@ def test_packs_of_earlier_versions_are_found_at_their_places(tmp_path: Path) -> 
     sizes = {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
     packed = archive(folder, tmp_path / "x.zip")
     for root, identity in ((folder, sizes), (packed, {"x.zip": packed.stat().st_size})):
-        place = sets._place(DataConfig(name="folder", packs="packs"), "x", 8, sets._listing(root, []))
+        place = preparing._place(DataConfig(name="folder", packs="packs"), "x", 8, preparing._listing(root, []))
         digest = hashlib.sha256(json.dumps([2, 0.1, identity], sort_keys=True).encode()).hexdigest()
         assert place == Path("packs") / f"x-8-{digest[:10]}"
 
@@ -132,7 +132,7 @@ def test_shapes_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     first = opened(tmp_path, "shapes", 64, shapes=few)
     assert {name: len(split) for name, split in first.splits.items()} == {"train": 40, "val": 20, "test": 20}
     assert len(first.class_names) == 20 and len(np.unique(first.splits["train"].labels)) == 20
-    monkeypatch.setattr(sets.shapes, "draw", None)
+    monkeypatch.setattr(preparing.shapes, "draw", None)
     assert opened(tmp_path, "shapes", 64, shapes=few).path == first.path
 
 
@@ -143,7 +143,7 @@ def test_a_published_set_is_downloaded_and_prepared(tmp_path: Path, monkeypatch:
         wanted.append((url, md5, folder, show_progress))
         return archive(class_folders(tmp_path / "images"), tmp_path / "x.zip", top="tiny/")
 
-    monkeypatch.setattr(sets, "fetch", fetch)
+    monkeypatch.setattr(preparing, "fetch", fetch)
     first = opened(tmp_path, "tiny_imagenet")
     assert opened(tmp_path, "tiny_imagenet").path == first.path
     ((url, md5, folder, show),) = wanted

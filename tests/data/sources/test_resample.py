@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from alexnet.data.sources.resample import center_square
+from alexnet.data.sources.images import center_square
 
 
 def pillow(pixels: np.ndarray, size: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from alexnet.study.paper.figure1 import (
     read_fit,
     time_ratio,
 )
-from alexnet.study.ratios import epochs_to
+from alexnet.study.verdict import epochs_to
 from tests.study.made_up import epoch_record, fitted
 
 CURVES = st.lists(st.floats(0, 89), min_size=1, max_size=12)

@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.jpeg import decode_into
+from alexnet.data.sources.images import decode_into
 from alexnet.data.threads import ParallelMap
 from alexnet.errors import UserError
 

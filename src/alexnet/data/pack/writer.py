@@ -20,10 +20,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.jpeg import JpegQuality, encode
 from alexnet.data.pack.pack import FOR_PEOPLE, FORMAT, VERSION, Pack, header_checksum, open_pack
 from alexnet.data.pack.splits import PIECE, Digests, JpegSplit, RawSplit, Shards, Split
 from alexnet.data.pack.statistics import PixelStats, RunningPixelStats
+from alexnet.data.sources.images import JpegQuality, encode
 from alexnet.data.threads import ParallelMap
 from alexnet.errors import UserError, first_line, plural, printable
 from alexnet.files import replace_file

@@ -22,8 +22,8 @@ from alexnet.files import write_file
 from alexnet.received import damage_named
 from alexnet.runs.collect import Run, collect, common_folder
 from alexnet.runs.directory import CONFIG_FILE
-from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
-from alexnet.study.ratios import Ratio, epochs_to, ratio
+from alexnet.study.canvas import LIGHT, Canvas, drawing
+from alexnet.study.verdict import Ratio, epochs_to, ratio
 from alexnet.study.wording import Record, csv_text, shown_ends, shown_seeds
 
 CSV_FILE, SVG_FILE = "figure1.csv", "figure1.svg"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.runs.arrays import FirstLayer
-from alexnet.study.charts.canvas import Canvas, drawing, tiles
+from alexnet.study.canvas import Canvas, drawing, tiles
 from alexnet.study.selectivity import column_contrast, mean_selectivity
 from alexnet.study.wording import shown_p, signed
 

@@ -18,7 +18,7 @@ from alexnet.runs.collect import Collection, Run, collect, common_folder
 from alexnet.runs.wandb_names import destination
 from alexnet.study import columns, wording
 from alexnet.study.assessment import StatedSpread
-from alexnet.study.charts.errors import CHART_FILE, comparison_figure, printed_comparison
+from alexnet.study.charts import CHART_FILE, comparison_figure, printed_comparison
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.report.dashboard import publish
 from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, explanation, latex, markdown, page

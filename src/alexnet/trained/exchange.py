@@ -1,22 +1,90 @@
-"""Weights of torchvision's AlexNet, from a file that torch has saved, as a network of this program.
+"""Networks of and for other programs: export to ONNX, and torchvision's AlexNet from a file that torch has saved.
 
-That net (Krizhevsky 2014, "One weird trick") has one column of 64, 192, 384, 256 and 256 channels, no response
+torchvision's net (Krizhevsky 2014, "One weird trick") has one column of 64, 192, 384, 256 and 256 channels, no response
 normalization, and inputs from 0 to 1, normalized by the mean and the standard deviation of each color. Its first
 windows begin two pixels outside of the image, on 55 x 55 positions. Here map sizes round up, to 56: a kernel of
 12 x 12, whose last row and column are 0, has the same windows on 55.
 """
 
+import json
+import warnings
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from alexnet.errors import UserError
+from alexnet.evaluation import center_logits
 from alexnet.received import damage_named, open_regular
-from alexnet.trained.weights import UNREADABLE, Weights, check_tensors
+from alexnet.trained.network import TrainedModel
+from alexnet.trained.weights import UNREADABLE, Weights, check_tensors, not_installed
+
+OPSET = 18
+TOLERANCE = 1e-5
+"""Largest difference from our logits, relative to the largest of them (at least 1)."""
+
+
+class FromImages(nn.Module):
+    """The net from whole images on, in operations that every runtime has."""
+
+    def __init__(self, trained: TrainedModel) -> None:
+        super().__init__()
+        self.augmenter = deepcopy(trained.augmenter).cpu()
+        self.net = deepcopy(trained.net).cpu()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits float32 [N, K] of images uint8 [N, S, S, 3]."""
+        return center_logits(self.net, self.augmenter, images)
+
+
+def onnx_bytes(trained: TrainedModel) -> bytes:
+    """Make an ONNX model from `images` uint8 [N, S, S, 3] to `logits` float32 [N, K], checked against the net.
+
+    Class names and configuration are in its metadata.
+
+    Raises:
+        UserError: a package is not installed, or the model's logits differ from the net's.
+    """
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401  # torch's exporter needs it
+    except ModuleNotFoundError as error:
+        raise not_installed(error) from None
+    size = trained.config.scale.image_size
+    example = torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about itself
+        program = torch.onnx.export(
+            FromImages(trained).eval(),
+            (example,),
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    onnx.helper.set_model_props(
+        model, {"class_names": json.dumps(trained.class_names), "config": json.dumps(trained.weights.config)}
+    )
+    content: bytes = model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    for images in (example, example[:1]):  # two batch sizes, to show that neither is fixed in the model
+        with torch.inference_mode():
+            ours = center_logits(trained.net, trained.augmenter, images.to(trained.device)).cpu().numpy()
+        difference = float(np.abs(session.run(["logits"], {"images": images.numpy()})[0] - ours).max())
+        if not difference <= TOLERANCE * max(1.0, float(np.abs(ours).max())):
+            raise UserError(f"{trained.path}: the ONNX model's logits differ by {difference:g}; nothing was written")
+    return content
+
 
 OVERRIDES = (
     "experiment=ilsvrc2012",
@@ -50,7 +118,7 @@ LARGEST = 2**32
 """Bytes of a file; that of 1,000 classes has 244 MB."""
 
 
-def read_state(file: Path) -> dict[str, Tensor]:
+def read_torchvision(file: Path) -> dict[str, Tensor]:
     """Read the tensors of torchvision's AlexNet, without running code from the file; UserError if it is another net."""
     with damage_named(file), open_regular(file, most=LARGEST) as opened:
         try:
@@ -77,7 +145,9 @@ def read_state(file: Path) -> dict[str, Tensor]:
     return {name: value.float() for name, value in state.items()}
 
 
-def convert(state: dict[str, Tensor], config: dict[str, Any], class_names: Sequence[str], origin: str) -> Weights:
+def from_torchvision(
+    state: dict[str, Tensor], config: dict[str, Any], class_names: Sequence[str], origin: str
+) -> Weights:
     """Return the same network for inputs from 0 to 255 minus a mean image, which is one color.
 
     `config` is the tree of `OVERRIDES`; `origin` takes the place of the fingerprint of the training images. Zeros

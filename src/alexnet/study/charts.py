@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from alexnet.runs.collect import Run
 from alexnet.runs.metrics import Metrics, lr_drops
 from alexnet.study import wording
-from alexnet.study.charts.canvas import LIGHT, Canvas, drawing
+from alexnet.study.canvas import LIGHT, Canvas, drawing
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.pairing import MEASURES
 from alexnet.study.verdict import RESOLVED

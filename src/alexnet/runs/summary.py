@@ -1,16 +1,25 @@
-"""How far a run is: from the files in its directory and its lock, which looking at does not disturb."""
+"""A run in short: how far it is, and its errors by split and view.
+
+The former is told by the files in its directory and its lock, which looking at does not disturb.
+"""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
+from pathlib import Path
 from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
 
 from alexnet.errors import UserError
 from alexnet.files import is_held
 from alexnet.runs.collect import Run
 from alexnet.runs.directory import LOCK_FILE, METRICS_FILE
 from alexnet.runs.metrics import EpochRecord
-from alexnet.runs.result import UNFINISHED_MESSAGE
+from alexnet.runs.result import BASELINE, UNFINISHED_MESSAGE, ErrorRates, Result
+from alexnet.terminal import fitted
 
 State = Literal["running", "running?", "interrupted", "failed", "finished"]
 """`running?` where the lock cannot be looked at, and the run has not said that it ended."""
@@ -96,3 +105,39 @@ def _seconds_left(run: Run, records: tuple[EpochRecord, ...], epochs: int, now: 
     written = (run.directory / METRICS_FILE).stat().st_mtime
     each = max(sum(record.seconds for record in records), written - run.written) / len(records)
     return max(0.0, each * (epochs - len(records)) - max(0.0, now - written))
+
+
+VIEW_NAMES = {"center": "center crop", "ten_crop": "ten crops"}
+
+
+def errors_table(errors: Mapping[str, Mapping[str, ErrorRates]], *, title: str | None = None) -> Table:
+    """Make a table with one row per split and view."""
+    several = any(rates.top5 is not None for views in errors.values() for rates in views.values())
+    columns = ("top-1 error", *(["top-5 error"] if several else []))
+    caption = None if several else "fewer than five classes: no top-5 errors"
+    table = Table("images", "view", *columns, title=title, title_justify="left", caption=caption)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for split, views in errors.items():
+        for view, rates in views.items():
+            label = f"{split} ({rates.images:,})"
+            shown = [f"{100 * rate:.2f} %" for rate in (rates.top1, rates.top5) if rate is not None]
+            table.add_row(label, VIEW_NAMES[view], *shown)
+    return table
+
+
+def result_table(result: Result) -> Table:
+    """Return the errors of a finished run by split and view, with the paper's if the experiment is the paper's."""
+    target = result.target.paper
+    table = errors_table(result.errors, title=f"{result.ablation}, seed {result.seed}")
+    if result.ablation == BASELINE and target.top1 is not None and target.top5 is not None:
+        table.add_row("the paper", VIEW_NAMES["ten_crop"], f"{target.top1:.1f} %", f"{target.top5:.1f} %")
+    return table
+
+
+def show_again(result: Result, directory: Path, *, precision: str, console: Console) -> Result:
+    """Print the errors of a run that was finished before, and its precision if the command asks for another."""
+    other = f" at precision {result.precision}, not {precision}" if result.has_other_precision(precision) else ""
+    console.print(f"already finished in {directory}{other} (restart=true runs it again)")
+    console.print(fitted(result_table(result), console))
+    return result

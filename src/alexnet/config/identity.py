@@ -1,7 +1,7 @@
-"""The normal form of a configuration: what it means, in one way of saying it.
+"""What makes two runs the same: the normal form of their configuration, and the numbers that the code computes.
 
-A run's identity is a hash of it, so two ways of asking for the same computation are one run. A value that has no effect
-has no part in it, and is refused on a command line.
+A run's identity is a hash of the normal form, in which each meaning has one way of saying it, so two ways of asking
+for the same computation are one run. A value that has no effect has no part in it, and is refused on a command line.
 """
 
 from collections.abc import Iterator
@@ -128,3 +128,12 @@ def normal_form(flat: Flat) -> Flat:
 def _full(flat: Flat) -> Flat:
     """Add the schema's defaults of keys that a configuration from before them lacks."""
     return schema_defaults() | flat
+
+
+HISTORY = {
+    0: "results from before this was counted",
+    1: "other orders of floating-point sums than most runs of 0, in normalization, convolutions and updates",
+    2: "masks, weights and augmentation drawn by counter, the same on every device; updates by torch's own SGD",
+}
+NUMERICS = max(HISTORY)
+"""Runs of different numbers are never paired, and a run is not resumed by code of another."""

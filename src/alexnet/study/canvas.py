@@ -133,7 +133,7 @@ def drawing() -> Iterator[None]:
         "xtick.labelcolor": LIGHT["muted"],
         "ytick.labelcolor": LIGHT["muted"],
     }
-    with warnings.catch_warnings(), matplotlib.style.context(["default", "alexnet.study.charts.figure", colors]):
+    with warnings.catch_warnings(), matplotlib.style.context(["default", "alexnet.study.figure", colors]):
         warnings.simplefilter("ignore")
         yield
 

@@ -1,1 +1,0 @@
-"""Test-time views, metrics, and collected predictions of a network in memory."""
