@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from alexnet.runs.arrays import read_predictions
 from alexnet.runs.collect import Run, collect
-from alexnet.study.family import Family
+from alexnet.study.statistics import Family
 from measuring import computes_bfloat16, print_table, save
 
 PATHS = {

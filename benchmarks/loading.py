@@ -31,8 +31,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from alexnet.config.values import ColorConfig, CropsConfig
-from alexnet.data.batches.augment import CropGeometry, NumbaAugmenter, draw_epoch
-from alexnet.data.batches.loading import AugmentedBatches, Loader, NvjpegDecoder, Reader, batch_parts
+from alexnet.data.augment import CropGeometry, NumbaAugmenter, draw_epoch
+from alexnet.data.loading import AugmentedBatches, Loader, NvjpegDecoder, Reader, batch_parts
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.pack.splits import Split

@@ -22,12 +22,12 @@ from alexnet.data.pack.pack import Pack
 from alexnet.training.checkpoints import WholeCheckpoints, checkpoint_callbacks
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.display import RunDisplay
+from alexnet.training.distributed import SINGLE_PROCESS
 from alexnet.training.fit import preflight, silence_lightning
 from alexnet.training.hardware import trainer_options
 from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule
 from alexnet.training.preemption import Preemption
-from alexnet.training.world import SINGLE_PROCESS
 from measuring import Parts, Stopwatch, as_plain, interleaved, one_core, print_table, save
 
 EPOCHS = 3

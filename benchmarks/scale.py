@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.data.batches.augment import EpochPlan, draw_epoch
+from alexnet.data.augment import EpochPlan, draw_epoch
 from measuring import RESULTS, one_core, print_table, save
 
 SETS = {

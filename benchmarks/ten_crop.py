@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from alexnet.config.job import check
-from alexnet.data.batches.augment import Augmenter, CropGeometry
+from alexnet.data.augment import Augmenter, CropGeometry
 from alexnet.data.pack.statistics import PixelStats
 from alexnet.evaluation import probabilities
 from alexnet.net.alexnet import AlexNet

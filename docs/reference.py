@@ -18,8 +18,8 @@ from unittest import mock
 
 from alexnet.commands.main import parser
 from alexnet.config import schema, values
-from alexnet.config.checks import BOUNDS
 from alexnet.config.compose import CONF, NEEDED, compose_config, default_choices, plain_values
+from alexnet.config.fields import BOUNDS
 from alexnet.config.schema import Config, flatten
 
 NEW_LINE = re.compile(r"\n(?=(?:Reproduces|Ours|Command|Cluster|Time):)|(?<=\n)(Command:.*)\n")

@@ -30,7 +30,7 @@ ELSEWHERE = {
     "study.plan": "tests/test_launch.py",
     "fall": "15 million images and a classifier of thousands of classes: tests/config/test_studies.py",
     "figure1:": "needs curves of Figure 1: tests/study/paper/test_figure1.py",
-    "workspace:": "needs W&B's server: tests/study/report/test_workspace.py",
+    "workspace:": "needs W&B's server: tests/study/report/test_wandb_workspace.py",
     "owt": "needs weights of torchvision's: tests/trained/test_torchvision_weights.py",
     "reduce-overhead": "minutes of compiling: tests/training/test_hardware.py",
     "hardware.compile=true": "minutes of compiling: tests/training/test_hardware.py",

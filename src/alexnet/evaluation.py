@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from alexnet.data.batches.augment import Augmenter, CropGeometry
+from alexnet.data.augment import Augmenter, CropGeometry
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.layers import at_least_float32

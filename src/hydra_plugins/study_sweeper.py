@@ -129,7 +129,7 @@ class PlanSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from alexnet.sweep.plan import OpenPlan
+        from alexnet.sweep.planned_study import OpenPlan
 
         returned: Sequence[JobReturn] = []
         # The search may need a second turn, beyond the edges of its grid.
@@ -189,7 +189,7 @@ class StudyLauncher(Launcher):
         from alexnet.commands.train import checked
         from alexnet.config.overrides import explain
         from alexnet.errors import UserError
-        from alexnet.sweep.plan import OpenPlan
+        from alexnet.sweep.planned_study import OpenPlan
         from alexnet.sweep.study import PlannedRun, refuse
 
         plans = cache(OpenPlan.read)

@@ -11,7 +11,7 @@ import pytest
 from alexnet.commands.main import main
 from alexnet.data.pack.pack import open_pack
 from alexnet.errors import CLOSED_OUTPUT
-from alexnet.runs.plan import read_plan
+from alexnet.runs.study_plan import read_plan
 from tests.data.samples import class_folders
 from tests.offline_runs import records, run_record
 from tests.study.made_up import predictions, result, save
@@ -232,7 +232,7 @@ def test_mistakes_with_wandb_are_one_line(
     workspace = ("workspace", str(tmp_path), "--entity", "lab", "--project", "mine")
     assert "wandb login" in error_of(capsys, *workspace)
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
-    monkeypatch.delitem(sys.modules, "alexnet.study.report.workspace", raising=False)
+    monkeypatch.delitem(sys.modules, "alexnet.study.report.wandb_workspace", raising=False)
     assert "--extra dashboards" in error_of(capsys, *workspace)
 
 

@@ -12,8 +12,8 @@ from alexnet.config.identity import NUMERICS
 from alexnet.files import exclusive
 from alexnet.runs.collect import load_run
 from alexnet.runs.metrics import write_metrics
-from alexnet.runs.plan import Plan
 from alexnet.runs.result import DIVERGED, UNFINISHED_MESSAGE, TrainingFacts
+from alexnet.runs.study_plan import Plan
 from alexnet.runs.summary import status
 from tests.study.made_up import epoch_record, predictions, result, save, unfinished
 

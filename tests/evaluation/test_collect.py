@@ -6,7 +6,7 @@ import torch
 
 from alexnet.errors import UserError
 from alexnet.evaluation import PredictionStore
-from alexnet.parts import Replica
+from alexnet.sharding import Replica
 
 
 def probabilities(seed: int, n: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from alexnet.config.values import ColorConfig, CropsConfig
-from alexnet.data.batches.augment import Augmenter, CropGeometry
+from alexnet.data.augment import Augmenter, CropGeometry
 from alexnet.data.pack.statistics import PixelStats
 from alexnet.evaluation import center_logits, probabilities, view_crops
 

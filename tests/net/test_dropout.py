@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from alexnet import philox
 from alexnet.net import dropout
 from alexnet.net.dropout import NonInvertedDropout, set_position
-from alexnet.parts import shard_of
+from alexnet.sharding import shard_of
 
 SEED = 0x0123456789ABCDEF
 

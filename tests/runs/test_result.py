@@ -17,7 +17,6 @@ from alexnet.config.schema import RELATIONS, Claim, Effect, Errors, Target
 from alexnet.errors import UserError
 from alexnet.runs.arrays import ViewPredictions, read_predictions, write_predictions
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
-from alexnet.runs.plan import Plan
 from alexnet.runs.result import (
     DataFacts,
     Energy,
@@ -30,6 +29,7 @@ from alexnet.runs.result import (
     finished_run,
     read_result,
 )
+from alexnet.runs.study_plan import Plan
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "result-files.md"
 

@@ -11,8 +11,8 @@ from alexnet.config.identity import NUMERICS
 from alexnet.config.schema import Claim, Effect, Errors, Target
 from alexnet.runs.arrays import ViewPredictions, write_predictions
 from alexnet.runs.metrics import EpochRecord, write_metrics
-from alexnet.runs.plan import Plan
 from alexnet.runs.result import DataFacts, ErrorRates, Result
+from alexnet.runs.study_plan import Plan
 
 IMAGES = 1000
 UNKNOWN = Errors()

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from alexnet.config.schema import Claim, Effect
-from alexnet.study.family import Estimate, Family, Floats, Interval, Spread, contrast, holm, moderate
 from alexnet.study.power import Design, power, predict
+from alexnet.study.statistics import Estimate, Family, Floats, Interval, Spread, contrast, holm, moderate
 from alexnet.study.verdict import ratio, region, size
 
 STUDIES, TABLES, SEED = 4000, 300, 2012

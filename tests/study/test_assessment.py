@@ -14,8 +14,8 @@ from alexnet.runs.collect import collect
 from alexnet.runs.metrics import write_metrics
 from alexnet.runs.result import Result
 from alexnet.study.assessment import Assessment, StatedSpread
-from alexnet.study.columns import comparison_records
 from alexnet.study.comparison import ComparisonTable, compare
+from alexnet.study.table_columns import comparison_records
 from alexnet.study.wording import remarks
 from tests.study.made_up import IMAGES, epoch_record, predictions, result, save
 

@@ -9,8 +9,8 @@ import pytest
 from alexnet.runs.arrays import write_probabilities
 from alexnet.runs.collect import Run
 from alexnet.study.classes import MOST, class_changes
-from alexnet.study.family import Family
 from alexnet.study.pairing import Evaluated
+from alexnet.study.statistics import Family
 from tests.study.made_up import result
 
 CLASSES, IMAGES = 30, 40

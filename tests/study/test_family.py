@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.multitest import multipletests
 
-from alexnet.study.family import Arm, Estimate, Family, Spread, contrast, holm, moderate
+from alexnet.study.statistics import Arm, Estimate, Family, Spread, contrast, holm, moderate
 
 BASELINE, NO_LRN, NO_OVERLAP, ONE_COLUMN = range(4)
 ERRORS = [[40.50, 40.81, 40.66], [42.10, 41.69, 41.93], [41.02, 41.25, 40.86], [42.31, 42.70, 42.28]]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from alexnet.study.family import contrast, moderate
 from alexnet.study.power import Design, min_detectable_effect, power, seeds_needed, seeds_needed_range
+from alexnet.study.statistics import contrast, moderate
 
 
 def design(run_sd: float, seeds: int = 3, *, ablations: int = 8, of_images: float = 0.002) -> Design:

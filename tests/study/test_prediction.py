@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alexnet.study.family import contrast, moderate
 from alexnet.study.power import predict, seeds_to_test
+from alexnet.study.statistics import contrast, moderate
 from tests.study.test_family import ERRORS, NO_LRN, spread
 
 

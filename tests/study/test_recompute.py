@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from alexnet.runs.plan import Look, Plan, RateSearch
+from alexnet.runs.study_plan import Look, Plan, RateSearch
 from alexnet.study.report.report import report
 from tests.study.made_up import predictions, result, save, searched
 from tests.study.recompute import main

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from alexnet.study.family import error_interval, mcnemar_p, paired_delta, paired_interval
+from alexnet.study.statistics import error_interval, mcnemar_p, paired_delta, paired_interval
 
 
 def binomial_p(b: int, c: int) -> float:

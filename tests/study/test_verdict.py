@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.weightstats import ttost_ind
 
 from alexnet.config.schema import Claim, Effect, Errors
-from alexnet.study.family import Interval
+from alexnet.study.statistics import Interval
 from alexnet.study.verdict import Direction, Region, claimed_sign, direction, region, size
 from tests.study.test_family import BASELINE, ERRORS, NO_OVERLAP
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.data.batches.augment import Augmenter
+from alexnet.data.augment import Augmenter
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.trained import similar

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from alexnet.errors import UserError
-from alexnet.trained.codes import VERSION, load_codes
 from alexnet.trained.network import load_trained
+from alexnet.trained.short_codes import VERSION, load_codes
 from alexnet.trained.weights import read_weights
 from tests.conftest import checked
 

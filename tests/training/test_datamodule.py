@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from alexnet.config.schema import Config
-from alexnet.data.batches import loading
-from alexnet.data.batches.augment import AugmentedBatch, Augmenter, RawBatch, draw_epoch
-from alexnet.data.batches.loading import Loader, Reader, Resident, batch_parts
+from alexnet.data import loading
+from alexnet.data.augment import AugmentedBatch, Augmenter, RawBatch, draw_epoch
+from alexnet.data.loading import Loader, Reader, Resident, batch_parts
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.writer import PackWriter
 from alexnet.training.datamodule import PackDataModule

@@ -14,17 +14,17 @@ import torch
 from rich.console import Console
 
 from alexnet.config.job import Job
-from alexnet.data.batches.loading import batch_parts
+from alexnet.data.loading import batch_parts
 from alexnet.data.pack.prepare import open_data
 from alexnet.errors import UserError
 from alexnet.net.dropout import NonInvertedDropout
-from alexnet.parts import Replica
 from alexnet.processes import Preempted
 from alexnet.runs.result import read_result
+from alexnet.sharding import Replica
 from alexnet.training.datamodule import PackDataModule
+from alexnet.training.distributed import DistributedContext, detect, external_launch
 from alexnet.training.history import EpochRecord
 from alexnet.training.module import AlexNetModule
-from alexnet.training.world import DistributedContext, detect, external_launch
 from tests.training import bodies
 from tests.training.conftest import MakeJob, checkpoint, epochs, execute, state
 from tests.training.test_preemption import signal_in

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from alexnet.training.monitors import EnergyMeter, rapl_counters
-from alexnet.training.world import DistributedContext
+from alexnet.training.distributed import DistributedContext
+from alexnet.training.energy import EnergyMeter, rapl_counters
 
 RANGE = 262_143_328_850  # microjoules, as on many servers
 

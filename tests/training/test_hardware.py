@@ -14,8 +14,8 @@ import torch
 
 from alexnet import devices
 from alexnet.config.values import HardwareConfig
-from alexnet.data.batches.augment import EpochPlan, RawBatch
-from alexnet.data.batches.loading import Reader
+from alexnet.data.augment import EpochPlan, RawBatch
+from alexnet.data.loading import Reader
 from alexnet.data.pack.prepare import open_data
 from alexnet.errors import UserError
 from alexnet.trained.evaluate import evaluate_pack
@@ -23,7 +23,7 @@ from alexnet.trained.network import load_trained
 from alexnet.training import fit as running
 from alexnet.training import hardware
 from alexnet.training.datamodule import PackDataModule
-from alexnet.training.world import DistributedContext
+from alexnet.training.distributed import DistributedContext
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, execute, state
 from tests.training.test_resume import stop_in
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from alexnet.data.batches import loading
-from alexnet.data.batches.augment import RawBatch
+from alexnet.data import loading
+from alexnet.data.augment import RawBatch
 from alexnet.data.pack.prepare import open_data
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.module import AlexNetModule

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet.data.batches.augment import RawBatch
-from alexnet.data.batches.loading import Loader, Reader, batch_parts
+from alexnet.data.augment import RawBatch
+from alexnet.data.loading import Loader, Reader, batch_parts
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import open_data
 from alexnet.training.datamodule import PackDataModule

@@ -16,7 +16,7 @@ import yaml
 from lightning.pytorch.callbacks import Callback
 
 from alexnet.config.compose import validate
-from alexnet.data.batches.augment import Augmenter, CropGeometry
+from alexnet.data.augment import Augmenter, CropGeometry
 from alexnet.data.pack.prepare import open_data, prepare
 from alexnet.errors import UserError
 from alexnet.evaluation import first_layer, probabilities

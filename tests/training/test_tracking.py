@@ -12,7 +12,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from alexnet.errors import UserError
 from alexnet.runs.result import Result
-from alexnet.study.report.workspace import CURVES
+from alexnet.study.report.wandb_workspace import CURVES
 from alexnet.terminal import Terminal
 from alexnet.training import tracking
 from tests.offline_runs import config, exit_codes, history, records, run_record, summary

@@ -10,8 +10,8 @@ import torch
 
 from alexnet.errors import UserError
 from alexnet.runs.directory import RESULT_FILE
+from alexnet.training.distributed import check_gpus, detect, requested_world_size
 from alexnet.training.fit import preflight
-from alexnet.training.world import check_gpus, detect, requested_world_size
 from tests.training.conftest import MakeJob, checkpoint, execute, state
 
 TWO = "devices=model_parallel"

@@ -10,7 +10,7 @@ import pytest
 from alexnet.data import threads
 from alexnet.data.threads import ParallelMap
 from alexnet.errors import UserError
-from alexnet.training.monitors import AT_LEAST_SECONDS, Watchdog
+from alexnet.training.watchdog import AT_LEAST_SECONDS, Watchdog
 from tests.training.conftest import MakeJob, execute
 
 
@@ -59,6 +59,6 @@ def test_a_batch_that_cannot_be_loaded_ends_the_run_in_one_line(
     def fails(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("alexnet.data.batches.loading.AugmentedBatches.__call__", fails)
+    monkeypatch.setattr("alexnet.data.loading.AugmentedBatches.__call__", fails)
     with pytest.raises(UserError, match=r"^batch 1 of an epoch cannot be loaded: OSError: .*Input/output error$"):
         execute(tiny(), tmp_path)

@@ -12,12 +12,12 @@ from alexnet.data.pack.splits import Split
 from alexnet.errors import UserError, print_line
 from alexnet.evaluation import first_layer
 from alexnet.files import write_file
-from alexnet.received import refuse_link
 from alexnet.runs.directory import FIGURES
 from alexnet.study.paper.figures import PredictedImage, draw_kernels, draw_neighbors, draw_predictions
 from alexnet.trained.evaluate import chosen_splits, top_predictions
 from alexnet.trained.network import TrainedModel, check_classes, load_trained
 from alexnet.trained.similar import last_hidden, nearest_training_images
+from alexnet.untrusted import refuse_link
 
 KERNELS, PREDICTIONS, NEIGHBORS = "figure3.svg", "figure4_left.svg", "figure4_right.svg"
 PREDICTED_IMAGES = 8

@@ -12,7 +12,7 @@ from pkgutil import resolve_name
 from typing import Any, TypeAlias
 
 from alexnet import __version__
-from alexnet.config.checks import BOUNDS, problem
+from alexnet.config.fields import BOUNDS, problem
 from alexnet.config.identity import NUMERICS
 from alexnet.config.values import ENCODINGS, SUBSAMPLINGS
 from alexnet.errors import UserError, did_you_mean, one_line_errors, refuse_unknown_options

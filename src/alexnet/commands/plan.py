@@ -8,9 +8,9 @@ import yaml
 from alexnet.config.compose import searched, taken_names
 from alexnet.config.job import ablation_name, check
 from alexnet.errors import UserError
-from alexnet.received import FieldError
-from alexnet.runs.plan import Look, Plan, RateSearch, result_name, write_plan
-from alexnet.sweep.plan import with_choice
+from alexnet.runs.study_plan import Look, Plan, RateSearch, result_name, write_plan
+from alexnet.sweep.planned_study import with_choice
+from alexnet.untrusted import FieldError
 
 TEMPLATE = """\
 # @package _global_

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.text import Text
 
-from alexnet.data.sources.names import told_apart
+from alexnet.data.sources.file_names import told_apart
 from alexnet.errors import UserError, print_line
 from alexnet.files import write_file
 from alexnet.runs.directory import last_checkpoint

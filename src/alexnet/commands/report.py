@@ -71,7 +71,7 @@ def checklist(paths: list[Path], *, output: Path | None) -> None:
 def workspace(paths: list[Path], *, project: str, entity: str, split: str | None, view: str) -> None:
     """Save a W&B workspace and a W&B report about runs that are online, and print their addresses."""
     try:
-        from alexnet.study.report.workspace import save
+        from alexnet.study.report.wandb_workspace import save
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is not installed: {how_to_install('dashboards')}") from None
     found = reports.compare_runs(*paths, split=split, view=view)

@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from alexnet.config.identity import NUMERICS
-from alexnet.data.sources.names import told_apart
+from alexnet.data.sources.file_names import told_apart
 from alexnet.errors import UserError, as_started, plural, shown_time
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.result import BASELINE, UNFINISHED_MESSAGE
 from alexnet.runs.summary import Status, status
-from alexnet.sweep.plan import missing_runs
+from alexnet.sweep.planned_study import missing_runs
 from alexnet.terminal import UNLIMITED, Terminal
 
 SHORTEST_NAME = 12

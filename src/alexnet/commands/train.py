@@ -25,8 +25,8 @@ from alexnet.errors import UserError, as_started, first_line, one_line_errors, p
 from alexnet.files import from_here, unlinked
 from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
-from alexnet.runs.plan import read_plan
 from alexnet.runs.result import BASELINE, Result, finished_run
+from alexnet.runs.study_plan import read_plan
 from alexnet.runs.summary import show_again
 from alexnet.sweep.study import check_source, max_parallel_jobs, objective, print_notes
 from alexnet.terminal import IMPORTING, Terminal, busy
@@ -234,15 +234,15 @@ def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_stud
         return show_again(done, directory, precision=job.config.hardware.precision, console=console)
     if not in_study:
         if job.config.study.plan:
-            from alexnet.sweep.plan import check_in_plan
+            from alexnet.sweep.planned_study import check_in_plan
 
             check_in_plan(job)
         console.print(f"{job.name}: {IMPORTING}")
         print_notes([job], console)
     with nullcontext() if in_study else busy(IMPORTING, console):
         from alexnet.sweep.workers import stay_on_one_gpu
+        from alexnet.training.distributed import requested_world_size
         from alexnet.training.run import run
-        from alexnet.training.world import requested_world_size
     if at_once > 1 and requested_world_size(job.config) == 1:
         stay_on_one_gpu(directory.parent)
     return run(job, directory, console=console, at_once=at_once)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 from yaml import MarkedYAMLError
 
-from alexnet.config.checks import MISSING
+from alexnet.config.fields import MISSING
 from alexnet.config.schema import BASELINE, Config, ConfigTree, flatten
 from alexnet.errors import UserError, did_you_mean, first_line
 from alexnet.files import from_here

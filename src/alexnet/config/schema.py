@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
 from alexnet.config import values
-from alexnet.config.checks import ADDED_LATER, MISSING, Group, limited, problem, require
+from alexnet.config.fields import ADDED_LATER, MISSING, Group, limited, problem, require
 
 CIFAR_NORMALIZED = (1, 2)
 """Convolutions of the CIFAR-10 nets that can be normalized."""

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from alexnet.config.checks import MISSING, Group, limited, require
+from alexnet.config.fields import MISSING, Group, limited, require
 
 CONV_LAYERS = (1, 2, 3, 4, 5)
 FC_LAYERS = (6, 7)

@@ -13,7 +13,7 @@ from alexnet.config.schema import Config
 from alexnet.config.values import ALEXNET, TWO_COLUMNS
 from alexnet.errors import UserError
 from alexnet.net.specs import ConvSpec, DropoutSpec, Layer, LinearSpec, LRNSpec, Parametric, PoolSpec
-from alexnet.parts import shard_of
+from alexnet.sharding import shard_of
 
 DEVICES = 2
 LOSS = "loss"

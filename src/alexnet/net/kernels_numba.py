@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet.compiled import compiled
+from alexnet.jit import compiled
 from alexnet.philox import LOW, M0, M1, ROUNDS, round_keys
 
 COMPUTED_IN: dict[torch.dtype, type[np.floating[Any]]] = {

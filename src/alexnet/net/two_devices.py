@@ -18,7 +18,7 @@ from alexnet.net.alexnet import AlexNet, modules
 from alexnet.net.halves import DEVICES, LOSS, Exchange, check_two_devices, exchanges, half
 from alexnet.net.lrn import LayerStack
 from alexnet.net.specs import Parametric
-from alexnet.parts import Shard, shard_of
+from alexnet.sharding import Shard, shard_of
 
 
 class ColumnGroup:

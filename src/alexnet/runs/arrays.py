@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from alexnet.errors import UserError
 from alexnet.files import replace_file
-from alexnet.received import MIB, Forms, check_unchanged, damage_named, open_regular, require
 from alexnet.runs.directory import FIRST_LAYER_FILE, PREDICTIONS_FILE, PROBABILITIES_FILE
 from alexnet.runs.result import ErrorRates
+from alexnet.untrusted import MIB, Forms, check_unchanged, damage_named, open_regular, require
 
 LARGEST_FILE = 64 * 2**30
 """With the probabilities of all classes."""

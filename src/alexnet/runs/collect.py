@@ -8,11 +8,11 @@ from typing import Any
 
 from alexnet.errors import UserError, plural
 from alexnet.files import from_here
-from alexnet.received import MIB, damage_named, parse_yaml, read_regular, require
 from alexnet.runs.arrays import FirstLayer, ViewPredictions, read_first_layer, read_predictions
 from alexnet.runs.directory import CONFIG_FILE, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.metrics import Metrics, read_metrics
 from alexnet.runs.result import BASELINE, Result, read_checked_result
+from alexnet.untrusted import MIB, damage_named, parse_yaml, read_regular, require
 
 DEEPEST = 32
 """Folders within each other that are searched for runs."""

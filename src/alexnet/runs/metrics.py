@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 
-from alexnet.config.checks import ADDED_LATER
+from alexnet.config.fields import ADDED_LATER
 from alexnet.errors import UserError
 from alexnet.files import replace_file
-from alexnet.received import MIB, damage_named, decode, read_regular, require
 from alexnet.runs.directory import METRICS_FILE
+from alexnet.untrusted import MIB, damage_named, decode, read_regular, require
 
 LARGEST = 16 * MIB
 """Bytes; a hundred thousand epochs."""

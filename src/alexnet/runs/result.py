@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from alexnet.config.checks import ADDED_LATER
+from alexnet.config.fields import ADDED_LATER
 from alexnet.config.schema import RELATIONS, Claim, Target, run_label
 from alexnet.errors import START_OVER, UserError
 from alexnet.files import replace_file
-from alexnet.received import MIB, FieldError, damage_named, decode, file_sha256, parse_json, read_regular, require
 from alexnet.runs.directory import CONFIG_FILE, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
-from alexnet.runs.plan import BASELINE as BASELINE
-from alexnet.runs.plan import Plan
+from alexnet.runs.study_plan import BASELINE as BASELINE
+from alexnet.runs.study_plan import Plan
+from alexnet.untrusted import MIB, FieldError, damage_named, decode, file_sha256, parse_json, read_regular, require
 
 SCHEMA_VERSION = 1
 LARGEST = MIB

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from alexnet.config.schema import Claim
 from alexnet.runs.result import BASELINE, Result
 from alexnet.study import power
-from alexnet.study.family import CONFIDENCE, Arm, Estimate, Family, Interval, PairedDelta, holm, paired_delta
 from alexnet.study.flags import (
     Flag,
     assumed_flag,
@@ -25,6 +24,7 @@ from alexnet.study.flags import (
     seed_flags,
 )
 from alexnet.study.pairing import Evaluated, environment
+from alexnet.study.statistics import CONFIDENCE, Arm, Estimate, Family, Interval, PairedDelta, holm, paired_delta
 from alexnet.study.verdict import Direction, Size, claimed_sign, direction, region, size
 
 SOURCES = ("paper", "log")

@@ -8,8 +8,8 @@ import numpy as np
 
 from alexnet.errors import UserError
 from alexnet.runs.arrays import read_header
-from alexnet.study.family import CONFIDENCE, Family, Interval
 from alexnet.study.pairing import Evaluated
+from alexnet.study.statistics import CONFIDENCE, Family, Interval
 
 MOST = 10
 """Classes shown each way."""

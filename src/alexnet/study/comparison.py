@@ -11,17 +11,17 @@ import numpy as np
 from alexnet.config.schema import Claim, Target
 from alexnet.errors import UserError
 from alexnet.runs.collect import Run
-from alexnet.runs.plan import Plan
 from alexnet.runs.result import BASELINE
+from alexnet.runs.study_plan import Plan
 from alexnet.study import pairing
 from alexnet.study.assessment import SOURCES, Arms, Assessment, StatedSpread, assess, ten_crop_gains
-from alexnet.study.family import Estimate
 from alexnet.study.flags import Flag, training_flags
-from alexnet.study.looks import judge
+from alexnet.study.interim_looks import judge
+from alexnet.study.learning_rates import Rate, Rates, choose_rates, rate_of, usual_rate
 from alexnet.study.pairing import MEASURES, Evaluated, Note
-from alexnet.study.rates import Rate, Rates, choose_rates, rate_of, usual_rate
+from alexnet.study.statistics import Estimate
 from alexnet.study.verdict import RESOLVED, Direction
-from alexnet.study.worded import Change, worded_changes
+from alexnet.study.worded_claims import Change, worded_changes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from alexnet.errors import plural
-from alexnet.study.family import Correct, Floats, mcnemar_p
+from alexnet.study.statistics import Correct, Floats, mcnemar_p
 from alexnet.study.verdict import Region
 
 OUTLIER_LEVEL = 0.01

@@ -18,7 +18,7 @@ from alexnet.runs.arrays import ViewPredictions
 from alexnet.runs.collect import Run
 from alexnet.runs.directory import CONFIG_FILE, RESULT_FILE
 from alexnet.runs.result import BASELINE, Result
-from alexnet.study.family import PairedDelta, paired_delta
+from alexnet.study.statistics import PairedDelta, paired_delta
 
 MEASURES = ("top1", "top5")
 FEW_CLASSES = "Fewer than five classes: top-5 errors are left out."

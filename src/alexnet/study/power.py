@@ -8,7 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
-from alexnet.study.family import CONFIDENCE, PRIOR_DOF, Family, Floats, Spread, dof_limit, fewest_seeds, satterthwaite
+from alexnet.study.statistics import (
+    CONFIDENCE,
+    PRIOR_DOF,
+    Family,
+    Floats,
+    Spread,
+    dof_limit,
+    fewest_seeds,
+    satterthwaite,
+)
 
 POWER = 0.8
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from alexnet.config.schema import Claim
-from alexnet.study.family import CONFIDENCE, Floats, Interval
+from alexnet.study.statistics import CONFIDENCE, Floats, Interval
 
 
 class Direction(StrEnum):

@@ -13,11 +13,11 @@ from alexnet.runs.result import BASELINE
 from alexnet.runs.summary import VIEW_NAMES
 from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
-from alexnet.study.family import Estimate, Interval
 from alexnet.study.flags import Flag
-from alexnet.study.rates import Rates
+from alexnet.study.learning_rates import Rates
+from alexnet.study.statistics import Estimate, Interval
 from alexnet.study.verdict import RESOLVED, Direction
-from alexnet.study.worded import EARLY
+from alexnet.study.worded_claims import EARLY
 
 Record = dict[str, object]
 """Figures of a line of a table, by column."""

@@ -28,11 +28,11 @@ from alexnet.net.plan import layer_specs
 from alexnet.net.specs import multiply_adds
 from alexnet.terminal import busy
 from alexnet.training.datamodule import PackDataModule
+from alexnet.training.distributed import SINGLE_PROCESS, requested_world_size
 from alexnet.training.fit import large_batch_note, preflight, silence_lightning
 from alexnet.training.hardware import configure_process, trainer_options
 from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule
-from alexnet.training.world import SINGLE_PROCESS, requested_world_size
 
 if TYPE_CHECKING:
     from alexnet.sweep.study import PlannedRun

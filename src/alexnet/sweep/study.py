@@ -23,7 +23,7 @@ from alexnet.runs.collect import collect
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
 from alexnet.runs.metrics import read_metrics
 from alexnet.runs.result import Result, finished_run, read_result
-from alexnet.sweep.plan import OpenPlan, missing_runs
+from alexnet.sweep.planned_study import OpenPlan, missing_runs
 from alexnet.sweep.progress import Progress
 from alexnet.sweep.workers import run_side_by_side
 from alexnet.terminal import IMPORTING, Terminal, busy
@@ -146,7 +146,7 @@ class Study:
         self.console.print(IMPORTING)
         with busy(IMPORTING, self.console):
             from alexnet.sweep.cost import forecast, runs_at_once
-            from alexnet.training.world import external_launch
+            from alexnet.training.distributed import external_launch
 
         imported = time.monotonic() - begun
         if (world := external_launch()) is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from alexnet.data.batches.loading import Loader, Reader, batch_parts, loader_threads, test_batch_size, test_splits
+from alexnet.data.loading import Loader, Reader, batch_parts, loader_threads, test_batch_size, test_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import UserError, plural
 from alexnet.evaluation import PredictionStore, probabilities

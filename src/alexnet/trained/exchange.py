@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from alexnet.errors import UserError
 from alexnet.evaluation import center_logits
-from alexnet.received import damage_named, open_regular
 from alexnet.trained.network import TrainedModel
-from alexnet.trained.weights import UNREADABLE, Weights, check_tensors, not_installed
+from alexnet.trained.weights import UNREADABLE, Weights, check_tensors, not_installed, shown_shape
+from alexnet.untrusted import damage_named, open_regular
 
 OPSET = 18
 TOLERANCE = 1e-5
@@ -136,7 +136,7 @@ def read_torchvision(file: Path) -> dict[str, Tensor]:
             raise UserError(f"{file}: it has no {name}, which is {of_net}; {others}")
         found = tuple(state[name].shape)
         if len(found) != len(wanted) or any(size not in (-1, here) for size, here in zip(wanted, found, strict=True)):
-            raise UserError(f"{file}: {name} is {_shape(found)}; {of_net} is {_shape(wanted)}")
+            raise UserError(f"{file}: {name} is {shown_shape(found)}; {of_net} is {shown_shape(wanted)}")
     if extra := sorted(state.keys() - PARAMETERS.keys()):
         raise UserError(f"{file}: {extra[0]} is no part of torchvision's AlexNet")
     if len(state["classifier.6.weight"]) != len(state["classifier.6.bias"]):
@@ -160,7 +160,3 @@ def from_torchvision(
     tensors["mean_image"] = (255 * torch.tensor(MEAN, dtype=torch.float64)).float().expand(size, size, 3).contiguous()
     tensors["pca_directions"] = torch.zeros(3, 3)
     return Weights(tensors=tensors, config=config, class_names=list(class_names), data_fingerprint=origin)
-
-
-def _shape(sizes: Sequence[int]) -> str:
-    return " x ".join("any" if size < 0 else str(size) for size in sizes)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from alexnet.config.compose import validate
 from alexnet.config.schema import Config
-from alexnet.data.batches.augment import Augmenter, CropGeometry
+from alexnet.data.augment import Augmenter, CropGeometry
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.statistics import PixelStats
 from alexnet.devices import choose_device, use_exact_float32

@@ -21,8 +21,8 @@ from alexnet.files import replace_file
 from alexnet.net.dropout import UNITWISE
 from alexnet.net.specs import LinearSpec
 from alexnet.runs.directory import codes_file
-from alexnet.trained.codes import Codes, load_codes, nearest_codes, train_codes
 from alexnet.trained.network import TrainedModel
+from alexnet.trained.short_codes import Codes, load_codes, nearest_codes, train_codes
 from alexnet.trained.weights import weights_digest
 
 LAST_HIDDEN = "fc7"

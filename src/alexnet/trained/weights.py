@@ -10,7 +10,7 @@ tensors. The classifier, which was on one device, stays whole.
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -248,7 +248,7 @@ def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
             raise UserError(f"{pretrained.name} has no layer {layer}; reinitialize it with {remedy}, or choose its net")
         if given[name].shape != wanted.shape:
             raise UserError(
-                f"{name} is {_shape(wanted)} here and {_shape(given[name])} in {pretrained.name};"
+                f"{name} is {shown_shape(wanted.shape)} here and {shown_shape(given[name].shape)} in {pretrained.name};"
                 f" reinitialize the layer with {remedy}, or choose its net"
             )
 
@@ -277,5 +277,6 @@ def pretrained_facts(config: Config, net_layers: list[str]) -> PretrainedFacts |
     )
 
 
-def _shape(tensor: Tensor) -> str:
-    return " x ".join(map(str, tensor.shape))
+def shown_shape(sizes: Sequence[int]) -> str:
+    """Return sizes of a tensor as people write them, such as 96 x 3 x 11 x 11; a negative one is any."""
+    return " x ".join("any" if size < 0 else str(size) for size in sizes)

@@ -17,13 +17,13 @@ from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import START_OVER, UserError, first_line
 from alexnet.files import replace_file, sync_folder
-from alexnet.received import refuse_link
 from alexnet.runs.directory import BEST, CHECKPOINTS, COMPUTED, LAST, WANDB, last_checkpoint, previous_checkpoint
 from alexnet.runs.metrics import EpochRecord
 from alexnet.runs.result import refuse_other
 from alexnet.trained.weights import read_checkpoint
 from alexnet.training.hardware import most_threads
 from alexnet.training.history import History
+from alexnet.untrusted import refuse_link
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from alexnet.config.schema import Config
 from alexnet.config.values import limited_images
-from alexnet.data.batches.augment import AugmentedBatch, CropGeometry, EpochPlan, NumbaAugmenter, RawBatch, draw_epoch
-from alexnet.data.batches.loading import (
+from alexnet.data.augment import AugmentedBatch, CropGeometry, EpochPlan, NumbaAugmenter, RawBatch, draw_epoch
+from alexnet.data.loading import (
     AugmentedBatches,
     Loader,
     Made,
@@ -25,7 +25,7 @@ from alexnet.data.batches.loading import (
     val_splits,
 )
 from alexnet.data.pack.pack import BackgroundVerifier, Pack
-from alexnet.parts import Replica
+from alexnet.sharding import Replica
 
 
 class PackDataModule(L.LightningDataModule):

@@ -12,7 +12,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from rich.console import Console
 
 from alexnet.config.job import Job
-from alexnet.data.batches.loading import test_splits
+from alexnet.data.loading import test_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import open_data
 from alexnet.data.threads import cpu_quota
@@ -25,20 +25,21 @@ from alexnet.net.plan import layer_specs
 from alexnet.runs.arrays import write_first_layer, write_predictions, write_probabilities
 from alexnet.runs.directory import PROFILE, previous_checkpoint
 from alexnet.runs.metrics import lr_drops
-from alexnet.runs.plan import read_plan
 from alexnet.runs.result import LrDrop, Result, TrainingFacts
+from alexnet.runs.study_plan import read_plan
 from alexnet.runs.wandb_names import destination
 from alexnet.trained.weights import check_fits, open_pretrained, start_from
 from alexnet.training import hardware
 from alexnet.training.checkpoints import WholeCheckpoints, checkpoint_callbacks, checkpoint_to_resume
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.display import RunDisplay
+from alexnet.training.distributed import DistributedContext, all_gather_objects, check_gpus, detect
+from alexnet.training.energy import EnergyMeter
 from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule
-from alexnet.training.monitors import EnergyMeter, Watchdog
 from alexnet.training.preemption import Preemption
 from alexnet.training.provenance import device_name, environment
-from alexnet.training.world import DistributedContext, all_gather_objects, check_gpus, detect
+from alexnet.training.watchdog import Watchdog
 
 PROFILERS: dict[str, type[Profiler]] = {
     "simple": SimpleProfiler,

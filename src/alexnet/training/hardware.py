@@ -30,9 +30,9 @@ from alexnet.errors import UserError, plural
 from alexnet.net.halves import DEVICES
 from alexnet.net.specs import Layer, Parametric, PoolSpec, total_parameters
 from alexnet.net.two_devices import ColumnShard
-from alexnet.parts import Replica
+from alexnet.sharding import Replica
+from alexnet.training.distributed import SINGLE_PROCESS, DistributedContext
 from alexnet.training.module import AlexNetModule
-from alexnet.training.world import SINGLE_PROCESS, DistributedContext
 
 MALLOPT = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 2**28)}
 """Parameters of glibc's allocator (malloc.h) and their values: no memory of its own for a large tensor, none given back

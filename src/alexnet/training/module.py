@@ -11,8 +11,8 @@ from torchmetrics import Metric
 from alexnet.config.identity import NUMERICS
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.config.values import limited_images
-from alexnet.data.batches.augment import AugmentedBatch, Augmenter, CropGeometry, RawBatch
-from alexnet.data.batches.loading import test_splits, val_splits
+from alexnet.data.augment import AugmentedBatch, Augmenter, CropGeometry, RawBatch
+from alexnet.data.loading import test_splits, val_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import START_OVER, UserError
 from alexnet.evaluation import VIEWS, MeanLoss, PredictionStore, TopKErrors, center_logits, probabilities
@@ -21,7 +21,7 @@ from alexnet.net.compilers import triton_available
 from alexnet.net.dropout import set_position
 from alexnet.net.layers import at_least_float32
 from alexnet.net.two_devices import ColumnShard
-from alexnet.parts import Replica
+from alexnet.sharding import Replica
 from alexnet.training.optimizer import SGD2012, parameter_groups
 
 KEPT_BYTES = 2**26

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from alexnet.processes import SIGNALS, Preempted
 from alexnet.runs.directory import last_checkpoint
+from alexnet.training.distributed import all_gather_objects
 from alexnet.training.module import AlexNetModule
-from alexnet.training.world import all_gather_objects
 
 STOPPING = b"\nCtrl-C: saving after this step, or after the validation in progress; again to stop at once\n"
 ASK_EVERY_SECONDS = 1.0

@@ -22,18 +22,18 @@ from alexnet.files import exclusive, replace_file
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
 from alexnet.runs.directory import COMPUTED, COMPUTED_FOLDERS, CONFIG_FILE, LOCK_FILE, STACKS_FILE
-from alexnet.runs.plan import read_plan
 from alexnet.runs.result import UNFINISHED_MESSAGE, DataFacts, GitState, Result, finished_run, read_result
+from alexnet.runs.study_plan import read_plan
 from alexnet.runs.summary import result_table, show_again
 from alexnet.terminal import busy, fitted
 from alexnet.trained.weights import pretrained_facts
 from alexnet.training import tracking
 from alexnet.training.checkpoints import discard_unfinished, refuse_links
+from alexnet.training.distributed import DistributedContext, detect, requested_world_size, run_in_ranks
 from alexnet.training.fit import headline, large_batch_note, preflight, train_and_test
 from alexnet.training.hardware import precision
 from alexnet.training.preemption import keyboard_interrupt_kept
 from alexnet.training.provenance import environment, git_state, write_provenance
-from alexnet.training.world import DistributedContext, detect, requested_world_size, run_in_ranks
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
 TRIED_OUT = "trainer.fast_dev_run: training, validation and testing ran; nothing is kept"

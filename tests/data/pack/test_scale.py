@@ -10,7 +10,7 @@ import pytest
 
 from alexnet.data.pack.pack import header_checksum
 from alexnet.data.sources.images import JpegQuality, encode
-from alexnet.received import file_sha256
+from alexnet.untrusted import file_sha256
 
 IMAGES, CLASSES, SIZE, PER_SHARD = 15_000_000, 21_841, 256, 50_000
 LENGTH = 20_000

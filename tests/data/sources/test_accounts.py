@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.sources.names import kind_of
+from alexnet.data.sources.file_names import kind_of
 from alexnet.errors import UserError
 from tests.data.samples import archive, encoded, noise
 

@@ -13,9 +13,9 @@ from PIL import Image
 from alexnet.commands.main import main
 from alexnet.data.pack.pack import open_pack
 from alexnet.data.pack.prepare import prepare
+from alexnet.data.sources.file_names import split_of, split_of_shard
 from alexnet.data.sources.images import Converted, convert_file
 from alexnet.data.sources.layouts import open_source
-from alexnet.data.sources.names import split_of, split_of_shard
 from alexnet.errors import UserError
 from tests.data.samples import archive, class_folders, encoded, noise, splits
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from alexnet.data.sources import names
+from alexnet.data.sources import file_names
 from alexnet.data.sources.images import Converted, convert_file, suppress_pil_warnings
 
 IMAGES = os.environ.get("ALEXNET_PILLOW_IMAGES")
@@ -29,8 +29,8 @@ def test_what_pillow_reads_is_read_or_has_a_reason() -> None:
     images, reasons = 0, {}
     with suppress_pil_warnings():
         for file in sorted(path for path in Path(str(IMAGES)).rglob("*") if path.is_file()):
-            kind = names.kind_of(file.name)
-            if kind == names.UNKNOWN and names.looks_like_image(file.read_bytes()[:32]):
+            kind = file_names.kind_of(file.name)
+            if kind == file_names.UNKNOWN and file_names.looks_like_image(file.read_bytes()[:32]):
                 kind = None
             found = convert_file(file, 16, file.name) if kind is None else kind
             assert isinstance(found, Converted) or (found and "\n" not in found)

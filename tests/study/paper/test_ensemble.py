@@ -15,7 +15,6 @@ from scipy import stats
 
 from alexnet.errors import UserError
 from alexnet.runs.arrays import ViewPredictions, read_probabilities, write_probabilities
-from alexnet.study.family import error_interval, mean_interval
 from alexnet.study.paper.ensemble import (
     START,
     common_split,
@@ -28,6 +27,7 @@ from alexnet.study.paper.ensemble import (
     single_errors,
     tuned_weights,
 )
+from alexnet.study.statistics import error_interval, mean_interval
 from tests.study.made_up import result, unfinished
 
 Probabilities = NDArray[np.float32]

@@ -8,8 +8,8 @@ import pytest
 
 from alexnet.errors import UserError
 from alexnet.runs.arrays import ViewPredictions, write_probabilities
-from alexnet.runs.plan import Plan, RateSearch
 from alexnet.runs.result import DataFacts, ErrorRates, Result
+from alexnet.runs.study_plan import Plan, RateSearch
 from alexnet.study.paper.tables import report_tables
 from tests.study.made_up import predictions, result, save, unfinished
 

@@ -18,9 +18,9 @@ from alexnet.errors import UserError
 from alexnet.runs.collect import collect
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.result import Energy, GitState, TrainingFacts
-from alexnet.study.columns import COMPARISON_COLUMNS, RUNS_COLUMNS
 from alexnet.study.comparison import compare
 from alexnet.study.report.report import FILES, print_table, report
+from alexnet.study.table_columns import COMPARISON_COLUMNS, RUNS_COLUMNS
 from alexnet.study.wording import escape_latex, shown_points, shown_seeds
 from alexnet.terminal import Terminal
 from tests.study.made_up import predictions, result, save, study, unfinished

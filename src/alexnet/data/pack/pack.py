@@ -35,8 +35,8 @@ from alexnet.data.pack.statistics import PixelStats
 from alexnet.data.sources.catalog import SPLITS
 from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.errors import UserError
-from alexnet.received import LARGEST_FILE, MIB, Forms, damage_named, map_array, open_regular, parse_json, read_regular
 from alexnet.terminal import progress
+from alexnet.untrusted import LARGEST_FILE, MIB, Forms, damage_named, map_array, open_regular, parse_json, read_regular
 
 FORMAT = "alexnet pack"
 VERSION = 2

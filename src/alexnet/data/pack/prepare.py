@@ -25,10 +25,10 @@ from alexnet.data.pack.writer import PackWriter
 from alexnet.data.sources import shapes
 from alexnet.data.sources.catalog import File
 from alexnet.data.sources.downloads import PUBLISHED, fetch
+from alexnet.data.sources.file_names import suffix_of
 from alexnet.data.sources.file_tree import Entry, FileTree, contents
 from alexnet.data.sources.images import RESIZE, JpegQuality, convert_file, suppress_pil_warnings
 from alexnet.data.sources.layouts import Source, SourceImage, open_source
-from alexnet.data.sources.names import suffix_of
 from alexnet.data.sources.tables import SUFFIXES
 from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.errors import UserError, plural

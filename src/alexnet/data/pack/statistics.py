@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.compiled import compiled
+from alexnet.jit import compiled
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from alexnet.data.sources.images import JpegQuality, encode
 from alexnet.data.threads import ParallelMap
 from alexnet.errors import UserError, first_line, plural, printable
 from alexnet.files import replace_file
-from alexnet.received import file_sha256
+from alexnet.untrusted import file_sha256
 
 SHARD_BYTES = 2**30
 JOURNAL_SECONDS = 2.0  # the most work lost when the machine stops

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from alexnet.data.sources.names import in_order
+from alexnet.data.sources.file_names import in_order
 from alexnet.errors import UserError
 
 IN_FOLDER = -1  # archive number of files that lie in a folder as they are

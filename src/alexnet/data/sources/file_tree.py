@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import zstandard
 
-from alexnet.data.sources import names, tars
+from alexnet.data.sources import file_names, tars
 from alexnet.data.sources.catalog import IN_FOLDER, Catalog, File
 from alexnet.data.sources.tars import Unreadable, patiently
 from alexnet.errors import UserError
@@ -85,14 +85,14 @@ class FileTree:
     def add_archives(self, archives: Collection[str]) -> None:
         """List what archives in this folder hold, each as a folder of its name."""
         self._add(file for name in archives for file in self._in_archive(name))
-        self.files.set_aside(set(archives), names.OPENED)
+        self.files.set_aside(set(archives), file_names.OPENED)
         self.files.set_aside_superseded()
 
     def recognize_images(self) -> None:
         """Make images of the files whose names say nothing but whose contents begin as an image does."""
-        unknown = self.files.files(names.UNKNOWN)
-        heads = (names.looks_like_image(contents(entry)) for entry in self.read(unknown, most=_HEAD))
-        self.files.recognize(names.UNKNOWN, heads)
+        unknown = self.files.files(file_names.UNKNOWN)
+        heads = (file_names.looks_like_image(contents(entry)) for entry in self.read(unknown, most=_HEAD))
+        self.files.recognize(file_names.UNKNOWN, heads)
 
     def read(self, files: Iterable[File], *, most: int | None = None) -> Generator[Entry, None, None]:
         """The contents of files, in their listed order; those that are stored as they are, not yet read.
@@ -141,14 +141,14 @@ class FileTree:
                 elif file.name.endswith("/"):
                     self.folders.append(file.name[:-1])
                 else:
-                    yield file if file.unused else file._replace(unused=names.kind_of(file.name))
+                    yield file if file.unused else file._replace(unused=file_names.kind_of(file.name))
 
         self.files.add(files())
 
     def _in_archive(self, name: str) -> Iterator[File]:
         """The contents of the archive of this name in the folder, or of the source itself."""
         path, number = self.path / name, len(self._archives)
-        prefix = f"{names.without_suffix(name)}/" if name else ""
+        prefix = f"{file_names.without_suffix(name)}/" if name else ""
         if not path.is_file():
             raise UserError(f"{path}: there is no such folder or archive")
         self._archives.append((path, _state(path)))
@@ -178,7 +178,7 @@ class FileTree:
             # In the order in which their whole names would be sorted.
             entries = sorted((f"{prefix}{entry.name}{'/' * _is_folder(entry)}", entry) for entry in found)
         if prefix and any(entry.name == "pack.json" for _, entry in entries):
-            unused = names.PACKED
+            unused = file_names.PACKED
         for name, entry in entries:
             if entry.is_symlink():
                 self._note_link(entry, name)
@@ -267,9 +267,9 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except _DAMAGE as error:
         what = " ".join(str(error).split()) or type(error).__name__
-        if names.kind_of(path.name) != names.ARCHIVES:
+        if file_names.kind_of(path.name) != file_names.ARCHIVES:
             raise UserError(f"{path} is a file; pass a folder of images, or an archive ({ARCHIVES})") from None
-        hint = "; join its parts, or unpack it, first" if names.is_part(path.name) else ""
+        hint = "; join its parts, or unpack it, first" if file_names.is_part(path.name) else ""
         form = f"no readable archive ({ARCHIVES}), or is damaged or incomplete"
         raise UserError(f"{path} is {form}: {what}{hint}") from None
 

@@ -10,7 +10,7 @@ from heapq import nlargest
 from itertools import chain, takewhile, tee
 from operator import attrgetter
 
-from alexnet.data.sources import ilsvrc, names
+from alexnet.data.sources import file_names, ilsvrc
 from alexnet.data.sources.catalog import LEFT_OUT, File, Place
 from alexnet.data.sources.file_tree import FileTree, contents, read_named
 from alexnet.data.sources.tables import SUFFIXES, Table, read_table
@@ -57,7 +57,7 @@ class Folders:
         self.kit = ilsvrc.find_kit(tree)
         if self.kit:
             of_kit = {file.name for file in tree.files.others() if ilsvrc.is_kit_file(file.name)}
-            tree.files.set_aside(of_kit, names.LABELS)
+            tree.files.set_aside(of_kit, file_names.LABELS)
         self._samples = _Samples(tree) if any(True for _ in tree.files.files(CLASS_FILES)) else None
         self._tops: dict[str, _Top] = {}
         for name in filter(None, map(self.inside, tree.files.names())):
@@ -93,7 +93,7 @@ class Folders:
         if top in self.left_out:
             return NAMED_BY_USER
         if inside is None or (self.splits and top not in self.splits):
-            return names.LOOSE
+            return file_names.LOOSE
         if self._samples is not None:
             of_class = self._samples.of(name)
             return "images without a .cls file" if of_class is None else (self.splits.get(top, "train"), of_class)
@@ -102,25 +102,25 @@ class Folders:
         at = self.by_folders(inside)
         below = self._folders(inside)[1 + bool(self.splits) :]
         if at and below:
-            if any(folder.lower() in names.THUMBNAIL_FOLDERS for folder in below):
-                return names.THUMBNAILS
+            if any(folder.lower() in file_names.THUMBNAIL_FOLDERS for folder in below):
+                return file_names.THUMBNAILS
             self._note_nested(inside, below)
-        return at or names.LOOSE
+        return at or file_names.LOOSE
 
     def by_folders(self, inside: str) -> tuple[str, str] | None:
         """Split and class of a name by its folders: the one below the split, or a WordNet ID further below."""
         folders = self._folders(inside)
         if not self.splits or not folders:
-            return ("train", names.class_name(folders[0])) if folders and folders[0] not in self.left_out else None
+            return ("train", file_names.class_name(folders[0])) if folders and folders[0] not in self.left_out else None
         split, *folders = self.splits.get(folders[0], ""), *folders[1:]
-        named = (folder for folder in folders[1:] if names.is_wordnet_id(folder))
-        return (split, names.class_name(next(named, folders[0]))) if split and folders else None
+        named = (folder for folder in folders[1:] if file_names.is_wordnet_id(folder))
+        return (split, file_names.class_name(next(named, folders[0]))) if split and folders else None
 
     def _folders(self, inside: str) -> list[str]:
         """The folders that a name inside lies in; one that repeats its split, as in `train/train/cat`, is none."""
         folders = inside.split("/")[:-1]
         split = self.splits.get(folders[0]) if len(folders) > 2 else None
-        return folders if split is None or names.split_of(folders[1]) != split else [folders[0], *folders[2:]]
+        return folders if split is None or file_names.split_of(folders[1]) != split else [folders[0], *folders[2:]]
 
     def notes(self) -> Iterator[str]:
         """What should be said of how images were placed."""
@@ -132,7 +132,7 @@ class Folders:
     def text(self, name: str) -> str | None:
         """The contents of a text file below the wrapping folder, or beside it."""
         for found, data in read_named(self.tree, {self.prefix + name, name}.__contains__):
-            self.tree.files.set_aside({found}, names.LABELS)
+            self.tree.files.set_aside({found}, file_names.LABELS)
             return data.decode(errors="replace")
         return None
 
@@ -167,7 +167,7 @@ class Folders:
     def _named(self, top: str) -> str | None:
         """The split that a folder, or an archive that is listed as one, holds by its name."""
         in_archive = f"{self.prefix}{top}" in self.tree.archive_folders
-        return ilsvrc.split_of(top) or (names.split_of_shard(top) if in_archive else None)
+        return ilsvrc.split_of(top) or (file_names.split_of_shard(top) if in_archive else None)
 
     # ---- Images without class folders
 
@@ -214,11 +214,11 @@ class Folders:
         return lambda inside: (split, wordnet_id(inside))
 
     def _by_names(self, split: str, tops: list[str]) -> Callable[[str], Place] | None:
-        if not all(names.class_of_file(self._tops[top].example) for top in tops):
+        if not all(file_names.class_of_file(self._tops[top].example) for top in tops):
             return None
 
         def place(inside: str) -> Place:
-            found = names.class_of_file(inside)
+            found = file_names.class_of_file(inside)
             return (split, found) if found else "images without a class in their names"
 
         return place
@@ -243,7 +243,7 @@ class Folders:
             raise UserError(f"{self.path}: {unclear} {what}; {remedy}")
         table = fitting[0]
         for other in tables:
-            of_split = None if self.splits else names.split_of_shard(other.name.rpartition("/")[2])
+            of_split = None if self.splits else file_names.split_of_shard(other.name.rpartition("/")[2])
             differ = [pair for name in images if len(set(pair := (table.find(name), other.find(name)))) > 1]
             # One of another split, of few images, may label what this one leaves over.
             further = {label for known, label in differ if known is None and of_split not in (None, split)}
@@ -259,13 +259,15 @@ class Folders:
             if (of_table := table.split_of(name) or split) != split:
                 what = f"{table.name} has {of_table} for {name}, which lies in a folder of {split} images"
                 raise UserError(f"{self.path}: {what}; leave out the column, or the folders")
-        self.tree.files.set_aside({one.name for one in fitting}, names.LABELS)
+        self.tree.files.set_aside({one.name for one in fitting}, file_names.LABELS)
 
         def place(inside: str) -> Place:
             of_class = table.find(self.prefix + inside)
             if of_class is None:
                 return f"images without a label in {table.name.rpartition('/')[2]}"
-            return split if self.splits else table.split_of(self.prefix + inside) or split, names.class_name(of_class)
+            return split if self.splits else table.split_of(self.prefix + inside) or split, file_names.class_name(
+                of_class
+            )
 
         return place
 
@@ -275,7 +277,7 @@ class Folders:
         Raises:
             UserError: several images have one name, but for their folders or suffixes, and nothing says which it names.
         """
-        of_split = names.split_of_shard(table.name.rpartition("/")[2])
+        of_split = file_names.split_of_shard(table.name.rpartition("/")[2])
         if _first(self.inside(table.name) or "") in filter(None, tops):
             of_split = split  # it lies with the images
         flat = [top for top in self.splits if self._tops[top].is_flat(top)]
@@ -309,7 +311,7 @@ class Folders:
         chosen = []
         for file in self.tree.files.others():
             folder, slash, name = file.name.rpartition("/")
-            is_text = names.suffix_of(name) in SUFFIXES and not _NO_TABLE.match(name)
+            is_text = file_names.suffix_of(name) in SUFFIXES and not _NO_TABLE.match(name)
             if is_text and folder + slash in places and file.size < _MOST_BYTES:
                 chosen.append(file)
         largest = nlargest(_MOST_TABLES, chosen, key=attrgetter("size"))  # a table of all images is a long text
@@ -317,12 +319,12 @@ class Folders:
 
     def _note_nested(self, inside: str, below: list[str]) -> None:
         """Count images in subfolders of class folders; refuse splits below classes."""
-        for folder in filter(names.split_of, below):
+        for folder in filter(file_names.split_of, below):
             above = inside.partition(f"/{folder}/")[0]
             if not (self.splits and above in self.splits):
                 what = f"{above}/{folder}/ has a split's name, but lies in a class folder"
                 raise UserError(f"{self.path}: {what}: put splits above the classes (train/<class>), or rename it")
-        if not all(_ALL_CLASSES.fullmatch(folder) or names.is_wordnet_id(folder) for folder in below):
+        if not all(_ALL_CLASSES.fullmatch(folder) or file_names.is_wordnet_id(folder) for folder in below):
             self._nested += 1
             self._nested_example = self._nested_example or inside
 
@@ -352,7 +354,9 @@ def _sample(name: str) -> str:
 def _is_about(table: str, split: str) -> bool:
     """Whether the name of a list of classes says that it is one, or of which split."""
     words = re.findall("[a-z]+", table.rpartition("/")[2].lower())
-    return names.split_of_shard(table) in (split, None) and not {"label", "labels", "truth", split}.isdisjoint(words)
+    return file_names.split_of_shard(table) in (split, None) and not {"label", "labels", "truth", split}.isdisjoint(
+        words
+    )
 
 
 def _with_numbers(name: str) -> list[str | int]:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from alexnet.data.sources import names
+from alexnet.data.sources import file_names
 from alexnet.data.sources.file_tree import FileTree, read_named, tar_contents
 from alexnet.errors import UserError
 
@@ -80,7 +80,7 @@ def find_kit(tree: FileTree) -> Kit | None:
 def split_of(folder: str) -> str | None:
     """Return the split that a folder or an archive holds by its name, also by one of the published archives' names."""
     published = IMAGES.fullmatch(folder)
-    return (published["split"] or "test") if published else names.split_of(folder)
+    return (published["split"] or "test") if published else file_names.split_of(folder)
 
 
 def is_kit_file(name: str) -> bool:

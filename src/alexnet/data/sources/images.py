@@ -44,11 +44,11 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from alexnet.compiled import compiled
 from alexnet.config.values import SUBSAMPLINGS
-from alexnet.data.sources.names import looks_like_image
+from alexnet.data.sources.file_names import looks_like_image
 from alexnet.data.sources.tars import FileRange, Unreadable
 from alexnet.errors import UserError, how_to_install
+from alexnet.jit import compiled
 
 Blob = Path | FileRange | bytes | Unreadable | npt.NDArray[np.uint8]
 """An encoded image in a file, in an archive or in memory, or its pixels, uint8 [H, W, 3], or none."""

@@ -2,7 +2,7 @@
 
 The layouts, recognized by what is there; folders that wrap everything are skipped:
 
-* `train/<class>/...`, with `val/` and `test/` (or other usual words: `data.sources.names`) if there are such splits;
+* `train/<class>/...`, with `val/` and `test/` (or other usual words: `file_names.py`) if there are such splits;
 * `<class>/...`: all of it is for training;
 * an archive in place of any of these folders: Fall 2009 and Fall 2011 (`fall11_whole.tar`), `train.zip` and `val.zip`;
 * images without class folders, with a table of labels (`data.sources.tables`; Tiny-ImageNet, Kaggle), or with WordNet
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
 
-from alexnet.data.sources import cifar10, ilsvrc, names, tables
+from alexnet.data.sources import cifar10, file_names, ilsvrc, tables
 from alexnet.data.sources.catalog import Catalog, File, Unused, number_classes
 from alexnet.data.sources.file_tree import TWICE, FileTree
 from alexnet.data.sources.folders import Folders
@@ -114,15 +114,17 @@ def _add_archives(tree: FileTree) -> None:
     """List those archives in a folder that take the place of folders of images; tars in a tar are listed with it."""
     if not tree.path.is_dir():
         return
-    listed = (file.name for file in tree.files.files(names.ARCHIVES) if names.ARCHIVE.search(file.name))
-    stems = {name: names.without_suffix(name).rpartition("/")[2] for name in listed if not ilsvrc.is_kit_file(name)}
+    listed = (file.name for file in tree.files.files(file_names.ARCHIVES) if file_names.ARCHIVE.search(file.name))
+    stems = {
+        name: file_names.without_suffix(name).rpartition("/")[2] for name in listed if not ilsvrc.is_kit_file(name)
+    }
     if not stems:
         return
     folders = {name.rpartition("/")[0] for name in tree.files.names()}
     there = {ilsvrc.split_of(part) for folder in folders for part in folder.split("/")}
     splits = {name: split for name, stem in stems.items() if (split := ilsvrc.split_of(stem))}
     wanted = [name for name, split in splits.items() if split not in there]
-    of_classes = [name for name, stem in stems.items() if not (folders or splits) or names.is_wordnet_id(stem)]
+    of_classes = [name for name, stem in stems.items() if not (folders or splits) or file_names.is_wordnet_id(stem)]
     doubled = {name.rpartition("/")[0] for name in of_classes} & {folder.rpartition("/")[0] for folder in folders}
     if doubled:
         raise UserError(f"{tree.path / min(doubled)} holds class folders as well as class tars; keep one of the two")
@@ -132,13 +134,15 @@ def _add_archives(tree: FileTree) -> None:
 def _empty_folders(found: Folders) -> Iterator[str]:
     """Notes of splits and class folders without images."""
     prefix = found.prefix
-    named = (name for name in found.tree.folders if name.startswith(prefix) and not names.AROUND.search(f"{name}/"))
+    named = (
+        name for name in found.tree.folders if name.startswith(prefix) and not file_names.AROUND.search(f"{name}/")
+    )
     inside = [name.removeprefix(prefix) for name in named]
     for top in sorted(set(inside) - found.splits.keys() - found.left_out if found.splits else ()):
         if ilsvrc.split_of(top):
             yield f"{prefix}{top} holds no images, so it is no split"
     classes = filter(None, (found.by_folders(f"{name}/") for name in inside if name))
-    empty = {(split, name) for split, name in classes if not (found.splits and names.split_of(name) == split)}
+    empty = {(split, name) for split, name in classes if not (found.splits and file_names.split_of(name) == split)}
     if empty:  # most archives name no folders, and looking through all images takes its time
         empty.difference_update(filter(None, map(found.by_folders, found.images())))
     if empty:
@@ -165,4 +169,4 @@ def _readable(found: Folders, classes: list[str]) -> list[str]:
             lines = (line.split("\t" if "\t" in line else None, 1) for line in text.splitlines())
             words = {fields[0]: fields[1].strip() for fields in lines if len(fields) == 2}
     words = words or (found.kit.words if found.kit else {})
-    return names.told_apart([words.get(folder) or folder for folder in classes], classes)
+    return file_names.told_apart([words.get(folder) or folder for folder in classes], classes)

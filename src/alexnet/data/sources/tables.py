@@ -24,10 +24,10 @@ from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any
 
-from alexnet.data.sources import names
+from alexnet.data.sources import file_names
 from alexnet.data.sources.catalog import IN_FOLDER, File, Place, number_classes
+from alexnet.data.sources.file_names import IMAGE_SUFFIXES, split_of, suffix_of
 from alexnet.data.sources.file_tree import Entry, FileTree
-from alexnet.data.sources.names import IMAGE_SUFFIXES, split_of, suffix_of
 from alexnet.data.sources.tars import Unreadable
 from alexnet.errors import UserError, how_to_install
 
@@ -260,7 +260,7 @@ class ParquetFiles:
 
 def _split_of(name: str) -> str | None:
     """Return the split in a file's name, else in that of its folder, as in the hub's `default/train/0000.parquet`."""
-    return next(filter(None, map(names.split_of_shard, reversed(name.split("/")))), None)
+    return next(filter(None, map(file_names.split_of_shard, reversed(name.split("/")))), None)
 
 
 def _cells(table: Any, column: str) -> Iterator[Any]:
@@ -284,4 +284,4 @@ def _class_names(table: Any, label: str) -> list[str]:
         found = [str(name) for name in features[label]["names"]]
     except (TypeError, KeyError, ValueError):
         return []
-    return names.told_apart(found, range(len(found)))
+    return file_names.told_apart(found, range(len(found)))

@@ -23,8 +23,8 @@ from alexnet.runs.collect import directories_with
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
 from alexnet.runs.result import read_result
 from alexnet.study.assessment import GUESSES
-from alexnet.study.family import Interval, PairedDelta, error_interval, mean_interval, paired_delta
 from alexnet.study.pairing import FEW_CLASSES
+from alexnet.study.statistics import Interval, PairedDelta, error_interval, mean_interval, paired_delta
 from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_ends, shown_interval, shown_p
 
 GRID = np.arange(21) / 20

@@ -19,12 +19,12 @@ from rich.text import Text
 from alexnet.config.schema import NON_IDENTITY_KEYS, flatten, schema_defaults, without
 from alexnet.errors import UserError, plural, printable
 from alexnet.files import write_file
-from alexnet.received import damage_named
 from alexnet.runs.collect import Run, collect, common_folder
 from alexnet.runs.directory import CONFIG_FILE
 from alexnet.study.canvas import LIGHT, Canvas, drawing
 from alexnet.study.verdict import Ratio, epochs_to, ratio
 from alexnet.study.wording import Record, csv_text, shown_ends, shown_seeds
+from alexnet.untrusted import damage_named
 
 CSV_FILE, SVG_FILE = "figure1.csv", "figure1.svg"
 PAPER = (

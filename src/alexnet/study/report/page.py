@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet.config.schema import DOWNLOADS, flatten
 from alexnet.errors import UserError, plural, printable
-from alexnet.received import file_sha256
 from alexnet.runs.arrays import LARGEST_FILE
 from alexnet.runs.directory import FIGURES, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.result import Result
@@ -27,11 +26,12 @@ from alexnet.study.assessment import MORE_SEEDS
 from alexnet.study.canvas import COLORS, data_url, kernel_sheet
 from alexnet.study.charts import RunCurve, delta_chart, error_chart
 from alexnet.study.classes import class_changes
-from alexnet.study.columns import SHOWN_COLUMNS, shown_columns
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.pairing import baseline_command, environment, values_by_fact
 from alexnet.study.selectivity import column_contrast, mean_selectivity
+from alexnet.study.table_columns import SHOWN_COLUMNS, shown_columns
 from alexnet.study.wording import MEASURE_NAMES, shown_interval, shown_p, signed
+from alexnet.untrusted import file_sha256
 
 if TYPE_CHECKING:
     from jinja2 import Environment

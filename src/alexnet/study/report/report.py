@@ -16,12 +16,12 @@ from alexnet.errors import UserError, as_started, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Collection, Run, collect, common_folder
 from alexnet.runs.wandb_names import destination
-from alexnet.study import columns, wording
+from alexnet.study import table_columns, wording
 from alexnet.study.assessment import StatedSpread
 from alexnet.study.charts import CHART_FILE, comparison_figure, printed_comparison
 from alexnet.study.comparison import ComparisonTable, compare
-from alexnet.study.report.dashboard import publish
 from alexnet.study.report.page import MARKDOWN_FILE, PAGE_FILE, explanation, latex, markdown, page
+from alexnet.study.report.wandb_run import publish
 from alexnet.terminal import Terminal, busy, fitted
 
 COMPARISON_FILE, RUNS_FILE = "comparison.csv", "comparison_runs.csv"
@@ -48,7 +48,7 @@ class Comparison:
 
     def rows(self) -> list[wording.Record]:
         """Return the lines of `comparison.csv`, one for each ablation: for a pandas.DataFrame, say."""
-        return columns.comparison_records(self.tables)
+        return table_columns.comparison_records(self.tables)
 
     def print(self, console: Console) -> None:
         """Print the tables with their remarks, and below what their columns mean, once for tables of the same words."""
@@ -111,10 +111,16 @@ def report(
         comparison = compare_runs(*paths, split=split, view=view, stated=stated)
         tables, found = comparison.tables, comparison.found
         folder = output or common_folder(found.runs, paths)
-        runs = (columns.table_record(table) | record for table in tables for record in columns.run_records(table))
+        runs = (
+            table_columns.table_record(table) | record
+            for table in tables
+            for record in table_columns.run_records(table)
+        )
         contents: dict[str, str | bytes] = {
-            COMPARISON_FILE: wording.csv_text(columns.COMPARISON_COLUMNS, columns.comparison_records(tables)),
-            RUNS_FILE: wording.csv_text(columns.RUNS_COLUMNS, runs),
+            COMPARISON_FILE: wording.csv_text(
+                table_columns.COMPARISON_COLUMNS, table_columns.comparison_records(tables)
+            ),
+            RUNS_FILE: wording.csv_text(table_columns.RUNS_COLUMNS, runs),
             MARKDOWN_FILE: markdown(tables, found.warning),
             PAGE_FILE: page(tables, found.warning, folder=folder.resolve()),
             CHART_FILE: comparison_figure(tables),
@@ -132,14 +138,14 @@ def report(
 def _further_formats(tables: Sequence[ComparisonTable]) -> dict[str, str | bytes]:
     """Return files for programs and for papers, by name."""
     records = [
-        columns.table_record(table)
+        table_columns.table_record(table)
         | {
             "headline": wording.headline(table),
             "remarks": wording.remarks(table),
             "notes": [note.text for note in table.notes],
             "cost": wording.cost_line(table.made),
-            "rows": columns.comparison_records([table]),
-            "runs": columns.run_records(table),
+            "rows": table_columns.comparison_records([table]),
+            "runs": table_columns.run_records(table),
         }
         for table in tables
     ]
@@ -185,7 +191,7 @@ def print_table(table: ComparisonTable, console: Console) -> None:
 def _rich_table(table: ComparisonTable, width: int) -> Table:
     """Build the table; the row of an ablation is two lines high, top-1 over top-5."""
     wide = width >= WIDE
-    shown = columns.shown_columns(table, [key for key in SHOWN if key != "size" or table.judges_sizes])
+    shown = table_columns.shown_columns(table, [key for key in SHOWN if key != "size" or table.judges_sizes])
     printed = Table(box=box.SIMPLE_HEAD, padding=(0, 1 if wide else 0, 0, 0), show_edge=False)
     # Seeds that all rows share are in the title; their column's room lets long names stay whole.
     with_seeds = len({tuple(row.seeds) for row in table.rows}) > 1

@@ -12,8 +12,8 @@ from alexnet.config.schema import Claim
 from alexnet.runs.collect import collect
 from alexnet.runs.metrics import EpochRecord, write_metrics
 from alexnet.study.comparison import AblationRow, compare
-from alexnet.study.family import Interval
 from alexnet.study.flags import Flag
+from alexnet.study.statistics import Interval
 from alexnet.study.verdict import Direction
 from alexnet.study.wording import finding, remarks, worded_lines
 from tests.study.made_up import epoch_record, predictions, result, save

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet.errors import UserError
-from alexnet.trained.codes import Codes, load_codes, nearest_codes, train_codes
+from alexnet.trained.short_codes import Codes, load_codes, nearest_codes, train_codes
 
 CPU = torch.device("cpu")
 

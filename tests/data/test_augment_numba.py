@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from alexnet.config.values import ColorConfig, CropsConfig
-from alexnet.data.batches.augment import Augmenter, CropGeometry, NumbaAugmenter, RawBatch, draw_epoch
+from alexnet.data.augment import Augmenter, CropGeometry, NumbaAugmenter, RawBatch, draw_epoch
 from alexnet.data.pack.splits import RawSplit
 from alexnet.data.pack.statistics import RunningPixelStats
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from alexnet.runs.plan import Plan, result_name
 from alexnet.runs.result import BASELINE
+from alexnet.runs.study_plan import Plan, result_name
 from alexnet.study.assessment import Arms, Assessment, assess
 from alexnet.study.flags import Flag
 from alexnet.study.pairing import MEASURES, Evaluated

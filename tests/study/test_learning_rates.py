@@ -8,9 +8,9 @@ from types import MappingProxyType
 import pytest
 
 from alexnet.runs.collect import collect
-from alexnet.runs.plan import Look, Plan, RateSearch
+from alexnet.runs.study_plan import Look, Plan, RateSearch
 from alexnet.study.comparison import ComparisonTable, compare
-from alexnet.study.rates import Rates, choose_rates, searched_rates
+from alexnet.study.learning_rates import Rates, choose_rates, searched_rates
 from alexnet.study.report.page import markdown, page
 from alexnet.study.verdict import Direction
 from alexnet.study.wording import remarks

@@ -12,8 +12,8 @@ from alexnet.config.job import Job, ablation_name, check
 from alexnet.config.overrides import named
 from alexnet.errors import UserError, plural
 from alexnet.runs.collect import Run, collect
-from alexnet.runs.plan import Plan, lr_override, read_plan, result_name
-from alexnet.study.rates import Rates, choose_rates, missing_searches, searched_rates
+from alexnet.runs.study_plan import Plan, lr_override, read_plan, result_name
+from alexnet.study.learning_rates import Rates, choose_rates, missing_searches, searched_rates
 
 OWN_KEYS = ("ablation", "seed", "study.plan")
 """Of the overrides of a run, those that the plan itself gives."""
@@ -65,7 +65,7 @@ class OpenPlan:
         jobs = self.plan.jobs()
         if any(not run.result.is_search for run in self.runs):
             from alexnet.study.comparison import compare  # scipy, which a run does not wait for
-            from alexnet.study.looks import judge
+            from alexnet.study.interim_looks import judge
 
             for table in compare(self.runs, split=None, view="ten_crop"):
                 arms = {row.ablation: row.runs for row in table.rows}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.runs.plan import Look, Plan, RateSearch, read_plan, result_name, write_plan
+from alexnet.runs.study_plan import Look, Plan, RateSearch, read_plan, result_name, write_plan
 
 PLAN = Plan(name="small", overrides=("experiment=small",), ablations=("no_lrn", "figure1/tanh", "no_lrn+no_dropout"))
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.data.batches.augment import draw_epoch
-from alexnet.data.batches.loading import AugmentedBatches, Loader, batch_parts, loader_threads
+from alexnet.data.augment import draw_epoch
+from alexnet.data.loading import AugmentedBatches, Loader, batch_parts, loader_threads
 from alexnet.data.threads import available_cpus
 
 PARTS = [slice(start, start + 2) for start in range(0, 12, 2)]

@@ -10,9 +10,9 @@ import wandb
 
 from alexnet.errors import UserError
 from alexnet.study.comparison import ComparisonTable, compare
-from alexnet.study.report.dashboard import summary
 from alexnet.study.report.report import load_runs
-from alexnet.study.report.workspace import report_of, save, workspace_of
+from alexnet.study.report.wandb_run import summary
+from alexnet.study.report.wandb_workspace import report_of, save, workspace_of
 from tests.study.made_up import study
 from tests.wandb_server import KEY, wandb_server
 

@@ -7,8 +7,8 @@ import pytest
 
 from alexnet.config.identity import NUMERICS
 from alexnet.errors import UserError
-from alexnet.runs.plan import Look, Plan, RateSearch, write_plan
-from alexnet.sweep.plan import OpenPlan, check_in_plan
+from alexnet.runs.study_plan import Look, Plan, RateSearch, write_plan
+from alexnet.sweep.planned_study import OpenPlan, check_in_plan
 from tests.conftest import checked
 from tests.study.made_up import predictions, result, save, searched, unfinished
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexnet.parts import shard_of
+from alexnet.sharding import shard_of
 
 
 @given(whole=st.integers(0, 1000), parts=st.integers(1, 9))

@@ -8,8 +8,8 @@ from statistics import fmean, variance
 from typing import Literal
 
 from alexnet.runs.collect import Run
-from alexnet.runs.plan import BASELINE, Plan, RateSearch, result_name
 from alexnet.runs.result import ErrorRates, Result
+from alexnet.runs.study_plan import BASELINE, Plan, RateSearch, result_name
 
 VIEW = "ten_crop"
 

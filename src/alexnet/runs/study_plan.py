@@ -10,11 +10,11 @@ from types import MappingProxyType
 
 import yaml
 
-from alexnet.config.checks import ADDED_LATER
+from alexnet.config.fields import ADDED_LATER
 from alexnet.config.schema import BASELINE as BASELINE
 from alexnet.errors import UserError, first_line
 from alexnet.files import write_file
-from alexnet.received import FieldError, decode, require
+from alexnet.untrusted import FieldError, decode, require
 
 MOST_SEEDS = 1000
 """Of an arm; the runs of more could not even be listed."""

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alexnet import philox
-from alexnet.compiled import compiled
 from alexnet.config.values import ColorConfig, CropsConfig
 from alexnet.data.pack.splits import Split
 from alexnet.data.pack.statistics import PixelStats
+from alexnet.jit import compiled
 
 
 class RawBatch(NamedTuple):
@@ -39,7 +39,7 @@ class RawBatch(NamedTuple):
 
 
 class AugmentedBatch(NamedTuple):
-    """Training images that have been augmented while they were loaded (`alexnet.data.batches.augment`)."""
+    """Training images that have been augmented while they were loaded (`alexnet.data.augment`)."""
 
     inputs: Tensor
     """float32 [n, 3, crop, crop], channels last"""

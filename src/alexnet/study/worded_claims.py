@@ -12,8 +12,8 @@ from scipy import stats
 
 from alexnet.config.schema import Claim
 from alexnet.runs.metrics import EpochRecord
-from alexnet.study.family import CONFIDENCE, Interval
 from alexnet.study.pairing import Evaluated
+from alexnet.study.statistics import CONFIDENCE, Interval
 from alexnet.study.verdict import Direction, epochs_to, ratio
 
 EARLY = 0.9

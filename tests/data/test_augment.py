@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from alexnet.config.values import ColorConfig, CropsConfig
-from alexnet.data.batches.augment import Augmenter, CropGeometry, RawBatch
+from alexnet.data.augment import Augmenter, CropGeometry, RawBatch
 from alexnet.data.pack.statistics import PixelStats
 
 ON = CropsConfig(random=True, flip=True, include_last_offset=False)

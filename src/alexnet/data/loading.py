@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet.config.schema import Config
-from alexnet.data.batches.augment import AugmentedBatch, EpochPlan, NumbaAugmenter, RawBatch
+from alexnet.data.augment import AugmentedBatch, EpochPlan, NumbaAugmenter, RawBatch
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.splits import Indices, JpegSplit, RawSplit, Split
 from alexnet.data.sources.images import JpegQuality, encode
 from alexnet.data.threads import ParallelMap, available_cpus
 from alexnet.devices import free_memory_bytes, pins_memory
 from alexnet.errors import UserError, first_line
-from alexnet.parts import Replica
+from alexnet.sharding import Replica
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from alexnet import philox
-from alexnet.data.batches.augment import EpochPlan, draw_epoch
+from alexnet.data.augment import EpochPlan, draw_epoch
 
 N = 20_000
 FIVE_SIGMA = 5.0

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.runs.collect import collect
-from alexnet.runs.plan import Look, Plan
+from alexnet.runs.study_plan import Look, Plan
 from alexnet.study.comparison import ComparisonTable, compare
-from alexnet.study.looks import Judged, judge
+from alexnet.study.interim_looks import Judged, judge
 from tests.study.made_up import predictions, result, save
 
 PLAN = Plan(

@@ -17,8 +17,8 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from alexnet.config.values import WandbConfig
 from alexnet.study.comparison import compare
-from alexnet.study.report.dashboard import run_id
 from alexnet.study.report.report import FILES, load_runs, report
+from alexnet.study.report.wandb_run import run_id
 from tests.offline_runs import config, exit_codes, media, records, run_record, summary, table
 from tests.study.made_up import predictions, result, save, study, unfinished
 
@@ -195,7 +195,7 @@ def test_a_run_that_breaks_off_is_closed_as_failed(tmp_path: Path, monkeypatch: 
     def full(*_: object) -> SimpleNamespace:
         raise OSError("disk full")
 
-    monkeypatch.setattr("alexnet.study.report.dashboard.summary", full)
+    monkeypatch.setattr("alexnet.study.report.wandb_run.summary", full)
     assert "OSError: disk full" in published(one_run(tmp_path))
     assert exit_codes(records(tmp_path)) == [1]
 

@@ -20,8 +20,8 @@ from alexnet.files import write_file
 from alexnet.runs.wandb_names import COMPARISON, TRAINING, group_name
 from alexnet.study.comparison import ComparisonTable
 from alexnet.study.pairing import MEASURES
-from alexnet.study.report.dashboard import DELTAS_TABLE, INTERVALS_CHART, REPORT, RUNS_TABLE, delta_key
 from alexnet.study.report.page import markdown
+from alexnet.study.report.wandb_run import DELTAS_TABLE, INTERVALS_CHART, REPORT, RUNS_TABLE, delta_key
 from alexnet.study.wording import MEASURE_NAMES, heading, title
 
 NAME = "AlexNet ablations"

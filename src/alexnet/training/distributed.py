@@ -28,9 +28,9 @@ from alexnet.data.threads import available_cpus
 from alexnet.devices import choose_device, gpu_count
 from alexnet.errors import UserError
 from alexnet.files import exclusive
-from alexnet.parts import Replica
 from alexnet.processes import end_processes, follow_parent, signals_unwind
 from alexnet.runs.directory import FIRST_LOCK
+from alexnet.sharding import Replica
 from alexnet.terminal import Terminal
 
 Held = TypeVar("Held")

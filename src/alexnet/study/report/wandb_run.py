@@ -19,9 +19,17 @@ from alexnet.runs.directory import WANDB
 from alexnet.runs.result import BASELINE
 from alexnet.runs.wandb_names import COMPARISON, client, group_name, tags, why_not_online
 from alexnet.study.charts import CHART_FILE
-from alexnet.study.columns import COLUMNS, ROW_FIELDS, RUNS_COLUMNS, TABLE_FIELDS, row_facts, run_records, table_record
 from alexnet.study.comparison import ComparisonTable
 from alexnet.study.report.page import PAGE_FILE
+from alexnet.study.table_columns import (
+    COLUMNS,
+    ROW_FIELDS,
+    RUNS_COLUMNS,
+    TABLE_FIELDS,
+    row_facts,
+    run_records,
+    table_record,
+)
 from alexnet.study.wording import Record, title
 
 DELTAS_TABLE, RUNS_TABLE = "deltas", "runs"

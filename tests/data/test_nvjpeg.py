@@ -14,8 +14,8 @@ import torchvision.io
 from PIL import Image
 
 from alexnet.config.schema import Config
-from alexnet.data.batches.augment import EpochPlan, draw_epoch
-from alexnet.data.batches.loading import Loader, NvjpegDecoder, Reader, batch_parts
+from alexnet.data.augment import EpochPlan, draw_epoch
+from alexnet.data.loading import Loader, NvjpegDecoder, Reader, batch_parts
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.splits import JpegSplit
 from alexnet.data.pack.writer import PackWriter
