@@ -19,7 +19,7 @@ AROUND = (
     "._0.jpg", "System Volume Information/x.jpg", "__MACOSX/a/._0.jpg", "Thumbs.db", "desktop.ini", ".git/objects/x",
     ".ipynb_checkpoints/x.jpg", "photo.jpg.part", "photo.jpg~", "photo (Ann's conflicted copy 2020-01-02).jpg",
     "__pycache__/x.pyc", ".dropbox.cache/x.jpg", ".Trash-1000/files/x.jpg", "@Recycle/x.jpg", ".@__thumb/0.jpg",
-    "Icon\r",
+    "Icon\r", "0.sync-conflict-20240101-120000-ABCDEFG.jpg", "photo.jpg.!qB", "photo.jpg.opdownload",
 )  # fmt: skip
 FORMS = {".jpg": "JPEG", ".png": "PNG", ".gif": "GIF", ".tga": "TGA", ".webp": "WEBP", "": "PNG", ".jpg_large": "JPEG"}
 SUMS = re.compile(r"([\d,]+) images \+ ([\d,]+) rejected \+ ([\d,]+) not used = ([\d,]+) files")

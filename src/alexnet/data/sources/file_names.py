@@ -51,8 +51,8 @@ AROUND = re.compile(
     |(?P<leftovers>(?:{"|".join(map(re.escape, _LEFTOVER_FOLDERS))})/
         |desktop\.ini$|Icon\r$|~\$)
     |(?P<hidden>\.(?!\.?/))
-    |(?P<unfinished>[^/]*\.(?:part|partial|crdownload|download|tmp|filepart)$)
-    |(?P<copies>[^/]*(?:~$|\.(?:bak|swp|orig)$|\([^/]*(?:conflicted\ copy|case\ conflict)[^/]*\)))
+    |(?P<unfinished>[^/]*\.(?:part|partial|crdownload|opdownload|download(?:ing)?|tmp|filepart|!qb|!ut|bc!)$)
+    |(?P<copies>[^/]*(?:~$|\.(?:bak|swp|orig)$|\([^/]*(?:conflicted\ copy|case\ conflict)[^/]*\)|\.sync-conflict-\d))
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
