@@ -1,6 +1,8 @@
 import hashlib
 import json
 import os
+import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from alexnet.config.values import DataConfig, ShapesConfig
 from alexnet.data.pack import prepare as preparing
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.sources.file_tree import Entry
+from alexnet.data.sources.file_tree import Entry, FileTree
 from alexnet.errors import UserError
 from tests.data.samples import archive, class_folders, contents, noise
 
@@ -42,6 +44,17 @@ def test_files_of_the_same_names_and_sizes_that_are_newer_than_the_pack_are_said
         os.utime(pack.path / "pack.json", (0, 0))
         preparing.open_data(data, 8)
         assert f"note: files of {root} have been changed since" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_folder_that_has_been_renamed_is_newer(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path)
+    with closing(FileTree(folder)) as tree:
+        before = tree.changed
+    time.sleep(0.02)
+    for old, new in (("a", "f"), ("b", "a"), ("f", "b")):
+        (folder / "train" / old).rename(folder / "train" / new)
+    with closing(FileTree(folder)) as tree:
+        assert tree.changed > before
 
 
 def test_another_source_size_or_fraction_is_another_pack(tmp_path: Path) -> None:

@@ -189,7 +189,9 @@ class FileTree:
                 yield File(name, 0, IN_FOLDER, 0, DANGLING)
             elif stat.S_ISREG(target.st_mode):
                 self.several_names |= target.st_nlink > 1
-                self.changed = max(self.changed, target.st_ctime)
+                # A folder's time tells that it has been renamed.
+                is_image = names.suffix_of(name) in names.IMAGE_SUFFIXES
+                self.changed = max(self.changed, target.st_ctime, status.st_ctime * is_image)
                 yield File(name, target.st_size, IN_FOLDER, _identity(target), unused)
             else:
                 yield File(name, 0, IN_FOLDER, 0, tars.SPECIAL)
