@@ -190,7 +190,7 @@ class FileTree:
             elif stat.S_ISREG(target.st_mode):
                 self.several_names |= target.st_nlink > 1
                 # A folder's time tells that it has been renamed.
-                is_image = names.suffix_of(name) in names.IMAGE_SUFFIXES
+                is_image = file_names.suffix_of(name) in file_names.IMAGE_SUFFIXES
                 self.changed = max(self.changed, target.st_ctime, status.st_ctime * is_image)
                 yield File(name, target.st_size, IN_FOLDER, _identity(target), unused)
             else:

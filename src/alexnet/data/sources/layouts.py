@@ -9,7 +9,7 @@ The layouts, recognized by what is there; folders that wrap everything are skipp
   IDs in their names (the flat tars of Hugging Face's `imagenet-1k`);
 * ILSVRC-2010 and ILSVRC-2012 as published: the tars of train, val and test images and the development kit in one
   folder, or what they unpack to (`data.sources.ilsvrc`);
-* WebDataset shards; parquet files (`data.sources.tables`); CIFAR-10 in both published forms (`data.sources.cifar10`).
+* WebDataset shards; parquet files (`data.sources.shards`); CIFAR-10 in both published forms (`data.sources.cifar10`).
 
 Every file ends as an image, or with a kind of "not used". Classes are numbered in the order of their names, or of their
 numbers where all names are numbers.
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
 
-from alexnet.data.sources import cifar10, file_names, ilsvrc, tables
+from alexnet.data.sources import cifar10, file_names, ilsvrc, shards
 from alexnet.data.sources.catalog import Catalog, File, Unused, number_classes
 from alexnet.data.sources.file_tree import TWICE, FileTree
 from alexnet.data.sources.folders import Folders
@@ -73,7 +73,7 @@ def open_source(path: Path, splits: Mapping[str, str] | None = None) -> Iterator
         notes: list[str] = []
         read: Callable[[Iterator[File]], Generator[Blob, None, None]] = tree.read
         form = cifar10.form_of(file.name for file in tree.files.others())
-        rows = any(True for _ in tree.files.files(tables.PARQUET)) and not any(True for _ in tree.files.names())
+        rows = any(True for _ in tree.files.files(shards.PARQUET)) and not any(True for _ in tree.files.names())
         if splits and (form or rows):
             what = f"this source is {'CIFAR-10' if form else 'parquet files'}, which says itself what is which"
             raise UserError(f"--split names folders, but {what}; leave it out")
@@ -81,7 +81,7 @@ def open_source(path: Path, splits: Mapping[str, str] | None = None) -> Iterator
             class_names = cifar10.list_images(tree, form)
             read = lambda _: cifar10.images(tree, form)  # noqa: E731
         elif rows:
-            parquet = tables.ParquetFiles(tree)
+            parquet = shards.ParquetFiles(tree)
             class_names, read = parquet.list_images(), parquet.read
         else:
             _add_archives(tree)
