@@ -20,6 +20,12 @@ from alexnet.errors import UserError
 from tests.data.samples import archive, class_folders, encoded, noise, splits
 
 
+def flat_images(folder: Path, count: int = 4) -> None:
+    folder.mkdir()
+    for number in range(count):
+        noise(number).save(folder / f"{number}.png")
+
+
 def refusal(path: Path, **chosen: str) -> str:
     with pytest.raises(UserError) as caught, open_source(path, {folder: split for split, folder in chosen.items()}):
         pass
@@ -185,10 +191,8 @@ def test_a_split_or_class_of_nothing_but_duplicates_is_refused(
 
 
 def test_a_list_of_classes_for_images_in_an_unclear_order_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    for number in range(12):
-        noise(number).save(tmp_path / "images" / f"{number}.png")
-    (tmp_path / "labels.txt").write_text("".join(f"class{number % 2}\n" for number in range(12)))
+    flat_images(tmp_path / "images", 12)
+    (tmp_path / "labels.txt").write_text("label\n" + "".join(f"class{number % 2}\n" for number in range(12)))
     assert "labels.txt has a class a line, but the images have another order" in refusal(tmp_path)
     for number in range(10):
         (tmp_path / "images" / f"{number}.png").rename(tmp_path / "images" / f"0{number}.png")
@@ -196,14 +200,14 @@ def test_a_list_of_classes_for_images_in_an_unclear_order_is_refused(tmp_path: P
 
 
 def test_a_table_s_split_of_an_unknown_word_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    for number in range(4):
-        noise(number).save(tmp_path / "images" / f"{number}.png")
+    flat_images(tmp_path / "images")
     rows = [f"{number}.png,{'ab'[number % 2]}," for number in range(4)]
     for words, expected in (("0 1 2 3", ["train"]), ("train training test TEST", ["train", "test"])):
         lines = (f"{row}{word}\n" for row, word in zip(rows, words.split(), strict=True))
-        (tmp_path / "labels.csv").write_text("image,class,fold\n" + "".join(lines))
+        (tmp_path / "labels.csv").write_text("picture,class,fold\n" + "".join(lines))
         assert list(splits(tmp_path)) == expected
+        with open_source(tmp_path) as source:
+            assert ("splits in labels.csv are not used: 0, 1, 2, 3 are" in source.notes[0]) is (words == "0 1 2 3")
     (tmp_path / "labels.csv").write_text("image,class,fold\n" + "train\n".join(rows) + "holdout\n")
     assert "labels.csv has the split holdout, which is none by its name" in refusal(tmp_path)
 
@@ -228,12 +232,6 @@ def test_a_table_does_not_label_images_of_the_same_names_in_another_folder(tmp_p
     assert unused(tmp_path)["images without a label in labels.csv"] == 8
 
 
-def flat_images(folder: Path, count: int = 4) -> None:
-    folder.mkdir()
-    for number in range(count):
-        noise(number).save(folder / f"{number}.png")
-
-
 @pytest.mark.parametrize(
     ("header", "row"),
     [
@@ -242,6 +240,7 @@ def flat_images(folder: Path, count: int = 4) -> None:
         ("file,x,y", "{0}.png,7,{1}"),
         ("picture,width,class", "{0}.png,{1},a"),
         ("picture,width,kind", "{0}.png,{1},a"),
+        ("9.png,-3.5,480,a", "{0}.png,{1},480,a"),
     ],
 )
 def test_the_second_of_several_columns_is_no_class_under_a_header_that_does_not_say_so(
@@ -255,6 +254,28 @@ def test_the_second_of_several_columns_is_no_class_under_a_header_that_does_not_
     for first in ("", "picture,class,width\n"):
         (tmp_path / "labels.csv").write_text(first + rows)
         assert len(splits(tmp_path)["train"]) == 4
+
+
+@pytest.mark.parametrize("row", ["{0},{0}.png", "{0}.png,photo {0}"])
+def test_a_column_that_differs_for_each_image_names_no_classes(tmp_path: Path, row: str) -> None:
+    flat_images(tmp_path / "images", 10)
+    (tmp_path / "labels.csv").write_text("".join(f"{row.format(number)}\n" for number in range(10)))
+    assert "labels.csv gives each image another class" in refusal(tmp_path)
+
+
+def test_the_column_whose_cells_are_images_names_them(tmp_path: Path) -> None:
+    flat_images(tmp_path / "images")
+    rows = "".join(f"{number},{3 - number}.png,{'ab'[number % 2]}\n" for number in range(4))
+    (tmp_path / "labels.csv").write_text(f"id,image,label\n{rows}")
+    assert splits(tmp_path)["train"] == [(f"images/{name}.png", int(name in "02")) for name in "1302"]
+
+
+def test_what_follows_a_dot_in_a_name_is_part_of_it(tmp_path: Path) -> None:
+    flat_images(tmp_path / "images")
+    for number, name in enumerate("abcd"):
+        (tmp_path / "images" / f"{number}.png").rename(tmp_path / "images" / f"0.{name}.png")
+    (tmp_path / "labels.csv").write_text("id,label\n0.a,x\n0.b,y\n0.c,x\n")
+    assert [label for _, label in splits(tmp_path)["train"]] == [0, 0, 1]
 
 
 def test_a_sample_of_a_submission_labels_nothing(tmp_path: Path) -> None:

@@ -151,7 +151,16 @@ def test_two_classes_of_one_name_stay_two(tmp_path: Path) -> None:
 def test_a_folder_names_the_split_where_the_file_does_not(tmp_path: Path) -> None:
     for split in ("train", "partial-validation"):
         parquet_of([0, 1], ["a", "b"], tmp_path, f"default/{split}/0000.parquet")
+    with open_source(tmp_path) as source:
+        assert len(source.notes) == 1  # on two classes
     assert {split: len(images) for split, images in splits(tmp_path).items()} == {"train": 2, "val": 2}
+
+
+def test_files_that_are_missing_by_the_names_of_the_others_are_said(tmp_path: Path) -> None:
+    for name in ("0-of-00003-b42c8dc2ef1f7f8b", "2-of-00003-0f1e2d3c4b5a6978"):
+        parquet_of([0, 1], ["a", "b"], tmp_path, f"data/train-0000{name}.parquet")
+    with open_source(tmp_path) as source:
+        assert source.notes[0] == "2 of the 3 files data/train-*.parquet are there"
 
 
 def test_files_that_number_their_classes_differently_are_refused(tmp_path: Path) -> None:
@@ -203,6 +212,8 @@ def test_a_sample_without_a_class_does_not_take_that_of_the_next(tmp_path: Path)
 def test_what_follows_the_first_dot_of_a_sample_may_differ(tmp_path: Path) -> None:
     unpack(tmp_path, [("0.input.jpg", TRAIN[0][2]), ("0.target.cls", b"1")])
     assert splits(tmp_path)["train"] == [("0.input.jpg", 0)]
+    unpack(tmp_path, [(f"1.{name}", TRAIN[0][2]) for name in ("depth.jpg", "jpg")] + [("1.cls", b"2")])
+    assert splits(tmp_path)["train"] == [("1.jpg", 0)]
 
 
 def python2_batch(labels: list[int], pixels: np.ndarray) -> bytes:
@@ -228,7 +239,7 @@ def test_pickled_cifar_is_the_binary_one(tmp_path: Path) -> None:
         if file != "test_batch":
             batch = python2_batch(labels.tolist(), pixels)
         unpack(tmp_path / "pickled", [(f"cifar-10-batches-py/{file}", batch)])
-    unpack(tmp_path / "binary", [("batches.meta.txt", "\n".join(names).encode())])
+    unpack(tmp_path / "binary", [("batches.meta.txt", "\n".join(names).encode("utf-8-sig"))])
     meta = pickle.dumps({b"label_names": [name.encode() for name in names]})
     unpack(tmp_path / "pickled", [("cifar-10-batches-py/batches.meta", meta)])
     packs = [prepare(tmp_path / form, tmp_path / f"{form}-pack", size=32) for form in ("binary", "pickled")]

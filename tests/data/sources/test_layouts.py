@@ -87,6 +87,11 @@ def test_a_split_s_folder_in_itself_is_passed_over(tmp_path: Path) -> None:
     assert notes(tmp_path) == ("1 class folder without images is left out, such as train/empty",)
 
 
+def test_a_folder_of_images_between_a_split_and_its_classes_is_passed_over(tmp_path: Path) -> None:
+    class_folders(tmp_path, ["train/images", "val/images"], count=1)
+    assert class_names(tmp_path) == list(CLASSES) and not notes(tmp_path)
+
+
 def test_folders_that_lie_too_deep_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def too_deep(*_: object) -> None:  # such folders themselves, no tool removes
         raise RecursionError
@@ -135,8 +140,9 @@ def test_hidden_files_and_other_files_do_not_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["class_names.txt", "words.txt"])
 def test_readable_class_names(tmp_path: Path, file: str, line: str) -> None:
     folder = class_folders(tmp_path / "images")
-    (folder / file).write_text(f"zebra\tnot here\n{line}\n\n")
+    (folder / file).write_text(f"{line}\nzebra\tnot here\n\n", encoding="utf-8-sig")
     assert class_names(folder) == ["a", "beetle, bug", "c", "d", "e"]
+    assert notes(folder) == (f"{file} names 1 of the 5 classes",)
     assert class_names(archive(folder, tmp_path / "x.zip", top="w/"))[1] == "beetle, bug"
 
 
@@ -252,4 +258,10 @@ def test_class_folders_that_differ_in_unicode_form_are_one_class(tmp_path: Path)
     (folder / "train" / "a").rename(folder / "train" / "caf\u00e9")
     (folder / "val" / "a").rename(folder / "val" / "cafe\u0301")
     assert class_names(folder) == ["b", "c", "caf\u00e9", "d", "e"]
-    assert ("val/cafe\u0301/0.png", 2) in splits(folder)["val"]
+    assert ("val/cafe\u0301/0.png", 2) in splits(folder)["val"] and not notes(folder)
+
+
+def test_classes_that_differ_in_capitals_or_spaces_are_said(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path, [""], count=1)
+    (folder / "d").rename(folder / "B ")
+    assert notes(folder) == ("the classes 'B ' and 'b' differ in capitals or spaces alone",)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from alexnet.data.sources.catalog import IN_FOLDER, File, number_classes
 from alexnet.data.sources.file_tree import FileTree, read_named
+from alexnet.data.sources.tables import text_lines
 from alexnet.errors import UserError
 
 _SIDE = 32
@@ -47,7 +48,7 @@ def list_images(tree: FileTree, form: tuple[str, ...]) -> list[str]:
     numbers = number_classes(tree.path, tree.files, lambda name: places.get(name, "other images"))
     ((name, contents),) = read_named(tree, lambda name: name == members[form[6]])
     if form is _BINARY:
-        names = contents.decode(errors="replace").split()
+        names = " ".join(text_lines(contents)).split()
     else:
         names = [_text(word) for word in _unpickled(tree, name, contents).get(b"label_names", [])]
     if len(names) != _CLASSES:

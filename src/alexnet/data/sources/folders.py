@@ -7,17 +7,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import nlargest
-from itertools import chain, takewhile, tee
+from itertools import chain, takewhile
 from operator import attrgetter
 
 from alexnet.data.sources import file_names, ilsvrc
 from alexnet.data.sources.catalog import LEFT_OUT, File, Place
 from alexnet.data.sources.file_tree import FileTree, contents, read_named
-from alexnet.data.sources.tables import SUFFIXES, Table, read_table
+from alexnet.data.sources.shards import CLASS_FILES, Samples
+from alexnet.data.sources.tables import SUFFIXES, Table, read_table, text_lines
 from alexnet.errors import UserError, plural
 
-CLASS_FILES = ".cls files"
-"""The kind of files that hold the class of a WebDataset sample."""
 NAMED_BY_USER = "images of folders that are left out by choice"
 _TEST_LABELS_ARE_PUBLIC = ("2010",)
 _ALL_CLASSES = re.compile(r"(?:images?|imgs?|jpegs?|jpegimages|pictures|photos|data|all|unknown|unlabell?ed)", re.I)
@@ -37,6 +36,8 @@ class _Top:
     example: str = ""
     parents: set[str] = field(default_factory=set)
     """The folders that its images lie in; no more than two of them are kept."""
+    below: set[str] = field(default_factory=set)
+    """The folders in it that its images lie in or below; no more than two of them are kept."""
 
     def is_flat(self, top: str) -> bool:
         """Whether its images lie all in it, or all in a folder in it that says nothing of a class."""
@@ -58,14 +59,15 @@ class Folders:
         if self.kit:
             of_kit = {file.name for file in tree.files.others() if ilsvrc.is_kit_file(file.name)}
             tree.files.set_aside(of_kit, file_names.LABELS)
-        self._samples = _Samples(tree) if any(True for _ in tree.files.files(CLASS_FILES)) else None
+        self._samples = Samples(tree) if any(True for _ in tree.files.files(CLASS_FILES)) else None
         self._tops: dict[str, _Top] = {}
         for name in filter(None, map(self.inside, tree.files.names())):
             folder = name.rpartition("/")[0]
             top = self._tops.setdefault(_first(name), _Top(example=name))
             top.images += 1
-            if len(top.parents) < 2:
-                top.parents.add(folder)
+            for seen, one in ((top.parents, folder), (top.below, (*folder.split("/"), "")[1])):
+                if len(seen) < 2:
+                    seen.add(one)
         chosen = {folder.strip("/").removeprefix(self.prefix): split for folder, split in chosen.items()}
         for folder, split in chosen.items():
             if folder not in self._tops:
@@ -75,6 +77,7 @@ class Folders:
         self.splits = self._find_splits(chosen)
         """Folders and the splits they hold; empty if all images are for training."""
         self._nested, self._nested_example = 0, ""
+        self._notes: list[str] = []
         self._rules = self._find_rules()
 
     def inside(self, name: str) -> str | None:
@@ -117,24 +120,29 @@ class Folders:
         return (split, file_names.class_name(next(named, folders[0]))) if split and folders else None
 
     def _folders(self, inside: str) -> list[str]:
-        """The folders that a name inside lies in; one that repeats its split, as in `train/train/cat`, is none."""
+        """The folders that a name inside lies in; one that says nothing, as in `train/train/cat`, is none."""
         folders = inside.split("/")[:-1]
-        split = self.splits.get(folders[0]) if len(folders) > 2 else None
-        return folders if split is None or file_names.split_of(folders[1]) != split else [folders[0], *folders[2:]]
+        split = self.splits.get(folders[0]) if len(folders) > 1 else None
+        if split is None:
+            return folders
+        only = self._tops[folders[0]].below == {folders[1]} and _ALL_CLASSES.fullmatch(folders[1])
+        again = len(folders) > 2 and file_names.split_of(folders[1]) == split
+        return [folders[0], *folders[2:]] if only or again else folders
 
     def notes(self) -> Iterator[str]:
         """What should be said of how images were placed."""
+        yield from self._notes
         if self._nested:
             found = plural(self._nested, "image lies", "images lie")
             what = f"{found} in subfolders of class folders, such as {self._nested_example}"
             yield f"{what}: the upper folder is taken for the class"
 
-    def text(self, name: str) -> str | None:
-        """The contents of a text file below the wrapping folder, or beside it."""
+    def lines(self, name: str) -> list[str]:
+        """The lines of a text file below the wrapping folder, or beside it; none if there is no such file."""
         for found, data in read_named(self.tree, {self.prefix + name, name}.__contains__):
             self.tree.files.set_aside({found}, file_names.LABELS)
-            return data.decode(errors="replace")
-        return None
+            return text_lines(data)
+        return []
 
     # ---- What is a split
 
@@ -259,6 +267,13 @@ class Folders:
             if (of_table := table.split_of(name) or split) != split:
                 what = f"{table.name} has {of_table} for {name}, which lies in a folder of {split} images"
                 raise UserError(f"{self.path}: {what}; leave out the column, or the folders")
+        labels = [label for name in images if (label := table.find(name)) is not None]
+        if split == "train" and len(set(labels)) == len(labels) > 9:
+            what = f"{table.name} gives each image another class, such as {labels[0]!r:.40}"
+            raise UserError(f"{self.path}: {what}; name the column of the classes in its first line: image,class")
+        if not self.splits and table.other_splits:
+            words = ", ".join(sorted(table.other_splits)[:5])
+            self._notes.append(f"the splits in {table.name} are not used: {words} are no names of splits")
         self.tree.files.set_aside({one.name for one in fitting}, file_names.LABELS)
 
         def place(inside: str) -> Place:
@@ -327,28 +342,6 @@ class Folders:
         if not all(_ALL_CLASSES.fullmatch(folder) or file_names.is_wordnet_id(folder) for folder in below):
             self._nested += 1
             self._nested_example = self._nested_example or inside
-
-
-class _Samples:
-    """The classes of WebDataset samples: `000000.cls` beside `000000.jpg`. Read along with the images, not kept."""
-
-    def __init__(self, tree: FileTree) -> None:
-        files, again = tee(tree.files.files(CLASS_FILES))
-        self._read = zip(files, tree.read(again), strict=True)
-        self._waiting: dict[str, str] = {}
-
-    def of(self, image: str) -> str | None:
-        """The class of the next image; None if its sample has none."""
-        key = _sample(image)
-        while key not in self._waiting and (read := next(self._read, None)):
-            self._waiting[_sample(read[0].name)] = contents(read[1]).decode(errors="replace").strip()
-        return self._waiting.pop(key, None) or None
-
-
-def _sample(name: str) -> str:
-    """A name up to its first suffix: `000000` of `000000.seg.png`, and `2020.01` of `2020.01.jpg`."""
-    folder, slash, file = name.rpartition("/")
-    return folder + slash + re.split(r"\.(?!\d)", file, maxsplit=1)[0]
 
 
 def _is_about(table: str, split: str) -> bool:

@@ -23,6 +23,7 @@ import scipy.io
 
 from alexnet.data.sources import file_names
 from alexnet.data.sources.file_tree import FileTree, read_named, tar_contents
+from alexnet.data.sources.tables import text_lines
 from alexnet.errors import UserError
 
 IMAGES = re.compile(r"ILSVRC(?P<year>20\d\d)_(?:img|images)_(?:(?P<split>train|val)|(?P<test>test)\w*)")
@@ -93,7 +94,7 @@ def _kaggle_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
     if name is None:
         return None
     by_image = []
-    for number, line in enumerate(_lines(files[name])[1:], 2):
+    for number, line in enumerate(text_lines(files[name])[1:], 2):
         image, _, boxes = line.partition(",")
         match, synsets = FLAT.fullmatch(f"{image}.JPEG"), set(boxes.split()[::5])
         if match is None or len(synsets) != 1:
@@ -105,16 +106,13 @@ def _kaggle_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
         raise UserError(f"{tree.path / name} should name each validation image from 1 on once; download it again")
     wordnet_ids = dict(enumerate(sorted(set(classes)), 1))
     number_of = {wordnet_id: number for number, wordnet_id in wordnet_ids.items()}
-    mapping = [line.partition(" ") for name, data in files.items() if _MAPPING.fullmatch(name) for line in _lines(data)]
+    mappings = (text_lines(data) for name, data in files.items() if _MAPPING.fullmatch(name))
+    mapping = [line.partition(" ") for lines in mappings for line in lines]
     return Kit(
         wordnet_ids=wordnet_ids,
         words={wordnet_id: words.strip() for wordnet_id, _, words in mapping},
         labels={("2012", "val"): np.array([number_of[wordnet_id] for wordnet_id in classes], np.int64)},
     )
-
-
-def _lines(data: bytes) -> list[str]:
-    return data.decode(errors="replace").splitlines()
 
 
 def _classes(path: Path, meta: bytes) -> tuple[dict[int, str], dict[str, str]]:

@@ -9,7 +9,7 @@ The layouts, recognized by what is there; folders that wrap everything are skipp
   IDs in their names (the flat tars of Hugging Face's `imagenet-1k`);
 * ILSVRC-2010 and ILSVRC-2012 as published: the tars of train, val and test images and the development kit in one
   folder, or what they unpack to (`data.sources.ilsvrc`);
-* WebDataset shards; parquet files (`data.sources.shards`); CIFAR-10 in both published forms (`data.sources.cifar10`).
+* WebDataset shards and parquet files (`data.sources.shards`); CIFAR-10 in both published forms (`data.sources.cifar10`).
 
 Every file ends as an image, or with a kind of "not used". Classes are numbered in the order of their names, or of their
 numbers where all names are numbers.
@@ -83,6 +83,7 @@ def open_source(path: Path, splits: Mapping[str, str] | None = None) -> Iterator
         elif rows:
             parquet = shards.ParquetFiles(tree)
             class_names, read = parquet.list_images(), parquet.read
+            notes += parquet.notes()
         else:
             _add_archives(tree)
             tree.recognize_images()
@@ -92,8 +93,8 @@ def open_source(path: Path, splits: Mapping[str, str] | None = None) -> Iterator
             if tree.several_names and (names_of_one := tree.files.set_aside_same(TWICE)):
                 what = f"{' and '.join(names_of_one)} are one file by a link, with two splits or classes"
                 raise UserError(f"{path}: {what}; remove one of the two")
-            class_names = _readable(found, classes)
-            notes += [*found.notes(), *_empty_folders(found)]
+            class_names = _readable(found, classes, notes)
+            notes += [*found.notes(), *_empty_folders(found), *_alike(classes)]
         if not class_names:
             raise UserError(_no_images(path, tree.files.unused()))
         if tree.links_outside:
@@ -158,15 +159,27 @@ def _no_images(path: Path, unused: list[Unused]) -> str:
     return f"{path}: no images in class folders; {expected}{f'; not used as images: {found}' if found else ''}"
 
 
-def _readable(found: Folders, classes: list[str]) -> list[str]:
+def _alike(classes: list[str]) -> Iterator[str]:
+    """A note of two classes that are likely to be one."""
+    seen: dict[str, str] = {}
+    for name in classes:
+        other = seen.setdefault("".join(name.casefold().split()), name)
+        if other != name:
+            yield f"the classes {other!r} and {name!r} differ in capitals or spaces alone"
+            return
+
+
+def _readable(found: Folders, classes: list[str], notes: list[str]) -> list[str]:
     """Names for people, where a file next to the splits or a development kit gives them; else the folder names.
 
     Two synsets can have the same words (ILSVRC-2012 has two cranes); their folders then distinguish them.
     """
     words: dict[str, str] = {}
     for file in ("class_names.txt", "words.txt", "LOC_synset_mapping.txt"):
-        if not words and (text := found.text(file)):
-            lines = (line.split("\t" if "\t" in line else None, 1) for line in text.splitlines())
+        if not words:
+            lines = (line.split("\t" if "\t" in line else None, 1) for line in found.lines(file))
             words = {fields[0]: fields[1].strip() for fields in lines if len(fields) == 2}
+            if 0 < (named := len(words.keys() & set(classes))) < len(classes):
+                notes.append(f"{file} names {named:,} of the {len(classes):,} classes")
     words = words or (found.kit.words if found.kit else {})
     return file_names.told_apart([words.get(folder) or folder for folder in classes], classes)

@@ -1,18 +1,21 @@
-"""Images in parquet files, as the Hugging Face hub publishes data sets: a column of encoded images, one of labels.
+"""Sharded data sets as they are published: WebDataset, and parquet files of the Hugging Face hub.
 
-The file's metadata may name the classes. A few rows are in memory at a time. Needs pyarrow.
+A WebDataset sample is an image and its class, `000000.jpg` and `000000.cls`. A parquet file has a column of encoded
+images and one of labels, and its metadata may name the classes; a few rows are in memory at a time. It needs pyarrow.
 """
 
 import json
+import re
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, tee
 from operator import attrgetter
 from typing import Any
 
 from alexnet.data.sources import file_names
 from alexnet.data.sources.catalog import IN_FOLDER, File, Place, number_classes
-from alexnet.data.sources.file_tree import Entry, FileTree
+from alexnet.data.sources.file_tree import Entry, FileTree, contents
 from alexnet.data.sources.tars import Unreadable
 from alexnet.errors import UserError, how_to_install
 
@@ -36,6 +39,13 @@ class ParquetFiles:
             name = self._files[self._splits.index(None)].name
             what = "does not name a split, as train-00000.parquet does; rename or move it"
             raise UserError(f"{tree.path}: {name} {what}")
+
+    def notes(self) -> Iterator[str]:
+        """What should be said: files that are missing by the names of the others, `train-00000-of-00002.parquet`."""
+        numbered = (re.fullmatch(r"(.*)-\d+-of-(\d+).*", file.name) for file in self._files)
+        for (name, total), count in Counter(found.groups() for found in numbered if found).items():
+            if count < int(total):
+                yield f"{count} of the {int(total)} files {name}-*.parquet are there"
 
     def list_images(self) -> list[str]:
         """Make the rows files of the catalog, `<file>#<row>`, and return the class names."""
@@ -129,3 +139,37 @@ def _class_names(table: Any, label: str) -> list[str]:
     except (TypeError, KeyError, ValueError):
         return []
     return file_names.told_apart(found, range(len(found)))
+
+
+CLASS_FILES = ".cls files"
+"""The kind of files that hold the class of a sample."""
+
+
+class Samples:
+    """The classes of WebDataset samples: `000000.cls` beside `000000.jpg`. Read along with the images, not kept."""
+
+    def __init__(self, tree: FileTree) -> None:
+        files, again = tee(tree.files.files(CLASS_FILES))
+        self._read = zip(files, tree.read(again), strict=True)
+        self._waiting: dict[str, str] = {}
+        self._plain = any(map(_is_plain, tree.files.names()))
+        """Whether there are images such as `000000.jpg`; then `000000.depth.png` is none of the set's."""
+
+    def of(self, image: str) -> str | None:
+        """The class of the next image; None if its sample has none."""
+        if self._plain and not _is_plain(image):
+            return None
+        key = _sample(image)
+        while key not in self._waiting and (read := next(self._read, None)):
+            self._waiting[_sample(read[0].name)] = contents(read[1]).decode(errors="replace").strip()
+        return self._waiting.pop(key, None) or None
+
+
+def _is_plain(image: str) -> bool:
+    return _sample(image) + image[len(image) - len(file_names.suffix_of(image)) :] == image
+
+
+def _sample(name: str) -> str:
+    """A name up to its first suffix: `000000` of `000000.seg.png`, and `2020.01` of `2020.01.jpg`."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + re.split(r"\.(?!\d)", file, maxsplit=1)[0]

@@ -22,10 +22,11 @@ _IMAGE_WORDS = """
     image images image_id imageid image_name imagename image_path imagepath img id file files filename file_name
     filepath filepaths file_path path name"""
 _LABEL_WORDS = """
-    label labels class classes class_name classname class_id category target breed species wnid synset label_name
-    dx y"""
+    label labels class classes class_name classname class_id classid category category_id target breed species wnid
+    synset label_name dx y"""
 _IMAGE_COLUMNS, _LABEL_COLUMNS = frozenset(_IMAGE_WORDS.split()), frozenset(_LABEL_WORDS.split())
-_SPLIT_COLUMNS = frozenset(("split", "set", "subset", "dataset", "data_set", "partition", "fold"))
+_SPLIT_WORDS = "split set subset dataset data_set partition fold phase is_train is_val is_valid is_test"
+_SPLIT_COLUMNS = frozenset(_SPLIT_WORDS.split())
 
 
 @dataclass
@@ -64,7 +65,7 @@ def read_table(name: str, data: bytes) -> Table | None:
     Raises:
         UserError: it gives an image two classes, or several columns could name the class.
     """
-    lines = [line for line in _lines(data) if line.strip()]
+    lines = [line for line in text_lines(data) if line.strip()]
     if not lines:
         return None
     separator = next((mark for mark in "\t,;" if mark in lines[0]), " ")
@@ -73,9 +74,11 @@ def read_table(name: str, data: bytes) -> Table | None:
     except csv.Error:  # a field of more than 128 KiB
         return None
     if all(len(row) == 1 for row in rows):
-        return Table(name, lines=[row[0].strip() for row in rows])
+        found = [row[0].strip() for row in rows]
+        titled = found[0].lower() in _LABEL_COLUMNS and found.count(found[0]) == 1
+        return Table(name, lines=found[titled:])
     header = [cell.strip().lower().replace(" ", "_") for cell in rows[0]]
-    columns = _columns(name, header)
+    columns = _columns(name, header, rows[1:2])
     if columns is None and _is_of_other_things(header, rows):
         return None
     image, label, split = columns or (0, 1, None)
@@ -94,8 +97,8 @@ def read_table(name: str, data: bytes) -> Table | None:
     return table if table.classes else None
 
 
-def _lines(data: bytes) -> list[str]:
-    """Decode a table: UTF-8, or UTF-16 as spreadsheets save it; other lines byte by byte, to keep names different."""
+def text_lines(data: bytes) -> list[str]:
+    """Decode a text: UTF-8, or UTF-16 as spreadsheets save it; other lines byte by byte, to keep names different."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", errors="replace").splitlines()
     return [_text(line) for line in data.removeprefix(codecs.BOM_UTF8).splitlines()]
@@ -111,21 +114,25 @@ def _text(line: bytes) -> str:
 def _is_of_other_things(header: list[str], rows: list[list[str]]) -> bool:
     """Whether a first line that does not call the second column a class is a header nevertheless.
 
-    The second of several columns may then be a width, or one class of many with 0 or 1.
+    The second of several columns may then be a width, or one class of many with 0 or 1. So may a column of numbers
+    among others without a header.
     """
+    numbers = (len(row) > 2 and row[1].strip(" +-").replace(".", "", 1).isdecimal() for row in rows)
+    if 2 * sum(numbers) > len(rows):
+        return True
     if len(header) < 3 or header[0].startswith("#") or suffix_of(header[0]) in IMAGE_SUFFIXES:
-        return False
-    if header[1] in _label_words(header):
         return False
     known = not (_IMAGE_COLUMNS | _LABEL_COLUMNS).isdisjoint(header)
     return known or any(suffix_of(row[0].strip()) in IMAGE_SUFFIXES for row in rows[1:2])
 
 
-def _columns(name: str, header: list[str]) -> tuple[int, int, int | None] | None:
+def _columns(name: str, header: list[str], first: list[list[str]]) -> tuple[int, int, int | None] | None:
     """Return the places of the columns of images, classes and splits; None if the first line is no header."""
     images = [place for place, word in enumerate(header) if word in _IMAGE_COLUMNS]
     words = _label_words(header)
-    labels = [place for place, word in enumerate(header) if word in words and place not in images[:1]]
+    if not images and words.issuperset(header[1:2]) and suffix_of(header[0]) not in IMAGE_SUFFIXES:
+        images = [0]
+    labels = [place for place, word in enumerate(header) if word in words]
     if len(header) == 2 and len(images) == 1 and not labels:
         labels = [1 - images[0]]
     if not images or not labels:
@@ -134,7 +141,9 @@ def _columns(name: str, header: list[str]) -> tuple[int, int, int | None] | None
     if len(named) > 1:
         found = ", ".join(header[place] for place in named)
         raise UserError(f"{name} has several columns that could be the class: {found}; leave one of them")
-    paths = [place for place in images if "path" in header[place] or "file" in header[place]]
+    named_as_image = [suffix_of(cell.strip()) in IMAGE_SUFFIXES for row in first for cell in row]
+    paths = [place for place in images if place < len(named_as_image) and named_as_image[place]]
+    paths = paths or [place for place in images if "path" in header[place] or "file" in header[place]]
     splits = [place for place, word in enumerate(header) if word in _SPLIT_COLUMNS]
     return (paths or images)[0], named[0], next(iter(splits), None)
 
@@ -154,5 +163,5 @@ def _keys(image: str) -> Iterator[str]:
 
 def _stem(name: str) -> str:
     suffix = suffix_of(name)
-    stem = name[: len(name) - len(suffix)] if suffix[1:2].isalpha() else name
+    stem = name[: len(name) - len(suffix)] if suffix in IMAGE_SUFFIXES else name
     return str(PurePosixPath(stem.replace("\\", "/"))).lstrip("/")
