@@ -1,6 +1,7 @@
 import hashlib
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +134,8 @@ def unpacked(root: Path, layout: str) -> Path:
             archive.extractall(root / "train", filter="data")
         (root / "ILSVRC2012_img_train.tar").unlink()
         return root
-    val = [f"{WNIDS[number - 1]}/" if layout == "val in folders" else "" for number in VAL_LABELS]
+    folders = {"val in folders": WNIDS, "val in wrong folders": SORTED}.get(layout)
+    val = [f"{folders[number - 1]}/" if folders else "" for number in VAL_LABELS]
     images = zip(val, flat_images(2012, "val"), strict=True)
     unpack(root / "val", ((folder + name, data) for folder, (name, data) in images))
     for wnid in WNIDS:
@@ -158,6 +160,21 @@ def test_every_form_of_ilsvrc2012_makes_the_same_pack(tmp_path: Path, layout: st
     ]
     assert packs[0].fingerprint == packs[1].fingerprint
     assert np.bincount(packs[0].splits["train"].labels).tolist() == [TRAIN_PER_CLASS] * len(WNIDS)
+
+
+def test_validation_images_in_folders_of_other_classes_than_the_kit_s_are_refused(tmp_path: Path) -> None:
+    assert f"but is of {WNIDS[0]} by the development kit" in error_of(unpacked(tmp_path / "x", "val in wrong folders"))
+
+
+@pytest.mark.parametrize("form", [kaggle, ilsvrc2010])
+def test_two_files_of_labels_that_differ_are_refused(tmp_path: Path, form: Callable[[Path], Path]) -> None:
+    root = form(tmp_path / "imagenet")
+    name = "LOC_val_solution.csv" if form is kaggle else "ILSVRC2010_test_ground_truth.txt"
+    (root / "old").mkdir()
+    shutil.copy(root / name, root / "old" / name)
+    assert len(splits(root)["val"]) == 7
+    (root / "old" / name).write_bytes((root / name).read_bytes().replace(b"2\n", b"1\n").replace(b"n0", b"n1"))
+    assert "; keep the right one" in error_of(root)
 
 
 def test_the_training_archive_alone_is_class_folders(tmp_path: Path) -> None:

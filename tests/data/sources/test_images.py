@@ -165,10 +165,17 @@ def test_what_cannot_be_used_has_a_reason(tmp_path: Path) -> None:
     assert reason(b"these are words") == "not an image"
     cut = encoded(noise(9), "JPEG"), encoded(noise(9), "TIFF", compression="tiff_lzw")
     assert all("truncated" in reason(image[:-200]) for image in cut)
+
     assert "floating-point" in reason(encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"))
     assert "from -1 to -1" in reason(encoded(Image.fromarray(np.full((9, 9), -1, np.float32)), "TIFF"))
     assert "32-bit" in reason(encoded(Image.fromarray(np.full((9, 9), 2**20, np.int32)), "TIFF"))
     assert "No such file" in reason(tmp_path / "gone.jpg")
+
+
+@pytest.mark.parametrize("end", [b"\xff\xd9", bytes(400)])
+def test_a_damaged_jpeg_that_is_read_is_noted(end: bytes) -> None:
+    found = convert_file(encoded(noise(6, 64, 64), "JPEG")[:-400] + end, 16)
+    assert isinstance(found, Converted) and found.notes == ("damaged JPEG",)
 
 
 @pytest.mark.parametrize("side", [10_001, 60_000])

@@ -103,6 +103,10 @@ class Folders:
         if rule := self._rules.get(top):
             return rule(inside)
         at = self.by_folders(inside)
+        of_kit = self.kit and self.kit.class_of(inside)
+        if at and of_kit and of_kit != at[1]:
+            what = f"{inside} lies in {at[1]}, but is of {of_kit} by the development kit or Kaggle's table"
+            raise UserError(f"{self.path}: {what}; sort the {at[0]} images into the right class folders")
         below = self._folders(inside)[1 + bool(self.splits) :]
         if at and below:
             if any(folder.lower() in file_names.THUMBNAIL_FOLDERS for folder in below):

@@ -49,6 +49,13 @@ class Kit:
     labels: dict[tuple[str, str], npt.NDArray[np.int64]]
     """int64 [n]: ILSVRC IDs of the images, by year and split ("val", "test")."""
 
+    def class_of(self, image: str) -> str | None:
+        """Return the WordNet ID that the labels give a validation or test image; None for all other images."""
+        found = FLAT.fullmatch(image)
+        labels = self.labels.get((found["year"], found["split"].lower()), ()) if found else ()
+        number = int(found["number"]) if found else 0
+        return self.wordnet_ids.get(int(labels[number - 1])) if 0 < number <= len(labels) else None
+
 
 def find_kit(tree: FileTree) -> Kit | None:
     """Read the development kit in a folder or archive, if it holds one. Raises `UserError` if the kit is damaged."""
@@ -67,13 +74,15 @@ def find_kit(tree: FileTree) -> Kit | None:
         return _kaggle_kit(tree, files)
     if len(metas) > 1:
         raise UserError(f"{tree.path} holds {len(metas)} development kits (meta.mat); leave that of these images")
-    labels = {}
+    labels: dict[tuple[str, str], npt.NDArray[np.int64]] = {}
     for found, data in named:
         try:
             split = "val" if found["split"] == "validation" else "test"
-            labels[found["year"], split] = np.array([int(line) for line in data.split()], np.int64)
+            of_split = np.array([int(line) for line in data.split()], np.int64)
         except (ValueError, OverflowError) as error:
             raise UserError(f"{tree.path}: {found[0]} should hold one number a line: {error}") from None
+        if not np.array_equal(labels.setdefault((found["year"], split), of_split), of_split):
+            raise UserError(f"{tree.path}: {found[0]} is there twice, with different labels; keep the right one")
     wordnet_ids, words = _classes(tree.path, metas[0])
     return Kit(wordnet_ids=wordnet_ids, words=words, labels=labels)
 
@@ -90,9 +99,12 @@ def is_kit_file(name: str) -> bool:
 
 
 def _kaggle_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
-    name = next(filter(_SOLUTION.fullmatch, files), None)
-    if name is None:
+    solutions = list(filter(_SOLUTION.fullmatch, files))
+    if not solutions:
         return None
+    name = solutions[0]
+    if len({files[one] for one in solutions}) > 1:
+        raise UserError(f"{tree.path}: {' and '.join(solutions)} differ; keep the right one")
     by_image = []
     for number, line in enumerate(text_lines(files[name])[1:], 2):
         image, _, boxes = line.partition(",")

@@ -12,6 +12,7 @@ and listed in the pack's `unusual.txt`, in these words:
 * the EXIF orientation is ignored, as in published ImageNet results [EXIF orientation ignored];
 * an image whose shorter side is under a quarter of the size is enlarged [tiny]; one that is over four times as long as
   wide loses most of its length [extreme ratio];
+* a damaged JPEG of which PIL makes an image, gray where data are missing, is used [damaged JPEG];
 * a file that was also compressed by gzip, as some of ILSVRC-2010's, is decompressed [gzip-compressed];
 * 16-bit grayscale keeps its upper 8 bits, where PIL would clip it to white [16-bit];
 * floating-point pixels from 0 to 1, else those from 0 to 255, are taken for black to white [floating-point];
@@ -119,14 +120,14 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
             if not unzip.eof:
                 return "gzip-compressed and truncated"
         photograph = decode_photograph(data)
-        if photograph is not None:
+        if isinstance(photograph, tuple):
             pixels, gray = photograph
             notes += ["greyscale"] * gray + ["EXIF orientation ignored"] * _is_turned(partial(_exif, data))
         else:
             formats = [form for form in _formats() if suffix in _NO_SIGNATURE.get(form, (suffix,))]
             with Image.open(io.BytesIO(data), formats=formats) as image:
                 pixels = _rgb(image)
-                notes += _notes(image, name)
+                notes += ["damaged JPEG"] * photograph + _notes(image, name)
         shorter, longer = sorted(pixels.shape[:2])
         notes += ["tiny"] * (4 * shorter < size) + ["extreme ratio"] * (longer > 4 * shorter)
         return Converted(center_square(pixels, size), tuple(notes))
@@ -352,17 +353,17 @@ def decode_into(data: npt.NDArray[np.uint8] | bytes, pixels: npt.NDArray[np.uint
         raise ValueError(f"it is {decoded.shape[1]} x {decoded.shape[0]} pixels")
 
 
-def decode_photograph(data: bytes) -> tuple[npt.NDArray[np.uint8], bool] | None:
+def decode_photograph(data: bytes) -> tuple[npt.NDArray[np.uint8], bool] | bool:
     """Decode an ordinary, sound JPEG photograph to uint8 [H, W, 3], and tell whether it is grayscale.
 
-    None leaves unusual and damaged files to another decoder. Releases the GIL.
+    For other files, left to another decoder, tell whether they are damaged photographs. Releases the GIL.
     """
     if not data.startswith(b"\xff\xd8\xff"):
-        return None
+        return False
     try:
         height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
         if colors not in ("YCbCr", "Gray") or height * width > MAX_PIXELS:
-            return None
+            return False
         return simplejpeg.decode_jpeg(data), colors == "Gray"
     except ValueError:
-        return None
+        return True
