@@ -95,7 +95,10 @@ class StudySweeper(Sweeper):
             )
 
     def sweep(self, arguments: list[str]) -> Any:
+        from alexnet.untrusted import refuse_link
+
         existed, written = self.folder.exists(), self.folder / "multirun.yaml"
+        refuse_link(written)
         was_written = written.exists()
         returned, failure = None, None
         try:

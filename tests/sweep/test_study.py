@@ -146,6 +146,9 @@ def test_an_error_between_two_batches_of_a_search_is_not_swallowed(
     sweeper.sweeper = SimpleNamespace(sweep=sweep)  # type: ignore[assignment]
     with pytest.raises(UserError, match="no further batch"):
         sweeper.sweep([])
+    (tmp_path / "multirun.yaml").symlink_to("elsewhere")  # which Hydra would write to
+    with pytest.raises(UserError, match=r"multirun\.yaml: a symbolic link"):
+        sweeper.sweep([])
 
 
 def test_a_study_refuses_to_be_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,9 +144,10 @@ def test_a_run_with_no_epoch_left_keeps_its_curves_and_its_best_checkpoint(
     before = [file.read_text() for file in curves]
     best.unlink()  # as if killed before it was written
     curves[0].write_text("damaged")
-    execute(job, tmp_path)
-    assert [file.read_text() for file in curves] == before
-    assert best.samefile(tmp_path / "checkpoints" / "last.ckpt")
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    execute(job, moved)
+    assert [(moved / file.relative_to(tmp_path)).read_text() for file in curves] == before
+    assert (moved / "checkpoints" / "best.ckpt").samefile(moved / "checkpoints" / "last.ckpt")
 
 
 def test_the_plateau_schedule_drops_and_ends_by_itself(undisturbed: Callable[..., Path]) -> None:

@@ -236,6 +236,7 @@ def silence_lightning() -> None:
     for message in (
         "smaller than the logging interval",  # curves are per epoch
         "Checkpoint directory .* is not empty",  # a resumed run's is not
+        "The dirpath has changed",  # a run may be moved: what is best is in its history
         "Total length of `list` across ranks is zero",  # no validation images
         "LeafSpec",
         "broadcast_buffers",  # its successor is newer than torch 2.11
