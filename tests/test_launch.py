@@ -12,12 +12,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
-from alexnet.commands.train import _say_what_next, main
+from alexnet.commands.train import _say_what_next, do, main
 from alexnet.config.compose import register
+from alexnet.errors import UserError
 from alexnet.study.report.report import COMPARISON_FILE
+from alexnet.sweep.study import Study
 from alexnet.terminal import Terminal
 from tests.data.samples import class_folders, noise
 from tests.offline_runs import config, records, run_record, summary
@@ -95,6 +98,18 @@ def test_a_misspelling_is_one_line_without_torch_and_nothing_is_written(tmp_path
     assert (done.returncode, done.stdout) == (1, "[]\n")
     assert done.stderr == "error: unknown key abaltion: did you mean ablation?\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("SLURM_PROCID", "x"), ("PL_TRAINER_LIMIT_TRAIN_BATCHES", "2")])
+def test_a_variable_that_would_stop_or_change_training_is_refused_before_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=rf"{name}={value}: .*; unset {name}$"):
+        job = SimpleNamespace(name="", identity="", config=SimpleNamespace(starts_over=False))
+        do(job, tmp_path, Terminal())  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=f"{name}={value}"):
+        Study(SimpleNamespace(runtime=SimpleNamespace(choices={"hydra/launcher": "basic"}))).run([], print, print)
 
 
 def test_overrides_may_be_given_around_an_option_and_a_mistake_of_each_job_is_shown(tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
-"""Processes that this one has started: a signal ends all of them, each with the time to save, and none outlives it."""
+"""Processes that this one has started: a signal ends all of them, each with the time to save, and none outlives it.
+
+And what the environment says of those that have started this one.
+"""
 
 import multiprocessing as mp
 import os
+import re
 import signal
 import threading
 import time
@@ -9,10 +13,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing.process import BaseProcess
 
+from alexnet.errors import UserError
+
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
 """What schedulers send ahead of a kill: Slurm SIGTERM, or what `sbatch --signal` names; submitit asks for SIGUSR2."""
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+"""Variables of launchers from which Lightning takes the number of this process."""
 GRACE_SECONDS = 60
 """Time that processes get to write a checkpoint and end before they are killed."""
+
+
+def check_environment() -> None:
+    """Refuse (`UserError`) variables that would stop Lightning as it is imported, or change what it trains."""
+    for name in os.environ:
+        if name.startswith("PL_TRAINER_"):
+            raise UserError(f"{name}={os.environ[name]}: Lightning would train otherwise by it; unset {name}")
+        if name in RANKS:
+            launched(name)
+
+
+def launched(name: str) -> int:
+    """Return the number in a launcher's variable, 0 without it; UserError if it is none."""
+    value = os.environ.get(name, "0")
+    if not re.fullmatch("[0-9]{1,9}", value):
+        raise UserError(f"{name}={value}: torchrun or srun would set it to a number; unset {name}")
+    return int(value)
 
 
 class Preempted(SystemExit):

@@ -230,8 +230,14 @@ def test_unequal_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         external_launch()
     torchrun = dict.fromkeys(("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"), "1")
     monkeypatch.setattr(os, "environ", {**torchrun, "RANK": "0", "LOCAL_RANK": "0", "MASTER_PORT": "none"})
-    with pytest.raises(UserError, match="incomplete or contradict each other"):
+    with pytest.raises(
+        UserError, match="MASTER_PORT=none: torchrun or srun would set it to a number; unset MASTER_PORT"
+    ):
         external_launch()
+    for lone in ("RANK", "SLURM_PROCID"):  # by which Lightning would take itself for another than the first process
+        monkeypatch.setattr(os, "environ", {lone: "1"})
+        with pytest.raises(UserError, match=r"incomplete .*: unset RANK, LOCAL_RANK, SLURM_PROCID"):
+            external_launch()
 
 
 def test_a_run_for_one_process_started_by_several_is_refused(tiny: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:

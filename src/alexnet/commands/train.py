@@ -23,6 +23,7 @@ from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.overrides import explain, named
 from alexnet.errors import UserError, as_started, first_line, one_line_errors, print_line, refuse_unknown_options
 from alexnet.files import from_here, unlinked
+from alexnet.processes import check_environment
 from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
 from alexnet.runs.result import BASELINE, Result, finished_run
@@ -232,6 +233,7 @@ def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_stud
     """Train, or show a finished run again, for which torch is not imported."""
     if (done := finished_run(directory, job.name, job.identity, restart=job.config.starts_over)) is not None:
         return show_again(done, directory, precision=job.config.hardware.precision, console=console)
+    check_environment()
     if not in_study:
         if job.config.study.plan:
             from alexnet.sweep.planned_study import check_in_plan

@@ -19,6 +19,7 @@ from alexnet.config.job import Job, ablation_name, misnamed_images, unreached_mi
 from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError, first_line, plural, print_line
 from alexnet.files import exclusive, is_held
+from alexnet.processes import check_environment
 from alexnet.runs.collect import collect
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
 from alexnet.runs.metrics import read_metrics
@@ -143,6 +144,7 @@ class Study:
         Without a launcher they run in this process one by one, or side by side in processes of their own.
         """
         begun = time.monotonic()
+        check_environment()
         self.console.print(IMPORTING)
         with busy(IMPORTING, self.console):
             from alexnet.sweep.cost import forecast, runs_at_once

@@ -28,7 +28,7 @@ from alexnet.data.threads import available_cpus
 from alexnet.devices import choose_device, gpu_count
 from alexnet.errors import UserError
 from alexnet.files import exclusive
-from alexnet.processes import end_processes, follow_parent, signals_unwind
+from alexnet.processes import RANKS, end_processes, follow_parent, launched, signals_unwind
 from alexnet.runs.directory import FIRST_LOCK
 from alexnet.sharding import Replica
 from alexnet.terminal import Terminal
@@ -140,14 +140,17 @@ def external_launch() -> DistributedContext | None:
     try:
         _translate_slurm()
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-        if any(name not in os.environ for name in names):
+        if missing := [name for name in names if name not in os.environ]:
+            if any(map(launched, RANKS)):
+                raise KeyError(missing[0])
             return None
-        rank, size, local_rank, local_size, _ = (int(os.environ.get(name, 0)) for name in (*names, "MASTER_PORT"))
+        rank, size, local_rank, local_size, _ = map(launched, (*names, "MASTER_PORT"))
         if not (0 <= rank < size and 0 <= local_rank < local_size <= size):
             raise ValueError(f"process {rank} of {size}")
     except (KeyError, ValueError) as error:
         given = "the variables of srun or torchrun for this process are incomplete or contradict each other"
-        raise UserError(f"{given} ({error}): unset SLURM_STEP_NUM_TASKS and RANK to run it as a single one") from None
+        remedy = f"unset {', '.join(RANKS)} and SLURM_STEP_NUM_TASKS to run it as a single one"
+        raise UserError(f"{given} ({error}): {remedy}") from None
     if size == 1:
         return None
     return DistributedContext(rank=rank, size=size, local_size=local_size)

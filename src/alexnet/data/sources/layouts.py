@@ -9,7 +9,7 @@ The layouts, recognized by what is there; folders that wrap everything are skipp
   IDs in their names (the flat tars of Hugging Face's `imagenet-1k`);
 * ILSVRC-2010 and ILSVRC-2012 as published: the tars of train, val and test images and the development kit in one
   folder, or what they unpack to (`data.sources.ilsvrc`);
-* WebDataset shards and parquet files (`data.sources.shards`); CIFAR-10 in both published forms (`data.sources.cifar10`).
+* WebDataset and parquet files (`data.sources.shards`); CIFAR-10 in both published forms (`data.sources.cifar10`).
 
 Every file ends as an image, or with a kind of "not used". Classes are numbered in the order of their names, or of their
 numbers where all names are numbers.
