@@ -35,7 +35,7 @@ Finished = subprocess.CompletedProcess[str]
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start the command in a folder that is not the checkout's."""
-    environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1", "MPLBACKEND": "nonsense"}
     return subprocess.Popen(
         [sys.executable, str(TRAIN), *arguments],
         cwd=folder,

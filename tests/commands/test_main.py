@@ -1,5 +1,6 @@
 """The `alexnet` command: its tables, its files, and its mistakes in one line."""
 
+import os
 import re
 import subprocess
 import sys
@@ -169,7 +170,10 @@ def test_mistakes_in_prepare_are_one_line(tmp_path: Path, capsys: pytest.Capture
     assert "pack" in error_of(capsys, "prepare", str(source), str(tmp_path / "pack"), "--size", "8")
 
 
-def test_mistakes_in_report_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_in_report_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPLBACKEND", "nonsense")
     assert str(tmp_path) in error_of(capsys, "report", str(tmp_path))
     assert "nowhere" in error_of(capsys, "report", str(tmp_path / "nowhere"))
     (tmp_path / "run").mkdir()
@@ -179,6 +183,7 @@ def test_mistakes_in_report_are_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert "has other runs too: pass it whole, or add -o FOLDER" in error_of(capsys, "report", str(one))
     main(["report", str(one), "-o", str(tmp_path / "page")])
     assert (tmp_path / "page" / "comparison.md").is_file() and not (tmp_path / "comparison.md").exists()
+    assert os.environ["MPLBACKEND"] == "agg"  # else matplotlib, once it is imported, would have no such backend
 
 
 @pytest.mark.parametrize(

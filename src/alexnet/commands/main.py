@@ -4,6 +4,7 @@ Training is `alexnet train`, or `python train.py` in a checkout.
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -59,6 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         train(given[given[0] == "train" :])
         return
+    os.environ["MPLBACKEND"] = "agg"  # no window is opened, and matplotlib refuses a backend that it lacks
     with one_line_errors():
         if given[:1] == ["--version"]:
             print(version())

@@ -84,6 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments is not None:  # Hydra reads sys.argv, and COMP_LINE to complete words
         sys.argv = [sys.argv[0], *arguments]
         os.environ.update({k: v.replace(" train ", " ", 1) for k, v in os.environ.items() if k == "COMP_LINE"})
+    os.environ["MPLBACKEND"] = "agg"  # no window is opened, and matplotlib refuses a backend that it lacks
     with one_line_errors():
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(_help())
