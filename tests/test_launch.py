@@ -403,6 +403,7 @@ def test_a_run_that_is_stopped_continues_where_it_was(tmp_path: Path, stop: sign
     process.send_signal(stop)
     _, err = process.communicate(timeout=100)
     assert process.returncode == code and "Traceback" not in err
+    assert ("is saved up to its last step; to resume, repeat the command:\n  python train.py" in err) == (code > 0)
     (directory,) = (tmp_path / "parts").iterdir()
     assert json.loads((directory / "result.json").read_text())["status"] == "interrupted"
 

@@ -1,12 +1,13 @@
 """What reaches a terminal, and what a pipe."""
 
 import io
+import os
 import time
 
 import pytest
 from rich.table import Table
 
-from alexnet.terminal import Terminal, busy, fitted, progress
+from alexnet.terminal import Terminal, busy, fitted, lasting_output, progress
 
 
 def test_words_are_whole_on_a_terminal_and_lines_in_a_pipe() -> None:
@@ -19,6 +20,18 @@ def test_words_are_whole_on_a_terminal_and_lines_in_a_pipe() -> None:
         shown[terminal] = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert [text.rstrip() for text in shown[True]] == ["the first", "words and", path, "a command is copied"]
     assert shown[False] == [f"{line} {path}", "a command is copied"]
+
+
+def test_what_is_printed_while_training_outlives_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        os.close(read)
+        with pytest.raises(BrokenPipeError):
+            Terminal().print("to nobody")
+        with lasting_output():
+            Terminal().print("to nobody")
+            print("to nobody", flush=True)
 
 
 def test_a_long_silence_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from typing import NoReturn, TextIO
 INTERRUPTED = 130
 """Exit code of a process that Ctrl-C stopped (128 + 2)."""
 CLOSED_OUTPUT = 141
-"""Exit code of a process whose reader has gone (128 + SIGPIPE): a run that this ends is not finished."""
+"""Exit code of a command whose reader has gone (128 + SIGPIPE); training continues without one."""
 START_OVER = "start over with restart=true"
 """What to do about a run that cannot be continued."""
 REFUSED_BY_THE_MACHINE = {
@@ -55,12 +55,12 @@ def one_line_errors() -> Iterator[None]:
     except UserError as error:
         exit_with(error)
     except BrokenPipeError:
-        _discard_output()
+        discard(sys.stdout)
         sys.exit(CLOSED_OUTPUT)
     except OSError as error:
         if error.errno not in REFUSED_BY_THE_MACHINE:
             raise
-        _discard_output()
+        discard(sys.stdout)
         place = "" if error.filename is None else f"{error.filename}: "
         exit_with(UserError(f"{place}{error.strerror}; repeat the command once that is mended"))
     except (MemoryError, RuntimeError, ImportError) as error:
@@ -72,10 +72,10 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(INTERRUPTED)
 
 
-def _discard_output() -> None:
-    """Let what is still buffered go nowhere: Python would fail on it again at its end."""
+def discard(stream: TextIO) -> None:
+    """Let what is written to a stream go nowhere, and what is still buffered: Python would fail on it at its end."""
     with suppress(OSError, AttributeError):  # no output, or one without a file, as in a notebook
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def exit_with(error: UserError) -> NoReturn:

@@ -15,8 +15,8 @@ from multiprocessing.process import BaseProcess
 
 from alexnet.errors import UserError
 
-SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
-"""What schedulers send ahead of a kill: Slurm SIGTERM, or what `sbatch --signal` names; submitit asks for SIGUSR2."""
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+"""A closed terminal's, and what schedulers send ahead of a kill: SIGTERM, or as told to; submitit asks for SIGUSR2."""
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 """Variables of launchers from which Lightning takes the number of this process."""
 GRACE_SECONDS = 60
@@ -61,6 +61,19 @@ def signals_unwind() -> Iterator[None]:
                 signal.signal(number, unwind)
                 stack.callback(signal.signal, number, signal.SIG_DFL)
         yield
+
+
+@contextmanager
+def hangups_kept() -> Iterator[None]:
+    """Keep a closed terminal from the processes that the block starts: this one then sends them a SIGTERM each."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # inherited, also by processes that they start
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 def end_processes(processes: Sequence[BaseProcess]) -> None:

@@ -1,15 +1,16 @@
 """What reaches the terminal: names and messages may be a stranger's, and must not steer it."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
-from errno import EPIPE
+from errno import EIO, EPIPE
 from os import strerror
 from shutil import get_terminal_size
 from textwrap import fill
 from threading import Event, Thread
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -18,7 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from rich.segment import Segment
 from rich.table import Table
 
-from alexnet.errors import printable
+from alexnet.errors import discard, printable
 
 QUIET_SECONDS = 4.0
 """Time between two lines about something that takes long; with a busy machine's delay no silence is over five."""
@@ -58,6 +59,42 @@ class Terminal(Console):
         """Escape the texts of a renderable; the control codes of rich itself are marked as such."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text, lines=True))
+
+
+class Lasting:
+    """An output that outlives its reader, a terminal or a pipe: what is written later goes nowhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._kept():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._kept():
+            self._stream.flush()
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (EPIPE, EIO):  # a closed pipe, and a terminal that has gone
+                raise
+            discard(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def lasting_output() -> Iterator[None]:
+    """Let the block continue when nobody reads any more what it prints."""
+    out, err = (stream and cast(TextIO, Lasting(stream)) for stream in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err):
+        yield
 
 
 def fitted(table: Table, console: Console, leave_out: Sequence[str] = ()) -> Table:

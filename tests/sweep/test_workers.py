@@ -22,10 +22,11 @@ def test_run_side_by_side_keeps_the_others_when_one_is_killed(tmp_path: Path, mo
         partial(bodies.meet, one, two),
         partial(bodies.meet, two, one),
         partial(bodies.die, signal.SIGKILL),
+        partial(bodies.die, signal.SIGHUP),  # of a terminal that closes, which the parent alone obeys
     ]
     looks: list[int] = []
     codes = run_side_by_side([*work, three.touch], 2, look=lambda: looks.append(0))
-    assert codes == [0, 0, -signal.SIGKILL, 0] and three.exists() and looks
+    assert codes == [0, 0, -signal.SIGKILL, 0, 0] and three.exists() and looks
 
 
 @pytest.fixture

@@ -67,11 +67,13 @@ def plain(finished: Finished) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def ctrl_c_works() -> Iterator[None]:
-    """Under nohup Ctrl-C is ignored, and Lightning ignores further SIGINTs once it has seen one."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+def signals_work() -> Iterator[None]:
+    """Under nohup some are ignored, and Lightning ignores further SIGINTs once it has seen one."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
-    signal.signal(signal.SIGINT, handler)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def execute(job: Job, directory: Path) -> tuple[Result, str]:

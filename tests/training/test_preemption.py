@@ -10,6 +10,7 @@ import pytest
 from alexnet.processes import Preempted
 from alexnet.runs.result import read_result
 from alexnet.training.module import AlexNetModule
+from alexnet.training.preemption import Preemption
 from tests.training.conftest import MakeJob, assert_same_training, checkpoint, execute
 
 NOISY = (
@@ -50,7 +51,7 @@ def undisturbed(tiny: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> Path
         ("training_step", 1, 2, signal.SIGUSR1, 7),
         ("training_step", 0, 1, signal.SIGINT, 2),
         ("validation_step", 1, 0, signal.SIGTERM, 8),
-        ("test_step", 2, 0, signal.SIGTERM, 12),
+        ("test_step", 2, 0, signal.SIGHUP, 12),
     ],
 )
 def test_a_signal_and_again(
@@ -96,6 +97,13 @@ def test_stopped_at_step_after_step(
         execute(tiny(*NOISY), tmp_path)  # in the test that follows the last epoch
     execute(tiny(*NOISY), tmp_path)
     assert_same_training(tmp_path, undisturbed)
+
+
+def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As SIGHUP under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    listened_for = Preemption(tmp_path)._previous_handlers
+    assert signal.SIGHUP not in listened_for and signal.SIGTERM in listened_for
 
 
 def test_who_listened_before_is_told_when_the_checkpoint_is_there(

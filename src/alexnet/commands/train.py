@@ -23,14 +23,14 @@ from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.overrides import explain, named
 from alexnet.errors import UserError, as_started, first_line, one_line_errors, print_line, refuse_unknown_options
 from alexnet.files import from_here, unlinked
-from alexnet.processes import check_environment
+from alexnet.processes import Preempted, check_environment
 from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
 from alexnet.runs.result import BASELINE, Result, finished_run
 from alexnet.runs.study_plan import read_plan
 from alexnet.runs.summary import show_again
 from alexnet.sweep.study import check_source, max_parallel_jobs, objective, print_notes
-from alexnet.terminal import IMPORTING, Terminal, busy
+from alexnet.terminal import IMPORTING, Terminal, busy, lasting_output
 
 HELP = """\
 python train.py [-m] [--config-dir DIR] [GROUP=CHOICE] [KEY=VALUE] [+ablation=X]
@@ -98,7 +98,8 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             register()
             refuse_broken(sys.argv[1:])
-            _hydra_job()
+            with lasting_output():
+                _hydra_job()
         except SystemExit as stop:
             if type(stop).__name__ == "SIGTERMException":  # Lightning's, which may not be imported yet
                 sys.exit(TERMINATED)
@@ -179,7 +180,12 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
         if at_once == 1 and of_hydra.runtime.choices["hydra/launcher"] != "joblib":
             # Of several processes, the first alone speaks.
             console = LoggedConsole(quiet=os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0")
-            result = do(job, directory, console, at_once=at_once, in_study=in_study)
+            try:
+                result = do(job, directory, console, at_once=at_once, in_study=in_study)
+            except (KeyboardInterrupt, Preempted):
+                if not console.quiet:
+                    print(_interrupted(job, directory), file=sys.stderr)
+                raise
             if result.status != "finished":  # a trial
                 refused = True
                 return None
@@ -189,9 +195,6 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
         # Many would speak at the same time.
         with open(directory / TERMINAL_LOG, "a", encoding="utf-8", opener=unlinked) as file:
             return objective(do(job, directory, Terminal(file=file, width=120), at_once=at_once, in_study=in_study))
-    except KeyboardInterrupt:
-        print(_interrupted(job, directory), file=sys.stderr)
-        raise
     except Exception as error:
         expected = refused = isinstance(error, UserError)
         if in_study:
@@ -223,7 +226,7 @@ def _say_what_next(result: Result, directory: Path, console: Console) -> None:
 
 
 def _interrupted(job: Job, directory: Path) -> str:
-    """Say what is saved of a run that Ctrl-C has stopped, and how to go on."""
+    """Say what is saved of a run that Ctrl-C or another signal has stopped, and how to continue."""
     begun = last_checkpoint(directory).is_file()
     kept = "is saved up to its last step" if begun else "has no checkpoint yet and will start over"
     again = f"to resume, repeat the command:\n  {as_started(job.command)}"

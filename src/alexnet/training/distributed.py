@@ -28,10 +28,10 @@ from alexnet.data.threads import available_cpus
 from alexnet.devices import choose_device, gpu_count
 from alexnet.errors import UserError
 from alexnet.files import exclusive
-from alexnet.processes import RANKS, end_processes, follow_parent, launched, signals_unwind
+from alexnet.processes import RANKS, end_processes, follow_parent, hangups_kept, launched, signals_unwind
 from alexnet.runs.directory import FIRST_LOCK
 from alexnet.sharding import Replica
-from alexnet.terminal import Terminal
+from alexnet.terminal import Terminal, lasting_output
 
 Held = TypeVar("Held")
 REPLICAS_ON_CPU = 2
@@ -209,7 +209,8 @@ def run_in_ranks(body: Callable[[Console], None], directory: Path, size: int, *,
     told = (body, directory, environment, screen, console.width, logs[0] if logs else None, errors)
     with signals_unwind():
         logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # reports every process that it ends
-        context = start_processes(_rank, told, nprocs=size, join=False)  # type: ignore[no-untyped-call]
+        with hangups_kept():
+            context = start_processes(_rank, told, nprocs=size, join=False)  # type: ignore[no-untyped-call]
         assert context is not None
         try:
             while not context.join():
@@ -253,7 +254,7 @@ def _rank(
         form = f"[%(asctime)s][process {rank}][%(name)s][%(levelname)s] - %(message)s"
         logging.basicConfig(filename=log, level=logging.INFO, format=form)
     try:
-        with ExitStack() as stack:
+        with ExitStack() as stack, lasting_output():
             console = Console(file=io.StringIO())
             if rank == 0:
                 # A first process of an earlier attempt, whose parent was killed, ends before this one writes.

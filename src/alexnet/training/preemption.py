@@ -29,7 +29,7 @@ ASK_EVERY_SECONDS = 1.0
 class Preemption(L.Callback):
     """On a signal, Ctrl-C included, saves the last checkpoint after the step under way, and ends the process.
 
-    A second Ctrl-C ends it at once; where Ctrl-C is ignored, as under nohup, it stays ignored. A handler that was there
+    A second Ctrl-C ends it at once; what is ignored, as SIGHUP is under nohup, stays ignored. A handler that was there
     before, such as submitit's, which requeues the job, is called after the checkpoint is saved, and decides.
 
     All processes that train one network must stop at the same step. They ask each other about once a second: a
@@ -39,8 +39,8 @@ class Preemption(L.Callback):
     def __init__(self, directory: Path) -> None:
         self.path = last_checkpoint(directory)
         self._signal = 0
-        ctrl_c = [] if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else [signal.SIGINT]
-        self._previous_handlers = {number: signal.getsignal(number) for number in [*ctrl_c, *SIGNALS]}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *SIGNALS)}
+        self._previous_handlers = {number: one for number, one in handlers.items() if one is not signal.SIG_IGN}
         self._ask_at_step = 0
         self._asked = (0, time.monotonic())
         self._partial_epoch: list[dict[str, dict[str, Tensor]]] | None = None
@@ -94,7 +94,7 @@ class Preemption(L.Callback):
 
     def _exit(self) -> None:
         number, self._signal = self._signal or signal.SIGTERM, 0
-        previous = self._previous_handlers[number]
+        previous = self._previous_handlers.get(number)
         if not callable(previous):
             raise Preempted(number)
         previous(number, None)
