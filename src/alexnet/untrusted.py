@@ -117,16 +117,23 @@ def _record(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parse_yaml(text: bytes) -> Any:
-    """Parse YAML without aliases, whose repeated use can stand for terabytes, and without objects.
+    """Parse YAML without aliases, whose repeated use can stand for terabytes, without objects, and no name twice.
 
     Raises:
         ValueError, yaml.YAMLError: it is anything else.
     """
     import yaml  # not needed by most commands
 
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+            names = [key.value for key, _ in node.value]
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise ValueError(f"{twice} is there twice")
+            return super().construct_mapping(node, deep)
+
     if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
         raise ValueError("it has aliases")
-    parsed = yaml.safe_load(text)
+    parsed = yaml.load(text, Loader)
     check_depth(parsed)
     return parsed
 

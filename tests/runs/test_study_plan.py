@@ -57,6 +57,9 @@ def test_runs_outside_of_a_plan_are_named() -> None:
         ),
         ("name: small", "nome: small", "name: missing"),
         ("name: small", "name: [", "not readable as YAML"),
+        ("name: small", f"name: {'[' * 5000}", "not readable as YAML"),
+        ("name: small", "name: 2024-99-99", "not readable as YAML: month must be in 1..12"),
+        ("name: small", "name: small\nmargin: 1", "not readable as YAML: margin is there twice"),
     ],
 )
 def test_plan_that_cannot_be_is_refused_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:

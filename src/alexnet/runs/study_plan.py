@@ -14,7 +14,7 @@ from alexnet.config.fields import ADDED_LATER
 from alexnet.config.schema import BASELINE as BASELINE
 from alexnet.errors import UserError, first_line
 from alexnet.files import write_file
-from alexnet.untrusted import FieldError, decode, require
+from alexnet.untrusted import MIB, FieldError, decode, parse_yaml, read_regular, require
 
 MOST_SEEDS = 1000
 """Of an arm; the runs of more could not even be listed."""
@@ -161,13 +161,12 @@ def result_name(choice: str | None) -> str:
 def read_plan(path: Path) -> Plan:
     """Read a plan; UserError names the file and what is wrong with it."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        plan: Plan = decode(Plan, raw)
+        plan: Plan = decode(Plan, parse_yaml(read_regular(path.resolve(), most=MIB)))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except FieldError as error:
         raise UserError(f"{path}: {error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as YAML: {first_line(error)}") from None
     return plan
 
