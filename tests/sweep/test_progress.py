@@ -40,7 +40,7 @@ def plan(folder: Path, *, restart: bool = False) -> list[PlannedRun]:
 
 def leave(run: PlannedRun, status: str, why: str = "why") -> None:
     """What a run leaves in its directory, a second after what stood there before the sweep."""
-    made = replace(result(seed=run.job.config.seed), identity=run.job.identity)
+    made = replace(result(seed=run.job.config.seed), identity=run.job.identity, pairing_key=run.job.pairing_key)
     seen = predictions(300, 100) if status == "finished" else None
     directory = save(run.directory.parent / "made", made if seen else unfinished(made, status, why), seen)
     run.directory.mkdir(exist_ok=True)

@@ -1,6 +1,7 @@
 """What becomes of a study when a process of its launcher dies, and which of its runs are done."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,7 +65,12 @@ def test_a_study_does_each_missing_run_once(tmp_path: Path, capsys: pytest.Captu
     runs = plan(tmp_path)
     study = Study(hydra())
     assert study.begin([*runs, *runs]) == runs[1:]
-    assert "3 runs: 1 finished before, 2 to do (1 of them begun before)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "3 runs: 1 finished before, 2 to do (1 of them begun before)" in said and "another baseline" not in said
+    other = PlannedRun([], replace(first.job, pairing_key="of another baseline"))
+    for earlier in ([], runs):  # the same in one sweep, and of an earlier one
+        Study(hydra()).begin([*earlier, other])
+        assert "baseline seed 0 computes the same with another baseline" in capsys.readouterr().out
     assert study.begin(runs) == [] and not study.has_begun
     leave(runs[2], "failed")
     with pytest.raises(UserError, match=r"2 of 3 runs did not finish: baseline seed 1 \(not begun\), .* \(failed\)"):

@@ -131,6 +131,11 @@ class Study:
         resumed = sum(run.written_before is not None and not run.job.config.restart for run in missing)
         begun = f" ({resumed} of them begun before)" if resumed else ""
         self.console.print(f"{plural(len(new), 'run')}: {len(finished)} finished before, {len(missing)} to do{begun}")
+        paired = [run for run in batch if self.runs[run.directory].job.pairing_key != run.job.pairing_key]
+        paired += [run for run, done in finished.items() if done.pairing_key != run.job.pairing_key]
+        if paired:
+            what = f"note: {paired[0]} computes the same with another baseline, and is compared with that one alone"
+            self.console.print(f"{what}: to compare it with this one too, give another folder, runs=FOLDER")
         others = [done for run, done in finished.items() if done.has_other_precision(run.job.config.hardware.precision)]
         if others:
             count = f"{len(others)} of those finished before {'is' if len(others) == 1 else 'are'}"
