@@ -64,16 +64,31 @@ def signals_unwind() -> Iterator[None]:
 
 
 @contextmanager
-def hangups_kept() -> Iterator[None]:
-    """Keep a closed terminal from the processes that the block starts: this one then sends them a SIGTERM each."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+def starting(*masked: int) -> Iterator[None]:
+    """Hold signals back while the block starts processes, and keep from these what a terminal sends to all.
+
+    A start that is interrupted leaves a process that nobody ends, and multiprocessing's traceback. The `masked` signals
+    do not reach the processes before they unmask them.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # inherited, also by processes that they start
+    waiting: list[int] = []
+    numbers = (signal.SIGINT, *SIGNALS)
+    handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, lambda number, _: waiting.append(number))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    mp.get_context("spawn").Lock()  # starts multiprocessing's resource tracker, which unmasks SIGINT and SIGTERM
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, *masked])
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in waiting:
+        signal.raise_signal(number)
 
 
 def end_processes(processes: Sequence[BaseProcess]) -> None:
@@ -95,6 +110,8 @@ def end_processes(processes: Sequence[BaseProcess]) -> None:
 def follow_parent() -> None:
     """Leave Ctrl-C to the parent, which turns it into a SIGTERM for each process, and end when the parent has died."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, set(SIGNALS) - {signal.SIGHUP})
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

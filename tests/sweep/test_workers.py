@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.config.schema import Config
+from alexnet.processes import Preempted, signals_unwind, starting
 from alexnet.sweep import cost, workers
 from alexnet.sweep.workers import run_side_by_side
 from tests.conftest import checked
@@ -23,10 +24,21 @@ def test_run_side_by_side_keeps_the_others_when_one_is_killed(tmp_path: Path, mo
         partial(bodies.meet, two, one),
         partial(bodies.die, signal.SIGKILL),
         partial(bodies.die, signal.SIGHUP),  # of a terminal that closes, which the parent alone obeys
+        partial(bodies.die, signal.SIGTERM),
     ]
     looks: list[int] = []
     codes = run_side_by_side([*work, three.touch], 2, look=lambda: looks.append(0))
-    assert codes == [0, 0, -signal.SIGKILL, 0, 0] and three.exists() and looks
+    assert codes == [0, 0, -signal.SIGKILL, 0, 128 + signal.SIGTERM, 0] and three.exists() and looks
+
+
+def test_a_signal_waits_until_a_process_has_started() -> None:
+    started = False
+    with signals_unwind(), pytest.raises(Preempted):
+        with starting():
+            signal.raise_signal(signal.SIGTERM)
+            started = True
+        raise AssertionError("it waits for more")
+    assert started
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from alexnet.data.threads import available_cpus
-from alexnet.processes import end_processes, follow_parent, hangups_kept, signals_unwind
+from alexnet.processes import SIGNALS, end_processes, follow_parent, signals_unwind, starting
 
 PRELOADED = ["alexnet.commands.train", "alexnet.training.run", "alexnet.sweep.workers"]
 """What every run needs: imported once, by the process from which the others are forked."""
@@ -42,9 +42,10 @@ def run_side_by_side(bodies: Sequence[Callable[[], object]], at_once: int, *, lo
             while waiting or running:
                 while waiting and len(running) < at_once:
                     number, body = waiting.popleft()
-                    running[number] = process = context.Process(target=_run, args=(body,))
-                    with hangups_kept():
+                    process = context.Process(target=_run, args=(body,))
+                    with starting(*SIGNALS):  # also of the process that forks them, which they need to the end
                         process.start()
+                        running[number] = process
                 wait([process.sentinel for process in running.values()], timeout=SECONDS_BETWEEN_LOOKS)
                 for number, process in list(running.items()):
                     if not process.is_alive():

@@ -28,7 +28,7 @@ from alexnet.data.threads import available_cpus
 from alexnet.devices import choose_device, gpu_count
 from alexnet.errors import UserError
 from alexnet.files import exclusive
-from alexnet.processes import RANKS, end_processes, follow_parent, hangups_kept, launched, signals_unwind
+from alexnet.processes import RANKS, end_processes, follow_parent, launched, signals_unwind, starting
 from alexnet.runs.directory import FIRST_LOCK
 from alexnet.sharding import Replica
 from alexnet.terminal import Terminal, lasting_output
@@ -205,20 +205,19 @@ def run_in_ranks(body: Callable[[Console], None], directory: Path, size: int, *,
         "TORCHELASTIC_RESTART_COUNT": "0",
     }
     screen = None if console.file is sys.stdout else getattr(console.file, "name", None)
-    errors: SimpleQueue[Exception] = mp.get_context("spawn").SimpleQueue()
-    told = (body, directory, environment, screen, console.width, logs[0] if logs else None, errors)
-    with signals_unwind():
-        logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # reports every process that it ends
-        with hangups_kept():
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # reports every process that it ends
+    with signals_unwind(), ExitStack() as stack:
+        with starting():
+            errors: SimpleQueue[Exception] = mp.get_context("spawn").SimpleQueue()
+            told = (body, directory, environment, screen, console.width, logs[0] if logs else None, errors)
             context = start_processes(_rank, told, nprocs=size, join=False)  # type: ignore[no-untyped-call]
-        assert context is not None
+            assert context is not None
+            stack.callback(end_processes, context.processes)
         try:
             while not context.join():
                 pass
         except (ProcessRaisedException, ProcessExitedException) as error:
             raise _first_error(context, errors, error) from None
-        finally:
-            end_processes(context.processes)
 
 
 def _first_error(context: ProcessContext, errors: "SimpleQueue[Exception]", error: Exception) -> Exception:
