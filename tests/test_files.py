@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.files import exclusive, replace_file, write_file
+from alexnet.files import check_writable, exclusive, replace_file, write_file
 
 HOLD = """
 import sys, time
@@ -25,6 +25,12 @@ def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:
     for name in ("out/table.md", "out/deeper/table.md"):
         with pytest.raises(UserError, match=f"{name}: cannot be written: a file is where its folder should be"):
             write_file(tmp_path / name, "")
+        with pytest.raises(UserError, match=f"{name}: cannot be written: a file is where its folder should be"):
+            check_writable(tmp_path / name)
+    with pytest.raises(UserError, match="cannot be written: Is a directory"):
+        check_writable(tmp_path)
+    check_writable(tmp_path / "new" / "table.md")
+    assert {file.name for file in tmp_path.glob("**/*")} == {"out", "new"}
 
 
 def test_exclusive_held_by_another_process_names_it_and_waits_for_its_death(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from filelock import FileLock, Timeout
 
@@ -80,9 +81,23 @@ class LogFile(logging.FileHandler):
 
 def write_file(path: Path, content: str | bytes) -> None:
     """Write a file that the user asked for, and its folder, complete or not at all; UserError if that fails."""
+    with _written(path):
+        replace_file(path, content.encode() if isinstance(content, str) else content)
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of a file that is written after long work; UserError if `write_file` could not write it."""
+    with _written(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        TemporaryFile(dir=path.parent).close()
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, content.encode() if isinstance(content, str) else content)
+        yield
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"{path}: cannot be written: a file is where its folder should be") from None
     except OSError as error:

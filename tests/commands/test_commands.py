@@ -67,11 +67,13 @@ def test_evaluate_refuses_other_classes_and_other_folders(
     file.touch()
     for options, said in (
         (("--real", str(file), "--split", "val"), "cannot be read as ReaL labels"),
-        (("--predictions", str(file)), "cannot be written there"),
+        (("--predictions", str(file)), "cannot be written: a file is where its folder should be"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr("alexnet.trained.evaluate.evaluate_pack", None)  # refused before it
             assert said in error_of(capsys, "evaluate", str(trained), str(pack), *options)
+    monkeypatch.setattr("alexnet.commands.figures.first_layer", None)
+    assert "cannot be written: a file" in error_of(capsys, "figures", str(trained), "-o", str(file))
     assert "no checkpoints/last.ckpt" in error_of(capsys, "evaluate", str(tmp_path), str(pack))
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes((trained / "checkpoints" / "last.ckpt").read_bytes()[:5000])
@@ -126,6 +128,8 @@ def test_predict_names_unreadable_images_and_goes_on(
     with pytest.raises(SystemExit):  # before the network is looked at
         main(["predict", str(damaged), str(missing)])
     assert capsys.readouterr().err == f"error: {missing}: no such file\n"
+    for command in (("predict", str(good), "--picture", str(bad / "out.svg")), ("export", str(bad / "out.onnx"))):
+        assert "cannot be written: a file" in error_of(capsys, command[0], str(damaged), *command[1:])
 
 
 def test_predict_says_what_is_unusual_about_a_file_and_keeps_its_path_whole(

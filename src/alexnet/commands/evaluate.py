@@ -1,8 +1,6 @@
 """`alexnet evaluate`: the errors of a trained network on a pack."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from rich.text import Text
 
 from alexnet.data.pack.pack import open_pack
 from alexnet.errors import UserError, print_line
+from alexnet.files import check_writable
 from alexnet.runs.arrays import read_header, write_probabilities
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
 from alexnet.runs.result import read_result
@@ -40,8 +39,7 @@ def run(
         errors["val, ReaL"] = real_errors(real, images, allowed, found["val"])
     if predictions is not None:
         facts = {"net": trained.name, "fingerprint": images.fingerprint}
-        with _writing(predictions):
-            write_probabilities(predictions, found, class_names=trained.class_names, **facts)
+        write_probabilities(predictions, found, class_names=trained.class_names, **facts)
     if as_json:
         rates = {split: {view: asdict(rates) for view, rates in views.items()} for split, views in errors.items()}
         facts = {"checkpoint": str(trained.path), "pack": str(images.path), "fingerprint": images.fingerprint}
@@ -54,18 +52,9 @@ def run(
             print_line(f"Written to {predictions}: {PROBABILITIES_FILE}")
 
 
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{folder}: the probabilities cannot be written there: {error.strerror}") from None
-
-
 def _check_folder(folder: Path, name: str, fingerprint: str) -> None:
     """Make the folder; refuse one with files about another network or other images."""
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder / PROBABILITIES_FILE)
     found = {}
     if (folder / RESULT_FILE).is_file():
         result = read_result(folder)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from alexnet.errors import UserError, print_line
-from alexnet.files import write_file
+from alexnet.files import check_writable, write_file
 
 
 def export(file: Path, out: Path, *, layout: str) -> None:
@@ -13,6 +13,7 @@ def export(file: Path, out: Path, *, layout: str) -> None:
         raise UserError(f"{out}: choose a name that ends in .safetensors or .onnx")
     if onnx and layout != "grouped":
         raise UserError("--layout columns is for .safetensors: ONNX runtimes compute grouped convolutions")
+    check_writable(out)
 
     from alexnet.devices import CPU
     from alexnet.trained.exchange import onnx_bytes

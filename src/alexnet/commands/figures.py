@@ -11,7 +11,7 @@ from alexnet.data.pack.pack import open_pack
 from alexnet.data.pack.splits import Split
 from alexnet.errors import UserError, print_line
 from alexnet.evaluation import first_layer
-from alexnet.files import write_file
+from alexnet.files import check_writable, write_file
 from alexnet.runs.directory import FIGURES
 from alexnet.study.paper.figures import PredictedImage, draw_kernels, draw_neighbors, draw_predictions
 from alexnet.trained.evaluate import chosen_splits, top_predictions
@@ -39,6 +39,7 @@ def run(
     if output is None:
         refuse_link(trained.directory / FIGURES)
     folder = output or trained.directory / FIGURES
+    check_writable(folder / KERNELS)
     figures = {KERNELS: draw_kernels(first_layer(trained.net), f"Kernels of the first layer, {trained.name}")}
     if images is not None:
         check_classes(trained, images)

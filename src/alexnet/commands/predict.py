@@ -11,7 +11,7 @@ from rich.text import Text
 
 from alexnet.data.sources.file_names import told_apart
 from alexnet.errors import UserError, print_line
-from alexnet.files import write_file
+from alexnet.files import check_writable, write_file
 from alexnet.runs.directory import last_checkpoint
 from alexnet.study.paper.figures import PredictedImage, draw_predictions
 from alexnet.terminal import IMPORTING, Terminal, busy
@@ -35,6 +35,8 @@ def run(
         if as_json:
             print(json.dumps([{"image": str(path), "error": missing[path]} for path in images], indent=2))
         sys.exit(1)
+    if picture is not None:
+        check_writable(picture)
 
     with busy(IMPORTING, Terminal(stderr=True)):
         from alexnet.data.sources.images import convert

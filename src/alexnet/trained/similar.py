@@ -17,7 +17,7 @@ from alexnet.data.pack.splits import Split
 from alexnet.data.sources.images import convert
 from alexnet.errors import UserError, did_you_mean
 from alexnet.evaluation import center_logits
-from alexnet.files import replace_file
+from alexnet.files import check_writable, replace_file
 from alexnet.net.dropout import UNITWISE
 from alexnet.net.specs import LinearSpec
 from alexnet.runs.directory import codes_file
@@ -142,11 +142,12 @@ def make_codes(
     train, held_out = pack.splits["train"], pack.splits.get("test", pack.splits.get("val"))
     if held_out is None:
         raise UserError(f"{pack.path} has training images only: held-out images are needed as queries")
+    path = codes_file(trained.directory, layer, bits)
+    check_writable(path)
     features = split_features(trained, train, layer=layer)
     net = train_codes(features, bits=bits, epochs=epochs, seed=seed, device=trained.device)
     digest = weights_digest(str(trained.path))
     codes = Codes(net=net, layer=layer, database=net.encode(features), weights=digest, fingerprint=pack.fingerprint)
-    path = codes_file(trained.directory, layer, bits)
     codes.save(path)
 
     chosen = np.sort(np.random.default_rng(0).permutation(len(held_out))[:MAX_QUERIES])
