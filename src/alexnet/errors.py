@@ -117,7 +117,8 @@ def refuse_unknown_options(words: Iterable[str], known: Collection[str]) -> None
     """Raise a UserError at the first word that is an option, whole or shortened, and none of the known ones."""
     for word in takewhile("--".__ne__, words):
         name = word.partition("=")[0]
-        if re.fullmatch(r"--[a-z][\w-]*", name) and not any(one.startswith(name) for one in known):
+        short = name[:2] in known and name[1:2] != "-"  # perhaps with its value
+        if re.fullmatch(r"--?[a-z][\w-]*", name) and not short and not any(one.startswith(name) for one in known):
             raise UserError(f"{name}: there is no such option{did_you_mean(name, known)}")
 
 

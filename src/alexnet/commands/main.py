@@ -87,13 +87,11 @@ def parser(given: Sequence[str] = ()) -> argparse.ArgumentParser:
     _add_about_runs(commands)
     _add_about_networks(commands)
     commands.add_parser("train", help="train networks: alexnet train --help")
-    for word in given[:1]:
-        if word in COMMANDS:
-            refuse_unknown_options(given, re.findall(r"--[a-z][\w-]*", commands.choices[word].format_help()))
-            return commands.choices[word]
-        if not word.startswith("-"):
-            made.error(f"{word}: no such command{did_you_mean(word, commands.choices)}")
-    return made
+    chosen = commands.choices.get("".join(given[:1]), made)
+    if chosen is made and given and not given[0].startswith("-"):
+        made.error(f"{given[0]}: no such command{did_you_mean(given[0], commands.choices)}")
+    refuse_unknown_options(given, re.findall(r"(?<![\w-])--?[a-z][\w-]*", chosen.format_help()))
+    return chosen
 
 
 def version() -> str:
@@ -114,7 +112,13 @@ def _add(commands: Commands, name: str, *parents: argparse.ArgumentParser, **con
     function, summary = COMMANDS[name]
     command = commands.add_parser(name, parents=parents, help=summary, description=summary)
     command.set_defaults(function=f"alexnet.{function}", **constants)
-    return command.add_argument
+
+    def argument(*names: str, choices: Sequence[str] | None = None, **options: Any) -> argparse.Action:
+        if choices:
+            options |= {"type": _choice(names[-1], choices), "metavar": f"{{{','.join(choices)}}}"}
+        return command.add_argument(*names, **options)
+
+    return argument
 
 
 def _add_before_training(commands: Commands) -> None:
@@ -295,6 +299,17 @@ def _path(text: str) -> Path:
     if not text.strip():
         raise UserError("the source and the pack need a path, and one of them is empty; is a variable unset?")
     return Path(text)
+
+
+def _choice(name: str, known: Sequence[str]) -> Callable[[str], str]:
+    """Return what refuses a value of an option that is none of the known ones, with the nearest."""
+
+    def choice(text: str) -> str:
+        if text not in known:
+            raise UserError(f"{name} {text}: there is no such choice{did_you_mean(text, known)}")
+        return text
+
+    return choice
 
 
 def _number(argument: Argument, name: str, kind: type[float] = int, **options: Any) -> None:

@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(_help())
             return
-        refuse_unknown_options(sys.argv[1:], (*MODES, *OTHER_OPTIONS))
+        refuse_unknown_options(sys.argv[1:], (*MODES, *OTHER_OPTIONS, *WITH_VALUE))
         wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
         os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must hand its exceptions on instead of printing them
         sys.argv = [sys.argv[0], *_overrides_first(_with_plan(sys.argv[1:]))]
