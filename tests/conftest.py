@@ -1,7 +1,9 @@
 """What all tests share: composed configurations, without a command line or a run directory."""
 
+import atexit
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
@@ -25,6 +27,17 @@ from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.schema import Config
 
 Compose = Callable[..., Config]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what is imported out of the garbage collector's rounds, which took a tenth of the time."""
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    atexit.register(gc.unfreeze)  # libraries report as leaked what is still frozen at the end
+    return collected
 
 
 @cache
