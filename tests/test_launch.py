@@ -107,7 +107,7 @@ def test_a_variable_that_would_stop_or_change_training_is_refused_before_torch(
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=rf"{name}={value}: .*; unset {name}$"):
         job = SimpleNamespace(name="", identity="", config=SimpleNamespace(starts_over=False))
-        do(job, tmp_path, Terminal())  # type: ignore[arg-type]
+        do(job, tmp_path, Terminal(), in_study=True)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=f"{name}={value}"):
         Study(SimpleNamespace(runtime=SimpleNamespace(choices={"hydra/launcher": "basic"}))).run([], print, print)
 
@@ -145,12 +145,12 @@ def registered() -> None:
 def test_a_run_that_is_refused_leaves_no_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In this process, as it takes torch to see that there are no images."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # which the command sets
     for name, value in (("handlers", []), ("level", logging.WARNING)):
         monkeypatch.setattr(logging.root, name, value)
+    monkeypatch.setitem(sys.modules, "alexnet.training.run", None)  # refused before torch is imported
     with pytest.raises(SystemExit) as stop:
         main(["data=folder", "data.root=/nowhere"])
     for handler in logging.root.handlers:

@@ -23,13 +23,13 @@ from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.overrides import explain, named
 from alexnet.errors import UserError, as_started, first_line, one_line_errors, print_line, refuse_unknown_options
 from alexnet.files import from_here, unlinked
-from alexnet.processes import Preempted, check_environment
+from alexnet.processes import Preempted
 from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
 from alexnet.runs.result import BASELINE, Result, finished_run
 from alexnet.runs.study_plan import read_plan
 from alexnet.runs.summary import show_again
-from alexnet.sweep.study import check_source, max_parallel_jobs, objective, print_notes
+from alexnet.sweep.study import check_source, max_parallel_jobs, objective, print_notes, refuse_at_once
 from alexnet.terminal import IMPORTING, Terminal, busy, lasting_output
 
 HELP = """\
@@ -237,7 +237,6 @@ def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_stud
     """Train, or show a finished run again, for which torch is not imported."""
     if (done := finished_run(directory, job.name, job.identity, restart=job.config.starts_over)) is not None:
         return show_again(done, directory, precision=job.config.hardware.precision, console=console)
-    check_environment()
     if not in_study:
         if job.config.study.plan:
             from alexnet.sweep.planned_study import check_in_plan
@@ -245,6 +244,7 @@ def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_stud
             check_in_plan(job)
         console.print(f"{job.name}: {IMPORTING}")
         print_notes([job], console)
+    refuse_at_once([job])
     with nullcontext() if in_study else busy(IMPORTING, console):
         from alexnet.sweep.workers import stay_on_one_gpu
         from alexnet.training.distributed import requested_world_size

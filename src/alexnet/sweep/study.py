@@ -149,7 +149,7 @@ class Study:
         Without a launcher they run in this process one by one, or side by side in processes of their own.
         """
         begun = time.monotonic()
-        check_environment()
+        refuse_at_once([run.job for run in runs])
         self.console.print(IMPORTING)
         with busy(IMPORTING, self.console):
             from alexnet.sweep.cost import forecast, runs_at_once
@@ -241,6 +241,15 @@ def refuse(mistakes: Sequence[str | None]) -> None:
         print_line(f"error: {line}", file=sys.stderr)
     if lines:
         raise UserError(f"{lines[-1]}; nothing was started")
+
+
+def refuse_at_once(jobs: Sequence[Job]) -> None:
+    """Raise a UserError for what can be seen before torch is imported: variables of the environment, and no data."""
+    from alexnet.data.pack.prepare import check_root  # numba, which finished runs do not wait for
+
+    check_environment()
+    for job in jobs:
+        check_root(job.config.data)
 
 
 def print_notes(jobs: Sequence[Job], console: Console) -> None:

@@ -242,15 +242,23 @@ _BY_HAND = {
 }
 
 
+def check_root(data: DataConfig) -> None:
+    """Raise a UserError if `data.root` is needed and missing, or there is nothing of that name."""
+    if data.root is None and data.name != "shapes" and data.name not in DOWNLOADS:
+        raise UserError(f"data={data.name} needs data.root=PATH: {_BY_HAND[data.name]}")
+    if data.root is not None and not Path(data.root).expanduser().exists():
+        raise UserError(f"data.root={data.root}: there is no such pack, folder or archive")
+
+
 def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) -> Pack:
     """Open the pack of `data`, its images `image_size` pixels wide and high.
 
     A pack is made on first use under `data.packs`, and found there afterwards.
 
     Raises:
-        UserError: `data.root` is missing, cannot be used, or is a pack of another size; a download fails; or no source
-            is known.
+        UserError: `data.root` is missing, cannot be used, or is a pack of another size; or a download fails.
     """
+    check_root(data)
     changed: list[float] = []
     if data.root is not None:
         root = Path(data.root).expanduser()
@@ -261,17 +269,13 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
                 remedy = f"make a pack of that size from its source: alexnet prepare SOURCE PACK --size {image_size}"
                 raise UserError(f"{what}; {remedy}")
             return pack
-        if not root.exists():
-            raise UserError(f"data.root={root}: there is no such pack, folder or archive")
         name, identity = root.resolve().name.split(".")[0], _listing(root, changed)
     elif data.name == "shapes":
         name, identity = "shapes", iter([json.dumps([shapes.VERSION, asdict(data.shapes)], sort_keys=True)])
-    elif data.name in DOWNLOADS:
+    else:
         url = DOWNLOADS[data.name]
         md5 = PUBLISHED[url.rpartition("/")[2]]
         name, identity = data.name, iter([json.dumps(md5)])
-    else:
-        raise UserError(f"data={data.name} needs data.root=PATH: {_BY_HAND[data.name]}")
     place = _place(data, name, image_size, identity)
     if is_pack(place):
         if any(time > (place / "pack.json").stat().st_mtime for time in changed):
