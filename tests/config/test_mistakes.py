@@ -407,6 +407,7 @@ def test_a_file_of_ones_own_with_the_name_of_one_of_ours_is_refused(tmp_path: Pa
         with pytest.raises(UserError, match=f"{name}.yaml: the project has a file of this name"):
             refuse_shadows(str(tmp_path))
     assert "the project has a file of this name" in refusal(f"hydra.searchpath=[file://{tmp_path}]")
+    assert refusal("hydra.searchpath=[file:///nowhere]") == "hydra.searchpath: /nowhere: there is no such folder"
 
 
 def own_ablation(folder: Path, text: str) -> None:

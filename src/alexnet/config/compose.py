@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -39,6 +40,7 @@ ABLATIONS = _folder("ablations")
 @cache
 def register() -> None:
     """Register the schema, and every sound file of `ablations/` as a choice of the Hydra group `ablation`."""
+    warnings.filterwarnings("error", "provider=hydra.searchpath .* is not available")  # `explain` has words for it
     ConfigStore.instance().store(name="schema", node=Config)
     for choice, tree in ablation_choices().items():
         folder, _, name = f"ablation/{choice}".rpartition("/")

@@ -51,6 +51,8 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str | None:
             return f"{from_here(file)}: not text in UTF-8: save it in that encoding"
         if isinstance(one, ConfigKeyError | ValidationError) and str(error).startswith(f"In '{one.full_key}/"):
             return _without_header(str(error).split("'")[1], arguments)
+        if isinstance(one, UserWarning) and (missing := re.search("path=(.*) is not available", str(one))):
+            return f"hydra.searchpath: {missing[1]}: there is no such folder"
         if text := schema_mistake(one):
             return text
     said, cause = first_line(error), first_line(chain[-1])
