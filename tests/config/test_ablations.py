@@ -100,6 +100,8 @@ def test_claims_in_words_are_relations(claims: DictConfig) -> None:
         ("paper.relation=eqals", r"ablations.no_lrn.paper.relation=eqals: .* did you mean equals"),
         ("paper.relation=no_effect", "relation=no_effect needs margin"),
         ("paper.relation=range", "relation=range needs up_to"),
+        ("paper.up_to.top1=1.3", "up_to.top1=1.3 is below 1.4"),
+        ("margin.top1=-0.3", "margin.top1=-0.3 is not between 0 and 100"),
     ],
 )
 def test_a_claim_that_cannot_be_judged_is_refused(change: str, message: str) -> None:

@@ -389,6 +389,23 @@ def test_a_mistake_in_a_file_of_ones_own_is_told_with_its_place(
     assert message.startswith(f"mine/ablation/{said}")
 
 
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ("lrn: {size: '3'}", ""),
+        ("within_channel_lrn: {layers: [1], size: '${lrn.size}'}", ""),
+        ("lrn: {size: '5'}", "ablation idea changes nothing here: lrn.size=5 already holds"),
+        ("hydra: {run: {dir: /elsewhere}}", "ablation idea sets hydra.run.dir, which is not a part of the network"),
+        (f"x: {'[' * 3000}", "the configuration: not readable as YAML: maximum recursion depth"),
+        (f"lrn: {{size: {'9' * 5000}}}", "the configuration: not readable as YAML: Exceeds the limit"),
+    ],
+)
+def test_what_an_ablation_of_ones_own_sets_is_read_as_elsewhere(tmp_path: Path, sets: str, said: str) -> None:
+    own_ablation(tmp_path, f"# @package _global_\n{CLAIM.format(name='idea')}{sets}\n")
+    given = (f"hydra.searchpath=[file://{tmp_path}/mine]", "+ablation=idea")
+    assert said in refusal(*given) if said else job(*given).changes
+
+
 def test_a_file_in_a_folder_that_is_not_named_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own_ablation(tmp_path, CLAIM.format(name="idea"))
     with pytest.raises(MissingConfigException) as missing:

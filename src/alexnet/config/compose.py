@@ -22,6 +22,8 @@ from alexnet.config.schema import BASELINE, Config, ConfigTree, flatten
 from alexnet.errors import UserError, did_you_mean, first_line
 from alexnet.files import from_here
 
+_OF_OVERRIDES = ("hydra.overrides", "hydra.job.override_dirname", "hydra.runtime.choices")
+"""Of Hydra's configuration, what follows from the command line."""
 VERSION_BASE = "1.3"
 """The Hydra behavior that `conf/` is written for."""
 
@@ -127,8 +129,15 @@ def ablation_content(choice: str, search_path: tuple[str, ...]) -> ConfigTree:
     if (name := ablation_name_of(choice)) in taken_names():
         raise UserError(f"ablation={choice}: other runs are called {name}; rename its file")
     with _in_hydra():
-        tree = OmegaConf.to_container(compose(overrides=[*search_path, f"+ablation={choice}"]))
-    return _with_its_claim(tree, choice, f"ablation {choice}")
+        trees = [
+            cast(ConfigTree, OmegaConf.to_container(compose(overrides=[*search_path, *own], return_hydra_config=True)))
+            for own in ([], [f"+ablation={choice}"])
+        ]
+    usual, of_hydra = (flatten({"hydra": tree.pop("hydra")}) for tree in trees)
+    for key, value in of_hydra.items():
+        if usual.get(key) != value and not key.startswith(_OF_OVERRIDES):
+            raise UserError(f"ablation {choice} sets {key}, which is not a part of the network or its training")
+    return _with_its_claim(trees[1], choice, f"ablation {choice}")
 
 
 def taken_names() -> set[str]:

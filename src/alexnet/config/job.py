@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from alexnet.config.compose import (
     CONF,
@@ -116,7 +116,7 @@ def _checked(
         if name not in contents:
             known = [*contents, *map(ablation_name_of, ablation_choices())]
             raise UserError(f"ablations.{name}: there is no such ablation{did_you_mean(name, known)}")
-    declared = {name: without(flatten(contents[name]), CLAIM_KEYS) for name in config.ablations}
+    declared = {name: _declared(contents[name], merged) for name in config.ablations}
     if (net := config.architecture.name) != ALEXNET:
         for key in [*map(named, overrides), *(key for keys in declared.values() for key in keys)]:
             if is_part_of(key, ALEXNET_ONLY_KEYS):
@@ -181,6 +181,12 @@ def _ablations(overrides: Iterable[str], search_path: tuple[str, ...]) -> dict[s
                 if is_part_of(key, UNABLATED_KEYS):
                     raise UserError(f"ablation {name} sets {key}, which is not a part of the network or its training")
     return contents
+
+
+def _declared(content: ConfigTree, merged: DictConfig) -> dict[str, Any]:
+    """Return the values that an ablation sets, in the form that they have in the configuration."""
+    values = flatten(plain_values(cast(DictConfig, OmegaConf.merge(merged, content))))
+    return {key: values[key] for key in without(flatten(content), CLAIM_KEYS)}
 
 
 def _check_ablation(

@@ -55,13 +55,15 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str | None:
             return f"hydra.searchpath: {missing[1]}: there is no such folder"
         if text := schema_mistake(one):
             return text
+        if isinstance(one, RecursionError | ValueError) and any(name.startswith("yaml.") for name in _modules(one)):
+            return f"{_config_dir(arguments) or 'the configuration'}: not readable as YAML: {first_line(one)}"
     said, cause = first_line(error), first_line(chain[-1])
     for argument in arguments:
         key = named(argument)
         if argument[0] == "+" and re.match(rf"(Could not append .* '|Multiple values for ){re.escape(key)}\b", said):
             return f"{argument}: {key} has a value already; leave out the +"
     groups = [argument for argument in arguments if "." not in argument.partition("=")[0]]
-    if groups and isinstance(error, TypeError | ValueError) and _raised_by_hydra(error):  # group=null, group=[1]
+    if groups and isinstance(error, TypeError | ValueError) and _modules(error)[-1].startswith("hydra."):  # group=[1]
         return f"cannot read the command line: a group needs the name of a choice, such as none: {' '.join(groups)}"
     if "full_key: hydra." in str(error):  # in Hydra's own configuration, which it does not check
         return f"cannot use {str(error).partition('full_key: ')[2].split()[0]}: {said}"
@@ -76,8 +78,9 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str | None:
     return said if cause == said else f"{said}: {cause}"
 
 
-def _raised_by_hydra(error: BaseException) -> bool:
-    return str([*traceback.walk_tb(error.__traceback__)][-1][0].f_globals["__name__"]).startswith("hydra.")
+def _modules(error: BaseException) -> list[str]:
+    """Return the modules that an error has come through, from the outermost on."""
+    return [str(frame.f_globals["__name__"]) for frame, _ in traceback.walk_tb(error.__traceback__)]
 
 
 def _quoted(argument: str) -> str:

@@ -71,6 +71,13 @@ class Claim(Group):
     def check_relations(self) -> None:
         for name in self.measures:
             require(name in MEASURED, f"{self.title}: measures.{name} is not one of: {', '.join(MEASURED)}")
+        for measure in ("top1", "top5"):
+            margin = getattr(self.margin, measure)
+            fits = margin is None or 0 <= margin <= 100
+            require(fits, f"{self.title}: margin.{measure}={margin} is not between 0 and 100 points")
+            for effect in (self.paper, self.log):
+                low, high = getattr(effect, measure), getattr(effect.up_to, measure)
+                require(None in (low, high) or low <= high, f"{self.title}: up_to.{measure}={high} is below {low}")
         for effect in (self.paper, self.log):
             needed = {"margin": self.margin} if effect.needs_margin else {}
             needed |= {"up_to": effect.up_to} if effect.relation == "range" else {}
