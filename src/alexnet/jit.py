@@ -4,7 +4,17 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from numba import njit
+from alexnet.errors import UserError, first_line
+
+try:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Environment variable 'NUMBA_", RuntimeWarning)
+        from numba import njit
+except (RuntimeWarning, ValueError) as error:
+    what = first_line(error).rstrip(".")
+    raise UserError(
+        f"numba cannot start: {what}; correct the variables NUMBA_... of the shell, or unset them"
+    ) from None
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 NOWHERE = "compiled code cannot be kept here, so each process compiles again: set NUMBA_CACHE_DIR to a writable folder"
