@@ -6,7 +6,7 @@ from importlib import import_module
 
 import torch
 
-from alexnet.devices import has_triton
+from alexnet.devices import gpu_count, has_triton
 from alexnet.errors import first_line
 
 
@@ -15,10 +15,13 @@ def numba_available() -> bool:
     return _works("numba")
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def triton_available(device: torch.device) -> bool:
     """Return whether Triton can compile for the device and run what it compiled; if it should and cannot, warn once."""
     return has_triton(device) and _works("triton")
+
+
+if gpu_count():  # only there, as it imports torch's compiler: most of two seconds
+    torch.compiler.assume_constant_result(triton_available)  # type: ignore[no-untyped-call]
 
 
 def is_exporting() -> bool:
