@@ -27,7 +27,7 @@ FEW = (
     "schedule.milestones=[1]",
     "logger.wandb.mode=disabled",
     "hardware.accelerator=cpu",
-    "hardware.eval_batch_size=64",
+    "hardware.eval_batch_size=256",
 )
 """20 classes: 60 images to train on in 4 batches, the last of 12; 20 to validate and 40 to test."""
 
