@@ -112,16 +112,6 @@ def test_an_edited_claim_is_told_and_that_of_most_runs_judges(tmp_path: Path) ->
     )
 
 
-def test_runs_of_an_ablation_that_was_edited_between_them_are_not_averaged(tmp_path: Path) -> None:
-    for seed in range(3):
-        save(tmp_path, result(seed=seed), predictions(300 + seed, 100))
-        run = result("no_lrn", seed)
-        edited = run if seed else replace(run, changes={**run.changes, "lrn.size": (5, 3)})
-        save(tmp_path, edited, predictions(320 + seed, 110))
-    (table,) = groups(tmp_path)
-    assert table.rows[1].seeds == [1, 2] and "left out, no_lrn changes lrn.size otherwise than in" in notes(table)
-
-
 @pytest.mark.parametrize(
     ("command", "without"),
     [

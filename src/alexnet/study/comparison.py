@@ -174,7 +174,7 @@ def _table(
     usable, left_out = pairing.evaluate((run for run in distinct if run.finished), split, view)
     counted = [Note(f"{len(left_out)} of {len(distinct)} runs are left out.")] if left_out else []
     different, copies = pairing.drop_copies(usable)
-    different, claims = pairing.agree_on_ablations(different)
+    different, claims = pairing.agree_on_claims(different)
     plan, several = _plan(members)
     rates = choose_rates(plan, members) if plan else None
     result = next((run.result for run in distinct if run.is_baseline), (*distinct, *members)[0].result)

@@ -215,24 +215,13 @@ def drop_copies(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[N
     return list(kept.values()), notes
 
 
-def agree_on_ablations(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[Note]]:
-    """Keep the runs of an ablation that change what most of them change, and give all the claim that most hold.
-
-    Its file may have been edited between its runs.
-    """
+def agree_on_claims(evaluated: Iterable[Evaluated]) -> tuple[list[Evaluated], list[Note]]:
+    """Give all runs of an ablation the claim that most of them hold: its file may have been edited between them."""
     by_arm: dict[str, list[Evaluated]] = defaultdict(list)
     for one in evaluated:
         by_arm[one.run.result.ablation].append(one)
     agreed, notes = [], []
-    for arm, runs in by_arm.items():
-        changes = [one.run.result.changes for one in runs]
-        usual = max(changes, key=changes.count)
-        members = [one for one, change in zip(runs, changes, strict=True) if change == usual]
-        for one, change in zip(runs, changes, strict=True):
-            if change != usual:
-                keys = ", ".join(sorted(key for key in usual | change if usual.get(key) != change.get(key)))
-                text = f"{arm} changes {keys} otherwise than in its other runs; has its file been edited?"
-                notes.append(Note(f"{one.run}: left out, {text}"))
+    for arm, members in by_arm.items():
         claims = [one.run.result.claims for one in members]
         kept = max(claims, key=claims.count)
         others = [str(one.run) for one in members if one.run.result.claims != kept]
