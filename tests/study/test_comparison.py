@@ -112,6 +112,21 @@ def test_an_edited_claim_is_told_and_that_of_most_runs_judges(tmp_path: Path) ->
     )
 
 
+def test_runs_of_one_name_that_change_something_else_are_no_seeds_of_it(tmp_path: Path) -> None:
+    """Of an ablation's file that was edited between its runs, or of `x/y` and `x_y`, which are one name."""
+    other = {"lrn.k": (2.0, 1.0)}
+    for seed in range(3):
+        save(tmp_path, result(seed=seed), predictions(300, 100))
+        ablated = result("no_lrn", seed)
+        save(tmp_path, replace(ablated, changes=other) if seed == 2 else ablated, predictions(320, 100 + seed))
+    (table,) = groups(tmp_path)
+    assert table.rows[1].seeds == [0, 1]
+    assert (
+        "no_lrn seed 2 (shapes-no_lrn-seed2-1a2b): left out, it has lrn.layers=[1, 2], lrn.k=1.0, unlike most of no_lrn"
+        in notes(table)
+    )
+
+
 @pytest.mark.parametrize(
     ("command", "without"),
     [

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from alexnet.study.statistics import PairedDelta, paired_delta
 
 MEASURES = ("top1", "top5")
 FEW_CLASSES = "Fewer than five classes: top-5 errors are left out."
+Changes = dict[str, tuple[Any, Any]]
+"""By an ablation: dotted key -> (value in the baseline, value in the run)."""
 SHARED_OR_PER_RUN_KEYS = ("ablation", "seed", "experiment", "recipe", *NON_IDENTITY_KEYS)
 """Keys that vary within a table, are in its title anyway, or do not affect what is computed."""
 
@@ -126,11 +129,22 @@ def _common(lists: Sequence[list[str]]) -> list[str]:
 
 
 def drop_duplicates(runs: Iterable[Run]) -> tuple[list[Run], list[Note]]:
-    """Keep one of several runs of the same ablation, seed and rate: a finished one before others, then the newest."""
+    """Keep one of several runs of the same ablation, seed and rate: a finished one before others, then the newest.
+
+    Leave out those that change something else than most of their ablation, or than the newest of as many.
+    """
+    arms: dict[str, list[Changes]] = defaultdict(list)
+    for run in sorted(runs := list(runs), key=lambda run: run.written, reverse=True):
+        arms[run.result.ablation].append(_changes(run))
+    usual = {name: max(changes, key=changes.count) for name, changes in arms.items()}
     same: dict[tuple[str, int, float | None], list[Run]] = defaultdict(list)
-    for run in runs:
-        same[run.result.ablation, run.result.seed, run.result.lr].append(run)
     kept, notes = [], []
+    for run in runs:
+        if other := _unlike(_changes(run), usual[run.result.ablation]):
+            why = f"unlike most of {run.result.ablation}: another file has this name, or it was edited"
+            notes.append(Note(f"{run}: left out, it has {other}, {why}."))
+        else:
+            same[run.result.ablation, run.result.seed, run.result.lr].append(run)
     for candidates in same.values():
         *left_out, chosen = sorted(candidates, key=lambda run: (run.finished, run.written, run.directory))
         kept.append(chosen)
@@ -142,6 +156,17 @@ def drop_duplicates(runs: Iterable[Run]) -> tuple[list[Run], list[Note]]:
             text = f"{chosen}: run {len(candidates)} times; kept {chosen.directory}{precision}, left out {names}."
             notes.append(Note(text))
     return kept, notes
+
+
+def _changes(run: Run) -> Changes:
+    """Return what a run's ablation changes, whichever network it starts from: that may be its seed's."""
+    return {key: values for key, values in run.result.changes.items() if key != "pretrained.checkpoint"}
+
+
+def _unlike(changes: Changes, usual: Changes) -> str:
+    """Return the values that are not those of runs with the usual changes."""
+    keys = [key for key in usual | changes if changes.get(key) != usual.get(key)]
+    return ", ".join(f"{key}={changes[key][1] if key in changes else usual[key][0]}" for key in keys)
 
 
 def evaluate(runs: Iterable[Run], split: str, view: str) -> tuple[list[Evaluated], list[Note]]:
