@@ -189,6 +189,7 @@ def test_report_ensemble_writes_what_it_prints(tmp_path: Path, classes: int) -> 
     assert mean["weights"] == [0.5, 0.5]
     text = (tmp_path / "out" / "ensemble.md").read_text()
     row = f"{mean['errors']['top1']['percent']:.2f} | [{mean['errors']['top1']['interval'][0]:.2f}, "
+    assert "\n2 nets on 20 test images, ten crops.\n" in text
     assert f"| mean of all | {row}" in text and "| net0\\|x |" in text
     assert "mean of all" in printed and "Mean, top-1: " in printed and "Written to" in printed
     few = classes < 5

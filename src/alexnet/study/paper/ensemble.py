@@ -22,6 +22,7 @@ from alexnet.runs.arrays import ProbabilitiesHeader, read_header, read_probabili
 from alexnet.runs.collect import directories_with
 from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
 from alexnet.runs.result import read_result
+from alexnet.runs.summary import VIEW_NAMES
 from alexnet.study.assessment import GUESSES
 from alexnet.study.pairing import FEW_CLASSES
 from alexnet.study.statistics import Interval, PairedDelta, error_interval, mean_interval, paired_delta
@@ -103,7 +104,7 @@ def report_ensemble(
     names = [header.net for header in nets.values()]
     singles = single_errors(members, labels)
 
-    title = f"{len(nets)} nets on {len(labels):,} {split} images, {view}"
+    title = f"{len(nets)} nets on {len(labels):,} {split} images, {VIEW_NAMES[view]}"
     measures = [*singles[0]]
     head = ("", *(header for measure in measures for header in (MEASURE_NAMES[measure], "95 % interval")))
     rows = [(name, *_cells(errors)) for name, errors in zip(names, singles, strict=True)]
