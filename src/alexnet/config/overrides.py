@@ -31,6 +31,9 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str | None:
     for argument in arguments:
         if named(argument) == "ablations" and "{" not in argument:
             return f"{argument}: did you mean +ablation={argument.partition('=')[2]}?"
+        is_of_it = re.search(r"hydra\.sweeper|object_type=\w+Sweep|Unexpected type", str(error))
+        if is_of_it and named(argument).startswith("hydra.sweeper.params"):
+            return f"{argument}: this is for files; on the command line sweep over the key itself, KEY=A,B"
     chain = [error]
     while (deeper := chain[-1].__cause__ or chain[-1].__context__) and deeper not in chain:  # OmegaConf makes circles
         chain.append(deeper)
