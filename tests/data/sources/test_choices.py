@@ -103,6 +103,8 @@ def test_unlabeled_validation_images_are_refused_and_test_images_left_out(tmp_pa
     (tmp_path / "val" / "labels.csv").write_text("photo,kind,who\n0.png,b,me\n")
     assert "and val/labels.csv does not name them with their classes; make" in refusal(tmp_path)
     (tmp_path / "val" / "labels.csv").write_text("image,class\n0.png,b\n")
+    for number in range(21):  # longer than the table
+        (tmp_path / "val" / f"{number}.txt").write_text("a caption with many words, and more of them")
     assert splits(tmp_path)["val"] == [("val/0.png", 1)]
     (tmp_path / "val.csv").write_text("image,class\n0.png,c\n")
     assert "val.csv and val/labels.csv give images different classes" in refusal(tmp_path)

@@ -333,7 +333,9 @@ class Folders:
             is_text = file_names.suffix_of(name) in SUFFIXES and not _NO_TABLE.match(name)
             if is_text and folder + slash in places and file.size < _MOST_BYTES:
                 chosen.append(file)
-        largest = nlargest(_MOST_TABLES, chosen, key=attrgetter("size"))  # a table of all images is a long text
+        # A table of all images is a long text, but captions may be longer.
+        telling = [file for file in chosen if "label" in file.name.lower() or not file.name.endswith(".txt")]
+        largest = [file for some in (chosen, telling) for file in nlargest(_MOST_TABLES, some, key=attrgetter("size"))]
         return [file for file in chosen if file in largest]
 
     def _note_nested(self, inside: str, below: list[str]) -> None:
