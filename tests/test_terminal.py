@@ -68,5 +68,5 @@ def test_a_table_that_is_too_wide_loses_its_frame_and_then_columns() -> None:
         "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * 24,
         "conv1 11/4/2 64 x 3 x 11",
     ]
-    assert shown[22][4] == "conv1 64 x 3 x 11" and shown[22][-2:] == ["no room for:", "window"]
+    assert shown[22][4] == "conv1 64 x 3 x 11" and shown[22][-2:] == ["not shown here:", "window"]
     assert shown[16][3] == "conv1" and all(len(line) <= 16 for line in shown[16])

@@ -120,7 +120,7 @@ def fitted(table: Table, console: Console, leave_out: Sequence[str] = ()) -> Tab
 def _narrow(table: Table, gone: Sequence[str]) -> Table:
     """Return a table without a frame and some columns; a line below it names those that are left out."""
     columns = [table.columns[0], *(column for column in table.columns[1:] if str(column.header) not in gone)]
-    captions = [str(table.caption)] * bool(table.caption) + [f"no room for: {', '.join(gone)}"] * bool(gone)
+    captions = [str(table.caption)] * bool(table.caption) + [f"not shown here: {', '.join(gone)}"] * bool(gone)
     made = Table(
         *(replace(column.copy(), header=str(column.header).replace(" ", "\n")) for column in columns),
         box=SIMPLE_HEAD,

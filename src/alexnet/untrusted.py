@@ -19,7 +19,7 @@ from typing import IO, Any, Literal, NoReturn, get_args, get_origin, get_type_hi
 
 import numpy as np
 
-from alexnet.errors import UserError, first_line
+from alexnet.errors import UserError, did_you_mean, first_line
 
 MIB = 2**20
 LARGEST_FILE = 2**62
@@ -258,10 +258,10 @@ def _join(field: str, name: str) -> str:
 
 def _decode_record(kind: Any, values: dict[str, object], field: str) -> Any:
     entries = {entry.name: entry for entry in fields(kind)}
+    for name in values:
+        require(name in entries, _join(field, name), f"unknown field{did_you_mean(name, entries)}")
     for name, entry in entries.items():
         require(name in values or "added_later" in entry.metadata, _join(field, name), "missing")
-    for name in values:
-        require(name in entries, _join(field, name), "unknown field")
     hints = get_type_hints(kind)
     decoded = {name: decode(hints[name], value, _join(field, name)) for name, value in values.items()}
     try:

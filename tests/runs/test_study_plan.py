@@ -12,14 +12,14 @@ PLAN = Plan(name="small", overrides=("experiment=small",), ablations=("no_lrn", 
 
 
 def test_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
-    write_plan(tmp_path / "plan.yaml", PLAN)
+    write_plan(tmp_path / "plan.yaml", PLAN, "alexnet train")
     assert read_plan(tmp_path / "plan.yaml") == PLAN
     search = replace(PLAN, search=RateSearch(grid=(0.005, 0.01, 0.02), seeds=(10,), epochs=5))
-    write_plan(tmp_path / "search.yaml", search)
+    write_plan(tmp_path / "search.yaml", search, "alexnet train")
     assert read_plan(tmp_path / "search.yaml") == search and search.hash != PLAN.hash
     assert read_plan(tmp_path / "plan.yaml").hash == PLAN.hash
     with pytest.raises(UserError, match="a plan is not changed"):
-        write_plan(tmp_path / "plan.yaml", PLAN)
+        write_plan(tmp_path / "plan.yaml", PLAN, "alexnet train")
 
 
 def test_defaults_are_ten_baselines_and_five_seeds_extended_once_to_ten() -> None:
@@ -55,7 +55,7 @@ def test_runs_outside_of_a_plan_are_named() -> None:
             "search: {grid: [1, 2, 3], seeds: [9], epochs: 5}",
             "search.seeds: the study has seeds 0 to 9 for itself",
         ),
-        ("name: small", "nome: small", "name: missing"),
+        ("name: small", "nome: small", "nome: unknown field: did you mean name?"),
         ("name: small", "name: [", "not readable as YAML"),
         ("name: small", f"name: {'[' * 5000}", "not readable as YAML"),
         ("name: small", "name: 2024-99-99", "not readable as YAML: month must be in 1..12"),
@@ -64,7 +64,7 @@ def test_runs_outside_of_a_plan_are_named() -> None:
 )
 def test_plan_that_cannot_be_is_refused_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     file = tmp_path / "plan.yaml"
-    write_plan(file, PLAN)
+    write_plan(file, PLAN, "alexnet train")
     file.write_text(file.read_text().replace(old, new, 1))
     with pytest.raises(UserError, match=message) as caught:
         read_plan(file)

@@ -70,20 +70,21 @@ def test_arm_at_chance_has_a_direction_alone() -> None:
 
 
 def test_task_that_is_too_easy_is_flagged() -> None:
-    assert flags.limit_flags([25, 30], 2.5, 90.0, None) == []
-    (few,) = flags.limit_flags([24, 30], 2.5, 90.0, None)
+    assert flags.limit_flags([25, 30], 1000, 2.5, 90.0, None) == []
+    (few,) = flags.limit_flags([24, 30], 1000, 2.5, 90.0, None)
     assert (few.name, few.no_size, few.no_equivalence) == ("floor", True, True)
-    assert flags.limit_flags([1, 30], 2.5, 90.0, None)[0].text == "too easy: a run has 1 wrong image"
-    assert flags.limit_flags([5, 6], 91.0, 90.0, None)[0].text == "too few images: a run has 5 wrong images"
+    assert flags.limit_flags([1, 30], 1000, 2.5, 90.0, None)[0].text == "too easy: a run has 1 wrong image of 1,000"
+    assert flags.limit_flags([5, 6], 6, 91.0, 90.0, None)[0].text == "too few images: a run has 5 wrong images of 6"
+    assert flags.limit_flags([0, 2], 8, 12.5, 75.0, None)[0].text == "too few images: a run has 0 wrong images of 8"
     fall = Region(low=-3.1, high=-2.9, one_run=True)
-    assert names(flags.limit_flags([25, 30], 2.5, 90.0, fall)) == ["floor"]
-    assert flags.limit_flags([250, 300], 25.0, 90.0, fall) == []
+    assert names(flags.limit_flags([25, 30], 1000, 2.5, 90.0, fall)) == ["floor"]
+    assert flags.limit_flags([250, 300], 1000, 25.0, 90.0, fall) == []
 
 
 def test_task_that_is_too_hard_is_flagged() -> None:
     rise = Region(low=1.35, high=1.45, one_run=True)
-    assert flags.limit_flags([800, 810], 80.0, 90.0, rise) == []
-    (found,) = flags.limit_flags([890, 895], 89.0, 90.0, rise)
+    assert flags.limit_flags([800, 810], 1000, 80.0, 90.0, rise) == []
+    (found,) = flags.limit_flags([890, 895], 1000, 89.0, 90.0, rise)
     assert (found.name, found.no_size) == ("ceiling", True)
 
 

@@ -23,7 +23,7 @@ PLAN = Plan(
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    write_plan(tmp_path / "plan.yaml", PLAN)
+    write_plan(tmp_path / "plan.yaml", PLAN, "alexnet train")
     return tmp_path / "plan.yaml"
 
 
@@ -86,7 +86,7 @@ ERRORS = {"baseline": (400, 300, 350), "no_lrn": (300, 400, 500), "figure1_tanh"
 
 def test_search_comes_first_and_gives_every_arm_its_rates(tmp_path: Path) -> None:
     file, runs = tmp_path / "plan.yaml", tmp_path / "runs"
-    write_plan(file, SEARCH)
+    write_plan(file, SEARCH, "alexnet train")
     jobs = OpenPlan.read(file, runs).search_jobs()
     assert len(jobs) == 3 * 3
     assert jobs[4] == ["+ablation=no_lrn", "optimizer.lr=0.005", "schedule.rescale_to_epochs=10", "seed=9"]
@@ -119,7 +119,7 @@ def test_search_comes_first_and_gives_every_arm_its_rates(tmp_path: Path) -> Non
 
 def test_run_of_the_search_that_diverged_is_not_waited_for(tmp_path: Path) -> None:
     file, runs = tmp_path / "plan.yaml", tmp_path / "runs"
-    write_plan(file, SEARCH)
+    write_plan(file, SEARCH, "alexnet train")
     for arm in ERRORS:
         for rate in (0.0025, 0.005):
             save(runs, searched(SEARCH, arm, rate), predictions(300, 100), split="val")

@@ -1,6 +1,7 @@
 """`alexnet plan` and `alexnet new-ablation`: files to begin a study of one's own with."""
 
 import re
+import shlex
 from pathlib import Path
 
 import yaml
@@ -89,7 +90,9 @@ def plan(
         job = check([*searched(config_dir), *planned.overrides, *with_choice(choice), *of_search])
         if (found := ablation_name(job.tree)) != result_name(choice):
             raise UserError(f"--ablations {choice}: its runs are called {found}; the baseline needs no mention")
-    write_plan(file, planned)
+    own = f"--config-dir {shlex.quote(str(config_dir))} " if config_dir else ""
+    command = f"alexnet train {own}study.plan={file}"
+    write_plan(file, planned, command)
     first, most = len(planned.jobs()), len(planned.jobs(len(planned.looks) - 1))
     print(f"{file}: plan {planned.name} ({planned.hash}), {first} runs to the first look, at most {most}")
     if search:
@@ -99,8 +102,7 @@ def plan(
             " for all on a side where the best of one is at the edge; an arm whose best rate is not the baseline's is"
             " run at both"
         )
-    own = f"--config-dir {config_dir} " if config_dir else ""
-    print(f"Commit it, then: alexnet train {own}study.plan={file}")
+    print(f"Commit it, then: {command}")
 
 
 def new_ablation(name: str, folder: Path) -> None:

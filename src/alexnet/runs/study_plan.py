@@ -171,12 +171,12 @@ def read_plan(path: Path) -> Plan:
     return plan
 
 
-def write_plan(path: Path, plan: Plan) -> None:
-    """Write a plan; UserError if there is a file of this name, which may belong to runs."""
+def write_plan(path: Path, plan: Plan, command: str) -> None:
+    """Write a plan and the command that trains it; UserError if there is a file of this name: it may belong to runs."""
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name the file to write, such as {path / 'plan.yaml'}")
     if path.exists():
         raise UserError(f"{path}: exists; a plan is not changed: give another name, or remove it if nothing was run")
-    heading = f"# The plan of a study. Commit it, then: alexnet train study.plan={path}\n"
+    heading = f"# The plan of a study. Commit it, then: {command}\n"
     values = json.loads(json.dumps(asdict(plan)))  # tuples as lists
     write_file(path, heading + yaml.safe_dump(values, sort_keys=False))

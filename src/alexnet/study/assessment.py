@@ -272,7 +272,9 @@ def _flags(
     flags = [
         *(assumed or seed_flags(*map(len, sides), has_spread=family.spread is not None)),
         *learning_flags(did, baseline_did, *by_run),
-        *limit_flags(wrong, float(family.errors[0]), 100 * (1 - chance), next(filter(None, allowed), None)),
+        *limit_flags(
+            wrong, correct[0].shape[1], float(family.errors[0]), 100 * (1 - chance), next(filter(None, allowed), None)
+        ),
         *numerics_flags(*numerics),
     ]
     if family.spread is not None and family.spread.stands_out[place]:

@@ -79,20 +79,24 @@ def learning_flags(
         return []
     counts = [[side.sum(), (~side).sum()] for side in (arm, baseline)]
     text = f"{arm.sum()} of {len(arm)} runs learned, {baseline.sum()} of {len(baseline)} of the baseline"
-    text += f" (Fisher's exact p {stats.fisher_exact(counts).pvalue:.3f})"
+    p = stats.fisher_exact(counts).pvalue
+    text += f" (told from guessing at p = {CHANCE_LEVEL}; Fisher's exact p {p:.3f})"
     if arm.any() and baseline.any():
         without = by_run[arm].mean() - baseline_by_run[baseline].mean()
         return [Flag(name="did not learn", text=f"{text}; of those that learned, the delta is {without:+.2f} points")]
     return [Flag(name="at chance", text=f"{text}: an arm is at chance", no_size=True, no_equivalence=True)]
 
 
-def limit_flags(wrong: Sequence[int], baseline_error: float, chance_error: float, claim: Region | None) -> list[Flag]:
-    """Flag a task that is too easy or too hard: `wrong` images of every run of both arms, errors in percent."""
+def limit_flags(
+    wrong: Sequence[int], images: int, baseline_error: float, chance_error: float, claim: Region | None
+) -> list[Flag]:
+    """Flag a task that is too easy or too hard: `wrong` of `images` for every run of both arms, errors in percent."""
     flags = []
     asked = claim.from_zero * claim.sign if claim else 0.0
     if min(wrong) < FEW_IMAGES or -asked > baseline_error:
-        why = "too easy" if baseline_error < chance_error / 2 else "too few images"
-        text = f"{why}: a run has {plural(min(wrong), 'wrong image')}"
+        enough = images * chance_error / 200 >= FEW_IMAGES  # half as many errors as by chance would still count
+        why = "too easy" if enough and baseline_error < chance_error / 2 else "too few images"
+        text = f"{why}: a run has {plural(min(wrong), 'wrong image')} of {images:,}"
         if min(wrong) >= FEW_IMAGES:
             text = f"too easy: the claim asks for a fall of at least {-asked:g} points from {baseline_error:.1f} %"
         flags.append(Flag(name="floor", text=text, no_size=True, no_equivalence=True))

@@ -170,7 +170,8 @@ def checkpoint_to_resume(job: Job, directory: Path, pack: Pack, console: Console
         _ = [EpochRecord(**record) for record in callbacks["History"]["records"]]
         _ = callbacks["History"]["under_way"], callbacks["Preemption"]["under_way"]
         _ = saved["loops"], saved["optimizer_states"]
-    except (KeyError, TypeError) as error:
+        console.print(f"continuing after step {saved['global_step']:,}")
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is of another version of this program ({first_line(error)}); {START_OVER}") from error
     threads = trained.get("threads")  # those of earlier versions do not say
     return path, threads if isinstance(threads, int) and 0 < threads <= most_threads() else None

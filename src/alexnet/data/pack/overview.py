@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from alexnet.data.pack.splits import Digests
 from alexnet.data.pack.writer import PackWriter
@@ -162,10 +162,10 @@ class Overview:
         step = -(-len(writer.class_names) // _ROWS)
         shown = range(0, len(writer.class_names), step)
         sheet = Image.new("RGB", (_TEXT + _PER_CLASS * _SIDE, len(shown) * _SIDE), "white")
-        draw = ImageDraw.Draw(sheet)
+        draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
         for row, label in enumerate(shown):
-            name = printable(writer.class_names[label]).encode("ascii", "replace").decode()
-            draw.text((4, row * _SIDE + _SIDE // 3), name[:22], fill="black")
+            name = printable(writer.class_names[label])[:22]
+            draw.text((4, row * _SIDE + _SIDE // 3), name, fill="black", font=font)
             of_class = np.arange(*np.searchsorted(split.labels, [label, label + 1]))
             for column, pixels in enumerate(split.gather(of_class[:_PER_CLASS])):
                 image = Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.BOX)

@@ -22,6 +22,7 @@ Nothing in a pack is ever unpickled. `alexnet.data.pack.writer` makes packs.
 import hashlib
 import json
 import os
+import shlex
 import threading
 from contextlib import closing
 from dataclasses import dataclass
@@ -225,7 +226,7 @@ def _read_header(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is a file of a pack; give its folder, {path.parent}")
     if not is_pack(path):
         what = f"{path} is not a pack, or a half-copied one: it has no pack.json"
-        raise UserError(f"{what}; to make one of images: alexnet prepare {path} PACK")
+        raise UserError(f"{what}; to make one of images: alexnet prepare {shlex.quote(str(path))} PACK")
     file = path / "pack.json"
     try:
         with damage_named(file):
