@@ -13,7 +13,7 @@ from alexnet.commands.main import main
 from alexnet.errors import UserError
 from alexnet.runs.metrics import write_metrics
 from alexnet.runs.result import read_result
-from alexnet.study.canvas import LIGHT
+from alexnet.study.charts import LIGHT
 from alexnet.study.paper.figure1 import figure1
 from tests.study.made_up import epoch_record, fitted, unfinished
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet.runs.arrays import FirstLayer
-from alexnet.study.canvas import LIGHT
+from alexnet.study.charts import LIGHT
 from alexnet.study.paper.figures import PredictedImage, draw_kernels, draw_neighbors, draw_predictions
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -17,8 +17,7 @@ from alexnet.runs.arrays import FirstLayer, write_first_layer
 from alexnet.runs.collect import collect
 from alexnet.runs.result import GitState
 from alexnet.study.assessment import StatedSpread
-from alexnet.study.canvas import LIGHT
-from alexnet.study.charts import comparison_figure
+from alexnet.study.charts import LIGHT, comparison_figure
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.report.page import latex, markdown, page
 from alexnet.study.report.report import compare_runs

@@ -21,7 +21,7 @@ from alexnet.errors import UserError, plural, printable
 from alexnet.files import write_file
 from alexnet.runs.collect import Run, collect, common_folder
 from alexnet.runs.directory import CONFIG_FILE
-from alexnet.study.canvas import LIGHT, Canvas, drawing
+from alexnet.study.charts import LIGHT, Canvas, drawing
 from alexnet.study.verdict import Ratio, epochs_to, ratio
 from alexnet.study.wording import Record, csv_text, shown_ends, shown_seeds
 from alexnet.untrusted import damage_named

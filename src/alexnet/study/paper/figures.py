@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet.runs.arrays import FirstLayer
-from alexnet.study.canvas import Canvas, drawing, tiles
-from alexnet.study.selectivity import column_contrast, mean_selectivity
+from alexnet.study.charts import Canvas, drawing
+from alexnet.study.kernels import column_contrast, mean_selectivity, tiles
 from alexnet.study.wording import shown_p, signed
 
 MARGIN = 28

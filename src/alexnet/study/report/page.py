@@ -23,12 +23,11 @@ from alexnet.runs.directory import FIGURES, FIRST_LAYER_FILE, METRICS_FILE, PRED
 from alexnet.runs.result import Result
 from alexnet.study import wording
 from alexnet.study.assessment import MORE_SEEDS
-from alexnet.study.canvas import COLORS, data_url, kernel_sheet
-from alexnet.study.charts import RunCurve, delta_chart, error_chart
+from alexnet.study.charts import COLORS, RunCurve, data_url, delta_chart, error_chart
 from alexnet.study.classes import class_changes
 from alexnet.study.comparison import AblationRow, ComparisonTable
+from alexnet.study.kernels import column_contrast, kernel_sheet, mean_selectivity
 from alexnet.study.pairing import baseline_command, environment, values_by_fact
-from alexnet.study.selectivity import column_contrast, mean_selectivity
 from alexnet.study.table_columns import SHOWN_COLUMNS, shown_columns
 from alexnet.study.wording import MEASURE_NAMES, shown_interval, shown_p, signed
 from alexnet.untrusted import file_sha256

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from alexnet.study.selectivity import color_selectivity, contrast
+from alexnet.study.kernels import color_selectivity, contrast
 
 
 def kernel(*pixels: tuple[float, float, float]) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
-"""Color selectivity of the first layer's kernels, and whether the two columns differ in it (section 6.1)."""
+"""The first layer's kernels: their color selectivity, whether the two columns differ in it (section 6.1), a picture."""
 
 from dataclasses import dataclass
 from itertools import combinations
-from math import comb
+from math import ceil, comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,3 +70,27 @@ def column_contrast(layer: FirstLayer) -> ColumnContrast | None:
     """Compare the two columns of a net; None if it is not divided in two, or a column is all zeros."""
     selectivities = [color_selectivity(column) for column in layer.by_column()]
     return contrast(*selectivities) if len(selectivities) == 2 else None
+
+
+def kernel_sheet(kernels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Arrange kernels [K, 3, k, k] in one image [height, width, 4]: red, green, blue, opacity.
+
+    Each kernel has its own scale, 0 as middle gray and its largest weight at the end of the range.
+    """
+    count = len(kernels)
+    across = next((number for number in range(12, 5, -1) if count % number == 0), 8)
+    peaks = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
+    scaled = 0.5 + 0.5 * kernels / np.where(peaks > 0, peaks, 1)
+    return tiles(np.round(255 * scaled).astype(np.uint8).transpose(0, 2, 3, 1), across)
+
+
+def tiles(squares: NDArray[np.uint8], across: int) -> NDArray[np.uint8]:
+    """Arrange squares [n, k, k, 3] in rows of `across`: an image [height, width, 4] with gaps of one clear pixel."""
+    count, side, _, _ = squares.shape
+    across = min(count, across)
+    down, step = ceil(count / across), side + 1
+    picture = np.zeros((down * across, step, step, 4), dtype=np.uint8)
+    picture[:count, :side, :side, :3] = squares
+    picture[:count, :side, :side, 3] = 255
+    rows = picture.reshape(down, across, step, step, 4).swapaxes(1, 2)
+    return rows.reshape(down * step, across * step, 4)[:-1, :-1]
