@@ -25,7 +25,7 @@ from alexnet.errors import UserError, as_started, first_line, one_line_errors, p
 from alexnet.files import from_here, unlinked
 from alexnet.processes import Preempted
 from alexnet.runs.collect import Run, load_run
-from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint
+from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint, weights_file
 from alexnet.runs.result import BASELINE, Result, finished_run
 from alexnet.runs.study_plan import read_plan
 from alexnet.runs.summary import show_again
@@ -143,7 +143,8 @@ def _help() -> str:
 def checked(config: DictConfig, of_hydra: HydraConf) -> Job:
     """Check a composed job, whose pre-trained weights count by their content."""
     digest: WeightsDigest = str
-    if OmegaConf.select(config, "pretrained.checkpoint"):
+    if checkpoint := OmegaConf.select(config, "pretrained.checkpoint"):
+        weights_file(Path(str(checkpoint)).expanduser())  # or a UserError
         from alexnet.trained.weights import weights_digest as digest  # torch, which other runs do not wait for
     return check_composed(config, of_hydra, weights_digest=digest)
 

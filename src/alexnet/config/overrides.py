@@ -103,7 +103,7 @@ def _no_such_choice(path: str, options: Iterable[str], arguments: Sequence[str])
             return f"ablation={choice}: there is no such choice, but {hint}"
     if (group == "hydra/launcher" and choice in LAUNCHERS) or (group, choice) == ("hydra/sweeper", "optuna"):
         return f"{group}={choice} is not installed: {how_to_install('sweeps')}"
-    return f"{group}={choice}: there is no such choice{did_you_mean(choice, known)}"
+    return f"{group or '--config-name'}={choice}: there is no such choice{did_you_mean(choice, known)}"
 
 
 def _where_it_is(choice: str, arguments: Sequence[str]) -> str | None:
