@@ -32,3 +32,10 @@ def test_a_name_that_cannot_be_is_refused(
     with pytest.raises(SystemExit, match="1"):
         main(["new-ablation", name, "--folder", str(tmp_path)])
     assert told in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="1"):
+        main(["new-ablation", "mine", "--folder", str(tmp_path / "file")])
+    assert "mine.yaml: cannot be written: a file is where its folder should be" in capsys.readouterr().err

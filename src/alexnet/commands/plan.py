@@ -1,5 +1,6 @@
 """`alexnet plan` and `alexnet new-ablation`: files to begin a study of one's own with."""
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +10,7 @@ import yaml
 from alexnet.config.compose import searched, taken_names
 from alexnet.config.job import ablation_name, check
 from alexnet.errors import UserError
+from alexnet.files import write_file
 from alexnet.runs.study_plan import Look, Plan, RateSearch, result_name, write_plan
 from alexnet.sweep.planned_study import with_choice
 from alexnet.untrusted import FieldError
@@ -112,10 +114,7 @@ def new_ablation(name: str, folder: Path) -> None:
     if name in taken_names() or yaml.safe_load(name) != name:  # null, true: no text
         raise UserError(f"{name}: the project has another use for this name; choose another")
     file = folder / "ablation" / f"{name}.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with file.open("x", encoding="utf-8") as out:
-            out.write(TEMPLATE.format(name=name, folder=folder, title=name.replace("_", " ").capitalize()))
-    except FileExistsError:
-        raise UserError(f"{file} exists; change it, or choose another name") from None
+    if os.path.lexists(file):
+        raise UserError(f"{file} exists; change it, or choose another name")
+    write_file(file, TEMPLATE.format(name=name, folder=folder, title=name.replace("_", " ").capitalize()))
     print(f"{file}: change it, then\n  alexnet train --config-dir {folder} -m '+ablation=none,{name}' seed=0,1,2")
