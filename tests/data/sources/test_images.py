@@ -1,5 +1,6 @@
 import gzip
 import io
+import os
 import zlib
 from pathlib import Path
 from unittest.mock import patch
@@ -170,6 +171,10 @@ def test_what_cannot_be_used_has_a_reason(tmp_path: Path) -> None:
     assert "from -1 to -1" in reason(encoded(Image.fromarray(np.full((9, 9), -1, np.float32)), "TIFF"))
     assert "32-bit" in reason(encoded(Image.fromarray(np.full((9, 9), 2**20, np.int32)), "TIFF"))
     assert "No such file" in reason(tmp_path / "gone.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "sparse.jpg").open("wb") as file:
+        file.truncate(2**40)
+    assert all("not a file, or one of more than" in reason(tmp_path / name) for name in ("pipe.jpg", "sparse.jpg"))
 
 
 @pytest.mark.parametrize("end", [b"\xff\xd9", bytes(400)])

@@ -69,7 +69,7 @@ _PLUGINS = {
     "pillow-jxl-plugin": (b"\xff\x0a", b"JXL "),
 }
 """Plug-ins of Pillow, with what their files begin with, or have at byte 4."""
-MAX_BYTES = 2**28  # the largest file that gzip may decompress to
+MAX_BYTES = 2**28  # the largest file, and the largest that gzip may decompress to
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,8 @@ def file_bytes(blob: Blob) -> bytes:
     """The bytes of an image's file or of its pixels; none of an unreadable one. Raises `UserError` if it has gone."""
     if isinstance(blob, bytes | Unreadable):
         return blob if isinstance(blob, bytes) else b""
+    if isinstance(blob, Path) and blob.exists() and not (blob.is_file() and blob.stat().st_size <= MAX_BYTES):
+        raise UserError(f"not a file, or one of more than {MAX_BYTES:,} bytes")
     return blob.tobytes() if isinstance(blob, np.ndarray) else blob.read_bytes()
 
 
