@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from alexnet import compiled
+from alexnet import jit
 from alexnet.errors import UserError
 
 WORD = "Environment variable 'NUMBA_OPT' is defined but its associated value 'x' could not be parsed.\nTraceback ..."
@@ -27,5 +27,5 @@ def test_odd_variables_of_numba_are_one_line(monkeypatch: pytest.MonkeyPatch, wa
     if not warns:
         monkeypatch.setattr(warnings, "warn", lambda *_, **__: None)
     with pytest.raises(UserError, match=f"numba cannot start: .*{said}correct the variables NUMBA_") as caught:
-        importlib.reload(compiled)
+        importlib.reload(jit)
     assert "\n" not in str(caught.value)
