@@ -73,7 +73,7 @@ def test_a_narrow_terminal_has_whole_figures_of_fewer_columns(tmp_path: Path, wi
 def test_a_baseline_alone_has_its_error_on_a_narrow_terminal(tmp_path: Path) -> None:
     save(tmp_path, result(), predictions(300, 100))
     text = printed(tmp_path, width=40)
-    assert re.search(r"baseline +top-1 30\.00\n", text) and "no room" not in text and "Delta: " not in text
+    assert re.search(r"baseline +top-1 30\.00\n", text) and "not shown here" not in text and "Delta: " not in text
 
 
 def test_row_of_known_figures(tmp_path: Path) -> None:
