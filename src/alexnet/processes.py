@@ -1,6 +1,6 @@
-"""Processes that this one has started: a signal ends all of them, each with the time to save, and none outlives it.
+"""Processes that this one has started, and what the environment says of those that have started this one.
 
-And what the environment says of those that have started this one.
+A signal ends all that this one has started, each with the time to save, and none outlives it.
 """
 
 import multiprocessing as mp

@@ -128,16 +128,20 @@ def ablation_content(choice: str, search_path: tuple[str, ...]) -> ConfigTree:
         return ablation_choices()[choice]
     if (name := ablation_name_of(choice)) in taken_names():
         raise UserError(f"ablation={choice}: other runs are called {name}; rename its file")
-    with _in_hydra():
-        trees = [
-            cast(ConfigTree, OmegaConf.to_container(compose(overrides=[*search_path, *own], return_hydra_config=True)))
-            for own in ([], [f"+ablation={choice}"])
-        ]
-    usual, of_hydra = (flatten({"hydra": tree.pop("hydra")}) for tree in trees)
+    tree, of_hydra = _with_hydra(*search_path, f"+ablation={choice}")
+    _, usual = _with_hydra(*search_path)
     for key, value in of_hydra.items():
         if usual.get(key) != value and not key.startswith(_OF_OVERRIDES):
             raise UserError(f"ablation {choice} sets {key}, which is not a part of the network or its training")
-    return _with_its_claim(trees[1], choice, f"ablation {choice}")
+    return _with_its_claim(tree, choice, f"ablation {choice}")
+
+
+@lru_cache(maxsize=256)
+def _with_hydra(*overrides: str) -> tuple[ConfigTree, dict[str, Any]]:
+    """Compose the values that files set by themselves, and Hydra's own by dotted keys."""
+    with _in_hydra():
+        tree = cast(ConfigTree, OmegaConf.to_container(compose(overrides=[*overrides], return_hydra_config=True)))
+    return tree, flatten({"hydra": tree.pop("hydra")})
 
 
 def taken_names() -> set[str]:

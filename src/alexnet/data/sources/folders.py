@@ -284,9 +284,8 @@ class Folders:
             of_class = table.find(self.prefix + inside)
             if of_class is None:
                 return f"images without a label in {table.name.rpartition('/')[2]}"
-            return split if self.splits else table.split_of(self.prefix + inside) or split, file_names.class_name(
-                of_class
-            )
+            of_split = split if self.splits else table.split_of(self.prefix + inside) or split
+            return of_split, file_names.class_name(of_class)
 
         return place
 
@@ -353,9 +352,8 @@ class Folders:
 def _is_about(table: str, split: str) -> bool:
     """Whether the name of a list of classes says that it is one, or of which split."""
     words = re.findall("[a-z]+", table.rpartition("/")[2].lower())
-    return file_names.split_of_shard(table) in (split, None) and not {"label", "labels", "truth", split}.isdisjoint(
-        words
-    )
+    says_so = not {"label", "labels", "truth", split}.isdisjoint(words)
+    return says_so and file_names.split_of_shard(table) in (split, None)
 
 
 def _with_numbers(name: str) -> list[str | int]:
