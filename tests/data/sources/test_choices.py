@@ -372,12 +372,16 @@ def test_a_page_and_a_sheet_lie_with_the_pack(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "src", count=2)
     (root / "notes.txt").write_text("?")
     (root / "train" / "a" / "x.jpg").touch()
+    for split, (old, new) in itertools.product(("train", "val"), (("d", "Ä"), ("e", "Ö"))):
+        (root / split / old).rename(root / split / new)
     prepare(root, tmp_path / "pack", size=24, encoding="raw")
     page = (tmp_path / "pack" / "summary.md").read_text()
     assert "20 images + 1 rejected + 1 not used = 22 files" in page and "| `train/a/x.jpg` | empty file |" in page
     assert "5 classes have fewer than 10 training images" in page
     with Image.open(tmp_path / "pack" / "contact.png") as sheet:
-        first = np.asarray(sheet.convert("RGB"))[:48, 140:188]
+        pixels = np.asarray(sheet.convert("RGB"))
+    assert not np.array_equal(pixels[144:192, :140], pixels[192:240, :140])  # the names, not two boxes
+    first = pixels[:48, 140:188]
     expected = convert_file(root / "train" / "a" / "0.png", 24)
     assert isinstance(expected, Converted)
     np.testing.assert_array_equal(first[::2, ::2], expected.square)
