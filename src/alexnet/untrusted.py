@@ -10,6 +10,7 @@ import math
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -26,6 +27,7 @@ LARGEST_FILE = 2**62
 """More bytes than any file has."""
 DEEPEST = 32
 """Lists and records within each other, in JSON and YAML."""
+_TOO_DEEP = f"nested more than {DEEPEST} deep"
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """A pipe does not wait for its writer; Windows has neither, and needs its own flag for bytes."""
 
@@ -101,7 +103,12 @@ def parse_json(text: bytes) -> Any:
         ValueError: it is anything else.
     """
     parsed = json.loads(text.decode(), parse_constant=_refuse_constant, object_pairs_hook=_record)
-    check_depth(parsed)
+    level = [parsed]
+    for _ in range(DEEPEST):
+        nested = [one for one in level if isinstance(one, dict | list)]
+        level = [inner for one in nested for inner in (one.values() if isinstance(one, dict) else one)]
+    if level:
+        raise ValueError(_TOO_DEEP)
     return parsed
 
 
@@ -126,26 +133,19 @@ def parse_yaml(text: bytes) -> Any:
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
-            names = [key.value for key, _ in node.value]
-            if twice := next((name for name in names if names.count(name) > 1), None):
+            counts = Counter(str(key.value) for key, _ in node.value)
+            if twice := next((name for name, count in counts.items() if count > 1), None):
                 raise ValueError(f"{twice} is there twice")
             return super().construct_mapping(node, deep)
 
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-        raise ValueError("it has aliases")
-    parsed = yaml.load(text, Loader)
-    check_depth(parsed)
-    return parsed
-
-
-def check_depth(value: Any) -> None:
-    """Refuse lists and records more than `DEEPEST` deep within each other; a ValueError."""
-    level = [value]
-    for _ in range(DEEPEST):
-        nested = [one for one in level if isinstance(one, dict | list)]
-        level = [inner for one in nested for inner in (one.values() if isinstance(one, dict) else one)]
-    if level:
-        raise ValueError(f"nested more than {DEEPEST} deep")
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):  # to its end, some text of a megabyte takes an hour
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it has aliases")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(_TOO_DEEP)
+    return yaml.load(text, Loader)
 
 
 class Forms:

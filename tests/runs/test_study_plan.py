@@ -57,7 +57,7 @@ def test_runs_outside_of_a_plan_are_named() -> None:
         ),
         ("name: small", "nome: small", "nome: unknown field: did you mean name?"),
         ("name: small", "name: [", "not readable as YAML"),
-        ("name: small", f"name: {'[' * 5000}", "not readable as YAML"),
+        ("name: small", f"name: {'[' * 5000}", "not readable as YAML: nested more than 32 deep"),
         ("name: small", "name: 2024-99-99", "not readable as YAML: month must be in 1..12"),
         ("name: small", "name: small\nmargin: 1", "not readable as YAML: margin is there twice"),
     ],
