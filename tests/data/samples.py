@@ -10,8 +10,8 @@ import numpy as np
 import zstandard
 from PIL import Image
 
+from alexnet.data.sources.archives import FileRange
 from alexnet.data.sources.layouts import Source, open_source
-from alexnet.data.sources.tars import FileRange
 
 CLASSES = tuple("abcde")
 

@@ -12,7 +12,8 @@ from alexnet.config.values import DataConfig, ShapesConfig
 from alexnet.data.pack import prepare as preparing
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.sources.file_tree import Entry, FileTree
+from alexnet.data.sources.archives import Entry
+from alexnet.data.sources.file_tree import FileTree
 from alexnet.errors import UserError
 from tests.data.samples import archive, class_folders, contents, noise
 

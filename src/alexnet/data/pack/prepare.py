@@ -23,10 +23,11 @@ from alexnet.data.pack.overview import Overview, find_duplicates
 from alexnet.data.pack.pack import LARGEST_IMAGE, VERSION, Pack, is_pack, open_pack
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.sources import shapes
+from alexnet.data.sources.archives import Entry
 from alexnet.data.sources.catalog import File
 from alexnet.data.sources.downloads import PUBLISHED, fetch
 from alexnet.data.sources.file_names import suffix_of
-from alexnet.data.sources.file_tree import Entry, FileTree, contents
+from alexnet.data.sources.file_tree import FileTree, contents
 from alexnet.data.sources.images import RESIZE, JpegQuality, convert_file, suppress_pil_warnings
 from alexnet.data.sources.layouts import Source, SourceImage, open_source
 from alexnet.data.sources.tables import SUFFIXES

@@ -1,39 +1,19 @@
 """A folder or an archive as a list of files; archives are read without unpacking them to disk."""
 
 import errno
-import io
-import lzma
 import os
 import stat
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import TypeAlias
 
-import zstandard
-
-from alexnet.data.sources import file_names, tars
+from alexnet.data.sources import archives, file_names
+from alexnet.data.sources.archives import Entry, FileRange, Unreadable, patiently
 from alexnet.data.sources.catalog import IN_FOLDER, Catalog, File
-from alexnet.data.sources.tars import Unreadable, patiently
 from alexnet.errors import UserError
 
-ARCHIVES = ".tar, .tar.gz, .tar.xz, .tar.bz2, .tar.zst or .zip"
-_DAMAGE = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zstandard.ZstdError,
-    lzma.LZMAError,
-    zlib.error,
-    EOFError,
-    RuntimeError,  # a zip with a password, or a compression that Python lacks
-    OSError,
-)
-_USUAL = (0, stat.S_IFREG, stat.S_IFDIR)  # what archives say of files and folders
 _HEAD = 32  # bytes that tell the format of an image
 
 MOST_BYTES = 2**28
@@ -41,10 +21,6 @@ MOST_BYTES = 2**28
 DANGLING = "links that lead nowhere or in a circle"
 CIRCLES = "links to a folder that they lie in"
 TWICE = "further names of an image in the same class"
-
-
-Entry: TypeAlias = tars.FileRange | bytes | Unreadable
-"""A file on disk or a part of one, contents that had to be decompressed, or neither."""
 
 
 class FileTree:
@@ -111,19 +87,10 @@ class FileTree:
     def _opened(self, archive: int) -> Iterator[Callable[[File, int], Entry]]:
         """Open what some files lie in; the value reads the first bytes of each, which come in their listed order."""
         if archive == IN_FOLDER:
-            yield lambda file, most: tars.FileRange(self.path / file.name, 0, most, whole=most == file.size)
+            yield lambda file, most: FileRange(self.path / file.name, 0, most, whole=most == file.size)
             return
-        path, _ = self._archives[archive]
-        with reading(path):
-            if is_zip(path):
-                with zipfile.ZipFile(path) as opened:
-                    members = opened.infolist()
-                    yield lambda file, most: _from_zip(opened, members[file.place], most)
-            elif tars.opener_of(path):
-                listed = tars.members(path)
-                yield lambda file, most: next(read for member, read in listed if member.place == file.place)(most)
-            else:
-                yield lambda file, most: tars.FileRange(path, file.place, most)
+        with archives.opened(self._archives[archive][0]) as read:
+            yield read
 
     def check_unchanged(self) -> None:
         """Raise `UserError` if an archive is not the one that was listed."""
@@ -155,12 +122,10 @@ class FileTree:
         if name:
             self.archive_folders.add(prefix[:-1])
             yield File(prefix, 0, number, 0)
-        with reading(path):
-            members = _in_zip(path) if is_zip(path) else (member for member, _ in tars.members(path))
-            repeated = f"{prefix[:-1].rpartition('/')[2]}/"  # as by train.zip with train/ in it
-            for member in members:
-                if inside := member.name.removeprefix(repeated):
-                    yield member._replace(name=prefix + inside, archive=number)
+        repeated = f"{prefix[:-1].rpartition('/')[2]}/"  # as by train.zip with train/ in it
+        for member in archives.listed(path):
+            if inside := member.name.removeprefix(repeated):
+                yield member._replace(name=prefix + inside, archive=number)
 
     def _in_folder(
         self, prefix: str = "", above: tuple[tuple[int, int], ...] = (), unused: str | None = None
@@ -194,7 +159,7 @@ class FileTree:
                 self.changed = max(self.changed, target.st_ctime, status.st_ctime * is_image)
                 yield File(name, target.st_size, IN_FOLDER, _identity(target), unused)
             else:
-                yield File(name, 0, IN_FOLDER, 0, tars.SPECIAL)
+                yield File(name, 0, IN_FOLDER, 0, archives.SPECIAL)
 
     def _note_link(self, entry: "os.DirEntry[str]", name: str) -> None:
         self.several_names = True
@@ -227,55 +192,6 @@ def _state(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def is_zip(path: Path) -> bool:
-    """Whether a file is a zip archive by its contents; an empty one is."""
-    return path.is_file() and tars.first_bytes(path).startswith((b"PK\x03\x04", b"PK\x05\x06"))
-
-
-def _in_zip(path: Path) -> Iterator[File]:
-    with zipfile.ZipFile(path) as archive:
-        listed = archive.infolist()
-    for place, entry in enumerate(listed):
-        if entry.flag_bits & 1:
-            raise RuntimeError(f"{entry.filename} is encrypted; unpack it with its password")
-        kind = stat.S_IFMT(entry.external_attr >> 16)
-        unused = tars.LINKS if kind == stat.S_IFLNK else tars.SPECIAL if kind not in _USUAL else None
-        name = _zip_name(entry)
-        yield File(tars.normal(name) + "/" * name.endswith("/"), entry.file_size, IN_FOLDER, place, unused)
-
-
-def _zip_name(entry: zipfile.ZipInfo) -> str:
-    """Return a member's name as it is meant: some programs of Windows write a backslash between folders, and macOS
-    writes UTF-8 without saying so."""
-    name = entry.filename.replace("\\", "/") if entry.create_system == 0 else entry.filename
-    if not entry.flag_bits & 0x800:
-        with suppress(UnicodeError):
-            return name.encode("cp437").decode()
-    return name
-
-
-def _from_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes | Unreadable:
-    try:
-        with archive.open(member) as file:
-            return file.read(most)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
-        return Unreadable(" ".join(str(error).split()) or type(error).__name__)
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn damage of an archive into a `UserError` that names it."""
-    try:
-        yield
-    except _DAMAGE as error:
-        what = " ".join(str(error).split()) or type(error).__name__
-        if file_names.kind_of(path.name) != file_names.ARCHIVES:
-            raise UserError(f"{path} is a file; pass a folder of images, or an archive ({ARCHIVES})") from None
-        hint = "; join its parts, or unpack it, first" if file_names.is_part(path.name) else ""
-        form = f"no readable archive ({ARCHIVES}), or is damaged or incomplete"
-        raise UserError(f"{path} is {form}: {what}{hint}") from None
-
-
 def read_named(tree: FileTree, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     """Names and contents of the few files, none of them images, whose names are wanted.
 
@@ -294,12 +210,3 @@ def contents(entry: Entry, path: Path | None = None) -> bytes:
             return b""
         raise UserError(f"{path}: cannot be read: {entry.reason}")
     return entry if isinstance(entry, bytes) else entry.read_bytes()
-
-
-def tar_contents(path: Path, data: bytes, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    """Name and contents of the wanted files of a small archive in memory, which `path` names in errors."""
-    with reading(path), tarfile.open(fileobj=io.BytesIO(data), tarinfo=tars.StrictHeader) as archive:
-        for member in archive:
-            file = archive.extractfile(member) if wanted(tars.normal(member.name)) else None
-            if file is not None:
-                yield tars.normal(member.name), file.read()

@@ -22,7 +22,8 @@ import numpy.typing as npt
 import scipy.io
 
 from alexnet.data.sources import file_names
-from alexnet.data.sources.file_tree import FileTree, read_named, tar_contents
+from alexnet.data.sources.archives import tar_contents
+from alexnet.data.sources.file_tree import FileTree, read_named
 from alexnet.data.sources.tables import text_lines
 from alexnet.errors import UserError
 

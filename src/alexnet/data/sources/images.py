@@ -46,8 +46,8 @@ import simplejpeg
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from alexnet.config.values import SUBSAMPLINGS
+from alexnet.data.sources.archives import FileRange, Unreadable
 from alexnet.data.sources.file_names import looks_like_image
-from alexnet.data.sources.tars import FileRange, Unreadable
 from alexnet.errors import UserError, how_to_install
 from alexnet.jit import compiled
 

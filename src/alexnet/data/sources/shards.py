@@ -14,9 +14,9 @@ from operator import attrgetter
 from typing import Any
 
 from alexnet.data.sources import file_names
+from alexnet.data.sources.archives import Entry, Unreadable
 from alexnet.data.sources.catalog import IN_FOLDER, File, Place, number_classes
-from alexnet.data.sources.file_tree import Entry, FileTree, contents
-from alexnet.data.sources.tars import Unreadable
+from alexnet.data.sources.file_tree import FileTree, contents
 from alexnet.errors import UserError, how_to_install
 
 PARQUET = ".parquet files"

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.sources import tars
+from alexnet.data.sources import archives
+from alexnet.data.sources.archives import LINKS, SPECIAL, FileRange, members
 from alexnet.data.sources.catalog import SUPERSEDED, File
 from alexnet.data.sources.file_tree import FileTree, contents
 from alexnet.data.sources.layouts import open_source
-from alexnet.data.sources.tars import LINKS, SPECIAL, FileRange, members
 from alexnet.errors import UserError
 from tests.data.replicas import TRAIN_PER_CLASS, WNIDS, class_tars, tar_of, train_images, unpack
 from tests.data.samples import images, splits
@@ -61,7 +61,7 @@ def test_tars_in_tars_are_folders(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_drive_that_fails_is_asked_again_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tars, "_PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(archives, "_PAUSES", (0.0, 0.0))
     answers = iter(
         [OSError(errno.EIO, "?"), OSError(errno.ESTALE, "?"), b"bytes", *[OSError(errno.EIO, "answered no")] * 9]
     )
@@ -73,9 +73,9 @@ def test_a_drive_that_fails_is_asked_again_a_few_times(monkeypatch: pytest.Monke
             raise answer
         return answer
 
-    assert tars.patiently(attempt) == b"bytes" and len(asked) == 3
+    assert archives.patiently(attempt) == b"bytes" and len(asked) == 3
     with pytest.raises(OSError, match="answered no"):
-        tars.patiently(attempt)
+        archives.patiently(attempt)
     assert len(asked) == 6
 
 

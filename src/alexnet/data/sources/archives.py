@@ -1,4 +1,4 @@
-"""The files of tar archives, listed in constant memory; a tar in a tar is a folder of its name.
+"""The files of tar and zip archives, listed in constant memory; a tar in a tar is a folder of its name.
 
 A tar inside an uncompressed tar is a slice of one file, so its files are read in place, in any order.
 """
@@ -6,20 +6,38 @@ A tar inside an uncompressed tar is a slice of one file, so its files are read i
 import bz2
 import errno
 import gzip
+import io
 import lzma
+import stat
 import tarfile
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
-from zstandard import ZstdDecompressor
+from zstandard import ZstdDecompressor, ZstdError
 
+from alexnet.data.sources import file_names
 from alexnet.data.sources.catalog import IN_FOLDER, File
 from alexnet.errors import UserError
 
+FORMATS = ".tar, .tar.gz, .tar.xz, .tar.bz2, .tar.zst or .zip"
+_DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    ZstdError,
+    lzma.LZMAError,
+    zlib.error,
+    EOFError,
+    RuntimeError,  # a zip with a password, or a compression that Python lacks
+    OSError,
+)
+_USUAL = (0, stat.S_IFREG, stat.S_IFDIR)  # what archives say of files and folders
 _OPENERS: dict[bytes, Callable[[Path], Any]] = {
     b"\x28\xb5\x2f\xfd": lambda path: ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True),
     b"\x1f\x8b": gzip.open,
@@ -78,6 +96,10 @@ class Unreadable:
     reason: str
 
 
+Entry: TypeAlias = FileRange | bytes | Unreadable
+"""A file on disk or a part of one, contents that had to be decompressed, or neither."""
+
+
 def patiently(attempt: Callable[[], _T]) -> _T:
     """Try again, a few times, what fails as network drives do."""
     for seconds in _PAUSES:
@@ -90,7 +112,32 @@ def patiently(attempt: Callable[[], _T]) -> _T:
     return attempt()
 
 
-def opener_of(path: Path) -> Callable[[Path], Any] | None:
+def listed(path: Path) -> Iterator[File]:
+    """List the members of an archive, which has any name. Raises `UserError` if it is none, or damaged."""
+    with _reading(path):
+        yield from _zip_members(path) if _is_zip(path) else (member for member, _ in members(path))
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Callable[[File, int], Entry]]:
+    """Open an archive; the value reads the first bytes of each member, which come in their listed order.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    with _reading(path):
+        if _is_zip(path):
+            with zipfile.ZipFile(path) as archive:
+                entries = archive.infolist()
+                yield lambda file, most: _from_zip(archive, entries[file.place], most)
+        elif _opener_of(path):
+            found = members(path)
+            yield lambda file, most: next(read for member, read in found if member.place == file.place)(most)
+        else:
+            yield lambda file, most: FileRange(path, file.place, most)
+
+
+def _opener_of(path: Path) -> Callable[[Path], Any] | None:
     """Return what reads a compressed file, by its first bytes rather than its name; None if it is not compressed."""
     first = first_bytes(path)
     return next((opener for magic, opener in _OPENERS.items() if first.startswith(magic)), None)
@@ -106,7 +153,7 @@ def members(path: Path) -> Iterator[tuple[File, Callable[[int], bytes]]]:
     Raises:
         tarfile.TarError, or what the decompressor raises: the tar is damaged or truncated.
     """
-    opener, size = opener_of(path), path.stat().st_size
+    opener, size = _opener_of(path), path.stat().st_size
     if opener is None:
         with path.open("rb") as stream:
             yield from _walk(stream, "r:", "", size)
@@ -127,7 +174,7 @@ def _walk(
     with tarfile.open(fileobj=stream, mode=mode, tarinfo=StrictHeader) as archive:
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # which would grow with every header
-            listed = _listed(member, prefix, start)
+            listed = _as_file(member, prefix, start)
             if member.size < 0 or (end is not None and listed.place + listed.size > start + end):
                 raise tarfile.ReadError(f"unexpected end of data in {listed.name}")
             if member.issparse() and mode == "r:":
@@ -155,7 +202,7 @@ def _walk(
                 break
 
 
-def _listed(member: tarfile.TarInfo, prefix: str, start: int) -> File:
+def _as_file(member: tarfile.TarInfo, prefix: str, start: int) -> File:
     name, place = prefix + normal(member.name), start + member.offset_data
     if member.isdir():
         return File(f"{name}/", 0, IN_FOLDER, place)
@@ -202,3 +249,61 @@ def first_bytes(path: Path) -> bytes:
     """Read enough of a file to recognize its format."""
     with path.open("rb") as file:
         return file.read(6)
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether a file is a zip archive by its contents; an empty one is."""
+    return path.is_file() and first_bytes(path).startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+
+def _zip_members(path: Path) -> Iterator[File]:
+    with zipfile.ZipFile(path) as archive:
+        listed = archive.infolist()
+    for place, entry in enumerate(listed):
+        if entry.flag_bits & 1:
+            raise RuntimeError(f"{entry.filename} is encrypted; unpack it with its password")
+        kind = stat.S_IFMT(entry.external_attr >> 16)
+        unused = LINKS if kind == stat.S_IFLNK else SPECIAL if kind not in _USUAL else None
+        name = _zip_name(entry)
+        yield File(normal(name) + "/" * name.endswith("/"), entry.file_size, IN_FOLDER, place, unused)
+
+
+def _zip_name(entry: zipfile.ZipInfo) -> str:
+    """Return a member's name as it is meant: some programs of Windows write a backslash between folders, and macOS
+    writes UTF-8 without saying so."""
+    name = entry.filename.replace("\\", "/") if entry.create_system == 0 else entry.filename
+    if not entry.flag_bits & 0x800:
+        with suppress(UnicodeError):
+            return name.encode("cp437").decode()
+    return name
+
+
+def _from_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes | Unreadable:
+    try:
+        with archive.open(member) as file:
+            return file.read(most)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+        return Unreadable(" ".join(str(error).split()) or type(error).__name__)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn damage of an archive into a `UserError` that names it."""
+    try:
+        yield
+    except _DAMAGE as error:
+        what = " ".join(str(error).split()) or type(error).__name__
+        if file_names.kind_of(path.name) != file_names.ARCHIVES:
+            raise UserError(f"{path} is a file; pass a folder of images, or an archive ({FORMATS})") from None
+        hint = "; join its parts, or unpack it, first" if file_names.is_part(path.name) else ""
+        form = f"no readable archive ({FORMATS}), or is damaged or incomplete"
+        raise UserError(f"{path} is {form}: {what}{hint}") from None
+
+
+def tar_contents(path: Path, data: bytes, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """Name and contents of the wanted files of a small archive in memory, which `path` names in errors."""
+    with _reading(path), tarfile.open(fileobj=io.BytesIO(data), tarinfo=StrictHeader) as archive:
+        for member in archive:
+            file = archive.extractfile(member) if wanted(normal(member.name)) else None
+            if file is not None:
+                yield normal(member.name), file.read()
