@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, compose_config
-from alexnet.config.job import ablation_name
+from alexnet.config.identity import ablation_name
 from alexnet.config.overrides import expanded
 from alexnet.errors import UserError
 from tests.config.conftest import job, leaves

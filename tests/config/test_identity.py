@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from alexnet.config.identity import why_idle
-from alexnet.config.job import run_name
+from alexnet.config.identity import run_name, why_idle
 from alexnet.config.schema import flatten
 from tests.config.conftest import leaves
 from tests.conftest import checked
@@ -89,7 +88,7 @@ def test_a_relative_folder_of_images_is_another_one_elsewhere(tmp_path: Path, mo
 
 
 def test_other_numerics_make_another_run_and_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alexnet.config.job.NUMERICS", 10**6)
+    monkeypatch.setattr("alexnet.config.identity.NUMERICS", 10**6)
     other = job("hardware.threads=7")
     assert other.name != job().name and other.pairing_key != job().pairing_key
 

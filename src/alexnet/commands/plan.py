@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 
 from alexnet.config.compose import searched, taken_names
-from alexnet.config.job import ablation_name, check
+from alexnet.config.identity import ablation_name
+from alexnet.config.job import check
 from alexnet.errors import UserError
 from alexnet.files import write_file
 from alexnet.runs.study_plan import Look, Plan, RateSearch, result_name, write_plan

@@ -4,11 +4,23 @@ A run's identity is a hash of the normal form, in which each meaning has one way
 for the same computation are one run. A value that has no effect has no part in it, and is refused on a command line.
 """
 
+import json
 from collections.abc import Iterator
+from hashlib import sha256
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
-from alexnet.config.schema import is_part_of, schema_defaults, without
+from alexnet.config.schema import (
+    BASELINE,
+    NON_IDENTITY_KEYS,
+    ConfigTree,
+    flatten,
+    is_part_of,
+    run_label,
+    schema_defaults,
+    without,
+)
 from alexnet.config.values import TWO_COLUMNS, scaled_epoch, scaled_milestones
 
 Flat = dict[str, Any]
@@ -128,6 +140,55 @@ def normal_form(flat: Flat) -> Flat:
 def _full(flat: Flat) -> Flat:
     """Add the schema's defaults of keys that a configuration from before them lacks."""
     return schema_defaults() | flat
+
+
+def ablation_name(config: ConfigTree) -> str:
+    """`baseline`, or the names of the ablations in alphabetical order, joined by +."""
+    return "+".join(sorted(config["ablations"])) or BASELINE
+
+
+def run_name(tree: ConfigTree, weights: str | None = None) -> str:
+    """Return the name of a run's directory; `weights` is the digest of the pre-trained weights, if it has any."""
+    label = run_label(tree["experiment"], ablation_name(tree), tree["seed"])
+    return f"{label}-{run_identity(tree, weights)[:8]}"
+
+
+def run_identity(tree: ConfigTree, weights: str | None) -> str:
+    """Hash all that a run computes."""
+    return _digest(_identity(tree, weights))
+
+
+def pairing_key(baseline: ConfigTree, weights: str | None) -> str:
+    """Hash what the runs of one table share: equal for those that differ in nothing but the ablation and the seed."""
+    return _digest(without(_identity(baseline, weights), ("seed", "ablations", "data.root")))
+
+
+def _identity(tree: ConfigTree, weights: str | None) -> dict[str, Any]:
+    """Return what a run computes, by dotted key, with pre-trained weights in place of their path."""
+    return without(normal_form(flatten(tree)), (*NON_IDENTITY_KEYS, "ablations")) | {
+        "ablations": sorted(tree["ablations"]),
+        "data.root": resolved(tree["data"]["root"]),
+        "pretrained.checkpoint": weights,
+        "numerics": NUMERICS,
+    }
+
+
+def resolved(root: Any) -> str | None:
+    """Return the folder or archive of the user's images, wherever it is seen from."""
+    return str(Path(str(root)).expanduser().resolve()) if root else None
+
+
+def _digest(identity: dict[str, Any]) -> str:
+    """Hash of a configuration without the keys that stand at the schema's default.
+
+    So a key can be added to the schema later, with a default that means what was done before, and every run made
+    without it keeps its name and its partners.
+    """
+    defaults = schema_defaults()
+    chosen = {key: value for key, value in identity.items() if key not in defaults or defaults[key] != value}
+    # `lrn.k=2` and `lrn.k=2.0` are one run, and so are 0 and -0.
+    same_numbers = json.loads(json.dumps(chosen), parse_int=float, parse_float=lambda text: float(text) + 0.0)
+    return sha256(json.dumps(same_numbers, sort_keys=True).encode()).hexdigest()[:16]
 
 
 HISTORY = {

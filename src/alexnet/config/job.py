@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from hashlib import sha256
-from pathlib import Path
 from typing import Any, cast
 
 from hydra.conf import HydraConf
@@ -28,19 +26,9 @@ from alexnet.config.compose import (
     typed,
     with_schema,
 )
-from alexnet.config.identity import NUMERICS, normal_form, training_form, why_idle
+from alexnet.config.identity import pairing_key, resolved, run_identity, run_name, training_form, why_idle
 from alexnet.config.overrides import explain, named
-from alexnet.config.schema import (
-    BASELINE,
-    NON_IDENTITY_KEYS,
-    Config,
-    ConfigTree,
-    flatten,
-    is_part_of,
-    run_label,
-    schema_defaults,
-    without,
-)
+from alexnet.config.schema import NON_IDENTITY_KEYS, Config, ConfigTree, flatten, is_part_of, without
 from alexnet.config.values import ALEXNET, ScaleConfig, scaled_milestones
 from alexnet.errors import UserError, did_you_mean
 
@@ -99,7 +87,7 @@ def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: Weig
     values = plain_values(config)
     checkpoint = values.get("pretrained", {}).get("checkpoint")
     weights = weights_digest(str(checkpoint)) if checkpoint else None
-    root = _resolved(values.get("data", {}).get("root"))
+    root = resolved(values.get("data", {}).get("root"))
     return _checked(json.dumps(values), tuple(hydra.overrides.task), tuple(search_path), weights, root)
 
 
@@ -137,8 +125,8 @@ def _checked(
         baseline=baseline,
         changes={key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)},
         name=run_name(tree, weights),
-        identity=_digest(_identity(tree, weights)),
-        pairing_key=_digest(without(_identity(baseline, weights), ("seed", "ablations", "data.root"))),
+        identity=run_identity(tree, weights),
+        pairing_key=pairing_key(baseline, weights),
         command=shlex.join(["python", "train.py", *overrides]),
     )
 
@@ -310,41 +298,3 @@ def _enough_for_drops(milestones: list[int], epochs: int, of: int) -> int | None
         if len(set(moved)) == len(moved) and all(epoch < to for epoch in moved):
             return to
     return None
-
-
-def ablation_name(config: ConfigTree) -> str:
-    """`baseline`, or the names of the ablations in alphabetical order, joined by +."""
-    return "+".join(sorted(config["ablations"])) or BASELINE
-
-
-def run_name(tree: ConfigTree, weights: str | None = None) -> str:
-    """Return the name of a run's directory; `weights` is the digest of the pre-trained weights, if it has any."""
-    label = run_label(tree["experiment"], ablation_name(tree), tree["seed"])
-    return f"{label}-{_digest(_identity(tree, weights))[:8]}"
-
-
-def _identity(tree: ConfigTree, weights: str | None) -> dict[str, Any]:
-    """Return what a run computes, by dotted key, with pre-trained weights in place of their path."""
-    return without(normal_form(flatten(tree)), (*NON_IDENTITY_KEYS, "ablations")) | {
-        "ablations": sorted(tree["ablations"]),
-        "data.root": _resolved(tree["data"]["root"]),
-        "pretrained.checkpoint": weights,
-        "numerics": NUMERICS,
-    }
-
-
-def _resolved(root: Any) -> str | None:
-    return str(Path(str(root)).expanduser().resolve()) if root else None
-
-
-def _digest(identity: dict[str, Any]) -> str:
-    """Hash of a configuration without the keys that stand at the schema's default.
-
-    So a key can be added to the schema later, with a default that means what was done before, and every run made
-    without it keeps its name and its partners.
-    """
-    defaults = schema_defaults()
-    chosen = {key: value for key, value in identity.items() if key not in defaults or defaults[key] != value}
-    # `lrn.k=2` and `lrn.k=2.0` are one run, and so are 0 and -0.
-    same_numbers = json.loads(json.dumps(chosen), parse_int=float, parse_float=lambda text: float(text) + 0.0)
-    return sha256(json.dumps(same_numbers, sort_keys=True).encode()).hexdigest()[:16]

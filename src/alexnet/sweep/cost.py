@@ -18,7 +18,8 @@ from rich.console import Console
 from torch import Tensor
 
 from alexnet.config.compose import validate
-from alexnet.config.job import Job, ablation_name
+from alexnet.config.identity import ablation_name
+from alexnet.config.job import Job
 from alexnet.config.schema import Config, ConfigTree
 from alexnet.data.pack.pack import Pack
 from alexnet.data.threads import available_cpus

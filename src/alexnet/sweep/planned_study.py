@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from alexnet.config.identity import NUMERICS
-from alexnet.config.job import Job, ablation_name, check
+from alexnet.config.identity import NUMERICS, ablation_name
+from alexnet.config.job import Job, check
 from alexnet.config.overrides import named
 from alexnet.errors import UserError, plural
 from alexnet.runs.collect import Run, collect

@@ -15,7 +15,8 @@ from typing import Any
 from rich.console import Console
 
 from alexnet.config.compose import ABLATIONS, CONF
-from alexnet.config.job import Job, ablation_name, misnamed_images, unreached_milestones
+from alexnet.config.identity import ablation_name
+from alexnet.config.job import Job, misnamed_images, unreached_milestones
 from alexnet.data.threads import available_cpus
 from alexnet.errors import UserError, first_line, plural, print_line
 from alexnet.files import exclusive, is_held

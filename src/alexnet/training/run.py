@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from alexnet import __version__
-from alexnet.config.identity import NUMERICS
-from alexnet.config.job import Job, ablation_name
+from alexnet.config.identity import NUMERICS, ablation_name
+from alexnet.config.job import Job
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import UserError, first_line
 from alexnet.files import exclusive, replace_file

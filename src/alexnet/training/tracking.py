@@ -11,7 +11,8 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from rich.console import Console
 
-from alexnet.config.job import Job, ablation_name
+from alexnet.config.identity import ablation_name
+from alexnet.config.job import Job
 from alexnet.config.values import WandbConfig
 from alexnet.errors import UserError, first_line, how_to_install
 from alexnet.runs.collect import Run, load_run
