@@ -2,17 +2,13 @@
 
 from collections import OrderedDict
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from alexnet import philox
 from alexnet.config.schema import Config
 from alexnet.net import specs
 from alexnet.net.dropout import NonInvertedDropout
-from alexnet.net.kernels_numba import share_rows
-from alexnet.net.layers import ACTIVATIONS, CeilModeConv2d, GroupedLinear, LocallyConnected2d
+from alexnet.net.layers import ACTIVATIONS, CeilModeConv2d, GroupedLinear, LocallyConnected2d, initialize
 from alexnet.net.lrn import LayerStack, LocalResponseNorm, WithinChannelLRN
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Layer, Parametric
@@ -36,7 +32,7 @@ class AlexNet(LayerStack):
         self.specs = layers
         for layer in layers:
             if isinstance(layer, Parametric) and seed is not None:
-                _initialize(self, layer, seed)
+                initialize(self, layer, seed)
         # Convolutions and pooling run faster with the maps of a pixel side by side, on CPUs and on tensor cores.
         self.to(memory_format=torch.channels_last)
 
@@ -78,18 +74,3 @@ def _module(layer: Layer, config: Config) -> nn.Module:
             return NonInvertedDropout(
                 layer.probability, seed=config.seed, layer=layer.layer, first_unit=layer.first_unit
             )
-
-
-def _initialize(net: nn.Module, layer: Parametric, seed: int) -> None:
-    """Draw normal weights of the planned std, and set constant biases (section 5)."""
-    weight, bias = (net.get_parameter(f"{layer.name}.{kind}") for kind in ("weight", "bias"))
-    count = weight.numel()
-    drawn = np.empty((-(-count // 4), 4), np.float32)
-    share_rows(_draw, [drawn, np.arange(len(drawn))], seed, f"init:{layer.name}.weight")
-    with torch.no_grad():
-        weight.copy_(torch.from_numpy(drawn.reshape(-1)[:count]).view(weight.shape)).mul_(layer.std)
-        bias.fill_(layer.bias)
-
-
-def _draw(drawn: NDArray[np.float32], blocks: NDArray[np.int64], seed: int, stream: str) -> None:
-    drawn[:] = philox.normals(seed, stream, step=0, block=blocks)

@@ -1,14 +1,18 @@
 """The layers that torch does not have as the paper means them: overhanging convolution, local connection,
-column-wise full connection."""
+column-wise full connection; and the weights with which every layer starts."""
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from alexnet.net.specs import ConvSpec
+from alexnet import philox
+from alexnet.net.kernels_numba import share_rows
+from alexnet.net.specs import ConvSpec, Parametric
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -142,3 +146,18 @@ class GroupedLinear(nn.Module):
     def extra_repr(self) -> str:
         outputs, inputs = self.weight.shape
         return f"{inputs * self.groups} -> {outputs}, groups={self.groups}"
+
+
+def initialize(net: nn.Module, layer: Parametric, seed: int) -> None:
+    """Draw normal weights of the planned std for a layer of a net, and set its biases to a constant (section 5)."""
+    weight, bias = (net.get_parameter(f"{layer.name}.{kind}") for kind in ("weight", "bias"))
+    count = weight.numel()
+    drawn = np.empty((-(-count // 4), 4), np.float32)
+    share_rows(_draw, [drawn, np.arange(len(drawn))], seed, f"init:{layer.name}.weight")
+    with torch.no_grad():
+        weight.copy_(torch.from_numpy(drawn.reshape(-1)[:count]).view(weight.shape)).mul_(layer.std)
+        bias.fill_(layer.bias)
+
+
+def _draw(drawn: NDArray[np.float32], blocks: NDArray[np.int64], seed: int, stream: str) -> None:
+    drawn[:] = philox.normals(seed, stream, step=0, block=blocks)
