@@ -35,7 +35,7 @@ def run(overrides: list[str], *, classes: int, config_dir: Path | None) -> None:
 def layer_table(layers: tuple[specs.Layer, ...]) -> Table:
     """Make a table with one row per layer and the totals. An activation is named after the layer that it follows."""
     table = _table("layer", "window", "groups", "output", "parameters", "mult-adds", show_footer=True)
-    table.caption = "window: kernel/stride/padding, left and top, then right and bottom if they differ (<0: cut off)"
+    table.title = "window: kernel/stride/padding, left and top, then right and bottom if they differ (<0: cut off)"
     for layer, follower in zip(layers, (*layers[1:], None), strict=True):
         if not isinstance(layer, specs.ActivationSpec):
             average = " (average)" if isinstance(layer, specs.PoolSpec) and layer.kind == "average" else ""
