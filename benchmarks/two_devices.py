@@ -166,7 +166,7 @@ def _measured(rank: int, name: str, config: Config, device: torch.device, work: 
         for way, (net, threads) in nets.items()
     }
     medians = interleaved(candidates, work.rounds)
-    planned = traffic(whole.specs, 2 if work.bfloat16 else 4).bytes_sent * work.batch
+    planned = traffic(whole.specs)[0] * (2 if work.bfloat16 else 4) * work.batch
     assert 2 * with_exchanges.link.bytes_sent == planned * (work.rounds + 1), "the plan tells what is sent"
     return [
         {"net": name, "batch": work.batch, "way": way, "seconds": parts["all"].wall, "bytes_a_step": planned}

@@ -1,6 +1,6 @@
 """`alexnet describe`: the layers of any configuration, and what two devices exchange between them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.box import SIMPLE
@@ -11,7 +11,7 @@ from alexnet.config.job import check
 from alexnet.config.schema import Config
 from alexnet.config.values import TWO_COLUMNS, ColumnsConfig
 from alexnet.net import specs
-from alexnet.net.halves import Exchange, check_two_devices, everywhere, exchanges
+from alexnet.net.halves import check_two_devices, everywhere, exchanges
 from alexnet.net.plan import layer_specs
 from alexnet.terminal import Terminal, fitted
 
@@ -70,26 +70,11 @@ def _shape(layer: specs.Layer) -> tuple[str, str, str]:
             return "", "", ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Traffic:
-    """Cost of one image in a training step, forward and backward, both devices together."""
-
-    bytes_sent: int
-    multiply_adds: int
-
-    @property
-    def per_thousand(self) -> float:
-        """Bytes per 1,000 multiply-adds."""
-        return 1000 * self.bytes_sent / self.multiply_adds
-
-
-def traffic(layers: tuple[specs.Layer, ...], itemsize: int) -> Traffic:
-    """Count what a training step sends and computes per image, in numbers of `itemsize` bytes."""
-    return Traffic(
-        bytes_sent=sum(_both_ways(exchange, itemsize) for exchange in exchanges(layers)),
-        # Backward, each layer costs as much again for its weights, and for its inputs unless they are pixels.
-        multiply_adds=3 * sum(specs.multiply_adds(layer) for layer in layers) - specs.multiply_adds(layers[0]),
-    )
+def traffic(layers: tuple[specs.Layer, ...]) -> tuple[int, int]:
+    """Count the numbers that a training step sends for one image, and its multiply-adds, on both devices together."""
+    # Backward, each layer costs as much again for its weights, and for its inputs unless they are pixels.
+    multiply_adds = 3 * sum(map(specs.multiply_adds, layers)) - specs.multiply_adds(layers[0])
+    return sum(exchange.forward + exchange.backward for exchange in exchanges(layers)), multiply_adds
 
 
 def exchange_tables(config: Config, num_classes: int) -> list[Table]:
@@ -102,22 +87,17 @@ def exchange_tables(config: Config, num_classes: int) -> list[Table]:
     each.title = f"exchanged in numbers of {itemsize} bytes, {batch:,} images a step"
     sent = {exchange.reader for exchange in exchanges(layers)}
     for exchange in exchanges(everywhere(layers)):
-        megabytes = f"{_both_ways(exchange, itemsize) * batch / 1e6:.2f}"
-        ways = (f"{exchange.bytes_forward(itemsize):,}", f"{exchange.bytes_backward(itemsize):,}")
-        shown = (*ways, megabytes, "") if exchange.reader in sent else ("", "", "", megabytes)
-        each.add_row(exchange.reader, f"{exchange.numel:,}", *shown)
+        forward, backward = itemsize * exchange.forward, itemsize * exchange.backward
+        megabytes = f"{(forward + backward) * batch / 1e6:.2f}"
+        shown = (f"{forward:,}", f"{backward:,}", megabytes, "") if exchange.reader in sent else ("", "", "", megabytes)
+        each.add_row(exchange.reader, f"{exchange.forward:,}", *shown)
     totals = _table("columns", "bytes an image", "MB a step", "mult-adds", "bytes per 1,000")
     for name, net in (nets | {"at every layer": everywhere(layers)}).items():
-        total = traffic(net, itemsize)
-        megabytes = f"{total.bytes_sent * batch / 1e6:.2f}"
-        totals.add_row(
-            name, f"{total.bytes_sent:,}", megabytes, f"{total.multiply_adds:,}", f"{total.per_thousand:.3f}"
-        )
+        numbers, multiply_adds = traffic(net)
+        size = itemsize * numbers
+        per_thousand = f"{1000 * size / multiply_adds:.3f}"
+        totals.add_row(name, f"{size:,}", f"{size * batch / 1e6:.2f}", f"{multiply_adds:,}", per_thousand)
     return [each, totals]
-
-
-def _both_ways(exchange: Exchange, itemsize: int) -> int:
-    return exchange.bytes_forward(itemsize) + exchange.bytes_backward(itemsize)
 
 
 def _table(first: str, *others: str, show_footer: bool = False) -> Table:

@@ -25,18 +25,11 @@ class Exchange:
     """What the devices exchange below a layer that reads both halves."""
 
     reader: str
-    numel: int
+    forward: int
     """Numbers per image, both halves together; each is sent once."""
-    backward: bool
-    """Whether gradients come back: each half's from the device that does not hold it. Both compute that of the loss."""
-
-    def bytes_forward(self, itemsize: int) -> int:
-        """Return the bytes that both devices send per image, in numbers of `itemsize` bytes."""
-        return self.numel * itemsize
-
-    def bytes_backward(self, itemsize: int) -> int:
-        """Return the same for the gradients."""
-        return self.numel * itemsize if self.backward else 0
+    backward: int
+    """Gradients per image that come back: each half's from the device that does not hold it. 0 for the loss, whose
+    gradient both compute."""
 
 
 def check_two_devices(config: Config) -> None:
@@ -59,8 +52,8 @@ def exchanges(layers: tuple[Layer, ...]) -> tuple[Exchange, ...]:
     """
     weighted = [layer for layer in layers if isinstance(layer, Parametric)]
     readers = (layer for layer in weighted[1:] if layer.groups == 1)
-    below = [Exchange(reader=layer.name, numel=layer.inputs, backward=True) for layer in readers]
-    return (*below, Exchange(reader=LOSS, numel=weighted[-1].channels, backward=False))
+    below = [Exchange(reader=layer.name, forward=layer.inputs, backward=layer.inputs) for layer in readers]
+    return (*below, Exchange(reader=LOSS, forward=weighted[-1].channels, backward=0))
 
 
 def everywhere(layers: Iterable[Layer]) -> tuple[Layer, ...]:

@@ -82,12 +82,12 @@ class AllGatherColumns(nn.Module):
         # The maps of a pixel lie side by side in memory: in that order nothing is copied to be sent.
         own = x.movedim(1, -1)
         *places, features = own.shape  # images and pixels
-        of_other = self.exchange.numel // prod(places[1:]) - features
+        of_other = self.exchange.forward // prod(places[1:]) - features
         other = self.link.exchange(own if self.exchange.backward else own.detach(), prod(places) * of_other)
         return self.link.both(x, other.view(*places, of_other).movedim(-1, 1), dimension=1)
 
     def extra_repr(self) -> str:
-        return f"{self.exchange.numel} numbers an image"
+        return f"{self.exchange.forward} numbers an image"
 
 
 class ColumnShard(LayerStack):
