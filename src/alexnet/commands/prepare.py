@@ -9,7 +9,7 @@ from alexnet.data.pack import prepare as preparing
 from alexnet.data.sources.catalog import LEFT_OUT, SPLITS
 from alexnet.data.sources.downloads import check
 from alexnet.data.sources.images import JpegQuality
-from alexnet.errors import UserError, plural, print_line
+from alexnet.errors import UserError, print_line
 
 
 def prepare(
@@ -41,8 +41,5 @@ def _splits(choices: Iterable[str]) -> dict[str, str]:
 
 def verify(pack: Path) -> None:
     """Compare every file of a pack with its checksum; UserError names the damaged ones."""
-    report = packs.verify(pack)
-    if report.damage:
-        files = "; ".join(f"{name}: {what}" for name, what in report.damage.items())
-        raise UserError(f"{pack}: {len(report.damage):,} of {plural(report.files, 'file')} damaged ({files})")
-    print_line(f"{pack}: {report.files:,} files, {report.bytes / 1e6:,.1f} MB, all as they were written")
+    files, size = packs.verify(pack)
+    print_line(f"{pack}: {files:,} files, {size / 1e6:,.1f} MB, all as they were written")

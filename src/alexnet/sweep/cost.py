@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -84,12 +84,12 @@ def forecast(
     else:
         try:
             with busy("timing a few steps of the first run", console):
-                timing = time_steps(runs[0].job, first_pack, at_once)
+                seconds_per_image, setup = time_steps(runs[0].job, first_pack, at_once)
             side_by_side = min(at_once, len(runs))
-            training = timing.seconds_per_image / first_cost * sum(work.values()) / side_by_side
-            seconds = training + timing.setup * ceil(len(runs) / side_by_side) + (import_seconds if at_once > 1 else 0)
+            training = seconds_per_image / first_cost * sum(work.values()) / side_by_side
+            seconds = training + setup * ceil(len(runs) / side_by_side) + (import_seconds if at_once > 1 else 0)
             order = f"{side_by_side} runs at a time, each as fast as alone" if side_by_side > 1 else "one run at a time"
-            rate = f"{1 / timing.seconds_per_image:,.0f} images/s in a few steps of the first run timed now"
+            rate = f"{1 / seconds_per_image:,.0f} images/s in a few steps of the first run timed now"
             line = f"about {shown_time(seconds)} of training and testing: {order}, {rate}"
         except Exception as error:  # the run itself will say what is wrong with it, and the others continue
             line = f"no forecast of the time: {first_line(error)}"
@@ -124,16 +124,11 @@ def _left(run: "PlannedRun", pack: Pack) -> tuple[int, int]:
     return epochs * train, epochs * val + FINAL_CROPS * (data.images("val", "test") + test)
 
 
-@dataclass(frozen=True)
-class Timing:
-    """What training takes: an image, and what comes before the first steps, compiling included."""
+def time_steps(job: Job, pack: Pack, at_once: int) -> tuple[float, float]:
+    """Time the job's own first steps, without evaluation, on the threads that it has beside others.
 
-    seconds_per_image: float
-    setup: float
-
-
-def time_steps(job: Job, pack: Pack, at_once: int) -> Timing:
-    """Time the job's own first steps, without evaluation, on the threads that it has beside others."""
+    Return the seconds that an image takes, and those before the first steps, compiling included.
+    """
     ends: list[float] = []
 
     def ended(trainer: L.Trainer, *_: object) -> None:
@@ -153,7 +148,7 @@ def time_steps(job: Job, pack: Pack, at_once: int) -> Timing:
     step, warm_up = median(steps[WARM_UP:] or steps[-1:]), min(WARM_UP, len(steps))
     images = min(job.config.optimizer.batch_size, len(pack.splits["train"]))
     turns = job.config.hardware.accumulate_grad_batches
-    return Timing(turns * step / images, setup=max(0.0, ends[warm_up] - begun - step * warm_up))
+    return turns * step / images, max(0.0, ends[warm_up] - begun - step * warm_up)
 
 
 def train_steps(tree: ConfigTree, pack: Pack, *callbacks: Callback, steps: int = -1) -> dict[str, Tensor]:

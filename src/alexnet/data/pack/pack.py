@@ -35,7 +35,7 @@ from alexnet.data.pack.splits import JpegSplit, RawSplit, Split
 from alexnet.data.pack.statistics import PixelStats
 from alexnet.data.sources.catalog import SPLITS
 from alexnet.data.threads import ParallelMap, available_cpus
-from alexnet.errors import UserError
+from alexnet.errors import UserError, plural
 from alexnet.terminal import progress
 from alexnet.untrusted import LARGEST_FILE, MIB, Forms, damage_named, map_array, open_regular, parse_json, read_regular
 
@@ -69,16 +69,6 @@ class Pack:
     """Hexadecimal; equal for equal images, labels and class names in the same order and splits."""
     files: dict[str, dict[str, Any]]
     """By name of each file: `bytes` and `sha256`, as they were written."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class VerifyReport:
-    """What a check of every file has found."""
-
-    files: int
-    bytes: int
-    damage: dict[str, str]
-    """By file, what is wrong with it."""
 
 
 def is_pack(path: Path) -> bool:
@@ -140,11 +130,12 @@ def _open_split(path: Path, entry: dict[str, Any], encoding: str, image_size: in
     return RawSplit(shards, image_size, labels, order)
 
 
-def verify(path: Path, *, show_progress: bool = True) -> VerifyReport:
-    """Compare every file of a pack with its checksum, on all CPUs.
+def verify(path: Path, *, show_progress: bool = True) -> tuple[int, int]:
+    """Compare every file of a pack with its checksum, on all CPUs; return the number of files and of their bytes.
 
     Raises:
-        UserError: there is no pack, its `pack.json` cannot be read, or its parts do not fit each other.
+        UserError: there is no pack, its `pack.json` cannot be read, or its parts do not fit each other; or names the
+            damaged files, and what is wrong with each.
     """
     header = _read_header(path)
     for_people = header.get("for_people", {})
@@ -162,9 +153,11 @@ def verify(path: Path, *, show_progress: bool = True) -> VerifyReport:
             advance(files[name]["bytes"])
             if what:
                 damage[name] = what
-    if not damage:
-        open_pack(path)
-    return VerifyReport(files=len(files), bytes=total, damage=damage)
+    if damage:
+        named = "; ".join(f"{name}: {what}" for name, what in damage.items())
+        raise UserError(f"{path}: {len(damage):,} of {plural(len(files), 'file')} damaged ({named})")
+    open_pack(path)
+    return len(files), total
 
 
 class BackgroundVerifier:
