@@ -66,7 +66,7 @@ def test_evaluate_refuses_other_classes_and_other_folders(
     file = tmp_path / "other.txt"
     file.touch()
     for options, said in (
-        (("--real", str(file), "--split", "val"), "cannot be read as ReaL labels"),
+        (("--real", str(file), "--split", "val"), "as ReaL labels, give the published real.json"),
         (("--predictions", str(file)), "cannot be written: a file is where its folder should be"),
     ):
         with monkeypatch.context() as patch:

@@ -73,5 +73,5 @@ def test_real_labels_of_classes_in_another_order_and_of_no_image_are_refused(tmp
 def test_a_file_that_is_no_list_of_labels_is_refused(tmp_path: Path, text: str) -> None:
     pack = packed(tmp_path, ("a",))
     (tmp_path / "real.json").write_text(text)
-    with pytest.raises(UserError, match="cannot be read as ReaL labels"):
+    with pytest.raises(UserError, match=f"{tmp_path}/real.json: damaged: .*; as ReaL labels, give the published"):
         real_labels(tmp_path / "real.json", pack, 1000)

@@ -1,6 +1,5 @@
 """Predictions of a trained network, for every image of a pack or for single images, and what they are worth."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from alexnet.runs.result import ErrorRates
 from alexnet.runs.summary import VIEW_NAMES
 from alexnet.terminal import progress
 from alexnet.trained.network import TrainedModel, check_size, classes_by_name
+from alexnet.untrusted import damage_named, decode, parse_json, read_regular, require
 
 SURE = 0.9
 """Probability from which a prediction counts as sure."""
@@ -175,17 +175,11 @@ def _among(classes: NDArray[np.int32], allowed: list[frozenset[int]]) -> int:
 
 def _read_real(file: Path) -> list[list[int]]:
     try:
-        if file.stat().st_size > _MOST_BYTES:
-            raise ValueError("it is too large")
-        labels = json.loads(file.read_bytes())
-        if not isinstance(labels, list) or not all(
-            isinstance(of_image, list) and all(type(label) is int and 0 <= label < 1000 for label in of_image)
-            for of_image in labels
-        ):
-            raise ValueError("it is no list of lists of classes")
-        if not any(labels):
-            raise ValueError("it labels no image")
-    except (OSError, ValueError, RecursionError) as error:
-        what = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{file}: cannot be read as ReaL labels ({what}); give the published real.json") from None
+        with damage_named(file):
+            content = read_regular(file.resolve(), most=_MOST_BYTES)
+            labels: list[list[int]] = decode(list[list[int]], parse_json(content))
+            require(any(labels), "", "it labels no image")
+            require(all(0 <= label < 1000 for one in labels for label in one), "", "a label is none of 1,000 classes")
+    except UserError as error:
+        raise UserError(f"{error}; as ReaL labels, give the published real.json") from None
     return labels

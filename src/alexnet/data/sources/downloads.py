@@ -14,6 +14,7 @@ from pathlib import Path
 from alexnet.errors import UserError
 from alexnet.files import exclusive
 from alexnet.terminal import print_status, progress
+from alexnet.untrusted import damage_named
 
 PUBLISHED = {
     "ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
@@ -41,10 +42,8 @@ def check(source: Path, *, show_progress: bool = True) -> None:
         raise UserError(f"{source} holds none of the archives whose MD5 is known: {', '.join(PUBLISHED)}")
     for archive in archives:
         wanted = PUBLISHED[archive.name]
-        try:
+        with damage_named(archive):
             md5 = _md5(archive, archive.name, show_progress)
-        except OSError as error:
-            raise UserError(f"{archive}: cannot be read: {error.strerror or error}") from None
         if md5 != wanted:
             raise UserError(f"{archive} is incomplete or altered: MD5 {md5} instead of {wanted}; download it again")
         print_status(f"{archive.name}: MD5 as published", show=show_progress)

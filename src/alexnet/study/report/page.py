@@ -30,7 +30,7 @@ from alexnet.study.kernels import column_contrast, kernel_sheet, mean_selectivit
 from alexnet.study.pairing import baseline_command, environment, values_by_fact
 from alexnet.study.table_columns import SHOWN_COLUMNS, shown_columns
 from alexnet.study.wording import MEASURE_NAMES, shown_interval, shown_p, signed
-from alexnet.untrusted import file_sha256
+from alexnet.untrusted import damage_named, file_sha256
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -194,13 +194,10 @@ def _code(text: str) -> str:
 
 def _digest(path: Path) -> str:
     try:
-        return f"SHA-256 {file_sha256(path, most=LARGEST_FILE)}"
-    except FileNotFoundError:
-        return "missing"
+        with damage_named(path):
+            return f"SHA-256 {file_sha256(path, most=LARGEST_FILE)}"
     except UserError as error:
         return str(error).removeprefix(f"{path}: ")
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
 
 
 SETTINGS = ("optimizer", "schedule", "init", "dropout", "lrn", "pooling", "activation", "columns", "depth", "scale")
