@@ -12,7 +12,7 @@ from alexnet.config.values import DataConfig, ShapesConfig
 from alexnet.data.pack import prepare as preparing
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
-from alexnet.data.sources.archives import Entry
+from alexnet.data.sources.archives import FileRange
 from alexnet.data.sources.file_tree import FileTree
 from alexnet.errors import UserError
 from tests.data.samples import archive, class_folders, contents, noise
@@ -107,10 +107,12 @@ def test_a_text_that_may_not_be_read_does_not_matter_where_it_is_not_needed(
     root = class_folders(tmp_path / "x")
     (next(root.rglob("*.png")).parent / "notes.txt").write_text("private")
 
-    def refuse(_: Entry) -> bytes:
-        raise PermissionError(13, "Permission denied")
+    def refuse(self: FileRange) -> bytes:
+        if self.file.suffix == ".txt":
+            raise PermissionError(13, "Permission denied")
+        return self.file.read_bytes()
 
-    monkeypatch.setattr("alexnet.data.pack.prepare.contents", refuse)
+    monkeypatch.setattr(FileRange, "_read", refuse)
     assert opened(tmp_path, root=str(root)).splits["train"]
 
 

@@ -331,7 +331,7 @@ def _listing(root: Path, changed: list[float]) -> Iterator[str]:
 def _checksum(entry: Entry) -> str:
     try:
         return hashlib.sha256(contents(entry)).hexdigest()
-    except OSError:  # preparing says so, if it needs the file
+    except UserError:  # preparing says so, if it needs the file
         return "unreadable"
 
 
