@@ -5,8 +5,8 @@ Results do not depend on the number of threads.
 
 The loops of normalization take matrices [rows, channels], a row for each pixel and column, of float32 or float64, or
 the bits of bfloat16 as uint16, which they compute in float32. The types of the constants decide what is compiled:
-`window` is a tuple with an item per channel of a window, over which loops are unrolled; k, alpha and beta have the type
-of the arithmetic, and beta is None for the paper's 3/4.
+`backward` is None or an empty tuple, `window` a tuple with an item per channel of a window, over which loops are
+unrolled; k, alpha and beta have the type of the arithmetic, and beta is None for the paper's 3/4.
 """
 
 import os
@@ -49,14 +49,10 @@ _jit = compiled(error_model="numpy", fastmath=REORDERED)
 def normalize(x: Tensor, grad: Tensor | None, size: int, k: float, alpha: float, beta: float) -> Tensor:
     """Return y = x / (k + alpha * window(x^2))^beta or, given dL/dy, dL/dx; contiguous [pixels, columns, channels]."""
     result, number = torch.empty_like(x), COMPUTED_IN[x.dtype]
-    constants: Any = ((0,) * size, number(k), number(alpha), None if beta == 0.75 else number(beta))
-    loops: Any
-    if grad is None:
-        loops, tensors = (_forward_bfloat16 if x.dtype == torch.bfloat16 else _forward), [x, result]
-    else:
-        loops = _backward_bfloat16 if x.dtype == torch.bfloat16 else _backward
-        tensors = [x, grad.contiguous(), result]
-    share_rows(loops, [_array(tensor.flatten(0, 1)) for tensor in tensors], *constants)
+    constants = ((0,) * size, number(k), number(alpha), None if beta == 0.75 else number(beta))
+    backward, slope = (None, x) if grad is None else ((), grad.contiguous())
+    loops: Any = _normalize_bfloat16 if x.dtype == torch.bfloat16 else _normalize
+    share_rows(loops, [_array(tensor.flatten(0, 1)) for tensor in (x, slope, result)], backward, *constants)
     return result
 
 
@@ -73,27 +69,16 @@ def check_compiler() -> None:
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise RuntimeError("NUMBA_DISABLE_JIT is set")
     one = np.ones((1, 1), np.float32)
-    _forward(one, one.copy(), (0,) * 5, np.float32(1), np.float32(1), None)
+    _normalize(one, one, one.copy(), None, (0,) * 5, np.float32(1), np.float32(1), None)
 
 
 @_jit
-def _forward(x: Any, y: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
-    rows, channels = x.shape
-    reach = len(window) // 2
-    squares = np.zeros(channels + 2 * reach, x.dtype)  # the zeros at both ends stay
-    for row in range(rows):
-        for i in range(channels):
-            squares[reach + i] = x[row, i] * x[row, i]
-        for i in range(channels):
-            y[row, i] = x[row, i] * _inverse_power(k + alpha * _sum(squares, i, window), beta)
-
-
-@_jit
-def _backward(x: Any, grad: Any, x_grad: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
+def _normalize(x: Any, grad: Any, out: Any, backward: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
+    """Fill `out` with y or, if `backward`, with dL/dx; only then is `grad`, dL/dy, read."""
     rows, channels = x.shape
     reach = len(window) // 2
     factor = (alpha + alpha) * _exponent(alpha, beta)
-    squares = np.zeros(channels + 2 * reach, x.dtype)
+    squares = np.zeros(channels + 2 * reach, x.dtype)  # the zeros at both ends stay
     shares = np.zeros(channels + 2 * reach, x.dtype)
     scaled = np.zeros(channels, x.dtype)
     for row in range(rows):
@@ -101,33 +86,27 @@ def _backward(x: Any, grad: Any, x_grad: Any, window: Any, k: Any, alpha: Any, b
             squares[reach + i] = x[row, i] * x[row, i]
         for i in range(channels):
             base = k + alpha * _sum(squares, i, window)
-            scaled[i] = grad[row, i] * _inverse_power(base, beta)
-            shares[reach + i] = scaled[i] * x[row, i] / base
-        for i in range(channels):
-            x_grad[row, i] = scaled[i] - factor * x[row, i] * _sum(shares, i, window)
+            if backward is None:
+                out[row, i] = x[row, i] * _inverse_power(base, beta)
+            else:
+                scaled[i] = grad[row, i] * _inverse_power(base, beta)
+                shares[reach + i] = scaled[i] * x[row, i] / base
+        if backward is not None:
+            for i in range(channels):
+                out[row, i] = scaled[i] - factor * x[row, i] * _sum(shares, i, window)
 
 
 @_jit
-def _forward_bfloat16(x: Any, y: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
-    bits = np.empty((2, BLOCK, x.shape[1]), np.uint32)
-    wide = bits.view(np.float32)
-    for start in range(0, len(x), BLOCK):
-        rows = min(BLOCK, len(x) - start)
-        _widen(x[start : start + rows], bits[0])
-        _forward(wide[0, :rows], wide[1], window, k, alpha, beta)
-        _narrow(bits[1], y[start : start + rows])
-
-
-@_jit
-def _backward_bfloat16(x: Any, grad: Any, x_grad: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
+def _normalize_bfloat16(x: Any, grad: Any, out: Any, backward: Any, window: Any, k: Any, alpha: Any, beta: Any) -> None:
     bits = np.empty((3, BLOCK, x.shape[1]), np.uint32)
     wide = bits.view(np.float32)
     for start in range(0, len(x), BLOCK):
         rows = min(BLOCK, len(x) - start)
         _widen(x[start : start + rows], bits[0])
-        _widen(grad[start : start + rows], bits[1])
-        _backward(wide[0, :rows], wide[1], wide[2], window, k, alpha, beta)
-        _narrow(bits[2], x_grad[start : start + rows])
+        if backward is not None:
+            _widen(grad[start : start + rows], bits[1])
+        _normalize(wide[0, :rows], wide[1], wide[2], backward, window, k, alpha, beta)
+        _narrow(bits[2], out[start : start + rows])
 
 
 @_jit
