@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout, suppress
+from copy import copy
 from dataclasses import replace
 from errno import EIO, EPIPE
 from os import strerror
@@ -121,20 +122,10 @@ def _narrow(table: Table, gone: Sequence[str]) -> Table:
     """Return a table without a frame and some columns; a line below it names those that are left out."""
     columns = [table.columns[0], *(column for column in table.columns[1:] if str(column.header) not in gone)]
     captions = [str(table.caption)] * bool(table.caption) + [f"not shown here: {', '.join(gone)}"] * bool(gone)
-    made = Table(
-        *(replace(column.copy(), header=str(column.header).replace(" ", "\n")) for column in columns),
-        box=SIMPLE_HEAD,
-        padding=0,
-        pad_edge=False,
-        show_edge=False,
-        show_footer=table.show_footer,
-        title=table.title,
-        title_justify=table.title_justify,
-        caption="; ".join(captions) or None,
-        caption_justify="left",
-    )
-    for cells in zip(*(column.cells for column in columns), strict=True):
-        made.add_row(*cells)
+    made = copy(table)
+    made.columns = [replace(column, header=str(column.header).replace(" ", "\n")) for column in columns]
+    made.box, made.padding, made.pad_edge, made.show_edge = SIMPLE_HEAD, 0, False, False
+    made.caption, made.caption_justify = "; ".join(captions) or None, "left"
     return made
 
 
