@@ -77,10 +77,11 @@ def file_sha256(path: Path, *, most: int = LARGEST_FILE) -> str:
 
 
 @contextmanager
-def damage_named(path: Path) -> Iterator[None]:
+def damage_named(path: Path, what: str | None = None) -> Iterator[None]:
     """Turn whatever the reading of a damaged file raises into one UserError that names it.
 
-    Numpy, zipfile, json, csv and yaml raise some twenty kinds of exception for files that nobody wrote with them.
+    Numpy, torch, zipfile, json, csv and yaml raise some twenty kinds of exception for files that nobody wrote with
+    them. `what` takes the place of their words.
     """
     try:
         yield
@@ -93,7 +94,7 @@ def damage_named(path: Path) -> Iterator[None]:
     except MemoryError:
         raise UserError(f"{path}: cannot be read: there is not enough memory for it") from None
     except Exception as error:
-        raise UserError(f"{path}: damaged: {first_line(error)[:300]}") from None
+        raise UserError(f"{path}: {what or f'damaged: {first_line(error)[:300]}'}") from None
 
 
 def parse_json(text: bytes) -> Any:

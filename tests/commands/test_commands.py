@@ -77,7 +77,7 @@ def test_evaluate_refuses_other_classes_and_other_folders(
     assert "no checkpoints/last.ckpt" in error_of(capsys, "evaluate", str(tmp_path), str(pack))
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes((trained / "checkpoints" / "last.ckpt").read_bytes()[:5000])
-    assert "is damaged, or not a checkpoint" in error_of(capsys, "evaluate", str(damaged), str(pack))
+    assert ": damaged, or not a checkpoint" in error_of(capsys, "evaluate", str(damaged), str(pack))
 
 
 def test_predict_agrees_with_the_pack(

@@ -319,7 +319,7 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(
             last.write_bytes(damage)
         assert checkpoint_to_resume(job, tmp_path, pack, Console(quiet=True))[0] == previous
     _, screen = execute(job, tmp_path)
-    assert re.search(r"last\.ckpt is damaged.*; continuing from previous\.ckpt\n", screen)
+    assert re.search(r"last\.ckpt: damaged.*; continuing from previous\.ckpt\n", screen)
     assert screen.count("epoch ") == 2
     assert_same_training(tmp_path, undisturbed(*FIXED))
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from alexnet.errors import UserError
 from alexnet.evaluation import center_logits
 from alexnet.trained.network import TrainedModel
-from alexnet.trained.weights import UNREADABLE, Weights, check_tensors, not_installed, shown_shape
+from alexnet.trained.weights import Weights, check_tensors, not_installed, shown_shape
 from alexnet.untrusted import damage_named, open_regular
 
 OPSET = 18
@@ -120,11 +120,12 @@ LARGEST = 2**32
 
 def read_torchvision(file: Path) -> dict[str, Tensor]:
     """Read the tensors of torchvision's AlexNet, without running code from the file; UserError if it is another net."""
-    with damage_named(file), open_regular(file, most=LARGEST) as opened:
-        try:
-            saved: Any = torch.load(opened, map_location="cpu", weights_only=True)
-        except UNREADABLE:  # torch's own words recommend to run the code in the file
-            raise UserError(f"{file}: damaged, or more than tensors, as torch.save(model, FILE) writes") from None
+    # Torch's own words recommend to run the code in the file.
+    with (
+        damage_named(file, "damaged, or more than tensors, as torch.save(model, FILE) writes"),
+        open_regular(file, most=LARGEST) as opened,
+    ):
+        saved: Any = torch.load(opened, map_location="cpu", weights_only=True)
     state = saved.get("state_dict", saved) if isinstance(saved, dict) else saved
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{file}: no tensors by name, as torch.save(model.state_dict(), FILE) writes them")

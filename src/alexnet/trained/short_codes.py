@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from alexnet.errors import UserError
 from alexnet.files import replace_file
-from alexnet.trained.weights import UNREADABLE, check_tensors
+from alexnet.trained.weights import check_tensors
+from alexnet.untrusted import damage_named
 
 VERSION = 2
 BATCH_SIZE = 128
@@ -130,7 +131,7 @@ def load_codes(path: Path, device: torch.device) -> Codes:
     """Read what `Codes.save` wrote; UserError if it is missing, damaged or of another version."""
     if not path.is_file():
         raise UserError(f"{path}: no such codes; make them with alexnet codes RUN PACK --bits ...")
-    try:
+    with damage_named(path, "damaged, or not codes of this program; run alexnet codes again"):
         saved = torch.load(path, map_location="cpu", weights_only=True)
         if saved["version"] != VERSION:
             raise UserError(f"{path} has version {saved['version']}, supported: {VERSION}; run alexnet codes again")
@@ -143,5 +144,3 @@ def load_codes(path: Path, device: torch.device) -> Codes:
         net = net.to(device).eval().requires_grad_(False)
         facts = {name: saved[name] for name in ("layer", "weights", "fingerprint")}
         return Codes(net=net, database=saved["database"].numpy(), **facts)
-    except UNREADABLE as error:
-        raise UserError(f"{path} is damaged, or not codes of this program; run alexnet codes again") from error

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +30,7 @@ from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Layer, Parametric
 from alexnet.runs.directory import CHECKPOINTS, weights_file
 from alexnet.runs.result import PretrainedFacts
+from alexnet.untrusted import damage_named
 
 SAFETENSORS = ".safetensors"
 BUFFERS = ("mean_image", "pca_directions")
@@ -40,18 +40,6 @@ DESCRIPTION = ("config", "class_names", "data_fingerprint")
 COLUMNS = ("a", "b")
 """Suffixes of the columns' tensors, as in the authors' layer files."""
 FORMAT = {"format": "alexnet weights", "version": "1"}
-UNREADABLE = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    EOFError,
-    UnpicklingError,
-    BadZipFile,
-)
-"""What reading a file of tensors and its entries raises if it is damaged or another program's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +72,7 @@ def read_weights(file: Path) -> Weights:
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
     """Read a checkpoint as Lightning wrote it, without running code from it. Tensors are read when they are used."""
-    try:
+    with damage_named(file, "damaged, or not a checkpoint of this program"):
         with ZipFile(file) as archive:
             if (torn := archive.testzip()) is not None:  # torch does not compare the checksums
                 raise ValueError(torn)
@@ -92,9 +80,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         check_tensors(saved["state_dict"].values(), file)
         if not saved["state_dict"] or not saved["alexnet"].keys() >= set(DESCRIPTION):
             raise KeyError("alexnet")
-    except UNREADABLE as error:
-        raise UserError(f"{file} is damaged, or not a checkpoint of this program") from error
-    return saved
+        return saved
 
 
 def check_tensors(tensors: Iterable[Tensor], file: Path) -> None:
@@ -164,10 +150,10 @@ def safetensors_bytes(weights: Weights, layout: str) -> bytes:
 def _read_safetensors(file: Path) -> Weights:
     """Read what `safetensors_bytes` made, in either layout."""
     try:
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
     except ModuleNotFoundError as error:
         raise not_installed(error) from None
-    try:
+    with damage_named(file):
         with safe_open(file, framework="pt") as opened:
             metadata: dict[str, str] = opened.metadata() or {}
             tensors: dict[str, Tensor] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
@@ -179,8 +165,6 @@ def _read_safetensors(file: Path) -> Weights:
             tensors = from_columns(tensors, layer_specs(validate(config), len(class_names)))
         described = {"config": config, "class_names": class_names, "data_fingerprint": metadata["data_fingerprint"]}
         return Weights(tensors=tensors, **described)
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise UserError(f"{file}: damaged: {error}") from None
 
 
 def to_columns(tensors: Mapping[str, Tensor], layers: Iterable[Layer]) -> dict[str, Tensor]:

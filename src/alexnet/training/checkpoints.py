@@ -152,7 +152,7 @@ def checkpoint_to_resume(job: Job, directory: Path, pack: Pack, console: Console
     except UserError as error:
         if not previous.exists():
             raise UserError(f"{error}; {START_OVER}") from error
-        path, fault = previous, str(error) if last.exists() else f"{last} is missing"
+        path, fault = previous, str(error)
         try:
             saved = _read_sealed(previous)
         except UserError:
