@@ -20,23 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 
-from zstandard import ZstdDecompressor, ZstdError
+from zstandard import ZstdDecompressor
 
 from alexnet.data.sources import file_names
 from alexnet.data.sources.catalog import IN_FOLDER, File
 from alexnet.errors import UserError
 
 FORMATS = ".tar, .tar.gz, .tar.xz, .tar.bz2, .tar.zst or .zip"
-_DAMAGE = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    ZstdError,
-    lzma.LZMAError,
-    zlib.error,
-    EOFError,
-    RuntimeError,  # a zip with a password, or a compression that Python lacks
-    OSError,
-)
 _USUAL = (0, stat.S_IFREG, stat.S_IFDIR)  # what archives say of files and folders
 _OPENERS: dict[bytes, Callable[[Path], Any]] = {
     b"\x28\xb5\x2f\xfd": lambda path: ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True),
@@ -291,7 +281,9 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn damage of an archive into a `UserError` that names it."""
     try:
         yield
-    except _DAMAGE as error:
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # tarfile, zipfile and the decompressors raise a dozen kinds
         what = " ".join(str(error).split()) or type(error).__name__
         if file_names.kind_of(path.name) != file_names.ARCHIVES:
             raise UserError(f"{path} is a file; pass a folder of images, or an archive ({FORMATS})") from None
