@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,9 @@ class Run:
             require(isinstance(values, dict), "", "no configuration")
             return dict(values)
 
+    @cached_property
     def metrics(self) -> Metrics:
-        """Read its `metrics.csv`, whose problem is part of the value."""
+        """Its `metrics.csv`, read once; a problem with it is part of the value."""
         return read_metrics(self.directory, sha256=self.result.files.get(METRICS_FILE))
 
     def predictions(self, split: str, view: str) -> ViewPredictions:
@@ -71,8 +73,8 @@ class Run:
         ]
 
     def epochs(self) -> list[dict[str, Any]]:
-        """Return a row for each epoch that could be read from `metrics.csv`."""
-        return [{"run": self.result.run, **asdict(epoch)} for epoch in self.metrics().epochs]
+        """Return a row for each epoch that could be read from `metrics.csv`, which may have grown."""
+        return [{"run": self.result.run, **asdict(epoch)} for epoch in replace(self).metrics.epochs]
 
     def __str__(self) -> str:
         return f"{self.result.ablation} seed {self.result.seed} ({self.result.run})"

@@ -54,7 +54,7 @@ def status(run: Run, *, now: float | None = None) -> Status:
     state: State = "running" if held else run.result.status
     if held is None and run.result.message == UNFINISHED_MESSAGE:
         state = "running?"
-    records, epochs = run.metrics().epochs, _planned_epochs(run)
+    records, epochs = run.metrics.epochs, _planned_epochs(run)
     if not records:
         begun = 0 if run.result.training is None else None
         return Status(run=run, state=state, epochs_done=begun, steps_done=begun, epochs=epochs)

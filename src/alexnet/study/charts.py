@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from PIL import Image
 
 from alexnet.errors import printable
 from alexnet.runs.collect import Run
-from alexnet.runs.metrics import Metrics, lr_drops
+from alexnet.runs.metrics import lr_drops
 from alexnet.study import wording
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.pairing import MEASURES
@@ -326,17 +326,8 @@ _CLAIMS: dict[str, tuple[dict[str, Any], float]] = {
 """Markers and their distance from the line; 6 to 9 are carets: up and down from their tips, left and right."""
 
 
-class RunCurve(NamedTuple):
-    """A run and the epochs in its `metrics.csv`."""
-
-    run: Run
-    metrics: Metrics
-
-
 @drawing()
-def error_chart(
-    curves: Sequence[RunCurve], baseline: Sequence[RunCurve], drawn: Sequence[RunCurve], inline: str
-) -> str:
+def error_chart(curves: Sequence[Run], baseline: Sequence[Run], drawn: Sequence[Run], inline: str) -> str:
     """Draw the errors of one ablation's runs over the epochs, with the baseline behind them.
 
     The axes hold all curves that are `drawn` on the page, so that charts can be compared.
@@ -360,7 +351,7 @@ def error_chart(
         style: dict[str, Any] = {"color": LIGHT["log"], "clip_on": False, "transform": axes.get_xaxis_transform()}
         axes.plot([epoch] * 2, [0, 1], linestyle=":", linewidth=1.2, **style)
         axes.plot(epoch, 1, marker=7, markersize=7, linestyle="none", **style)
-    plot: list[tuple[Sequence[RunCurve], str, dict[str, Any]]] = [
+    plot: list[tuple[Sequence[Run], str, dict[str, Any]]] = [
         (baseline, "val_top1_error", {"color": LIGHT["muted"], "alpha": 0.45, "linewidth": 1.2}),
         (curves, "train_top1_error", {"color": LIGHT["claim"], "linestyle": (0, (3, 2)), "linewidth": 1.8}),
         (curves, "val_top1_error", {"color": LIGHT["ours"], "linewidth": 1.8}),
@@ -370,11 +361,11 @@ def error_chart(
         known = {one.epoch + 1: value for one in curve.metrics.epochs if (value := getattr(one, name)) is not None}
         marker = "o" if len(known) == 1 else ""
         axes.plot(list(known), list(known.values()), **line, clip_on=False, marker=marker, markersize=4)
-    ends = " ".join(f"Seed {one.run.result.seed} ends at {_end(one)}." for one in curves)
-    return canvas.svg(f"Errors over the epochs: {curves[0].run.result.ablation}", ends, inline=inline)
+    ends = " ".join(f"Seed {one.result.seed} ends at {_end(one)}." for one in curves)
+    return canvas.svg(f"Errors over the epochs: {curves[0].result.ablation}", ends, inline=inline)
 
 
-def _end(curve: RunCurve) -> str:
-    last = curve.metrics.epochs[-1]
+def _end(run: Run) -> str:
+    last = run.metrics.epochs[-1]
     val = "" if last.val_top1_error is None else f", validation error {last.val_top1_error:.1f} %"
     return f"training error {last.train_top1_error:.1f} %{val}"

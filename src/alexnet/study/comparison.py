@@ -313,7 +313,7 @@ def _training_flags(baselines: Sequence[Evaluated], split: str) -> list[Flag]:
     """Flag how the baseline was trained, as far as its run directories say."""
     curves, plateau = [], False
     for one in baselines:
-        metrics = one.run.metrics()
+        metrics = one.run.metrics
         curves.append([(epoch.rate, val) for epoch in metrics.epochs if (val := epoch.val_top1_error) is not None])
         try:
             plateau |= one.run.config()["schedule"]["kind"] == "plateau"

@@ -281,7 +281,7 @@ def without_effect(arms: Mapping[str, Sequence[Evaluated]]) -> list[Note]:
     """Name the ablations that computed exactly what the baseline did: in every epoch, and on every image."""
 
     def losses(one: Evaluated) -> list[float]:
-        return [epoch.train_loss for epoch in one.run.metrics().epochs]
+        return [epoch.train_loss for epoch in one.run.metrics.epochs]
 
     def is_same(one: Evaluated, other: Evaluated) -> bool:
         alike = np.array_equal([*one.correct.values()], [*other.correct.values()])

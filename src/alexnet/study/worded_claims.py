@@ -55,7 +55,7 @@ def worded_changes(claim: Claim | None, runs: Sequence[Evaluated], baselines: Se
     """Return what the runs say of the measures that a claim in words names, of those that their curves hold."""
     if claim is None or not claim.measures or not runs or not baselines:
         return {}
-    read = [[one.run.metrics() for one in arm] for arm in (runs, baselines)]
+    read = [[one.run.metrics for one in arm] for arm in (runs, baselines)]
     if any(metrics.problem for arm in read for metrics in arm):  # a curve that breaks off has another end
         return {}
     curves = [[metrics.epochs for metrics in arm] for arm in read]

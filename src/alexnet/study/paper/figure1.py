@@ -90,7 +90,7 @@ def read_fit(run: Run, target: float) -> FittedRun | None:
     Raises:
         UserError: one of its files is missing or damaged, or guessing meets the target.
     """
-    metrics = run.metrics()
+    metrics = run.metrics
     if metrics.damaged:
         raise UserError(f"{run.directory}: {metrics.problem}")
     errors = [epoch.train_set_top1_error for epoch in metrics.epochs if epoch.train_set_top1_error is not None]

@@ -23,7 +23,7 @@ from alexnet.runs.directory import FIGURES, FIRST_LAYER_FILE, METRICS_FILE, PRED
 from alexnet.runs.result import Result
 from alexnet.study import wording
 from alexnet.study.assessment import MORE_SEEDS
-from alexnet.study.charts import COLORS, RunCurve, data_url, delta_chart, error_chart
+from alexnet.study.charts import COLORS, data_url, delta_chart, error_chart
 from alexnet.study.classes import class_changes
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.kernels import column_contrast, kernel_sheet, mean_selectivity
@@ -56,7 +56,6 @@ def page(tables: Sequence[ComparisonTable], warning: str | None, *, folder: Path
         warning=warning,
         anchors={run.directory: f"run-{n}" for n, run in enumerate(runs, start=1)},
         folders={run.directory: Path(os.path.relpath(run.directory, folder)).as_posix() for run in runs},
-        curves=[[RunCurve(run, run.metrics()) for run in table.runs] for table in tables],
         kernels=_kernels(tables),
         figures={run.directory: sorted(file.name for file in (run.directory / FIGURES).glob("*.svg")) for run in runs},
         colors=COLORS,
