@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import Callback
 
+from alexnet.commands.train import do
 from alexnet.config.compose import validate
 from alexnet.data.augment import Augmenter, CropGeometry
 from alexnet.data.pack.prepare import open_data, prepare
@@ -24,6 +26,7 @@ from alexnet.net.alexnet import AlexNet
 from alexnet.runs.arrays import read_first_layer
 from alexnet.runs.directory import LOCK_FILE
 from alexnet.runs.result import Result, read_result
+from alexnet.terminal import Terminal
 from alexnet.training.module import AlexNetModule
 from tests.conftest import Compose, checked
 from tests.data.samples import class_folders
@@ -188,10 +191,12 @@ def test_a_pack_of_training_images_alone_is_refused_before_training(tmp_path: Pa
 
 def test_a_finished_run_is_not_repeated(finished: Finished, tiny: MakeJob) -> None:
     directory, result, _ = finished
-    before = files(directory)
-    again, screen = execute(tiny(), directory)
-    assert again == result and "already finished" in screen and "epoch " not in screen
+    before, shown = files(directory), StringIO()
+    assert do(tiny(), directory, Terminal(file=shown, width=120)) == result
+    assert "already finished" in shown.getvalue() and "epoch " not in shown.getvalue()
     assert files(directory) == before
+    again, screen = execute(tiny(), directory)  # as where another process has finished it in the meantime
+    assert again == result and "already finished" in screen and "epoch " not in screen
     assert result.precision == "32-true" and " at precision" not in screen
     _, screen = execute(tiny("hardware.precision=bf16-mixed"), directory)
     assert f"already finished in {directory} at precision 32-true, not bf16-mixed (restart=true" in screen

@@ -42,22 +42,20 @@ TRIED_OUT = "trainer.fast_dev_run: training, validation and testing ran; nothing
 def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Result:
     """Train and evaluate one job in its run directory, continuing where an earlier attempt stopped.
 
-    A finished run is not repeated: its result is read and shown again, unless `restart` is set. `at_once` is the number
-    of runs that share this machine's cores. UserError: the data cannot be used, training diverged, or another process
-    or run uses the directory.
+    A run that is finished, by another process in the meantime, say, is not repeated: its result is shown again, unless
+    `restart` is set. `at_once` is the number of runs that share this machine's cores. UserError: the data cannot be
+    used, training diverged, or another process or run uses the directory.
     """
     world = replace(detect(job.config), runs=at_once)
     if not world.is_rank_zero:
         return _run(job, directory, preflight(job), world, Console(file=io.StringIO()))
-    if (done := _shown_again(job, directory, console)) is not None:
-        return done
     pack = preflight(job)
     if job.config.trainer.fast_dev_run:
         return _tried_out(job, pack, world, console)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / LOCK_FILE, str(directory)):
-        if (done := _shown_again(job, directory, console)) is not None:  # of another process in the meantime
-            return done
+        if (done := finished_run(directory, job.name, job.identity, restart=job.config.starts_over)) is not None:
+            return show_again(done, directory, precision=job.config.hardware.precision, console=console)
         if job.config.restart:
             _discard(directory)
         refuse_links(directory)
@@ -72,12 +70,6 @@ def run(job: Job, directory: Path, *, console: Console, at_once: int = 1) -> Res
             _aborted(result, error).write(directory)
             raise
         return read_result(directory)
-
-
-def _shown_again(job: Job, directory: Path, console: Console) -> Result | None:
-    """Show and return the result of a run that has finished, unless it is to start over."""
-    done = finished_run(directory, job.name, job.identity, restart=job.config.starts_over)
-    return done and show_again(done, directory, precision=job.config.hardware.precision, console=console)
 
 
 def _initial_result(job: Job, directory: Path, pack: Pack, git: GitState | None) -> Result:
