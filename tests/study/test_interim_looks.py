@@ -81,6 +81,16 @@ def test_incomplete_looks_are_flagged_or_wait(tmp_path: Path) -> None:
     assert judged(tmp_path).assessments["top1"]["no_dropout"].level == 0.01
 
 
+def test_rows_hold_the_runs_that_were_judged(tmp_path: Path) -> None:
+    before = {row.ablation: (row.seeds, row.errors) for row in table(planned(tmp_path, 3)).rows}
+    for ablation in ("no_dropout", "no_lrn"):  # of the second look, and of an ablation that needs none
+        save(tmp_path, replace(result(ablation, 3), plan=PLAN), predictions(600, 200))
+    found = table(tmp_path)
+    assert {row.ablation: (row.seeds, row.errors) for row in found.rows} == before
+    (note,) = [note.text for note in found.notes if "beyond the look" in note.text]
+    assert "no_dropout seed 3" in note and "no_lrn seed 3" in note and len(found.others) == 2
+
+
 def test_runs_outside_of_the_plan_are_left_out_and_named(tmp_path: Path) -> None:
     planned(tmp_path, 3)
     run(tmp_path, "no_dropout", 9)

@@ -94,7 +94,7 @@ class ComparisonTable:
     rows: tuple[AblationRow, ...]
     unfinished: tuple[Run, ...]
     others: tuple[Run, ...]
-    """Those of the search for rates, and those at the other of an ablation's two rates."""
+    """Those of the search for rates, at the other of an ablation's two rates, and of a look that is not complete."""
     notes: tuple[Note, ...]
 
     @property
@@ -182,8 +182,11 @@ def _table(
     measures = tuple(different[0].correct) if different else MEASURES
     few = [] if measures == MEASURES else [Note(pairing.FEW_CLASSES)]
     flags = [*_planning_flags(arms, plan, rates), *_training_flags(arms.get(BASELINE, ()), split)]
+    waiting: list[Run] = []
     if plan:
-        assessments = judge(arms, plan, table_flags=flags).assessments
+        judged = judge(arms, plan, table_flags=flags)
+        waiting = [one.run for name, ones in arms.items() for one in ones if one not in judged.arms.get(name, ())]
+        assessments, arms = judged.assessments, judged.arms
     else:
         assessments = {name: assess(arms, name, table_flags=flags, stated=stated) for name in measures}
     other_rate = {name: assess(others, name, table_flags=flags) for name in measures}
@@ -218,6 +221,7 @@ def _table(
         unfinished=tuple(run for run in distinct if not run.finished),
         others=(
             *(one.run for name, ones in others.items() if name != BASELINE for one in ones),
+            *waiting,
             *(run for run in members if run.result.is_search),
         ),
         notes=(
@@ -232,6 +236,7 @@ def _table(
             *claims,
             *several,
             *unplanned,
+            *_beyond_look(waiting),
             *pairing.other_numerics(result, runs),
             *pairing.mixed_environment(one.run for one in usable),
             *pairing.missing_baseline(arms, runs),
@@ -291,6 +296,11 @@ def _plan(runs: Sequence[Run]) -> tuple[Plan | None, list[Note]]:
         names = ", ".join(f"{plan.name} ({key})" for key, plan in plans.items())
         return None, [Note(f"The runs belong to several plans: {names}. None of them holds for all; pass one's runs.")]
     return next(iter(plans.values()), None), []
+
+
+def _beyond_look(runs: Sequence[Run]) -> list[Note]:
+    text = "left out, beyond the look of the plan at which their ablation is judged, the last that is complete"
+    return [Note(f"{', '.join(map(str, runs))}: {text}.")] if runs else []
 
 
 def _planning_flags(arms: Arms, plan: Plan | None, rates: Rates | None) -> list[Flag]:

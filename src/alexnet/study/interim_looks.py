@@ -21,6 +21,8 @@ class Judged:
     """By measure and ablation."""
     settled: Mapping[str, int]
     """The look, counted from 0, at which an ablation was settled."""
+    arms: Arms
+    """The runs that were judged: none of a look that is not complete, but for the first."""
     next_look: int
     """The first that is not complete; the number of looks if there is none."""
 
@@ -34,13 +36,16 @@ def judge(arms: Arms, plan: Plan, *, table_flags: Sequence[Flag] = ()) -> Judged
     deciding = plan.measure if plan.measure in measures else measures[0]  # few classes have no top-5 error
     assessments: dict[str, dict[str, Assessment]] = {measure: {} for measure in measures}
     settled: dict[str, int] = {}
+    counted: dict[str, Sequence[Evaluated]] = {}
     names = [result_name(ablation) for ablation in plan.ablations]
     for number, look in enumerate(plan.looks):
         taken = planned(arms, plan, number)
         waiting = [name for name in names if name not in settled]
         missing = [name for name in (BASELINE, *waiting) if len(taken.get(name, ())) < len(plan.seeds(name, number))]
         if not waiting or (number and missing):
-            return Judged(assessments=assessments, settled=settled, next_look=number if waiting else len(plan.looks))
+            next_look = number if waiting else len(plan.looks)
+            return Judged(assessments=assessments, settled=settled, arms=counted, next_look=next_look)
+        counted |= {name: runs for name, runs in taken.items() if name not in settled}
         text = f"not all runs of the plan's first look, {look.seeds} seeds of each ablation, are finished"
         flags = [*table_flags, *([Flag(name="look incomplete", text=text)] if missing else [])]
         entering = {
@@ -58,10 +63,10 @@ def judge(arms: Arms, plan: Plan, *, table_flags: Sequence[Flag] = ()) -> Judged
             )
             assessments[measure] |= {name: one for name, one in found.items() if name not in settled}
         if missing:
-            return Judged(assessments=assessments, settled=settled, next_look=number)
+            return Judged(assessments=assessments, settled=settled, arms=counted, next_look=number)
         words = {name: assessments[deciding][name].direction for name in waiting}
         settled |= {name: number for name, word in words.items() if word not in UNSETTLED}
-    return Judged(assessments=assessments, settled=settled, next_look=len(plan.looks))
+    return Judged(assessments=assessments, settled=settled, arms=counted, next_look=len(plan.looks))
 
 
 def planned(arms: Arms, plan: Plan, look: int) -> dict[str, list[Evaluated]]:
