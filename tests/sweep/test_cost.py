@@ -4,11 +4,13 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from torch import Tensor
 
 from alexnet.config.job import check
 from alexnet.data.pack.prepare import open_data
 from alexnet.sweep import cost
+from alexnet.sweep.study import PlannedRun
 from alexnet.training.module import AlexNetModule
 
 SMALL = (
@@ -33,3 +35,12 @@ def test_forecast_does_not_count_a_first_step_that_compiles(tmp_path: Path, monk
     monkeypatch.setattr(AlexNetModule, "training_step", slow)
     monkeypatch.setattr(cost, "TIMING_SECONDS", SECONDS / 2)  # used up by the first step alone
     assert cost.time_steps(job, pack, 1)[0] < SECONDS / 16 / 2
+
+
+def test_work_counts_every_crop_that_is_evaluated(tmp_path: Path) -> None:
+    words = [*SMALL, f"data.packs={tmp_path}", f"runs={tmp_path}", "schedule.epochs=30"]
+    plain, fitted = (PlannedRun(words, check([*words, *more])) for more in ([], ["schedule.stop_at_train_error=10"]))
+    work, _ = cost.forecast([plain, fitted], "joblib", None, Console(quiet=True))
+    # In images trained on, of 400 for training, 20 for validation and 20 for testing: a crop evaluated is a third.
+    images = 30 * 400 + (30 * 20 + 10 * 40) / 3
+    assert work[fitted.directory] / work[plain.directory] == pytest.approx((images + 30 * 400 / 3) / images)

@@ -21,6 +21,7 @@ from alexnet.config.compose import validate
 from alexnet.config.identity import ablation_name
 from alexnet.config.job import Job
 from alexnet.config.schema import Config, ConfigTree
+from alexnet.data.loading import val_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.data.threads import available_cpus
 from alexnet.devices import choose_device, synchronize
@@ -46,8 +47,8 @@ TIMING_SECONDS = 4.0
 """Time allowed for timing steps of one network; the others are reckoned by their multiply-adds."""
 EVALUATION_SHARE = 1 / 3
 """Time to evaluate a crop over time to train on one: a forward pass without a backward one, which costs about two."""
-FINAL_CROPS = 11
-"""Crops that the final evaluation sees of every image: the center and ten."""
+FINAL_CROPS = 10
+"""Crops of every image that the final evaluation computes: the center is one of the ten."""
 
 
 def forecast(
@@ -120,8 +121,9 @@ def _left(run: "PlannedRun", pack: Pack) -> tuple[int, int]:
     """Return what is left of a run: images to train on and crops to evaluate, at most."""
     epochs = run.job.config.schedule.epochs - run.epochs_done
     data = PackDataModule(pack, run.job.config)
-    train, val, test = (data.images(name, name) for name in ("train", "val", "test"))
-    return epochs * train, epochs * val + FINAL_CROPS * (data.images("val", "test") + test)
+    validated = sum(data.images(split, "val") for split in val_splits(pack, run.job.config))
+    tested = sum(data.images(split, "test") for split in data.evaluated)
+    return epochs * data.images("train", "train"), epochs * validated + FINAL_CROPS * tested
 
 
 def time_steps(job: Job, pack: Pack, at_once: int) -> tuple[float, float]:
@@ -146,7 +148,7 @@ def time_steps(job: Job, pack: Pack, at_once: int) -> tuple[float, float]:
         torch.set_num_threads(threads)
     steps = [end - start for start, end in pairwise(ends)]
     step, warm_up = median(steps[WARM_UP:] or steps[-1:]), min(WARM_UP, len(steps))
-    images = min(job.config.optimizer.batch_size, len(pack.splits["train"]))
+    images = min(job.config.optimizer.batch_size, PackDataModule(pack, job.config).images("train", "train"))
     turns = job.config.hardware.accumulate_grad_batches
     return turns * step / images, max(0.0, ends[warm_up] - begun - step * warm_up)
 
