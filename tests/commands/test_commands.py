@@ -63,6 +63,10 @@ def test_evaluate_refuses_other_classes_and_other_folders(
     assert "is about seed1: choose another folder" in error_of(
         capsys, "evaluate", str(trained), str(pack), "--predictions", other
     )
+    best = str(trained / "checkpoints" / "best.ckpt")  # the run's errors are those of its last
+    assert f"is about {trained.name}: choose another folder" in error_of(
+        capsys, "evaluate", best, str(pack), "--predictions", str(trained)
+    )
     file = tmp_path / "other.txt"
     file.touch()
     for options, said in (

@@ -17,7 +17,7 @@ from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import total_parameters
-from alexnet.runs.directory import CHECKPOINTS, weights_file
+from alexnet.runs.directory import CHECKPOINTS, LAST, weights_file
 from alexnet.trained.weights import BUFFERS, Weights, read_weights
 
 
@@ -43,8 +43,11 @@ class TrainedModel:
 
     @property
     def name(self) -> str:
-        """The name of the run directory that the file is in, else of the file."""
-        return self.directory.name if self.path.resolve().parent.name == CHECKPOINTS else self.path.stem
+        """The name of the run directory that the file is in, else of the file: `RUN`, and `RUN (best)` of its best."""
+        file = self.path.resolve()
+        if file.parent.name != CHECKPOINTS:
+            return self.path.stem
+        return self.directory.name + (f" ({file.stem})" if file.stem != LAST else "")
 
 
 def load_trained(path: str | Path, device: torch.device | None = None) -> TrainedModel:
