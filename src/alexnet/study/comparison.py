@@ -299,7 +299,7 @@ def _plan(runs: Sequence[Run]) -> tuple[Plan | None, list[Note]]:
 
 
 def _beyond_look(runs: Sequence[Run]) -> list[Note]:
-    text = "left out, beyond the look of the plan at which their ablation is judged, the last that is complete"
+    text = "left out, beyond the look of the plan at which their ablation is judged"
     return [Note(f"{', '.join(map(str, runs))}: {text}.")] if runs else []
 
 
