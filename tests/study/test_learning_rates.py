@@ -159,3 +159,15 @@ def test_before_the_end_of_the_search_runs_at_other_rates_are_no_further_seeds(t
     assert rows["no_lrn"].assessments["top1"].delta == pytest.approx(4.0)
     assert {flag.name for flag in rows["no_dropout"].doubts} >= {"rates not searched"}
     assert sum("no search, so far, has chosen its rate, 0.0025" in note.text for note in table.notes) == 3
+
+
+def test_an_ablation_that_was_edited_after_its_search_is_not_run_at_the_rate_of_the_other(tmp_path: Path) -> None:
+    search(tmp_path, {"baseline": (310, 300, 320), "no_lrn": (310, 300, 320), "no_dropout": (310, 300, 320)})
+    edited = {"lrn.layers": ([1, 2], [1])}
+    for arm in ("baseline", "no_lrn"):
+        for seed in range(3):
+            run = replace(searched(PLAN, arm, 0.005, seed), changes=edited if arm == "no_lrn" else {})
+            save(tmp_path, run, predictions(300 + seed, 30))
+    (found,) = compare(collect([tmp_path]).runs, split=None, view="ten_crop")
+    assert [row.ablation for row in found.rows] == ["baseline"]
+    assert sum("left out, it has lrn.layers=[1], unlike most of no_lrn" in note.text for note in found.notes) == 3

@@ -170,13 +170,14 @@ def _why_unused(table: ComparisonTable, stated: StatedSpread) -> str:
 def _table(
     members: Sequence[Run], runs: Sequence[Run], split: str, view: str, overrides: str, stated: StatedSpread | None
 ) -> ComparisonTable:
-    distinct, duplicates = pairing.drop_duplicates(run for run in members if not run.result.is_search)
+    kept, duplicates = pairing.drop_duplicates(members)
+    distinct, searches = ([run for run in kept if run.result.is_search is which] for which in (False, True))
     usable, left_out = pairing.evaluate((run for run in distinct if run.finished), split, view)
     counted = [Note(f"{len(left_out)} of {len(distinct)} runs are left out.")] if left_out else []
     different, copies = pairing.drop_copies(usable)
     different, claims = pairing.agree_on_claims(different)
     plan, several = _plan(members)
-    rates = choose_rates(plan, members) if plan else None
+    rates = choose_rates(plan, searches) if plan else None
     result = next((run.result for run in distinct if run.is_baseline), (*distinct, *members)[0].result)
     arms, others, unplanned = _by_rate(different, plan, rates)
     measures = tuple(different[0].correct) if different else MEASURES
@@ -222,7 +223,7 @@ def _table(
         others=(
             *(one.run for name, ones in others.items() if name != BASELINE for one in ones),
             *waiting,
-            *(run for run in members if run.result.is_search),
+            *searches,
         ),
         notes=(
             *few,
