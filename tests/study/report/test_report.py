@@ -322,6 +322,13 @@ def test_formats_for_papers_hold_the_same_figures(tmp_path: Path) -> None:
         assert (output / name).read_bytes().startswith(start)
 
 
+def test_json_has_the_name_of_a_run_that_is_no_utf_8(tmp_path: Path) -> None:
+    save(tmp_path, replace(result("baseline", 0), run="\udcff"), predictions(10, 5))
+    console = Terminal(file=io.StringIO(), width=100)
+    report([tmp_path], output=tmp_path, split=None, view="ten_crop", console=console, all_formats=True)
+    assert json.loads((tmp_path / "comparison.json").read_bytes())[0]["runs"][0]["run"] == "\udcff"
+
+
 def test_names_of_strangers_are_text_in_latex() -> None:
     assert escape_latex("a_b%{c}\\input $1 & ~#^") == (
         r"a\_b\%\{c\}\textbackslash{}input \$1 \& \textasciitilde{}\#\textasciicircum{}"

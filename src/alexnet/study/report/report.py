@@ -151,7 +151,7 @@ def _further_formats(tables: Sequence[ComparisonTable]) -> dict[str, str | bytes
     ]
     figure = Path(CHART_FILE)
     return {
-        JSON_FILE: f"{json.dumps(records, indent=1, ensure_ascii=False)}\n",
+        JSON_FILE: f"{json.dumps(records, indent=1)}\n",  # in ASCII: a name may hold what UTF-8 has not
         LATEX_FILE: latex(tables),
         **{str(figure.with_suffix(f".{kind}")): printed_comparison(tables, kind) for kind in ("pdf", "png")},
     }
