@@ -243,6 +243,8 @@ def test_a_table_does_not_label_images_of_the_same_names_in_another_folder(tmp_p
         ("picture,width,class", "{0}.png,{1},a"),
         ("picture,width,kind", "{0}.png,{1},a"),
         ("9.png,-3.5,480,a", "{0}.png,{1},480,a"),
+        ("9.png,fold0,a", "{0}.png,fold{1},b"),
+        ("9.png golden eagle", "{0}.png golden retriever"),
     ],
 )
 def test_the_second_of_several_columns_is_no_class_under_a_header_that_does_not_say_so(

@@ -115,15 +115,20 @@ def _is_of_other_things(header: list[str], rows: list[list[str]]) -> bool:
     """Whether a first line that does not call the second column a class is a header nevertheless.
 
     The second of several columns may then be a width, or one class of many with 0 or 1. So may a column of numbers
-    among others without a header.
+    among others without a header; and where a third has words that differ, either may be the class.
     """
-    numbers = (len(row) > 2 and row[1].strip(" +-").replace(".", "", 1).isdecimal() for row in rows)
-    if 2 * sum(numbers) > len(rows):
+    numbers = sum(len(row) > 2 and _is_number(row[1]) for row in rows)
+    words = {cell.strip() for row in rows for cell in row[2:] if not _is_number(cell)} - {""}
+    if 2 * numbers > len(rows) or len(words) > 1:
         return True
     if len(header) < 3 or header[0].startswith("#") or suffix_of(header[0]) in IMAGE_SUFFIXES:
         return False
     known = not (_IMAGE_COLUMNS | _LABEL_COLUMNS).isdisjoint(header)
     return known or any(suffix_of(row[0].strip()) in IMAGE_SUFFIXES for row in rows[1:2])
+
+
+def _is_number(cell: str) -> bool:
+    return cell.strip(" +-").replace(".", "", 1).isdecimal()
 
 
 def _columns(name: str, header: list[str], first: list[list[str]]) -> tuple[int, int, int | None] | None:
