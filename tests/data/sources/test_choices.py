@@ -352,9 +352,22 @@ def test_two_splits_of_flat_images_are_no_classes(tmp_path: Path) -> None:
     for folder in ("train", "test", "extra"):
         flat_images(tmp_path / folder)
     (tmp_path / "labels.csv").write_text("".join(f"train/{number}.png,{'ab'[number % 2]}\n" for number in range(4)))
-    assert "extra (4 images) beside test, train is no split by its name" in refusal(tmp_path)
+    said = refusal(tmp_path)
+    assert "extra (4 images) beside test, train is no split by its name: alexnet prepare --split val=extra m" in said
     with open_source(tmp_path, {"extra": "none"}) as source:
         assert source.catalog.counts() == {"train": 4}
+
+
+def test_a_split_that_is_lacking_is_proposed_as_it_can_be_typed(tmp_path: Path) -> None:
+    class_folders(tmp_path)
+    (tmp_path / "train").rename(tmp_path / "my training")
+    assert "--split train='my training' makes it one, --split none='my training' leaves it out" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["jpg", "png"])
+def test_a_folder_that_is_named_for_a_format_is_no_class(tmp_path: Path, folder: str) -> None:
+    flat_images(tmp_path / folder)
+    assert f"the 4 images of {folder} are not in class folders" in refusal(tmp_path)
 
 
 def test_a_text_with_a_long_line_is_no_table(tmp_path: Path) -> None:

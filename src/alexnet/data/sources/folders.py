@@ -4,6 +4,7 @@ What could be meant in two ways is refused, with the way to say what is meant.
 """
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import nlargest
@@ -11,7 +12,7 @@ from itertools import chain, takewhile
 from operator import attrgetter
 
 from alexnet.data.sources import file_names, ilsvrc
-from alexnet.data.sources.catalog import LEFT_OUT, File, Place
+from alexnet.data.sources.catalog import LEFT_OUT, SPLITS, File, Place
 from alexnet.data.sources.file_tree import FileTree, contents, read_named
 from alexnet.data.sources.shards import CLASS_FILES, Samples
 from alexnet.data.sources.tables import SUFFIXES, Table, read_table, text_lines
@@ -19,7 +20,9 @@ from alexnet.errors import UserError, plural
 
 NAMED_BY_USER = "images of folders that are left out by choice"
 _TEST_LABELS_ARE_PUBLIC = ("2010",)
-_ALL_CLASSES = re.compile(r"(?:images?|imgs?|jpegs?|jpegimages|pictures|photos|data|all|unknown|unlabell?ed)", re.I)
+_ALL_CLASSES = re.compile(
+    r"(?:images?|imgs?|jpe?gs?|jpegimages|pngs?|pictures|photos|data|all|unknown|unlabell?ed)", re.I
+)
 """Folders that hold images of all classes."""
 _PART = re.compile(r".*(?:image|img|part|batch|chunk|shard|data)s?[ _-]*\d+", re.I)
 """Folders over which images are spread by number."""
@@ -165,7 +168,9 @@ class Folders:
         if unknown:
             folder = unknown[0]
             what = f"{folder} ({self._tops[folder].images:,} images) beside {', '.join(splits)} is no split by its name"
-            ways = f"alexnet prepare --split val={folder} makes it one, --split {LEFT_OUT}={folder} leaves it out"
+            lacking = next((split for split in SPLITS if split not in splits.values()), "val")
+            one, none = (f"--split {split}={shlex.quote(folder)}" for split in (lacking, LEFT_OUT))
+            ways = f"alexnet prepare {one} makes it one, {none} leaves it out"
             raise UserError(f"{self.path}: {what}: {ways}")
         if splits and "train" not in splits.values():
             raise UserError(f"{self.path} has {', '.join(splits)} but no train/ with images; add the training images")
