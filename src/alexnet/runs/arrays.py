@@ -220,7 +220,10 @@ def read_probabilities(directory: Path, split: str, view: str) -> tuple[NDArray[
         classes = len(file.read("class_names", "str [classes]"))
         labels = file.read(f"{split}/labels", "int32 [N]")
         require(labels.min() >= 0 and labels.max() < classes, f"{split}/labels", "name no class")
-        return labels, file.read(f"{split}/{view}", "float32 [N, classes]")
+        found = file.read(f"{split}/{view}", "float32 [N, classes]")
+        are = found.min() >= 0 and np.abs(found.sum(axis=1) - 1).max() < 0.01
+        require(bool(are), f"{split}/{view}", "no probabilities: a number is negative, or a row does not add up to 1")
+        return labels, found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

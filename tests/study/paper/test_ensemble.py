@@ -173,6 +173,12 @@ def test_damaged_probabilities_are_named(tmp_path: Path) -> None:
         file.write_bytes(damage)
         with pytest.raises(UserError, match="damaged"):
             read_nets([directory])
+    scores = np.array([[2.0, -1.0], [0.5, 0.25]], np.float32)  # the first row adds up to 1
+    for rows in (scores[:1], scores[1:]):
+        answers = {"test": {"center": ViewPredictions.from_top([0], [[0]], [[1.0]], rows)}}
+        write_probabilities(directory, answers, net="one", fingerprint="d1", class_names=["a", "b"])
+        with pytest.raises(UserError, match="test/center: no probabilities: a number is negative, or a row does not"):
+            read_probabilities(directory, "test", "center")
 
 
 @pytest.mark.parametrize("classes", [7, 3])

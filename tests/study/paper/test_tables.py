@@ -27,7 +27,7 @@ def write(folder: Path, run: Result, *, probabilities: bool = True) -> None:
     rates = ErrorRates(images=50, top1=(1 + run.seed) / 50, top5=run.seed / 50 if classes >= 5 else None)
     replace(run, errors={split: {"ten_crop": rates} for split in ("val", "test")}).write(directory)
     labels = np.arange(50, dtype=np.int32) % classes
-    said = np.full((50, classes), 0.02, np.float32)
+    said = np.full((50, classes), 0.1 / (classes - 1), np.float32)
     said[np.arange(50), labels] = 0.9
     said[run.seed] = np.roll(said[run.seed], 1)
     if probabilities:
