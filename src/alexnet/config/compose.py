@@ -13,6 +13,7 @@ from typing import Any, cast, get_args, get_type_hints
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 from yaml import MarkedYAMLError
@@ -128,7 +129,10 @@ def ablation_content(choice: str, search_path: tuple[str, ...]) -> ConfigTree:
         return ablation_choices()[choice]
     if (name := ablation_name_of(choice)) in taken_names():
         raise UserError(f"ablation={choice}: other runs are called {name}; rename its file")
-    tree, of_hydra = _with_hydra(*search_path, f"+ablation={choice}")
+    try:
+        tree, of_hydra = _with_hydra(*search_path, f"+ablation={choice}")
+    except HydraException as error:
+        raise UserError(f"{first_line(error)} (an ablation holds plain values, and no choices of groups)") from None
     _, usual = _with_hydra(*search_path)
     for key, value in of_hydra.items():
         if usual.get(key) != value and not key.startswith(_OF_OVERRIDES):

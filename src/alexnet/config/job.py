@@ -195,7 +195,8 @@ def _check_ablation(
         with suppress(UserError):  # the usual choices do not fit every architecture
             if apart == others and check([*others, *usual]).tree != baseline:
                 remedy = f": {' '.join(usual)} makes a baseline to compare it with"
-        raise UserError(f"ablation {name} changes nothing here: {settings} already holds without it{remedy}")
+        why = f"{settings} already holds without it" if settings else "it sets no value"
+        raise UserError(f"ablation {name} changes nothing here: {why}{remedy}")
     for key, value in declared.items():
         if result[key] != value:
             who, other = "the command line or another ablation", result[key]

@@ -14,7 +14,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Transformer
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
+from omegaconf.errors import ConfigKeyError, KeyValidationError, OmegaConfBaseException, ValidationError
 from yaml import MarkedYAMLError
 from yaml.reader import ReaderError
 
@@ -56,6 +56,8 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str | None:
             return _without_header(str(error).split("'")[1], arguments)
         if isinstance(one, UserWarning) and (missing := re.search("path=(.*) is not available", str(one))):
             return f"hydra.searchpath: {missing[1]}: there is no such folder"
+        if isinstance(one, KeyValidationError):  # YAML reads them as a truth value or a number
+            return f"{str(error).partition(':')[0]}: names such as on, no and 2024 need quotes ({one.key} is no text)"
         if text := schema_mistake(one):
             return text
         if isinstance(one, RecursionError | ValueError) and any(name.startswith("yaml.") for name in _modules(one)):
