@@ -431,6 +431,13 @@ def test_a_file_of_ones_own_with_the_name_of_one_of_ours_is_refused(tmp_path: Pa
     assert refusal("hydra.searchpath=[file:///nowhere]") == "hydra.searchpath: /nowhere: there is no such folder"
 
 
+def test_defaults_that_lead_back_are_told(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ndefaults: [mine]\n")
+    said = refusal(f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine")
+    assert said == "the configuration: the `defaults` of a file lead back to that file"
+
+
 def own_ablation(folder: Path, text: str) -> None:
     (folder / "mine" / "ablation").mkdir(parents=True)
     (folder / "mine" / "ablation" / "idea.yaml").write_text(text, "utf-8", "surrogateescape")

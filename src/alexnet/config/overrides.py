@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from functools import cache, partial
 from pathlib import Path
+from statistics import mode
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
@@ -62,6 +63,8 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str | None:
             return text
         if isinstance(one, RecursionError | ValueError) and any(name.startswith("yaml.") for name in _modules(one)):
             return f"{_config_dir(arguments) or 'the configuration'}: not readable as YAML: {first_line(one)}"
+        if isinstance(one, RecursionError) and mode(_modules(one)).startswith("hydra."):
+            return f"{_config_dir(arguments) or 'the configuration'}: the `defaults` of a file lead back to that file"
     said, cause = first_line(error), first_line(chain[-1])
     for argument in arguments:
         key = named(argument)
