@@ -1,6 +1,8 @@
 import hashlib
 import io
 import json
+import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,6 +170,18 @@ def test_what_is_no_pack_is_refused(pack: Path, tmp_path: Path) -> None:
     assert not is_pack(pack)
     with pytest.raises(UserError, match=r"no pack\.json"):
         open_pack(pack)
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_pack_that_the_machine_refuses_is_not_called_damaged(pack: Path, room: int) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(free := os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + room, limits[1]))  # mapping a file takes two at a time
+    try:
+        with pytest.raises(UserError, match="cannot be read: Too many open files; mend that, and repeat the command"):
+            open_pack(pack)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_nothing_stays_behind_an_error(tmp_path: Path) -> None:
