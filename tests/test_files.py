@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.errors import UserError
-from alexnet.files import check_writable, exclusive, replace_file, write_file
+from alexnet.files import LogFile, check_writable, exclusive, replace_file, write_file
 
 HOLD = """
 import sys, time
@@ -94,3 +94,7 @@ def test_replace_file_over_a_folder_names_it(tmp_path: Path) -> None:
     with pytest.raises(OSError) as refused:
         replace_file(tmp_path / "metrics.csv", b"new")
     assert refused.value.filename == str(tmp_path / "metrics.csv")
+
+
+def test_a_log_file_that_cannot_be_looked_at_is_left_to_the_run(tmp_path: Path) -> None:
+    LogFile(str(tmp_path / ("x" * 300)), "utf-8").close()

@@ -66,8 +66,11 @@ class LogFile(logging.FileHandler):
     """
 
     def __init__(self, filename: str, encoding: str) -> None:
-        if (path := Path(filename)).is_symlink():
-            path.unlink()
+        link = False
+        with suppress(OSError):  # a folder that may not be looked into
+            link = Path(filename).is_symlink()
+        if link:
+            Path(filename).unlink()
         super().__init__(filename, encoding=encoding, delay=True)
 
     def emit(self, record: logging.LogRecord) -> None:
