@@ -3,7 +3,9 @@
 import atexit
 import gc
 import os
-from collections.abc import Callable, Generator
+import resource
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
@@ -38,6 +40,18 @@ def pytest_collection() -> Generator[None, object, object]:
     gc.enable()
     atexit.register(gc.unfreeze)  # libraries report as leaked what is still frozen at the end
     return collected
+
+
+@contextmanager
+def few_open_files(room: int = 0) -> Iterator[None]:
+    """Let this process open no more than so many further files at a time: a refusal of the machine, also for root."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(free := os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + room, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 @cache

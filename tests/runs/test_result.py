@@ -30,6 +30,7 @@ from alexnet.runs.result import (
     read_result,
 )
 from alexnet.runs.study_plan import Plan
+from tests.conftest import few_open_files
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "result-files.md"
 
@@ -434,4 +435,11 @@ def test_contradicting_flags_are_refused(tmp_path: Path) -> None:
 def test_an_empty_result_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_bytes(b"")
     with pytest.raises(UserError, match="remove it to continue from the last checkpoint, or start over with restart"):
+        finished_run(tmp_path, "run", "identity", restart=False)
+
+
+def test_a_result_that_the_machine_refuses_is_not_to_be_removed(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_bytes(b"{}")
+    said = "cannot be read: Too many open files; mend that, and repeat the command"
+    with pytest.raises(UserError, match=said), few_open_files():
         finished_run(tmp_path, "run", "identity", restart=False)

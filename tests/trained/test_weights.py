@@ -9,8 +9,8 @@ import torch
 from alexnet.errors import UserError
 from alexnet.trained.network import load_trained
 from alexnet.trained.short_codes import VERSION, load_codes
-from alexnet.trained.weights import read_weights
-from tests.conftest import checked
+from alexnet.trained.weights import read_checkpoint, read_weights
+from tests.conftest import checked, few_open_files
 
 CPU = torch.device("cpu")
 HUGE = torch.zeros(1).expand(10**12)
@@ -52,3 +52,9 @@ def test_codes_that_are_none_are_refused(tmp_path: Path, mean: torch.Tensor) -> 
     )
     with pytest.raises(UserError, match=r"larger than the file|not finite"):
         load_codes(tmp_path / "codes.pt", CPU)
+
+
+def test_a_checkpoint_that_the_machine_refuses_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").write_bytes(b"")
+    with pytest.raises(UserError, match="cannot be read: Too many open files"), few_open_files():
+        read_checkpoint(tmp_path / "last.ckpt")

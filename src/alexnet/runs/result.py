@@ -20,7 +20,17 @@ from alexnet.files import replace_file
 from alexnet.runs.directory import CONFIG_FILE, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.study_plan import BASELINE as BASELINE
 from alexnet.runs.study_plan import Plan
-from alexnet.untrusted import MIB, FieldError, damage_named, decode, file_sha256, parse_json, read_regular, require
+from alexnet.untrusted import (
+    MIB,
+    REFUSED,
+    FieldError,
+    damage_named,
+    decode,
+    file_sha256,
+    parse_json,
+    read_regular,
+    require,
+)
 
 SCHEMA_VERSION = 1
 LARGEST = MIB
@@ -283,7 +293,9 @@ def finished_run(directory: Path, name: str, identity: str, *, restart: bool) ->
     except UserError as error:
         if restart:
             return None
-        raise UserError(f"{error}; remove it to continue from the last checkpoint, or {START_OVER}") from error
+        remove = f"remove it to continue from the last checkpoint, or {START_OVER}"
+        remedy = "mend that, and repeat the command" if REFUSED in str(error) else remove
+        raise UserError(f"{error}; {remedy}") from error
     label = run_label(result.experiment, result.ablation, result.seed)
     is_told = label == name.rpartition("-")[0]  # a result may have been changed
     found = f"{label}, NUMERICS {result.numerics}"

@@ -1,8 +1,6 @@
 import hashlib
 import io
 import json
-import os
-import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from alexnet.data.pack.splits import JpegSplit
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.sources.images import JpegQuality, encode
 from alexnet.errors import UserError
+from tests.conftest import few_open_files
 
 SIZE = 4
 NAMES = list("abcde")
@@ -174,14 +173,9 @@ def test_what_is_no_pack_is_refused(pack: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("room", [0, 1])
 def test_a_pack_that_the_machine_refuses_is_not_called_damaged(pack: Path, room: int) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    os.close(free := os.dup(0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + room, limits[1]))  # mapping a file takes two at a time
-    try:
-        with pytest.raises(UserError, match="cannot be read: Too many open files; mend that, and repeat the command"):
-            open_pack(pack)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    said = "cannot be read: Too many open files; mend that, and repeat the command"
+    with pytest.raises(UserError, match=said), few_open_files(room):  # mapping a file takes two at a time
+        open_pack(pack)
 
 
 def test_nothing_stays_behind_an_error(tmp_path: Path) -> None:
