@@ -18,6 +18,8 @@ CLOSED_OUTPUT = 141
 """Exit code of a command whose reader has gone (128 + SIGPIPE); training continues without one."""
 START_OVER = "start over with restart=true"
 """What to do about a run that cannot be continued."""
+MEND = "mend that, and repeat the command"
+"""What to do about what the machine refuses."""
 REFUSED_BY_THE_MACHINE = {
     errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ELOOP, errno.EMFILE, errno.ENAMETOOLONG,
     errno.ENFILE, errno.ENOENT, errno.ENOMEM, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS, errno.ESTALE,
@@ -36,6 +38,10 @@ class UserError(Exception):
 
     Raised for anything that the user can mend. Internal invariants are `assert`s and keep their traceback.
     """
+
+
+class RefusedError(UserError):
+    """The machine refuses to read a file, which may be sound."""
 
 
 @contextmanager

@@ -20,13 +20,11 @@ from typing import IO, Any, Literal, NoReturn, get_args, get_origin, get_type_hi
 
 import numpy as np
 
-from alexnet.errors import UserError, did_you_mean, first_line
+from alexnet.errors import RefusedError, UserError, did_you_mean, first_line
 
 MIB = 2**20
 LARGEST_FILE = 2**62
 """More bytes than any file has."""
-REFUSED = "cannot be read: "
-"""What the machine refuses begins so, behind the file's name: the file may be sound."""
 DEEPEST = 32
 """Lists and records within each other, in JSON and YAML."""
 _TOO_DEEP = f"nested more than {DEEPEST} deep"
@@ -92,9 +90,9 @@ def damage_named(path: Path, what: str | None = None) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError(f"{path}: missing") from None
     except OSError as error:
-        raise UserError(f"{path}: {REFUSED}{error.strerror or error}") from None
+        raise RefusedError(f"{path}: cannot be read: {error.strerror or error}") from None
     except MemoryError:
-        raise UserError(f"{path}: {REFUSED}there is not enough memory for it") from None
+        raise RefusedError(f"{path}: cannot be read: there is not enough memory for it") from None
     except Exception as error:
         raise UserError(f"{path}: {what or f'damaged: {first_line(error)[:300]}'}") from None
 

@@ -15,22 +15,12 @@ from typing import Any, Literal
 
 from alexnet.config.fields import ADDED_LATER
 from alexnet.config.schema import RELATIONS, Claim, Target, run_label
-from alexnet.errors import START_OVER, UserError
+from alexnet.errors import MEND, START_OVER, RefusedError, UserError
 from alexnet.files import replace_file
 from alexnet.runs.directory import CONFIG_FILE, FIRST_LAYER_FILE, METRICS_FILE, PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.study_plan import BASELINE as BASELINE
 from alexnet.runs.study_plan import Plan
-from alexnet.untrusted import (
-    MIB,
-    REFUSED,
-    FieldError,
-    damage_named,
-    decode,
-    file_sha256,
-    parse_json,
-    read_regular,
-    require,
-)
+from alexnet.untrusted import MIB, FieldError, damage_named, decode, file_sha256, parse_json, read_regular, require
 
 SCHEMA_VERSION = 1
 LARGEST = MIB
@@ -294,7 +284,7 @@ def finished_run(directory: Path, name: str, identity: str, *, restart: bool) ->
         if restart:
             return None
         remove = f"remove it to continue from the last checkpoint, or {START_OVER}"
-        remedy = "mend that, and repeat the command" if REFUSED in str(error) else remove
+        remedy = MEND if isinstance(error, RefusedError) else remove
         raise UserError(f"{error}; {remedy}") from error
     label = run_label(result.experiment, result.ablation, result.seed)
     is_told = label == name.rpartition("-")[0]  # a result may have been changed

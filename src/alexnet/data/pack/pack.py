@@ -35,19 +35,9 @@ from alexnet.data.pack.splits import JpegSplit, RawSplit, Split
 from alexnet.data.pack.statistics import PixelStats
 from alexnet.data.sources.catalog import SPLITS
 from alexnet.data.threads import ParallelMap, available_cpus
-from alexnet.errors import UserError, plural
+from alexnet.errors import MEND, RefusedError, UserError, plural
 from alexnet.terminal import progress
-from alexnet.untrusted import (
-    LARGEST_FILE,
-    MIB,
-    REFUSED,
-    Forms,
-    damage_named,
-    map_array,
-    open_regular,
-    parse_json,
-    read_regular,
-)
+from alexnet.untrusted import LARGEST_FILE, MIB, Forms, damage_named, map_array, open_regular, parse_json, read_regular
 
 FORMAT = "alexnet pack"
 VERSION = 2
@@ -127,7 +117,8 @@ def open_pack(path: str | Path) -> Pack:
     except UserError:
         raise
     except (OSError, MemoryError) as error:
-        raise _damaged(path, f"{REFUSED}{getattr(error, 'strerror', None) or 'not enough memory'}") from None
+        what = getattr(error, "strerror", None) or "not enough memory"
+        raise UserError(f"{path}: cannot be read: {what}; {MEND}") from None
     except Exception as error:  # whatever numpy says of files that nobody wrote with it
         raise _damaged(path / "pack.json", f"it has an unusable entry ({type(error).__name__}: {error})") from None
 
@@ -236,9 +227,10 @@ def _read_header(path: Path) -> dict[str, Any]:
     try:
         with damage_named(file):
             header = parse_json(read_regular(file, most=LARGEST_HEADER))
+    except RefusedError as error:  # it says nothing of the pack, which may have taken hours
+        raise UserError(f"{error}; {MEND}") from None
     except UserError as error:
-        what = str(error).removeprefix(f"{file}: ")
-        raise _damaged(file, what if what.startswith(REFUSED) else f"it cannot be read ({what})") from None
+        raise _damaged(file, f"it cannot be read ({str(error).removeprefix(f'{file}: ')})") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UserError(f"{path}: its pack.json is not that of an {FORMAT}; give the path of another pack")
     if header.get("version") not in READABLE or header.get("encoding") not in ENCODINGS:
@@ -312,6 +304,4 @@ def header_checksum(header: dict[str, Any]) -> str:
 
 
 def _damaged(file: Path, what: str) -> UserError:
-    if what.startswith(REFUSED):  # by the machine: it says nothing of the pack, which may have taken hours
-        return UserError(f"{file}: {what}; mend that, and repeat the command")
     return UserError(f"{file}: {what}; the pack is damaged or half-copied: delete {file.parent} and prepare it again")
