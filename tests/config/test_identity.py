@@ -1,5 +1,6 @@
 """What makes two runs the same run, and what makes them a pair: run names and pairing keys."""
 
+import shlex
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from alexnet.config.compose import searched
 from alexnet.config.identity import run_name, why_idle
+from alexnet.config.job import check
 from alexnet.config.schema import flatten
 from tests.config.conftest import leaves
 from tests.conftest import checked
@@ -152,3 +155,12 @@ def test_the_place_of_a_norm_within_channels_is_part_of_a_name() -> None:
 def test_all_images_have_one_name_and_one_batch_is_not_all() -> None:
     names = [job(f"trainer.limit_train_batches={limit}").name for limit in ("null", "1.0", "1", "0.5")]
     assert names[0] == names[1] == job().name and len(set(names)) == 3
+
+
+def test_the_command_of_a_run_finds_files_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "ablation").mkdir()
+    own = "# @package _global_\nablations: {idea: {title: T, section: mine, statement: S}}\nlrn: {k: 1.0}\n"
+    (tmp_path / "ablation" / "idea.yaml").write_text(own)
+    one = check([*searched(tmp_path), "+ablation=idea"])
+    again = check(shlex.split(one.command)[2:])
+    assert again.name == one.name and again.changes == {"lrn.k": (2.0, 1.0)}

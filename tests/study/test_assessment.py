@@ -191,5 +191,7 @@ def test_plateau_and_unfinished_training_are_flagged_from_the_run_s_files(tmp_pa
             directory = save(tmp_path, one, predictions(300 + seed, 100, first=seed), split="val")
             epochs = [replace(epoch_record(e, train_set=None), val_top1_error=60.0 - 2 * e) for e in range(15)]
             write_metrics(directory, epochs)
-            (directory / "config.yaml").write_text("schedule: {kind: plateau}\n")
-    assert {flag.name for flag in of(tmp_path, "x").doubts} == {"still falling", "reported images used"}
+            (directory / "config.yaml").write_text("{schedule: {kind: plateau}, trainer: {limit_val_batches: 2}}\n")
+    flags = {flag.name: flag.text for flag in of(tmp_path, "x").doubts}
+    assert flags.keys() == {"still falling", "reported images used", "part of the images"}
+    assert "(trainer.limit_val_batches=2)" in flags["part of the images"]

@@ -55,7 +55,7 @@ def run(paths: list[Path]) -> None:
         of_plan = [one for one in runs if one.result.plan == plan]
         if missing := missing_runs(plan, of_plan):
             console.print(f"plan {plan.name}: {missing}; to do them:")
-            console.print(f"  alexnet train study.plan={_plan_file(of_plan)}", soft_wrap=True)
+            console.print(f"  alexnet train {_of_plan(of_plan)}", soft_wrap=True)
         else:
             console.print(f"plan {plan.name}: nothing is missing")
     _say_how_to_continue([one for one in states if one.state in ("interrupted", "failed")], console)
@@ -159,8 +159,11 @@ def _say_how_to_continue(states: Sequence[Status], console: Terminal) -> None:
         console.print(f"and {len(states) - MOST_TOLD} more; the command of the study continues all of them")
 
 
-def _plan_file(runs: Sequence[Run]) -> str:
+def _of_plan(runs: Sequence[Run]) -> str:
+    """Return the overrides that name a plan, and the folder of its runs if that is not the usual one."""
     for one in runs:
         with suppress(UserError, KeyError, TypeError):  # a run that was copied without its configuration
-            return shlex.quote(str(one.config()["study"]["plan"]))
-    return "FILE"
+            config = one.config()
+            elsewhere = [f"runs={config['runs']}"] * (config["runs"] != "runs")
+            return shlex.join([f"study.plan={config['study']['plan']}", *elsewhere])
+    return "study.plan=FILE"

@@ -38,6 +38,8 @@ UNABLATED_KEYS = ("seed", "experiment", "recipe", "hydra", *(key for key in NON_
 """Keys that are not for an ablation to set: which runs are compared, and where and how they compute."""
 ALEXNET_ONLY_KEYS = ("init", *(f"scale.{one.name}" for one in fields(ScaleConfig) if not one.name.endswith("_size")))
 """Keys without a part in the CIFAR-10 nets, whose layers and initial weights are fixed."""
+OF_USER = ("command-line", "hydra.searchpath")
+"""Hydra's words for who has named a folder of choices: `--config-dir`, or an override."""
 TRUE_OR_FALSE = ("true", "yes", "y", "on", "1", "false", "no", "n", "off", "0")
 """OmegaConf also takes any other whole number as true."""
 WITH_SEVERAL = ("ablation", "logger", "devices", "debug")
@@ -84,16 +86,24 @@ def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: Weig
     for source in hydra.runtime.config_sources:
         if source.schema == "file" and source.path != str(CONF):
             refuse_shadows(source.path)
+    own = [source for source in hydra.runtime.config_sources if source.provider.startswith(OF_USER)]
+    found = [f"hydra.searchpath={json.dumps([f'{source.schema}://{source.path}' for source in own])}"] * bool(own)
     values = plain_values(config)
     checkpoint = values.get("pretrained", {}).get("checkpoint")
     weights = weights_digest(str(checkpoint)) if checkpoint else None
     root = resolved(values.get("data", {}).get("root"))
-    return _checked(json.dumps(values), tuple(hydra.overrides.task), tuple(search_path), weights, root)
+    command = shlex.join(["python", "train.py", *found, *hydra.overrides.task])
+    return _checked(json.dumps(values), tuple(hydra.overrides.task), tuple(search_path), command, weights, root)
 
 
 @lru_cache(maxsize=1024)  # Hydra asks for the name of a run that has been checked before
 def _checked(
-    values: str, overrides: tuple[str, ...], search_path: tuple[str, ...], weights: str | None, _root: str | None
+    values: str,
+    overrides: tuple[str, ...],
+    search_path: tuple[str, ...],
+    command: str,
+    weights: str | None,
+    _root: str | None,
 ) -> Job:
     """Check as `check_composed` does; `_root` is where `data.root` is, seen from the present folder."""
     _check_overrides(overrides)
@@ -127,7 +137,7 @@ def _checked(
         name=run_name(tree, weights),
         identity=run_identity(tree, weights),
         pairing_key=pairing_key(baseline, weights),
-        command=shlex.join(["python", "train.py", *overrides]),
+        command=command,
     )
 
 
@@ -286,7 +296,7 @@ def unreached_milestones(job: Job) -> str | None:
 
 def _usual_epochs(job: Job) -> int:
     """Return how long training would be without `schedule.epochs` on the command line."""
-    with suppress(UserError):  # an own experiment, whose folder the command does not tell
+    with suppress(UserError):  # what the command names may have been moved
         overrides = [one for one in shlex.split(job.command)[2:] if named(one) not in ("schedule.epochs", "ablation")]
         return check(overrides).config.schedule.epochs
     return job.config.schedule.epochs

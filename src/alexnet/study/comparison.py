@@ -312,7 +312,7 @@ def _planning_flags(arms: Arms, plan: Plan | None, rates: Rates | None) -> list[
     if plan and before:
         flags.append(Flag(name="unplanned", text=f"runs of the plan that were made without it: {len(before)}"))
     if plan is None and len(counts) > 1:
-        text = "seeds were added without a plan, as the ablations have different numbers of them: p may be too small"
+        text = "the ablations have different numbers of seeds, and no plan: p may be too small if some were added later"
         flags.append(Flag(name="unplanned", text=text))
     if plan and plan.search and not rates:
         text = "not all runs of the plan's search for rates are here: only runs at the rate of most baselines count"
@@ -322,15 +322,18 @@ def _planning_flags(arms: Arms, plan: Plan | None, rates: Rates | None) -> list[
 
 def _training_flags(baselines: Sequence[Evaluated], split: str) -> list[Flag]:
     """Flag how the baseline was trained, as far as its run directories say."""
-    curves, plateau = [], False
+    curves, plateau, limits = [], False, dict[str, None]()
     for one in baselines:
         metrics = one.run.metrics
         curves.append([(epoch.rate, val) for epoch in metrics.epochs if (val := epoch.val_top1_error) is not None])
         try:
-            plateau |= one.run.config()["schedule"]["kind"] == "plateau"
+            config = one.run.config()
+            plateau |= config["schedule"]["kind"] == "plateau"
+            given = {key: value for key, value in config["trainer"].items() if key.startswith("limit_")}
+            limits |= {f"trainer.{key}={value}": None for key, value in given.items() if value not in (None, 1.0)}
         except (UserError, LookupError, TypeError):
             continue  # a report needs no more than results and predictions
-    return training_flags(curves, plateau=plateau, split=split)
+    return training_flags(curves, plateau=plateau, limits=list(limits), split=split)
 
 
 def _order(row: AblationRow) -> tuple[int, list[int], str]:

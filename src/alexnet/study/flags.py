@@ -160,11 +160,14 @@ def _listed(values: set[str]) -> str:
     return " and ".join(sorted(values))
 
 
-def training_flags(curves: Sequence[Sequence[tuple[float, float]]], *, plateau: bool, split: str) -> list[Flag]:
-    """Flag a baseline that would have gone on to improve, and a schedule that saw the reported images.
+def training_flags(
+    curves: Sequence[Sequence[tuple[float, float]]], *, plateau: bool, split: str, limits: Sequence[str] = ()
+) -> list[Flag]:
+    """Flag a baseline that would have gone on to improve, a schedule that saw the reported images, and images left out.
 
     `curves` are the baseline's learning rates and validation errors, in percent, by epoch. What the last drop of the
-    rate brought is no sign that more epochs would bring more, so that the epochs since then decide.
+    rate brought is no sign that more epochs would bring more, so that the epochs since then decide. `limits` are the
+    settings that leave images out.
     """
     flags = []
     if (fall := _sure_fall(curves, since_drop=True)) is not None:
@@ -177,6 +180,9 @@ def training_flags(curves: Sequence[Sequence[tuple[float, float]]], *, plateau: 
     if plateau and split == "val":
         text = "the plateau schedule judged by the images reported here: the errors of all arms are optimistic"
         flags.append(Flag(name="reported images used", text=text))
+    if limits:
+        text = f"only a part of the images was used ({', '.join(limits)}); those tested may be of few classes"
+        flags.append(Flag(name="part of the images", text=text))
     return flags
 
 

@@ -117,7 +117,7 @@ def distinguishing_overrides(groups: Iterable[Sequence[Run]]) -> list[str]:
 
 def _overrides(run: Run) -> list[str]:
     """Return the overrides in a run's command that affect what is computed, and the NUMERICS of its code."""
-    ignored = tuple(f"{key}." for key in SHARED_OR_PER_RUN_KEYS)
+    ignored = tuple(f"{key}." for key in (*SHARED_OR_PER_RUN_KEYS, "hydra"))
     words = [word.lstrip("+") for word in run.result.overrides]
     given = [word for word in words if not f"{word.partition('=')[0].replace('/', '.')}.".startswith(ignored)]
     return [*given, f"NUMERICS {run.result.numerics}"]

@@ -15,7 +15,7 @@ from alexnet.runs.collect import Run, collect
 from alexnet.runs.study_plan import Plan, lr_override, read_plan, result_name
 from alexnet.study.learning_rates import Rates, choose_rates, missing_searches, searched_rates
 
-OWN_KEYS = ("ablation", "seed", "study.plan")
+OWN_KEYS = ("ablation", "seed", "study.plan", "hydra.searchpath")
 """Of the overrides of a run, those that the plan itself gives."""
 
 
