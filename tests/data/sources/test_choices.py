@@ -300,6 +300,13 @@ def test_a_table_may_name_images_by_their_whole_paths(tmp_path: Path, folder: st
     assert [label for _, label in splits(tmp_path)["train"]] == [0, 0, 1, 1]
 
 
+def test_lines_without_an_image_are_counted(tmp_path: Path) -> None:
+    flat_images(tmp_path / "images")
+    (tmp_path / "labels.csv").write_text("image,label\n0.png,a\n1.png,b\n2.png,a\n3.png,b\n8.png,a\n9.png,b\n")
+    with open_source(tmp_path) as source:
+        assert "labels.csv has 2 lines for images that are not there, such as 8" in source.notes
+
+
 def test_an_empty_label_is_none(tmp_path: Path) -> None:
     flat_images(tmp_path / "images")
     (tmp_path / "labels.csv").write_text("image,label\n0.png,a\n1.png,b\n2.png,\n3.png, \n")

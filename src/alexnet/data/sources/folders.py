@@ -283,6 +283,9 @@ class Folders:
         if not self.splits and table.other_splits:
             words = ", ".join(sorted(table.other_splits)[:5])
             self._notes.append(f"the splits in {table.name} are not used: {words} are no names of splits")
+        if not self.splits and (gone := table.classes.keys() - set(map(table.key_of, images))):
+            what = f"{table.name} has {plural(len(gone), 'line')} for images that are not there, such as {min(gone)}"
+            self._notes.append(what)
         self.tree.files.set_aside({one.name for one in fitting}, file_names.LABELS)
 
         def place(inside: str) -> Place:
