@@ -210,7 +210,8 @@ def study_lines(table: ComparisonTable) -> list[str]:
             + (f"{float(gain.value):.2f} {shown_ends(gain.interval())}" if (gain := gains.get(measure)) else "unknown")
             for measure in table.measures
         ]
-        lines.append(f"The baseline's error with the center crop minus that with ten, in points with 95 % intervals: {', '.join(said)}.")
+        what = "The baseline's error with the center crop minus that with ten, in points with 95 % intervals"
+        lines.append(f"{what}: {', '.join(said)}.")
     return lines
 
 
