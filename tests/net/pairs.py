@@ -1,5 +1,6 @@
 """Two processes on this machine's CPU that hold a column each."""
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +28,8 @@ def in_two_processes(work: Work, *arguments: Any, folder: Path) -> list[Any]:
 
 def _begin(_: int, work: Work, arguments: tuple[Any, ...], folder: Path) -> None:
     torch.save(_part(1, work, arguments, folder), folder / "1.pt")
+    # Threads of torch's gloo that are still alive may abort an interpreter that ends (pytorch pull request 179291).
+    os._exit(0)
 
 
 def _part(rank: int, work: Work, arguments: tuple[Any, ...], folder: Path) -> Any:
