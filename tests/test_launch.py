@@ -300,7 +300,8 @@ def test_runs_side_by_side_say_the_same(undisturbed: Path, tmp_path: Path, launc
         *workers,
     )
     assert done.returncode == 0 and done.stderr == ""
-    assert "[4 of 4] " in done.stdout and "val error" not in done.stdout
+    # No line of a single run; those on the whole sweep, on a slow machine, begin otherwise.
+    assert "[4 of 4] " in done.stdout and not re.search("^epoch |val error", done.stdout, re.MULTILINE)
     assert comparison(tmp_path) == comparison(undisturbed)
     for directory in (tmp_path / "runs").glob("demo-*"):
         (tracked,) = directory.rglob("*.wandb")

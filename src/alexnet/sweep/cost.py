@@ -127,7 +127,7 @@ def _left(run: "PlannedRun", pack: Pack) -> tuple[int, int]:
 
 
 def time_steps(job: Job, pack: Pack, at_once: int) -> tuple[float, float]:
-    """Time the job's own first steps, without evaluation, on the threads that it has beside others.
+    """Time the job's own first steps, without evaluation, on the threads that are its share.
 
     Return the seconds that an image takes, and those before the first steps, compiling included.
     """
