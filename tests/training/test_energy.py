@@ -74,13 +74,17 @@ def test_what_cannot_be_read_is_null_and_said(tmp_path: Path) -> None:
     start(unmeasured, step=100)  # from the checkpoint of an earlier version
     end(unmeasured)
     assert unmeasured.device_hours is None and unmeasured.energy.cpu_joules is None
-    assert "an earlier part of the run has not measured them" in unmeasured.energy.source
+    assert "an earlier part of the run did not measure them" in unmeasured.energy.source
 
     absent = EnergyMeter(DistributedContext(), powercap=tmp_path / "none", clock=lambda: 0.0)
     start(absent, device="meta")
     end(absent)
     assert (absent.energy.cpu_joules, absent.energy.gpu_joules) == (None, None)
     assert "processors: unknown, no RAPL in " in absent.energy.source and "GPUs: unknown, " in absent.energy.source
+    resumed = EnergyMeter(DistributedContext(), powercap=tmp_path / "none", clock=lambda: 0.0)
+    resumed.load_state_dict(absent.state_dict())
+    start(resumed, step=100)
+    assert resumed.energy.source.startswith("processors: unknown, no RAPL in ")
 
     broken = Machine(tmp_path / "b")
     meter = broken.meter()

@@ -85,11 +85,10 @@ class _Part:
 
     def __init__(self, name: str, open_counters: Callable[[], list[Counter]], before: float | None) -> None:
         self.source, self.joules = name, before
-        if before is None:
-            self.source = f"{name.partition(' ')[0]}: unknown, since an earlier part of the run has not measured them"
-            return
         try:
             self._counters = open_counters()
+            if before is None:
+                raise OSError("an earlier part of the run did not measure them")
         except UNREADABLE as error:
             self._give_up(error)
 
