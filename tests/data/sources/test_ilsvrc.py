@@ -59,6 +59,7 @@ def error_of(path: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:Python 3.14 will, by default, filter:DeprecationWarning")  # torchvision 0.26
 def test_ilsvrc2012_as_published_is_labelled_as_torchvision_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
