@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alexnet.training import provenance
-from alexnet.training.provenance import PATCH_BYTES, PATCH_FILE, git_state, write_provenance
+from alexnet.training.provenance import PATCH_BYTES, PATCH_FILE, environment, git_state, write_provenance
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -62,3 +62,8 @@ def test_a_refusal_of_git_is_noted(checkout: Path) -> None:
     (checkout / ".git" / "HEAD").write_text("nonsense")
     state, _ = git_state()
     assert state is not None and state.revision == "" and state.problem
+
+
+def test_a_variable_that_changes_rounding_is_a_fact_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    assert environment()["ATEN_CPU_CAPABILITY"] == "default"

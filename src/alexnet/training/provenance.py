@@ -20,7 +20,12 @@ PATCH_BYTES = 2**20
 """Longer patches are cut."""
 SOURCES = ("src", "conf", "ablations", "train.py")
 """Whose files count although git does not know them yet."""
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_WAIT_POLICY")
+VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_WAIT_POLICY",
+    "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES",
+    "NUMBA_DISABLE_JIT", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE",
+)  # fmt: skip
+"""Of the environment: how libraries divide a sum among threads, and which instructions they take."""
 
 
 def git_state() -> tuple[GitState | None, str]:
@@ -78,7 +83,7 @@ def environment() -> dict[str, str]:
             "driver": _driver(),
             "cudnn": f"benchmark {str(torch.backends.cudnn.benchmark).lower()}",
         }
-    return facts | {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ}
+    return facts | {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
 def _float32_products() -> str:
