@@ -13,7 +13,6 @@ plan needs those of its search. Prints what differs and ends with exit code 1 if
 import csv
 import json
 import math
-import os
 import shlex
 import shutil
 import subprocess
@@ -43,11 +42,9 @@ def train_again(run: Path, folder: Path, data_root: str | None) -> Path:
     given = [f"data.root={data_root}"] if data_root else []
     kept = [word for word in words if not word.startswith(("runs=", *["data.root="] * bool(given)))]
     before = {*folder.iterdir()}
-    set_then = {
-        name: value for name, value in result_of(run)["environment"].items() if name.isupper()
-    }  # OMP_NUM_THREADS
-    command = [sys.executable, "train.py", *kept, *given, f"runs={folder}"]
-    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | set_then)
+    threads = f"hardware.threads={result_of(run)['environment']['threads']}"
+    command = [sys.executable, "train.py", *kept, *given, threads, f"runs={folder}"]
+    subprocess.run(command, cwd=ROOT, check=True)
     (made,) = [path for path in folder.iterdir() if path not in before and (path / "result.json").exists()]
     return made
 

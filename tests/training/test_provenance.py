@@ -66,4 +66,6 @@ def test_a_refusal_of_git_is_noted(checkout: Path) -> None:
 
 def test_a_variable_that_changes_rounding_is_a_fact_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
-    assert environment()["ATEN_CPU_CAPABILITY"] == "default"
+    assert environment()["variables"] == "ATEN_CPU_CAPABILITY=default"
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY")
+    assert environment()["variables"] == "none"  # a fact as well: it differs from that of a run with one

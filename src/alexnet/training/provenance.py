@@ -20,12 +20,11 @@ PATCH_BYTES = 2**20
 """Longer patches are cut."""
 SOURCES = ("src", "conf", "ablations", "train.py")
 """Whose files count although git does not know them yet."""
-VARIABLES = (
-    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_WAIT_POLICY",
+ROUNDING = (
     "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES",
     "NUMBA_DISABLE_JIT", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE",
 )  # fmt: skip
-"""Of the environment: how libraries divide a sum among threads, and which instructions they take."""
+"""Variables by which libraries take other instructions; those for threads change nothing beyond their number."""
 
 
 def git_state() -> tuple[GitState | None, str]:
@@ -75,6 +74,7 @@ def environment() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "deterministic": str(torch.are_deterministic_algorithms_enabled()).lower(),
         "float32 products": _float32_products(),
+        "variables": " ".join(f"{name}={os.environ[name]}" for name in ROUNDING if name in os.environ) or "none",
     }
     if torch.cuda.is_available():
         facts |= {
@@ -83,7 +83,7 @@ def environment() -> dict[str, str]:
             "driver": _driver(),
             "cudnn": f"benchmark {str(torch.backends.cudnn.benchmark).lower()}",
         }
-    return facts | {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return facts
 
 
 def _float32_products() -> str:
