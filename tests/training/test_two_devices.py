@@ -12,6 +12,7 @@ from alexnet.errors import UserError
 from alexnet.runs.directory import RESULT_FILE
 from alexnet.training.distributed import check_gpus, detect, requested_world_size
 from alexnet.training.fit import preflight
+from alexnet.training.module import AlexNetModule
 from tests.training.conftest import MakeJob, checkpoint, execute, state
 
 TWO = "devices=model_parallel"
@@ -60,6 +61,15 @@ def test_two_devices_continue_what_one_began_and_the_reverse(tiny: MakeJob, tmp_
     execute(tiny(*further), longer)
     assert_close(longer, mixed)
     assert kept(mixed)[: len(after)] == after
+
+
+def test_a_half_takes_the_whole_networks_checkpoint(tiny: MakeJob) -> None:
+    job = tiny(TWO)
+    module = AlexNetModule(job.config, job.tree, preflight(job))
+    whole = module.state_dict()
+    module.keep_half(1)
+    assert whole["net.conv1.weight"].shape != module.state_dict()["net.conv1.weight"].shape
+    module.on_load_checkpoint({"state_dict": whole})
 
 
 OTHERS = {

@@ -59,6 +59,8 @@ class AlexNetModule(L.LightningModule):
         few = tested * classes * len(VIEWS) * torch.float32.itemsize <= KEPT_BYTES
         self.predictions = PredictionStore(keep_probabilities=few)
         self.validated = val_splits(pack, config)
+        self._saved_shapes = {(name, tensor.shape) for name, tensor in self.state_dict().items()}
+        """Of the whole network: checkpoints of two devices hold both halves as one."""
 
     def keep_half(self, column: int) -> None:
         """Keep the half of the network, with its present weights, that belongs to one of two processes.
@@ -83,9 +85,9 @@ class AlexNetModule(L.LightningModule):
         checkpoint["alexnet"] = self.description | {"threads": torch.get_num_threads()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        own, saved = ({(k, v.shape) for k, v in one.items()} for one in (self.state_dict(), checkpoint["state_dict"]))
-        if own != saved:
-            names = ", ".join(sorted({name for name, _ in own ^ saved}))
+        saved = {(name, tensor.shape) for name, tensor in checkpoint["state_dict"].items()}
+        if saved != self._saved_shapes:
+            names = ", ".join(sorted({name for name, _ in saved ^ self._saved_shapes}))
             path = self.trainer.ckpt_path
             raise UserError(f"{path}: missing, of another size or of another network: {names}; {START_OVER}")
 
