@@ -265,3 +265,45 @@ def test_classes_that_differ_in_capitals_or_spaces_are_said(tmp_path: Path) -> N
     folder = class_folders(tmp_path, [""], count=1)
     (folder / "d").rename(folder / "B ")
     assert notes(folder) == ("the classes 'B ' and 'b' differ in capitals or spaces alone",)
+
+
+def test_masks_are_no_images_of_a_class(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path, [""], count=1)
+    before = splits(folder)
+    for mask in ("a/0_mask.png", "a/0_mask_1.png", "b/masks/0.png", "annotations/trimaps/c/0.png"):
+        (folder / mask).parent.mkdir(parents=True, exist_ok=True)
+        noise(1).save(folder / mask)
+    assert splits(folder) == before
+    with open_source(folder) as source:
+        assert source.catalog.unused() == [("masks of other images", 4, "a/0_mask.png")]
+
+
+def test_classes_of_masks_are_classes(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path, [""], count=1)
+    (folder / "a").rename(folder / "mask")
+    (folder / "b" / "0.png").rename(folder / "b" / "with_mask_1.png")
+    assert class_names(folder) == ["b", "c", "d", "e", "mask"]
+    assert len(images(folder)) == 5
+
+
+def test_lists_of_splits_beside_class_folders_are_said(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path, [""], count=1)
+    (folder / "notes.txt").write_text("a")
+    assert not notes(folder)
+    for name in ("train.txt", "test1.txt"):
+        (folder / name).write_text("a/0")
+    (said,) = notes(folder)
+    assert "test1.txt and 1 more may divide the images into splits, and no such list is read" in said
+
+
+def test_a_folder_of_all_images_is_no_class_beside_others(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path, ["images"], count=1)
+    (folder / "extra").mkdir()
+    noise(1).save(folder / "extra" / "x.png")
+    for chosen in ({}, {"extra": "none"}):
+        with (
+            pytest.raises(UserError, match=r"images is no class by its name, and extra/x.png lies outside of it"),
+            open_source(folder, chosen),
+        ):
+            pass
+    assert len(images(folder / "images")) == 5

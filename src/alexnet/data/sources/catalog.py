@@ -81,9 +81,10 @@ class Catalog:
         superseded = f"SELECT id FROM file JOIN ({twice}) USING (name) WHERE id < last"
         self._change(f"UPDATE file SET unused = ? WHERE id IN ({superseded})", [(SUPERSEDED,)])
 
-    def set_aside(self, names: Container[str], kind: str) -> None:
-        """Give files that are no images another kind of "not used"."""
-        rows = self._rows("SELECT id, name, unused FROM file WHERE unused IS NOT NULL ORDER BY id")
+    def set_aside(self, names: Container[str], kind: str, *, images: bool = False) -> None:
+        """Give files that are no images another kind of "not used", or images their first."""
+        which = "NULL" if images else "NOT NULL"
+        rows = self._rows(f"SELECT id, name, unused FROM file WHERE unused IS {which} ORDER BY id")
         chosen = (number for number, name, unused in rows if name in names and unused != SUPERSEDED)
         self._change("UPDATE file SET unused = ? WHERE id = ?", ((kind, number) for number in chosen))
 

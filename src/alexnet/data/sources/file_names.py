@@ -37,6 +37,7 @@ UNKNOWN = "files that are no images by their contents"
 ARCHIVES = "archives that were not looked into"
 OPENED = "archives that were looked into"
 LABELS = "labels and class names"
+MASKS = "masks of other images"
 PACKED = "files of a pack"
 LOOSE = "images beside the class folders"
 _LEFTOVER_FOLDERS = (
@@ -87,6 +88,17 @@ def is_part(name: str) -> bool:
     return ARCHIVE.search(name) is None and _OTHER_ARCHIVE.search(name) is not None
 
 
+_MASK = re.compile(r"[ _.-](?:mask|seg|segmentation|trimap)s?(?:[ _.-]?\d+)?$", re.IGNORECASE)
+_MASK_FOLDERS = re.compile(r"(?<![^/])(?:(?:annotations?|masks?|segmentations?|trimaps?)/)+", re.IGNORECASE)
+
+
+def images_of_mask(name: str) -> set[str]:
+    """Return what the image may be called, without its suffix, that a file is a mask of if that image is there."""
+    stem = name[: len(name) - len(suffix_of(name))]
+    image = _MASK.sub("", stem)
+    return {image, *(_MASK_FOLDERS.sub(folder, image) for folder in ("images/", ""))} - {stem}
+
+
 def without_suffix(archive: str) -> str:
     """Return the folder that an archive is listed as: `train/n01440764` for `train/n01440764.tar.gz`."""
     return ARCHIVE.sub("", archive)
@@ -125,6 +137,12 @@ def split_of_shard(name: str) -> str | None:
     """Return the split of a file of many images: the one word for a split that its name has, as in `set-val-000000`."""
     words = {_SPLIT_OF.get(word) for word in re.split(r"[^a-z]+", name.lower())} - {None}
     return words.pop() if len(words) == 1 else None
+
+
+def is_list_of_split(name: str) -> bool:
+    """Whether a text's name says that it lists the images of a split, or of several."""
+    words = re.split(r"[^a-z]+", name.rpartition("/")[2].lower())
+    return any(word in _SPLIT_OF or word in ("split", "splits", "trainval", "trainlist", "testlist") for word in words)
 
 
 def is_wordnet_id(name: str) -> bool:

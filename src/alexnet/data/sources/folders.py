@@ -24,6 +24,8 @@ _ALL_CLASSES = re.compile(
     r"(?:images?|imgs?|jpe?gs?|jpegimages|pngs?|pictures|photos|data|all|unknown|unlabell?ed)", re.I
 )
 """Folders that hold images of all classes."""
+_NO_CLASS = re.compile(r"images|imgs|jpegimages", re.I)
+"""Those of them that are no class even next to others."""
 _PART = re.compile(r".*(?:image|img|part|batch|chunk|shard|data)s?[ _-]*\d+", re.I)
 """Folders over which images are spread by number."""
 _NO_TABLE = re.compile(r"words|class_names|readme|licen[sc]e|requirements|.*synset.*|.*submission.*", re.I)
@@ -194,6 +196,11 @@ class Folders:
             return {}
         if not self.splits:
             tops = [top for top in self._tops if top not in self.left_out]
+            all_of = next(filter(_NO_CLASS.fullmatch, tops), None)
+            if all_of and (len(tops) > 1 or self._tops[all_of].below != {""}):
+                other = next(found.example for top, found in self._tops.items() if top != all_of)
+                what = f"{all_of} is no class by its name, and {other} lies outside of it"
+                raise UserError(f"{self.path}: {what}; give that folder itself as the source, or move the others away")
             one = len(tops) == 1 or all(_PART.fullmatch(top) for top in tops)
             if not one or any(len(self._tops[top].parents) > 1 for top in tops):
                 return {}

@@ -26,6 +26,7 @@ from alexnet.data.sources.catalog import Catalog, File, Unused, number_classes
 from alexnet.data.sources.file_tree import TWICE, FileTree
 from alexnet.data.sources.folders import Folders
 from alexnet.data.sources.images import Blob
+from alexnet.data.sources.tables import SUFFIXES
 from alexnet.errors import UserError, printable
 
 
@@ -87,6 +88,7 @@ def open_source(path: Path, splits: Mapping[str, str] | None = None) -> Iterator
         else:
             _add_archives(tree)
             tree.recognize_images()
+            _set_masks_aside(tree.files)
             found = Folders(tree, splits or {})
             classes = number_classes(path, tree.files, found.place, prefix=found.prefix)
             # An image that has several names counts once.
@@ -94,7 +96,7 @@ def open_source(path: Path, splits: Mapping[str, str] | None = None) -> Iterator
                 what = f"{' and '.join(names_of_one)} are one file by a link, with two splits or classes"
                 raise UserError(f"{path}: {what}; remove one of the two")
             class_names = _readable(found, classes, notes)
-            notes += [*found.notes(), *_empty_folders(found), *_alike(classes)]
+            notes += [*found.notes(), *_empty_folders(found), *_alike(classes), *_lists_of_splits(found)]
         if not class_names:
             raise UserError(_no_images(path, tree.files.unused()))
         if tree.links_outside:
@@ -109,6 +111,28 @@ def open_source(path: Path, splits: Mapping[str, str] | None = None) -> Iterator
             check_unchanged=tree.check_unchanged,
             notes=tuple(printable(note, lines=True) for note in notes),
         )
+
+
+def _set_masks_aside(files: Catalog) -> None:
+    """Leave out `cat_mask.png` next to `cat.jpg`, and `masks/cat.png` where there is `images/cat.jpg`."""
+    masks: dict[str, list[str]] = {}
+    for name in files.names():
+        for image in file_names.images_of_mask(name):
+            masks.setdefault(image, []).append(name)
+    if masks:
+        stems = (name[: len(name) - len(file_names.suffix_of(name))] for name in files.names())
+        files.set_aside({mask for stem in stems for mask in masks.get(stem, ())}, file_names.MASKS, images=True)
+
+
+def _lists_of_splits(found: Folders) -> Iterator[str]:
+    """A note of texts whose names say that they divide the images into splits: none is read for class folders."""
+    texts = [file for file in found.tree.files.others() if file_names.suffix_of(file.name) in (*SUFFIXES, ".json")]
+    if not found.splits and not any(file.unused == file_names.LABELS for file in texts):
+        lists = [file.name for file in texts if file_names.is_list_of_split(file.name)]
+        if lists:
+            others = f" and {len(lists) - 1:,} more" if len(lists) > 1 else ""
+            what = f"{lists[0]}{others} may divide the images into splits, and no such list is read"
+            yield f"{what}: to use it, sort the images into train/<class>, val/<class> and test/<class> (links will do)"
 
 
 def _add_archives(tree: FileTree) -> None:
