@@ -28,6 +28,9 @@ def checkpoint(path: Path, state: Any, *overrides: str) -> Path:
     [
         ({"net.conv1.weight": torch.tensor([0.0, float("nan")])}, "not finite"),
         ({"net.conv1.weight": torch.tensor([float("inf")])}, "not finite"),
+        ({"net.conv1.weight": torch.tensor([1e300], dtype=torch.float64)}, "not finite"),
+        ({"net.conv1.weight": torch.ones(8, dtype=torch.int8)}, "its weights are int8 numbers; save them as float32"),
+        ({"net.conv1.weight": torch.ones(8, dtype=torch.complex64)}, "complex64 numbers"),
         ({"net.conv1.weight": HUGE}, "larger than the file"),
         ([1, 2], "damaged"),
         ({"net.conv1.weight": 1}, "damaged"),

@@ -83,12 +83,17 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         return saved
 
 
-def check_tensors(tensors: Iterable[Tensor], file: Path) -> None:
-    """Refuse numbers that are not finite, and tensors that claim to be larger than their file."""
+def check_tensors(tensors: Iterable[Tensor], file: Path, *, weights: bool = True) -> None:
+    """Refuse numbers that are not finite, tensors that claim to be larger than their file, and weights in integers."""
     tensors = list(tensors)
     if sum(tensor.nbytes for tensor in tensors) > file.stat().st_size:
         raise UserError(f"{file} is damaged: its tensors claim to be larger than the file")
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+    for tensor in tensors:
+        # A single number is the counter of a batch normalization.
+        if weights and tensor.ndim and not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(f"{file}: its weights are {kind} numbers; save them as float32")
+    if not all(bool(tensor.float().isfinite().all()) for tensor in tensors):
         raise UserError(f"{file}: it holds numbers that are not finite; was this net trained?")
 
 
