@@ -309,7 +309,7 @@ def test_lines_without_an_image_are_counted(tmp_path: Path) -> None:
 
 def test_an_empty_label_is_none(tmp_path: Path) -> None:
     flat_images(tmp_path / "images")
-    (tmp_path / "labels.csv").write_text("image,label\n0.png,a\n1.png,b\n2.png,\n3.png, \n")
+    (tmp_path / "labels.csv").write_text("image,label\n0.png,a\n1.png,b\n2.png,NaN\n3.png, \n")
     assert [label for _, label in splits(tmp_path)["train"]] == [0, 1]
     assert unused(tmp_path)["images without a label in labels.csv"] == 2
 

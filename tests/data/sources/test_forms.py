@@ -142,6 +142,11 @@ def test_a_label_that_the_metadata_do_not_name_is_refused(tmp_path: Path, label:
         splits(parquet_of([0, 1, label], ["a", "b"], tmp_path))
 
 
+def test_a_label_that_is_no_number_is_none(tmp_path: Path) -> None:
+    with open_source(parquet_of([0.0, 1.0, float("nan")], [], tmp_path)) as source:
+        assert source.class_names == ["0.0", "1.0"]
+
+
 def test_two_classes_of_one_name_stay_two(tmp_path: Path) -> None:
     with open_source(parquet_of([0, 1, 2, 2], ["crane", "dog", "crane"], tmp_path)) as source:
         assert source.class_names == ["crane (0)", "dog", "crane (2)"]

@@ -83,7 +83,7 @@ class ParquetFiles:
             with self._open(file) as table:
                 for cell in _cells(table, _column(table, _LABELS)):
                     label = cell[0] if isinstance(cell, list) and len(cell) == 1 else cell
-                    if label is None or label in (-1, ""):
+                    if label is None or label != label or label in (-1, ""):  # the second is NaN
                         yield "images without labels"
                     elif isinstance(label, list | dict):
                         what = f"has several labels for an image: {label!r:.80}"

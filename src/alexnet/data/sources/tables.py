@@ -27,6 +27,7 @@ _LABEL_WORDS = """
 _IMAGE_COLUMNS, _LABEL_COLUMNS = frozenset(_IMAGE_WORDS.split()), frozenset(_LABEL_WORDS.split())
 _SPLIT_WORDS = "split set subset dataset data_set partition fold phase is_train is_val is_valid is_test"
 _SPLIT_COLUMNS = frozenset(_SPLIT_WORDS.split())
+_NO_LABEL = ("", "nan", "NaN")  # the latter two as programs write a missing value
 
 
 @dataclass
@@ -84,7 +85,7 @@ def read_table(name: str, data: bytes) -> Table | None:
     image, label, split = columns or (0, 1, None)
     table = Table(name)
     for row in rows[1:] if columns else rows:
-        if len(row) <= max(image, label, split or 0) or not (of_class := row[label].strip()):
+        if len(row) <= max(image, label, split or 0) or (of_class := row[label].strip()) in _NO_LABEL:
             continue
         key = _stem(row[image].strip())
         if table.classes.setdefault(key, of_class) != of_class:
