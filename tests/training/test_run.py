@@ -367,9 +367,10 @@ def test_limits_count_batches_of_an_update_on_any_hardware(tiny: MakeJob, tmp_pa
     limits = ["trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "trainer.limit_test_batches=0.5"]
     few = (*limits, "trainer.gradient_clip_val=0.1", "trainer.log_every_n_steps=1", "logger=csv")
     halves = ("hardware.accumulate_grad_batches=2", "hardware.eval_batch_size=8")
-    (one, _), (other, _) = (execute(tiny(*few, *more), tmp_path / str(len(more))) for more in ((), halves))
+    (one, said), (other, _) = (execute(tiny(*few, *more), tmp_path / str(len(more))) for more in ((), halves))
     assert one.training is not None and (one.training.epochs, one.training.steps) == (2, 4)
     assert {split: views["center"].images for split, views in one.errors.items()} == {"val": 10, "test": 20}
+    assert "trainer.limit_test_batches=0.5: the first 20 of 40 test images, of " in said
     assert epochs(tmp_path / "0")[0] == epochs(tmp_path / "2")[0] and one.identity == other.identity
     files = [tmp_path / name / "csv" / "metrics.csv" for name in ("0", "2")]
     logs = [csv.DictReader(file.read_text().splitlines()) for file in files]

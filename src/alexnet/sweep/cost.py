@@ -31,7 +31,7 @@ from alexnet.net.specs import multiply_adds
 from alexnet.terminal import busy
 from alexnet.training.datamodule import PackDataModule
 from alexnet.training.distributed import SINGLE_PROCESS, requested_world_size
-from alexnet.training.fit import large_batch_note, preflight, silence_lightning
+from alexnet.training.fit import notes_on_images, preflight, silence_lightning
 from alexnet.training.hardware import configure_process, trainer_options
 from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule
@@ -72,7 +72,7 @@ def forecast(
         trained += images
         if run is runs[0]:
             first_pack, first_cost = pack, cost
-            if note := large_batch_note(run.job, len(pack.splits["train"])):
+            for note in notes_on_images(run.job, pack):
                 console.print(note)
         if run.written_before is None:
             new[ablation_name(run.job.tree)] = run.job, pack

@@ -2,16 +2,18 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from rich.console import Console
 
 from alexnet.config.job import Job
+from alexnet.config.values import limited_images
 from alexnet.data.loading import test_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import open_data
@@ -216,11 +218,18 @@ def headline(result: Result, directory: Path) -> str:
     )
 
 
-def large_batch_note(job: Job, images: int) -> str | None:
-    """Say that a batch holds all of the training images; None if it does not."""
-    size = job.config.optimizer.batch_size
-    more = f"note: optimizer.batch_size={size:,} is more than the {images:,} training images"
-    return f"{more}: an epoch is one step" if size > images else None
+def notes_on_images(job: Job, pack: Pack) -> Iterator[str]:
+    """Say that a batch holds all of the training images, and of how many classes a limit leaves images."""
+    size, images = job.config.optimizer.batch_size, len(pack.splits["train"])
+    if size > images:
+        yield f"note: optimizer.batch_size={size:,} is more than the {images:,} training images: an epoch is one step"
+    for stage, split in (("val", "val"), ("test", "test" if "test" in pack.splits else "val")):
+        limit = getattr(job.config.trainer, key := f"limit_{stage}_batches")
+        labels = pack.splits[split].labels if split in pack.splits else np.empty(0, np.int64)
+        used = labels[: limited_images(len(labels), limit, batch_size=size)]
+        if len(used) < len(labels):
+            few = f"the first {len(used):,} of {len(labels):,} {split} images, of {len(np.unique(used)):,}"
+            yield f"note: trainer.{key}={limit}: {few} of the {len(pack.class_names):,} classes"
 
 
 def silence_lightning() -> None:

@@ -30,7 +30,7 @@ from alexnet.trained.weights import pretrained_facts
 from alexnet.training import tracking
 from alexnet.training.checkpoints import discard_unfinished, refuse_links
 from alexnet.training.distributed import DistributedContext, detect, requested_world_size, run_in_ranks
-from alexnet.training.fit import headline, large_batch_note, preflight, train_and_test
+from alexnet.training.fit import headline, notes_on_images, preflight, train_and_test
 from alexnet.training.hardware import precision
 from alexnet.training.preemption import keyboard_interrupt_kept
 from alexnet.training.provenance import environment, git_state, write_provenance
@@ -134,7 +134,7 @@ def _run(job: Job, directory: Path, pack: Pack, world: DistributedContext, conso
     git, patch = git_state()
     result = _initial_result(job, directory, pack, git)
     console.print(headline(result, directory))
-    if note := large_batch_note(job, result.data.images["train"]):
+    for note in notes_on_images(job, pack):
         console.print(note)
     if not world.is_rank_zero or job.config.trainer.fast_dev_run:
         return train_and_test(job, directory, pack, world, result, loggers=[], console=console)
