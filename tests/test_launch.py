@@ -130,8 +130,10 @@ def test_the_next_command_neither_restarts_nor_says_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], restart: str
 ) -> None:
     command = f"python train.py {restart} +ablation=none 'data.root=/my images' seed=1"
-    _say_what_next(replace(result(), command=command), tmp_path / "run", Terminal())
-    assert "  alexnet train 'data.root=/my images' seed=1 +ablation=no_lrn\n" in capsys.readouterr().out
+    _say_what_next(replace(result(), command=command), tmp_path / "my runs" / "run", Terminal())
+    said = capsys.readouterr().out
+    assert "  alexnet train 'data.root=/my images' seed=1 +ablation=no_lrn\n" in said
+    assert f"  alexnet report '{tmp_path / 'my runs'}'\n" in said
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`alexnet export` and `alexnet import`: weights for other programs, and those of torchvision's AlexNet."""
 
+import shlex
 from pathlib import Path
 
 from alexnet.errors import UserError, print_line
@@ -46,7 +47,8 @@ def import_weights(source: Path, out: Path, *, pack: Path | None) -> None:
     weights = from_torchvision(state, check(list(OVERRIDES)).tree, names, f"unknown, of {source.name}")
     write_file(out, checkpoint_bytes(weights) if out.suffix == ".ckpt" else safetensors_bytes(weights, "grouped"))
     print_line(f"Written: {out}, {len(names):,} classes, such as {names[0]}")
-    print_line(f"next: alexnet predict {out} IMAGE, or alexnet evaluate {out} PACK")
+    file = shlex.quote(str(out))
+    print_line(f"next: alexnet predict {file} IMAGE, or alexnet evaluate {file} PACK")
 
 
 def _class_names(count: int, pack: Path | None) -> list[str]:

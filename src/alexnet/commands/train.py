@@ -223,7 +223,7 @@ def _say_what_next(result: Result, directory: Path, console: Console) -> None:
         again = shlex.join(one for one in shlex.split(result.command) if named(one) not in ("restart", "ablation"))
         console.print(f"  {as_started(again)} +ablation=no_lrn", soft_wrap=True)
     console.print("then the comparison:" if is_baseline else "next, the comparison:")
-    console.print(f"  alexnet report {from_here(directory.parent)}", soft_wrap=True)
+    console.print(f"  alexnet report {shlex.quote(from_here(directory.parent))}", soft_wrap=True)
 
 
 def _interrupted(job: Job, directory: Path) -> str:

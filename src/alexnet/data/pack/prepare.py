@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -154,6 +155,7 @@ def _check_arguments(
     source: Path, pack: Path, size: int, val_fraction: float, test_fraction: float, encoding: str, workers: int | None
 ) -> None:
     """Refuse at once what would fail or surprise after hours."""
+    made = f"is a pack already (alexnet verify {shlex.quote(str(pack))} says whether it is sound)"
     in_use = pack.is_dir() and any(pack.iterdir())
     problems = {
         f"size={size}: the side of the images must be 1 to {LARGEST_IMAGE:,} pixels": not 1 <= size <= LARGEST_IMAGE,
@@ -162,7 +164,7 @@ def _check_arguments(
         f"workers={workers}: at least 1 is needed": workers is not None and workers < 1,
         f"encoding={encoding} is not one of: {', '.join(ENCODINGS)}": encoding not in ENCODINGS,
         f"{source} is a pack already; give the folder or archive of images that it was made from": is_pack(source),
-        f"{pack} is a pack already; delete it or give another target": is_pack(pack),
+        f"{pack} {made}; delete it or give another target": is_pack(pack),
         f"{pack} is a file; give a new directory as the target": pack.exists() and not pack.is_dir(),
         f"{pack} is a directory that holds something else; give a new directory as the target": in_use,
     }

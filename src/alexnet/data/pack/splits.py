@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -143,7 +144,7 @@ class JpegSplit(Split):
                 decode_into(file, image[0])
             except ValueError as error:
                 what = f"image {index} is damaged ({' '.join(str(error).split())})"
-                remedy = f"run `alexnet verify {shard.parent}` to find other damage"
+                remedy = f"run `alexnet verify {shlex.quote(str(shard.parent))}` to find other damage"
                 raise UserError(f"{shard}: {what}; {remedy}") from None
             yield Block(readonly, row, np.array([place]))
 

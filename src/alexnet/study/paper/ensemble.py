@@ -7,6 +7,7 @@ the authors' tool.
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -151,7 +152,8 @@ def read_nets(paths: Sequence[Path]) -> Nets:
             if (status := read_result(directory).status) != "finished":
                 raise UserError(f"{directory} has not finished ({status}); pass finished runs")
             what = "holds the five most probable classes only, and an average needs all"
-            raise UserError(f"{directory} {what}: alexnet evaluate {directory} PACK --predictions {directory}")
+            run = shlex.quote(str(directory))
+            raise UserError(f"{directory} {what}: alexnet evaluate {run} PACK --predictions {run}")
         nets[directory] = read_header(directory)
         if (directory / RESULT_FILE).is_file():
             numerics.setdefault(read_result(directory).numerics, directory)
