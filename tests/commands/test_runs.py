@@ -67,6 +67,7 @@ def test_its_table_fits_the_terminal(folder: Path, width: int) -> None:
     assert len(lines) == 1 + len(states)
     assert all(len(line) <= max(width, 25) for line in lines)
     assert {80: "left" not in lines[0] and "step" in lines[0], 40: "epoch" in lines[0], 20: "state" in lines[0]}[width]
+    assert "directory" not in lines[0] and table(states, 200)[1].endswith(f"  {states[0].run.directory.name}")
     assert any(line.startswith("no_col") and " 12 " in line for line in lines)
 
 

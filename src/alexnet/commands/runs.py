@@ -32,6 +32,7 @@ COLUMNS: tuple[tuple[str, int, Callable[[Status], str]], ...] = (
     ("of", 6, lambda one: one.split or ""),
     ("images/s", 5, lambda one: "" if one.images_per_second is None else f"{one.images_per_second:,.0f}"),
     ("left", 3, lambda one: "" if one.seconds_left is None else shown_time(one.seconds_left)),
+    ("directory", 7, lambda one: one.run.directory.name),
 )
 """Heading, rank and cell; on a narrow terminal the columns of the highest ranks are left out first, never that of 0."""
 
@@ -80,7 +81,7 @@ def table(states: Sequence[Status], width: int) -> list[str]:
     columns_of_text = [[name.ljust(max(map(len, names))) for name in names]]
     for _, cells in kept:
         across = max(map(len, cells))
-        is_text = cells[0] in ("state", "of", "data")
+        is_text = cells[0] in ("state", "of", "data", "directory")
         columns_of_text.append([cell.ljust(across) if is_text else cell.rjust(across) for cell in cells])
     return ["  ".join(cells).rstrip() for cells in zip(*columns_of_text, strict=True)]
 
