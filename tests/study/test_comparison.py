@@ -125,6 +125,10 @@ def test_runs_of_one_name_that_change_something_else_are_no_seeds_of_it(tmp_path
         "no_lrn seed 2 (shapes-no_lrn-seed2-1a2b): left out, it has lrn.layers=[1, 2], lrn.k=1.0, unlike most of no_lrn"
         in notes(table)
     )
+    many = {f"key{number}": (0, 1) for number in range(20_000)}
+    save(tmp_path, replace(result("no_lrn", 3), changes=many), predictions(320, 100))
+    (table,) = groups(tmp_path)
+    assert "key0=1, key1=1, " in notes(table) and len(notes(table)) < 2000
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -164,9 +165,10 @@ def _changes(run: Run) -> Changes:
 
 
 def _unlike(changes: Changes, usual: Changes) -> str:
-    """Return the values that are not those of runs with the usual changes."""
+    """Return the values that are not those of runs with the usual changes, the first of many."""
     keys = [key for key in usual | changes if changes.get(key) != usual.get(key)]
-    return ", ".join(f"{key}={changes[key][1] if key in changes else usual[key][0]}" for key in keys)
+    values = ", ".join(f"{key}={changes[key][1] if key in changes else usual[key][0]}" for key in keys)
+    return shorten(values, 300, placeholder=" ...")
 
 
 def evaluate(runs: Iterable[Run], split: str, view: str) -> tuple[list[Evaluated], list[Note]]:
