@@ -307,6 +307,18 @@ def test_lines_without_an_image_are_counted(tmp_path: Path) -> None:
         assert "labels.csv has 2 lines for images that are not there, such as 8" in source.notes
 
 
+def test_json_lines_are_a_table(tmp_path: Path) -> None:
+    flat_images(tmp_path / "images")
+    lines = ('{"file_name": "0.png", "label": 7}', '{"label": "b", "file_name": "1.png"}', '{"file_name": "2.png"}')
+    (tmp_path / "images" / "metadata.jsonl").write_text("\n".join(lines))
+    with open_source(tmp_path) as source:
+        assert source.class_names == ["7", "b"]
+    assert unused(tmp_path)["images without a label in metadata.jsonl"] == 2
+    for broken in ("[1]", '"a"', "{", "[" * 100_000):
+        (tmp_path / "images" / "metadata.jsonl").write_text(f"{broken}\n{lines[0]}")
+        assert "metadata.jsonl does not name them with their classes" in refusal(tmp_path)
+
+
 def test_an_empty_label_is_none(tmp_path: Path) -> None:
     flat_images(tmp_path / "images")
     (tmp_path / "labels.csv").write_text("image,label\n0.png,a\n1.png,b\n2.png,NaN\n3.png, \n")

@@ -1,6 +1,7 @@
 """Files that say which image is of which class, for images without class folders.
 
-* a table with a header: CSV, or with tabs or semicolons; columns name the images, the classes and perhaps the splits;
+* a table with a header: CSV, with tabs or semicolons, or JSON lines; columns name the images, the classes and perhaps
+  the splits;
 * a table without: image, then class, separated by a tab, a comma or a space; what follows is not used (Tiny-ImageNet's
   `val_annotations.txt` goes on with a bounding box);
 * one class a line, for the images in the order of their names.
@@ -10,6 +11,7 @@ An image is named by its path below the table's folder or the split's, or by its
 
 import codecs
 import csv
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -17,7 +19,7 @@ from pathlib import PurePosixPath
 from alexnet.data.sources.file_names import IMAGE_SUFFIXES, split_of, suffix_of
 from alexnet.errors import UserError
 
-SUFFIXES = (".csv", ".tsv", ".txt")
+SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl")
 _IMAGE_WORDS = """
     image images image_id imageid image_name imagename image_path imagepath img id file files filename file_name
     filepath filepaths file_path path name"""
@@ -71,8 +73,9 @@ def read_table(name: str, data: bytes) -> Table | None:
         return None
     separator = next((mark for mark in "\t,;" if mark in lines[0]), " ")
     try:
-        rows = list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
-    except csv.Error:  # a field of more than 128 KiB
+        is_json = name.lower().endswith(".jsonl")
+        rows = _of_json(lines) if is_json else list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
+    except (csv.Error, ValueError, AttributeError, RecursionError):  # a field of more than 128 KiB, or no objects
         return None
     if all(len(row) == 1 for row in rows):
         found = [row[0].strip() for row in rows]
@@ -96,6 +99,14 @@ def read_table(name: str, data: bytes) -> Table | None:
             else:
                 table.other_splits.add(word)
     return table if table.classes else None
+
+
+def _of_json(lines: list[str]) -> list[list[str]]:
+    """Return the rows of objects, one a line, under the keys of the first."""
+    objects = [json.loads(line) for line in lines]
+    keys = list(objects[0].keys())
+    cells = ([one.get(key) for key in keys] for one in objects)
+    return [keys, *(["" if cell is None else str(cell) for cell in row] for row in cells)]
 
 
 def text_lines(data: bytes) -> list[str]:
