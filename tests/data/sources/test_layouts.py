@@ -307,3 +307,8 @@ def test_a_folder_of_all_images_is_no_class_beside_others(tmp_path: Path) -> Non
         ):
             pass
     assert len(images(folder / "images")) == 5
+
+
+def test_folds_are_no_classes(tmp_path: Path) -> None:
+    said = refusal(class_folders(tmp_path, ["fold1", "fold2"], count=1))
+    assert "fold1 is no class by its name, and fold2/a/0.png lies outside of it" in said

@@ -24,8 +24,8 @@ _ALL_CLASSES = re.compile(
     r"(?:images?|imgs?|jpe?gs?|jpegimages|pngs?|pictures|photos|data|all|unknown|unlabell?ed)", re.I
 )
 """Folders that hold images of all classes."""
-_NO_CLASS = re.compile(r"images|imgs|jpegimages", re.I)
-"""Those of them that are no class even next to others."""
+_NO_CLASS = re.compile(r"images|imgs|jpegimages|folds?[ _-]?\d+", re.I)
+"""Folders that are no class even next to others."""
 _PART = re.compile(r".*(?:image|img|part|batch|chunk|shard|data)s?[ _-]*\d+", re.I)
 """Folders over which images are spread by number."""
 _NO_TABLE = re.compile(r"words|class_names|readme|licen[sc]e|requirements|.*synset.*|.*submission.*", re.I)
