@@ -89,6 +89,7 @@ def test_a_mistake_under_a_debugger_is_told_as_without(monkeypatch: pytest.Monke
         ("seed=0,1", "add -m"),
         ("+ablation=glob(*)", "add -m"),
         ("+ablations={no_lrm:{title:a,section:b,statement:c}}", "did you mean no_lrn?"),
+        ("+ablations={idea:{title:a,statement:c}}", "ablations.idea.section: add it to the ablation's file"),
         ("ablations.no_lrn.title=x", "ablations.no_lrn"),
     ],
 )

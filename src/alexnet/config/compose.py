@@ -216,7 +216,9 @@ def with_schema(values: ConfigTree) -> DictConfig:
         raise UserError(schema_mistake(error) or first_line(error)) from error
     missing = OmegaConf.missing_keys(merged) | {key for key, value in flatten(values).items() if value == MISSING}
     if missing:
-        raise UserError(f"no value for {', '.join(sorted(missing))}: choose a file of its group or give the value")
+        claims = all(key.startswith("ablations.") for key in missing)
+        how = "add it to the ablation's file" if claims else "choose a file of its group or give the value"
+        raise UserError(f"no value for {', '.join(sorted(missing))}: {how}")
     return cast(DictConfig, merged)
 
 
