@@ -61,3 +61,9 @@ def test_a_checkpoint_that_the_machine_refuses_is_not_called_damaged(tmp_path: P
     (tmp_path / "last.ckpt").write_bytes(b"")
     with pytest.raises(UserError, match="cannot be read: Too many open files"), few_open_files():
         read_checkpoint(tmp_path / "last.ckpt")
+
+
+def test_a_file_that_alexnet_import_takes_is_told_so(tmp_path: Path) -> None:
+    torch.save({"features.0.weight": torch.ones(1)}, tmp_path / "owt.pth")
+    with pytest.raises(UserError, match="alexnet import makes one of torchvision's weights"):
+        read_checkpoint(tmp_path / "owt.pth")

@@ -72,7 +72,8 @@ def read_weights(file: Path) -> Weights:
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
     """Read a checkpoint as Lightning wrote it, without running code from it. Tensors are read when they are used."""
-    with damage_named(file, "damaged, or not a checkpoint of this program"):
+    other = "; alexnet import makes one of torchvision's weights" * (file.suffix in (".pth", ".pt"))
+    with damage_named(file, f"damaged, or not a checkpoint of this program{other}"):
         with ZipFile(file) as archive:
             if (torn := archive.testzip()) is not None:  # torch does not compare the checksums
                 raise ValueError(torn)
