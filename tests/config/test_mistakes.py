@@ -91,6 +91,7 @@ def test_a_mistake_under_a_debugger_is_told_as_without(monkeypatch: pytest.Monke
         ("+ablations={no_lrm:{title:a,section:b,statement:c}}", "did you mean no_lrn?"),
         ("+ablations={idea:{title:a,statement:c}}", "ablations.idea.section: add it to the ablation's file"),
         ("ablations.no_lrn.title=x", "ablations.no_lrn"),
+        ("+ablation=no_lrn.yaml", "leave out .yaml: ablation=no_lrn"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused(argument: str, part: str) -> None:
@@ -411,10 +412,13 @@ def test_what_an_ablation_of_ones_own_sets_is_read_as_elsewhere(tmp_path: Path, 
     assert said in refusal(*given) if said else job(*given).changes
 
 
-def test_a_file_in_a_folder_that_is_not_named_is_pointed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("choice", ["idea", "idea.yaml"])
+def test_a_file_in_a_folder_that_is_not_named_is_pointed_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str
+) -> None:
     own_ablation(tmp_path, CLAIM.format(name="idea"))
     with pytest.raises(MissingConfigException) as missing:
-        compose_config(["+ablation=idea"])
+        compose_config([f"+ablation={choice}"])
     too_deep = ["--config-dir", str(tmp_path / "mine" / "ablation")]
     assert "must name the folder that holds ablation/" in str(explain(missing.value, too_deep))
     monkeypatch.chdir(tmp_path)

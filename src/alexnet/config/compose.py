@@ -127,6 +127,8 @@ def ablation_content(choice: str, search_path: tuple[str, ...]) -> ConfigTree:
     """
     if choice in ablation_choices():
         return ablation_choices()[choice]
+    if choice.endswith(".yaml"):
+        raise UserError(f"ablation={choice}: leave out .yaml: ablation={choice.removesuffix('.yaml')}")
     if (name := ablation_name_of(choice)) in taken_names():
         raise UserError(f"ablation={choice}: other runs are called {name}; rename its file")
     try:

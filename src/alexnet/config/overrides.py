@@ -102,7 +102,7 @@ def _no_such_choice(path: str, options: Iterable[str], arguments: Sequence[str])
     group, _, choice = path.removesuffix(".yaml").rpartition("/")
     known = list(options)
     if group.partition("/")[0] == "ablation":
-        choice, known = path.partition("/")[2], [*known, *ablation_choices()]
+        choice, known = path.partition("/")[2].removesuffix(".yaml"), [*known, *ablation_choices()]
         group = "ablation"
         if hint := _where_it_is(choice, arguments):
             return f"ablation={choice}: there is no such choice, but {hint}"
