@@ -309,6 +309,24 @@ def test_a_folder_of_all_images_is_no_class_beside_others(tmp_path: Path) -> Non
     assert len(images(folder / "images")) == 5
 
 
+@pytest.mark.parametrize("inner", ["", "/seg_{}"])
+def test_folders_of_class_folders_with_a_split_in_their_names_are_splits(tmp_path: Path, inner: str) -> None:
+    folder = class_folders(tmp_path, [f"seg_{split}{inner.format(split)}" for split in ("train", "test")], count=1)
+    assert {split: len(found) for split, found in splits(folder).items()} == {"train": 5, "test": 5}
+    assert class_names(folder) == list("abcde")
+    noise(1).save(folder / "1.png")
+    (folder / "seg_pred").mkdir()
+    (folder / "1.png").rename(folder / "seg_pred" / "1.png")
+    assert "seg_pred (1 images) beside" in refusal(folder) and "--split none=seg_pred" in refusal(folder)
+
+
+def test_flat_folders_with_a_split_in_their_names_are_classes(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path, [""], count=1)
+    (folder / "a").rename(folder / "bullet_train")
+    (folder / "b").rename(folder / "test_tube")
+    assert class_names(folder) == ["bullet_train", "c", "d", "e", "test_tube"]
+
+
 def test_folds_are_no_classes(tmp_path: Path) -> None:
     said = refusal(class_folders(tmp_path, ["fold1", "fold2"], count=1))
     assert "fold1 is no class by its name, and fold2/a/0.png lies outside of it" in said

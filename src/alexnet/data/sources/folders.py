@@ -135,7 +135,7 @@ class Folders:
         if split is None:
             return folders
         only = self._tops[folders[0]].below == {folders[1]} and _ALL_CLASSES.fullmatch(folders[1])
-        again = len(folders) > 2 and file_names.split_of(folders[1]) == split
+        again = len(folders) > 2 and (folders[1] == folders[0] or file_names.split_of(folders[1]) == split)
         return [folders[0], *folders[2:]] if only or again else folders
 
     def notes(self) -> Iterator[str]:
@@ -158,6 +158,9 @@ class Folders:
     def _find_splits(self, chosen: Mapping[str, str]) -> dict[str, str]:
         tops = [top for top in sorted(self._tops) if top and top not in self.left_out]
         splits = {top: split for top in tops if (split := chosen.get(top) or self._named(top))}
+        nested = (top for top in tops if self._tops[top].below != {""})
+        deep = {top: split for top in nested if (split := file_names.split_of_shard(top))}
+        splits = splits or (deep if {"train"} < set(deep.values()) else {})  # seg_train and seg_test, of class folders
         unknown = [top for top in tops if top not in splits]
         flat = all(self._tops[top].parents == {top} and top not in chosen for top in splits)
         if unknown and flat and len(set(splits.values())) < 2:
