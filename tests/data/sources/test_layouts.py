@@ -313,7 +313,7 @@ def test_a_folder_of_all_images_is_no_class_beside_others(tmp_path: Path) -> Non
 def test_folders_of_class_folders_with_a_split_in_their_names_are_splits(tmp_path: Path, inner: str) -> None:
     folder = class_folders(tmp_path, [f"seg_{split}{inner.format(split)}" for split in ("train", "test")], count=1)
     assert {split: len(found) for split, found in splits(folder).items()} == {"train": 5, "test": 5}
-    assert class_names(folder) == list("abcde")
+    assert class_names(folder) == list("abcde") and not notes(folder)
     noise(1).save(folder / "1.png")
     (folder / "seg_pred").mkdir()
     (folder / "1.png").rename(folder / "seg_pred" / "1.png")

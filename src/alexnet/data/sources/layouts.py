@@ -167,7 +167,11 @@ def _empty_folders(found: Folders) -> Iterator[str]:
         if ilsvrc.split_of(top):
             yield f"{prefix}{top} holds no images, so it is no split"
     classes = filter(None, (found.by_folders(f"{name}/") for name in inside if name))
-    empty = {(split, name) for split, name in classes if not (found.splits and file_names.split_of(name) == split)}
+    empty = {
+        (split, name)
+        for split, name in classes
+        if (found.splits.get(name) or file_names.split_of(name)) != split or not found.splits
+    }
     if empty:  # most archives name no folders, and looking through all images takes its time
         empty.difference_update(filter(None, map(found.by_folders, found.images())))
     if empty:
