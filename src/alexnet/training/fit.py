@@ -223,9 +223,10 @@ def notes_on_images(job: Job, pack: Pack) -> Iterator[str]:
     size, images = job.config.optimizer.batch_size, len(pack.splits["train"])
     if size > images:
         yield f"note: optimizer.batch_size={size:,} is more than the {images:,} training images: an epoch is one step"
-    for stage, split in (("val", "val"), ("test", "test" if "test" in pack.splits else "val")):
-        limit = getattr(job.config.trainer, key := f"limit_{stage}_batches")
-        labels = pack.splits[split].labels if split in pack.splits else np.empty(0, np.int64)
+    for stage, split in (("val", "val"), ("test", "val"), ("test", "test")):
+        if split not in pack.splits:
+            continue
+        limit, labels = getattr(job.config.trainer, key := f"limit_{stage}_batches"), pack.splits[split].labels
         used = labels[: limited_images(len(labels), limit, batch_size=size)]
         if len(used) < len(labels):
             few = f"the first {len(used):,} of {len(labels):,} {split} images, of {len(np.unique(used)):,}"
