@@ -234,7 +234,7 @@ def power(figures: dict, seeds: tuple[int, int], delta: float, whole: float) -> 
     total = sum(parts)
     nu = min(total**2 / sum(p**2 / (s - 1 + min(4, whole)) for p, s in zip(parts, seeds, strict=True)), whole)
     nu *= ((total + figures["of_images"]) / total) ** 2
-    level = 0.05 / (figures["arms"] - 1)
+    level = 0.05 / figures["tests"]
     return float(stats.nct.sf(stats.t.isf(level / 2, nu), nu, delta / sqrt(total + figures["of_images"])))
 
 
@@ -323,7 +323,7 @@ def check_means(folder: Path, runs: Runs, check: Checker) -> dict[tuple[str, str
         adjusted = holm(tests | {f"{name} beyond": one["p"] for name, one in beyond.items()})
         for name, runs_of in arms.items():
             mean = sum(map(error, runs_of)) / len(runs_of)
-            known = {"holm_p": adjusted[name]} if name in adjusted else {}
+            known = {"holm_p": adjusted[name], "tests": len(adjusted)} if name in adjusted else {}
             if name in beyond:
                 known |= {f"interaction_{key}": beyond[name][key] for key in ("low", "high")}
                 known |= {"interaction": beyond[name]["delta"], "interaction_holm_p": adjusted[f"{name} beyond"]}

@@ -297,6 +297,7 @@ def power_found(rng: np.random.Generator, studies: int, ablations: int, seeds: i
         seeds=(seeds, seeds),
         arms=ablations + 1,
         pooled_dof=float((ablations + 1) * (seeds - 1)),
+        tests=ablations,
     )
     return 100 * power(design, delta, 0.05), rate((last.p < 0.05) & (last.value > 0))
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from alexnet.runs.collect import collect
 from alexnet.runs.study_plan import Look, Plan
+from alexnet.study.assessment import assess
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.interim_looks import Judged, judge
 from tests.study.made_up import predictions, result, save
@@ -53,7 +54,11 @@ def test_first_look_settles_what_is_clear(tmp_path: Path) -> None:
     needed = PLAN.jobs(found.next_look, found.settled)
     assert {seed for ablation, seed in needed if ablation == "no_dropout"} == set(range(6))
     assert {seed for ablation, seed in needed if ablation == "no_lrn"} == set(range(3))
-    assert found.assessments["top1"]["no_lrn"].confidence == 0.99
+    first = found.assessments["top1"]["no_lrn"]
+    assert first.confidence == 0.99
+    usual = assess(found.arms, "top1")["no_lrn"]  # at 5 %, which finds smaller deltas than 1 % does
+    effects = [one.outlook.min_detectable_effect for one in (usual, first)]
+    assert effects[0] is not None and effects[1] is not None and 1.1 * effects[0] < effects[1]
 
 
 def test_second_look_judges_the_rest_and_keeps_what_was_settled(tmp_path: Path) -> None:

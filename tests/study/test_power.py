@@ -1,5 +1,7 @@
 """Power and seeds needed against the table of `docs/statistics.md`, exact distributions and simulation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -16,6 +18,7 @@ def design(run_sd: float, seeds: int = 3, *, ablations: int = 8, of_images: floa
         seeds=(seeds, seeds),
         arms=arms,
         pooled_dof=float(arms * (seeds - 1)),
+        tests=ablations,
     )
 
 
@@ -32,6 +35,9 @@ def test_power_of_one_ablation_without_an_image_part_is_the_noncentral_t() -> No
     one = design(0.5, 5, ablations=1, of_images=0.0)
     exact = stats.nct.sf(stats.t.isf(0.025, 8), 8, 0.8 / np.sqrt(2 * 0.25 / 5))
     assert power(one, 0.8) == pytest.approx(exact)
+    # at the first look of a plan, with an interaction among the tests
+    exact = stats.nct.sf(stats.t.isf(0.005 / 2, 8), 8, 0.8 / np.sqrt(2 * 0.25 / 5))
+    assert power(replace(one, level=0.01, tests=2), 0.8) == pytest.approx(exact)
 
 
 def test_more_seeds_than_the_test_set_can_use_are_not_asked_for() -> None:

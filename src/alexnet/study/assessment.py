@@ -190,7 +190,7 @@ def assess(
             run_sd=float(np.sqrt(spread.variance[place])) if spread else None,
             direction=word,
             sizes=_sizes(family, place, None if few and not assumed else estimate, result, measure, flags),
-            outlook=_outlook(family, place, estimate, claim, measure),
+            outlook=_outlook(family, place, estimate, claim, measure, tests=len(tested), level=level),
             interaction=interactions.get(name),
             interaction_holm_p=holm_p.get(f"{name} beyond its parts"),
             step=_step(family, places, name),
@@ -333,7 +333,16 @@ def _sizes(
     return verdicts
 
 
-def _outlook(family: Family, place: int, estimate: Estimate | None, claim: Claim | None, measure: str) -> Outlook:
+def _outlook(
+    family: Family,
+    place: int,
+    estimate: Estimate | None,
+    claim: Claim | None,
+    measure: str,
+    *,
+    tests: int,
+    level: float,
+) -> Outlook:
     numbers = [getattr(getattr(claim, source), measure) for source in SOURCES] if claim else []
     wanted = next((number for number in numbers if number is not None), None)
     if family.spread_is_assumed:  # `of_images` holds a part that shrinks with the seeds, and nobody knows how large
@@ -348,11 +357,14 @@ def _outlook(family: Family, place: int, estimate: Estimate | None, claim: Claim
         seeds=(int(family.runs[place]), int(family.runs[0])),
         arms=len(family.arms),
         pooled_dof=float(spread.pooled_dof),
+        tests=tests,
+        level=level,
     )
     least, after = (power.min_detectable_effect(one) for one in (design, design.with_more(MORE_SEEDS)))
     found = Outlook(min_detectable_effect=least, with_more_seeds=after, reason="no number is claimed")
     if not wanted:
         return found
+    design = replace(design, level=LEVEL)  # of a study of as many seeds in every arm, looked at once
     needed = power.seeds_needed(design, wanted)
     if needed is None:
         return replace(found, reason=f"the test set is too small for {wanted:g} points, whatever the number of seeds")

@@ -35,11 +35,10 @@ class Design:
     """In the family, the baseline among them."""
     pooled_dof: float
     """Of the variance that the family shares."""
-
-    @property
-    def level(self) -> float:
-        """The worst that Holm may ask of one ablation: 5 % over all of them."""
-        return 0.05 / (self.arms - 1)
+    tests: int
+    """In Holm's family: one for each ablation and for each interaction."""
+    level: float = 0.05
+    """Of all tests together: that of the look in a plan."""
 
     def with_seeds(self, seeds: int) -> "Design":
         """Return the same with `seeds` in every arm."""
@@ -53,7 +52,10 @@ class Design:
 
 
 def power(design: Design, delta: float, level: float | None = None) -> float:
-    """Return the probability that p is below `level` for a true `delta`, in points, with the sign of `delta`."""
+    """Return the probability that p is below `level` for a true `delta`, in points, with the sign of `delta`.
+
+    By default below the worst that Holm may ask of one test.
+    """
     seeds = np.array(design.seeds, dtype=np.float64)
     parts = np.array(design.variances) / seeds
     dof = float(
@@ -61,7 +63,7 @@ def power(design: Design, delta: float, level: float | None = None) -> float:
             parts, seeds - 1 + min(PRIOR_DOF, design.pooled_dof), np.asarray(design.pooled_dof), design.of_images
         )
     )
-    wanted = stats.t.isf((design.level if level is None else level) / 2, dof)
+    wanted = stats.t.isf((design.level / design.tests if level is None else level) / 2, dof)
     return float(stats.nct.sf(wanted, dof, abs(delta) / math.sqrt(parts.sum() + design.of_images)))
 
 
