@@ -23,9 +23,9 @@ PLAN = Plan(name="mine", overrides=(), ablations=("no_lrn",), baseline_seeds=2)
 
 def begun(folder: Path, ablation: str, seed: int, message: str = UNFINISHED_MESSAGE) -> Path:
     """A run that has done 4 of its 20 epochs."""
-    directory = save(
-        folder, unfinished(replace(result(ablation, seed), plan=PLAN, numerics=NUMERICS), "interrupted", message)
-    )
+    run = replace(result(ablation, seed), plan=PLAN, numerics=NUMERICS)
+    run = replace(run, command=run.command.replace("train.py", "train.py 'hydra.searchpath=[file:///mine]'"))
+    directory = save(folder, unfinished(run, "interrupted", message))
     write_metrics(directory, [replace(epoch_record(n, train_set=None), val_top1_error=25.0) for n in range(4)])
     tree = {"schedule": {"epochs": 20, "rescale_to_epochs": None}, "study": {"plan": "my plan.yaml"}, "runs": "planned"}
     (directory / "config.yaml").write_text(yaml.safe_dump(tree))
@@ -54,8 +54,9 @@ def test_it_tells_states_what_is_missing_and_how_to_continue(folder: Path, capsy
     assert lines[6] == "5 runs: 1 failed, 2 finished, 1 interrupted, 1 running"
     said = "\n".join(lines[7:])
     assert "plan mine: 5 runs are missing for look 1 (5 seeds): 5 of no_lrn; to do them:" in said
-    assert "\n  alexnet train 'study.plan=my plan.yaml' runs=planned\n" in said
-    assert "\n  alexnet train '+ablation=[no_lrn]' seed=0" in said and "[no_lrn]' seed=1" not in said
+    own = "\n  alexnet train 'hydra.searchpath=[file:///mine]'"
+    assert f"{own} 'study.plan=my plan.yaml' runs=planned\n" in said
+    assert f"{own} '+ablation=[no_lrn]' seed=0" in said and "[no_lrn]' seed=1" not in said
     assert f"no_color seed 0: {DIVERGED} in epoch 1\n" in said
 
 

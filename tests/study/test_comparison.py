@@ -162,6 +162,11 @@ def test_seeds_added_without_a_plan_are_flagged(tmp_path: Path) -> None:
             save(tmp_path, result("no_color", seed), predictions(302 + seed, 100))
     (group,) = groups(tmp_path)
     assert [[flag.name for flag in row.doubts] for row in group.rows] == [[], ["unplanned"], ["unplanned"]]
+    save(tmp_path, unfinished(result("no_color", 3), "failed", "training diverged in epoch 1"))
+    (group,) = groups(tmp_path)
+    flags = {row.ablation: [flag.text for flag in row.doubts] for row in group.rows}
+    text = "1 of 4 runs diverged, 0 of 4 of the baseline (Fisher's exact p 1.000): all figures are of the others"
+    assert flags == {"baseline": [], "no_lrn": [], "no_color": [text]}
 
 
 def test_of_two_precisions_of_one_run_the_one_that_is_kept_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Looks of made-up planned studies: which ablations they settle, and what the next look needs."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from alexnet.runs.study_plan import Look, Plan
 from alexnet.study.assessment import assess
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.interim_looks import Judged, judge
-from tests.study.made_up import predictions, result, save
+from tests.study.made_up import predictions, result, save, unfinished
 
 PLAN = Plan(
     name="p",
@@ -84,6 +85,29 @@ def test_incomplete_looks_are_flagged_or_wait(tmp_path: Path) -> None:
     run(tmp_path, "no_dropout", 3)  # the second look has begun: the verdict is still that of the first
     assert judged(tmp_path).next_look == 1
     assert judged(tmp_path).assessments["top1"]["no_dropout"].level == 0.01
+
+
+def test_a_look_does_not_wait_for_runs_that_diverged(tmp_path: Path) -> None:
+    planned(tmp_path, 3)
+    for ablation, seed in (("no_dropout", 1), ("baseline", 4)):
+        one = replace(result(ablation, seed), plan=PLAN)
+        shutil.rmtree(tmp_path / one.run)
+        save(tmp_path, unfinished(one, "failed", "training diverged in epoch 2: the loss is no longer finite"))
+    found = table(tmp_path)
+    assert found.judged is not None
+    assert (dict(found.judged.settled), found.judged.next_look) == ({"no_lrn": 0, "no_color": 0}, 1)
+    rows = {row.ablation: row for row in found.rows}
+    assert rows["no_dropout"].seeds == [0, 2] and rows["baseline"].seeds == [0, 1, 2, 3, 5]
+    flags = {name: [flag.text for flag in row.doubts] for name, row in rows.items()}
+    assert flags["no_dropout"] == [
+        "1 of 3 runs diverged, 1 of 6 of the baseline (Fisher's exact p 1.000): all figures are of the others"
+    ]
+    assert flags["no_lrn"][0].startswith("0 of 3 runs diverged, 1 of 6 of the baseline")
+    for seed in range(3, 6):
+        run(tmp_path, "no_dropout", seed)
+    second = table(tmp_path)
+    assert second.judged is not None and second.judged.next_look == 2
+    assert [row.assessments["top1"].confidence for row in second.rows if row.ablation == "no_dropout"] == [0.96]
 
 
 def test_rows_hold_the_runs_that_were_judged(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from alexnet.config.identity import NUMERICS
 from alexnet.errors import UserError
 from alexnet.runs.study_plan import Look, Plan, RateSearch, write_plan
-from alexnet.sweep.planned_study import OpenPlan, check_in_plan
+from alexnet.sweep.planned_study import OpenPlan, check_in_plan, diverged_line, missing_runs
 from tests.conftest import checked
 from tests.study.made_up import predictions, result, save, searched, unfinished
 
@@ -45,6 +45,22 @@ def test_second_look_has_the_seeds_of_what_is_not_settled(file: Path, tmp_path: 
             save(tmp_path / "runs", one, predictions(300 + place + seed, 100))
     jobs = OpenPlan.read(file, tmp_path / "runs").next_look()
     assert len(jobs) == 2 + 3 * 3  # two seeds settle nothing
+
+
+def test_runs_that_diverged_are_not_done_again_nor_waited_for(file: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for ablation in ("baseline", "no_lrn", "figure1_tanh", "no_dropout+no_lrn"):
+        for seed in range(2):
+            one = replace(result(seed=seed), ablation=ablation, run=f"{ablation}-{seed}", plan=PLAN, numerics=NUMERICS)
+            if (ablation, seed) == ("no_lrn", 1):
+                save(runs, unfinished(one, "failed", "training diverged in epoch 1: lower"))
+            else:
+                save(runs, one, predictions(300 + len(ablation) + seed, 100))
+    opened = OpenPlan.read(file, runs)
+    jobs = opened.next_look()
+    assert len(jobs) == 2 + 3 * 3 - 1 and ["+ablation=no_lrn", "seed=1"] not in jobs  # the second look
+    assert missing_runs(PLAN, opened.runs).startswith("3 runs are missing for look 2 (3 seeds, ")
+    assert diverged_line(opened.runs).startswith("no_lrn seed 1 diverged, and would again: ")
 
 
 def test_plan_changed_after_its_first_run_is_refused(file: Path, tmp_path: Path) -> None:

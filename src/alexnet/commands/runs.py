@@ -13,7 +13,7 @@ from alexnet.errors import UserError, as_started, plural, shown_time
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.result import BASELINE, UNFINISHED_MESSAGE
 from alexnet.runs.summary import Status, status
-from alexnet.sweep.planned_study import missing_runs
+from alexnet.sweep.planned_study import diverged_line, missing_runs
 from alexnet.terminal import UNLIMITED, Terminal
 
 SHORTEST_NAME = 12
@@ -54,6 +54,8 @@ def run(paths: list[Path]) -> None:
     plans = dict.fromkeys(one.result.plan for one in runs if one.result.plan and one.result.numerics == NUMERICS)
     for plan in plans:
         of_plan = [one for one in runs if one.result.plan == plan]
+        if lost := diverged_line(of_plan):
+            console.print(f"plan {plan.name}: {lost}")
         if missing := missing_runs(plan, of_plan):
             console.print(f"plan {plan.name}: {missing}; to do them:")
             console.print(f"  alexnet train {_of_plan(of_plan)}", soft_wrap=True)
@@ -161,10 +163,11 @@ def _say_how_to_continue(states: Sequence[Status], console: Terminal) -> None:
 
 
 def _of_plan(runs: Sequence[Run]) -> str:
-    """Return the overrides that name a plan, and the folder of its runs if that is not the usual one."""
+    """Return the overrides that name a plan, the user's folders of choices, and where its runs are if elsewhere."""
     for one in runs:
         with suppress(UserError, KeyError, TypeError):  # a run that was copied without its configuration
             config = one.config()
             elsewhere = [f"runs={config['runs']}"] * (config["runs"] != "runs")
-            return shlex.join([f"study.plan={config['study']['plan']}", *elsewhere])
+            own = [word for word in one.result.overrides if word.startswith("hydra.searchpath=")]
+            return shlex.join([*own, f"study.plan={config['study']['plan']}", *elsewhere])
     return "study.plan=FILE"

@@ -16,6 +16,7 @@ from alexnet.study.flags import (
     assumed_flag,
     chance_accuracy,
     discordance_flags,
+    diverged_flags,
     learned,
     learning_flags,
     limit_flags,
@@ -133,13 +134,15 @@ def assess(
     level: float = LEVEL,
     margin: float | None = None,
     settled: Mapping[str, float] = MappingProxyType({}),
+    diverged: Mapping[str, int] = MappingProxyType({}),
     table_flags: Sequence[Flag] = (),
     stated: StatedSpread | None = None,
 ) -> dict[str, Assessment]:
     """Assess every ablation of a table; none without a baseline.
 
     `margin` takes the place of those of the claims. `settled` are p-values with which ablations that an earlier look
-    has settled enter Holm's adjustment. `stated` counts where every arm has one run.
+    has settled enter Holm's adjustment. `diverged` are the runs of an arm that have no error for that reason. `stated`
+    counts where every arm has one run.
     """
     if not arms.get(BASELINE) or len(arms) < 2:
         return {}
@@ -155,7 +158,12 @@ def assess(
         p = dict.fromkeys(p, math.nan)
     left = outliers([arm.by_run for arm in family.arms])
     flags_of = {
-        name: [*_flags(arms, name, measure, family, pairs[name], left, assumed), *table_flags] for name in estimates
+        name: [
+            *_flags(arms, name, measure, family, pairs[name], left, assumed),
+            *diverged_flags(diverged.get(name, 0), len(arms[name]), diverged.get(BASELINE, 0), len(arms[BASELINE])),
+            *table_flags,
+        ]
+        for name in estimates
     }
     limited = {name for name, flags in flags_of.items() if any(flag.no_equivalence for flag in flags)}
     interactions = _interactions(family, places, limited)

@@ -1,7 +1,8 @@
 """Comparison tables: every ablation with its baseline, before any formatting."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,7 @@ from alexnet.runs.study_plan import Plan
 from alexnet.study import pairing
 from alexnet.study.assessment import SOURCES, Arms, Assessment, StatedSpread, assess, ten_crop_gains
 from alexnet.study.flags import Flag, training_flags
-from alexnet.study.interim_looks import judge
+from alexnet.study.interim_looks import Judged, judge
 from alexnet.study.learning_rates import Rate, Rates, choose_rates, rate_of, usual_rate
 from alexnet.study.pairing import MEASURES, Evaluated, Note
 from alexnet.study.statistics import Estimate
@@ -89,6 +90,8 @@ class ComparisonTable:
     """In the evaluated split; 0 if no run could be evaluated."""
     plan: Plan | None
     """What was fixed before the first run; None without a plan."""
+    judged: Judged | None
+    """What the looks of the plan have shown; None without one."""
     rates: Rates | None
     """What the plan's search for rates has found; None without one, or before its end."""
     rows: tuple[AblationRow, ...]
@@ -179,18 +182,22 @@ def _table(
     plan, several = _plan(members)
     rates = choose_rates(plan, searches) if plan else None
     result = next((run.result for run in distinct if run.is_baseline), (*distinct, *members)[0].result)
-    arms, others, unplanned = _by_rate(different, plan, rates)
+    usual = usual_rate([one.run.result for one in different])
+    arms, others, unplanned = _by_rate(different, plan, rates, usual)
+    lost, lost_at_other = _diverged(distinct, plan, rates, usual)
     measures = tuple(different[0].correct) if different else MEASURES
     few = [] if measures == MEASURES else [Note(pairing.FEW_CLASSES)]
-    flags = [*_planning_flags(arms, plan, rates), *_training_flags(arms.get(BASELINE, ()), split)]
+    flags = [*_planning_flags(arms, lost, plan, rates), *_training_flags(arms.get(BASELINE, ()), split)]
     waiting: list[Run] = []
-    if plan:
-        judged = judge(arms, plan, table_flags=flags)
+    judged = judge(arms, plan, diverged=lost, table_flags=flags) if plan else None
+    if judged:
         waiting = [one.run for name, ones in arms.items() for one in ones if one not in judged.arms.get(name, ())]
         assessments, arms = judged.assessments, judged.arms
     else:
-        assessments = {name: assess(arms, name, table_flags=flags, stated=stated) for name in measures}
-    other_rate = {name: assess(others, name, table_flags=flags) for name in measures}
+        counts = {name: len(seeds) for name, seeds in lost.items()}
+        assessments = {name: assess(arms, name, diverged=counts, table_flags=flags, stated=stated) for name in measures}
+    counts = {name: len(seeds) for name, seeds in lost_at_other.items()}
+    other_rate = {name: assess(others, name, diverged=counts, table_flags=flags) for name in measures}
     if rates:
         assessments = {name: _at_both_rates(found, other_rate[name], rates) for name, found in assessments.items()}
     gains = {measure: ten_crop_gains(arms, measure) for measure in measures}
@@ -217,6 +224,7 @@ def _table(
         view=view,
         images=len(usable[0].labels) if usable else 0,
         plan=plan,
+        judged=judged,
         rates=rates,
         rows=tuple(sorted(rows, key=_order)),
         unfinished=tuple(run for run in distinct if not run.finished),
@@ -245,7 +253,9 @@ def _table(
     )
 
 
-def _by_rate(runs: Sequence[Evaluated], plan: Plan | None, rates: Rates | None) -> tuple[Arms, Arms, list[Note]]:
+def _by_rate(
+    runs: Sequence[Evaluated], plan: Plan | None, rates: Rates | None, usual: float | None
+) -> tuple[Arms, Arms, list[Note]]:
     """Divide the runs of a plan into those at the rates that are judged and those at the others; note what is neither.
 
     The baselines, which have one rate, are in both.
@@ -253,7 +263,6 @@ def _by_rate(runs: Sequence[Evaluated], plan: Plan | None, rates: Rates | None) 
     arms: dict[str, list[Evaluated]] = {BASELINE: []}
     others: dict[str, list[Evaluated]] = {BASELINE: arms[BASELINE]}
     left_out = []
-    usual = usual_rate([one.run.result for one in runs])
     counted: dict[Path, Rate] = {}
     for one in runs:
         result = one.run.result
@@ -268,6 +277,19 @@ def _by_rate(runs: Sequence[Evaluated], plan: Plan | None, rates: Rates | None) 
         into = arms if counted[one.run.directory] == "judged" else others
         into.setdefault(one.run.result.ablation, []).append(one)
     return {name: members for name, members in arms.items() if members}, others, left_out
+
+
+def _diverged(
+    runs: Sequence[Run], plan: Plan | None, rates: Rates | None, usual: float | None
+) -> tuple[dict[str, set[int]], dict[str, set[int]]]:
+    """Return the seeds of each arm that diverged, as `_by_rate` divides its runs."""
+    judged, other = defaultdict[str, set[int]](set), defaultdict[str, set[int]](set)
+    for result in (run.result for run in runs if run.result.diverged):
+        at = None if plan and plan.objection(result.ablation, result.seed) else rate_of(result, plan, rates, usual)
+        for rate, seeds in (("judged", judged), ("other", other)):
+            if at and (rate == at or result.ablation == BASELINE):
+                seeds[result.ablation].add(result.seed)
+    return judged, other
 
 
 def _at_both_rates(
@@ -304,11 +326,11 @@ def _beyond_look(runs: Sequence[Run]) -> list[Note]:
     return [Note(f"{', '.join(map(str, runs))}: {text}.")] if runs else []
 
 
-def _planning_flags(arms: Arms, plan: Plan | None, rates: Rates | None) -> list[Flag]:
+def _planning_flags(arms: Arms, diverged: Mapping[str, Set[int]], plan: Plan | None, rates: Rates | None) -> list[Flag]:
     """Flag seeds that may have been added, or kept, because of what was seen, and rates that may not be the chosen."""
     flags = []
     before = [one for members in arms.values() for one in members if one.run.result.plan is None]
-    counts = {len(members) for name, members in arms.items() if name != BASELINE}
+    counts = {len(members) + len(diverged.get(name, ())) for name, members in arms.items() if name != BASELINE}
     if plan and before:
         flags.append(Flag(name="unplanned", text=f"runs of the plan that were made without it: {len(before)}"))
     if plan is None and len(counts) > 1:

@@ -3,6 +3,7 @@
 `docs/statistics.md` lists the tests and how often they raise a false alarm.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,13 @@ class Flag:
     """Whether the size of the effect is not judged."""
     no_equivalence: bool = False
     """Whether the verdict `no effect` is not given."""
+
+
+def shown_p(p: float) -> str:
+    """Format a p-value with three decimals; empty if it is NaN, as none is computed."""
+    if math.isnan(p):
+        return ""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def outliers(errors: Sequence[Floats]) -> list[NDArray[np.bool_]]:
@@ -80,11 +88,21 @@ def learning_flags(
     counts = [[side.sum(), (~side).sum()] for side in (arm, baseline)]
     text = f"{arm.sum()} of {len(arm)} runs learned, {baseline.sum()} of {len(baseline)} of the baseline"
     p = stats.fisher_exact(counts).pvalue
-    text += f" (told from guessing at p = {CHANCE_LEVEL}; Fisher's exact p {p:.3f})"
+    text += f" (told from guessing at p = {CHANCE_LEVEL}; Fisher's exact p {shown_p(p)})"
     if arm.any() and baseline.any():
         without = by_run[arm].mean() - baseline_by_run[baseline].mean()
         return [Flag(name="did not learn", text=f"{text}; of those that learned, the delta is {without:+.2f} points")]
     return [Flag(name="at chance", text=f"{text}: an arm is at chance", no_size=True, no_equivalence=True)]
+
+
+def diverged_flags(diverged: int, runs: int, baseline_diverged: int, baseline_runs: int) -> list[Flag]:
+    """Flag runs that diverged, and so have no error; `runs` are those that have one."""
+    if not diverged + baseline_diverged:
+        return []
+    p = stats.fisher_exact([[diverged, runs], [baseline_diverged, baseline_runs]]).pvalue
+    text = f"{diverged} of {diverged + runs} runs diverged, {baseline_diverged} of {baseline_diverged + baseline_runs}"
+    text += f" of the baseline (Fisher's exact p {shown_p(p)}): all figures are of the others"
+    return [Flag(name="diverged", text=text)]
 
 
 def limit_flags(
@@ -114,7 +132,7 @@ def discordance_flags(pairs: Sequence[tuple[int, int]], *, with_p: bool = True) 
         return []
     text = f"few discordant images ({', '.join(str(sum(pair)) for pair in pairs)}): the interval is wider than need be"
     if with_p:
-        text += f"; exact McNemar p by seed: {', '.join(f'{mcnemar_p(*pair):.3f}' for pair in pairs)}"
+        text += f"; exact McNemar p by seed: {', '.join(shown_p(mcnemar_p(*pair)) for pair in pairs)}"
     return [Flag(name="few discordant images", text=text, doubt=False)]
 
 

@@ -1,7 +1,8 @@
 """The looks of a planned study: which runs each takes, and which ablations an earlier one has settled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from alexnet.runs.result import BASELINE
 from alexnet.runs.study_plan import Plan, result_name
@@ -27,9 +28,16 @@ class Judged:
     """The first that is not complete; the number of looks if there is none."""
 
 
-def judge(arms: Arms, plan: Plan, *, table_flags: Sequence[Flag] = ()) -> Judged:
+def judge(
+    arms: Arms,
+    plan: Plan,
+    *,
+    diverged: Mapping[str, Set[int]] = MappingProxyType({}),
+    table_flags: Sequence[Flag] = (),
+) -> Judged:
     """Assess the ablations of a plan look by look; runs outside of the plan are ignored.
 
+    Seeds of an arm that `diverged` are not waited for: a look has the others, whose number the tests allow for.
     At each look Holm's adjustment is over all ablations: those settled before enter with the p of their verdict.
     """
     measures = next((tuple(ones[0].correct) for ones in arms.values() if ones), MEASURES)
@@ -41,7 +49,9 @@ def judge(arms: Arms, plan: Plan, *, table_flags: Sequence[Flag] = ()) -> Judged
     for number, look in enumerate(plan.looks):
         taken = planned(arms, plan, number)
         waiting = [name for name in names if name not in settled]
-        missing = [name for name in (BASELINE, *waiting) if len(taken.get(name, ())) < len(plan.seeds(name, number))]
+        lost = {name: len(seeds & {*plan.seeds(name, number)}) for name, seeds in diverged.items()}
+        ended = {name: len(taken.get(name, ())) + lost.get(name, 0) for name in (BASELINE, *waiting)}
+        missing = [name for name, count in ended.items() if count < len(plan.seeds(name, number))]
         if not waiting or (number and missing):
             next_look = number if waiting else len(plan.looks)
             return Judged(assessments=assessments, settled=settled, arms=counted, next_look=next_look)
@@ -59,12 +69,13 @@ def judge(arms: Arms, plan: Plan, *, table_flags: Sequence[Flag] = ()) -> Judged
                 level=look.level,
                 margin=plan.margin if primary else None,
                 settled=entering if primary else {},
+                diverged=lost,
                 table_flags=flags,
             )
             assessments[measure] |= {name: one for name, one in found.items() if name not in settled}
         if missing:
             return Judged(assessments=assessments, settled=settled, arms=counted, next_look=number)
-        words = {name: assessments[deciding][name].direction for name in waiting}
+        words = {name: one.direction for name, one in assessments[deciding].items() if name in waiting}
         settled |= {name: number for name, word in words.items() if word not in UNSETTLED}
     return Judged(assessments=assessments, settled=settled, arms=counted, next_look=len(plan.looks))
 

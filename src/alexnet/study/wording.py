@@ -14,6 +14,7 @@ from alexnet.runs.summary import VIEW_NAMES
 from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
 from alexnet.study.flags import Flag
+from alexnet.study.flags import shown_p as shown_p
 from alexnet.study.learning_rates import Rates
 from alexnet.study.statistics import Estimate, Interval
 from alexnet.study.verdict import RESOLVED, Direction
@@ -99,13 +100,6 @@ def shown_ends(interval: Interval) -> str:
 def shown_estimate(estimate: Estimate) -> str:
     """Format an estimate in points with its interval."""
     return f"{float(estimate.value):+.2f} {shown_interval(estimate.interval())}"
-
-
-def shown_p(p: float) -> str:
-    """Format a p-value with three decimals; empty if it is NaN, as none is computed."""
-    if math.isnan(p):
-        return ""
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def shown_seeds(seeds: Iterable[int]) -> str:

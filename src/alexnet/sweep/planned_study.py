@@ -12,6 +12,7 @@ from alexnet.config.job import Job, check
 from alexnet.config.overrides import named
 from alexnet.errors import UserError, plural
 from alexnet.runs.collect import Run, collect
+from alexnet.runs.result import Result
 from alexnet.runs.study_plan import Plan, lr_override, read_plan, result_name
 from alexnet.study.learning_rates import Rates, choose_rates, missing_searches, searched_rates
 
@@ -61,20 +62,23 @@ class OpenPlan:
         ]
 
     def next_look(self) -> list[list[str]]:
-        """Return the overrides of every run up to the next look, finished or not, by the rates that were searched."""
+        """Return the overrides of every run up to the next look, finished or not, by the rates that were searched.
+
+        Those that diverged are left out: they would do so again, and no look waits for them.
+        """
         jobs = self.plan.jobs()
         if any(not run.result.is_search for run in self.runs):
             from alexnet.study.comparison import compare  # scipy, which a run does not wait for
-            from alexnet.study.interim_looks import judge
 
             for table in compare(self.runs, split=None, view="ten_crop"):
-                arms = {row.ablation: row.runs for row in table.rows}
-                judged = judge(arms, self.plan)
-                jobs = self.plan.jobs(min(judged.next_look, len(self.plan.looks) - 1), judged.settled)
+                if judged := table.judged:
+                    jobs = self.plan.jobs(min(judged.next_look, len(self.plan.looks) - 1), judged.settled)
+        lost = {(one.ablation, one.seed, one.lr if self._rates else None) for one in diverged(self.runs)}
         return [
-            [*with_choice(choice), *rate, f"seed={seed}"]
+            [*with_choice(choice), *([lr_override(rate)] if rate else []), f"seed={seed}"]
             for choice, seed in jobs
-            for rate in ([[lr_override(one)] for one in self._rates.of(result_name(choice))] if self._rates else [[]])
+            for rate in (self._rates.of(result_name(choice)) if self._rates else [None])
+            if (result_name(choice), seed, rate) not in lost
         ]
 
     def check(self, job: Job) -> None:
@@ -123,7 +127,8 @@ def missing_runs(plan: Plan, runs: Sequence[Run]) -> str:
     if count := missing_searches(plan, runs):
         return f"{plural(count, 'run')} of its search for rates {'is' if count == 1 else 'are'} missing"
     rates = choose_rates(plan, runs)
-    done = Counter((one.result.ablation, one.result.seed) for one in runs if one.finished and not one.result.is_search)
+    ended = [*(one.result for one in runs if one.finished and not one.result.is_search), *diverged(runs)]
+    done = Counter((one.ablation, one.seed) for one in ended)
     for number, look in enumerate(plan.looks):
         missing_of: Counter[str] = Counter()
         for choice, seed in plan.jobs(number):
@@ -135,6 +140,19 @@ def missing_runs(plan: Plan, runs: Sequence[Run]) -> str:
             later = ", fewer if the look before has settled an ablation" if number else ""
             return f"{missing} missing for look {number + 1} ({look.seeds} seeds{later}): {told}"
     return ""
+
+
+def diverged(runs: Sequence[Run]) -> list[Result]:
+    """Return the results of the runs of a plan's looks that diverged; the looks have the other seeds."""
+    return [one.result for one in runs if one.result.diverged and not one.result.is_search]
+
+
+def diverged_line(runs: Sequence[Run]) -> str:
+    """Say which runs of a plan's looks diverged, and what becomes of it; empty if none."""
+    names = ", ".join(f"{one.ablation} seed {one.seed}" for one in diverged(runs))
+    what = "diverged, and would again: the looks have the other seeds, which their levels allow for, and the report"
+    what += " flags it; an arm that is left with fewer than three needs another plan, with a lower optimizer.lr"
+    return f"{names} {what}" if names else ""
 
 
 def with_choice(choice: str | None) -> list[str]:

@@ -25,7 +25,7 @@ from alexnet.runs.collect import collect
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
 from alexnet.runs.metrics import read_metrics
 from alexnet.runs.result import Result, finished_run, read_result
-from alexnet.sweep.planned_study import OpenPlan, missing_runs
+from alexnet.sweep.planned_study import OpenPlan, diverged_line, missing_runs
 from alexnet.sweep.progress import Progress
 from alexnet.sweep.workers import run_side_by_side
 from alexnet.terminal import IMPORTING, Terminal, busy
@@ -76,9 +76,9 @@ class PlannedRun:
         return (outcome := self.outcome) is not None and outcome.status != "interrupted"
 
     @property
-    def rules_out_its_rate(self) -> bool:
-        """Whether it diverged in a search for rates."""
-        return (outcome := self.outcome) is not None and outcome.is_search and outcome.diverged
+    def is_answer(self) -> bool:
+        """Whether it diverged in a plan: that rules out its rate in a search, and its look has the other seeds."""
+        return (outcome := self.outcome) is not None and outcome.plan is not None and outcome.diverged
 
     @property
     def end(self) -> str:
@@ -203,6 +203,8 @@ class Study:
                 left = f"{plural(len(others), 'other run')} in {output} {'is' if len(others) == 1 else 'are'} left out"
                 self.console.print(f"note: {left}; to compare all:")
                 self.console.print(f"  alexnet report {shlex.quote(str(output))}", soft_wrap=True)
+            if opened and (lost := diverged_line(opened.runs)):
+                self.console.print(f"plan {opened.plan.name}: {lost}")
             if opened and (missing := missing_runs(opened.plan, opened.runs)):
                 self.console.print(f"plan {opened.plan.name}: {missing}; the same command does them")
 
@@ -220,12 +222,12 @@ class Study:
 
     @property
     def all_have_errors(self) -> bool:
-        """Whether every run has a final error: none has failed, or diverged in a search for rates."""
+        """Whether every run has a final error: none has failed or diverged."""
         return all(run.objective is not None for run in self.runs.values())
 
     def check_all_finished(self) -> None:
-        """Raise a UserError that names the runs that have not finished; one that rules out its rate is an answer."""
-        left = [run for run in self.runs.values() if run.objective is None and not run.rules_out_its_rate]
+        """Raise a UserError that names the runs that have not finished; one of a plan that diverged is an answer."""
+        left = [run for run in self.runs.values() if run.objective is None and not run.is_answer]
         if left:
             ends = [run.end for run in left]
             told = ", ".join(f"{run} ({end})" for run, end in zip(left, ends, strict=True))
