@@ -83,6 +83,16 @@ def test_run_that_is_none_of_the_plan_s_is_refused(file: Path, overrides: list[s
         check_in_plan(checked(*shared, f"study.plan={file}", *overrides))
 
 
+def test_an_ablation_that_was_edited_after_its_first_run_is_refused(file: Path, tmp_path: Path) -> None:
+    runs, job = tmp_path / "runs", checked(*PLAN.overrides, f"study.plan={file}", "+ablation=no_lrn", "seed=1")
+    first = replace(result("no_lrn"), plan=PLAN, numerics=NUMERICS, changes=job.changes)
+    save(runs, first, predictions(300, 100))
+    OpenPlan.read(file, runs).check(job)
+    save(runs, replace(first, changes={"lrn.k": (2.0, 1.0)}), predictions(300, 100))
+    with pytest.raises(UserError, match="no_lrn changes something else than in shapes-no_lrn-seed0-1a2b"):
+        OpenPlan.read(file, runs).check(job)
+
+
 def test_run_of_the_plan_keeps_its_name(file: Path) -> None:
     with_plan = checked(*PLAN.overrides, f"study.plan={file}", "+ablation=no_lrn", "seed=1")
     check_in_plan(with_plan)

@@ -2,10 +2,11 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 from alexnet.config.identity import NUMERICS, ablation_name
 from alexnet.config.job import Job, check
@@ -82,10 +83,17 @@ class OpenPlan:
         ]
 
     def check(self, job: Job) -> None:
-        """Refuse a run whose ablation, seed, rate or settings are not the plan's; UserError says which."""
+        """Refuse a run whose ablation, seed, rate or settings are not the plan's; UserError says which.
+
+        Also one whose ablation's file was edited after the plan's first run of it.
+        """
         ablation, seed, lr = ablation_name(job.tree), job.config.seed, job.config.optimizer.lr
         if text := self.plan.objection(ablation, seed):
             raise UserError(f"{self.path}: {text}")
+        for one in (run.result for run in self.runs if run.result.ablation == ablation):
+            if _own_changes(one.changes) != _own_changes(job.changes):
+                what = f"{ablation} changes something else than in {one.run}, a run of the plan"
+                raise UserError(f"{self.path}: {what}: restore its file, or give it and the plan other names")
         settings = list(self.plan.overrides)
         if search := self.plan.search:
             searches = self.plan.searches(seed)
@@ -115,6 +123,11 @@ def check_in_plan(job: Job) -> None:
     """Refuse a run with `study.plan` that is none of the plan's."""
     if job.config.study.plan:
         OpenPlan.read(Path(job.config.study.plan), Path(job.config.runs)).check(job)
+
+
+def _own_changes(changes: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Return what an ablation changes, whichever network it starts from: that may be its seed's."""
+    return {key: [*values] for key, values in changes.items() if key != "pretrained.checkpoint"}
 
 
 @lru_cache
