@@ -398,7 +398,7 @@ def check_rates(folder: Path, rates: dict[str, dict], judged: Runs, others: Runs
         for (name, _), (_, right, _) in sorted((baselines | others).items()):
             arms.setdefault(name, []).append(right[measure])
         for name, figures in family_figures(arms)[0].items() if len(arms) > 1 else ():
-            shown = f"{figures['delta']:+.2f} [{figures['low']:+.2f}, {figures['high']:+.2f}]"
+            shown = f"{figures['delta']:+.2f} [{figures['low']:+.2f}, {figures['high']:+.2f}] (95 %)"
             found = [
                 note for note in notes if note.startswith(f"- {name}, {measure.replace('top', 'top-')}, at the rate")
             ]

@@ -11,6 +11,7 @@ from alexnet.runs.study_plan import Look, Plan
 from alexnet.study.assessment import assess
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.interim_looks import Judged, judge
+from alexnet.study.wording import plan_line
 from tests.study.made_up import predictions, result, save, unfinished
 
 PLAN = Plan(
@@ -140,6 +141,7 @@ def test_several_plans_are_no_plan(tmp_path: Path) -> None:
     run(tmp_path, "no_dropout", 4, plan=replace(PLAN, margin=1.0))
     found = table(tmp_path)
     assert found.plan is None and "several plans" in found.notes[0].text
+    assert plan_line(found) == "These runs are of several plans, none of which holds for all of them."
 
 
 def test_a_plan_without_runs_needs_its_first_look() -> None:

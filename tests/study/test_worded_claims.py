@@ -71,12 +71,12 @@ def test_every_measure_of_a_claim_in_words_is_judged(tmp_path: Path) -> None:
 def test_lines_name_numbers_intervals_and_verdicts(tmp_path: Path) -> None:
     found = row(tmp_path)
     lines = worded_lines(found)
-    assert lines[0].startswith("test error minus training error, in points: 36.1, the baseline 4.1: +32.00 [")
+    assert lines[0].startswith("reported error minus training error, in points: 36.1, the baseline 4.1: +32.00 [")
     assert "; training errors are of the last epoch's crops, with dropout" in lines[0]
     whole = replace(found.worded["gap"], of_crops=False)
     (line,) = worded_lines(replace(found, worded={"gap": whole}))
     assert line.endswith("; training errors are of the whole training set, in evaluation mode.")
-    said = "3.0, the baseline 6.0: 0.50 times [0.50, 0.50], as claimed."
+    said = "3.0, the baseline 6.0: 0.50 times [0.50, 0.50] (95 %), as claimed."
     assert lines[2] == f"epochs to a validation error of 35.0 % (the lowest that every run reaches): {said}"
 
 

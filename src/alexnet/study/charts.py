@@ -247,10 +247,12 @@ def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int,
     axes.axvline(0, color=LIGHT["ink"], lw=1.5)
     canvas.text(f"{wording.MEASURE_NAMES[measure]} error, change in points", left, first - 14, weight="bold")
     canvas.text("delta", right, first - 14, size=12, color="muted", ha="right")
+    levels = sorted({row.assessments[measure].confidence for row in rows})
+    whisker = _WHISKER | {"label": f"{' or '.join(f'{100 * level:g} %' for level in levels)} interval"}
     over_grid = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 1}
     for place, row in enumerate(rows):
         line, middle = first + place * LINE, place + 0.68
-        _draw_row(axes, row, measure, middle)
+        _draw_row(axes, row, measure, middle, whisker)
         room = int((PANEL - 6.5 * min(len(row.ablation), 24)) / 8)
         canvas.text(wording.row_title(row), left, line + 17, size=14, weight="bold", most=room, bbox=over_grid)
         canvas.text(row.ablation, right, line + 17, size=12, color="muted", most=24, ha="right", bbox=over_grid)
@@ -284,7 +286,7 @@ def _reach(rows: Sequence[AblationRow], measure: str) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _draw_row(axes: "Axes", row: AblationRow, measure: str, y: float) -> None:
+def _draw_row(axes: "Axes", row: AblationRow, measure: str, y: float, whisker: dict[str, Any]) -> None:
     """Draw claims, seeds, interval and mean of one ablation; arrows where its interval exceeds the axis.
 
     Claims are arrowheads that point at their value from either side, since they mostly coincide, with each other and
@@ -292,7 +294,7 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, y: float) -> None:
     """
     mean = row.assessments[measure]
     left, right = axes.get_xlim()
-    for line in (_BAND, _WHISKER):
+    for line in (_BAND, whisker):
         axes.plot(mean.interval, [y, y], **line)
     baseline = row.errors[measure] - mean.delta
     seeds = [one.errors[measure] - baseline for one in row.runs] if len(row.runs) > 1 else []
@@ -309,7 +311,7 @@ def _draw_row(axes: "Axes", row: AblationRow, measure: str, y: float) -> None:
 
 
 _BAND: dict[str, Any] = {"color": LIGHT["ours"], "linewidth": 12, "alpha": 0.2, "solid_capstyle": "butt"}
-_WHISKER: dict[str, Any] = {"label": "interval", "color": LIGHT["ours"], "linewidth": 1.6}
+_WHISKER: dict[str, Any] = {"color": LIGHT["ours"], "linewidth": 1.6}
 _DOT: dict[str, Any] = {"marker": "o", "color": LIGHT["ours"]}
 _POINT = _DOT | {"label": "measured", "markersize": 11, "markeredgecolor": LIGHT["paper"]}
 _OPEN_POINT = _DOT | {

@@ -36,7 +36,8 @@ def class_changes(runs: Sequence[Evaluated], baselines: Sequence[Evaluated]) -> 
     """
     numbers, labels, counts = np.unique(baselines[0].labels, return_inverse=True, return_counts=True)
     tables = [np.stack([one.correct["top1"] for one in arm]) for arm in (baselines, runs)]
-    rise = np.bincount(labels, weights=tables[0].mean(0) - tables[1].mean(0)) / counts
+    # Rounded: means of different numbers of runs differ in their last bits where they are equal.
+    rise = np.round(np.bincount(labels, weights=tables[0].mean(0) - tables[1].mean(0)) / counts, 12)
     order = np.argsort(-rise, kind="stable")
     up, down = order[rise[order] > 0][:MOST], order[rise[order] < 0][::-1][:MOST]
     confidence = 1 - (1 - CONFIDENCE) / len(counts)

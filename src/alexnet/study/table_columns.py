@@ -84,7 +84,7 @@ def _least(delta: float | None) -> str:
 
 COLUMNS = (
     Column("error", "errors", lambda error: error, "Error", "{:.2f}".format),
-    Column("delta", "assessments", lambda a: a.delta, "Delta", lambda a: f"{a.delta:+.2f}"),
+    Column("delta", "assessments", lambda a: a.delta, "Delta", lambda a: f"{a.delta:+z.2f}"),
     Column("low", "assessments", lambda a: a.interval.low, "Interval", lambda a: shown_interval(a.interval)),
     Column("high", "assessments", lambda a: a.interval.high),
     Column("confidence", "assessments", lambda a: a.confidence),

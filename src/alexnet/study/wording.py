@@ -32,7 +32,7 @@ _ENDINGS = {
     Direction.OPPOSITE: ", against the claimed direction",
     Direction.WORSE: "; nothing is claimed of the direction",
     Direction.BETTER: "; nothing is claimed of the direction",
-    Direction.NO_EFFECT: ": no effect, to within the margin that its claim's file sets",
+    Direction.NO_EFFECT: ": no effect, to within the margin of its claim's file or of the plan",
     Direction.NOT_RESOLVED: ": not resolved, it may be chance",
     Direction.TOO_FEW_SEEDS: ": too few seeds for a verdict on the direction",
     Direction.DEPENDS: ": the direction depends on the learning rate",
@@ -79,7 +79,7 @@ def csv_text(columns: Sequence[str], records: Iterable[Record]) -> str:
 
 def signed(value: float) -> str:
     """Format a difference in points with a real minus sign."""
-    return f"{value:+.2f}".replace("-", MINUS)
+    return f"{value:+z.2f}".replace("-", MINUS)
 
 
 def shown_points(value: float | None) -> str:
@@ -89,7 +89,7 @@ def shown_points(value: float | None) -> str:
 
 def shown_interval(interval: Interval) -> str:
     """Format an interval in points."""
-    return f"[{interval.low:+.2f}, {interval.high:+.2f}]"
+    return f"[{interval.low:+z.2f}, {interval.high:+z.2f}]"
 
 
 def shown_ends(interval: Interval) -> str:
@@ -98,8 +98,8 @@ def shown_ends(interval: Interval) -> str:
 
 
 def shown_estimate(estimate: Estimate) -> str:
-    """Format an estimate in points with its interval."""
-    return f"{float(estimate.value):+.2f} {shown_interval(estimate.interval())}"
+    """Format an estimate in points with its interval, which is not that of a plan's look."""
+    return f"{float(estimate.value):+z.2f} {shown_interval(estimate.interval())} (95 %)"
 
 
 def shown_seeds(seeds: Iterable[int]) -> str:
@@ -174,7 +174,7 @@ def finding(row: AblationRow) -> str:
     if one.direction in RESOLVED:
         verb, sign = ("rises" if delta > 0 else "falls"), "-"
         low, delta, high = (low, delta, high) if delta > 0 else (-high, -delta, -low)
-    shown, *ends = (f"{value:{sign}.2f}".replace("-", MINUS) for value in (delta, low, high))
+    shown, *ends = (f"{value:{sign}z.2f}".replace("-", MINUS) for value in (delta, low, high))
     basis = f"; Holm p {p}" if (p := shown_p(one.holm_p)) else ", run sd assumed"
     doubtful = one.doubts and one.direction is not Direction.TOO_FEW_SEEDS
     return (
@@ -239,11 +239,11 @@ def worded_lines(row: AblationRow) -> list[str]:
         claimed = row.claim.measures[measure] if row.claim else ""
         word = str(change.direction(claimed)) if claimed else ""
         word += f", as the claim is that it {claimed}" if word == Direction.OPPOSITE else ""
-        interval = f" {shown_ends(change.interval)}" if change.interval else ""
+        interval = f" {shown_ends(change.interval)} (95 %)" if change.interval else ""
         sides = f"{change.ablated:.1f}, the baseline {change.baseline:.1f}"
         if change.level is None:
-            name = "test error minus training error" if measure == "gap" else "training error"
-            said = f"{name}, in points: {sides}: {change.value:+.2f}{interval}, {word}; training errors are of the "
+            name = "reported error minus training error" if measure == "gap" else "training error"
+            said = f"{name}, in points: {sides}: {change.value:+z.2f}{interval}, {word}; training errors are of the "
             crops = "last epoch's crops, with dropout where there is any, which raises them"
             said += f"{crops if change.of_crops else 'whole training set, in evaluation mode'}."
         else:
@@ -260,6 +260,8 @@ def plan_line(table: ComparisonTable) -> str:
     """Say what was fixed before the first run."""
     if table.plan:
         return f"This study followed the plan {table.plan.name} ({table.plan.hash}), fixed before its first run."
+    if any(run.result.plan for run in table.runs):
+        return "These runs are of several plans, none of which holds for all of them."
     found = dict.fromkeys(run.result.lr for run in table.runs if run.result.lr is not None)
     rates = f", and the learning rate, {' or '.join(map(str, found))}, was not searched for" if found else ""
     return f"No plan was fixed before the first run{rates}."
@@ -310,8 +312,8 @@ def own_rate_lines(rates: Rates | None, row: AblationRow) -> list[str]:
     for measure, one in row.other_rate.items():
         at = next(rate for rate in rates.of(row.ablation) if rate != judged)
         lines.append(
-            f"{MEASURE_NAMES[measure]}, at the rate {at}: {one.delta:+.2f} {shown_interval(one.interval)},"
-            f" {one.direction}; not counted in Holm p."
+            f"{MEASURE_NAMES[measure]}, at the rate {at}: {one.delta:+z.2f} {shown_interval(one.interval)}"
+            f" ({100 * one.confidence:g} %), {one.direction}; not counted in Holm p."
         )
     return lines
 
@@ -355,15 +357,16 @@ def shared_flags(table: ComparisonTable) -> list[str]:
 
 
 def cost_line(runs: Iterable[Run]) -> str | None:
-    """Return what training the runs took, of as many as tell; None if none does."""
-    made = [run.result.training for run in runs if run.result.training]
-    hours = [one.device_hours for one in made if one.device_hours is not None]
+    """Return what training the runs took, of as many as tell: those that did not finish do not. None if none does."""
+    made = [run.result.training for run in runs]
+    hours = [one.device_hours for one in made if one and one.device_hours is not None]
     if not hours:
         return None
     parts = [f"{sum(hours):.3g} device-hours (known for {len(hours)} of {plural(len(made), 'run')})"]
     for name, counter in (("GPUs", "gpu_joules"), ("processors, with all that ran on them", "cpu_joules")):
-        read = [getattr(one.energy, counter, None) for one in made]
+        read = [getattr(one.energy, counter, None) for one in made if one]
         if joules := [value for value in read if value is not None]:
             parts.append(f"{sum(joules) / 3.6e6:.3g} kWh of {name} ({len(joules)} of {plural(len(made), 'run')})")
-    energy = "" if len(parts) > 1 else "; the energy is not known"
+    shared = "; of runs side by side, each counts what all of them took"
+    energy = shared if len(parts) > 1 else "; the energy is not known"
     return f"Training took {', '.join(parts)}{energy}."

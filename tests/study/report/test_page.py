@@ -123,6 +123,13 @@ def test_it_is_whole_and_needs_nothing_else(written: str) -> None:
     assert {attributes.get("scope") for tag, attributes in seen.elements if tag == "th"} <= {"col", "row", "rowgroup"}
 
 
+def test_minus_signs_of_figures_are_alike_and_the_title_names_the_folder(whole: Path, written: str) -> None:
+    assert "/".join(whole.parts[-2:]) in written.partition("<title>")[2].partition("</title>")[0]
+    text = re.sub("<(svg|details).*?</\\1>", "", written, flags=re.DOTALL)
+    assert re.search(r"\N{MINUS SIGN}\d.* \(95 %\) beyond the sum", text)
+    assert not re.search(r"[ \[]-\d+\.\d\d\b", Page(text).text)
+
+
 def test_it_is_the_same_when_made_again(whole: Path, written: str) -> None:
     assert source(whole) == written
 
@@ -196,10 +203,11 @@ def test_an_effect_far_beyond_the_others_is_an_arrow(tmp_path: Path) -> None:
 
 
 def test_without_a_baseline_there_is_no_chart(tmp_path: Path) -> None:
-    save(tmp_path, result("no_lrn"), predictions(310, 100))
+    save(tmp_path, replace(result("no_lrn"), lr=0.01), predictions(310, 100))
     seen = Page(source(tmp_path))
     assert seen.count("svg", "chart") == 0
     assert "No baseline run for no_lrn" in seen.text and "31.00" in seen.text
+    assert "the baseline at the learning rate" not in seen.text
     assert "No ablation has a baseline" in comparison_figure(tables(tmp_path))
 
 

@@ -139,8 +139,9 @@ def test_what_training_took_is_added_up_over_the_runs_that_tell(tmp_path: Path) 
     told = (facts, replace(facts, device_hours=1.5), replace(facts, device_hours=2.0, energy=energy))
     for seed, one in enumerate(told):
         save(tmp_path / "told", replace(result(seed=seed), training=one), predictions(300, 100, first=seed))
-    cost = "Training took 3.5 device-hours (known for 2 of 3 runs), 0.5 kWh of processors, with all that ran on them "
-    cost += "(1 of 3 runs)."
+    save(tmp_path / "told", unfinished(result(seed=3), "failed", "training diverged in epoch 2"))
+    cost = "Training took 3.5 device-hours (known for 2 of 4 runs), 0.5 kWh of processors, with all that ran on them "
+    cost += "(1 of 4 runs); of runs side by side, each counts what all of them took."
     assert cost in " ".join(printed(tmp_path / "told").split())
     for name in ("comparison.md", "comparison.html"):
         assert cost in (tmp_path / "told" / name).read_text()
@@ -315,6 +316,7 @@ def test_formats_for_papers_hold_the_same_figures(tmp_path: Path) -> None:
     assert [row["ablation"] for row in table["rows"]] == ["baseline", "no_lrn"]
     assert float(lines[1]["top1_delta"]) == table["rows"][1]["top1_delta"]
     assert len(table["runs"]) == 6 and table["headline"]
+    assert r"intervals (95 \%) in percentage points" in (output / "comparison.tex").read_text()
     rows = [line for line in (output / "comparison.tex").read_text().splitlines() if line.endswith(r"\\")]
     assert {re.sub(r"\\.", "", line).count("&") for line in rows} == {7}
     assert rf"no\_lrn & top-1 & {float(lines[1]['top1_error']):.2f} & +" in rows[3]

@@ -54,6 +54,7 @@ def page(tables: Sequence[ComparisonTable], warning: str | None, *, folder: Path
     html = templates(html=True).get_template("page.html.j2").render(
         tables=tables,
         warning=warning,
+        folder="/".join(folder.parts[-2:]),
         anchors={run.directory: f"run-{n}" for n, run in enumerate(runs, start=1)},
         folders={run.directory: Path(os.path.relpath(run.directory, folder)).as_posix() for run in runs},
         kernels=_kernels(tables),
@@ -144,6 +145,7 @@ def templates(*, html: bool) -> "Environment":
         "line": _one_line,
         "markdown": wording.escape_markdown,
         "p": wording.shown_p,
+        "minus": lambda text: re.sub(r"(?<![\w.])-(?=\d)", wording.MINUS, text),
         "percent": lambda share: f"{100 * share:g} %",
         "plural": plural,
         "seeds": wording.shown_seeds,
