@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet.config.schema import Claim, Effect, Errors
+from alexnet.config.schema import Claim, Effect, Errors, Target
 from alexnet.errors import UserError
 from alexnet.runs.arrays import write_predictions
 from alexnet.runs.collect import collect
@@ -62,6 +62,22 @@ def test_size_is_judged_where_the_claim_was_made(tmp_path: Path, claimed: Claim,
     assert (verdict.size or verdict.reason) == expected
     assert (verdict.prediction is None) == (expected == "other data or recipe")
     assert "log" not in of(tmp_path, "x").sizes and of(tmp_path, "x", "top5").sizes == {}
+
+
+def test_runs_with_another_setting_than_their_experiment_are_no_test_of_the_size(tmp_path: Path) -> None:
+    target = Target(paper=Errors(top1=40.7))
+    for folder, changed in (
+        ("as it is", "data.root=/mine hardware.threads=1"),
+        ("short", "schedule.rescale_to_epochs=2"),
+    ):
+        command = f"python train.py experiment=demo {changed} +ablation=x seed=0"
+        for seed in range(5):
+            run(tmp_path / folder, "baseline", seed, 300, command=command, target=target)
+            run(tmp_path / folder, "x", seed, 350, claim(5.0, "demo"), command=command, target=target)
+    assert of(tmp_path / "as it is", "x").sizes["paper"].size == "agrees"
+    assert table(tmp_path / "as it is").target == target
+    assert of(tmp_path / "short", "x").sizes["paper"].reason == "other data or recipe"
+    assert table(tmp_path / "short").target == Target()
 
 
 def test_size_is_not_judged_from_two_seeds_or_at_chance(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from alexnet.study.flags import (
     outliers,
     seed_flags,
 )
-from alexnet.study.pairing import Evaluated, environment
+from alexnet.study.pairing import Evaluated, changed_settings, environment
 from alexnet.study.statistics import CONFIDENCE, Arm, Estimate, Family, Interval, PairedDelta, holm, paired_delta
 from alexnet.study.verdict import Direction, Size, claimed_sign, direction, region, size
 
@@ -319,7 +319,7 @@ def _sizes(
         if allowed is None:
             continue
         fits = result.experiment in effect.experiments and result.recipe in (effect.recipes or [result.recipe])
-        reasons = [] if fits else ["other data or recipe"]
+        reasons = [] if fits and not changed_settings(result) else ["other data or recipe"]
         reasons += [flag.name for flag in flags if flag.no_size]
         if reasons or estimate is None or family.spread is None:
             verdicts[source] = SizeVerdict(size=None, reason=next(iter(reasons), "too few seeds"))

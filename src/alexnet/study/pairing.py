@@ -106,7 +106,10 @@ def distinguishing_overrides(groups: Iterable[Sequence[Run]]) -> list[str]:
     words = []
     for _, neighbors in groupby(groups, key=_title):
         same_title = list(neighbors)
-        given = [_common([_overrides(run) for run in group]) for group in same_title]
+        given = [
+            _common([[*_overrides(run.result), f"NUMERICS {run.result.numerics}"] for run in group])
+            for group in same_title
+        ]
         shared = _common(given)
         own = [" ".join(word for word in one if word not in shared) for one in given]
         for group, one in zip(same_title, own, strict=True):
@@ -116,12 +119,18 @@ def distinguishing_overrides(groups: Iterable[Sequence[Run]]) -> list[str]:
     return words
 
 
-def _overrides(run: Run) -> list[str]:
-    """Return the overrides in a run's command that affect what is computed, and the NUMERICS of its code."""
+def changed_settings(result: Result) -> list[str]:
+    """Return the overrides that change a setting of the experiment; where images are and a searched rate do not."""
+    searched = result.plan is not None and result.plan.search is not None
+    free = ("data.root=", "data.decoder=", *(["optimizer.lr="] if searched else []))
+    return [word for word in _overrides(result) if not word.startswith(free)]
+
+
+def _overrides(result: Result) -> list[str]:
+    """Return the overrides in a run's command that affect what is computed."""
     ignored = tuple(f"{key}." for key in (*SHARED_OR_PER_RUN_KEYS, "hydra"))
-    words = [word.lstrip("+") for word in run.result.overrides]
-    given = [word for word in words if not f"{word.partition('=')[0].replace('/', '.')}.".startswith(ignored)]
-    return [*given, f"NUMERICS {run.result.numerics}"]
+    words = [word.lstrip("+") for word in result.overrides]
+    return [word for word in words if not f"{word.partition('=')[0].replace('/', '.')}.".startswith(ignored)]
 
 
 def _common(lists: Sequence[list[str]]) -> list[str]:

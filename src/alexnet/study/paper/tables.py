@@ -16,7 +16,7 @@ from alexnet.runs.collect import Run, collect, common_folder
 from alexnet.runs.directory import PROBABILITIES_FILE
 from alexnet.runs.result import Result
 from alexnet.study.assessment import GUESSES
-from alexnet.study.pairing import FEW_CLASSES, distinguishing_overrides, drop_duplicates, group_runs
+from alexnet.study.pairing import FEW_CLASSES, changed_settings, distinguishing_overrides, drop_duplicates, group_runs
 from alexnet.study.paper.ensemble import plain_mean, read_members, read_nets
 from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, named_seeds
 
@@ -113,7 +113,8 @@ def _models(runs: Sequence[Run]) -> dict[str, dict[str, Sequence[Run]]]:
     named: dict[str, tuple[list[Run], list[Run]]] = {}
     for group in group_runs(run for run in runs if run.result.experiment != FINE_TUNED):
         result = group[0].result
-        about = f"experiment {result.experiment}, {_code(result)}, {result.pairing_key[:8]}"
+        about = ", ".join([f"experiment {result.experiment}", *changed_settings(result), _code(result)])
+        about += f", {result.pairing_key[:8]}"
         named[about] = group, [run for run in fine_tuned if _code(run.result) == _code(result)]
     if not named:
         for run in fine_tuned:
