@@ -78,6 +78,9 @@ def test_runs_with_another_setting_than_their_experiment_are_no_test_of_the_size
     assert table(tmp_path / "as it is").target == target
     assert of(tmp_path / "short", "x").sizes["paper"].reason == "other data or recipe"
     assert table(tmp_path / "short").target == Target()
+    save(tmp_path / "center", replace(result(), target=target), predictions(300, 100), view="center")
+    (center,) = compare(collect([tmp_path / "center"]).runs, split=None, view="center")
+    assert center.target == Target()  # the paper's errors are of ten crops
 
 
 def test_size_is_not_judged_from_two_seeds_or_at_chance(tmp_path: Path) -> None:

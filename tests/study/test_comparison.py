@@ -15,6 +15,7 @@ from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
 from alexnet.runs.result import read_result
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.pairing import baseline_command
+from alexnet.study.wording import headline
 from tests.study.made_up import IMAGES, predictions, result, save, study, unfinished
 
 
@@ -167,6 +168,10 @@ def test_seeds_added_without_a_plan_are_flagged(tmp_path: Path) -> None:
     flags = {row.ablation: [flag.text for flag in row.doubts] for row in group.rows}
     text = "1 of 4 runs diverged, 0 of 4 of the baseline (Fisher's exact p 1.000): all figures are of the others"
     assert flags == {"baseline": [], "no_lrn": [], "no_color": [text]}
+    save(tmp_path, unfinished(result("no_dropout"), "failed", "training diverged in epoch 1"))
+    (group,) = groups(tmp_path)
+    assert headline(group).startswith("Of 3 ablations: ")
+    assert headline(group).endswith("; 1 without a run that did not diverge (no_dropout).")
 
 
 def test_of_two_precisions_of_one_run_the_one_that_is_kept_is_named(tmp_path: Path) -> None:

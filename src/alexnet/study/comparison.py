@@ -219,7 +219,7 @@ def _table(
         distinguished_by=overrides,
         fingerprint=result.data.fingerprint,
         pairing_key=result.pairing_key,
-        target=Target() if pairing.changed_settings(result) else result.target,
+        target=Target() if view != "ten_crop" or pairing.changed_settings(result) else result.target,
         split=split,
         view=view,
         images=len(usable[0].labels) if usable else 0,

@@ -339,7 +339,10 @@ def headline(table: ComparisonTable) -> str:
     for verb, names in said.items():
         count = len(names) if verb in uncounted else plural(len(names), "change")
         parts += [f"{count} {verb} ({', '.join(names)})"] if names else []
-    return f"Of {plural(len(judged), 'ablation')}: {'; '.join(parts)}." if judged else ""
+    lost = dict.fromkeys(run.result.ablation for run in table.unfinished if run.result.diverged)
+    gone = [name for name in lost if name not in (BASELINE, *(row.ablation for row in table.rows))]
+    parts += [f"{len(gone)} without a run that did not diverge ({', '.join(gone)})"] if gone else []
+    return f"Of {plural(len(judged) + len(gone), 'ablation')}: {'; '.join(parts)}." if judged else ""
 
 
 def at_rate(row: AblationRow, measure: str) -> str:
