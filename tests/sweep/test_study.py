@@ -13,6 +13,7 @@ from alexnet.errors import UserError
 from alexnet.files import exclusive
 from alexnet.runs.directory import LOCK_FILE
 from alexnet.runs.result import DIVERGED
+from alexnet.runs.study_plan import Plan, write_plan
 from alexnet.sweep.study import PlannedRun, Study, max_parallel_jobs, refuse, start_all
 from hydra_plugins.study_sweeper import StudyLauncher, StudySweeper
 from tests.sweep.test_progress import leave, plan
@@ -67,6 +68,10 @@ def test_a_study_does_each_missing_run_once(tmp_path: Path, capsys: pytest.Captu
     assert study.begin([*runs, *runs]) == runs[1:]
     said = capsys.readouterr().out
     assert "3 runs: 1 finished before, 2 to do (1 of them begun before)" in said and "another baseline" not in said
+    write_plan(tmp_path / "plan.yaml", Plan(name="p", overrides=(), ablations=("no_lrn",)), "alexnet train")
+    settings = replace(first.job.config, study=replace(first.job.config.study, plan=str(tmp_path / "plan.yaml")))
+    Study(hydra()).begin([PlannedRun([], replace(first.job, config=settings))])
+    assert "1 (such as baseline seed 0) were made without this plan" in capsys.readouterr().out
     other = PlannedRun([], replace(first.job, pairing_key="of another baseline"))
     for earlier in ([], runs):  # the same in one sweep, and of an earlier one
         Study(hydra()).begin([*earlier, other])

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from alexnet.runs.collect import collect
 from alexnet.runs.directory import LOCK_FILE, RESULT_FILE
 from alexnet.runs.metrics import read_metrics
 from alexnet.runs.result import Result, finished_run, read_result
+from alexnet.runs.study_plan import read_plan
 from alexnet.sweep.planned_study import OpenPlan, diverged_line, missing_runs
 from alexnet.sweep.progress import Progress
 from alexnet.sweep.workers import run_side_by_side
@@ -137,6 +139,20 @@ class Study:
         if paired:
             what = f"note: {paired[0]} computes the same with another baseline, and is compared with that one alone"
             self.console.print(f"{what}: to compare it with this one too, give another folder, runs=FOLDER")
+        plans = cache(read_plan)
+        unplanned = [
+            run
+            for run, done in finished.items()
+            if (file := run.job.config.study.plan) and done.plan != plans(Path(file))
+        ]
+        if unplanned:
+            what = (
+                f"note: of those finished before, {len(unplanned)} (such as {unplanned[0]}) were made without this plan"
+            )
+            how = (
+                "a report flags them, or keeps them apart if the plan searches for rates; runs=FOLDER, another folder,"
+            )
+            self.console.print(f"{what}: {how} makes them as the plan's")
         others = [done for run, done in finished.items() if done.has_other_precision(run.job.config.hardware.precision)]
         if others:
             count = f"{len(others)} of those finished before {'is' if len(others) == 1 else 'are'}"
