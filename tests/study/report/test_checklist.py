@@ -60,3 +60,6 @@ def test_what_holds_for_several_tables_is_one_item(folder: Path, capsys: pytest.
     text = capsys.readouterr().out
     assert text.count("shapes is drawn by the program") == text.count(" changes `lrn.layers`") == 1
     assert text.count("| baseline | top-1 |") == 2
+    save(folder / "runs", replace(result("no_color"), lr=0.02), predictions(300, 100))
+    main(["checklist", str(folder / "runs")])
+    assert "No search is recorded: the settings of the configuration." in capsys.readouterr().out  # not of one rate
