@@ -60,6 +60,9 @@ def test_runs_that_diverged_are_not_done_again_nor_waited_for(file: Path, tmp_pa
     jobs = opened.next_look()
     assert len(jobs) == 2 + 3 * 3 - 1 and ["+ablation=no_lrn", "seed=1"] not in jobs  # the second look
     assert missing_runs(PLAN, opened.runs).startswith("3 runs are missing for look 2 (3 seeds, ")
+    some = {"no_lrn": 0, "figure1_tanh": 0}
+    assert missing_runs(PLAN, opened.runs, some) == "1 run is missing for look 2 (3 seeds): 1 of no_dropout+no_lrn"
+    assert missing_runs(PLAN, opened.runs, {**some, "no_dropout+no_lrn": 0}) == ""
     assert diverged_line(opened.runs).startswith("no_lrn seed 1 diverged, and would again: ")
 
 
@@ -127,6 +130,9 @@ def test_search_comes_first_and_gives_every_arm_its_rates(tmp_path: Path) -> Non
         save(runs, searched(SEARCH, arm, 0.00125), predictions(500, 100), split="val")
     opened = OpenPlan.read(file, runs)
     assert opened.search_jobs() == []
+    for rate in (0.005, 0.02):  # at a rate of no arm, too
+        save(runs, searched(SEARCH, "no_lrn", rate, 0), predictions(300, 100))
+    assert "3 of no_lrn" in missing_runs(SEARCH, OpenPlan.read(file, runs).runs)
     # Of 38.0 % at two rates and 39.0, within the error of 1,000 images, the nearest to the baseline's is taken.
     assert opened.next_look()[:4] == [
         ["optimizer.lr=0.005", "seed=0"],

@@ -135,22 +135,22 @@ def _pairing_key(overrides: tuple[str, ...]) -> str:
     return check(list(overrides)).pairing_key
 
 
-def missing_runs(plan: Plan, runs: Sequence[Run]) -> str:
-    """Say which runs a plan still wants, as far as that needs no verdicts; empty if none."""
+def missing_runs(plan: Plan, runs: Sequence[Run], settled: Mapping[str, int] | None = None) -> str:
+    """Say which runs a plan still wants; empty if none. What its looks have `settled` is None where it is not known."""
     if count := missing_searches(plan, runs):
         return f"{plural(count, 'run')} of its search for rates {'is' if count == 1 else 'are'} missing"
     rates = choose_rates(plan, runs)
     ended = [*(one.result for one in runs if one.finished and not one.result.is_search), *diverged(runs)]
-    done = Counter((one.ablation, one.seed) for one in ended)
+    done = {(one.ablation, one.seed, one.lr if rates else None) for one in ended}
     for number, look in enumerate(plan.looks):
         missing_of: Counter[str] = Counter()
-        for choice, seed in plan.jobs(number):
+        for choice, seed in plan.jobs(number, settled or {}):
             arm = result_name(choice)
-            missing_of[arm] += max(0, (len(rates.of(arm)) if rates else 1) - done[arm, seed])
+            missing_of[arm] += sum((arm, seed, rate) not in done for rate in (rates.of(arm) if rates else [None]))
         if missing_of.total():
             missing = plural(missing_of.total(), "run is", "runs are")
             told = ", ".join(f"{count} of {arm}" for arm, count in missing_of.items() if count)
-            later = ", fewer if the look before has settled an ablation" if number else ""
+            later = ", fewer if the look before has settled an ablation" if number and settled is None else ""
             return f"{missing} missing for look {number + 1} ({look.seeds} seeds{later}): {told}"
     return ""
 

@@ -213,7 +213,9 @@ class Study:
             begun += [run.directory for run in opened.runs] if opened else []
             if not any(run.finished for run in collect(begun).runs):
                 return
-            report(begun, output=output, split=None, view="ten_crop", console=self.console, wandb=settings.logger.wandb)
+            compared = report(
+                begun, output=output, split=None, view="ten_crop", console=self.console, wandb=settings.logger.wandb
+            )
             known = {directory.resolve() for directory in begun}
             if others := {file.parent.resolve() for file in output.glob(f"*/{RESULT_FILE}")} - known:
                 left = f"{plural(len(others), 'other run')} in {output} {'is' if len(others) == 1 else 'are'} left out"
@@ -221,7 +223,9 @@ class Study:
                 self.console.print(f"  alexnet report {shlex.quote(str(output))}", soft_wrap=True)
             if opened and (lost := diverged_line(opened.runs)):
                 self.console.print(f"plan {opened.plan.name}: {lost}")
-            if opened and (missing := missing_runs(opened.plan, opened.runs)):
+            judged = [one.judged for one in compared.tables if one.judged and one.plan == opened.plan] if opened else []
+            settled = judged[0].settled if judged else None
+            if opened and (missing := missing_runs(opened.plan, opened.runs, settled)):
                 self.console.print(f"plan {opened.plan.name}: {missing}; the same command does them")
 
     def say_how_to_continue(self) -> None:

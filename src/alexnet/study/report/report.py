@@ -98,8 +98,8 @@ def report(
     wandb: WandbConfig | None = None,
     all_formats: bool = False,
     stated: StatedSpread | None = None,
-) -> None:
-    """Compare the runs at or below `paths`: write the files, print the tables, and log them to `wandb`.
+) -> Comparison:
+    """Compare the runs at or below `paths`: write the files, print the tables, log them to `wandb`, and return them.
 
     `output` None is that of `common_folder`. `split` None is `test` if the runs have it, else `val`.
     `all_formats` adds JSON, a table in LaTeX, and the figure as PDF and PNG. Trouble with W&B is a warning.
@@ -133,6 +133,7 @@ def report(
     console.print(f"Written to {folder}: {', '.join(contents)}")
     if wandb is not None and (to := destination(wandb)).mode != "disabled":
         publish(tables, [folder / name for name in FILES], to, console)
+    return comparison
 
 
 def _further_formats(tables: Sequence[ComparisonTable]) -> dict[str, str | bytes]:
