@@ -71,6 +71,8 @@ def test_second_look_judges_the_rest_and_keeps_what_was_settled(tmp_path: Path) 
     assert second.next_look == 2
     assert second.assessments["top1"]["no_lrn"] == first.assessments["top1"]["no_lrn"]
     rest = second.assessments["top1"]["no_dropout"]
+    save(tmp_path, replace(result("no_lrn", 3), plan=PLAN), predictions(600, 200))  # of one that is settled
+    assert table(tmp_path).rows[-1].assessments["top1"] == rest
     assert (rest.confidence, rest.level) == (0.96, 0.04)
     assert rest.p <= rest.holm_p
 

@@ -47,7 +47,7 @@ def judge(
     counted: dict[str, Sequence[Evaluated]] = {}
     names = [result_name(ablation) for ablation in plan.ablations]
     for number, look in enumerate(plan.looks):
-        taken = planned(arms, plan, number)
+        taken = planned(arms, plan, number) | {name: counted[name] for name in settled}
         waiting = [name for name in names if name not in settled]
         lost = {name: len(seeds & {*plan.seeds(name, number)}) for name, seeds in diverged.items()}
         ended = {name: len(taken.get(name, ())) + lost.get(name, 0) for name in (BASELINE, *waiting)}
