@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -87,6 +88,16 @@ def test_a_run_that_ended_above_the_target_is_said_to_have(runs: Path) -> None:
     rows = list(csv.DictReader((runs / "figure1.csv").read_text().splitlines()))
     assert [row["reached"] for row in rows] == ["True"] * 3 + ["False"] * 3
     assert rows[3]["ratio_at_least"] == "True" and rows[3]["ratio_high"] == "inf"
+
+
+def test_six_times_is_judged_at_the_paper_s_error_with_three_seeds_of_both(runs: Path) -> None:
+    said = "Six times, as 5.5 to 6.5, for tanh at lr 0.01: "
+    assert f"{said}smaller." in shown(runs)
+    assert f"{said}not judged at 22 %." in shown(runs, target=22.0)
+    shutil.rmtree(next(runs.glob("*relu*seed2")))
+    assert f"{said}too few seeds." in shown(runs)
+    fitted(runs, "relu", 0.003, seed=3, errors=[80, 40])
+    assert f"{said}not judged, as a run of relu ended above the target." in shown(runs)
 
 
 def test_runs_that_cannot_count_are_named(runs: Path) -> None:
