@@ -53,6 +53,9 @@ def test_run_at_chance_has_not_learned() -> None:
         correct[run, :count] = True
     guessed = np.array([0.2, 0.2, 1.0, 0.995])  # the last answers one class for nearly all images
     assert flags.learned(correct, 0.1, guessed).tolist() == [False, True, False, False]
+    for right in (True, False):  # by top-5 of five classes, or of five that are tested
+        table = np.array([[True, True], [True, right]])
+        assert flags.learned(table, 1.0, np.array([0.5, 0.5])).tolist() == [right, right]
 
 
 def test_runs_that_did_not_learn_are_counted_and_the_others_compared() -> None:
@@ -74,6 +77,7 @@ def test_task_that_is_too_easy_is_flagged() -> None:
     (few,) = flags.limit_flags([24, 30], 1000, 2.5, 90.0, None)
     assert (few.name, few.no_size, few.no_equivalence) == ("floor", True, True)
     assert flags.limit_flags([1, 30], 1000, 2.5, 90.0, None)[0].text == "too easy: a run has 1 wrong image of 1,000"
+    assert flags.limit_flags([0, 0], 9, 0.0, 0.0, None)[0].text == "too easy: a run has 0 wrong images of 9"
     assert flags.limit_flags([5, 6], 6, 91.0, 90.0, None)[0].text == "too few images: a run has 5 wrong images of 6"
     assert flags.limit_flags([0, 2], 8, 12.5, 75.0, None)[0].text == "too few images: a run has 0 wrong images of 8"
     fall = Region(low=-3.1, high=-2.9, one_run=True)

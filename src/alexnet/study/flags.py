@@ -73,10 +73,14 @@ def chance_accuracy(labels: NDArray[np.int32], guesses: int) -> float:
 
 
 def learned(correct: Correct, chance: float, most_guessed: Floats) -> NDArray[np.bool_]:
-    """Say which runs [S] beat chance, from `correct` [S, N] and the share [S] of the class that each guesses most."""
+    """Say which runs [S] beat chance, from `correct` [S, N] and the share [S] of the class that each guesses most.
+
+    Where guesses and runs are never wrong, as by top-5 of five classes, there is nothing to learn.
+    """
     images = correct.shape[1]
     p = [stats.binomtest(int(one.sum()), images, chance, alternative="greater").pvalue for one in correct]
-    return (np.array(p) <= CHANCE_LEVEL) & (most_guessed <= ONE_CLASS_SHARE)
+    found = (np.array(p) <= CHANCE_LEVEL) & (most_guessed <= ONE_CLASS_SHARE)
+    return found | correct.all() if chance == 1 else found
 
 
 def learning_flags(
@@ -113,7 +117,7 @@ def limit_flags(
     asked = claim.from_zero * claim.sign if claim else 0.0
     if min(wrong) < FEW_IMAGES or -asked > baseline_error:
         enough = images * chance_error / 200 >= FEW_IMAGES  # half as many errors as by chance would still count
-        why = "too easy" if enough and baseline_error < chance_error / 2 else "too few images"
+        why = "too easy" if not chance_error or (enough and baseline_error < chance_error / 2) else "too few images"
         text = f"{why}: a run has {plural(min(wrong), 'wrong image')} of {images:,}"
         if min(wrong) >= FEW_IMAGES:
             text = f"too easy: the claim asks for a fall of at least {-asked:g} points from {baseline_error:.1f} %"
