@@ -139,20 +139,12 @@ class Study:
         if paired:
             what = f"note: {paired[0]} computes the same with another baseline, and is compared with that one alone"
             self.console.print(f"{what}: to compare it with this one too, give another folder, runs=FOLDER")
-        plans = cache(read_plan)
-        unplanned = [
-            run
-            for run, done in finished.items()
-            if (file := run.job.config.study.plan) and done.plan != plans(Path(file))
-        ]
-        if unplanned:
-            what = (
-                f"note: of those finished before, {len(unplanned)} (such as {unplanned[0]}) were made without this plan"
-            )
-            how = (
-                "a report flags them, or keeps them apart if the plan searches for rates; runs=FOLDER, another folder,"
-            )
-            self.console.print(f"{what}: {how} makes them as the plan's")
+        plans, asked = cache(read_plan), [(run, done, run.job.config.study.plan) for run, done in finished.items()]
+        if unplanned := [run for run, done, file in asked if file and done.plan != plans(Path(file))]:
+            how_many = f"{len(unplanned)} (such as {unplanned[0]})"
+            what = f"note: of those finished before, {how_many} were made without this plan: a report flags them, or"
+            how = "keeps them apart if the plan searches for rates; another folder, runs=FOLDER, makes them the plan's"
+            self.console.print(f"{what} {how}")
         others = [done for run, done in finished.items() if done.has_other_precision(run.job.config.hardware.precision)]
         if others:
             count = f"{len(others)} of those finished before {'is' if len(others) == 1 else 'are'}"
