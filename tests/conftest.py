@@ -21,10 +21,10 @@ if os.environ.get("GPU_TESTS") != "1":
 
 import pytest
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.config.compose import CONF, compose_config
+from alexnet.config.compose import CONF, ablation_choices, compose_config
 from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.schema import Config
 
@@ -60,17 +60,25 @@ def _with_choices(*choices: str) -> DictConfig:
 
 
 def checked(*overrides: str, weights_digest: WeightsDigest = str) -> Job:
-    """Return the job of a command line as `check` does; Hydra composes each set of choices once, without the values."""
+    """Return the job of a command line as `check` does; Hydra composes each set of choices of `conf/` once.
+
+    Ablations and values are merged into it, as Hydra does: tests/config/test_ablations.py compares the two.
+    """
     keys = {one: one.partition("=")[0] for one in overrides}
-    choices = [one for one, key in keys.items() if key[0] in "+~" or key == "ablation" or (CONF / key).is_dir()]
+    ablations = [one for one, key in keys.items() if key in ("+ablation", "ablation")]
+    choices = [one for one, key in keys.items() if one not in ablations and (key[0] in "+~" or (CONF / key).is_dir())]
     try:
-        values = OmegaConf.from_dotlist([one for one in overrides if one not in choices])
-        config = OmegaConf.merge(_with_choices(*choices), values)
-    except (HydraException, OmegaConfBaseException):
+        names = [name for one in ablations for name in one.partition("=")[2].strip("[]").split(",")]
+        values = OmegaConf.from_dotlist([one for one in overrides if one not in (*choices, *ablations)])
+        with open_dict(_with_choices(*choices)) as config:  # an ablation adds its claim, as with a + in front
+            merged = OmegaConf.merge(config, *(ablation_choices()[name] for name in names))
+        OmegaConf.set_struct(merged, True)
+        merged = OmegaConf.merge(merged, values)
+    except (KeyError, HydraException, OmegaConfBaseException):
         return check(list(overrides), weights_digest=weights_digest)  # refuses it in its own words
     made = {"overrides": SimpleNamespace(hydra=[], task=list(overrides)), "runtime": SimpleNamespace(config_sources=[])}
     hydra = SimpleNamespace(**made)
-    return check_composed(config, hydra, weights_digest=weights_digest)  # type: ignore[arg-type]
+    return check_composed(merged, hydra, weights_digest=weights_digest)  # type: ignore[arg-type]
 
 
 @cache

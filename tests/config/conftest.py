@@ -3,13 +3,10 @@
 from functools import cache
 from typing import Any
 
-from alexnet.config.job import Job, check
+from tests.conftest import checked
 
-
-@cache
-def job(*arguments: str) -> Job:
-    """The one job of a command line."""
-    return check(list(arguments))
+job = cache(checked)
+"""The one job of a command line."""
 
 
 def leaves(tree: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:

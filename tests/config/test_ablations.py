@@ -1,16 +1,18 @@
 """Every file of ablations/: it composes, changes exactly what it says, and holds the paper's numbers."""
 
 import shlex
+from functools import cache
 from typing import Any
 
 import pytest
 import yaml
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, compose_config
+from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, compose_config, plain_values, with_schema
 from alexnet.config.identity import ablation_name
+from alexnet.config.job import check
 from alexnet.config.overrides import expanded
 from alexnet.errors import UserError
 from tests.config.conftest import job, leaves
@@ -69,10 +71,16 @@ def test_it_says_what_is_claimed_and_where(name: str) -> None:
     assert claim["section"] in sections
 
 
+@cache
+def composed(folder: str) -> DictConfig:
+    """All of a folder's ablations in their experiment, by Hydra; they may overrule each other."""
+    return compose_config([*EXPERIMENTS[folder], f"+ablation=[{','.join(of(folder))}]"])
+
+
 @pytest.fixture(scope="module")
 def claims() -> DictConfig:
     """All claims, composed together, as they hold whatever else changes."""
-    return compose_config([f"+ablation=[{','.join(CHANGING)}]"]).ablations
+    return composed("").ablations
 
 
 @pytest.mark.parametrize("name", CHANGING)
@@ -105,9 +113,9 @@ def test_claims_in_words_are_relations(claims: DictConfig) -> None:
     ],
 )
 def test_a_claim_that_cannot_be_judged_is_refused(change: str, message: str) -> None:
-    margin = ["++ablations.no_lrn.margin.top1=null", "++ablations.no_lrn.margin.top5=null"]
+    margin = ["ablations.no_lrn.margin.top1=null", "ablations.no_lrn.margin.top5=null"]
     with pytest.raises(UserError, match=message):
-        job("+ablation=no_lrn", *margin, f"++ablations.no_lrn.{change}")
+        job("+ablation=no_lrn", *margin, f"ablations.no_lrn.{change}")
 
 
 def test_a_list_combines() -> None:
@@ -161,6 +169,10 @@ ALL = {
 }
 
 
+def of(folder: str) -> list[str]:
+    return [choice for choice in ALL if choice.rpartition("/")[0] == folder]
+
+
 def together() -> list[list[str]]:
     """All of them; those of one folder that change other groups of keys are composed together."""
     found: list[list[str]] = []
@@ -174,6 +186,18 @@ def together() -> list[list[str]]:
         else:
             found.append([choice])
     return found
+
+
+@pytest.mark.parametrize("folder", EXPERIMENTS)
+def test_hydra_composes_every_file_as_the_jobs_of_these_tests_merge_it(folder: str) -> None:
+    merged = OmegaConf.merge(job(*EXPERIMENTS[folder]).tree, *(ALL[choice] for choice in of(folder)))
+    one, other = (plain_values(with_schema(plain_values(tree))) for tree in (composed(folder), merged))  # type: ignore[arg-type]
+    assert one == other and len(one["ablations"]) == len(of(folder)) > 1
+
+
+def test_the_jobs_of_these_tests_are_those_of_the_command_line() -> None:
+    words = ("experiment=small", "columns=one", "seed=1", "+ablation=[no_color,no_lrn]", "init.std=0.02")
+    assert job(*words) == check(list(words))
 
 
 @pytest.mark.parametrize("choices", together(), ids=",".join)

@@ -2,7 +2,6 @@
 
 import shlex
 from copy import deepcopy
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,8 @@ from alexnet.config.compose import searched
 from alexnet.config.identity import run_name, why_idle
 from alexnet.config.job import check
 from alexnet.config.schema import flatten
-from tests.config.conftest import leaves
+from tests.config.conftest import job, leaves
 from tests.conftest import checked
-
-job = cache(checked)  # names are made after Hydra has composed
 
 APART = (
     *("runs", "restart", "hardware.", "devices.", "logger.", "target.", "study.", "data.packs"),

@@ -18,7 +18,7 @@ from alexnet.config.compose import (
     register,
     validate,
 )
-from alexnet.config.job import Job
+from alexnet.config.job import Job, check
 from alexnet.config.overrides import explain
 from alexnet.config.schema import ConfigTree
 from alexnet.errors import UserError, did_you_mean
@@ -26,7 +26,12 @@ from tests.config.conftest import job
 from tests.conftest import checked
 
 
-def refusal(*arguments: str, by: Callable[..., Job] = job) -> str:
+def composed(*arguments: str) -> Job:
+    """The job, by Hydra from the first word on: its refusals are under test, and files of the user's."""
+    return check(list(arguments))
+
+
+def refusal(*arguments: str, by: Callable[..., Job] = composed) -> str:
     with pytest.raises(UserError) as caught:
         by(*arguments)
     message = str(caught.value)
@@ -306,6 +311,7 @@ def test_all_names_are_listed_where_none_is_near() -> None:
 @pytest.fixture
 def ablation_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder in the place of ablations/."""
+    register()
     store = ConfigStore.instance()
     known = dict(store.repo["ablation"])
     monkeypatch.setattr(composing, "ABLATIONS", tmp_path)
@@ -368,7 +374,7 @@ def test_a_mistake_in_an_ablation_file_is_found_in_use(
 def test_an_ablation_is_added_by_adding_a_file(ablation_folder: Path) -> None:
     (ablation_folder / "wide_window.yaml").write_text(CLAIM.format(name="wide_window") + "lrn:\n  size: 9\n")
     register()
-    assert job("+ablation=wide_window").changes == {"lrn.size": (5, 9)}
+    assert composed("+ablation=wide_window").changes == {"lrn.size": (5, 9)}
 
 
 @pytest.mark.parametrize(
@@ -392,24 +398,32 @@ def test_a_mistake_in_a_file_of_ones_own_is_told_with_its_place(
     assert message.startswith(f"mine/ablation/{said}")
 
 
-@pytest.mark.parametrize(
-    ("sets", "said"),
-    [
-        ("lrn: {size: '3'}", ""),
-        ("within_channel_lrn: {layers: [1], size: '${lrn.size}'}", ""),
-        ("lrn: {size: '5'}", "ablation idea changes nothing here: lrn.size=5 already holds"),
-        ("", "ablation idea changes nothing here: it sets no value"),
-        ("  on: {title: T}", "In 'ablation/idea': names such as on, no and 2024 need quotes (True is no text)"),
-        ("defaults: [{override /lrn: none}]", "(an ablation holds plain values, and no choices of groups)"),
-        ("hydra: {run: {dir: /elsewhere}}", "ablation idea sets hydra.run.dir, which is not a part of the network"),
-        (f"x: {'[' * 3000}", "the configuration: not readable as YAML: maximum recursion depth"),
-        (f"lrn: {{size: {'9' * 5000}}}", "the configuration: not readable as YAML: Exceeds the limit"),
-    ],
-)
-def test_what_an_ablation_of_ones_own_sets_is_read_as_elsewhere(tmp_path: Path, sets: str, said: str) -> None:
-    own_ablation(tmp_path, f"# @package _global_\n{CLAIM.format(name='idea')}{sets}\n")
-    given = (f"hydra.searchpath=[file://{tmp_path}/mine]", "+ablation=idea")
-    assert said in refusal(*given) if said else job(*given).changes
+SETS = [
+    ("lrn: {size: '3'}", ""),
+    ("within_channel_lrn: {layers: [1], size: '${lrn.size}'}", ""),
+    ("lrn: {size: '5'}", "ablation idea2 changes nothing here: lrn.size=5 already holds"),
+    ("", "ablation idea3 changes nothing here: it sets no value"),
+    ("  on: {title: T}", "In 'ablation/idea4': names such as on, no and 2024 need quotes (True is no text)"),
+    ("defaults: [{override /lrn: none}]", "(an ablation holds plain values, and no choices of groups)"),
+    ("hydra: {run: {dir: /elsewhere}}", "ablation idea6 sets hydra.run.dir, which is not a part of the network"),
+    (f"x: {'[' * 3000}", "the configuration: not readable as YAML: maximum recursion depth"),
+    (f"lrn: {{size: {'9' * 5000}}}", "the configuration: not readable as YAML: Exceeds the limit"),
+]
+
+
+@pytest.fixture(scope="module")
+def ideas(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One folder for all of these ablations, so that Hydra composes once what is the same without them."""
+    folder = tmp_path_factory.mktemp("ideas")
+    for number, (sets, _) in enumerate(SETS):
+        own_ablation(folder, f"# @package _global_\n{CLAIM.format(name=f'idea{number}')}{sets}\n", f"idea{number}")
+    return f"hydra.searchpath=[file://{folder}/mine]"
+
+
+@pytest.mark.parametrize("number", range(len(SETS)), ids=[sets[:40] for sets, _ in SETS])
+def test_what_an_ablation_of_ones_own_sets_is_read_as_elsewhere(ideas: str, number: int) -> None:
+    said, given = SETS[number][1], (ideas, f"+ablation=idea{number}")
+    assert said in refusal(*given) if said else composed(*given).changes
 
 
 @pytest.mark.parametrize("choice", ["idea", "idea.yaml"])
@@ -443,9 +457,9 @@ def test_defaults_that_lead_back_are_told(tmp_path: Path) -> None:
     assert said == "the configuration: the `defaults` of a file lead back to that file"
 
 
-def own_ablation(folder: Path, text: str) -> None:
-    (folder / "mine" / "ablation").mkdir(parents=True)
-    (folder / "mine" / "ablation" / "idea.yaml").write_text(text, "utf-8", "surrogateescape")
+def own_ablation(folder: Path, text: str, name: str = "idea") -> None:
+    (folder / "mine" / "ablation").mkdir(parents=True, exist_ok=True)
+    (folder / "mine" / "ablation" / f"{name}.yaml").write_text(text, "utf-8", "surrogateescape")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from alexnet.config.compose import CONF, ablation_choices
+from alexnet.config.job import check
 from alexnet.config.overrides import merged
-from tests.config.conftest import job
 
 STUDIES = {file.stem: yaml.safe_load(file.read_text()) for file in (CONF / "experiment").glob("study_*.yaml")}
 
@@ -30,8 +30,8 @@ def test_a_study_lists_its_seeds_and_ablations(study: str) -> None:
 
 
 def test_a_study_s_run_is_the_run_of_its_experiment() -> None:
-    one = job("experiment=study_small", "seed=1", "+ablation=no_lrn")
-    plain = job("experiment=small", "ablation=no_lrn", "seed=1")
+    one = check(["experiment=study_small", "seed=1", "+ablation=no_lrn"])
+    plain = check(["experiment=small", "ablation=no_lrn", "seed=1"])
     assert (one.name, one.pairing_key, one.tree) == (plain.name, plain.pairing_key, plain.tree)
 
 

@@ -12,6 +12,7 @@ from tests.conftest import Compose
 
 # Totals of layers-145, 145-half, 150 and 146-2012 (the record of the authors' source, and its derived counts).
 TOTALS = {"two": 60_965_224, "one": 59_798_312, "isolated": 60_714_408}
+TOTALS["ungrouped"] = 62_378_344  # as counted for the undivided AlexNet of later implementations
 # Both columns together, layer by layer, of layers-145 and layers-150.
 LAYERS_145 = {
     "conv1": 34_944,

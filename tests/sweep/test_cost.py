@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 from torch import Tensor
 
-from alexnet.config.job import check
 from alexnet.data.pack.prepare import open_data
 from alexnet.sweep import cost
 from alexnet.sweep.study import PlannedRun
 from alexnet.training.module import AlexNetModule
+from tests.conftest import checked
 
 SMALL = (
     "scale=cifar", "scale.channels=[8,8,16,16,8]", "scale.fc_width=32", "optimizer.batch_size=16",
@@ -23,7 +23,7 @@ SECONDS = 0.6
 
 
 def test_forecast_does_not_count_a_first_step_that_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = check([*SMALL, f"data.packs={tmp_path}"])
+    job = checked(*SMALL, f"data.packs={tmp_path}")
     pack = open_data(job.config.data, job.config.scale.image_size, show_progress=False)
     original, slept = AlexNetModule.training_step, []
 
@@ -39,7 +39,7 @@ def test_forecast_does_not_count_a_first_step_that_compiles(tmp_path: Path, monk
 
 def test_work_counts_every_crop_that_is_evaluated(tmp_path: Path) -> None:
     words = [*SMALL, f"data.packs={tmp_path}", f"runs={tmp_path}", "schedule.epochs=30"]
-    plain, fitted = (PlannedRun(words, check([*words, *more])) for more in ([], ["schedule.stop_at_train_error=10"]))
+    plain, fitted = (PlannedRun(words, checked(*words, *more)) for more in ([], ["schedule.stop_at_train_error=10"]))
     work, _ = cost.forecast([plain, fitted], "joblib", None, Console(quiet=True))
     # In images trained on, of 400 for training, 20 for validation and 20 for testing: a crop evaluated is a third.
     images = 30 * 400 + (30 * 20 + 10 * 40) / 3
