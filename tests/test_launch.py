@@ -75,27 +75,38 @@ def results(folder: Path) -> dict[str, str]:
 
 
 TORCH = f"""
-import sys
+import contextlib, io, json, os, sys
 sys.path.insert(0, {str(TRAIN.parent)!r})
 import train
-try:
-    train.main()
-finally:
-    print(sorted({{"torch", "lightning", "scipy", "numba"}} & set(sys.modules)))
+from hydra.core.global_hydra import GlobalHydra
+for words in json.loads(sys.argv[1]):
+    os.environ["HYDRA_FULL_ERROR"] = "0"  # which the command sets
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            train.main(words)
+        except SystemExit as stop:
+            code = stop.code
+    GlobalHydra.instance().clear()
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+sys.exit(" ".join({{"torch", "lightning", "scipy", "numba"}} & set(sys.modules)))
 """
 
 
-def without_torch(folder: Path, *arguments: str) -> Finished:
-    """Run the command line; its last line on stdout lists what heavy libraries it has imported."""
-    return subprocess.run(
-        [sys.executable, "-c", TORCH, *arguments], cwd=folder, capture_output=True, text=True, timeout=280, check=False
-    )
+def without_torch(folder: Path, *commands: list[str]) -> list[tuple[int, str, str]]:
+    """Run command lines in one process that imports no heavy libraries: exit code, stdout and stderr of each."""
+    command = [sys.executable, "-c", TORCH, json.dumps(commands)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280, check=False)
+    assert done.stderr.strip() == ""
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_a_misspelling_is_one_line_without_torch_and_nothing_is_written(tmp_path: Path) -> None:
-    done = without_torch(tmp_path, "+abaltion=no_lrn")
-    assert (done.returncode, done.stdout) == (1, "[]\n")
-    assert done.stderr == "error: unknown key abaltion: did you mean ablation?\n"
+def test_help_and_a_misspelling_need_no_torch_and_write_nothing(tmp_path: Path) -> None:
+    shown, misspelt = without_torch(tmp_path, ["--help"], ["+abaltion=no_lrn"])
+    assert misspelt == [1, "", "error: unknown key abaltion: did you mean ablation?\n"]
+    code, out, _ = shown
+    assert code == 0 and len(lines := out.splitlines()) <= 40 and max(map(len, lines)) <= 80
+    assert "alexnet train +ablation=no_lrn" in out and "study_small" in out
     assert list(tmp_path.iterdir()) == []
 
 
@@ -109,20 +120,6 @@ def test_a_variable_that_would_stop_or_change_training_is_refused_before_torch(
         do(job, tmp_path, Terminal(), in_study=True)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=f"{name}={value}"):
         Study(SimpleNamespace(runtime=SimpleNamespace(choices={"hydra/launcher": "basic"}))).run([], print, print)
-
-
-def test_overrides_may_be_given_around_an_option_and_a_mistake_of_each_job_is_shown(tmp_path: Path) -> None:
-    done = train(tmp_path, "optimizer.lr=a,0.1", "-m", "+ablation=no_lrnn,none")
-    assert (done.returncode, [*tmp_path.iterdir()]) == (1, [])
-    assert done.stderr.splitlines() == [
-        "error: ablation=no_lrnn: there is no such choice: did you mean no_lrn? (2 of 4 jobs)",
-        "error: optimizer.lr=a: a number is needed (1 of 4 jobs); nothing was started",
-    ]
-
-
-def test_a_study_beside_other_experiments_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    line = refused(tmp_path, "-m", "experiment=study_small,demo", "+ablation=none")
-    assert "experiment=study_small is a study: give it alone" in line and "nothing was started" in line
 
 
 @pytest.mark.parametrize("restart", ["restart=true", "restart=1", "restart=yes", "+restart=True"])
@@ -142,10 +139,23 @@ def registered() -> None:
     register()
 
 
-@pytest.mark.parametrize("mistake", [["data=folder", "data.root=/nowhere"], ["pretrained.checkpoint=/nowhere"]])
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ("data=folder data.root=/nowhere", "/nowhere: there is no such"),
+        ("pretrained.checkpoint=/nowhere", "/nowhere: no such run"),
+        # Overrides may be given around an option, and a mistake of each job is shown.
+        (
+            "optimizer.lr=a,0.1 -m +ablation=no_lrnn,none",
+            "error: ablation=no_lrnn: there is no such choice: did you mean no_lrn? (2 of 4 jobs)\n"
+            "error: optimizer.lr=a: a number is needed (1 of 4 jobs); nothing was started\n",
+        ),
+        ("-m experiment=study_small,demo +ablation=none", "experiment=study_small is a study: give it alone"),
+    ],
+)
 @pytest.mark.usefixtures("registered", "hydra_restore_singletons")
-def test_a_run_that_is_refused_leaves_no_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mistake: list[str]
+def test_a_command_that_is_refused_leaves_no_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mistake: str, said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py"])
@@ -155,18 +165,13 @@ def test_a_run_that_is_refused_leaves_no_directory(
     for module in ("alexnet.training.run", "alexnet.trained.weights"):
         monkeypatch.setitem(sys.modules, module, None)  # refused before torch is imported
     with pytest.raises(SystemExit) as stop:
-        main(mistake)
+        main(mistake.split())
     for handler in logging.root.handlers:
         handler.close()
-    assert stop.value.code == 1 and re.search("/nowhere: (there is )?no such", capsys.readouterr().err)
+    told = capsys.readouterr().err
+    assert stop.value.code == 1 and said in told and re.fullmatch("(error: .*\n)+", told)
+    assert told.endswith("nothing was started\n") == ("-m" in mistake)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_help_is_one_screen_about_this_project_without_torch(tmp_path: Path) -> None:
-    done = without_torch(tmp_path, "--help")
-    assert done.returncode == 0 and done.stdout.endswith("[]\n")
-    assert len(lines := done.stdout.splitlines()[:-1]) <= 40 and max(map(len, lines)) <= 80
-    assert "alexnet train +ablation=no_lrn" in done.stdout and "study_small" in done.stdout
 
 
 DIVERGES = """# @package _global_
@@ -214,10 +219,9 @@ def test_a_sweep_ends_with_its_table_whatever_fails(tmp_path: Path, mine: Path) 
     assert {entry.name for entry in tmp_path.iterdir()} <= {"runs", "packs", "mine"}
     # What is finished is shown again at once; `hydra.searchpath` finds the same files.
     searched = [f"hydra.searchpath=[file://{mine}]", "experiment=mine", *SHORT]
-    shown = without_torch(tmp_path, *searched, "+ablation=my_idea")
-    assert "already finished in" in shown.stdout and shown.stdout.endswith("[]\n"), shown.stderr
-    refused = without_torch(tmp_path, *searched, "+ablation=without_claim")
-    assert refused.stderr.endswith("it must hold the claim `ablations.without_claim` and no other\n")
+    shown, refused = without_torch(tmp_path, [*searched, "+ablation=my_idea"], [*searched, "+ablation=without_claim"])
+    assert "already finished in" in shown[1], shown
+    assert refused[2].endswith("it must hold the claim `ablations.without_claim` and no other\n")
 
 
 @pytest.mark.slow

@@ -254,14 +254,6 @@ def test_shown_points(value: float | None, shown: str) -> None:
     assert shown_points(value) == shown
 
 
-def test_a_report_imports_no_framework_and_draws_only_when_it_must() -> None:
-    heavy = "torch lightning hydra numba wandb matplotlib jinja2"
-    code = "import sys, alexnet.study.report.report, alexnet.study.paper.tables, alexnet.study.paper.figure1;"
-    code += f"sys.exit(' '.join(name for name in '{heavy}'.split() if name in sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert (found.returncode, found.stderr.strip()) == (1, "")
-
-
 def test_files_are_written_before_anything_is_printed(tmp_path: Path) -> None:
     class Closed(io.StringIO):
         def write(self, text: str) -> int:
