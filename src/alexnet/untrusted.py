@@ -260,7 +260,8 @@ def _join(field: str, name: str) -> str:
 def _decode_record(kind: Any, values: dict[str, object], field: str) -> Any:
     entries = {entry.name: entry for entry in fields(kind)}
     for name in values:
-        require(name in entries, _join(field, name), f"unknown field{did_you_mean(name, entries)}")
+        if name not in entries:
+            raise FieldError(_join(field, name), f"unknown field{did_you_mean(name, entries)}")
     for name, entry in entries.items():
         require(name in values or "added_later" in entry.metadata, _join(field, name), "missing")
     hints = get_type_hints(kind)
