@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from alexnet.commands.main import main
+from alexnet.config.values import WandbConfig
 from alexnet.data.pack.pack import open_pack
 from alexnet.errors import CLOSED_OUTPUT
 from alexnet.runs.study_plan import read_plan
 from tests.data.samples import class_folders
-from tests.offline_runs import records, run_record
 from tests.study.made_up import predictions, result, save
 
 
@@ -196,12 +196,13 @@ def test_a_stated_spread_has_numbers_and_a_source(
     assert said in error_of(capsys, "report", str(tmp_path), *stated)
 
 
-def test_report_logs_to_wandb_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_logs_to_wandb_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is logged: tests/study/report/test_wandb_run.py."""
+    asked: list[WandbConfig] = []
+    monkeypatch.setattr("alexnet.study.report.report.publish", lambda *given: asked.append(given[2]))
     save(tmp_path, result(), predictions(300, 100))
     main(["report", str(tmp_path), "--wandb", "offline", "--project", "mine", "--entity", "lab"])
-    assert "W&B comparison: " in capsys.readouterr().out
-    run = run_record(records(tmp_path))
-    assert (run.project, run.entity, run.job_type) == ("mine", "lab", "comparison")
+    assert asked == [WandbConfig(mode="offline", project="mine", entity="lab")]
 
 
 def test_mistakes_with_wandb_are_one_line(

@@ -37,11 +37,12 @@ def grown(net: nn.Module, x: Tensor, slope: Tensor) -> list[Tensor]:
     return [y.detach(), torch.autograd.grad(y, x, slope)[0]]
 
 
+SHAPES = [(48, 2, 5, 0.75), (128, 1, 5, 0.75), (6, 2, 5, 0.5), (24, 1, 9, 0.75), (250, 1, 7, 0.75)]
+
+
 @pytest.mark.parametrize(
-    ("channels", "columns", "size", "beta"),
-    [(48, 2, 5, 0.75), (128, 1, 5, 0.75), (6, 2, 5, 0.5), (24, 1, 9, 0.75), (250, 1, 7, 0.75)],
+    ("channels", "columns", "size", "beta", "relu"), [*((*shape, True) for shape in SHAPES), (*SHAPES[2], False)]
 )
-@pytest.mark.parametrize("relu", [True, False])
 def test_lrn_kernels_are_the_formula_in_float64(
     monkeypatch: pytest.MonkeyPatch, channels: int, columns: int, size: int, beta: float, relu: bool
 ) -> None:

@@ -15,7 +15,7 @@ from alexnet.trained.weights import Weights, from_columns, safetensors_bytes, to
 from tests.conftest import checked
 
 SMALL = ("scale=cifar", "scale.channels=[8,16,24,24,16]", "scale.fc_width=32")
-VARIANTS = ((), ("columns=isolated",), ("depth=six",), ("depth.remove=[3]",), ("depth.remove=[1]",))
+VARIANTS = ((), ("columns.kind=isolated",), ("depth.sixth_conv=true",), ("depth.remove=[3]",), ("depth.remove=[1]",))
 
 
 @pytest.fixture(scope="module")

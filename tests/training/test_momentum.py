@@ -57,26 +57,6 @@ def test_fifty_steps_across_two_drops_follow_the_printed_rule(decay_biases: bool
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-13)
 
 
-def test_without_momentum_it_is_plain_gradient_descent() -> None:
-    model = net()
-    before = [weight.detach().clone() for weight in model.parameters()]
-    optimizer = SGD2012(model.parameters(), lr=0.1, momentum=0.0, weight_decay=DECAY)
-    for _ in range(2):
-        for weight in model.parameters():
-            weight.grad = torch.ones_like(weight)
-        optimizer.step()
-        before = [w - 0.1 * (1.0 + DECAY * w) for w in before]
-    for ours, expected in zip(model.parameters(), before, strict=True):
-        torch.testing.assert_close(ours.detach(), expected, rtol=1e-12, atol=0)
-
-
-def test_decaying_biases_is_a_difference() -> None:
-    with_decay, without = trained(True), trained(False)
-    for index, (one, other) in enumerate(zip(with_decay, without, strict=True)):
-        is_bias = one.ndim == 1
-        assert np.array_equal(one, other) != is_bias, index
-
-
 def by_sgd(*, rescale: bool) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
     """The same steps with torch's SGD: weights before the first drop, and at the end."""
     model = net()

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
 from rich.console import Console
@@ -256,13 +255,6 @@ def test_the_records_are_part_of_the_checkpoint(undisturbed: Callable[..., Path]
     bare = [record | {"val_top1_error": None} for record in kept["records"]]
     history.load_state_dict(kept | {"records": bare})
     assert history.schedule_errors == [record["train_top1_error"] for record in bare]
-
-
-def test_masks_follow_from_the_seed_and_the_step_alone(tiny: MakeJob, plain: Path, tmp_path: Path) -> None:
-    """Whatever torch's generator did before: what makes runs repeatable on any machine and after any interruption."""
-    L.seed_everything(2, verbose=False)
-    execute(tiny(), tmp_path)
-    assert_same_training(tmp_path, plain)
 
 
 def test_the_best_checkpoint_is_that_of_the_lowest_validation_error(

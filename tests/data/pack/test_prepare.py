@@ -45,13 +45,6 @@ def test_images_land_where_they_belong(folder: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(pack.statistics.mean_image, train.mean(axis=0, dtype=np.float64).astype(np.float32))
 
 
-@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.tar.zst", "x.tar.xz", "x.zip"])
-def test_archives_give_the_pack_of_the_folder(folder: Path, tmp_path: Path, name: str) -> None:
-    first = make(folder, tmp_path / "one")
-    second = make(archive(folder, tmp_path / name, top="wrapped/"), tmp_path / "two")
-    assert first.fingerprint == second.fingerprint
-
-
 def test_any_number_of_workers_writes_the_same_bytes(folder: Path, tmp_path: Path) -> None:
     (folder / "train" / "b" / "1.png").write_bytes(b"")
     (folder / "train" / "d" / "0.png").write_bytes((folder / "train" / "d" / "0.png").read_bytes()[:300])
