@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 # Before torch is loaded, and for the processes that tests start: the tests are small, and threads that wait for each
 # other double the time. By the environment, as xdist's own process, which only hands out tests, needs no torch.
@@ -55,14 +55,21 @@ def few_open_files(room: int = 0) -> Iterator[None]:
 
 
 @cache
-def _with_choices(*choices: str) -> DictConfig:
-    return compose_config(list(choices))
+def _composed_by_hydra(choices: tuple[str, ...], ablations: tuple[str, ...] = ()) -> DictConfig:
+    """Compose choices of `conf/`, without Hydra's own part, and merge ablations into them, as Hydra does."""
+    if not ablations:
+        composed = compose_config(list(choices))
+        return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    with open_dict(_composed_by_hydra(choices)) as config:  # an ablation adds its claim, as with a + in front
+        merged = OmegaConf.merge(config, *(ablation_choices()[name] for name in ablations))
+    OmegaConf.set_struct(merged, True)
+    return cast(DictConfig, merged)
 
 
 def checked(*overrides: str, weights_digest: WeightsDigest = str) -> Job:
-    """Return the job of a command line as `check` does; Hydra composes each set of choices of `conf/` once.
+    """Return the job of a command line as `check` does; Hydra composes each set of choices once, without the rest.
 
-    Ablations and values are merged into it, as Hydra does: tests/config/test_ablations.py compares the two.
+    tests/config/test_ablations.py compares the two.
     """
     keys = {one: one.partition("=")[0] for one in overrides}
     ablations = [one for one, key in keys.items() if key in ("+ablation", "ablation")]
@@ -70,15 +77,12 @@ def checked(*overrides: str, weights_digest: WeightsDigest = str) -> Job:
     try:
         names = [name for one in ablations for name in one.partition("=")[2].strip("[]").split(",")]
         values = OmegaConf.from_dotlist([one for one in overrides if one not in (*choices, *ablations)])
-        with open_dict(_with_choices(*choices)) as config:  # an ablation adds its claim, as with a + in front
-            merged = OmegaConf.merge(config, *(ablation_choices()[name] for name in names))
-        OmegaConf.set_struct(merged, True)
-        merged = OmegaConf.merge(merged, values)
+        config = OmegaConf.merge(_composed_by_hydra(tuple(choices), tuple(names)), values)
     except (KeyError, HydraException, OmegaConfBaseException):
         return check(list(overrides), weights_digest=weights_digest)  # refuses it in its own words
     made = {"overrides": SimpleNamespace(hydra=[], task=list(overrides)), "runtime": SimpleNamespace(config_sources=[])}
     hydra = SimpleNamespace(**made)
-    return check_composed(merged, hydra, weights_digest=weights_digest)  # type: ignore[arg-type]
+    return check_composed(config, hydra, weights_digest=weights_digest)  # type: ignore[arg-type]
 
 
 @cache
