@@ -69,6 +69,7 @@ def values(override: str) -> tuple[str, list[str]]:
 
 def test_every_choice_and_key_of_the_training_commands_exists() -> None:
     assert len(train_commands()) > 40
+    schema = OmegaConf.structured(Config)
     for override in dict.fromkeys(word for command in train_commands() for word in overrides(command)):
         key, given = values(override)
         if key == "ablation":
@@ -78,7 +79,7 @@ def test_every_choice_and_key_of_the_training_commands_exists() -> None:
             assert set(map(str, given)) <= known, override
         elif not key.startswith("hydra"):
             for value in given if override.count(",") and "[" not in override else [override.partition("=")[2]]:
-                OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.from_dotlist([f"{key}={value}"]))
+                OmegaConf.merge(schema, OmegaConf.from_dotlist([f"{key}={value}"]))
 
 
 def test_every_option_of_the_other_commands_exists(

@@ -54,12 +54,6 @@ def test_parameters_layer_by_layer(compose: Compose, columns: str, expected: dic
     assert {layer.name: parameters(layer) for layer in layers if isinstance(layer, ConvSpec | LinearSpec)} == expected
 
 
-def test_sixth_convolution(compose: Compose) -> None:
-    layers = layer_specs(compose("scale=paper", "depth.sixth_conv=true"), 1000)
-    assert total_parameters(layers) == 61_555_304
-    assert {layer.name: layer.size for layer in layers if isinstance(layer, ConvSpec)}["conv6"] == 6
-
-
 @pytest.mark.parametrize(
     ("overrides", "classes", "total"),
     [

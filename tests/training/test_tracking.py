@@ -47,15 +47,9 @@ def test_runs_are_named_tagged_and_grouped_with_their_baseline(runs: Runs) -> No
         run = run_record(found)
         assert (run.run_id, run.display_name, run.project, run.job_type) == (name, name, "alexnet-ablations", "train")
         assert set(run.tags) == {ablation, "paper", "demo", "shapes"}
-        assert run.run_group == f"demo-{result.pairing_key[:8]}"
+        assert run.run_group == f"demo-{result.pairing_key[:8]}" and exit_codes(found) == [0]
         groups.add(run.run_group)
     assert len(groups) == 1
-
-
-def test_two_runs_in_one_process_are_two_runs(runs: Runs) -> None:
-    assert {run_record(found).run_id for _, found in runs.values()} == {"base", "ablated"}
-    for _, found in runs.values():
-        assert exit_codes(found) == [0]
 
 
 def test_the_configuration_is_there_with_the_paper_s_delta(runs: Runs, tiny: MakeJob) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from alexnet.commands.main import main
-from alexnet.config.schema import Claim, Effect, Errors, Target
+from alexnet.config.schema import Claim, Effect
 from alexnet.runs.arrays import FirstLayer, write_first_layer
 from alexnet.runs.collect import collect
 from alexnet.runs.result import GitState
@@ -262,12 +262,6 @@ def test_commands_are_for_the_folder_of_the_page_and_for_the_network_of_its_runs
 
 def test_names_may_be_broken_at_their_underscores(written: str) -> None:
     assert "<code><bdi>no_<wbr>dropout+<wbr>no_<wbr>lrn</bdi></code></th>" in written
-
-
-def test_targets_are_named(tmp_path: Path) -> None:
-    target = Target(paper=Errors(top1=37.5, top5=17.0), log=Errors())
-    save(tmp_path, replace(result(), target=target), predictions(300, 100))
-    assert "top-1 37.5 % (paper), top-5 17.0 % (paper)" in Page(source(tmp_path)).text
 
 
 def test_nothing_is_unescaped(tmp_path: Path) -> None:

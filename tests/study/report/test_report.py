@@ -150,7 +150,9 @@ def test_what_training_took_is_added_up_over_the_runs_that_tell(tmp_path: Path) 
 def test_targets_of_the_paper_are_named(tmp_path: Path) -> None:
     target = Target(paper=Errors(top1=37.5, top5=17.0), log=Errors())
     save(tmp_path, replace(result(), target=target), predictions(300, 100))
-    assert "Errors to compare the baseline with: top-1 37.5 % (paper), top-5 17.0 % (paper)." in printed(tmp_path)
+    told = "top-1 37.5 % (paper), top-5 17.0 % (paper)"
+    assert f"Errors to compare the baseline with: {told}." in printed(tmp_path)
+    assert told in (tmp_path / "comparison.html").read_text()
 
 
 def test_nothing_readable_is_refused(tmp_path: Path) -> None:

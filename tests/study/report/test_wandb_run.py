@@ -170,13 +170,16 @@ def test_odd_studies_are_logged_too(tmp_path: Path, make: Callable[[Path], Path]
         assert summary(found)["delta/größe/" + "n" * 80 + "/top1"] == 2.0
 
 
-def test_every_table_of_a_report_is_a_run(tmp_path: Path) -> None:
+def test_every_table_of_a_report_is_a_run_and_wandb_prints_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     one_run(tmp_path)
     other = replace(result(), pairing_key="other", run="other")
     save(tmp_path, other, predictions(300, 100))
     published(tmp_path)
     groups = {run_record(records(run)).run_group for run in (tmp_path / "wandb").glob("offline-run-*")}
     assert groups == {"demo-9f3c", "demo-other"}
+    assert capfd.readouterr() == ("", "")
 
 
 def test_trouble_with_wandb_is_one_line_after_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,11 +201,6 @@ def test_a_run_that_breaks_off_is_closed_as_failed(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("alexnet.study.report.wandb_run.summary", full)
     assert "OSError: disk full" in published(one_run(tmp_path))
     assert exit_codes(records(tmp_path)) == [1]
-
-
-def test_wandb_itself_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    published(one_run(tmp_path))
-    assert capfd.readouterr() == ("", "")
 
 
 def test_nothing_is_logged_unless_asked_for(tmp_path: Path) -> None:
