@@ -1,5 +1,6 @@
 """Every file of conf/: it composes, its values arrive, and it says why they are what they are."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def chosen(file: Path) -> dict[str, Any]:
     return job(*map(name, together)).tree
 
 
+@cache
 def values_of(file: Path) -> dict[str, Any]:
     return {key: value for key, value in yaml.safe_load(file.read_text()).items() if key != "defaults"}
 
