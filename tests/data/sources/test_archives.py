@@ -246,4 +246,4 @@ def test_listing_takes_less_than_a_hundred_bytes_an_image(tmp_path: Path) -> Non
     with open_source(tmp_path / "all.tar") as source:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert source.catalog.counts() == {"train": 5_000} and peak < 100 * 5_000
+        assert source.catalog.counts() == {"train": 10_000} and peak < 100 * 10_000
