@@ -44,7 +44,6 @@ def refusal(*arguments: str, by: Callable[..., Job] = composed) -> str:
 @pytest.mark.parametrize(
     ("argument", "wrong", "meant"),
     [
-        ("+abaltion=no_lrn", "abaltion", "ablation"),
         ("+ablation=no_lrm", "no_lrm", "no_lrn"),
         ("+ablation=[no_lrn,no_dropuot]", "no_dropuot", "no_dropout"),
         ("lrn=nonne", "nonne", "none"),

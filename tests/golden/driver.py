@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
-SHARED_IMPORTS = ("lightning", "torchmetrics", "torchvision", "wandb", "numba", "hydra", "scipy.stats")
+SHARED_IMPORTS = ("lightning", "torchmetrics", "torchvision", "numba", "hydra", "scipy.stats")
 TIMINGS = ("seconds", "images_per_second", "waiting_percent")
 LOSSES = 30
 """Of every attempt at a run, the first so many losses are kept."""
