@@ -11,6 +11,7 @@ from PIL import Image
 from alexnet.commands.main import main
 from alexnet.data.pack.pack import open_pack
 from alexnet.trained.similar import precision
+from tests.commands.test_main import error_of
 
 
 def test_precision_is_the_share_of_the_first_neighbours_of_the_class() -> None:
@@ -21,14 +22,6 @@ def test_precision_is_the_share_of_the_first_neighbours_of_the_class() -> None:
     assert list(precision(found[:, :20], np.array([3, 4]))) == [1, 10]
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    with pytest.raises(SystemExit) as stop:
-        main(list(arguments))
-    lines = capsys.readouterr().err.splitlines()
-    assert stop.value.code == 1 and len(lines) == 1
-    return lines[0]
-
-
 def test_codes_are_kept_and_search_by_them(
     trained: Path, pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -37,7 +30,7 @@ def test_codes_are_kept_and_search_by_them(
     train = open_pack(pack).splits["train"]
     Image.fromarray(train.gather(np.array([7]))[0]).save(image)  # no scaling: its own nearest neighbour
 
-    assert "no such codes" in refusal(capsys, "similar", str(run), str(pack), "--query", str(image), "--codes", "16")
+    assert "no such codes" in error_of(capsys, "similar", str(run), str(pack), "--query", str(image), "--codes", "16")
     main(["codes", str(run), str(pack), "--bits", "16", "--epochs", "2"])
     capsys.readouterr()
     kept = json.loads((run / "codes-fc7-16.json").read_text())
@@ -55,14 +48,14 @@ def test_codes_are_kept_and_search_by_them(
 
     # Another net's weights under the same name.
     shutil.copy(trained.parent / "seed1" / "checkpoints" / "last.ckpt", run / "checkpoints" / "last.ckpt")
-    assert "other weights" in refusal(capsys, "similar", str(run), str(pack), "--codes", "16")
+    assert "other weights" in error_of(capsys, "similar", str(run), str(pack), "--codes", "16")
 
 
 def test_mistakes_are_one_line(trained: Path, pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "words.png").write_text("words")
     similar = ("similar", str(trained), str(pack))
-    assert "cannot be read: not an image" in refusal(capsys, *similar, "--query", str(tmp_path / "words.png"))
-    assert "no such image" in refusal(capsys, *similar, "--query", str(tmp_path / "none.png"))
-    assert "it is a folder" in refusal(capsys, *similar, "--query", str(tmp_path))
-    assert "did you mean fc7?" in refusal(capsys, *similar, "--layer", "fc77")
-    assert "60 training images" in refusal(capsys, *similar, "-k", "61")
+    assert "cannot be read: not an image" in error_of(capsys, *similar, "--query", str(tmp_path / "words.png"))
+    assert "no such image" in error_of(capsys, *similar, "--query", str(tmp_path / "none.png"))
+    assert "it is a folder" in error_of(capsys, *similar, "--query", str(tmp_path))
+    assert "did you mean fc7?" in error_of(capsys, *similar, "--layer", "fc77")
+    assert "60 training images" in error_of(capsys, *similar, "-k", "61")

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import zstandard
 from PIL import Image
 
 from alexnet.data.sources.archives import FileRange
 from alexnet.data.sources.layouts import Source, open_source
+from alexnet.errors import UserError
 
 CLASSES = tuple("abcde")
 
@@ -93,3 +95,17 @@ def images(path: Path) -> dict[str, bytes]:
         image.name: image.encoded.read_bytes() if isinstance(image.encoded, Path | FileRange) else bytes(image.encoded)
         for image in found
     }
+
+
+def refusal(path: Path) -> str:
+    """The one line by which a source is refused, when it is opened or read."""
+    with pytest.raises(UserError) as caught:
+        images(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def unused(path: Path, **chosen: str) -> dict[str, int]:
+    """Files that are not used, by kind; `none=FOLDER` chooses what a folder is."""
+    with open_source(path, {folder: split for split, folder in chosen.items()}) as source:
+        return {kind: files for kind, files, _ in source.catalog.unused()}

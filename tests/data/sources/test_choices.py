@@ -17,7 +17,7 @@ from alexnet.data.sources.file_names import split_of, split_of_shard
 from alexnet.data.sources.images import Converted, convert_file
 from alexnet.data.sources.layouts import open_source
 from alexnet.errors import UserError
-from tests.data.samples import archive, class_folders, encoded, noise, splits
+from tests.data.samples import archive, class_folders, encoded, noise, splits, unused
 
 
 def flat_images(folder: Path, count: int = 4) -> None:
@@ -31,11 +31,6 @@ def refusal(path: Path, **chosen: str) -> str:
         pass
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def unused(path: Path, **chosen: str) -> dict[str, int]:
-    with open_source(path, {folder: split for split, folder in chosen.items()}) as source:
-        return {kind: files for kind, files, _ in source.catalog.unused()}
 
 
 def test_usual_words_name_splits() -> None:

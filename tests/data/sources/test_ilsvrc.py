@@ -11,7 +11,6 @@ from torchvision.datasets import imagenet
 
 from alexnet.data.pack.prepare import prepare
 from alexnet.data.sources.layouts import open_source
-from alexnet.errors import UserError
 from tests.data.replicas import (
     TEST_LABELS,
     TRAIN_PER_CLASS,
@@ -29,7 +28,7 @@ from tests.data.replicas import (
     unpack,
     words,
 )
-from tests.data.samples import images, splits
+from tests.data.samples import images, refusal, splits, unused
 
 SORTED = sorted(WNIDS)
 
@@ -44,19 +43,6 @@ def facts(path: Path) -> tuple[list[str], tuple[str, ...]]:
     """Class names and notes."""
     with open_source(path) as source:
         return source.class_names, source.notes
-
-
-def unused(path: Path) -> dict[str, int]:
-    """Files that are not used, by kind."""
-    with open_source(path) as source:
-        return {kind: files for kind, files, _ in source.catalog.unused()}
-
-
-def error_of(path: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        images(path)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.filterwarnings("ignore:Python 3.14 will, by default, filter:DeprecationWarning")  # torchvision 0.26
@@ -108,11 +94,11 @@ def test_a_wrong_table_of_kaggle_s_is_refused(tmp_path: Path, row: str, message:
     root = kaggle(tmp_path / "kaggle")
     with (root / "LOC_val_solution.csv").open("a") as table:
         table.write(f"{row}\n")
-    assert message in error_of(root)
+    assert message in refusal(root)
 
 
 def test_kaggle_s_images_alone_have_no_labels(tmp_path: Path) -> None:
-    assert "or LOC_val_solution.csv next to them" in error_of(kaggle(tmp_path) / "ILSVRC" / "Data")
+    assert "or LOC_val_solution.csv next to them" in refusal(kaggle(tmp_path) / "ILSVRC" / "Data")
 
 
 def test_ilsvrc2010_as_published_has_test_images_with_labels(tmp_path: Path) -> None:
@@ -164,7 +150,7 @@ def test_every_form_of_ilsvrc2012_makes_the_same_pack(tmp_path: Path, layout: st
 
 
 def test_validation_images_in_folders_of_other_classes_than_the_kit_s_are_refused(tmp_path: Path) -> None:
-    assert f"but is of {WNIDS[0]} by the development kit" in error_of(unpacked(tmp_path / "x", "val in wrong folders"))
+    assert f"but is of {WNIDS[0]} by the development kit" in refusal(unpacked(tmp_path / "x", "val in wrong folders"))
 
 
 @pytest.mark.parametrize("form", [kaggle, ilsvrc2010])
@@ -175,7 +161,7 @@ def test_two_files_of_labels_that_differ_are_refused(tmp_path: Path, form: Calla
     shutil.copy(root / name, root / "old" / name)
     assert len(splits(root)["val"]) == 7
     (root / "old" / name).write_bytes((root / name).read_bytes().replace(b"2\n", b"1\n").replace(b"n0", b"n1"))
-    assert "; keep the right one" in error_of(root)
+    assert "; keep the right one" in refusal(root)
 
 
 def test_the_training_archive_alone_is_class_folders(tmp_path: Path) -> None:
@@ -203,13 +189,13 @@ def test_unlabelled_test_images_are_left_out_with_a_note(tmp_path: Path) -> None
 def test_a_missing_archive_is_named(tmp_path: Path, missing: str, said: str) -> None:
     root = ilsvrc2012(tmp_path / "imagenet")
     (root / missing).unlink()
-    assert said in error_of(root)
+    assert said in refusal(root)
 
 
 def test_missing_test_labels_are_named(tmp_path: Path) -> None:
     root = ilsvrc2010(tmp_path / "imagenet")
     (root / "ILSVRC2010_test_ground_truth.txt").unlink()
-    assert "ILSVRC2010_test_ground_truth.txt is missing" in error_of(root)
+    assert "ILSVRC2010_test_ground_truth.txt is missing" in refusal(root)
 
 
 @pytest.mark.parametrize(
@@ -223,14 +209,14 @@ def test_missing_test_labels_are_named(tmp_path: Path) -> None:
 def test_labels_that_do_not_fit_are_refused(tmp_path: Path, numbers: tuple[int, ...], said: str) -> None:
     root = ilsvrc2012(tmp_path / "imagenet")
     (root / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(tar_of(kit(2012, numbers), "w:gz"))
-    assert said in error_of(root)
+    assert said in refusal(root)
 
 
 def test_a_missing_validation_image_is_refused(tmp_path: Path) -> None:
     root = ilsvrc2012(tmp_path / "imagenet")
     images = flat_images(2012, "val")
     (root / "ILSVRC2012_img_val.tar").write_bytes(tar_of(images[:3] + images[4:]))
-    assert "6 val images but 7 labels" in error_of(root)
+    assert "6 val images but 7 labels" in refusal(root)
 
 
 @pytest.mark.parametrize(
@@ -245,21 +231,21 @@ def test_a_missing_validation_image_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_kit_is_one_line(tmp_path: Path, damage: list[tuple[str, bytes]], said: str) -> None:
     root = ilsvrc2012(tmp_path / "imagenet")
     (root / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(tar_of(damage, "w:gz"))
-    assert said in error_of(root)
+    assert said in refusal(root)
 
 
 def test_a_cut_kit_is_one_line(tmp_path: Path) -> None:
     kit_file = ilsvrc2012(tmp_path / "imagenet") / "ILSVRC2012_devkit_t12.tar.gz"
     kit_file.write_bytes(kit_file.read_bytes()[:300])
-    assert "ILSVRC2012_devkit_t12.tar.gz is no readable archive" in error_of(kit_file.parent)
+    assert "ILSVRC2012_devkit_t12.tar.gz is no readable archive" in refusal(kit_file.parent)
 
 
 def test_two_years_in_one_folder_are_refused(tmp_path: Path) -> None:
     root = ilsvrc2012(tmp_path / "imagenet")
     shutil.copytree(ilsvrc2010(tmp_path / "2010"), root, dirs_exist_ok=True)
-    assert "development kits" in error_of(root)
+    assert "development kits" in refusal(root)
     (root / "ILSVRC2010_devkit-1.0.tar.gz").unlink()
-    assert "several training folders" in error_of(root)
+    assert "several training folders" in refusal(root)
 
 
 def test_a_kit_names_the_classes_of_folders(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from alexnet.data.sources.file_tree import FileTree
 from alexnet.data.sources.layouts import open_source
 from alexnet.errors import UserError
 from tests.data.replicas import WNIDS, class_tars, tar_of, unpack
-from tests.data.samples import CLASSES, archive, class_folders, encoded, images, noise, splits
+from tests.data.samples import CLASSES, archive, class_folders, encoded, images, noise, refusal, splits
 
 ARCHIVES = {".tar": "tar", ".tar.gz": "gztar", ".zip": "zip"}
 """What `shutil` calls them; it puts folders in as well."""
@@ -25,13 +25,6 @@ def notes(path: Path) -> tuple[str, ...]:
 def class_names(path: Path) -> list[str]:
     with open_source(path) as source:
         return source.class_names
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(UserError) as caught:
-        images(path)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
