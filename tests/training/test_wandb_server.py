@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import yaml
 
 from alexnet.config.job import Job
 from alexnet.runs.result import read_result
+from alexnet.terminal import Terminal
+from alexnet.training import tracking
 from alexnet.training.history import History
 from tests.offline_runs import history, records, run_record
 from tests.training.conftest import FEW, NARROW, MakeJob, execute
@@ -112,8 +115,8 @@ def test_the_environment_switches_wandb_off(
     variable: str, value: str, tiny: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
-    execute(tiny(*ONLINE, "schedule.epochs=1", "schedule.milestones=[]"), tmp_path / "run")
-    assert not (tmp_path / "run" / "wandb").exists()
+    assert tracking.start(tiny(*ONLINE), tmp_path, Terminal(file=StringIO())) == []
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow  # 17 s: W&B's agent and a process that trains
