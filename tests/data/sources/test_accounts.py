@@ -22,7 +22,7 @@ AROUND = (
     "Icon\r", "0.sync-conflict-20240101-120000-ABCDEFG.jpg", "photo.jpg.!qB", "photo.jpg.opdownload",
 )  # fmt: skip
 FORMS = {".jpg": "JPEG", ".png": "PNG", ".gif": "GIF", ".tga": "TGA", ".webp": "WEBP", "": "PNG", ".jpg_large": "JPEG"}
-SUMS = re.compile(r"([\d,]+) images \+ ([\d,]+) rejected \+ ([\d,]+) not used = ([\d,]+) files")
+SUMS = re.compile(r"([\d,]+) images? \+ ([\d,]+) rejected \+ ([\d,]+) not used = ([\d,]+) files")
 
 
 def write(path: Path, data: bytes) -> None:
