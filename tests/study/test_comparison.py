@@ -171,7 +171,7 @@ def test_seeds_added_without_a_plan_are_flagged(tmp_path: Path) -> None:
     save(tmp_path, unfinished(result("no_dropout"), "failed", "training diverged in epoch 1"))
     (group,) = groups(tmp_path)
     assert headline(group).startswith("Of 3 ablations: ")
-    assert headline(group).endswith("; 1 without a run that did not diverge (no_dropout).")
+    assert headline(group).endswith("; 1 whose runs all diverged (no_dropout).")
 
 
 def test_of_two_precisions_of_one_run_the_one_that_is_kept_is_named(tmp_path: Path) -> None:

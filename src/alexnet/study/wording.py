@@ -341,7 +341,7 @@ def headline(table: ComparisonTable) -> str:
         parts += [f"{count} {verb} ({', '.join(names)})"] if names else []
     lost = dict.fromkeys(run.result.ablation for run in table.unfinished if run.result.diverged)
     gone = [name for name in lost if name not in (BASELINE, *(row.ablation for row in table.rows))]
-    parts += [f"{len(gone)} without a run that did not diverge ({', '.join(gone)})"] if gone else []
+    parts += [f"{len(gone)} whose runs all diverged ({', '.join(gone)})"] if gone else []
     return f"Of {plural(len(judged) + len(gone), 'ablation')}: {'; '.join(parts)}." if judged else ""
 
 
