@@ -45,16 +45,17 @@ def judge(
     assessments: dict[str, dict[str, Assessment]] = {measure: {} for measure in measures}
     settled: dict[str, int] = {}
     counted: dict[str, Sequence[Evaluated]] = {}
-    names = [result_name(ablation) for ablation in plan.ablations]
+    names, next_look = [result_name(ablation) for ablation in plan.ablations], len(plan.looks)
     for number, look in enumerate(plan.looks):
         taken = planned(arms, plan, number) | {name: counted[name] for name in settled}
         waiting = [name for name in names if name not in settled]
         lost = {name: len(seeds & {*plan.seeds(name, number)}) for name, seeds in diverged.items()}
         ended = {name: len(taken.get(name, ())) + lost.get(name, 0) for name in (BASELINE, *waiting)}
         missing = [name for name, count in ended.items() if count < len(plan.seeds(name, number))]
+        if waiting and missing:
+            next_look = number
         if not waiting or (number and missing):
-            next_look = number if waiting else len(plan.looks)
-            return Judged(assessments=assessments, settled=settled, arms=counted, next_look=next_look)
+            break
         counted |= {name: runs for name, runs in taken.items() if name not in settled}
         text = f"not all runs of the plan's first look, {look.seeds} seeds of each ablation, are finished"
         flags = [*table_flags, *([Flag(name="look incomplete", text=text)] if missing else [])]
@@ -74,10 +75,10 @@ def judge(
             )
             assessments[measure] |= {name: one for name, one in found.items() if name not in settled}
         if missing:
-            return Judged(assessments=assessments, settled=settled, arms=counted, next_look=number)
+            break
         words = {name: one.direction for name, one in assessments[deciding].items() if name in waiting}
         settled |= {name: number for name, word in words.items() if word not in UNSETTLED}
-    return Judged(assessments=assessments, settled=settled, arms=counted, next_look=len(plan.looks))
+    return Judged(assessments=assessments, settled=settled, arms=counted, next_look=next_look)
 
 
 def planned(arms: Arms, plan: Plan, look: int) -> dict[str, list[Evaluated]]:
