@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.metadata import files
 from itertools import combinations
 
 import numpy as np
@@ -158,13 +159,13 @@ class Overview:
 
     def _sheet(self) -> bytes:
         """Draw some training images of each class, or of every n-th class, as PNG."""
-        from matplotlib import get_data_path  # the font of the charts: Pillow's has English letters alone
-
         writer, split = self._writer, self._writer.opened("train")
         step = -(-len(writer.class_names) // _ROWS)
         shown = range(0, len(writer.class_names), step)
         sheet = Image.new("RGB", (_TEXT + _PER_CLASS * _SIDE, len(shown) * _SIDE), "white")
-        draw, font = ImageDraw.Draw(sheet), ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 11)
+        # The font of the charts, as Pillow's has English letters alone; matplotlib itself would take 9 MB.
+        (file,) = [one for one in files("matplotlib") or [] if one.name == "DejaVuSans.ttf"]
+        draw, font = ImageDraw.Draw(sheet), ImageFont.truetype(str(file.locate()), 11)
         for row, label in enumerate(shown):
             name = printable(writer.class_names[label])[:22]
             draw.text((4, row * _SIDE + _SIDE // 3), name, fill="black", font=font)
