@@ -338,13 +338,13 @@ def own_bytes():
 
 def watch():
     while True:
-        peaks.append(max(peaks.pop(), own_bytes()))
+        peaks[0] = max(peaks[0], own_bytes())
         time.sleep(0.05)
 
 peaks = [0]
 threading.Thread(target=watch, daemon=True).start()
 pack = prepare(Path(sys.argv[1]), Path(sys.argv[2]), size=8, encoding="jpeg", workers=2, show_progress=False)
-print(sum(map(len, pack.splits.values())), max(peaks, default=0))
+print(sum(map(len, pack.splits.values())), peaks[0])
 """
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import scipy.io
 
 from alexnet.data.sources import file_names
 from alexnet.data.sources.archives import tar_contents
@@ -130,6 +129,8 @@ def _kaggle_kit(tree: FileTree, files: dict[str, bytes]) -> Kit | None:
 
 def _classes(path: Path, meta: bytes) -> tuple[dict[int, str], dict[str, str]]:
     """Read WordNet IDs by ILSVRC ID, and words by WordNet ID, of the classes: the synsets without children."""
+    import scipy.io  # other sources do without it, and its 10 MB
+
     try:
         synsets = scipy.io.loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
         (number,) = (field for field in synsets.dtype.names if re.fullmatch(r"ILSVRC20\d\d_ID", field))
