@@ -33,6 +33,8 @@ DIVERGED = "training diverged"
 """In the message of a run whose loss or outputs were no longer finite."""
 UNFINISHED_MESSAGE = "still running, or stopped without a word; repeat the command to continue"
 Status = Literal["finished", "failed", "interrupted"]
+Changes = dict[str, tuple[Any, Any]]
+"""By an ablation: dotted key -> (value in the baseline, value in the run)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,7 @@ class Result:
     seed: int
     pairing_key: str
     """Hash of the configuration with the ablation's changes undone and the seed left out."""
-    changes: dict[str, tuple[Any, Any]]
+    changes: Changes
     """Dotted configuration key -> value in the baseline, value in this run."""
     claims: dict[str, Claim]
     target: Target
@@ -268,6 +270,11 @@ def refuse_other(path: Path, name: str, identity: str, found: str, found_identit
         what = f"{found} (identity {found_identity or 'unknown'}), not of {name} (identity {identity})"
         ways = "leave out hydra.run.dir, or give a directory of its own, or move that run away"
         raise UserError(f"{path} is of another run, {what}: {ways}")
+
+
+def own_changes(changes: Changes) -> Changes:
+    """Return what an ablation changes, whichever network it starts from: that may be its seed's."""
+    return {key: values for key, values in changes.items() if key != "pretrained.checkpoint"}
 
 
 def finished_run(directory: Path, name: str, identity: str, *, restart: bool) -> Result | None:

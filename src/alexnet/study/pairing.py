@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from textwrap import shorten
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +18,11 @@ from alexnet.errors import UserError
 from alexnet.runs.arrays import ViewPredictions
 from alexnet.runs.collect import Run
 from alexnet.runs.directory import CONFIG_FILE, RESULT_FILE
-from alexnet.runs.result import BASELINE, Result
+from alexnet.runs.result import BASELINE, Changes, Result, own_changes
 from alexnet.study.statistics import PairedDelta, paired_delta
 
 MEASURES = ("top1", "top5")
 FEW_CLASSES = "Fewer than five classes: top-5 errors are left out."
-Changes = dict[str, tuple[Any, Any]]
-"""By an ablation: dotted key -> (value in the baseline, value in the run)."""
 SHARED_OR_PER_RUN_KEYS = ("ablation", "seed", "experiment", "recipe", *NON_IDENTITY_KEYS)
 """Keys that vary within a table, are in its title anyway, or do not affect what is computed."""
 
@@ -145,12 +142,12 @@ def drop_duplicates(runs: Iterable[Run]) -> tuple[list[Run], list[Note]]:
     """
     arms: dict[str, list[Changes]] = defaultdict(list)
     for run in sorted(runs := list(runs), key=lambda run: run.written, reverse=True):
-        arms[run.result.ablation].append(_changes(run))
+        arms[run.result.ablation].append(own_changes(run.result.changes))
     usual = {name: max(changes, key=changes.count) for name, changes in arms.items()}
     same: dict[tuple[str, int, float | None], list[Run]] = defaultdict(list)
     kept, notes = [], []
     for run in runs:
-        if other := _unlike(_changes(run), usual[run.result.ablation]):
+        if other := _unlike(own_changes(run.result.changes), usual[run.result.ablation]):
             why = f"unlike most of {run.result.ablation}: another file has this name, or it was edited"
             notes.append(Note(f"{run}: left out, it has {other}, {why}."))
         else:
@@ -166,11 +163,6 @@ def drop_duplicates(runs: Iterable[Run]) -> tuple[list[Run], list[Note]]:
             text = f"{chosen}: run {len(candidates)} times; kept {chosen.directory}{precision}, left out {names}."
             notes.append(Note(text))
     return kept, notes
-
-
-def _changes(run: Run) -> Changes:
-    """Return what a run's ablation changes, whichever network it starts from: that may be its seed's."""
-    return {key: values for key, values in run.result.changes.items() if key != "pretrained.checkpoint"}
 
 
 def _unlike(changes: Changes, usual: Changes) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 from alexnet.runs.collect import Run
 from alexnet.study.assessment import MORE_SEEDS, Assessment
 from alexnet.study.comparison import AblationRow, ComparisonTable
+from alexnet.study.flags import shown_p
 from alexnet.study.pairing import MEASURES, Evaluated
 from alexnet.study.verdict import Direction
-from alexnet.study.wording import Record, shown_interval, shown_p, shown_points
+from alexnet.study.wording import Record, shown_interval, shown_points
 
 
 @dataclass(frozen=True)

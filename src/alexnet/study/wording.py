@@ -13,8 +13,7 @@ from alexnet.runs.result import BASELINE
 from alexnet.runs.summary import VIEW_NAMES
 from alexnet.study.assessment import SOURCES
 from alexnet.study.comparison import AblationRow, ComparisonTable
-from alexnet.study.flags import Flag
-from alexnet.study.flags import shown_p as shown_p
+from alexnet.study.flags import Flag, shown_p
 from alexnet.study.learning_rates import Rates
 from alexnet.study.statistics import Estimate, Interval
 from alexnet.study.verdict import RESOLVED, Direction

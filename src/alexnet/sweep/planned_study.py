@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 from alexnet.config.identity import NUMERICS, ablation_name
 from alexnet.config.job import Job, check
 from alexnet.config.overrides import named
 from alexnet.errors import UserError, plural
 from alexnet.runs.collect import Run, collect
-from alexnet.runs.result import Result
+from alexnet.runs.result import Result, own_changes
 from alexnet.runs.study_plan import Plan, lr_override, read_plan, result_name
 from alexnet.study.learning_rates import Rates, choose_rates, missing_searches, searched_rates
 
@@ -91,7 +90,7 @@ class OpenPlan:
         if text := self.plan.objection(ablation, seed):
             raise UserError(f"{self.path}: {text}")
         for one in (run.result for run in self.runs if run.result.ablation == ablation):
-            if _own_changes(one.changes) != _own_changes(job.changes):
+            if own_changes(one.changes) != own_changes(job.changes):
                 what = f"{ablation} changes something else than in {one.run}, a run of the plan"
                 raise UserError(f"{self.path}: {what}: restore its file, or give it and the plan other names")
         settings = list(self.plan.overrides)
@@ -123,11 +122,6 @@ def check_in_plan(job: Job) -> None:
     """Refuse a run with `study.plan` that is none of the plan's."""
     if job.config.study.plan:
         OpenPlan.read(Path(job.config.study.plan), Path(job.config.runs)).check(job)
-
-
-def _own_changes(changes: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-    """Return what an ablation changes, whichever network it starts from: that may be its seed's."""
-    return {key: [*values] for key, values in changes.items() if key != "pretrained.checkpoint"}
 
 
 @lru_cache

@@ -213,12 +213,13 @@ class Study:
                 left = f"{plural(len(others), 'other run')} in {output} {'is' if len(others) == 1 else 'are'} left out"
                 self.console.print(f"note: {left}; to compare all:")
                 self.console.print(f"  alexnet report {shlex.quote(str(output))}", soft_wrap=True)
-            if opened and (lost := diverged_line(opened.runs)):
-                self.console.print(f"plan {opened.plan.name}: {lost}")
-            judged = [one.judged for one in compared.tables if one.judged and one.plan == opened.plan] if opened else []
-            settled = judged[0].settled if judged else None
-            if opened and (missing := missing_runs(opened.plan, opened.runs, settled)):
-                self.console.print(f"plan {opened.plan.name}: {missing}; the same command does them")
+            if opened:
+                tables = (one for one in compared.tables if one.plan == opened.plan)
+                settled = next((one.judged.settled for one in tables if one.judged), None)
+                if lost := diverged_line(opened.runs):
+                    self.console.print(f"plan {opened.plan.name}: {lost}")
+                if missing := missing_runs(opened.plan, opened.runs, settled):
+                    self.console.print(f"plan {opened.plan.name}: {missing}; the same command does them")
 
     def say_how_to_continue(self) -> None:
         """Print the last line of a study that Ctrl-C or a signal has ended."""

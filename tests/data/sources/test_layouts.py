@@ -260,7 +260,7 @@ def test_classes_of_masks_are_classes(tmp_path: Path) -> None:
     assert len(images(folder)) == 5
 
 
-def test_lists_of_splits_beside_class_folders_are_said(tmp_path: Path) -> None:
+def test_lists_of_splits_next_to_class_folders_are_said(tmp_path: Path) -> None:
     folder = class_folders(tmp_path, [""], count=1)
     (folder / "notes.txt").write_text("a")
     assert not notes(folder)
@@ -270,7 +270,7 @@ def test_lists_of_splits_beside_class_folders_are_said(tmp_path: Path) -> None:
     assert "test1.txt and 1 more may divide the images into splits, and no such list is read" in said
 
 
-def test_a_folder_of_all_images_is_no_class_beside_others(tmp_path: Path) -> None:
+def test_a_folder_of_all_images_is_no_class_next_to_others(tmp_path: Path) -> None:
     folder = class_folders(tmp_path, ["images"], count=1)
     (folder / "extra").mkdir()
     noise(1).save(folder / "extra" / "x.png")

@@ -133,13 +133,13 @@ class PackWriter:
         slots = self._shards[split].kept()
         return self._shards[split].labels[slots], slots
 
-    def opened(self, split: str, wanted: npt.NDArray[np.int64] | slice = slice(None)) -> Split:
-        """Open the images kept, by class; to be called when all have come. Of JPEGs, those `wanted` may be enough."""
+    def opened(self, split: str) -> Split:
+        """Open the images kept, by class; to be called when all have come."""
         labels, slots = self.kept_slots(split)
-        shards, byte_ranges = self._shards[split].paths, self._shards[split].byte_ranges
+        shards, byte_ranges = self._shards[split].paths, self._shards[split].byte_ranges[slots]
         if self.jpeg is not None:
-            return JpegSplit(shards, self.image_size, labels[wanted], byte_ranges[slots[wanted]])
-        return RawSplit(shards, self.image_size, labels, self._order(byte_ranges[slots]))
+            return JpegSplit(shards, self.image_size, labels, byte_ranges)
+        return RawSplit(shards, self.image_size, labels, self._order(byte_ranges))
 
     def _order(self, byte_ranges: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the place of each raw image in the shards, of where its bytes begin."""

@@ -83,6 +83,11 @@ def suffix_of(name: str) -> str:
     return name[dot:].lower() if dot > name.rfind("/") else ""
 
 
+def stem_of(name: str) -> str:
+    """Return a file's name without its suffix, folders and capitals as they are."""
+    return name[: len(name) - len(suffix_of(name))]
+
+
 def is_part(name: str) -> bool:
     """Whether a file of this name is a part of an archive, or an archive of a kind that is not read."""
     return ARCHIVE.search(name) is None and _OTHER_ARCHIVE.search(name) is not None
@@ -94,7 +99,7 @@ _MASK_FOLDERS = re.compile(r"(?<![^/])(?:(?:annotations?|masks?|segmentations?|t
 
 def images_of_mask(name: str) -> set[str]:
     """Return what the image may be called, without its suffix, that a file is a mask of if that image is there."""
-    stem = name[: len(name) - len(suffix_of(name))]
+    stem = stem_of(name)
     image = _MASK.sub("", stem)
     return {image, *(_MASK_FOLDERS.sub(folder, image) for folder in ("images/", ""))} - {stem}
 

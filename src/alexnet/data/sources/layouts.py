@@ -120,8 +120,8 @@ def _set_masks_aside(files: Catalog) -> None:
         for image in file_names.images_of_mask(name):
             masks.setdefault(image, []).append(name)
     if masks:
-        stems = (name[: len(name) - len(file_names.suffix_of(name))] for name in files.names())
-        files.set_aside({mask for stem in stems for mask in masks.get(stem, ())}, file_names.MASKS, images=True)
+        found = {mask for name in files.names() for mask in masks.get(file_names.stem_of(name), ())}
+        files.set_aside(found, file_names.MASKS, images=True)
 
 
 def _lists_of_splits(found: Folders) -> Iterator[str]:

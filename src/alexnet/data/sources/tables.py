@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from alexnet.data.sources.file_names import IMAGE_SUFFIXES, split_of, suffix_of
+from alexnet.data.sources.file_names import IMAGE_SUFFIXES, split_of, stem_of, suffix_of
 from alexnet.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl")
@@ -179,6 +179,5 @@ def _keys(image: str) -> Iterator[str]:
 
 
 def _stem(name: str) -> str:
-    suffix = suffix_of(name)
-    stem = name[: len(name) - len(suffix)] if suffix in IMAGE_SUFFIXES else name
+    stem = stem_of(name) if suffix_of(name) in IMAGE_SUFFIXES else name
     return str(PurePosixPath(stem.replace("\\", "/"))).lstrip("/")

@@ -25,9 +25,10 @@ from alexnet.runs.directory import PROBABILITIES_FILE, RESULT_FILE
 from alexnet.runs.result import read_result
 from alexnet.runs.summary import VIEW_NAMES
 from alexnet.study.assessment import GUESSES
+from alexnet.study.flags import shown_p
 from alexnet.study.pairing import FEW_CLASSES
 from alexnet.study.statistics import Interval, PairedDelta, error_interval, mean_interval, paired_delta
-from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_ends, shown_interval, shown_p
+from alexnet.study.wording import MEASURE_NAMES, escape_markdown, markdown_table, shown_ends, shown_interval
 
 GRID = np.arange(21) / 20
 """Weights that the search looks at: 0 to 1 in steps of 0.05, as in the authors' tool."""

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from alexnet.runs.arrays import FirstLayer
 from alexnet.study.charts import Canvas, drawing
+from alexnet.study.flags import shown_p
 from alexnet.study.kernels import column_contrast, mean_selectivity, tiles
-from alexnet.study.wording import shown_p, signed
+from alexnet.study.wording import signed
 
 MARGIN = 28
 

@@ -26,10 +26,11 @@ from alexnet.study.assessment import MORE_SEEDS
 from alexnet.study.charts import COLORS, data_url, delta_chart, error_chart
 from alexnet.study.classes import class_changes
 from alexnet.study.comparison import AblationRow, ComparisonTable
+from alexnet.study.flags import shown_p
 from alexnet.study.kernels import column_contrast, kernel_sheet, mean_selectivity
 from alexnet.study.pairing import baseline_command, environment, values_by_fact
 from alexnet.study.table_columns import SHOWN_COLUMNS, shown_columns
-from alexnet.study.wording import MEASURE_NAMES, shown_interval, shown_p, signed
+from alexnet.study.wording import MEASURE_NAMES, shown_interval, signed
 from alexnet.untrusted import damage_named, file_sha256
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def templates(*, html: bool) -> "Environment":
         "json": lambda value: json.dumps(value, ensure_ascii=False),
         "line": _one_line,
         "markdown": wording.escape_markdown,
-        "p": wording.shown_p,
+        "p": shown_p,
         "minus": lambda text: re.sub(r"(?<![\w.])-(?=\d)", wording.MINUS, text),
         "percent": lambda share: f"{100 * share:g} %",
         "plural": plural,
