@@ -24,9 +24,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.config.compose import CONF, ablation_choices, compose_config
+from alexnet.config.compose import CONF, ablation_content, compose_config
 from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.schema import Config
+from alexnet.errors import UserError
 
 Compose = Callable[..., Config]
 
@@ -61,7 +62,7 @@ def _composed_by_hydra(choices: tuple[str, ...], ablations: tuple[str, ...] = ()
         composed = compose_config(list(choices))
         return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     with open_dict(_composed_by_hydra(choices)) as config:  # an ablation adds its claim, as with a + in front
-        merged = OmegaConf.merge(config, *(ablation_choices()[name] for name in ablations))
+        merged = OmegaConf.merge(config, *(ablation_content(name, ()) for name in ablations))
     OmegaConf.set_struct(merged, True)
     return cast(DictConfig, merged)
 
@@ -78,7 +79,7 @@ def checked(*overrides: str, weights_digest: WeightsDigest = str) -> Job:
         names = [name for one in ablations for name in one.partition("=")[2].strip("[]").split(",")]
         values = OmegaConf.from_dotlist([one for one in overrides if one not in (*choices, *ablations)])
         config = OmegaConf.merge(_composed_by_hydra(tuple(choices), tuple(names)), values)
-    except (KeyError, HydraException, OmegaConfBaseException):
+    except (UserError, HydraException, OmegaConfBaseException):
         return check(list(overrides), weights_digest=weights_digest)  # refuses it in its own words
     made = {"overrides": SimpleNamespace(hydra=[], task=list(overrides)), "runtime": SimpleNamespace(config_sources=[])}
     hydra = SimpleNamespace(**made)

@@ -73,7 +73,7 @@ def test_every_choice_and_key_of_the_training_commands_exists() -> None:
     for override in dict.fromkeys(word for command in train_commands() for word in overrides(command)):
         key, given = values(override)
         if key == "ablation":
-            assert set(map(str, given)) <= ablation_choices().keys() | PROMISED, override
+            assert set(map(str, given)) <= {*ablation_choices(), *PROMISED}, override
         elif (CONF / key).is_dir():
             known = {file.stem for file in (CONF / key).glob("*.yaml")} | {"mine"}
             assert set(map(str, given)) <= known, override

@@ -17,7 +17,6 @@ from types import SimpleNamespace
 import pytest
 
 from alexnet.commands.train import _say_what_next, do, main
-from alexnet.config.compose import register
 from alexnet.errors import UserError
 from alexnet.study.report.report import COMPARISON_FILE
 from alexnet.sweep.study import Study
@@ -133,12 +132,6 @@ def test_the_next_command_neither_restarts_nor_says_none(
     assert f"  alexnet report '{tmp_path / 'my runs'}'\n" in said
 
 
-@pytest.fixture
-def registered() -> None:
-    """Before Hydra's fixture, which puts the store back to what it was: `register` does its work once."""
-    register()
-
-
 @pytest.mark.parametrize(
     ("mistake", "said"),
     [
@@ -152,7 +145,7 @@ def registered() -> None:
         ("-m experiment=study_small,demo +ablation=none", "experiment=study_small is a study: give it alone"),
     ],
 )
-@pytest.mark.usefixtures("registered", "hydra_restore_singletons")
+@pytest.mark.usefixtures("hydra_restore_singletons")
 def test_a_command_that_is_refused_leaves_no_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mistake: str, said: str
 ) -> None:

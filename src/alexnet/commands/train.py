@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, refuse_broken, register
+from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, register
 from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.overrides import explain, named
 from alexnet.errors import UserError, as_started, first_line, one_line_errors, print_line, refuse_unknown_options
@@ -97,7 +97,6 @@ def main(arguments: list[str] | None = None) -> None:
             raise UserError(f"{last}: a value is needed after it")
         try:
             register()
-            refuse_broken(sys.argv[1:])
             with lasting_output():
                 _hydra_job()
         except SystemExit as stop:

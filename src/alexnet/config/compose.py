@@ -1,9 +1,8 @@
 """From `conf/`, `ablations/` and a list of overrides to a configuration that fits the schema."""
 
 import json
-import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache, lru_cache
@@ -11,9 +10,14 @@ from pathlib import Path
 from typing import Any, cast, get_args, get_type_hints
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 from yaml import MarkedYAMLError
@@ -38,41 +42,71 @@ def _folder(name: str) -> Path:
 
 CONF = _folder("conf")
 ABLATIONS = _folder("ablations")
+ABLATION = "ablation"
+"""The Hydra group of their files."""
+
+
+class AblationFiles(ConfigSource):
+    """The files of `ablations/` as the choices of the Hydra group `ablation`, each read when it is chosen."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "ablations"
+
+    def available(self) -> bool:
+        return True
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        tree = OmegaConf.create(_content(_choice(config_path) or ""))
+        return ConfigResult(self.provider, self.full_path(), tree, header={"package": "_global_"})
+
+    def is_group(self, config_path: str) -> bool:
+        return not config_path or ((choice := _choice(config_path)) is not None and (ABLATIONS / choice).is_dir())
+
+    def is_config(self, config_path: str) -> bool:
+        return (choice := _choice(config_path)) is not None and (ABLATIONS / f"{choice}.yaml").is_file()
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        if not config_path:
+            return [] if results_filter is ObjectType.CONFIG else [ABLATION]
+        inside = sorted((ABLATIONS / (_choice(config_path) or "")).iterdir())
+        folders = [one.name for one in inside if one.is_dir()]
+        files = [one.stem for one in inside if one.suffix == ".yaml"]
+        return {ObjectType.GROUP: folders, ObjectType.CONFIG: files, None: [*folders, *files]}[results_filter]
+
+
+def _choice(config_path: str) -> str | None:
+    """Return `source/init` for `ablation/source/init`, and None for what is in another group."""
+    group, _, choice = config_path.partition("/")
+    return choice.removesuffix(".yaml") if group == ABLATION else None
+
+
+class AblationPath(SearchPathPlugin):
+    """Hydra's search path with the files of `ablations/`."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("alexnet", "ablations://")
+
+
+def register() -> None:
+    """Register the schema and the files of `ablations/` with Hydra, which forgets plugins when it restores a state."""
+    warnings.filterwarnings("error", "provider=hydra.searchpath .* is not available")  # `explain` has words for it
+    if "schema.yaml" not in ConfigStore.instance().list(""):
+        ConfigStore.instance().store(name="schema", node=Config)
+    for plugin in (AblationFiles, AblationPath):
+        Plugins.instance().register(plugin)
 
 
 @cache
-def register() -> None:
-    """Register the schema, and every sound file of `ablations/` as a choice of the Hydra group `ablation`."""
-    warnings.filterwarnings("error", "provider=hydra.searchpath .* is not available")  # `explain` has words for it
-    ConfigStore.instance().store(name="schema", node=Config)
-    for choice, tree in ablation_choices().items():
-        folder, _, name = f"ablation/{choice}".rpartition("/")
-        ConfigStore.instance().store(group=folder, name=name, node=tree, package="_global_")
-
-
-def ablation_choices() -> dict[str, ConfigTree]:
-    """Return the content of each sound file in `ablations/` by the choice that selects it, such as `figure1/tanh`."""
-    return _ablation_files()[0]
-
-
-def refuse_broken(overrides: Iterable[str]) -> None:
-    """Refuse the overrides that choose a file of `ablations/` that is not YAML, or does not hold its own claim.
-
-    The other commands go on: such a file may be an idea that somebody is at work on. Raises a UserError.
-    """
-    for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
-        if key != "ablation":
-            continue
-        for choice, text in _ablation_files()[1].items():
-            if choice in re.split(r"[\[\](),'\" ]+", value) or ("glob(" in value and "/" not in choice):
-                raise UserError(text)
+def ablation_choices() -> list[str]:
+    """Return the choices of `ablations/`, such as `figure1/tanh`."""
+    return sorted(file.relative_to(ABLATIONS).with_suffix("").as_posix() for file in ABLATIONS.glob("**/*.yaml"))
 
 
 @cache  # every job of a study is checked, and more than once
 def refuse_shadows(folder: str) -> None:
     """Refuse (`UserError`) a file of the user's with the name of another of ours: Hydra ignores it, or mixes them."""
-    for root, group in ((CONF, ""), (ABLATIONS, "ablation")):
+    for root, group in ((CONF, ""), (ABLATIONS, ABLATION)):
         for file in root.glob("**/*.yaml"):
             own = Path(folder, group, file.relative_to(root))
             if own.is_file() and own.read_bytes() != file.read_bytes():
@@ -80,20 +114,10 @@ def refuse_shadows(folder: str) -> None:
 
 
 @cache
-def _ablation_files() -> tuple[dict[str, ConfigTree], dict[str, str]]:
-    """Read the files of `ablations/`: content by choice, and what is wrong with the others."""
-    choices, broken = {}, {}
-    for file in sorted(ABLATIONS.glob("**/*.yaml")):
-        choice = file.relative_to(ABLATIONS).with_suffix("").as_posix()
-        try:
-            choices[choice] = _with_its_claim(OmegaConf.to_container(OmegaConf.load(file)), choice, str(file))
-        except UserError as error:
-            broken[choice] = str(error)
-        except MarkedYAMLError as error:
-            broken[choice] = yaml_mistake(error)
-        except Exception as error:  # of YAML's reader, of OmegaConf, or of the machine
-            broken[choice] = f"{file}: not readable as YAML: {first_line(error)}"
-    return choices, broken
+def _content(choice: str) -> ConfigTree:
+    """Return what a file of `ablations/` sets. UserError if it does not hold its own claim."""
+    file = ABLATIONS / f"{choice}.yaml"
+    return _with_its_claim(OmegaConf.to_container(OmegaConf.load(file)), choice, str(file))
 
 
 def yaml_mistake(error: MarkedYAMLError) -> str:
@@ -126,7 +150,7 @@ def ablation_content(choice: str, search_path: tuple[str, ...]) -> ConfigTree:
     UserError if the file does not hold its own claim, or runs without it have its name.
     """
     if choice in ablation_choices():
-        return ablation_choices()[choice]
+        return _content(choice)
     if choice.endswith(".yaml"):
         raise UserError(f"ablation={choice}: leave out .yaml: ablation={choice.removesuffix('.yaml')}")
     if (name := ablation_name_of(choice)) in taken_names():
@@ -176,7 +200,6 @@ def default_choices() -> dict[str, str]:
 def compose_config(overrides: list[str]) -> DictConfig:
     """Compose `conf/config.yaml` with overrides, including Hydra's own configuration. Raises what Hydra raises."""
     register()
-    refuse_broken(overrides)
     with _in_hydra():
         return compose("config", overrides, return_hydra_config=True)
 

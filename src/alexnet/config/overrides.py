@@ -19,7 +19,7 @@ from omegaconf.errors import ConfigKeyError, KeyValidationError, OmegaConfBaseEx
 from yaml import MarkedYAMLError
 from yaml.reader import ReaderError
 
-from alexnet.config.compose import CONF, ablation_choices, schema_mistake, yaml_mistake
+from alexnet.config.compose import ABLATIONS, CONF, ablation_choices, schema_mistake, yaml_mistake
 from alexnet.errors import UserError, did_you_mean, first_line, how_to_install
 from alexnet.files import from_here
 
@@ -141,7 +141,7 @@ def _own_files(choice: str) -> list[Path]:
 def _holding(content: bytes, arguments: Sequence[str]) -> Path | None:
     """Return the configuration file that holds these bytes, of which the error of reading it does not tell."""
     found = re.findall(r"file://([^],'\"]+)", " ".join(arguments))
-    folders = [*map(Path, found), *filter(None, [_config_dir(arguments)]), CONF]
+    folders = [*map(Path, found), *filter(None, [_config_dir(arguments)]), CONF, ABLATIONS]
     files = (file for folder in folders for file in sorted(folder.glob("**/*.yaml")) if file.is_file())
     return next((file for file in files if content in file.read_bytes()), None)
 
