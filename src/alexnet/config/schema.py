@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any, get_type_hints
 
 from alexnet.config import values
@@ -190,8 +191,9 @@ NON_IDENTITY_KEYS = (
 `wandb` is what checkpoints from before `logger` say."""
 
 
+@cache
 def schema_defaults(node: Any = Config, prefix: str = "") -> dict[str, Any]:
-    """Return the schema's default of each dotted key that has one."""
+    """Return the schema's default of each dotted key that has one; callers must not change it."""
     hints = get_type_hints(node)
     defaults: dict[str, Any] = {}
     for entry in fields(node):
