@@ -14,6 +14,12 @@ from typing import Any, cast
 # Before torch is loaded, and for the processes that tests start: the tests are small, and threads that wait for each
 # other double the time. By the environment, as xdist's own process, which only hands out tests, needs no torch.
 os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
+# No test depends on the terminal that it runs in: rich asks these variables, which CI services set as well.
+os.environ.pop("FORCE_COLOR", None)
+os.environ.pop("TTY_COMPATIBLE", None)
+os.environ.pop("TTY_INTERACTIVE", None)
+os.environ.pop("NO_COLOR", None)
+os.environ |= {"COLUMNS": "80", "TERM": "xterm"}
 # Tests expect a CPU's numbers: with a GPU they neither see it nor compile for it, unless GPU_TESTS=1 asks for those of
 # the GPU. Triton's kernels run in its interpreter.
 if os.environ.get("GPU_TESTS") != "1":

@@ -108,7 +108,8 @@ def test_predict_agrees_with_the_pack(
 def test_predict_names_unreadable_images_and_goes_on(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    good, bad, missing = tmp_path / "good [x].png", tmp_path / "bad.png", tmp_path / "missing.png"
+    (inside := tmp_path / "above" / "inside").mkdir(parents=True)
+    good, bad, missing = inside / "good [x].png", inside / "bad.png", inside / "missing.png"
     Image.fromarray(np.full((50, 70, 3), 90, np.uint8)).save(good)
     bad.write_text("no image")
     capsys.readouterr()
@@ -123,7 +124,7 @@ def test_predict_names_unreadable_images_and_goes_on(
     assert "%" in printed.out and printed.out.startswith(f"{good}\n")
     assert len(ET.parse(tmp_path / "out.svg").findall(f".//{SVG}image")) == 1
     assert ".svg" in error_of(capsys, "predict", str(trained), str(good), "--picture", "out.bmp")
-    for folder, said in ((trained, "pass it first"), (tmp_path, f"{tmp_path}/*.jpg"), (tmp_path.parent, "/*/*.jpg")):
+    for folder, said in ((trained, "pass it first"), (inside, f"{inside}/*.jpg"), (inside.parent, "/*/*.jpg")):
         assert said in error_of(capsys, "predict", str(good), str(folder))
     main(["predict", str(trained), *[str(good)] * 65, "--picture", str(tmp_path / "out.svg")])
     assert capsys.readouterr().err == f"note: {tmp_path / 'out.svg'} shows the first 64 of 65 images\n"
