@@ -8,9 +8,19 @@ import pytest
 import yaml
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, OmegaConf
 
-from alexnet.config.compose import ABLATIONS, CONF, VERSION_BASE, compose_config, plain_values, with_schema
+from alexnet.config.compose import (
+    ABLATIONS,
+    CONF,
+    VERSION_BASE,
+    AblationFiles,
+    compose_config,
+    plain_values,
+    register,
+    with_schema,
+)
 from alexnet.config.identity import ablation_name
 from alexnet.config.job import check
 from alexnet.config.overrides import expanded
@@ -128,6 +138,7 @@ def test_a_list_combines() -> None:
 
 
 def expansions(*arguments: str) -> list[str]:
+    register()
     with initialize_config_dir(str(CONF), version_base=VERSION_BASE):
         return expanded(list(arguments), GlobalHydra.instance().config_loader(), [])
 
@@ -151,6 +162,18 @@ def test_a_pattern_may_name_a_folder_and_be_in_a_list() -> None:
     assert expansions(*unchanged) == unchanged
     with pytest.raises(UserError, match="nothing matches"):
         expansions("+ablation=none,glob(source/zz*)")
+
+
+def test_hydra_finds_them_in_their_group_and_nothing_in_others() -> None:
+    """As it does to complete a word, and for its own lists."""
+    files = AblationFiles("alexnet", "ablations://")
+    assert files.list("", None) == files.list("", ObjectType.GROUP) == ["ablation"]
+    assert files.list("", ObjectType.CONFIG) == []
+    assert files.list("ablation", ObjectType.GROUP) == sorted(one.name for one in ABLATIONS.iterdir() if one.is_dir())
+    assert set(files.list("ablation", ObjectType.CONFIG)) == set(FILES) < set(files.list("ablation", None))
+    assert files.is_group("ablation/source") and files.is_config("ablation/source/init.yaml")
+    for elsewhere in ("source", "lrn", "conf", "ablations"):
+        assert not files.is_group(elsewhere) and not files.is_config(f"{elsewhere}/no_lrn"), elsewhere
 
 
 EXPERIMENTS = {
