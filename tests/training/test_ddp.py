@@ -173,8 +173,9 @@ def test_masks_are_those_of_one_process_however_a_batch_is_divided(
         assert all(torch.equal(one, whole) for one, whole in zip(other, expected, strict=True))
 
 
-def test_run_in_two_turns_makes_the_updates_of_one(tiny: MakeJob, tmp_path: Path) -> None:
-    """Also if it is stopped between the turns of an update."""
+@pytest.mark.parametrize("then", [2, 3])
+def test_run_in_two_turns_makes_the_updates_of_one(tiny: MakeJob, tmp_path: Path, then: int) -> None:
+    """Also if it is stopped between the turns of an update, and resumed in as many or in more, for less memory."""
     short = (*STEADY, "schedule.epochs=1", "schedule.milestones=[]")
     execute(tiny(*short), tmp_path / "one")
     with pytest.MonkeyPatch.context() as patch:
@@ -182,7 +183,7 @@ def test_run_in_two_turns_makes_the_updates_of_one(tiny: MakeJob, tmp_path: Path
         with pytest.raises(Preempted):
             execute(tiny(*short, "hardware.accumulate_grad_batches=2"), tmp_path / "two")
     assert checkpoint(tmp_path / "two")["global_step"] == 2
-    execute(tiny(*short, "hardware.accumulate_grad_batches=2"), tmp_path / "two")
+    execute(tiny(*short, f"hardware.accumulate_grad_batches={then}"), tmp_path / "two")
     expected, moved = state(tmp_path / "one"), state(tmp_path / "two")
     for name, value in moved.items():  # rounding is that of the largest terms of the sums: some 1e-6 of them
         most = 4e-6 * float(expected[name].abs().max())

@@ -119,6 +119,19 @@ class Preemption(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._partial_epoch = state_dict["under_way"]
 
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Count the batches of the epoch under way in this run's turns: Lightning counts turns, not updates."""
+        former = checkpoint["alexnet"]["config"]["hardware"]["accumulate_grad_batches"]
+        turns = trainer.accumulate_grad_batches
+        loop = checkpoint["loops"]["fit_loop"]
+        progress = loop["epoch_loop.batch_progress"]
+        for counts in (progress["total"], progress["current"]):
+            ended = counts["ready"] // former * turns
+            open_ = counts["ready"] - counts["completed"]  # a turn counts as completed after it is saved
+            counts |= dict.fromkeys(("ready", "started", "processed"), ended) | {"completed": ended - open_}
+        for loader in loop["state_dict"]["combined_loader"]:
+            loader["batches"] = loader["batches"] // former * turns
+
 
 @contextmanager
 def keyboard_interrupt_kept() -> Iterator[None]:
