@@ -184,6 +184,21 @@ def test_other_images_under_a_checkpoint_are_refused(tiny: MakeJob, stopped: Pat
     assert read_result(stopped).status == "failed"
 
 
+def test_what_computed_a_part_of_a_run_is_a_fact_of_its_result(
+    tiny: MakeJob, stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = checkpoint(stopped)["alexnet"]["threads"]
+    other = (f"hardware.threads={before % 2 + 1}", "hardware.precision=bf16-mixed")
+    stop_in("validation_step", 2, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        execute(tiny(*FIXED, *other), stopped)
+    result, _ = execute(tiny(*FIXED, *other), stopped)  # from the checkpoint of the second part
+    assert result.precision == "partly 32-true, partly bf16-mixed"
+    parts = sorted(f"partly {threads}" for threads in (before, before % 2 + 1))
+    assert result.environment["threads"] == ", ".join(parts)
+    assert "partly" not in result.environment["cpu"]
+
+
 @pytest.mark.parametrize("file", ["result.json", "checkpoints/last.ckpt"])
 def test_a_directory_of_another_run_is_refused(tiny: MakeJob, stopped: Path, file: str) -> None:
     if file != "result.json":

@@ -137,15 +137,17 @@ def discard_unfinished(directory: Path) -> None:
             leftover.unlink()
 
 
-def checkpoint_to_resume(job: Job, directory: Path, pack: Pack, console: Console) -> tuple[Path | None, int | None]:
-    """Return the checkpoint to resume from, if there is one, and the CPU threads that it was computed with.
+def checkpoint_to_resume(
+    job: Job, directory: Path, pack: Pack, console: Console
+) -> tuple[Path | None, int | None, dict[str, Any]]:
+    """Return the checkpoint to resume from, if there is one, and the CPU threads and facts that it was computed with.
 
     It is the one before the last where the last is damaged. UserError: all are damaged; or it is of another run, other
     images, code of other NUMERICS, or a version that keeps something else.
     """
     last, previous = last_checkpoint(directory), previous_checkpoint(directory)
     if not (last.exists() or previous.exists()):
-        return None, None
+        return None, None, {}
     path = last
     try:
         saved = _read_sealed(last)
@@ -174,4 +176,5 @@ def checkpoint_to_resume(job: Job, directory: Path, pack: Pack, console: Console
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is of another version of this program ({first_line(error)}); {START_OVER}") from error
     threads = trained.get("threads")  # those of earlier versions do not say
-    return path, threads if isinstance(threads, int) and 0 < threads <= most_threads() else None
+    threads = threads if isinstance(threads, int) and 0 < threads <= most_threads() else None
+    return path, threads, trained.get("facts", {})

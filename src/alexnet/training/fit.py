@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -40,7 +41,7 @@ from alexnet.training.energy import EnergyMeter
 from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule
 from alexnet.training.preemption import Preemption
-from alexnet.training.provenance import device_name, environment
+from alexnet.training.provenance import device_name, environment, throughout
 from alexnet.training.watchdog import Watchdog
 
 PROFILERS: dict[str, type[Profiler]] = {
@@ -110,7 +111,9 @@ def train_and_test(
     The first process also writes what the network says about every image, and its first layer.
     """
     silence_lightning()
-    checkpoint, threads = (None, None) if job.config.restart else checkpoint_to_resume(job, directory, pack, console)
+    checkpoint, threads, former = (
+        (None, None, {}) if job.config.restart else checkpoint_to_resume(job, directory, pack, console)
+    )
     hardware.configure_process(job.config.hardware, world, threads=threads)
     data = PackDataModule(pack, job.config, world.replica, processes=world.processes_on_host)
     if result.is_search:
@@ -125,10 +128,14 @@ def train_and_test(
     history, meter = History(directory), EnergyMeter(world)
     trainer = _trainer(job, directory, world, history, meter, loggers, console)
     device = device_name(trainer.strategy.root_device, processes=world.size)
-    result = replace(result, device=device, environment=environment())  # with the threads that this process took
+    # With the threads that this process took.
+    facts: dict[str, Any] = {"device": device, "environment": environment(), "versions": result.versions}
+    facts = throughout(facts | {"precision": result.precision}, former)
+    module.description["facts"] = facts
     console.print(device)
     if result.precision == "bf16-mixed" and not multiplies_bfloat16(trainer.strategy.root_device):
         console.print(EMULATED)
+    result = replace(result, **facts)
     if (quota := cpu_quota()) < 1:
         console.print(f"note: the quota of this container is {quota:g} of a processor")
     with hardware.one_line_if_out_of_memory(trainer, module):

@@ -3,10 +3,12 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from difflib import unified_diff
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -84,6 +86,18 @@ def environment() -> dict[str, str]:
             "cudnn": f"benchmark {str(torch.backends.cudnn.benchmark).lower()}",
         }
     return facts
+
+
+def throughout(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return facts of a resumed run: one that was another in an earlier part of it names both."""
+    return {fact: _throughout(value, before.get(fact, value)) for fact, value in now.items()}
+
+
+def _throughout(now: Any, before: Any) -> Any:
+    if isinstance(now, dict):
+        return throughout(now, before)
+    values = {now, *before.removeprefix("partly ").split(", partly ")}
+    return now if len(values) == 1 else ", ".join(f"partly {value}" for value in sorted(values))
 
 
 def _float32_products() -> str:
