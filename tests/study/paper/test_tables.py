@@ -72,6 +72,25 @@ def test_the_paper_s_numbers_stand_and_ours_beside(tmp_path: Path, capsys: pytes
     assert second["7 CNNs\\*"] == ["36.7", "15.4", "15.3", "", "", "", ""]
 
 
+def test_nets_that_were_fine_tuned_otherwise_are_not_averaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of several pre-trained nets are, as the paper's two are."""
+    commands = ("pretrained.checkpoint=one", "pretrained.checkpoint=two", "optimizer.lr=0.1 pretrained.checkpoint=one")
+    other = imagenet(9)
+    for run in (other, replace(other, run="again", data=replace(other.data, fingerprint="other"))):
+        write(tmp_path, run)  # nor are those of other images, whose table took the place of the first
+    for seed, words in enumerate(commands):
+        run = imagenet(seed, experiment="fine_tune_ilsvrc2012")
+        write(tmp_path, replace(run, command=f"train.py {words}", pairing_key=words))
+    tables(tmp_path, capsys)
+    rows = [line for line in (tmp_path / "tables.md").read_text().splitlines() if line.startswith("| 1 CNN\\*")]
+    assert [(row.split("|")[5].strip(), row.split("|")[8].strip()) for row in rows] == [
+        ("3.00", "seeds 0, 1"),
+        ("6.00", "seed 2"),
+    ] * 2
+
+
 def test_an_average_without_probabilities_is_not_made_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in range(5):
         write(tmp_path, imagenet(seed), probabilities=seed < 4)

@@ -107,18 +107,26 @@ def _seed(run: Run) -> int:
 def _models(runs: Sequence[Run]) -> dict[str, dict[str, Sequence[Run]]]:
     """Return what our nets are -> the paper's models -> our runs of each.
 
-    An asterisk marks the fine-tuned nets of the same recipe. An average of more nets than there are has no runs.
+    An asterisk marks the fine-tuned nets of the same recipe, those of one setting at a time; they may start from
+    several pre-trained nets. An average of more nets than there are has no runs.
     """
-    fine_tuned = [run for run in runs if run.result.experiment == FINE_TUNED]
+    fine_tuned: dict[str, dict[str, list[Run]]] = {}
+    for run in (run for run in runs if run.result.experiment == FINE_TUNED):
+        changed = [word for word in changed_settings(run.result) if not word.startswith("pretrained.checkpoint=")]
+        words = ", ".join([*changed, f"data {run.result.data.fingerprint[:8]}"])
+        fine_tuned.setdefault(_code(run.result), {}).setdefault(words, []).append(run)
     named: dict[str, tuple[list[Run], list[Run]]] = {}
     for group in group_runs(run for run in runs if run.result.experiment != FINE_TUNED):
         result = group[0].result
         about = ", ".join([f"experiment {result.experiment}", *changed_settings(result), _code(result)])
-        about += f", {result.pairing_key[:8]}"
-        named[about] = group, [run for run in fine_tuned if _code(run.result) == _code(result)]
+        about += f", {result.pairing_key[:8]}, data {result.data.fingerprint[:8]}"
+        settings = fine_tuned.get(_code(result), {"": []})
+        for words, of_setting in settings.items():
+            named[about + (f"; fine-tuned: {words}" if len(settings) > 1 else "")] = group, of_setting
     if not named:
-        for run in fine_tuned:
-            named.setdefault(f"experiment {FINE_TUNED}, {_code(run.result)}", ([], []))[1].append(run)
+        for code, settings in fine_tuned.items():
+            for words, of_setting in settings.items():
+                named[f"experiment {FINE_TUNED}, {code}, {words}"] = [], of_setting
     named = named or {"": ([], [])}
     models: dict[str, dict[str, Sequence[Run]]] = {}
     for about, (single, tuned) in named.items():
