@@ -240,7 +240,8 @@ def tuned_weights(members: Sequence[Member], labels: NDArray[np.int32]) -> tuple
         for place in range(len(members)):
             for value in GRID:
                 tried = [*weights[:place], float(value), *weights[place + 1 :]]
-                if (count := count_wrong(tried)) < wrong:
+                # Weights of 0 alone are no average: by the order of the classes it is right on images of the first.
+                if any(tried) and (count := count_wrong(tried)) < wrong:
                     weights, wrong = tried, count
         if wrong == before:
             break
