@@ -37,9 +37,10 @@ def test_classes_by_name_are_the_networks_numbers(tmp_path: Path) -> None:
         classes_by_name(network("ant", "cat"), pack)
 
 
-def test_classes_named_by_numbers_have_these_numbers(tmp_path: Path) -> None:
+def test_classes_named_by_numbers_have_these_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pack = packed(tmp_path, ("2", "0", "10"))
     assert classes_by_name(network(*(f"name {number}" for number in range(11))), pack).tolist() == [0, 2, 10]
+    assert "names classes by numbers, taken for the network's: 0 for name 0" in capsys.readouterr().err
     with pytest.raises(UserError, match="such as 10"):
         classes_by_name(network("a", "b", "c"), pack)
     from_one = packed(tmp_path / "from_one", ("1", "2"))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from alexnet.config.values import limited_images
 from alexnet.data.loading import Loader, Reader, batch_parts, loader_threads, test_batch_size, test_splits
 from alexnet.data.pack.pack import Pack
 from alexnet.errors import UserError, plural
@@ -96,8 +97,11 @@ def about(trained: TrainedModel, view: str) -> str:
     split = "test" if "test" in result.errors else "val"
     rates = result.errors[split][view]
     epochs = f", in {plural(result.training.epochs, 'epoch')}" if result.training else ""
+    images, limit = result.data.images["train"], trained.config.trainer.limit_train_batches
+    used = limited_images(images, limit, batch_size=trained.config.optimizer.batch_size)
+    each = f", {used:,} in each epoch" if used < images else ""
     return (
-        f"{trained.name} was trained on {result.data.images['train']:,} images of {result.data.name}, {classes:,}"
+        f"{trained.name} was trained on {images:,} images of {result.data.name}{each}, {classes:,}"
         f" classes{epochs}; of {rates.images:,} {split} images it gets {100 * rates.top1:.1f} % wrong"
         f" ({VIEW_NAMES[view]}){_when_sure(run, split, view)}; {ELSEWHERE}"
     )

@@ -1,5 +1,6 @@
 """A trained network, loaded from its file for inference."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from alexnet.data.augment import Augmenter, CropGeometry
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.statistics import PixelStats
 from alexnet.devices import choose_device, use_exact_float32
-from alexnet.errors import UserError
+from alexnet.errors import UserError, print_line
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import total_parameters
@@ -117,6 +118,8 @@ def classes_by_name(trained: TrainedModel, pack: Pack) -> NDArray[np.int64]:
     names = pack.class_names
     if not set(names) <= set(numbers) and "0" in names and all(name.isascii() and name.isdecimal() for name in names):
         numbers = {str(number): number for number in range(len(trained.class_names))}
+        first = f"{names[0]} for {trained.class_names[0]}"
+        print_line(f"note: {pack.path} names classes by numbers, taken for the network's: {first}", file=sys.stderr)
     if missing := [name for name in names if name not in numbers]:
         several = f"{len(missing):,} of the {len(names):,} classes of {pack.path}, such as {missing[0]},"
         how = "prepare the pack with the same names: a words.txt in its source has lines such as `n01440764 tench`"
