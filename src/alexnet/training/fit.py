@@ -26,7 +26,7 @@ from alexnet.files import from_here
 from alexnet.net.halves import check_two_devices
 from alexnet.net.plan import layer_specs
 from alexnet.runs.arrays import write_first_layer, write_predictions, write_probabilities
-from alexnet.runs.directory import PROFILE, previous_checkpoint
+from alexnet.runs.directory import PROBABILITIES_FILE, PROFILE, previous_checkpoint
 from alexnet.runs.metrics import lr_drops
 from alexnet.runs.result import LrDrop, Result, TrainingFacts
 from alexnet.runs.study_plan import read_plan
@@ -147,6 +147,7 @@ def train_and_test(
     kernels = first_layer(module.net)
     if world.is_rank_zero:
         write_predictions(directory, predictions)
+        (directory / PROBABILITIES_FILE).unlink(missing_ok=True)  # of a net in training, by `alexnet evaluate`
         if module.predictions.keep_probabilities:
             origin = {"net": directory.name, "fingerprint": pack.fingerprint}
             write_probabilities(directory, predictions, **origin, class_names=pack.class_names)
