@@ -221,6 +221,8 @@ def test_hydra_composes_every_file_as_the_jobs_of_these_tests_merge_it(folder: s
 def test_the_jobs_of_these_tests_are_those_of_the_command_line() -> None:
     words = ("experiment=small", "columns=one", "seed=1", "+ablation=[no_color,no_lrn]", "init.std=0.02")
     assert job(*words) == check(list(words))
+    # Also of the command that resumes them, which keeps what a restart has computed.
+    assert job(*words, "restart=true").command == job(*words).command
 
 
 @pytest.mark.parametrize("choices", together(), ids=",".join)

@@ -85,6 +85,10 @@ def test_a_study_does_each_missing_run_once(tmp_path: Path, capsys: pytest.Captu
         pytest.raises(UserError, match=r"2 \(running elsewhere\)"),
     ):
         study.check_all_finished()
+    repeated = Study(hydra())
+    repeated.begin([PlannedRun([], replace(first.job, config=replace(first.job.config, restart=True)))])
+    repeated.say_how_to_continue()
+    assert capsys.readouterr().err.endswith("to resume, repeat the command without restart=true\n")
 
 
 def test_a_run_that_another_program_was_at_and_has_finished_has_not_failed(tmp_path: Path) -> None:

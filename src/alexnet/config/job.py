@@ -92,7 +92,9 @@ def check_composed(config: DictConfig, hydra: HydraConf, *, weights_digest: Weig
     checkpoint = values.get("pretrained", {}).get("checkpoint")
     weights = weights_digest(str(checkpoint)) if checkpoint else None
     root = resolved(values.get("data", {}).get("root"))
-    command = shlex.join(["python", "train.py", *found, *hydra.overrides.task])
+    # Repeating the command resumes the run.
+    lasting = [override for override in hydra.overrides.task if named(override) != "restart"]
+    command = shlex.join(["python", "train.py", *found, *lasting])
     return _checked(json.dumps(values), tuple(hydra.overrides.task), tuple(search_path), command, weights, root)
 
 

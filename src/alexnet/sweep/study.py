@@ -225,8 +225,10 @@ class Study:
         """Print the last line of a study that Ctrl-C or a signal has ended."""
         if total := len(self.runs):
             done = sum(run.objective is not None for run in self.runs.values())
+            again = " without restart=true" * any(run.job.config.restart for run in self.runs.values())
             print_line(
-                f"interrupted: {done} of {total} runs have finished; to resume, repeat the command", file=sys.stderr
+                f"interrupted: {done} of {total} runs have finished; to resume, repeat the command{again}",
+                file=sys.stderr,
             )
 
     @property
