@@ -139,7 +139,7 @@ def discard_unfinished(directory: Path) -> None:
 
 def checkpoint_to_resume(
     job: Job, directory: Path, pack: Pack, console: Console
-) -> tuple[Path | None, int | None, dict[str, Any]]:
+) -> tuple[Path | None, int | None, Any]:
     """Return the checkpoint to resume from, if there is one, and the CPU threads and facts that it was computed with.
 
     It is the one before the last where the last is damaged. UserError: all are damaged; or it is of another run, other
@@ -147,7 +147,7 @@ def checkpoint_to_resume(
     """
     last, previous = last_checkpoint(directory), previous_checkpoint(directory)
     if not (last.exists() or previous.exists()):
-        return None, None, {}
+        return None, None, None
     path = last
     try:
         saved = _read_sealed(last)
@@ -177,4 +177,4 @@ def checkpoint_to_resume(
         raise UserError(f"{path} is of another version of this program ({first_line(error)}); {START_OVER}") from error
     threads = trained.get("threads")  # those of earlier versions do not say
     threads = threads if isinstance(threads, int) and 0 < threads <= most_threads() else None
-    return path, threads, trained.get("facts", {})
+    return path, threads, trained.get("facts")

@@ -112,7 +112,7 @@ def train_and_test(
     """
     silence_lightning()
     checkpoint, threads, former = (
-        (None, None, {}) if job.config.restart else checkpoint_to_resume(job, directory, pack, console)
+        (None, None, None) if job.config.restart else checkpoint_to_resume(job, directory, pack, console)
     )
     hardware.configure_process(job.config.hardware, world, threads=threads)
     data = PackDataModule(pack, job.config, world.replica, processes=world.processes_on_host)

@@ -88,14 +88,13 @@ def environment() -> dict[str, str]:
     return facts
 
 
-def throughout(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """Return facts of a resumed run: one that was another in an earlier part of it names both."""
-    return {fact: _throughout(value, before.get(fact, value)) for fact, value in now.items()}
-
-
-def _throughout(now: Any, before: Any) -> Any:
-    if isinstance(now, dict):
-        return throughout(now, before)
+def throughout(now: Any, before: Any) -> Any:
+    """Return a fact of a resumed run, or a mapping of facts: one that was another in an earlier part names both."""
+    if isinstance(now, Mapping):
+        former = before if isinstance(before, Mapping) else {}
+        return {name: throughout(fact, former.get(name)) for name, fact in now.items()}
+    if not isinstance(before, str):  # of a version that kept none
+        return now
     values = {now, *before.removeprefix("partly ").split(", partly ")}
     return now if len(values) == 1 else ", ".join(f"partly {value}" for value in sorted(values))
 
