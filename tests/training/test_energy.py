@@ -32,9 +32,9 @@ class Machine:
 
 
 def start(meter: EnergyMeter, *, step: int = 0, device: str = "cpu") -> None:
-    trainer: Any = SimpleNamespace(is_global_zero=True, global_step=step)
-    module: Any = SimpleNamespace(device=torch.device(device))
-    meter.on_train_start(trainer, module)
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    trainer: Any = SimpleNamespace(is_global_zero=True, global_step=step, strategy=strategy)
+    meter.on_train_start(trainer, trainer)
 
 
 def end(meter: EnergyMeter) -> None:

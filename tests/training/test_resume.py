@@ -144,7 +144,8 @@ def test_a_run_with_no_epoch_left_keeps_its_curves_and_its_best_checkpoint(
     best.unlink()  # as if killed before it was written
     curves[0].write_text("damaged")
     moved = tmp_path.rename(tmp_path.with_name("moved"))
-    execute(job, moved)
+    training = execute(job, moved)[0].training
+    assert training is not None and training.device_hours and training.energy.source
     assert [(moved / file.relative_to(tmp_path)).read_text() for file in curves] == before
     assert (moved / "checkpoints" / "best.ckpt").samefile(moved / "checkpoints" / "last.ckpt")
 

@@ -118,6 +118,7 @@ class EnergyMeter(L.Callback):
         self._device_seconds: float | None = 0.0
         self._parts: dict[str, _Part] = {}
         self._last: float | None = None
+        self._begun = False
 
     @property
     def device_hours(self) -> float | None:
@@ -135,10 +136,11 @@ class EnergyMeter(L.Callback):
         if before is None:
             before = {"device_seconds": 0.0, "cpu": 0.0, "gpu": 0.0} if trainer.global_step == 0 else {}
         self._device_seconds = before.get("device_seconds")
+        device = trainer.strategy.root_device  # at the end of a fit the module is on the CPU again
         if trainer.is_global_zero:
-            for name in ("cpu",) if pl_module.device.type == "cpu" else ("cpu", "gpu"):
-                self._parts[name] = _Part(SOURCES[name], partial(self._open, name, pl_module.device), before.get(name))
-        self._last = self._clock()
+            for name in ("cpu",) if device.type == "cpu" else ("cpu", "gpu"):
+                self._parts[name] = _Part(SOURCES[name], partial(self._open, name, device), before.get(name))
+        self._last, self._begun = self._clock(), True
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         if self._last is not None and self._clock() - self._last > SECONDS_BETWEEN_READINGS:
@@ -149,6 +151,11 @@ class EnergyMeter(L.Callback):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._take()
         self._last = None
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not self._begun:  # resumed after its last step: what earlier parts took is all
+            self.on_train_start(trainer, pl_module)
+            self._last = None
 
     def state_dict(self) -> dict[str, Any]:
         self._take()
