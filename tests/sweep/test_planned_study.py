@@ -66,6 +66,28 @@ def test_runs_that_diverged_are_not_done_again_nor_waited_for(file: Path, tmp_pa
     assert diverged_line(opened.runs).startswith("no_lrn seed 1 diverged, and would again: ")
 
 
+@pytest.mark.parametrize("plan", [None, replace(PLAN, name="q")], ids=["none", "another"])
+def test_runs_that_were_not_made_by_the_plan_count_if_they_were_made_by_none(
+    file: Path, tmp_path: Path, plan: Plan | None
+) -> None:
+    runs, job = tmp_path / "runs", checked(*PLAN.overrides, f"study.plan={file}", f"runs={tmp_path / 'runs'}")
+    for ablation in ("baseline", "no_lrn", "figure1_tanh", "no_dropout+no_lrn"):
+        for seed in range(2):
+            one = replace(result(seed=seed), ablation=ablation, run=f"{ablation}-{seed}", plan=PLAN, numerics=NUMERICS)
+            if ablation == "baseline":
+                one = replace(one, plan=plan, run=job.name if seed == 0 else one.run)
+            save(runs, one, predictions(300 + len(ablation) + seed, 100))
+    opened = OpenPlan.read(file, runs)
+    if plan is None:
+        assert len(opened.next_look()) == 2 + 3 * 3
+        assert missing_runs(PLAN, opened.runs).startswith("3 runs are missing for look 2")
+        opened.check(job)
+    else:
+        assert "2 of baseline" in missing_runs(PLAN, opened.runs)
+        with pytest.raises(UserError, match=r"plan\.yaml: it needs runs that were made by plan q, and which no report"):
+            opened.check(job)
+
+
 def test_plan_changed_after_its_first_run_is_refused(file: Path, tmp_path: Path) -> None:
     save(tmp_path / "runs", replace(result(), plan=replace(PLAN, margin=0.5)), predictions(300, 100))
     with pytest.raises(UserError, match="plan p was changed after its first run, shapes-baseline-seed0-1a2b"):
@@ -141,6 +163,10 @@ def test_search_comes_first_and_gives_every_arm_its_rates(tmp_path: Path) -> Non
         ["+ablation=figure1/tanh", "optimizer.lr=0.005", "seed=0"],
     ]
     shared = ["experiment=small", f"study.plan={file}", f"runs={runs}"]
+    unplanned = checked(*shared, "seed=1", "optimizer.lr=0.005")
+    save(runs, replace(searched(SEARCH, "baseline", 0.005, 1), run=unplanned.name, plan=None), predictions(300, 100))
+    with pytest.raises(UserError, match="it needs runs that were made by no plan"):
+        OpenPlan.read(file, runs).check(unplanned)
     for own in (["seed=9", "optimizer.lr=0.01", "schedule.rescale_to_epochs=10"], ["seed=0", "optimizer.lr=0.005"]):
         opened.check(checked(*shared, *own))
     with pytest.raises(UserError, match=r"for the rates 0\.005"):

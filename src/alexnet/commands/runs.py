@@ -13,7 +13,7 @@ from alexnet.errors import UserError, as_started, plural, shown_time
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.result import BASELINE, UNFINISHED_MESSAGE
 from alexnet.runs.summary import Status, status
-from alexnet.sweep.planned_study import diverged_line, missing_runs
+from alexnet.sweep.planned_study import diverged_line, missing_runs, runs_of
 from alexnet.terminal import UNLIMITED, Terminal
 
 SHORTEST_NAME = 12
@@ -53,7 +53,7 @@ def run(paths: list[Path]) -> None:
         console.print(text)
     plans = dict.fromkeys(one.result.plan for one in runs if one.result.plan and one.result.numerics == NUMERICS)
     for plan in plans:
-        of_plan = [one for one in runs if one.result.plan == plan]
+        of_plan = runs_of(plan, runs)
         if lost := diverged_line(of_plan):
             console.print(f"plan {plan.name}: {lost}")
         if missing := missing_runs(plan, of_plan):

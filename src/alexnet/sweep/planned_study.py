@@ -27,7 +27,9 @@ class OpenPlan:
     path: Path
     plan: Plan
     runs: tuple[Run, ...]
-    """Those of other NUMERICS are left out: they have other names, and are not compared with new ones."""
+    """As `runs_of` has them."""
+    taken: Mapping[Path, str]
+    """Directories of runs that no report would judge by this plan -> what they were made by."""
 
     @classmethod
     def read(cls, path: Path, runs: Path) -> "OpenPlan":
@@ -44,7 +46,9 @@ class OpenPlan:
                     f"{path}: the plan {plan.name} was changed after its first run, {run.result.run}; restore it, or"
                     " give the new plan another name"
                 )
-        return cls(path, plan, tuple(run for run in named if run.result.numerics == NUMERICS))
+        others = [run for run in found if run.result.plan or (plan.search and run.finished)]
+        taken = {run.directory: f"plan {one.name}" if (one := run.result.plan) else "no plan" for run in others}
+        return cls(path, plan, runs_of(plan, found), {at: by for at, by in taken.items() if by != f"plan {plan.name}"})
 
     def search_jobs(self) -> list[list[str]]:
         """Return the overrides of the search for rates, finished runs too; none once there is nothing to do.
@@ -86,6 +90,9 @@ class OpenPlan:
 
         Also one whose ablation's file was edited after the plan's first run of it.
         """
+        if made_by := self.taken.get(Path(job.config.runs, job.name).resolve()):
+            what = f"it needs runs that were made by {made_by}, and which no report would judge by this plan"
+            raise UserError(f"{self.path}: {what}: give another folder, runs=FOLDER")
         ablation, seed, lr = ablation_name(job.tree), job.config.seed, job.config.optimizer.lr
         if text := self.plan.objection(ablation, seed):
             raise UserError(f"{self.path}: {text}")
@@ -127,6 +134,21 @@ def check_in_plan(job: Job) -> None:
 @lru_cache
 def _pairing_key(overrides: tuple[str, ...]) -> str:
     return check(list(overrides)).pairing_key
+
+
+def runs_of(plan: Plan, runs: Sequence[Run]) -> tuple[Run, ...]:
+    """Return the runs of a plan, and those made without any that a report counts for it, flagged.
+
+    Those of other NUMERICS are left out: they have other names, and are not compared with new ones.
+    """
+
+    def group(run: Run) -> tuple[str, str, int]:
+        return run.result.pairing_key, run.result.data.fingerprint, run.result.numerics
+
+    own = [run for run in runs if run.result.plan == plan and run.result.numerics == NUMERICS]
+    groups = set() if plan.search else {*map(group, own)}
+    before = (run for run in runs if run.result.plan is None and group(run) in groups)
+    return (*own, *(run for run in before if not plan.objection(run.result.ablation, run.result.seed)))
 
 
 def missing_runs(plan: Plan, runs: Sequence[Run], settled: Mapping[str, int] | None = None) -> str:

@@ -142,9 +142,8 @@ class Study:
         plans, asked = cache(read_plan), [(run, done, run.job.config.study.plan) for run, done in finished.items()]
         if unplanned := [run for run, done, file in asked if file and done.plan != plans(Path(file))]:
             how_many = f"{len(unplanned)} (such as {unplanned[0]})"
-            what = f"note: of those finished before, {how_many} were made without this plan: a report flags them, or"
-            how = "keeps them apart if the plan searches for rates; another folder, runs=FOLDER, makes them the plan's"
-            self.console.print(f"{what} {how}")
+            what = f"note: of those finished before, {how_many} were made without this plan: a report flags them"
+            self.console.print(f"{what}; another folder, runs=FOLDER, makes them the plan's")
         others = [done for run, done in finished.items() if done.has_other_precision(run.job.config.hardware.precision)]
         if others:
             count = f"{len(others)} of those finished before {'is' if len(others) == 1 else 'are'}"
@@ -219,7 +218,8 @@ class Study:
                 if lost := diverged_line(opened.runs):
                     self.console.print(f"plan {opened.plan.name}: {lost}")
                 if missing := missing_runs(opened.plan, opened.runs, settled):
-                    self.console.print(f"plan {opened.plan.name}: {missing}; the same command does them")
+                    same = "; the same command does them" if opened.runs else ", as runs of this plan"
+                    self.console.print(f"plan {opened.plan.name}: {missing}{same}")
 
     def say_how_to_continue(self) -> None:
         """Print the last line of a study that Ctrl-C or a signal has ended."""
