@@ -55,9 +55,9 @@ def test_it_tells_states_what_is_missing_and_how_to_continue(folder: Path, capsy
     said = "\n".join(lines[7:])
     assert "plan mine: 5 runs are missing for look 1 (5 seeds): 5 of no_lrn; to do them:" in said
     own = "\n  alexnet train 'hydra.searchpath=[file:///mine]'"
-    assert f"{own} 'study.plan=my plan.yaml' runs=planned\n" in said
-    assert f"{own} '+ablation=[no_lrn]' seed=0" in said and "[no_lrn]' seed=1" not in said
-    assert f"no_color seed 0: {DIVERGED} in epoch 1\n" in said
+    assert f"{own} 'study.plan=my plan.yaml' runs={folder}\n" in said  # where they are now, not where they were made
+    assert f"{own} '+ablation=[no_lrn]' seed=0 runs={folder}\n" in said and "[no_lrn]' seed=1" not in said
+    assert said.endswith(f"no_color seed 0: {DIVERGED} in epoch 1")  # what cannot be continued comes last
 
 
 @pytest.mark.parametrize("width", [80, 40, 20])

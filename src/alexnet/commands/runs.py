@@ -10,6 +10,7 @@ from pathlib import Path
 from alexnet.config.identity import NUMERICS
 from alexnet.data.sources.file_names import told_apart
 from alexnet.errors import UserError, as_started, plural, shown_time
+from alexnet.files import from_here
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.result import BASELINE, UNFINISHED_MESSAGE
 from alexnet.runs.summary import Status, status
@@ -150,24 +151,33 @@ def _labels(states: Sequence[Status]) -> list[str]:
 
 
 def _say_how_to_continue(states: Sequence[Status], console: Terminal) -> None:
-    """Print why runs ended, and their commands whole, so that they can be copied."""
+    """Print why runs ended, and their commands whole, so that they can be copied; last those that diverged."""
+    states = sorted(states, key=lambda one: one.run.result.diverged)
     for one in states[:MOST_TOLD]:
         result = one.run.result
         why = "stopped without a word" if result.message == UNFINISHED_MESSAGE else result.message
         line = f"{result.ablation} seed {result.seed}: {why}"
         console.print(line if result.diverged else f"{line}; to continue it:")
         if not result.diverged:
-            console.print(f"  {as_started(result.command)}", soft_wrap=True)
-    if len(states) > MOST_TOLD:
-        console.print(f"and {len(states) - MOST_TOLD} more; the command of the study continues all of them")
+            words = shlex.split(result.command)
+            if moved := _elsewhere(one.run, next((word[5:] for word in words if word.startswith("runs=")), "runs")):
+                words = [*(word for word in words if not word.startswith("runs=")), *moved]
+            console.print(f"  {as_started(shlex.join(words))}", soft_wrap=True)
+    if left := states[MOST_TOLD:]:
+        how = "" if left[0].run.result.diverged else "; the command of the study continues all of them"
+        console.print(f"and {len(left)} more{how}")
+
+
+def _elsewhere(run: Run, folder: str) -> list[str]:
+    """Return the override for where a run is, if that is not its command's `folder` as seen from here: it was moved."""
+    here = run.directory.parent
+    return [] if Path(folder).resolve() == here else [f"runs={from_here(here)}"]
 
 
 def _of_plan(runs: Sequence[Run]) -> str:
     """Return the overrides that name a plan, the user's folders of choices, and where its runs are if elsewhere."""
     for one in runs:
         with suppress(UserError, KeyError, TypeError):  # a run that was copied without its configuration
-            config = one.config()
-            elsewhere = [f"runs={config['runs']}"] * (config["runs"] != "runs")
             own = [word for word in one.result.overrides if word.startswith("hydra.searchpath=")]
-            return shlex.join([*own, f"study.plan={config['study']['plan']}", *elsewhere])
+            return shlex.join([*own, f"study.plan={one.config()['study']['plan']}", *_elsewhere(one, "runs")])
     return "study.plan=FILE"
