@@ -74,6 +74,7 @@ def test_runs_that_were_not_made_by_the_plan_count_if_they_were_made_by_none(
     for ablation in ("baseline", "no_lrn", "figure1_tanh", "no_dropout+no_lrn"):
         for seed in range(2):
             one = replace(result(seed=seed), ablation=ablation, run=f"{ablation}-{seed}", plan=PLAN, numerics=NUMERICS)
+            one = replace(one, pairing_key=job.pairing_key)
             if ablation == "baseline":
                 one = replace(one, plan=plan, run=job.name if seed == 0 else one.run)
             save(runs, one, predictions(300 + len(ablation) + seed, 100))
@@ -110,9 +111,12 @@ def test_run_that_is_none_of_the_plan_s_is_refused(file: Path, overrides: list[s
 
 def test_an_ablation_that_was_edited_after_its_first_run_is_refused(file: Path, tmp_path: Path) -> None:
     runs, job = tmp_path / "runs", checked(*PLAN.overrides, f"study.plan={file}", "+ablation=no_lrn", "seed=1")
-    first = replace(result("no_lrn"), plan=PLAN, numerics=NUMERICS, changes=job.changes)
+    first = replace(result("no_lrn"), plan=PLAN, numerics=NUMERICS, changes=job.changes, pairing_key=job.pairing_key)
     save(runs, first, predictions(300, 100))
     OpenPlan.read(file, runs).check(job)
+    save(runs, replace(first, pairing_key="of an edited experiment"), predictions(300, 100))
+    with pytest.raises(UserError, match="its settings are not those of shapes-no_lrn-seed0-1a2b, a run of the plan"):
+        OpenPlan.read(file, runs).check(job)
     save(runs, replace(first, changes={"lrn.k": (2.0, 1.0)}), predictions(300, 100))
     with pytest.raises(UserError, match="no_lrn changes something else than in shapes-no_lrn-seed0-1a2b"):
         OpenPlan.read(file, runs).check(job)
@@ -166,9 +170,13 @@ def test_search_comes_first_and_gives_every_arm_its_rates(tmp_path: Path) -> Non
     unplanned = checked(*shared, "seed=1", "optimizer.lr=0.005")
     save(runs, replace(searched(SEARCH, "baseline", 0.005, 1), run=unplanned.name, plan=None), predictions(300, 100))
     with pytest.raises(UserError, match="it needs runs that were made by no plan"):
-        OpenPlan.read(file, runs).check(unplanned)
+        (opened := OpenPlan.read(file, runs)).check(unplanned)
     for own in (["seed=9", "optimizer.lr=0.01", "schedule.rescale_to_epochs=10"], ["seed=0", "optimizer.lr=0.005"]):
-        opened.check(checked(*shared, *own))
+        job = checked(*shared, *own)
+        done = [replace(run, result=replace(run.result, pairing_key=job.pairing_key)) for run in opened.runs]
+        replace(opened, runs=tuple(done)).check(job)
+        with pytest.raises(UserError, match="its settings are not those of"):
+            opened.check(job)
     with pytest.raises(UserError, match=r"for the rates 0\.005"):
         opened.check(checked(*shared, "seed=0", "optimizer.lr=0.0025"))
     with pytest.raises(UserError, match="the run has other settings"):

@@ -100,9 +100,8 @@ class OpenPlan:
             if own_changes(one.changes) != own_changes(job.changes):
                 what = f"{ablation} changes something else than in {one.run}, a run of the plan"
                 raise UserError(f"{self.path}: {what}: restore its file, or give it and the plan other names")
-        settings = list(self.plan.overrides)
+        settings, searches = list(self.plan.overrides), self.plan.searches(seed)
         if search := self.plan.search:
-            searches = self.plan.searches(seed)
             settings += search.overrides(lr) if searches else [lr_override(lr)]
             chosen = None if searches else self._rates
             allowed = chosen.of(ablation) if chosen else searched_rates(self.plan, self.runs)
@@ -113,6 +112,13 @@ class OpenPlan:
             given = [one for one in shlex.split(job.command)[2:] if one not in settings and named(one) not in OWN_KEYS]
             has = f"has other settings than the plan{f' ({shlex.join(given)})' * bool(given)}"
             raise UserError(f"{self.path}: the run {has}, which says: {' '.join(settings)}")
+        for one in (run.result for run in self.runs):
+            is_alike = not search or (one.lr, one.is_search) == (lr, searches)
+            if is_alike and one.pairing_key != job.pairing_key:
+                what = f"its settings are not those of {one.run}, a run of the plan, though it says the same"
+                raise UserError(
+                    f"{self.path}: {what}: restore the experiment's file, or give it and the plan other names"
+                )
 
     @cached_property
     def _rates(self) -> Rates | None:
