@@ -12,6 +12,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException
 
 from alexnet.config import compose as composing
 from alexnet.config.compose import (
+    AblationFiles,
     ablation_choices,
     ablation_content,
     compose_config,
@@ -318,7 +319,7 @@ def test_all_names_are_listed_where_none_is_near() -> None:
 def ablation_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder in the place of ablations/."""
     monkeypatch.setattr(composing, "ABLATIONS", tmp_path)
-    caches = (ablation_choices, ablation_content, composing._content)
+    caches = (ablation_choices, ablation_content)
     for one in caches:
         one.cache_clear()
     yield tmp_path
@@ -344,9 +345,11 @@ def test_a_broken_ablation_file_refuses_only_what_chooses_it(ablation_folder: Pa
     for name, (text, _) in BROKEN.items():
         (ablation_folder / f"{name}.yaml").write_text(text)
     compose_config(["seed=1"])  # commands that do not choose one go on
+    assert AblationFiles("alexnet", "ablations://").list("ablation", None) == sorted(BROKEN)  # patterns take them in
     for name, (_, part) in BROKEN.items():
-        said = refusal(f"+ablation={name}")
-        assert str(ablation_folder / f"{name}.yaml") in said and part in said
+        for chosen in (f"+ablation={name}", f"ablation=[none,{name}]"):
+            said = refusal(chosen)
+            assert str(ablation_folder / f"{name}.yaml") in said and part in said
 
 
 @pytest.mark.parametrize(

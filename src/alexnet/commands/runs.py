@@ -159,19 +159,17 @@ def _say_how_to_continue(states: Sequence[Status], console: Terminal) -> None:
         line = f"{result.ablation} seed {result.seed}: {why}"
         console.print(line if result.diverged else f"{line}; to continue it:")
         if not result.diverged:
-            words = shlex.split(result.command)
-            if moved := _elsewhere(one.run, next((word[5:] for word in words if word.startswith("runs=")), "runs")):
-                words = [*(word for word in words if not word.startswith("runs=")), *moved]
-            console.print(f"  {as_started(shlex.join(words))}", soft_wrap=True)
+            words = [word for word in shlex.split(result.command) if not word.startswith("runs=")]
+            console.print(f"  {as_started(shlex.join([*words, *_elsewhere(one.run)]))}", soft_wrap=True)
     if left := states[MOST_TOLD:]:
         how = "" if left[0].run.result.diverged else "; the command of the study continues all of them"
         console.print(f"and {len(left)} more{how}")
 
 
-def _elsewhere(run: Run, folder: str) -> list[str]:
-    """Return the override for where a run is, if that is not its command's `folder` as seen from here: it was moved."""
+def _elsewhere(run: Run) -> list[str]:
+    """Return the override for where a run is now, if that is not `runs`; it may have been moved since it was made."""
     here = run.directory.parent
-    return [] if Path(folder).resolve() == here else [f"runs={from_here(here)}"]
+    return [] if Path("runs").resolve() == here else [f"runs={from_here(here)}"]
 
 
 def _of_plan(runs: Sequence[Run]) -> str:
@@ -179,5 +177,5 @@ def _of_plan(runs: Sequence[Run]) -> str:
     for one in runs:
         with suppress(UserError, KeyError, TypeError):  # a run that was copied without its configuration
             own = [word for word in one.result.overrides if word.startswith("hydra.searchpath=")]
-            return shlex.join([*own, f"study.plan={one.config()['study']['plan']}", *_elsewhere(one, "runs")])
+            return shlex.join([*own, f"study.plan={one.config()['study']['plan']}", *_elsewhere(one)])
     return "study.plan=FILE"

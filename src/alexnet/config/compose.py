@@ -57,7 +57,7 @@ class AblationFiles(ConfigSource):
         return True
 
     def load_config(self, config_path: str) -> ConfigResult:
-        tree = OmegaConf.create(_content(_choice(config_path) or ""))
+        tree = OmegaConf.create(ablation_content(_choice(config_path) or "", ()))
         return ConfigResult(self.provider, self.full_path(), tree, header={"package": "_global_"})
 
     def is_group(self, config_path: str) -> bool:
@@ -113,13 +113,6 @@ def refuse_shadows(folder: str) -> None:
                 raise UserError(f"{from_here(own)}: the project has a file of this name: give yours another one")
 
 
-@cache
-def _content(choice: str) -> ConfigTree:
-    """Return what a file of `ablations/` sets. UserError if it does not hold its own claim."""
-    file = ABLATIONS / f"{choice}.yaml"
-    return _with_its_claim(OmegaConf.to_container(OmegaConf.load(file)), choice, str(file))
-
-
 def yaml_mistake(error: MarkedYAMLError) -> str:
     """Say in one line where a file is no YAML."""
     problem, _, found = (error.problem or first_line(error)).partition(", but got ")
@@ -149,8 +142,8 @@ def ablation_content(choice: str, search_path: tuple[str, ...]) -> ConfigTree:
     `search_path` is the override of `hydra.searchpath`, if there is one.
     UserError if the file does not hold its own claim, or runs without it have its name.
     """
-    if choice in ablation_choices():
-        return _content(choice)
+    if (file := ABLATIONS / f"{choice}.yaml").is_file():
+        return _with_its_claim(OmegaConf.to_container(OmegaConf.load(file)), choice, str(file))
     if choice.endswith(".yaml"):
         raise UserError(f"ablation={choice}: leave out .yaml: ablation={choice.removesuffix('.yaml')}")
     if (name := ablation_name_of(choice)) in taken_names():

@@ -46,9 +46,9 @@ class OpenPlan:
                     f"{path}: the plan {plan.name} was changed after its first run, {run.result.run}; restore it, or"
                     " give the new plan another name"
                 )
-        others = [run for run in found if run.result.plan or (plan.search and run.finished)]
+        others = [run for run in found if run not in named and (run.result.plan or (plan.search and run.finished))]
         taken = {run.directory: f"plan {one.name}" if (one := run.result.plan) else "no plan" for run in others}
-        return cls(path, plan, runs_of(plan, found), {at: by for at, by in taken.items() if by != f"plan {plan.name}"})
+        return cls(path, plan, runs_of(plan, found), taken)
 
     def search_jobs(self) -> list[list[str]]:
         """Return the overrides of the search for rates, finished runs too; none once there is nothing to do.

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
@@ -128,10 +127,8 @@ def train_and_test(
     history, meter = History(directory), EnergyMeter(world)
     trainer = _trainer(job, directory, world, history, meter, loggers, console)
     device = device_name(trainer.strategy.root_device, processes=world.size)
-    # With the threads that this process took.
-    facts: dict[str, Any] = {"device": device, "environment": environment(), "versions": result.versions}
-    facts = throughout(facts | {"precision": result.precision}, former)
-    module.description["facts"] = facts
+    now = {"device": device, "environment": environment(), "versions": result.versions, "precision": result.precision}
+    facts = module.description["facts"] = throughout(now, former)  # with the threads that this process took
     console.print(device)
     if result.precision == "bf16-mixed" and not multiplies_bfloat16(trainer.strategy.root_device):
         console.print(EMULATED)
