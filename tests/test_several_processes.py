@@ -1,16 +1,21 @@
 """Runs of several processes as a user sees them: whatever is killed, nothing is left behind and nothing is lost."""
 
+import atexit
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import pytest
+import torch.distributed as dist
+from rich.console import Console
 
+from alexnet.training.distributed import run_in_ranks
 from tests.test_launch import TINY, start, train
 from tests.training.conftest import assert_same_training
 
@@ -51,6 +56,18 @@ def assert_gone(processes: set[int], *, within: float) -> None:
     while alive := [pid for pid in processes if _command(pid)]:
         assert time.monotonic() < deadline, f"left behind: {[_command(pid) for pid in alive]}"
         time.sleep(0.1)
+
+
+def _note_its_group_at_the_end(file: Path, _: Console) -> None:
+    dist.init_process_group("gloo")
+    atexit.register(lambda: file.write_text(f"in a group: {dist.is_initialized()}"))
+
+
+def test_a_process_has_left_its_group_when_python_ends(tmp_path: Path) -> None:
+    """Threads of a group that is left to the end of Python have aborted a process after it had its result."""
+    file = tmp_path / "told"
+    run_in_ranks(partial(_note_its_group_at_the_end, file), tmp_path, 1, console=Console())
+    assert file.read_text() == "in a group: False"
 
 
 def test_stopped_and_killed_at_twenty_moments(tmp_path: Path) -> None:

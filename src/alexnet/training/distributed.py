@@ -261,6 +261,8 @@ def _rank(
                 file = screen and stack.enter_context(Path(screen).open("a", encoding="utf-8"))
                 console = Terminal(file=file, width=width) if file else Terminal()
             body(console)
+        if dist.is_initialized():
+            dist.destroy_process_group()  # or gloo's threads may abort the process while Python ends
     except Exception as error:
         message = f"process {rank}: {type(error).__name__}: {' '.join(str(error).split())}"
         errors.put(error if isinstance(error, UserError) else RankError(message))
