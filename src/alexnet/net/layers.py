@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from alexnet import philox
-from alexnet.net.kernels_numba import share_rows
 from alexnet.net.specs import ConvSpec, Parametric
 
 
@@ -152,12 +150,7 @@ def initialize(net: nn.Module, layer: Parametric, seed: int) -> None:
     """Draw normal weights of the planned std for a layer of a net, and set its biases to a constant (section 5)."""
     weight, bias = (net.get_parameter(f"{layer.name}.{kind}") for kind in ("weight", "bias"))
     count = weight.numel()
-    drawn = np.empty((-(-count // 4), 4), np.float32)
-    share_rows(_draw, [drawn, np.arange(len(drawn))], seed, f"init:{layer.name}.weight")
+    drawn = philox.normals(seed, f"init:{layer.name}.weight", step=0, block=np.arange(-(-count // 4)))
     with torch.no_grad():
         weight.copy_(torch.from_numpy(drawn.reshape(-1)[:count]).view(weight.shape)).mul_(layer.std)
         bias.fill_(layer.bias)
-
-
-def _draw(drawn: NDArray[np.float32], blocks: NDArray[np.int64], seed: int, stream: str) -> None:
-    drawn[:] = philox.normals(seed, stream, step=0, block=blocks)
