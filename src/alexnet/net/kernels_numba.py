@@ -31,13 +31,6 @@ COMPUTED_IN: dict[torch.dtype, type[np.floating[Any]]] = {
     torch.float64: np.float64,
 }
 """Supported types, and those that the loops compute in."""
-ONES = {
-    torch.float32: (torch.int32, 0x3F800000),
-    torch.float64: (torch.int64, 0x3FF0000000000000),
-    torch.bfloat16: (torch.int16, 0x3F80),
-    torch.float16: (torch.int16, 0x3C00),
-}
-"""Integers as wide as a number, and the one whose bits are those of 1."""
 BLOCK = 32
 """Rows of bfloat16 that are widened at a time: they stay in the first cache."""
 REORDERED = {"contract", "reassoc", "nsz", "arcp"}
@@ -150,43 +143,31 @@ def _narrow(bits: Any, halves: Any) -> None:
 
 def draw(x: Tensor, position: int, seed: int, stream: int, first_unit: int, limit: int) -> Tensor:
     """Draw the mask of features [N, units]; the result does not depend on the number of threads."""
-    mask = torch.empty(x.shape, dtype=x.dtype)
-    bits, one = ONES[x.dtype]
+    mask = np.empty(x.shape, np.bool_)
     places = (position & LOW) + np.arange(len(x))
-    constants = (np.array(round_keys(seed), np.uint32), position >> 32, stream, first_unit, limit, one)
-    share_rows(_fill, [mask.view(bits).numpy(), places], *constants)
-    return mask
+    keys = np.array(round_keys(seed), np.uint32)
+    share_rows(_fill, [mask, places], keys, position >> 32, stream, first_unit, limit)
+    return torch.from_numpy(mask).to(x.dtype)
 
 
 @compiled(error_model="numpy")
-def _fill(mask: Any, places: Any, keys: Any, step: int, stream: int, first_unit: int, limit: int, one: int) -> None:
-    """Indices are unsigned: numba checks signed ones for being negative, which takes several times longer."""
+def _fill(mask: Any, places: Any, keys: Any, step: int, stream: int, first_unit: int, limit: int) -> None:
     rows, units = mask.shape
     first_block, skipped = first_unit // 4, first_unit % 4
-    blocks = (skipped + units + 3) // 4
-    words = np.empty((4, blocks), np.uint32)
-    four = np.uint64(4)
+    words = np.empty(((skipped + units + 3) // 4, 4), np.uint32)
     for row in range(rows):
-        for number in range(blocks):
-            block = np.uint64(number)
-            c0, c1 = np.uint32(first_block + number), np.uint32(places[row])
+        for block in range(len(words)):
+            c0, c1 = np.uint32(first_block + block), np.uint32(places[row])
             c2, c3 = np.uint32(step), np.uint32(stream)
-            for number_of_round in range(ROUNDS):
-                turn = np.uint64(number_of_round)
+            for turn in range(ROUNDS):
                 p0, p1 = np.uint64(c0) * np.uint64(M0), np.uint64(c2) * np.uint64(M1)
-                c0 = np.uint32(p1 >> np.uint64(32)) ^ c1 ^ keys[turn, np.uint64(0)]
-                c2 = np.uint32(p0 >> np.uint64(32)) ^ c3 ^ keys[turn, np.uint64(1)]
+                c0 = np.uint32(p1 >> np.uint64(32)) ^ c1 ^ keys[turn, 0]
+                c2 = np.uint32(p0 >> np.uint64(32)) ^ c3 ^ keys[turn, 1]
                 c1, c3 = np.uint32(p1), np.uint32(p0)
-            words[0, block], words[1, block], words[2, block], words[3, block] = c0, c1, c2, c3
-        aligned = units // 4 if skipped == 0 else 0
-        for number in range(aligned):
-            block = np.uint64(number)
-            for number_of_word in range(4):
-                word = np.uint64(number_of_word)
-                mask[row, four * block + word] = one if words[word, block] < limit else 0
-        for unit in range(4 * aligned, units):
-            place = skipped + unit
-            mask[row, unit] = one if words[place % 4, place // 4] < limit else 0
+            words[block, 0], words[block, 1], words[block, 2], words[block, 3] = c0, c1, c2, c3
+        drawn = words.reshape(-1)[skipped:]
+        for unit in range(units):
+            mask[row, unit] = drawn[unit] < limit
 
 
 SMALLEST_PART = 2**16
