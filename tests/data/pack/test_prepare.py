@@ -234,7 +234,7 @@ def test_prepare_discards_the_unfinished_work_of_another_job(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("alexnet.data.pack.prepare.convert_file", interrupted)
         prepare(folder, tmp_path / "pack", size=8, workers=1)
-    assert "interrupted: 32 images are done; repeat the command to resume" in capsys.readouterr().err  # a batch
+    assert "interrupted: 40 images are done; repeat the command to resume" in capsys.readouterr().err
     noise(7).save(folder / "b" / "another.png")
     pack = prepare(folder, tmp_path / "pack", size=8)
     assert "an earlier attempt with other options is discarded" in capsys.readouterr().err
@@ -282,7 +282,6 @@ def test_unfinished_work_of_an_archive_in_another_order_is_discarded(
             raise KeyboardInterrupt
         return images.convert_file(*arguments)
 
-    monkeypatch.setattr(preparing, "_BATCH", 1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(preparing, "convert_file", interrupted)
         make(packed(names), tmp_path / "pack", workers=1)

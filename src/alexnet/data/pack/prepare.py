@@ -39,7 +39,6 @@ from alexnet.terminal import print_status, progress
 
 RAW_BYTES = 2**32
 """Up to this size `auto` stores pixels: they stay in the page cache, and reading them costs nothing."""
-_BATCH = 32  # images that a thread converts at a time
 
 
 def prepare(
@@ -174,37 +173,32 @@ def _check_arguments(
 
 
 def _write_images(source: Source, writer: PackWriter, threads: int, show: bool) -> None:
-    """Convert what has not come yet, in the order of the source, many at a time."""
+    """Convert what has not come yet, in the order of the source, several at a time."""
     total = sum(source.catalog.counts().values())
     if writer.discarded:
         print_status(f"{writer.path}: an earlier attempt with other options is discarded", show=show)
     if writer.done:
         print_status(f"{writer.path}: {writer.done:,} of {total:,} images are done already", show=show)
 
-    def convert_batch(images: list[SourceImage]) -> list[Callable[[], None]]:
-        """What is left to do with each image: hand its bytes to the writer, or the reason why it cannot be used."""
-        handed: list[Callable[[], None]] = []
-        for image in images:
-            converted = convert_file(image.encoded, writer.image_size, image.name)
-            if isinstance(converted, str):
-                handed.append(partial(writer.reject, image.name, converted))
-            else:
-                data, notes = writer.encode(converted.square), converted.notes
-                handed.append(partial(writer.put, image.split, image.place, data, name=image.name, unusual=notes))
-        return handed
+    def convert(image: SourceImage) -> tuple[SourceImage, tuple[bytes, tuple[str, ...]] | str]:
+        """Its bytes in the pack and what is unusual about it, or the reason why it cannot be used."""
+        found = convert_file(image.encoded, writer.image_size, image.name)
+        return image, found if isinstance(found, str) else (writer.encode(found.square), found.notes)
 
     with (
         progress(f"preparing {writer.path.name}", total, show=show) as advance,
         closing(source.images()) as images,
         suppress_pil_warnings(),
+        closing(ParallelMap(convert, islice(images, writer.done, None), threads)) as converted,
     ):
-        remaining = islice(images, writer.done, None)
-        batches = iter(lambda: list(islice(remaining, _BATCH)), [])
         advance(writer.done)
-        with closing(ParallelMap(convert_batch, batches, threads)) as converted:
-            for hand_over in chain.from_iterable(converted):
-                hand_over()
-                advance(1)
+        for image, found in converted:
+            if isinstance(found, str):
+                writer.reject(image.name, found)
+            else:
+                data, notes = found
+                writer.put(image.split, image.place, data, name=image.name, unusual=notes)
+            advance(1)
 
 
 def _lost(source: Source, writer: PackWriter) -> str | None:
