@@ -29,6 +29,7 @@ from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint, weights_file
 from alexnet.runs.result import BASELINE, Result, finished_run
 from alexnet.runs.study_plan import read_plan
 from alexnet.runs.summary import show_again
+from alexnet.sweep.planned_study import check_in_plan
 from alexnet.sweep.study import check_source, max_parallel_jobs, objective, print_notes, refuse_at_once
 from alexnet.terminal import IMPORTING, Terminal, busy, lasting_output
 
@@ -238,10 +239,7 @@ def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_stud
     if (done := finished_run(directory, job.name, job.identity, restart=job.config.starts_over)) is not None:
         return show_again(done, directory, precision=job.config.hardware.precision, console=console)
     if not in_study:
-        if job.config.study.plan:
-            from alexnet.sweep.planned_study import check_in_plan
-
-            check_in_plan(job)
+        check_in_plan(job)
         console.print(f"{job.name}: {IMPORTING}")
         print_notes([job], console)
     refuse_at_once([job])
