@@ -92,8 +92,8 @@ def missing_searches(plan: Plan, runs: Sequence[Run]) -> int:
     return _missing(_errors(searched_rates(plan, runs), plan, runs))
 
 
-def _missing(errors: Mapping[str, Mapping[tuple[float, int], float | None]]) -> int:
-    return sum(error is None for cells in errors.values() for error in cells.values())
+def _missing(errors_of: Mapping[str, Mapping[float, Sequence[float]]]) -> int:
+    return sum(math.isnan(error) for by_rate in errors_of.values() for errors in by_rate.values() for error in errors)
 
 
 def choose_rates(plan: Plan, runs: Sequence[Run]) -> Rates | None:
@@ -111,16 +111,13 @@ def _choose_on(grid: tuple[float, ...], plan: Plan, runs: Sequence[Run]) -> Rate
         return None
     images = max((rates.images for run in runs if run.result.is_search and (rates := _held_out(run.result))), default=0)
     arms: dict[str, ArmRates] = {}
-    for arm, cells in errors_of.items():
+    for arm, by_rate in errors_of.items():
         near = arms[BASELINE].chosen if arms else plan.search.grid[len(plan.search.grid) // 2]
-        by_rate = {
-            rate: [error for (of, _), error in cells.items() if of == rate and error is not None] for rate in grid
-        }
         arms[arm] = _choose(by_rate, near=near, images=images)
     return Rates(search=plan.search, grid=grid, images=images, arms=arms)
 
 
-def _choose(by_rate: Mapping[float, list[float]], *, near: float, images: int) -> ArmRates:
+def _choose(by_rate: Mapping[float, Sequence[float]], *, near: float, images: int) -> ArmRates:
     means = {rate: fmean(errors) for rate, errors in by_rate.items()}
     lowest = min(means.values())
     spreads = [variance(errors) for errors in by_rate.values() if len(errors) > 1 and math.isfinite(max(errors))]
@@ -134,20 +131,20 @@ def _choose(by_rate: Mapping[float, list[float]], *, near: float, images: int) -
     return ArmRates(errors=means, standard_error=error, chosen=chosen)
 
 
-def _errors(grid: Sequence[float], plan: Plan, runs: Sequence[Run]) -> dict[str, dict[tuple[float, int], float | None]]:
-    """Return the error of every run of the search, by arm, rate and seed: infinite if it diverged, None if missing."""
+def _errors(grid: Sequence[float], plan: Plan, runs: Sequence[Run]) -> dict[str, dict[float, list[float]]]:
+    """Return the errors of the search by arm and rate, one for each seed: infinite if it diverged, NaN if missing."""
     found: dict[tuple[str, float | None, int], float] = {}
-    for run in runs:
-        result = run.result
+    for result in (run.result for run in runs if run.result.is_search):
         key = (result.ablation, result.lr, result.seed)
-        if not result.is_search:
-            continue
         if (rate := getattr(_held_out(result), plan.measure, None)) is not None:
             found[key] = 100 * rate
         elif result.diverged:
             found.setdefault(key, math.inf)
-    cells = [(rate, seed) for rate in grid for seed in plan.search.seeds] if plan.search else []
-    return {name: {cell: found.get((name, *cell)) for cell in cells} for name in map(result_name, plan.arms)}
+    seeds = plan.search.seeds if plan.search else ()
+    return {
+        arm: {rate: [found.get((arm, rate, seed), math.nan) for seed in seeds] for rate in grid}
+        for arm in map(result_name, plan.arms)
+    }
 
 
 def _held_out(result: Result) -> ErrorRates | None:
