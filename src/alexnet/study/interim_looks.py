@@ -47,11 +47,13 @@ def judge(
     counted: dict[str, Sequence[Evaluated]] = {}
     names, next_look = [result_name(ablation) for ablation in plan.ablations], len(plan.looks)
     for number, look in enumerate(plan.looks):
-        taken = planned(arms, plan, number) | {name: counted[name] for name in settled}
+        seeds_of = {name: plan.seeds(name, number) for name in (BASELINE, *names)}
+        made = {name: [one for one in arms.get(name, ()) if one.run.result.seed in seeds_of[name]] for name in seeds_of}
+        taken = {name: runs for name, runs in made.items() if runs} | {name: counted[name] for name in settled}
         waiting = [name for name in names if name not in settled]
-        lost = {name: len(seeds & {*plan.seeds(name, number)}) for name, seeds in diverged.items()}
-        ended = {name: len(taken.get(name, ())) + lost.get(name, 0) for name in (BASELINE, *waiting)}
-        missing = [name for name, count in ended.items() if count < len(plan.seeds(name, number))]
+        lost = {name: len(seeds & {*seeds_of[name]}) for name, seeds in diverged.items()}
+        ended = {name: len(made[name]) + lost.get(name, 0) for name in (BASELINE, *waiting)}
+        missing = [name for name, count in ended.items() if count < len(seeds_of[name])]
         if waiting and missing:
             next_look = number
         if not waiting or (number and missing):
@@ -79,12 +81,3 @@ def judge(
         words = {name: one.direction for name, one in assessments[deciding].items() if name in waiting}
         settled |= {name: number for name, word in words.items() if word not in UNSETTLED}
     return Judged(assessments=assessments, settled=settled, arms=counted, next_look=next_look)
-
-
-def planned(arms: Arms, plan: Plan, look: int) -> dict[str, list[Evaluated]]:
-    """Return the runs of a plan's arms up to a look; arms without any are missing."""
-    names = [BASELINE, *(result_name(ablation) for ablation in plan.ablations)]
-    taken = {
-        name: [one for one in arms.get(name, ()) if one.run.result.seed in plan.seeds(name, look)] for name in names
-    }
-    return {name: runs for name, runs in taken.items() if runs}
