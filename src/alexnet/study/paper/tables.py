@@ -92,7 +92,7 @@ def markdown(runs: Sequence[Run]) -> str:
     blocks = ["# The paper's Tables 1 and 2"]
     for table in TABLES:
         of_table = [run for run in runs if run.result.data.name == table.data]
-        blocks += [_block(table, about, ours) for about, ours in _models(of_table).items()]
+        blocks += [_block(table, about, ours) for about, ours in _models(of_table).items() or [("", {})]]
     others = (run for run in runs if run.result.data.name not in {table.data for table in TABLES})
     groups = group_runs(others)
     apart = distinguishing_overrides(groups)
@@ -115,25 +115,25 @@ def _models(runs: Sequence[Run]) -> dict[str, dict[str, Sequence[Run]]]:
         changed = [word for word in changed_settings(run.result) if not word.startswith("pretrained.checkpoint=")]
         words = ", ".join([*changed, f"data {run.result.data.fingerprint[:8]}"])
         fine_tuned.setdefault(_code(run.result), {}).setdefault(words, []).append(run)
-    named: dict[str, tuple[list[Run], list[Run]]] = {}
+    models: dict[str, dict[str, Sequence[Run]]] = {}
     for group in group_runs(run for run in runs if run.result.experiment != FINE_TUNED):
         result = group[0].result
         about = ", ".join([f"experiment {result.experiment}", *changed_settings(result), _code(result)])
         about += f", {result.pairing_key[:8]}, data {result.data.fingerprint[:8]}"
         settings = fine_tuned.get(_code(result), {"": []})
-        for words, of_setting in settings.items():
-            named[about + (f"; fine-tuned: {words}" if len(settings) > 1 else "")] = group, of_setting
-    if not named:
-        for code, settings in fine_tuned.items():
-            for words, of_setting in settings.items():
-                named[f"experiment {FINE_TUNED}, {code}, {words}"] = [], of_setting
-    named = named or {"": ([], [])}
-    models: dict[str, dict[str, Sequence[Run]]] = {}
-    for about, (single, tuned) in named.items():
-        five = single[:5] if len(single) >= 5 else []
-        seven = [*five, *tuned[:2]] if five and len(tuned) >= 2 else []
-        models[about] = {"CNN": single, "1 CNN": single, "5 CNNs": five, "1 CNN\\*": tuned, "7 CNNs\\*": seven}
-    return models
+        for words, tuned in settings.items():
+            models[about + (f"; fine-tuned: {words}" if len(settings) > 1 else "")] = _by_model(group, tuned)
+    return models or {
+        f"experiment {FINE_TUNED}, {code}, {words}": _by_model([], tuned)
+        for code, settings in fine_tuned.items()
+        for words, tuned in settings.items()
+    }
+
+
+def _by_model(single: list[Run], tuned: list[Run]) -> dict[str, Sequence[Run]]:
+    five = single[:5] if len(single) >= 5 else []
+    seven = [*five, *tuned[:2]] if five and len(tuned) >= 2 else []
+    return {"CNN": single, "1 CNN": single, "5 CNNs": five, "1 CNN\\*": tuned, "7 CNNs\\*": seven}
 
 
 def _code(result: Result) -> str:
