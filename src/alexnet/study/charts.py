@@ -176,7 +176,8 @@ def delta_chart(table: ComparisonTable, measure: str, *, inline: str) -> str:
 @drawing()
 def comparison_figure(tables: Sequence[ComparisonTable]) -> str:
     """Draw the panels of all tables below one another, as an SVG file."""
-    return _all_panels(tables).svg(_TITLE, " ".join(describe_deltas(table, "top1") for table in _with_rows(tables)))
+    described = [describe_deltas(table, "top1") for table in tables if table.compared]
+    return _all_panels(tables).svg(_TITLE, " ".join(described))
 
 
 @drawing()
@@ -185,12 +186,8 @@ def printed_comparison(tables: Sequence[ComparisonTable], kind: str) -> bytes:
     return _all_panels(tables).printed(kind)
 
 
-def _with_rows(tables: Sequence[ComparisonTable]) -> list[ComparisonTable]:
-    return [table for table in tables if _drawn_rows(table)]
-
-
 def _all_panels(tables: Sequence[ComparisonTable]) -> Canvas:
-    drawn = _with_rows(tables)
+    drawn = [table for table in tables if table.compared]
     margin, head = 28, 62
     width = len(MEASURES) * (PANEL + _GAP) - _GAP + 2 * margin
     canvas = Canvas(width, sum(_height(table) + head + margin for table in drawn) or 64)
@@ -210,7 +207,7 @@ def describe_deltas(table: ComparisonTable, measure: str) -> str:
     """Put a panel into words, for those who do not see it."""
     parts = [
         f"{row.ablation} {one.delta:+.2f} ({100 * one.confidence:g} % interval {wording.shown_interval(one.interval)})"
-        for row in _drawn_rows(table)
+        for row in table.compared
         for one in (row.assessments[measure],)
     ]
     change = f"Change of the {wording.MEASURE_NAMES[measure]} error in percentage points"
@@ -219,22 +216,18 @@ def describe_deltas(table: ComparisonTable, measure: str) -> str:
 
 def _subject(table: ComparisonTable) -> str:
     """Return `cifar10, recipe paper: 10,000 test images, ten crops, seeds 0-2`."""
-    counted = wording.named_seeds(seed for row in _drawn_rows(table) for seed in row.seeds)
+    counted = wording.named_seeds(seed for row in table.compared for seed in row.seeds)
     return f"{wording.heading(table)}: {wording.counted_images(table)}, {counted}"
 
 
-def _drawn_rows(table: ComparisonTable) -> list[AblationRow]:
-    return [row for row in table.rows if row.assessments]
-
-
 def _height(table: ComparisonTable) -> int:
-    return _LEGEND + _HEAD + len(_drawn_rows(table)) * LINE + _FOOT
+    return _LEGEND + _HEAD + len(table.compared) * LINE + _FOOT
 
 
 def _draw_panel(canvas: Canvas, table: ComparisonTable, measure: str, left: int, top: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    rows = _drawn_rows(table)
+    rows = table.compared
     first, right, plot = top + _LEGEND + _HEAD, left + PANEL, PANEL - 8 - _FIGURES
     axes = canvas.axes(left + 8, first, plot, len(rows) * LINE)
     low, high = _reach(rows, measure)

@@ -111,6 +111,11 @@ class ComparisonTable:
         return [*self.runs, *self.others]
 
     @property
+    def compared(self) -> list[AblationRow]:
+        """Return the rows of ablations that have a baseline."""
+        return [row for row in self.rows if row.assessments]
+
+    @property
     def judges_sizes(self) -> bool:
         """Whether the size of any effect is judged: elsewhere than on the paper's data none is."""
         found = [one for row in self.rows for a in row.assessments.values() for one in a.sizes.values()]
@@ -163,7 +168,7 @@ def _why_unused(table: ComparisonTable, stated: StatedSpread) -> str:
         return f"there is more than one run of {', '.join(several)}, and these show their own spread"
     if table.plan:
         return f"the plan {table.plan.name} asks for several runs of each arm"
-    if not any(row.assessments for row in table.rows):
+    if not table.compared:
         return f"{' and '.join(row.ablation for row in table.rows) or 'no run'} alone has nothing to be compared with"
     if stated.run_sd.keys().isdisjoint(table.measures):
         return f"it is of {' and '.join(stated.run_sd)}, which these runs do not have"

@@ -196,7 +196,7 @@ def remarks(table: ComparisonTable) -> list[str]:
 
 def study_lines(table: ComparisonTable) -> list[str]:
     """Return a line on the plan, and one on the gain of ten crops."""
-    lines = [plan_line(table)] if any(row.assessments for row in table.rows) else []
+    lines = [plan_line(table)] if table.compared else []
     for gains in (row.gains for row in table.rows if row.ablation == BASELINE and row.gains):
         said = [
             f"{MEASURE_NAMES[measure]} "
@@ -319,7 +319,7 @@ def own_rate_lines(rates: Rates | None, row: AblationRow) -> list[str]:
 
 def headline(table: ComparisonTable) -> str:
     """Return what the table shows of the top-1 error, in a sentence or two; it never rests on a flagged verdict."""
-    judged = [(row, row.assessments["top1"]) for row in table.rows if row.assessments]
+    judged = [(row, row.assessments["top1"]) for row in table.compared]
     raised, lowered, alike = "raised the top-1 error", "lowered it", "had no effect that matters"
     uncounted = (flagged, unresolved, few) = "flagged", "not resolved", "with too few seeds for a verdict"
     said: dict[str, list[str]] = {verb: [] for verb in (raised, lowered, alike, *uncounted)}
@@ -354,7 +354,7 @@ def at_rate(row: AblationRow, measure: str) -> str:
 
 def shared_flags(table: ComparisonTable) -> list[str]:
     """Return the lines of flags that all of several ablations have."""
-    first, *others = [flag_lines(row) for row in table.rows if row.assessments] or [[]]
+    first, *others = map(flag_lines, table.compared) if table.compared else [[]]
     return [line for line in first if others and all(line in other for other in others)]
 
 

@@ -130,7 +130,7 @@ def _evaluated(tables: Sequence[ComparisonTable]) -> list[tuple[str, str]]:
 
 def _panels(tables: Sequence[ComparisonTable]) -> dict[str, list[wr.PanelTypes]]:
     """Build the panels of each section; those of an ablation have a bar for its delta and for each that is claimed."""
-    rows = {row.ablation: row for table in tables for row in table.rows if row.assessments}
+    rows = {row.ablation: row for table in tables for row in table.compared}
     panels: dict[str, list[wr.PanelTypes]] = {
         DELTAS: [
             wr.BarPlot(
