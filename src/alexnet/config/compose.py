@@ -254,16 +254,7 @@ def validate(tree: ConfigTree) -> Config:
     Raises:
         UserError: a key is unknown or missing, a value has the wrong type or is outside its limits.
     """
-    return typed(with_schema({key: tree[key] for key in tree if key != "wandb"}))
-
-
-def typed(merged: DictConfig) -> Config:
-    """Return what `with_schema` has merged as the schema's classes, which check the limits.
-
-    Raises:
-        UserError: a value is outside its limits.
-    """
-    return cast(Config, OmegaConf.to_object(merged))
+    return cast(Config, OmegaConf.to_object(with_schema({key: tree[key] for key in tree if key != "wandb"})))
 
 
 def schema_mistake(error: BaseException) -> str | None:

@@ -23,7 +23,6 @@ from alexnet.config.compose import (
     default_choices,
     plain_values,
     refuse_shadows,
-    typed,
     with_schema,
 )
 from alexnet.config.identity import pairing_key, resolved, run_identity, run_name, training_form, why_idle
@@ -110,7 +109,7 @@ def _checked(
     """Check as `check_composed` does; `_root` is where `data.root` is, seen from the present folder."""
     _check_overrides(overrides)
     merged = with_schema(json.loads(values))
-    tree, config = plain_values(merged), typed(merged)
+    tree, config = plain_values(merged), cast(Config, OmegaConf.to_object(merged))
     contents = _ablations(overrides, search_path)
     for name in config.ablations:
         if name not in contents:
