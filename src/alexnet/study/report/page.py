@@ -215,7 +215,6 @@ def checklist(tables: Sequence[ComparisonTable], warning: str | None) -> str:
         preprocessing=PREPROCESSING,
         downloads=DOWNLOADS,
         settings=_settings,
-        mean_minutes=_mean_minutes,
         figures=_figures,
         warning=warning,
     )  # fmt: skip
@@ -232,12 +231,6 @@ def _settings(table: ComparisonTable, groups: Sequence[str]) -> list[str]:
         found = {name: flatten(config[name]) for name in groups if isinstance(config.get(name), dict)}
         return [f"{name}: {', '.join(f'{key}={value}' for key, value in one.items())}" for name, one in found.items()]
     return []
-
-
-def _mean_minutes(table: ComparisonTable) -> float | None:
-    """Return the mean training time of a run; None if no run tells."""
-    seconds = [run.result.training.seconds for run in table.made if run.result.training]
-    return fmean(seconds) / 60 if seconds else None
 
 
 def _figures(table: ComparisonTable, row: AblationRow) -> Iterator[list[str]]:
