@@ -32,20 +32,12 @@ if TYPE_CHECKING:
 class StudyLoader:
     """Hydra's config loader for a study, which it takes along from the sweeper to the launcher.
 
-    It composes each job once: the sweeper, the study and the basic launcher all ask.
+    It composes each job once, to be checked. Launchers that start processes get Hydra's own loader.
     """
 
-    def __init__(self, loader: ConfigLoader, study: "Study | None" = None) -> None:
+    def __init__(self, loader: ConfigLoader, study: "Study") -> None:
         self.loader, self.study = loader, study
         self.composed: dict[tuple[str, ...], DictConfig] = {}
-
-    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        try:
-            return self.compose(master_config, sweep_overrides)
-        except Exception:
-            if self.study is None:  # in a worker process
-                raise
-            return master_config  # the sweeper only tries all jobs; the launcher then says what is wrong with each
 
     def compose(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         key = tuple(sweep_overrides)
@@ -53,11 +45,13 @@ class StudyLoader:
             self.composed[key] = self.loader.load_sweep_config(master_config, sweep_overrides)
         return deepcopy(self.composed[key])  # launchers write the job's number into theirs
 
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        if tuple(sweep_overrides) in self.composed:
+            return self.compose(master_config, sweep_overrides)
+        return master_config  # the sweeper only tries all jobs; the launcher then says what is wrong with each
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.loader, name)
-
-    def __reduce__(self) -> tuple[Any, ...]:  # other processes begin with an empty memory
-        return type(self), (self.loader,)
 
 
 class StudySweeper(Sweeper):
@@ -150,8 +144,9 @@ class StudyLauncher(Launcher):
         self.chosen, self.is_study = chosen, is_study
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.context, self.loader = hydra_context, cast(StudyLoader, hydra_context.config_loader)
-        self.study = study = cast("Study", self.loader.study)
+        self.loader = cast(StudyLoader, hydra_context.config_loader)
+        self.context = HydraContext(config_loader=self.loader.loader, callbacks=hydra_context.callbacks)
+        self.study = study = self.loader.study
         self.config = _with(config, launcher=self.chosen)
 
         def watched(job: DictConfig) -> Any:
@@ -160,9 +155,10 @@ class StudyLauncher(Launcher):
             finally:
                 study.progress.look()
 
+        in_this_process = study.launcher == "basic"
         self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context,
-            task_function=watched if study.launcher == "basic" else task_function,
+            hydra_context=hydra_context if in_this_process else self.context,
+            task_function=watched if in_this_process else task_function,
             config=self.config,
         )
 
