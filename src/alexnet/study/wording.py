@@ -1,4 +1,4 @@
-"""Words of a comparison, the same in the terminal, in files and in charts; its columns are in `columns`."""
+"""Words of a comparison, the same in the terminal, in files and in charts; `table_columns` has its columns."""
 
 import csv
 import io
