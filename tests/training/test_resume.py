@@ -15,6 +15,7 @@ from alexnet.config.identity import NUMERICS
 from alexnet.data.pack.prepare import open_data
 from alexnet.errors import UserError
 from alexnet.runs.result import read_result
+from alexnet.runs.study_plan import Plan
 from alexnet.training.checkpoints import checkpoint_to_resume, sealed
 from alexnet.training.history import EpochRecord, History
 from alexnet.training.module import AlexNetModule
@@ -190,6 +191,8 @@ def test_what_computed_a_part_of_a_run_is_a_fact_of_its_result(
 ) -> None:
     before = checkpoint(stopped)["alexnet"]["threads"]
     other = (f"hardware.threads={before % 2 + 1}", "hardware.precision=bf16-mixed")
+    plan = Plan(name="p", overrides=(), ablations=("no_lrn",))
+    replace(read_result(stopped), plan=plan).write(stopped)
     stop_in("validation_step", 2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         execute(tiny(*FIXED, *other), stopped)
@@ -198,6 +201,7 @@ def test_what_computed_a_part_of_a_run_is_a_fact_of_its_result(
     parts = sorted(f"partly {threads}" for threads in (before, before % 2 + 1))
     assert result.environment["threads"] == ", ".join(parts)
     assert "partly" not in result.environment["cpu"]
+    assert result.plan == plan  # of the first part: the commands of the others do not name it
 
 
 @pytest.mark.parametrize("file", ["result.json", "checkpoints/last.ckpt"])

@@ -177,5 +177,6 @@ def _of_plan(runs: Sequence[Run]) -> str:
     for one in runs:
         with suppress(UserError, KeyError, TypeError):  # a run that was copied without its configuration
             own = [word for word in one.result.overrides if word.startswith("hydra.searchpath=")]
-            return shlex.join([*own, f"study.plan={one.config()['study']['plan']}", *_elsewhere(one)])
+            if file := one.config()["study"]["plan"]:  # null if the run was continued without it
+                return shlex.join([*own, f"study.plan={file}", *_elsewhere(one)])
     return "study.plan=FILE"

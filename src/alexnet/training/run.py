@@ -21,9 +21,9 @@ from alexnet.errors import UserError, first_line
 from alexnet.files import exclusive, replace_file
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Parametric, total_parameters
-from alexnet.runs.directory import COMPUTED, COMPUTED_FOLDERS, CONFIG_FILE, LOCK_FILE, STACKS_FILE
+from alexnet.runs.directory import COMPUTED, COMPUTED_FOLDERS, CONFIG_FILE, LOCK_FILE, RESULT_FILE, STACKS_FILE
 from alexnet.runs.result import UNFINISHED_MESSAGE, DataFacts, GitState, Result, finished_run, read_result
-from alexnet.runs.study_plan import read_plan
+from alexnet.runs.study_plan import Plan, read_plan
 from alexnet.runs.summary import result_table, show_again
 from alexnet.terminal import busy, fitted
 from alexnet.trained.weights import pretrained_facts
@@ -105,11 +105,19 @@ def _initial_result(job: Job, directory: Path, pack: Pack, git: GitState | None)
         command=job.command,
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
         precision=precision(config.hardware),
-        plan=read_plan(Path(config.study.plan)) if config.study.plan else None,
+        plan=_plan(job, directory),
         numerics=NUMERICS,
         lr=config.optimizer.lr,
         identity=job.identity,
     )
+
+
+def _plan(job: Job, directory: Path) -> Plan | None:
+    """Return the plan that a run belongs to: also that of its beginning, if it is continued by a command without one."""
+    if file := job.config.study.plan:
+        return read_plan(Path(file))
+    is_begun = (directory / RESULT_FILE).is_file() and not job.config.restart
+    return read_result(directory).plan if is_begun else None
 
 
 def _tried_out(job: Job, pack: Pack, world: DistributedContext, console: Console) -> Result:
