@@ -209,9 +209,10 @@ def test_report_ensemble_refuses_one_net_and_nets_without_probabilities(tmp_path
         report_ensemble([one], split=None, view="ten_crop", output=None, console=Console(file=io.StringIO()))
     bare = tmp_path / "bare"
     bare.mkdir()
-    unfinished(result(), "failed", "diverged").write(bare)
-    with pytest.raises(UserError, match=r"bare has not finished \(failed\)"):
-        read_nets([one, bare])
+    for directory in (bare, save(tmp_path, "begun", seed=1)):  # the latter as `evaluate --predictions` leaves it
+        unfinished(result(), "failed", "diverged").write(directory)
+        with pytest.raises(UserError, match=rf"{directory.name} has not finished \(failed\)"):
+            read_nets([one, directory])
     result().write(bare)
     with pytest.raises(UserError, match="holds the five most probable classes only"):
         read_nets([one, bare])

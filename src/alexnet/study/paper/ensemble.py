@@ -149,15 +149,16 @@ def read_nets(paths: Sequence[Path]) -> Nets:
     numerics: dict[int, Path] = {}
     found = (folder.resolve() for path in paths for folder in directories_with(path, RESULT_FILE, PROBABILITIES_FILE))
     for directory in map(Path, map(from_here, found)):
+        if (directory / RESULT_FILE).is_file():
+            result = read_result(directory)
+            if result.status != "finished":  # `alexnet evaluate` may have written probabilities of a net in training
+                raise UserError(f"{directory} has not finished ({result.status}); pass finished runs")
+            numerics.setdefault(result.numerics, directory)
         if not (directory / PROBABILITIES_FILE).is_file():
-            if (status := read_result(directory).status) != "finished":
-                raise UserError(f"{directory} has not finished ({status}); pass finished runs")
             what = "holds the five most probable classes only, and an average needs all"
             run = shlex.quote(str(directory))
             raise UserError(f"{directory} {what}: alexnet evaluate {run} PACK --predictions {run}")
         nets[directory] = read_header(directory)
-        if (directory / RESULT_FILE).is_file():
-            numerics.setdefault(read_result(directory).numerics, directory)
     if len(numerics) > 1:
         listed = ", ".join(f"{directory} (NUMERICS {number})" for number, directory in numerics.items())
         raise UserError(f"code that computes other numbers trained these nets: {listed}; pass those of one NUMERICS")
