@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from alexnet.commands.main import main
 from alexnet.errors import UserError
+from alexnet.runs.collect import load_run
 from alexnet.runs.metrics import write_metrics
 from alexnet.runs.result import read_result
 from alexnet.study.charts import LIGHT
@@ -88,6 +90,13 @@ def test_a_run_that_ended_above_the_target_is_said_to_have(runs: Path) -> None:
     rows = list(csv.DictReader((runs / "figure1.csv").read_text().splitlines()))
     assert [row["reached"] for row in rows] == ["True"] * 3 + ["False"] * 3
     assert rows[3]["ratio_at_least"] == "True" and rows[3]["ratio_high"] == "inf"
+
+
+def test_an_epoch_that_was_not_trained_to_its_end_does_not_count(runs: Path) -> None:
+    directory = next(runs.glob("*tanh*seed0*"))
+    *whole, last = load_run(directory).metrics.epochs
+    write_metrics(directory, [*whole, replace(last, step=last.step - 1)])
+    assert "over 7, 7.83, 7.83" in shown(runs)
 
 
 def test_six_times_is_judged_at_the_paper_s_error_with_three_seeds_of_both(runs: Path) -> None:

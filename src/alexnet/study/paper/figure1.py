@@ -52,7 +52,7 @@ class FittedRun:
     settings: dict[str, Any]
     """Every other value that it computed with, by dotted key, and the NUMERICS of its code."""
     errors: tuple[float, ...]
-    """After each epoch, percent."""
+    """After each whole epoch, percent."""
     steps: int
     """Updates in an epoch."""
     reached: bool
@@ -93,8 +93,11 @@ def read_fit(run: Run, target: float) -> FittedRun | None:
     metrics = run.metrics
     if metrics.damaged:
         raise UserError(f"{run.directory}: {metrics.problem}")
-    errors = [epoch.train_set_top1_error for epoch in metrics.epochs if epoch.train_set_top1_error is not None]
-    if not errors or len(errors) < len(metrics.epochs):
+    records = metrics.epochs
+    if records and records[-1].step < len(records) * records[0].step:
+        records = records[:-1]  # `trainer.max_time` ended training within it
+    errors = [epoch.train_set_top1_error for epoch in records if epoch.train_set_top1_error is not None]
+    if not errors or len(errors) < len(records):
         return None
     chance = 100 * (1 - 1 / max(run.result.data.classes, 1))
     if target >= chance:
