@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alexnet.commands.export import class_names
 from alexnet.data.pack.pack import Pack
 from alexnet.data.pack.prepare import prepare
 from alexnet.errors import UserError
@@ -41,6 +42,8 @@ def test_classes_named_by_numbers_have_these_numbers(tmp_path: Path, capsys: pyt
     pack = packed(tmp_path, ("2", "0", "10"))
     assert classes_by_name(network(*(f"name {number}" for number in range(11))), pack).tolist() == [0, 2, 10]
     assert "names classes by numbers, taken for the network's: 0 for name 0" in capsys.readouterr().err
+    assert class_names(3, pack.path) == ["0", "2", "10"]  # where torchvision's ImageFolder has 10 before 2
+    assert f"taken in the order of {pack.path}, 0, 2, 10, ..." in capsys.readouterr().err
     with pytest.raises(UserError, match="such as 10"):
         classes_by_name(network("a", "b", "c"), pack)
     from_one = packed(tmp_path / "from_one", ("1", "2"))

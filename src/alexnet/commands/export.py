@@ -1,6 +1,7 @@
 """`alexnet export` and `alexnet import`: weights for other programs, and those of torchvision's AlexNet."""
 
 import shlex
+import sys
 from pathlib import Path
 
 from alexnet.errors import UserError, print_line
@@ -43,7 +44,7 @@ def import_weights(source: Path, out: Path, *, pack: Path | None) -> None:
     if not source.exists():
         raise UserError(f"{source}: no such file; wanted is one of torch.save(torchvision_net.state_dict(), FILE)")
     state = read_torchvision(source)
-    names = _class_names(len(state["classifier.6.bias"]), pack)
+    names = class_names(len(state["classifier.6.bias"]), pack)
     weights = from_torchvision(state, check(list(OVERRIDES)).tree, names, f"unknown, of {source.name}")
     write_file(out, checkpoint_bytes(weights) if out.suffix == ".ckpt" else safetensors_bytes(weights, "grouped"))
     print_line(f"Written: {out}, {len(names):,} classes, such as {names[0]}")
@@ -51,8 +52,16 @@ def import_weights(source: Path, out: Path, *, pack: Path | None) -> None:
     print_line(f"next: alexnet predict {file} IMAGE, or alexnet evaluate {file} PACK")
 
 
-def _class_names(count: int, pack: Path | None) -> list[str]:
-    """Return the names of the classes in torchvision's order, that of their WordNet IDs, which packs have too."""
+def class_names(count: int, pack: Path | None) -> list[str]:
+    """Return the names of the classes of torchvision's weights: its own, or those of a pack in the pack's order.
+
+    The weights name none, so that a note says in which order the pack's are taken: that of their WordNet IDs fits
+    torchvision's. Folders that are numbers follow one another as 0, 1, 2 in a pack, and as 0, 1, 10 in torchvision's
+    ImageFolder.
+
+    Raises:
+        UserError: the pack has another number of classes.
+    """
     if pack is None:
         from torchvision.models import AlexNet_Weights
 
@@ -64,4 +73,7 @@ def _class_names(count: int, pack: Path | None) -> list[str]:
     names = open_pack(pack).class_names
     if len(names) != count:
         raise UserError(f"{pack} has {len(names):,} classes, and the weights are for {count:,}")
+    listed = ", ".join(names[:3])
+    what = f"note: the weights do not name their classes, which are taken in the order of {pack}, {listed}, ..."
+    print_line(f"{what}; an error near chance on it means that theirs is another", file=sys.stderr)
     return list(names)
