@@ -117,6 +117,13 @@ def test_a_file_compressed_once_more_is_read() -> None:
         assert "more than 1,000 bytes" in reason(gzip.compress(bytes(2000)))
 
 
+def deep_colors() -> bytes:
+    """A PNG of 9 x 9 black pixels of three times 16 bits, which PIL reads but does not write."""
+    header = b"IHDR" + (9).to_bytes(4) + (9).to_bytes(4) + bytes((16, 2, 0, 0, 0))
+    data = encoded(Image.new("RGB", (18, 9)), "PNG")
+    return data[:12] + header + zlib.crc32(header).to_bytes(4) + data[33:]
+
+
 TURNED = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 """One entry: orientation (0x0112), a 16-bit number, 6."""
 ODDITIES: dict[str, tuple[bytes, tuple[str, ...]]] = {
@@ -128,6 +135,7 @@ ODDITIES: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "alpha": (encoded(noise(1).convert("RGBA"), "PNG"), ("PNG", "alpha dropped")),
     "palette": (encoded(noise(1).quantize(), "PNG"), ("PNG", "palette")),
     "16-bit": (encoded(Image.fromarray(np.full((9, 9), 900, np.uint16)), "PNG"), ("PNG", "16-bit")),
+    "16-bit colors": (deep_colors(), ("PNG", "16-bit")),
     "turned": (encoded(noise(1), "JPEG", exif=TURNED), ("EXIF orientation ignored",)),
 }  # fmt: skip
 

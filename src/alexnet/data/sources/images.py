@@ -14,7 +14,7 @@ and listed in the pack's `unusual.txt`, in these words:
   wide loses most of its length [extreme ratio];
 * a damaged JPEG of which PIL makes an image, gray where data are missing, is used [damaged JPEG];
 * a file that was also compressed by gzip, as some of ILSVRC-2010's, is decompressed [gzip-compressed];
-* 16-bit grayscale keeps its upper 8 bits, where PIL would clip it to white [16-bit];
+* 16-bit pixels keep their upper 8 bits, also of grayscale, which PIL would clip to white [16-bit];
 * floating-point pixels from 0 to 1, else those from 0 to 255, are taken for black to white [floating-point];
 * empty, truncated and undecodable files, files that are no image, vector drawings (a drawing can start programs), raw
   files of cameras (only their preview would be read), other floating-point pixels, 32-bit pixels and images of more
@@ -126,8 +126,9 @@ def convert_file(blob: Blob, size: int, name: str = "") -> Converted | str:
         else:
             formats = [form for form in _formats() if suffix in _NO_SIGNATURE.get(form, (suffix,))]
             with Image.open(io.BytesIO(data), formats=formats) as image:
+                is_deep = ";16" in str(getattr(image, "tile", ""))  # colors have lost it once PIL has read them
                 pixels = _rgb(image)
-                notes += ["damaged JPEG"] * photograph + _notes(image, name)
+                notes += ["damaged JPEG"] * photograph + _notes(image, name, is_deep=is_deep)
         shorter, longer = sorted(pixels.shape[:2])
         notes += ["tiny"] * (4 * shorter < size) + ["extreme ratio"] * (longer > 4 * shorter)
         return Converted(center_square(pixels, size), tuple(notes))
@@ -186,14 +187,14 @@ def _exif(data: bytes) -> Image.Exif:
     return exif
 
 
-def _notes(image: Image.Image, name: str) -> list[str]:
+def _notes(image: Image.Image, name: str, *, is_deep: bool) -> list[str]:
     claims_jpeg = name.lower().endswith((".jpg", ".jpeg", ".jpe", ".jfif"))
     applies = {
         str(image.format): claims_jpeg and image.format not in ("JPEG", "MPO"),
         "greyscale": image.mode in ("1", "L", "LA", "La"),
         "palette": image.mode in ("P", "PA"),
         "CMYK": image.mode == "CMYK",
-        "16-bit": image.mode.startswith("I"),
+        "16-bit": is_deep or image.mode.startswith("I"),
         "floating-point": image.mode == "F",
         "alpha dropped": image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info,
         "first of several": getattr(image, "n_frames", 1) > 1,
