@@ -8,13 +8,14 @@ from types import MappingProxyType
 import pytest
 
 from alexnet.runs.collect import collect
+from alexnet.runs.result import DIVERGED
 from alexnet.runs.study_plan import Look, Plan, RateSearch
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.learning_rates import Rates, choose_rates, searched_rates
 from alexnet.study.report.page import markdown, page
 from alexnet.study.verdict import Direction
 from alexnet.study.wording import remarks
-from tests.study.made_up import predictions, save, searched
+from tests.study.made_up import predictions, save, searched, unfinished
 
 GRID = (0.0025, 0.005, 0.01)
 PLAN = Plan(
@@ -134,6 +135,17 @@ def test_search_that_was_evaluated_on_other_images_is_missing(tmp_path: Path) ->
             save(tmp_path, searched(PLAN, "baseline", rate, seed), predictions(300, 30), split="test")
     assert choose_rates(PLAN, collect([tmp_path]).runs) is None
     assert looked(tmp_path, {("baseline", 0.005): 300}).rates is None
+
+
+def test_an_arm_that_diverged_at_every_searched_rate_is_flagged(tmp_path: Path) -> None:
+    search(tmp_path, {"baseline": (350, 300, 350), "no_lrn": (350, 300, 350), "no_dropout": (350, 300, 350)})
+    for rate in GRID:
+        lost = unfinished(searched(PLAN, "no_lrn", rate, 7), "failed", f"{DIVERGED} in epoch 1")
+        save(tmp_path, lost)
+    table = looked(tmp_path, {("baseline", 0.005): 300, ("no_lrn", 0.005): 340, ("no_dropout", 0.005): 340})
+    flags = {row.ablation: [flag.name for flag in row.doubts] for row in table.rows}
+    assert "rate not found" in flags["no_lrn"] and "rate not found" not in flags["no_dropout"]
+    assert "0.01: diverged; chosen 0.005, though a run diverged at each." in "\n".join(remarks(table))
 
 
 def test_claim_that_is_judged_at_its_own_rate_is_of_the_family_there(tmp_path: Path) -> None:

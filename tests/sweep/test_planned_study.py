@@ -193,3 +193,7 @@ def test_run_of_the_search_that_diverged_is_not_waited_for(tmp_path: Path) -> No
     opened = OpenPlan.read(file, runs)
     assert opened.search_jobs() == []
     assert {job[-2] for job in opened.next_look()} == {"optimizer.lr=0.005"}
+    for rate in (0.0025, 0.005):
+        save(runs, unfinished(searched(SEARCH, "baseline", rate), "failed", "training diverged in epoch 1: lower"))
+    with pytest.raises(UserError, match=r"plan\.yaml: a run of the baseline diverged at every rate of the search"):
+        OpenPlan.read(file, runs).next_look()

@@ -313,6 +313,9 @@ def _at_both_rates(
         edges = [arm for arm in (BASELINE, name) if rates.arms[arm].at_edge]
         text = f"the best rate of {' and '.join(edges)} is at the edge of the grid: a better one may lie beyond"
         flags = [Flag(name="rate not bracketed", text=text)] if edges else []
+        lost = [arm for arm in (BASELINE, name) if rates.arms[arm].diverged]
+        text = f"the search has found no rate for {' and '.join(lost)}: a run diverged at each"
+        flags += [Flag(name="rate not found", text=text)] if lost else []
         found[name] = replace(one, direction=word, flags=(*one.flags, *flags))
     return found
 

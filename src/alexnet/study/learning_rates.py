@@ -27,6 +27,11 @@ class ArmRates:
     chosen: float
 
     @property
+    def diverged(self) -> bool:
+        """Whether a run diverged at every rate: the chosen one is a convention, as near as can be to the shared one."""
+        return math.isinf(min(self.errors.values()))
+
+    @property
     def at_edge(self) -> bool:
         """Whether the chosen rate is the first or the last of the grid: a better one may lie beyond it."""
         return self.chosen in (min(self.errors), max(self.errors))

@@ -274,7 +274,8 @@ def rate_lines(table: ComparisonTable) -> list[str]:
     for name, arm in rates.arms.items():
         errors = ", ".join(f"{rate}: {shown_search_error(error)}" for rate, error in arm.errors.items())
         edge = ", at the edge of the grid" if arm.at_edge else ""
-        lines.append(f"{name}: held-out error by rate {errors}; chosen {arm.chosen}{edge}.")
+        lost = ", though a run diverged at each" if arm.diverged else ""
+        lines.append(f"{name}: held-out error by rate {errors}; chosen {arm.chosen}{edge}{lost}.")
     return lines + [f"{row.ablation}, {line}" for row in table.rows for line in own_rate_lines(rates, row)]
 
 

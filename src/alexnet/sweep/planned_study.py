@@ -13,7 +13,7 @@ from alexnet.config.overrides import named
 from alexnet.errors import UserError, plural
 from alexnet.runs.collect import Run, collect
 from alexnet.runs.result import Result, own_changes
-from alexnet.runs.study_plan import Plan, lr_override, read_plan, result_name
+from alexnet.runs.study_plan import BASELINE, Plan, lr_override, read_plan, result_name
 from alexnet.study.learning_rates import Rates, choose_rates, missing_searches, searched_rates
 
 OWN_KEYS = ("ablation", "seed", "study.plan", "hydra.searchpath")
@@ -128,7 +128,11 @@ class OpenPlan:
                 f"{self.path}: {plural(missing, 'run')} of the search for rates {'has' if missing == 1 else 'have'} not"
                 f" finished as runs of this plan: alexnet train study.plan={self.path} does them"
             )
-        return choose_rates(self.plan, self.runs)
+        rates = choose_rates(self.plan, self.runs)
+        if rates and rates.arms[BASELINE].diverged:
+            what = "a run of the baseline diverged at every rate of the search, so that none is shared"
+            raise UserError(f"{self.path}: {what}: make another plan with lower --rates")
+        return rates
 
 
 def check_in_plan(job: Job) -> None:

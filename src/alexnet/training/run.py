@@ -113,7 +113,7 @@ def _initial_result(job: Job, directory: Path, pack: Pack, git: GitState | None)
 
 
 def _plan(job: Job, directory: Path) -> Plan | None:
-    """Return the plan that a run belongs to: also that of its beginning, if it is continued by a command without one."""
+    """Return the plan that a run belongs to; one that was begun by a plan is its own, whatever command continues it."""
     if file := job.config.study.plan:
         return read_plan(Path(file))
     is_begun = (directory / RESULT_FILE).is_file() and not job.config.restart
