@@ -16,7 +16,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from alexnet.commands.train import _say_what_next, do, main
+from alexnet.commands.train import _say_what_next, checked, do, main
+from alexnet.config.compose import compose_config
 from alexnet.errors import UserError
 from alexnet.study.report.report import COMPARISON_FILE
 from alexnet.sweep.study import Study
@@ -119,6 +120,17 @@ def test_a_variable_that_would_stop_or_change_training_is_refused_before_torch(
         do(job, tmp_path, Terminal(), in_study=True)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=f"{name}={value}"):
         Study(SimpleNamespace(runtime=SimpleNamespace(choices={"hydra/launcher": "basic"}))).run([], print, print)
+
+
+def test_a_command_that_a_scheduler_starts_again_does_not_restart_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    composed = compose_config(["restart=true"])
+    assert checked(composed, composed.hydra).config.restart
+    for name, count in (("SLURM_RESTART_COUNT", "1"), ("TORCHELASTIC_RESTART_COUNT", "2")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, count)
+            assert not checked(composed, composed.hydra).config.restart
+            patch.setenv(name, "0")
+            assert checked(composed, composed.hydra).config.restart
 
 
 @pytest.mark.parametrize("restart", ["restart=true", "restart=1", "restart=yes", "+restart=True"])

@@ -19,6 +19,8 @@ SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "S
 """A closed terminal's, and what schedulers send ahead of a kill: SIGTERM, or as told to; submitit asks for SIGUSR2."""
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 """Variables of launchers from which Lightning takes the number of this process."""
+STARTED_AGAIN = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
+"""Variables that count how often Slurm, also for submitit, or torchrun has started a command again."""
 GRACE_SECONDS = 60
 """Time that processes get to write a checkpoint and end before they are killed."""
 
@@ -38,6 +40,11 @@ def launched(name: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", value):
         raise UserError(f"{name}={value}: torchrun or srun would set it to a number; unset {name}")
     return int(value)
+
+
+def is_started_again() -> bool:
+    """Return whether a scheduler has started this command before, and has it continue."""
+    return any(os.environ.get(name, "0") not in ("", "0") for name in STARTED_AGAIN)
 
 
 class Preempted(SystemExit):

@@ -7,6 +7,7 @@ import shlex
 import sys
 import textwrap
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from alexnet.config.job import Job, WeightsDigest, check, check_composed
 from alexnet.config.overrides import explain, named
 from alexnet.errors import UserError, as_started, first_line, one_line_errors, print_line, refuse_unknown_options
 from alexnet.files import from_here, unlinked
-from alexnet.processes import Preempted
+from alexnet.processes import Preempted, is_started_again
 from alexnet.runs.collect import Run, load_run
 from alexnet.runs.directory import TERMINAL_LOG, last_checkpoint, weights_file
 from alexnet.runs.result import BASELINE, Result, finished_run
@@ -141,12 +142,16 @@ def _help() -> str:
 
 
 def checked(config: DictConfig, of_hydra: HydraConf) -> Job:
-    """Check a composed job, whose pre-trained weights count by their content."""
+    """Check a composed job, whose pre-trained weights count by their content.
+
+    `restart=true` is for the first start of a command: a scheduler that starts it again would never see its end.
+    """
     digest: WeightsDigest = str
     if checkpoint := OmegaConf.select(config, "pretrained.checkpoint"):
         weights_file(Path(str(checkpoint)).expanduser())  # or a UserError
         from alexnet.trained.weights import weights_digest as digest  # torch, which other runs do not wait for
-    return check_composed(config, of_hydra, weights_digest=digest)
+    job = check_composed(config, of_hydra, weights_digest=digest)
+    return replace(job, config=replace(job.config, restart=False)) if is_started_again() else job
 
 
 # `${run_name:}` in `conf/config.yaml`: a job without a name, since it is not valid, gets no directory.
@@ -173,6 +178,8 @@ def run_job(config: DictConfig, at_once: int = 1) -> float | None:
     of_hydra = HydraConfig.get()
     directory = Path(of_hydra.runtime.output_dir)
     job = checked(config, of_hydra)
+    if config.restart and not job.config.restart:
+        print_line("note: a scheduler has started this command again: restart=true is left out", file=sys.stderr)
     at_once = max(at_once, max_parallel_jobs(of_hydra) or 1)
     refused, in_study = False, of_hydra.mode is RunMode.MULTIRUN
     try:
