@@ -4,11 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from alexnet.config.identity import NUMERICS
 from alexnet.errors import UserError
 from alexnet.runs.study_plan import Look, Plan, RateSearch, write_plan
 from alexnet.sweep.planned_study import OpenPlan, check_in_plan, diverged_line, missing_runs
+from alexnet.trained.weights import Weights, checkpoint_bytes, weights_digest
 from tests.conftest import checked
 from tests.study.made_up import predictions, result, save, searched, unfinished
 
@@ -127,6 +129,14 @@ def test_run_of_the_plan_keeps_its_name(file: Path) -> None:
     check_in_plan(with_plan)
     assert with_plan.name == checked(*PLAN.overrides, "+ablation=no_lrn", "seed=1").name
     check_in_plan(checked())
+
+
+def test_runs_of_a_plan_may_start_from_pre_trained_weights(tmp_path: Path) -> None:
+    weights = Weights(tensors={"conv1.weight": torch.ones(2)}, config={}, class_names=["a"], data_fingerprint="d1")
+    (tmp_path / "net.ckpt").write_bytes(checkpoint_bytes(weights))
+    plan = replace(PLAN, overrides=(f"pretrained.checkpoint={tmp_path / 'net.ckpt'}",))
+    write_plan(tmp_path / "plan.yaml", plan, "alexnet train")
+    check_in_plan(checked(*plan.overrides, f"study.plan={tmp_path / 'plan.yaml'}", weights_digest=weights_digest))
 
 
 SEARCH = replace(

@@ -143,7 +143,13 @@ def check_in_plan(job: Job) -> None:
 
 @lru_cache
 def _pairing_key(overrides: tuple[str, ...]) -> str:
-    return check(list(overrides)).pairing_key
+    return check(list(overrides), weights_digest=_weights_digest).pairing_key
+
+
+def _weights_digest(checkpoint: str) -> str:
+    from alexnet.trained.weights import weights_digest  # torch, which plans without pre-trained weights do not wait for
+
+    return weights_digest(checkpoint)
 
 
 def runs_of(plan: Plan, runs: Sequence[Run]) -> tuple[Run, ...]:
