@@ -3,7 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from alexnet.config.identity import NUMERICS
 from alexnet.data.pack.prepare import open_data
 from alexnet.errors import UserError
-from alexnet.runs.result import read_result
+from alexnet.runs.result import GitState, read_result
 from alexnet.runs.study_plan import Plan
 from alexnet.training.checkpoints import checkpoint_to_resume, sealed
 from alexnet.training.history import EpochRecord, History
@@ -193,6 +193,10 @@ def test_what_computed_a_part_of_a_run_is_a_fact_of_its_result(
     other = (f"hardware.threads={before % 2 + 1}", "hardware.precision=bf16-mixed")
     plan = Plan(name="p", overrides=(), ablations=("no_lrn",))
     replace(read_result(stopped), plan=plan).write(stopped)
+    saved, code = checkpoint(stopped), GitState(revision="a", dirty=True)
+    saved["alexnet"]["facts"]["git"] = asdict(code)
+    (stopped / "checkpoints" / "last.ckpt").write_bytes(sealed(saved).getvalue())
+    monkeypatch.setattr("alexnet.training.run.git_state", lambda: (GitState(revision="b", dirty=False), ""))
     stop_in("validation_step", 2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         execute(tiny(*FIXED, *other), stopped)
@@ -201,6 +205,7 @@ def test_what_computed_a_part_of_a_run_is_a_fact_of_its_result(
     parts = sorted(f"partly {threads}" for threads in (before, before % 2 + 1))
     assert result.environment["threads"] == ", ".join(parts)
     assert "partly" not in result.environment["cpu"]
+    assert result.git == replace(code, revision="partly a, partly b")
     assert result.plan == plan  # of the first part: the commands of the others do not name it
 
 

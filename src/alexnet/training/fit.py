@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import lightning as L
@@ -40,7 +40,7 @@ from alexnet.training.energy import EnergyMeter
 from alexnet.training.history import History, LrSchedule
 from alexnet.training.module import AlexNetModule
 from alexnet.training.preemption import Preemption
-from alexnet.training.provenance import device_name, environment, throughout
+from alexnet.training.provenance import code_throughout, device_name, environment, throughout
 from alexnet.training.watchdog import Watchdog
 
 PROFILERS: dict[str, type[Profiler]] = {
@@ -128,11 +128,13 @@ def train_and_test(
     trainer = _trainer(job, directory, world, history, meter, loggers, console)
     device = device_name(trainer.strategy.root_device, processes=world.size)
     now = {"device": device, "environment": environment(), "versions": result.versions, "precision": result.precision}
-    facts = module.description["facts"] = throughout(now, former)  # with the threads that this process took
+    facts = throughout(now, former)  # with the threads that this process took
+    git = code_throughout(result.git, former["git"] if former and "git" in former else None)
+    module.description["facts"] = {**facts, "git": git and asdict(git)}
     console.print(device)
     if result.precision == "bf16-mixed" and not multiplies_bfloat16(trainer.strategy.root_device):
         console.print(EMULATED)
-    result = replace(result, **facts)
+    result = replace(result, **facts, git=git)
     if (quota := cpu_quota()) < 1:
         console.print(f"note: the quota of this container is {quota:g} of a processor")
     with hardware.one_line_if_out_of_memory(trainer, module):

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import unified_diff
 from functools import cache
 from importlib.metadata import distributions
@@ -97,6 +98,14 @@ def throughout(now: Any, before: Any) -> Any:
         return now
     values = {now, *before.removeprefix("partly ").split(", partly ")}
     return now if len(values) == 1 else ", ".join(f"partly {value}" for value in sorted(values))
+
+
+def code_throughout(now: GitState | None, before: Any) -> GitState | None:
+    """Return the same of the code: both revisions, and whether either had changes; `before` has the fields by name."""
+    if now is None or not isinstance(before, Mapping):
+        return now
+    revision = throughout(now.revision, before.get("revision"))
+    return replace(now, revision=revision, dirty=now.dirty or bool(before.get("dirty")))
 
 
 def _float32_products() -> str:
