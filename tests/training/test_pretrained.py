@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from alexnet.errors import UserError
 from alexnet.net.alexnet import AlexNet
 from alexnet.runs.result import read_result
+from alexnet.trained.network import load_trained
 from alexnet.trained.weights import weights_digest
 from alexnet.training.fit import preflight
 from tests.training.conftest import MakeJob, checkpoint, execute
@@ -122,6 +124,22 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(source: Path, t
     with pytest.raises(UserError, match=message) as caught:
         preflight(tiny(f"pretrained.checkpoint={source}", *NEW_FC8, *overrides))
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_that_has_not_finished_is_no_start_unless_its_file_is_named(
+    source: Path, tiny: MakeJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(source, tmp_path / "begun")
+    aborted = replace(read_result(source), status="interrupted", message="interrupted by Ctrl-C", errors={})
+    aborted.write(run)
+    file = run / "checkpoints" / "last.ckpt"
+    with pytest.raises(UserError, match=rf"begun has not finished \(interrupted\): .*{file}$"):
+        preflight(tiny(f"pretrained.checkpoint={run}", *NEW_FC8))
+    preflight(tiny(f"pretrained.checkpoint={file}", *NEW_FC8))
+    for path in (source, file, run):
+        assert not capsys.readouterr().err
+        load_trained(path)
+    assert capsys.readouterr().err == f"note: {run} has not finished (interrupted): this is its net in training\n"
 
 
 @pytest.mark.parametrize("name", ["nowhere", "folder", "file"])

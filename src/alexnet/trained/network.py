@@ -19,7 +19,7 @@ from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import total_parameters
 from alexnet.runs.directory import CHECKPOINTS, LAST, weights_file
-from alexnet.trained.weights import BUFFERS, Weights, read_weights
+from alexnet.trained.weights import BUFFERS, Weights, read_weights, unfinished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,8 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
         UserError: there is no such file, it is damaged, or it is not a network of this program.
     """
     file = weights_file(Path(path))
+    if status := unfinished(Path(path)):
+        print_line(f"note: {path} has not finished ({status}): this is its net in training", file=sys.stderr)
     return build(read_weights(file), file, device)
 
 

@@ -11,6 +11,7 @@ tensors. The classifier, which was on one device, stays whole.
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -29,7 +30,7 @@ from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import Layer, Parametric
 from alexnet.runs.directory import CHECKPOINTS, weights_file
-from alexnet.runs.result import PretrainedFacts
+from alexnet.runs.result import PretrainedFacts, read_result
 from alexnet.untrusted import damage_named
 
 SAFETENSORS = ".safetensors"
@@ -117,6 +118,13 @@ def _file_digest(file: Path, _modified: int, _bytes: int) -> str:
         # In the order of the dimensions, for any memory format.
         digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def unfinished(run: Path) -> str | None:
+    """Return the status of a run directory that has not finished; None for any other folder or file."""
+    with suppress(UserError):
+        return None if not run.is_dir() or (status := read_result(run).status) == "finished" else status
+    return None
 
 
 def not_installed(error: ModuleNotFoundError) -> UserError:
@@ -224,8 +232,12 @@ def open_pretrained(config: PretrainedConfig) -> Pretrained | None:
 def check_fits(config: Config, classes: int, pretrained: Pretrained) -> None:
     """Refuse weights that lack a layer of the net, or have another shape for it, which is not reinitialized.
 
-    Layers that the net does not have are left behind.
+    Layers that the net does not have are left behind. Those of a run in training are refused where its folder is named.
     """
+    run = Path(str(config.pretrained.checkpoint)).expanduser()
+    if status := unfinished(run):
+        what = f"pretrained.checkpoint={run} has not finished ({status})"
+        raise UserError(f"{what}: finish it, or name the file to start from, {weights_file(run)}")
     with torch.device("meta"):
         net = AlexNet(config, num_classes=classes, seed=config.seed)
     given = pretrained.weights.model_state
