@@ -18,7 +18,7 @@ from alexnet.errors import UserError, print_line
 from alexnet.net.alexnet import AlexNet
 from alexnet.net.plan import layer_specs
 from alexnet.net.specs import total_parameters
-from alexnet.runs.directory import CHECKPOINTS, LAST, weights_file
+from alexnet.runs.directory import CHECKPOINTS, LAST, last_checkpoint, weights_file
 from alexnet.trained.weights import BUFFERS, Weights, read_weights, unfinished
 
 
@@ -58,9 +58,10 @@ def load_trained(path: str | Path, device: torch.device | None = None) -> Traine
         UserError: there is no such file, it is damaged, or it is not a network of this program.
     """
     file = weights_file(Path(path))
-    if status := unfinished(Path(path)):
-        print_line(f"note: {path} has not finished ({status}): this is its net in training", file=sys.stderr)
-    return build(read_weights(file), file, device)
+    trained = build(read_weights(file), file, device)
+    if file.resolve() == last_checkpoint(trained.directory) and (status := unfinished(trained.directory)):
+        print_line(f"note: {trained.name} has not finished ({status}): this is its net in training", file=sys.stderr)
+    return trained
 
 
 def build(weights: Weights, file: Path, device: torch.device | None = None) -> TrainedModel:
