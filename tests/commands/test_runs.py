@@ -36,7 +36,8 @@ def begun(folder: Path, ablation: str, seed: int, message: str = UNFINISHED_MESS
 def folder(tmp_path: Path) -> Path:
     for seed in (0, 1):
         done = replace(result(seed=seed), training=FACTS, plan=PLAN, numerics=NUMERICS)
-        save(tmp_path, done, predictions(300, 100))
+        directory = save(tmp_path, done, predictions(300, 100))
+        (directory / "config.yaml").write_text("study: {plan: null}")  # continued by a command without it
     begun(tmp_path, "no_lrn", 0)
     begun(tmp_path, "no_lrn", 1)
     save(tmp_path, unfinished(result("no_color"), "failed", f"{DIVERGED} in epoch 1"))

@@ -195,8 +195,12 @@ def remarks(table: ComparisonTable) -> list[str]:
 
 
 def study_lines(table: ComparisonTable) -> list[str]:
-    """Return a line on the plan, and one on the gain of ten crops."""
+    """Return a line on the plan, one on weights that all runs start from, and one on the gain of ten crops."""
     lines = [plan_line(table)] if table.compared else []
+    starts = dict.fromkeys(start.run for run in table.runs if (start := run.result.pretrained))
+    if lines and starts:
+        what = f"The runs start from the weights of {' and '.join(starts)}"
+        lines.append(f"{what}: how much runs vary, by which all is judged, holds nothing of how pre-training varies.")
     for gains in (row.gains for row in table.rows if row.ablation == BASELINE and row.gains):
         said = [
             f"{MEASURE_NAMES[measure]} "

@@ -15,7 +15,7 @@ from alexnet.commands.main import main
 from alexnet.config.schema import Claim, Effect
 from alexnet.runs.arrays import FirstLayer, write_first_layer
 from alexnet.runs.collect import collect
-from alexnet.runs.result import GitState
+from alexnet.runs.result import GitState, PretrainedFacts
 from alexnet.study.assessment import StatedSpread
 from alexnet.study.charts import LIGHT, comparison_figure
 from alexnet.study.comparison import ComparisonTable, compare
@@ -225,6 +225,16 @@ def test_one_seed_is_said(tmp_path: Path) -> None:
     assert "too few seeds" in text and "the spread between runs is unknown" in text
     assert "the delta of these very networks may lie" in " ".join(text.split())
     assert "trained several times" not in text and "judged from all arms" not in text and "Detectable" not in text
+
+
+def test_runs_that_start_from_one_net_are_said_to_vary_less(tmp_path: Path) -> None:
+    start = PretrainedFacts(run="net", data_fingerprint="d1", weights="w", taken=("conv1",), fresh=(), left_behind=())
+    for folder, given in (("drawn", None), ("tuned", start)):
+        for ablation in ("baseline", "no_lrn"):
+            save(tmp_path / folder, replace(result(ablation), pretrained=given), predictions(300, 100))
+        (table,) = compare(collect([tmp_path / folder]).runs, split=None, view="ten_crop")
+        said = "The runs start from the weights of net: how much runs vary, by which all is judged, holds nothing of"
+        assert (said in markdown([table])) == (said in page([table], None, folder=tmp_path)) == (given is not None)
 
 
 def test_a_stated_run_sd_has_its_own_words(tmp_path: Path) -> None:
