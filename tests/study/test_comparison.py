@@ -12,11 +12,12 @@ from alexnet.errors import UserError
 from alexnet.runs.arrays import ViewPredictions, write_predictions
 from alexnet.runs.collect import collect
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
+from alexnet.runs.metrics import write_metrics
 from alexnet.runs.result import read_result
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.pairing import baseline_command
 from alexnet.study.wording import headline
-from tests.study.made_up import IMAGES, predictions, result, save, study, unfinished
+from tests.study.made_up import IMAGES, epoch_record, predictions, result, save, study, unfinished
 
 
 def groups(folder: Path, *, split: str | None = None, view: str = "ten_crop") -> list[ComparisonTable]:
@@ -153,6 +154,18 @@ def test_a_baseline_of_another_precision_is_a_flag(tmp_path: Path) -> None:
     flags = {row.ablation: [flag.text for flag in row.doubts] for row in group.rows}
     text = "the arm differs from the baseline in more than the ablation: precision bf16-mixed, not 32-true"
     assert flags == {"baseline": [], "no_lrn": [], "no_color": [text], "no_dropout": []}
+
+
+def test_runs_that_ended_by_time_are_flagged(tmp_path: Path) -> None:
+    for cut in (0, 1):
+        for ablation in ("baseline", "no_lrn"):
+            directory = save(tmp_path / str(cut), result(ablation), predictions(300, 100))
+            whole, last = (epoch_record(number, train_set=None) for number in range(2))
+            write_metrics(directory, [whole, replace(last, step=last.step - cut * (ablation == "no_lrn"))])
+        (group,) = groups(tmp_path / str(cut))
+        said = [flag.text for flag in group.rows[1].doubts if flag.name == "ended by time"]
+        text = "trainer.max_time ended 1 of 2 runs, after 703 updates: how far one gets depends on the speed of its"
+        assert said == [f"{text} machine"] * cut
 
 
 def test_seeds_added_without_a_plan_are_flagged(tmp_path: Path) -> None:

@@ -54,6 +54,11 @@ class Metrics:
     damaged: bool = False
     """Whether the problem is a file that cannot be read to its end, not one that is missing or empty."""
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether training ended within the last epoch, as by `trainer.max_time`; of a first one that is not known."""
+        return bool(self.epochs) and self.epochs[-1].step < len(self.epochs) * self.epochs[0].step
+
 
 def lr_drops(epochs: Sequence[EpochRecord]) -> list[EpochRecord]:
     """Return the epochs at whose start the learning rate changed."""

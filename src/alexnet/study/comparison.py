@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.config.schema import Claim, Target
-from alexnet.errors import UserError
+from alexnet.errors import UserError, plural
 from alexnet.runs.collect import Run
 from alexnet.runs.result import BASELINE
 from alexnet.runs.study_plan import Plan
@@ -193,6 +193,7 @@ def _table(
     measures = tuple(different[0].correct) if different else MEASURES
     few = [] if measures == MEASURES else [Note(pairing.FEW_CLASSES)]
     flags = [*_planning_flags(arms, lost, plan, rates), *_training_flags(arms.get(BASELINE, ()), split)]
+    flags += _time_flags(different)
     waiting: list[Run] = []
     judged = judge(arms, plan, diverged=lost, table_flags=flags) if plan else None
     if judged:
@@ -364,6 +365,17 @@ def _training_flags(baselines: Sequence[Evaluated], split: str) -> list[Flag]:
         except (UserError, LookupError, TypeError):
             continue  # a report needs no more than results and predictions
     return training_flags(curves, plateau=plateau, limits=list(limits), split=split)
+
+
+def _time_flags(runs: Sequence[Evaluated]) -> list[Flag]:
+    """Flag runs that `trainer.max_time` ended: they would get further on a faster, or idle, machine."""
+    found = [one.run.metrics for one in runs]
+    steps = [metrics.epochs[-1].step for metrics in found if metrics.is_cut]
+    if not steps:
+        return []
+    after = " to ".join(dict.fromkeys((f"{min(steps):,}", f"{max(steps):,}")))
+    text = f"trainer.max_time ended {len(steps)} of {plural(len(found), 'run')}, after {after} updates"
+    return [Flag(name="ended by time", text=f"{text}: how far one gets depends on the speed of its machine")]
 
 
 def _order(row: AblationRow) -> tuple[int, list[int], str]:

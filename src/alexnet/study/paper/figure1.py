@@ -93,9 +93,7 @@ def read_fit(run: Run, target: float) -> FittedRun | None:
     metrics = run.metrics
     if metrics.damaged:
         raise UserError(f"{run.directory}: {metrics.problem}")
-    records = metrics.epochs
-    if records and records[-1].step < len(records) * records[0].step:
-        records = records[:-1]  # `trainer.max_time` ended training within it
+    records = metrics.epochs[:-1] if metrics.is_cut else metrics.epochs
     errors = [epoch.train_set_top1_error for epoch in records if epoch.train_set_top1_error is not None]
     if not errors or len(errors) < len(records):
         return None
