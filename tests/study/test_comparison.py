@@ -12,12 +12,11 @@ from alexnet.errors import UserError
 from alexnet.runs.arrays import ViewPredictions, write_predictions
 from alexnet.runs.collect import collect
 from alexnet.runs.directory import PREDICTIONS_FILE, RESULT_FILE
-from alexnet.runs.metrics import write_metrics
-from alexnet.runs.result import read_result
+from alexnet.runs.result import TrainingFacts, read_result
 from alexnet.study.comparison import ComparisonTable, compare
 from alexnet.study.pairing import baseline_command
 from alexnet.study.wording import headline
-from tests.study.made_up import IMAGES, epoch_record, predictions, result, save, study, unfinished
+from tests.study.made_up import IMAGES, predictions, result, save, study, unfinished
 
 
 def groups(folder: Path, *, split: str | None = None, view: str = "ten_crop") -> list[ComparisonTable]:
@@ -156,16 +155,16 @@ def test_a_baseline_of_another_precision_is_a_flag(tmp_path: Path) -> None:
     assert flags == {"baseline": [], "no_lrn": [], "no_color": [text], "no_dropout": []}
 
 
-def test_runs_that_ended_by_time_are_flagged(tmp_path: Path) -> None:
-    for cut in (0, 1):
-        for ablation in ("baseline", "no_lrn"):
-            directory = save(tmp_path / str(cut), result(ablation), predictions(300, 100))
-            whole, last = (epoch_record(number, train_set=None) for number in range(2))
-            write_metrics(directory, [whole, replace(last, step=last.step - cut * (ablation == "no_lrn"))])
-        (group,) = groups(tmp_path / str(cut))
-        said = [flag.text for flag in group.rows[1].doubts if flag.name == "ended by time"]
-        text = "trainer.max_time ended 1 of 2 runs, after 703 updates: how far one gets depends on the speed of its"
-        assert said == [f"{text} machine"] * cut
+@pytest.mark.parametrize(("limit", "steps", "flagged"), [("1:00", 4, True), ("1:00", 3, False), ("null", 4, False)])
+def test_runs_that_ended_by_time_are_flagged(tmp_path: Path, limit: str, steps: int, flagged: bool) -> None:
+    for ablation, count in (("baseline", 3), ("no_lrn", steps)):
+        facts = TrainingFacts(epochs=1, steps=count, seconds=1.0, images_per_second=1.0, rate_drops=())
+        directory = save(tmp_path, replace(result(ablation), training=facts), predictions(300, 100))
+        (directory / "config.yaml").write_text(f"trainer: {{max_time: '{limit}'}}".replace("'null'", "null"))
+    (group,) = groups(tmp_path)
+    said = [flag.text for flag in group.rows[1].doubts if flag.name == "ended by time"]
+    text = "trainer.max_time=1:00: the runs have 3 to 4 updates, and how far one gets depends on the speed of its"
+    assert said == [f"{text} machine"] * flagged
 
 
 def test_seeds_added_without_a_plan_are_flagged(tmp_path: Path) -> None:

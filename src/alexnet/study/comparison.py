@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet.config.schema import Claim, Target
-from alexnet.errors import UserError, plural
+from alexnet.errors import UserError
 from alexnet.runs.collect import Run
 from alexnet.runs.result import BASELINE
 from alexnet.runs.study_plan import Plan
@@ -368,14 +369,15 @@ def _training_flags(baselines: Sequence[Evaluated], split: str) -> list[Flag]:
 
 
 def _time_flags(runs: Sequence[Evaluated]) -> list[Flag]:
-    """Flag runs that `trainer.max_time` ended: they would get further on a faster, or idle, machine."""
-    found = [one.run.metrics for one in runs]
-    steps = [metrics.epochs[-1].step for metrics in found if metrics.is_cut]
-    if not steps:
+    """Flag runs that `trainer.max_time` may have ended, as some got further than others."""
+    limit = None
+    with suppress(UserError, LookupError, TypeError):
+        limit = runs[0].run.config()["trainer"]["max_time"]  # of all runs of a table
+    steps = [one.run.result.training.steps for one in runs if one.run.result.training]
+    if limit is None or not steps or min(steps) == max(steps):
         return []
-    after = " to ".join(dict.fromkeys((f"{min(steps):,}", f"{max(steps):,}")))
-    text = f"trainer.max_time ended {len(steps)} of {plural(len(found), 'run')}, after {after} updates"
-    return [Flag(name="ended by time", text=f"{text}: how far one gets depends on the speed of its machine")]
+    text = f"trainer.max_time={limit}: the runs have {min(steps):,} to {max(steps):,} updates, and how far one gets"
+    return [Flag(name="ended by time", text=f"{text} depends on the speed of its machine")]
 
 
 def _order(row: AblationRow) -> tuple[int, list[int], str]:
