@@ -61,6 +61,14 @@ def test_a_misspelling_is_named_with_what_was_meant(argument: str, wrong: str, m
     assert message.endswith(f"did you mean {meant}?")
 
 
+def test_what_is_no_choice_of_a_group_is_told_and_a_sweep_cannot_be_shown() -> None:
+    with pytest.raises((TypeError, ValueError)) as refused:
+        compose_config(["+lrn=[1]"])
+    for options, needed in (([], "the name of a choice"), (["-m", "--cfg", "job"], "shows one job")):
+        said = str(explain(refused.value, ["+lrn=[1]", "seed=0,1", *options]))
+        assert needed in said and said.endswith(": +lrn=[1] seed=0,1")
+
+
 def test_a_mistake_under_a_debugger_is_told_as_without(monkeypatch: pytest.MonkeyPatch) -> None:
     """OmegaConf then names errors as causes of each other."""
     monkeypatch.setenv("OC_CAUSE", "1")

@@ -70,9 +70,11 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str | None:
         key = named(argument)
         if argument[0] == "+" and re.match(rf"(Could not append .* '|Multiple values for ){re.escape(key)}\b", said):
             return f"{argument}: {key} has a value already; leave out the +"
-    groups = [argument for argument in arguments if "." not in argument.partition("=")[0]]
+    groups = [argument for argument in arguments if "=" in argument and "." not in argument.partition("=")[0]]
     if groups and isinstance(error, TypeError | ValueError) and _modules(error)[-1].startswith("hydra."):  # group=[1]
-        return f"cannot read the command line: a group needs the name of a choice, such as none: {' '.join(groups)}"
+        needed = "a group needs the name of a choice, such as none"
+        needed = "--cfg shows one job, with one value for each key" if "--cfg" in arguments else needed
+        return f"cannot read the command line: {needed}: {' '.join(groups)}"
     if "full_key: hydra." in str(error):  # in Hydra's own configuration, which it does not check
         return f"cannot use {str(error).partition('full_key: ')[2].split()[0]}: {said}"
     if isinstance(error, NotADirectoryError | FileExistsError | PermissionError):  # the run's directory
