@@ -95,7 +95,8 @@ def test_a_truly_compiled_run_stopped_and_continued_is_the_same_run(
     stop_in("training_step", 1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         execute(job, tmp_path)
-    execute(job, tmp_path)
+    result, _ = execute(job, tmp_path)
+    assert result.environment["compile"] == "default"
     compiled_run_agrees(plain, tmp_path)
 
 

@@ -127,8 +127,9 @@ def train_and_test(
     history, meter = History(directory), EnergyMeter(world)
     trainer = _trainer(job, directory, world, history, meter, loggers, console)
     device = device_name(trainer.strategy.root_device, processes=world.size)
-    now = {"device": device, "environment": environment(), "versions": result.versions, "precision": result.precision}
-    facts = throughout(now, former)  # with the threads that this process took
+    around = result.environment | environment()  # with the threads that this process took
+    now = {"device": device, "environment": around, "versions": result.versions, "precision": result.precision}
+    facts = throughout(now, former)
     git = code_throughout(result.git, former["git"] if former and "git" in former else None)
     module.description["facts"] = {**facts, "git": git and asdict(git)}
     console.print(device)

@@ -81,6 +81,15 @@ def precision(hardware: HardwareConfig) -> str:
     return "bf16-mixed" if devices.multiplies_bfloat16(devices.choose_device(hardware.accelerator)) else "32-true"
 
 
+def rounding_facts(hardware: HardwareConfig) -> dict[str, str]:
+    """Return the settings that change the last bits and that the process does not show, by their names."""
+    return {
+        "compile": hardware.compile_mode if hardware.compile else "false",
+        "accumulate_grad_batches": str(hardware.accumulate_grad_batches),
+        "eval_batch_size": str(hardware.eval_batch_size),
+    }
+
+
 def check_decoder(config: Config) -> None:
     """Refuse `data.decoder=nvjpeg` without a GPU; a `UserError`."""
     if config.data.decoder == "nvjpeg" and (config.hardware.accelerator == "cpu" or not torch.cuda.is_available()):

@@ -31,7 +31,7 @@ from alexnet.training import tracking
 from alexnet.training.checkpoints import discard_unfinished, refuse_links
 from alexnet.training.distributed import DistributedContext, detect, requested_world_size, run_in_ranks
 from alexnet.training.fit import headline, notes_on_images, preflight, train_and_test
-from alexnet.training.hardware import precision
+from alexnet.training.hardware import precision, rounding_facts
 from alexnet.training.preemption import keyboard_interrupt_kept
 from alexnet.training.provenance import environment, git_state, write_provenance
 
@@ -101,7 +101,7 @@ def _initial_result(job: Job, directory: Path, pack: Pack, git: GitState | None)
         | {name: version(name) for name in PACKAGES},
         device="",
         git=git,
-        environment=environment(),
+        environment=environment() | rounding_facts(config.hardware),
         command=job.command,
         pretrained=pretrained_facts(config, [layer.name for layer in layers if isinstance(layer, Parametric)]),
         precision=precision(config.hardware),
