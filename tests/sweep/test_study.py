@@ -9,6 +9,7 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
+from alexnet.data.pack.prepare import prepare
 from alexnet.errors import UserError
 from alexnet.files import exclusive
 from alexnet.runs.directory import LOCK_FILE
@@ -16,6 +17,7 @@ from alexnet.runs.result import DIVERGED
 from alexnet.runs.study_plan import Plan, write_plan
 from alexnet.sweep.study import PlannedRun, Study, max_parallel_jobs, refuse, start_all
 from hydra_plugins.study_sweeper import StudyLauncher, StudySweeper
+from tests.data.samples import class_folders
 from tests.sweep.test_progress import leave, plan
 
 
@@ -72,6 +74,10 @@ def test_a_study_does_each_missing_run_once(tmp_path: Path, capsys: pytest.Captu
     settings = replace(first.job.config, study=replace(first.job.config.study, plan=str(tmp_path / "plan.yaml")))
     Study(hydra()).begin([PlannedRun([], replace(first.job, config=settings))])
     assert "1 (such as baseline seed 0) were made without this plan" in capsys.readouterr().out
+    pack = prepare(class_folders(tmp_path / "images"), tmp_path / "pack", size=32, workers=1, show_progress=False)
+    rebuilt = replace(first.job.config, data=replace(first.job.config.data, root=str(pack.path)))
+    Study(hydra()).begin([PlannedRun([], replace(first.job, config=rebuilt))])
+    assert "1 (such as baseline seed 0) saw other images than data.root holds now" in capsys.readouterr().out
     other = PlannedRun([], replace(first.job, pairing_key="of another baseline"))
     for earlier in ([], runs):  # the same in one sweep, and of an earlier one
         Study(hydra()).begin([*earlier, other])

@@ -191,7 +191,7 @@ def test_a_pack_of_training_images_alone_is_refused_before_training(tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
-def test_a_finished_run_is_not_repeated(finished: Finished, tiny: MakeJob) -> None:
+def test_a_finished_run_is_not_repeated(finished: Finished, tiny: MakeJob, tmp_path: Path) -> None:
     directory, result, _ = finished
     before, shown = files(directory), StringIO()
     assert do(tiny(), directory, Terminal(file=shown, width=120)) == result
@@ -202,6 +202,11 @@ def test_a_finished_run_is_not_repeated(finished: Finished, tiny: MakeJob) -> No
     assert result.precision == "32-true" and " at precision" not in screen
     _, screen = execute(tiny("hardware.precision=bf16-mixed"), directory)
     assert f"already finished in {directory} at precision 32-true, not bf16-mixed (restart=true" in screen
+    prepare(class_folders(tmp_path / "images"), tmp_path / "pack", size=32, workers=1)
+    config = tiny().config
+    rebuilt = replace(tiny(), config=replace(config, data=replace(config.data, root=str(tmp_path / "pack"))))
+    assert do(rebuilt, directory, Terminal(file=shown, width=120)) == result
+    assert shown.getvalue().count("it saw other images than data.root=") == 1
 
 
 def test_fresh_starts_over_and_one_seed_is_one_result(finished: Finished, tiny: MakeJob, tmp_path: Path) -> None:

@@ -31,7 +31,14 @@ from alexnet.runs.result import BASELINE, Result, finished_run
 from alexnet.runs.study_plan import read_plan
 from alexnet.runs.summary import show_again
 from alexnet.sweep.planned_study import check_in_plan
-from alexnet.sweep.study import check_source, max_parallel_jobs, objective, print_notes, refuse_at_once
+from alexnet.sweep.study import (
+    check_source,
+    max_parallel_jobs,
+    objective,
+    print_notes,
+    refuse_at_once,
+    saw_other_images,
+)
 from alexnet.terminal import IMPORTING, Terminal, busy, lasting_output
 
 HELP = """\
@@ -244,6 +251,9 @@ def _interrupted(job: Job, directory: Path) -> str:
 def do(job: Job, directory: Path, console: Console, *, at_once: int = 1, in_study: bool = False) -> Result:
     """Train, or show a finished run again, for which torch is not imported."""
     if (done := finished_run(directory, job.name, job.identity, restart=job.config.starts_over)) is not None:
+        if saw_other_images([(job, done)]):
+            what = f"note: it saw other images than data.root={job.config.data.root} holds now"
+            console.print(f"{what}: restart=true runs it again on those")
         return show_again(done, directory, precision=job.config.hardware.precision, console=console)
     if not in_study:
         check_in_plan(job)

@@ -144,6 +144,10 @@ class Study:
             how_many = f"{len(unplanned)} (such as {unplanned[0]})"
             what = f"note: of those finished before, {how_many} were made without this plan: a report flags them"
             self.console.print(f"{what}; another folder, runs=FOLDER, makes them the plan's")
+        if stale := saw_other_images([(run.job, done) for run, done in finished.items()]):
+            how_many = f"{len(stale)} (such as {ablation_name(stale[0].tree)} seed {stale[0].config.seed})"
+            what = f"note: of those finished before, {how_many} saw other images than data.root holds now"
+            self.console.print(f"{what}: restart=true runs them again")
         others = [done for run, done in finished.items() if done.has_other_precision(run.job.config.hardware.precision)]
         if others:
             count = f"{len(others)} of those finished before {'is' if len(others) == 1 else 'are'}"
@@ -268,6 +272,18 @@ def refuse_at_once(jobs: Sequence[Job]) -> None:
     check_environment()
     for job in jobs:
         check_root(job.config.data)
+
+
+def saw_other_images(finished: Sequence[tuple[Job, Result]]) -> list[Job]:
+    """Return those of some finished runs whose `data.root` holds other images now, as far as can be told."""
+    asked: dict[tuple[str, str], bool] = {}
+    for job, result in finished:
+        data = job.config.data
+        if data.root is not None and (key := (repr(data), result.data.fingerprint)) not in asked:
+            from alexnet.data.pack.prepare import holds_other_images  # numba, which others do not wait for
+
+            asked[key] = holds_other_images(data, job.config.scale.image_size, result.data.fingerprint)
+    return [job for job, result in finished if asked.get((repr(job.config.data), result.data.fingerprint))]
 
 
 def print_notes(jobs: Sequence[Job], console: Console) -> None:

@@ -71,6 +71,22 @@ def test_another_source_size_or_fraction_is_another_pack(tmp_path: Path) -> None
     assert packs[0].fingerprint == packs[4].fingerprint
 
 
+def test_it_is_known_which_sources_hold_other_images_than_a_run_saw(tmp_path: Path) -> None:
+    folder = class_folders(tmp_path / "images")
+    seen = opened(tmp_path, root=str(folder))
+
+    def holds_others(root: Path | None, packs: str = "packs") -> bool:
+        data = DataConfig(name="folder", root=root and str(root), packs=str(tmp_path / packs))
+        return preparing.holds_other_images(data, 8, seen.fingerprint)
+
+    assert not any(map(holds_others, (folder, seen.path, tmp_path / "gone", None)))
+    noise(1).save(folder / "train" / "a" / "new.png")
+    assert holds_others(folder) and not holds_others(folder, "elsewhere")  # as if the run's pack had been deleted
+    assert holds_others(folder) and holds_others(opened(tmp_path, root=str(folder)).path)
+    (seen.path / "pack.json").write_text("{}")
+    assert holds_others(folder) and not holds_others(seen.path)
+
+
 def test_the_form_of_the_images_makes_another_pack(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "images")
     forms: list[dict[str, object]] = [{}, {"encoding": "jpeg"}, {"encoding": "jpeg", "quality": 75}]

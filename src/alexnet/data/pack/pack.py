@@ -198,6 +198,11 @@ class BackgroundVerifier:
         self._damage = next((f"{path / name}: {damage}" for name, damage in found if damage), None)
 
 
+def fingerprint(path: Path) -> str:
+    """Return the fingerprint of a pack by its `pack.json` alone; UserError if that cannot be used."""
+    return _fingerprint(_read_header(path))
+
+
 def _fingerprint(header: dict[str, Any]) -> str:
     """Hash what a network can see: images in the order of their labels, labels, class names; not how it was made.
 

@@ -21,7 +21,7 @@ import alexnet
 from alexnet.config.schema import DOWNLOADS
 from alexnet.config.values import ENCODINGS, DataConfig
 from alexnet.data.pack.overview import Overview, find_duplicates
-from alexnet.data.pack.pack import LARGEST_IMAGE, VERSION, Pack, is_pack, open_pack
+from alexnet.data.pack.pack import LARGEST_IMAGE, VERSION, Pack, fingerprint, is_pack, open_pack
 from alexnet.data.pack.writer import PackWriter
 from alexnet.data.sources import shapes
 from alexnet.data.sources.archives import Entry
@@ -298,6 +298,24 @@ def open_data(data: DataConfig, image_size: int, *, show_progress: bool = True) 
             jpeg=JpegQuality(quality=data.quality, subsampling=data.chroma_subsampling),
             show_progress=show_progress,
         )
+
+
+def holds_other_images(data: DataConfig, image_size: int, seen: str) -> bool:
+    """Whether `data.root` is known to hold other images now than those of the fingerprint that a run has `seen`."""
+    if data.root is None:
+        return False
+    root = Path(data.root).expanduser()
+    try:
+        if is_pack(root):
+            return fingerprint(root) != seen
+        name = root.resolve().name.split(".")[0]
+        place = _place(data, name, image_size, _listing(root, []))
+        if is_pack(place):
+            return fingerprint(place) != seen
+        # Nothing is made of what is there now; the pack that the run used may have been deleted or lie elsewhere.
+        return any(is_pack(one) and fingerprint(one) == seen for one in place.parent.glob(f"{name}-{image_size}-*"))
+    except (UserError, OSError):  # gone, or damaged: a finished run is shown all the same
+        return False
 
 
 def _listing(root: Path, changed: list[float]) -> Iterator[str]:
