@@ -190,7 +190,7 @@ def test_what_computed_a_part_of_a_run_is_a_fact_of_its_result(
     tiny: MakeJob, stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = checkpoint(stopped)["alexnet"]["threads"]
-    other = (f"hardware.threads={before % 2 + 1}", "hardware.precision=bf16-mixed", "hardware.eval_batch_size=30")
+    other = (f"hardware.threads={before % 2 + 1}", "hardware.precision=bf16-mixed")
     plan = Plan(name="p", overrides=(), ablations=("no_lrn",))
     replace(read_result(stopped), plan=plan).write(stopped)
     saved, code = checkpoint(stopped), GitState(revision="a", dirty=True)
@@ -205,7 +205,7 @@ def test_what_computed_a_part_of_a_run_is_a_fact_of_its_result(
     parts = sorted(f"partly {threads}" for threads in (before, before % 2 + 1))
     assert result.environment["threads"] == ", ".join(parts)
     assert "partly" not in result.environment["cpu"]
-    settings = {"compile": "false", "accumulate_grad_batches": "1", "eval_batch_size": "partly 256, partly 30"}
+    settings = {"compile": "false", "accumulate_grad_batches": "1"}
     assert settings.items() <= result.environment.items()  # they change the last bits
     assert result.git == replace(code, revision="partly a, partly b")
     assert result.plan == plan  # of the first part: the commands of the others do not name it

@@ -82,11 +82,10 @@ def precision(hardware: HardwareConfig) -> str:
 
 
 def rounding_facts(hardware: HardwareConfig) -> dict[str, str]:
-    """Return the settings that change the last bits and that the process does not show, by their names."""
+    """Return the settings that change the last bits of training and that the process does not show, by their names."""
     return {
         "compile": hardware.compile_mode if hardware.compile else "false",
         "accumulate_grad_batches": str(hardware.accumulate_grad_batches),
-        "eval_batch_size": str(hardware.eval_batch_size),
     }
 
 
