@@ -277,13 +277,18 @@ def refuse_at_once(jobs: Sequence[Job]) -> None:
 def saw_other_images(finished: Sequence[tuple[Job, Result]]) -> list[Job]:
     """Return those of some finished runs whose `data.root` holds other images now, as far as can be told."""
     asked: dict[tuple[str, str], bool] = {}
+    found: list[Job] = []
     for job, result in finished:
-        data = job.config.data
-        if data.root is not None and (key := (repr(data), result.data.fingerprint)) not in asked:
+        data, fingerprint = job.config.data, result.data.fingerprint
+        if data.root is None:
+            continue
+        if (key := (repr(data), fingerprint)) not in asked:
             from alexnet.data.pack.prepare import holds_other_images  # numba, which others do not wait for
 
-            asked[key] = holds_other_images(data, job.config.scale.image_size, result.data.fingerprint)
-    return [job for job, result in finished if asked.get((repr(job.config.data), result.data.fingerprint))]
+            asked[key] = holds_other_images(data, job.config.scale.image_size, fingerprint)
+        if asked[key]:
+            found.append(job)
+    return found
 
 
 def print_notes(jobs: Sequence[Job], console: Console) -> None:

@@ -123,7 +123,8 @@ def _file_digest(file: Path, _modified: int, _bytes: int) -> str:
 def unfinished(run: Path) -> str | None:
     """Return the status of a run directory that has not finished; None for any other folder or file."""
     with suppress(UserError):
-        return None if not run.is_dir() or (status := read_result(run).status) == "finished" else status
+        if run.is_dir() and (status := read_result(run).status) != "finished":
+            return status
     return None
 
 

@@ -130,7 +130,7 @@ def train_and_test(
     around = result.environment | environment()  # with the threads that this process took
     now = {"device": device, "environment": around, "versions": result.versions, "precision": result.precision}
     facts = throughout(now, former)
-    git = code_throughout(result.git, former["git"] if former and "git" in former else None)
+    git = code_throughout(result.git, former and former.get("git"))
     module.description["facts"] = {**facts, "git": git and asdict(git)}
     console.print(device)
     if result.precision == "bf16-mixed" and not multiplies_bfloat16(trainer.strategy.root_device):
